@@ -1,0 +1,1 @@
+"""Deep learning for remote sensing at country scale."""

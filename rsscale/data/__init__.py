@@ -1,0 +1,1 @@
+"""Satellite to array: search, load, mask, composite, labels."""

@@ -1,0 +1,84 @@
+"""Every error that rsscale raises on purpose.
+
+::
+
+    RsscaleError            one line: what was found, what was expected, what to do
+    ├── RecipeError         a recipe, an argument or a file that a recipe names
+    ├── AreaError           an area that cannot be mapped
+    ├── CatalogError        a catalogue that is not there, or has nothing to give
+    ├── ItemError           a STAC item that cannot be used
+    ├── BandError           a band that no item, or not this item, has
+    ├── ReadError           an asset that could not be read
+    ├── ModelError          a model that cannot be opened, or does not fit its inputs
+    ├── RunFolderError      a run folder that cannot be used for this run
+    └── TilesFailed         a run that ended, but not for all of its tiles
+
+``exit_code`` is what the command line returns: 2 when the user's recipe, model or
+arguments are wrong, 1 when the work itself failed and can be resumed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class RsscaleError(Exception):
+    """Base of all errors that a person can act on. The message is one line."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class RecipeError(RsscaleError):
+    """A recipe, an argument, or a file that a recipe names is wrong."""
+
+
+class AreaError(RsscaleError):
+    """An area of interest is empty, not valid, or outside what can be mapped."""
+
+
+class CatalogError(RsscaleError):
+    """A catalogue cannot be reached or read, or has nothing for this search."""
+
+
+class ItemError(RsscaleError):
+    """A STAC item lacks what is needed to use it; the message names the item."""
+
+
+class BandError(RsscaleError):
+    """A band is asked for that is not there; the message names those that are."""
+
+
+class ReadError(RsscaleError):
+    """An asset could not be read; the message names item, asset and URL."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ModelError(RsscaleError):
+    """A model cannot be opened, or its inputs do not match the cube's."""
+
+
+class RunFolderError(RsscaleError):
+    """A run folder belongs to another recipe, is not writable, or is damaged."""
+
+
+class TilesFailed(RsscaleError):  # noqa: N818 -- a count of failures, not one error
+    """A run ended and some tiles failed; they are listed, and can be resumed."""
+
+    exit_code: ClassVar[int] = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A suggestion to append to a message: ``"; did you mean 'red'?"``, or nothing.
+
+    Parameters
+    ----------
+    name : str
+        What was found.
+    known : iterable of str
+        What would have been accepted.
+    """
+    match = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""

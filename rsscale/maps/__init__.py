@@ -1,0 +1,1 @@
+"""Maps from arrays: prediction, change, accuracy."""

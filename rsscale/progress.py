@@ -1,0 +1,144 @@
+"""Progress of anything that takes longer than two seconds.
+
+On a terminal or in a notebook a bar with rate and time left; elsewhere (a log, a
+scheduler, CI) a line now and then, so that a log stays readable.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_QUIET_S = 2.0
+_LINE_EVERY_S = 10.0
+_enabled = True
+
+
+class Bar(Protocol):
+    """What a stage tells about itself."""
+
+    def advance(self, n: float = 1) -> None:
+        """Say that ``n`` more units are done."""
+
+    def note(self, text: str) -> None:
+        """Say in a few words what is going on; shown behind the bar."""
+
+
+def show_progress(enabled: bool) -> None:
+    """Switch all progress on or off for this process (``--quiet``)."""
+    global _enabled  # noqa: PLW0603 -- one switch for the process, like logging's
+    _enabled = enabled
+
+
+@contextmanager
+def progress(label: str, total: float | None = None, unit: str = "steps") -> Iterator[Bar]:
+    """Show the progress of one stage while the ``with`` block runs.
+
+    Parameters
+    ----------
+    label : str
+        What the stage does, e.g. ``"search"``.
+    total : float, optional
+        How many units there are; unknown when omitted.
+    unit : str
+        What is counted, in the plural.
+
+    Yields
+    ------
+    Bar
+        Call ``bar.advance(n)`` for each ``n`` units done.
+    """
+    if not _enabled:
+        yield _Silent()
+        return
+    console = Console(stderr=True)
+    if console.is_terminal or console.is_jupyter:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]} {task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[text]}"),
+        )
+        with Progress(*columns, console=console) as bars:
+            yield _Terminal(bars, label, total, unit)
+    else:
+        lines = _Lines(label, total, unit)
+        yield lines
+        lines.close()
+
+
+class _Silent:
+    def advance(self, n: float = 1) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class _Terminal:
+    def __init__(self, bars: Progress, label: str, total: float | None, unit: str) -> None:
+        self._bars = bars
+        self._start = time.monotonic()
+        self._done = 0.0
+        self._task = bars.add_task(label, total=total, unit=unit, rate="", text="")
+
+    def advance(self, n: float = 1) -> None:
+        self._done += n
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        self._bars.update(self._task, advance=n, rate=f"{self._done / seconds:.1f}/s")
+
+    def note(self, text: str) -> None:
+        self._bars.update(self._task, text=text)
+
+
+class _Lines:
+    """One line every ten seconds; none at all for a stage that ends within two."""
+
+    def __init__(self, label: str, total: float | None, unit: str) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._start = self._last = time.monotonic()
+        self._done = 0.0
+        self._text = ""
+
+    def advance(self, n: float = 1) -> None:
+        self._done += n
+        now = time.monotonic()
+        if now - self._last >= _LINE_EVERY_S:
+            self._last = now
+            self._print(now)
+
+    def note(self, text: str) -> None:
+        self._text = text
+
+    def close(self) -> None:
+        now = time.monotonic()
+        if now - self._start >= _QUIET_S:
+            self._print(now)
+
+    def _print(self, now: float) -> None:
+        seconds = now - self._start
+        rate = self._done / max(seconds, 1e-9)
+        of = f"/{self._total:g}" if self._total is not None else ""
+        line = f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.1f}/s, {seconds:.0f} s"
+        if self._total is not None and 0 < self._done < self._total:
+            line += f", {(self._total - self._done) / rate:.0f} s left"
+        print(f"{line} {self._text}".rstrip(), file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""A country, tile by tile: plan, engine, store, ledger."""
