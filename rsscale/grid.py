@@ -1,0 +1,368 @@
+"""The global pixel grid: tiles, model windows and fixed blocks, all anchored to the CRS.
+
+A grid covers the whole plane of a CRS. A pixel has global indices ``(row, col)`` counted
+from the grid's origin, rows growing south as in a raster; the pixel ``(0, 0)`` has its
+north-west corner at the origin. Tiles, model windows and warp blocks are boxes of these
+indices. None of them depends on the area that is mapped, so maps of different areas,
+years and tile sizes line up pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from odc.geo.gridspec import GridSpec
+from odc.geo.types import ixy_, res_, wh_, xy_
+
+from rsscale.errors import AreaError, RecipeError
+
+# A coordinate that lies this close to a pixel edge, in pixels, lies on it.
+_ON_EDGE = 1e-6
+
+
+@dataclass(frozen=True, order=True)
+class PixelBox:
+    """A half-open box of global pixel indices: rows ``[row0, row1)``, columns ``[col0, col1)``.
+
+    Rows grow south, columns grow east. A box may be empty.
+    """
+
+    row0: int
+    col0: int
+    row1: int
+    col1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels, never negative."""
+        return max(self.row1 - self.row0, 0), max(self.col1 - self.col0, 0)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pixel in the box."""
+        return 0 in self.shape
+
+    def pad(self, pixels: int) -> PixelBox:
+        """The box with ``pixels`` more on every side."""
+        return PixelBox(
+            self.row0 - pixels, self.col0 - pixels, self.row1 + pixels, self.col1 + pixels
+        )
+
+    def __and__(self, other: PixelBox) -> PixelBox:
+        """The intersection, possibly empty."""
+        return PixelBox(
+            max(self.row0, other.row0),
+            max(self.col0, other.col0),
+            min(self.row1, other.row1),
+            min(self.col1, other.col1),
+        )
+
+    def __or__(self, other: PixelBox) -> PixelBox:
+        """The smallest box around both."""
+        return PixelBox(
+            min(self.row0, other.row0),
+            min(self.col0, other.col0),
+            max(self.row1, other.row1),
+            max(self.col1, other.col1),
+        )
+
+    def slices(self, inside: PixelBox) -> tuple[slice, slice]:
+        """Row and column slices of this box in an array that covers ``inside``."""
+        return (
+            slice(self.row0 - inside.row0, self.row1 - inside.row0),
+            slice(self.col0 - inside.col0, self.col1 - inside.col0),
+        )
+
+    def snap(self, size: int) -> PixelBox:
+        """The smallest box of whole ``size`` px blocks of the global lattice around this one."""
+        return PixelBox(
+            self.row0 // size * size,
+            self.col0 // size * size,
+            -(-self.row1 // size) * size,
+            -(-self.col1 // size) * size,
+        )
+
+    def blocks(self, size: int) -> Iterator[PixelBox]:
+        """Whole blocks of the global ``size`` px lattice that touch this box, row by row."""
+        if self.empty:
+            return
+        around = self.snap(size)
+        for row in range(around.row0, around.row1, size):
+            for col in range(around.col0, around.col1, size):
+                yield PixelBox(row, col, row + size, col + size)
+
+
+@dataclass(frozen=True, order=True)
+class Tile:
+    """One unit of work: the core that a task writes.
+
+    Attributes
+    ----------
+    iy, ix : int
+        Index in the grid, as in :class:`odc.geo.gridspec.GridSpec`: ``iy`` grows north.
+    box : PixelBox
+        The core in global pixels; its rows grow south.
+    """
+
+    iy: int
+    ix: int
+    box: PixelBox
+
+    @property
+    def id(self) -> str:
+        """A name that is the same in every run and year, usable in a file name."""
+        return f"x{self.ix}_y{self.iy}"
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Model windows on a lattice anchored to the grid's origin.
+
+    Window ``(i, j)`` keeps rows ``[i·stride, (i+1)·stride)`` and the same of columns, and
+    reads ``halo`` px more on every side. The stride is never derived from a tile, so that
+    a pixel is always predicted in the same window, however the work was cut.
+
+    Attributes
+    ----------
+    stride : int
+        Width of the kept part, px.
+    halo : int
+        Context on each side that is read and trimmed, px.
+    """
+
+    stride: int
+    halo: int
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.halo < 0:
+            raise RecipeError(
+                f"model windows have stride {self.stride} and halo {self.halo}; "
+                "the stride must be at least 1 px and the halo at least 0"
+            )
+
+    @property
+    def window(self) -> int:
+        """Width of a window as the model sees it, px."""
+        return self.stride + 2 * self.halo
+
+    def cores(self, box: PixelBox) -> Iterator[PixelBox]:
+        """Kept parts of all windows that touch ``box``, row by row."""
+        return box.blocks(self.stride)
+
+    def read_box(self, box: PixelBox) -> PixelBox:
+        """All pixels that the windows touching ``box`` read."""
+        return box.snap(self.stride).pad(self.halo)
+
+    def redundancy(self, tile: int) -> float:
+        """Pixels computed over pixels kept, for tiles of ``tile`` px, window trim included."""
+        if tile % self.stride == 0:
+            per_axis: float = self.window / self.stride
+        else:
+            count = sum(
+                math.ceil((k + 1) * tile / self.stride) - math.floor(k * tile / self.stride)
+                for k in range(self.stride)
+            )
+            per_axis = count * self.window / (self.stride * tile)
+        return per_axis**2
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A global grid of square pixels in a projected or geographic CRS.
+
+    Parameters
+    ----------
+    crs : str
+        Anything that pyproj understands, e.g. ``"EPSG:25831"``.
+    resolution : float
+        Pixel width in CRS units (metres, or degrees for a geographic CRS).
+    tile : int
+        Width of a tile in pixels.
+    origin : (float, float)
+        ``(x, y)`` of the corner that tiles and windows are counted from, in CRS units.
+        Landsat pixels start at half a pixel: ``origin=(15, 15)`` with a resolution of 30.
+
+    Raises
+    ------
+    RecipeError
+        When the CRS is unknown, or resolution or tile are not positive.
+    """
+
+    crs: str
+    resolution: float
+    tile: int = 2048
+    origin: tuple[float, float] = (0.0, 0.0)
+    _spec: GridSpec = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.resolution) and self.resolution > 0):
+            raise RecipeError(
+                f"grid.resolution is {self.resolution}; it must be a positive number of CRS units"
+            )
+        if self.tile < 1:
+            raise RecipeError(f"grid.tile is {self.tile}; it must be at least 1 pixel")
+        object.__setattr__(self, "origin", (float(self.origin[0]), float(self.origin[1])))
+        try:
+            spec = GridSpec(
+                self.crs,
+                (self.tile, self.tile),
+                res_(self.resolution),
+                origin=xy_(*self.origin),
+            )
+        except Exception as error:  # pyproj and odc-geo raise several unrelated types
+            raise RecipeError(
+                f"grid.crs is {self.crs!r}, which pyproj does not know; "
+                "use a code like 'EPSG:25831' or WKT"
+            ) from error
+        object.__setattr__(self, "_spec", spec)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, float, int, tuple[float, float]]]:
+        return type(self), (self.crs, self.resolution, self.tile, self.origin)
+
+    def geobox_of(self, box: PixelBox) -> GeoBox:
+        """The :class:`~odc.geo.geobox.GeoBox` of a box of global pixels."""
+        height, width = box.shape
+        x0, y0 = self.origin
+        res = self.resolution
+        # Computed from the integer indices, so that boxes which share an edge share its bits.
+        affine = Affine(res, 0, x0 + box.col0 * res, 0, -res, y0 - box.row0 * res)
+        return GeoBox(wh_(width, height), affine, self._spec.crs)
+
+    def box_of(self, geobox: GeoBox) -> PixelBox:
+        """The global pixels of a GeoBox that lies on this grid.
+
+        Raises
+        ------
+        AreaError
+            When the GeoBox has another CRS or resolution, or lies between pixels.
+        """
+        affine = geobox.affine
+        col0 = (affine.c - self.origin[0]) / self.resolution
+        row0 = (self.origin[1] - affine.f) / self.resolution
+        on_grid = (
+            geobox.crs == self._spec.crs
+            and math.isclose(affine.a, self.resolution, rel_tol=1e-9)
+            and math.isclose(affine.e, -self.resolution, rel_tol=1e-9)
+            and affine.b == affine.d == 0
+            and abs(col0 - round(col0)) < _ON_EDGE
+            and abs(row0 - round(row0)) < _ON_EDGE
+        )
+        if not on_grid:
+            raise AreaError(
+                f"a box of {geobox.crs}, resolution {affine.a:g}, corner "
+                f"({affine.c:.9g}, {affine.f:.9g}) does not lie on the pixels of {self}"
+            )
+        height, width = geobox.shape
+        return PixelBox(round(row0), round(col0), round(row0) + height, round(col0) + width)
+
+    def project(self, area: Geometry) -> Geometry:
+        """The area in the grid's CRS, its edges densified so that they stay where they were.
+
+        Raises
+        ------
+        AreaError
+            When the area cannot be projected into this CRS.
+        """
+        bounds = area.boundingbox
+        step = max(bounds.span_x, bounds.span_y) / 256
+        projected = area.to_crs(self._spec.crs, resolution=step) if step > 0 else area
+        if projected.is_empty or not all(map(math.isfinite, projected.boundingbox.bbox)):
+            raise AreaError(
+                f"the area {_bounds(area)} cannot be projected to {self.crs}; "
+                "choose a CRS that covers the area"
+            )
+        return projected
+
+    def box(self, area: Geometry) -> PixelBox:
+        """The smallest box of whole pixels that holds the area."""
+        left, bottom, right, top = self.project(area).boundingbox.bbox
+        x0, y0 = self.origin
+        res = self.resolution
+        return PixelBox(
+            math.floor((y0 - top) / res + _ON_EDGE),
+            math.floor((left - x0) / res + _ON_EDGE),
+            math.ceil((y0 - bottom) / res - _ON_EDGE),
+            math.ceil((right - x0) / res - _ON_EDGE),
+        )
+
+    def geobox(self, area: object) -> GeoBox:
+        """The GeoBox of whole grid pixels around an area.
+
+        Parameters
+        ----------
+        area : Geometry, geometry-like or (west, south, east, north)
+            Anything with a CRS that odc-geo understands, a shapely geometry or bounds in
+            EPSG:4326, or a GeoDataFrame.
+
+        Returns
+        -------
+        odc.geo.geobox.GeoBox
+            On this grid's pixels, in its CRS.
+        """
+        return self.geobox_of(self.box(as_geometry(area)))
+
+    def tile_at(self, ix: int, iy: int) -> Tile:
+        """The tile with a GridSpec index; ``iy`` grows north."""
+        return Tile(iy, ix, self.box_of(self._spec[ixy_(ix, iy)]))
+
+    def tiles(self, area: Geometry) -> Iterator[Tile]:
+        """Tiles that share some area with ``area``, from north to south and west to east.
+
+        Lazy: a country of a hundred thousand tiles is never held in memory.
+        """
+        import shapely
+
+        shape = self.project(area).geom
+        shapely.prepare(shape)
+        for box in self.box(area).blocks(self.tile):
+            extent = self.geobox_of(box).extent.geom
+            # Touching along an edge only is no overlap: such a tile would have no pixel.
+            if shape.intersects(extent) and not shape.touches(extent):
+                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.crs} at {self.resolution:g}, tile {self.tile} px, "
+            f"origin ({self.origin[0]:g}, {self.origin[1]:g})"
+        )
+
+
+def as_geometry(area: object) -> Geometry:
+    """Any area as an odc-geo Geometry with a CRS.
+
+    Parameters
+    ----------
+    area : Geometry, shapely geometry, GeoDataFrame, or (west, south, east, north)
+        Without a CRS of its own, coordinates are EPSG:4326.
+
+    Raises
+    ------
+    AreaError
+        When it is none of these.
+    """
+    from odc.geo.geom import box
+
+    if isinstance(area, Geometry):
+        return area
+    if hasattr(area, "union_all") and hasattr(area, "crs"):
+        return Geometry(area.union_all(), area.crs)
+    if hasattr(area, "geom_type"):
+        return Geometry(area, "EPSG:4326")
+    try:
+        west, south, east, north = map(float, area)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise AreaError(
+            f"an area is given as {type(area).__name__}; expected a geometry, a GeoDataFrame "
+            "or (west, south, east, north) in degrees"
+        ) from None
+    return box(west, south, east, north, "EPSG:4326")
+
+
+def _bounds(area: Geometry) -> str:
+    return "[" + ", ".join(f"{v:.6g}" for v in area.boundingbox.bbox) + f"] ({area.crs})"
