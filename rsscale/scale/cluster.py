@@ -1,0 +1,96 @@
+"""Dask clusters by name, started with the settings that torch and GDAL want."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rsscale.errors import RecipeError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# How long a scheduler may take to answer; a wrong address should not look like a slow one.
+_ANSWER_WITHIN = "15s"
+
+# Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB: the buffers that torch frees after every
+# layer go back to the kernel and are paged in again, which costs 20-30 % on the CPU. And
+# OMP_NUM_THREADS=1, which the run's own thread count replaces.
+_WORKER_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(256 * 2**20),
+    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+    "MKL_NUM_THREADS": str(os.cpu_count() or 1),
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+@contextmanager
+def connect(cluster: str | Client | None) -> Iterator[Client | None]:
+    """A client for a cluster by name, closed at the end if it was opened here.
+
+    Parameters
+    ----------
+    cluster : str, Client or None
+        ``None``: no cluster, yields None. A ``distributed.Client``: used as it is.
+        ``"local"`` or ``"local:N"``: N worker processes on this machine (1 when omitted).
+        An address such as ``"tcp://10.0.0.1:8786"``: a scheduler that runs already.
+
+    Raises
+    ------
+    RecipeError
+        For another name, or a scheduler that does not answer.
+    """
+    if cluster is None or not isinstance(cluster, str):
+        yield cluster
+    elif "://" in cluster:
+        with _remote(cluster) as client:
+            yield client
+    else:
+        with _local(_workers(cluster)) as client:
+            yield client
+
+
+def _workers(name: str) -> int:
+    kind, _, count = name.partition(":")
+    if kind != "local" or (count and not count.isdigit()) or count == "0":
+        raise RecipeError(
+            f"cluster {name!r} is not known; use 'local', 'local:2' (worker processes), or the "
+            "address of a scheduler such as 'tcp://10.0.0.1:8786'"
+        )
+    return int(count or 1)
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_ANSWER_WITHIN)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RecipeError(
+            f"no Dask scheduler answers at {address}; is it running, and reachable from here?"
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            host="127.0.0.1",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
