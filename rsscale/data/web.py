@@ -1,0 +1,225 @@
+"""Catalogues over HTTP: retried with backoff, bounded in time, never silent about a failure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, Retry
+
+from rsscale.data.hrefs import absolute, find_link, shown
+from rsscale.errors import CatalogError
+
+# Between two tries: 0, 1, 2, 4, 8 s, each plus up to a second so that the workers of one
+# cluster do not come back in step.
+RETRIES = 5
+BACKOFF_S = 0.5
+JITTER_S = 1.0
+# A server may ask for hours. Longer than this, a person would rather know.
+RETRY_AFTER_MAX_S = 120.0
+CONNECT_S = 10.0
+ANSWER_S = 60.0
+CONNECTIONS = 8
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXCERPT = 160
+
+
+class CatalogIO(StacApiIO):
+    """pystac-client's requests, with this project's patience and errors.
+
+    Every failure is a `CatalogError` of one line, without user names and query strings.
+    """
+
+    def __init__(self, url: str) -> None:
+        retry = _BoundedRetry(
+            total=RETRIES,
+            connect=2,  # nobody there is known at once; a restart takes a second
+            backoff_factor=BACKOFF_S,
+            backoff_jitter=JITTER_S,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None,  # a search is a POST, and asking twice does no harm
+            raise_on_status=False,  # the last answer says more than "too many errors"
+        )
+        super().__init__(timeout=(CONNECT_S, ANSWER_S))
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))
+        if urlsplit(url).hostname in _LOOPBACK:
+            self.session.trust_env = False  # a proxy cannot reach this machine's loopback
+        for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+            logging.getLogger(name).addFilter(_REDACT)
+
+    def fetch(self, url: str) -> bytes:
+        """The body of ``url``."""
+        try:
+            answer = self.session.get(url, timeout=self.timeout)
+        except requests.RequestException as error:
+            raise CatalogError(f"{shown(url)}: {_reason(error)}") from None
+        if not answer.ok:
+            raise CatalogError(f"{shown(url)}: {_status(answer.status_code, answer.text)}")
+        return answer.content
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Send one request of a search, as pystac-client does."""
+        try:
+            return str(super().request(href, method, headers, parameters))
+        except APIError as error:
+            status = getattr(error, "status_code", None)
+            reason = _status(status, str(error)) if status else _reason(error.__context__ or error)
+            raise CatalogError(f"{shown(href)}: {reason}") from None
+
+    def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a JSON object, or say what came instead of it."""
+        text = self.read_text(source, *args, **kwargs)
+        return parse_json(text.encode(), str(getattr(source, "href", source)))
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Pages of a search that have items.
+
+        pystac-client stops at the first page without items, though a server may filter
+        after paging and still name a next page; and it follows a ``next`` in circles.
+        """
+        from pystac import Link
+
+        page = self.read_json(url, method=method, parameters=parameters)
+        requests_seen: set[str] = set()
+        items_seen: set[tuple[Any, Any]] = set()
+        while True:
+            found = _features(page, url)
+            keys = {(item.get("collection"), item.get("id")) for item in found}
+            following = _next_link(page, url)
+            asked = json.dumps(following, sort_keys=True)
+            if asked in requests_seen or (following and keys and keys <= items_seen):
+                raise CatalogError(
+                    f"{shown(url)}: the server's paging goes in circles after "
+                    f"{len(items_seen)} items; narrow the search, or tell its operator"
+                )
+            requests_seen.add(asked)
+            items_seen |= keys
+            if found:
+                yield page
+            if following is None:
+                return
+            page = self.read_json(Link.from_dict(following), parameters=parameters)
+
+
+def parse_json(body: bytes, name: str) -> dict[str, Any]:
+    """``body`` as a JSON object; a `CatalogError` that tells what it is otherwise."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        raise CatalogError(f"{shown(name)}: expected STAC JSON, {_looks_like(body)}") from None
+    if not isinstance(value, dict):
+        raise CatalogError(
+            f"{shown(name)}: expected a STAC object, found a JSON {type(value).__name__}"
+        )
+    return value
+
+
+class _BoundedRetry(Retry):
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, RETRY_AFTER_MAX_S)
+
+
+class _Redact(logging.Filter):
+    """urllib3 logs the address of what it retries, token and all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                re.sub(r"\?\S*", "?…", arg) if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+_REDACT = _Redact()
+
+
+def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
+    found = page.get("features", page.get("collections"))
+    if not isinstance(found, list):
+        raise CatalogError(
+            f"{shown(url)}: expected a page of items, found an object with "
+            f"{', '.join(sorted(page)[:6]) or 'nothing'}; is this the API's own address?"
+        )
+    return found
+
+
+def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
+    link = find_link(page, "next")
+    return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
+
+
+def _status(status: int, body: str) -> str:
+    hints = {
+        401: "it wants credentials",
+        403: "access is refused; check the credentials",
+        404: "nothing is there; check the address",
+        429: f"too many requests, also after {RETRIES} retries; wait, or ask for less",
+    }
+    hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= 500 else "")
+    said = _said(body)
+    return (
+        f"HTTP {status}" + (f", {hint}" if hint else "") + (f" (it says: {said})" if said else "")
+    )
+
+
+def _said(body: str) -> str:
+    """What an API's error document says for people, in one line."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    texts = (document.get(key) for key in ("description", "detail", "message", "error"))
+    text = next((text for text in texts if isinstance(text, str)), "")
+    return re.sub(r"\?\S*|\s+", " ", text).strip()[:_EXCERPT]
+
+
+def _looks_like(body: bytes) -> str:
+    start = body[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "found an HTML page; give the API's own address, not that of its browser"
+    if not start:
+        return "found nothing (an empty answer)"
+    return f"found something else, starting with {body[:24]!r}"
+
+
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, in words; the exception itself may quote a token."""
+    chain: BaseException = error
+    while True:
+        inner = getattr(chain, "reason", None) or (chain.args[0] if chain.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        chain = inner
+    text = f"{type(chain).__name__} {chain}".lower()
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return f"no answer within {ANSWER_S:g} s; try again later"
+    if "refused" in text:
+        return "connection refused; is the server running, and is the port right?"
+    if "resol" in text or "name or service" in text:
+        return "no such host; check the address and the network"
+    if "certificate" in text or "ssl" in text:
+        return "its TLS certificate is not accepted"
+    if "reset" in text or "aborted" in text or "remotedisconnected" in text:
+        return f"the connection was dropped, {RETRIES + 1} times; try again later"
+    return f"no answer ({type(chain).__name__}); check the address and the network"
