@@ -194,6 +194,9 @@ class ModelSpec:
             "geometry": geometry,
             "properties": {
                 "datetime": None,
+                "bands": [
+                    {"name": b} for b in dict.fromkeys(b for i in self.inputs for b in i.bands)
+                ],
                 "mlm:name": self.name,
                 "mlm:architecture": self.architecture,
                 "mlm:framework": "pytorch",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -128,7 +129,7 @@ class TrainRecipe(_Strict):
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     stride: int = Field(default=512, ge=1)
     halo: int = Field(default=32, ge=0)
-    chip: int = Field(default=128, ge=8)
+    chip: int = Field(default=256, ge=32)
     steps: int = Field(default=600, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -230,7 +231,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if isinstance(source, Mapping):
         content, base, name = dict(source), Path.cwd(), "recipe"
     else:
-        content, base, name = _read_yaml(Path(source)), Path(source).resolve().parent, str(source)
+        content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
     for override in overrides:
         _override(content, override)
     try:
@@ -325,7 +326,7 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
     """All local paths of a recipe, counted from its folder."""
 
     def resolve(path: str) -> str:
-        return path if "://" in path else str((base / path).expanduser().absolute())
+        return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
 
     inputs = {
         name: one.model_copy(update={"catalog": resolve(one.catalog)})

@@ -24,6 +24,8 @@ _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
     "MKL_NUM_THREADS": str(os.cpu_count() or 1),
     "OPENBLAS_NUM_THREADS": "1",
+    # Threads of several workers share the cores: one that waits must not spin on them.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

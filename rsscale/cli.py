@@ -1,0 +1,252 @@
+"""The command line: ``rsscale demo | simulate | search | train | run | resume | …``.
+
+Every command is one call of the Python API. Exit codes: 0 done; 1 the work failed, in part or
+whole, and can be resumed; 2 the recipe, model or arguments are wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from rsscale.errors import RecipeError, RsscaleError
+from rsscale.progress import show_progress
+
+app = typer.Typer(
+    help="Deep learning for remote sensing at country scale.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="--quiet shows no progress, --debug shows where an error came from; "
+    "both may stand anywhere.",
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, YAML.")]
+RunPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="local, local:N worker processes, or a scheduler's tcp://host:port."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.tile=1024."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug, quiet = "--debug" in words, "--quiet" in words
+    words = [word for word in words if word not in ("--debug", "--quiet")]
+    show_progress(not quiet)
+    sys.exit(_invoke(words, debug=debug))
+
+
+def _invoke(words: list[str], *, debug: bool) -> int:
+    """Run one command; errors become one line, and an exit code."""
+    try:
+        result = app(words, standalone_mode=False, prog_name="rsscale")
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except RsscaleError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        print(f"\n{error or 'interrupted'}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        print(f"error: {kind}: {error} (--debug shows where)", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _version(value: bool) -> None:
+    if value:
+        from rsscale import __version__
+
+        print(f"rsscale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Deep learning for remote sensing at country scale."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("rsscale-demo"),
+    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Width of a scene in pixels.")] = None,
+    cluster: Cluster = None,
+) -> None:
+    """Simulate an archive, train a model, map it for two years, and measure the map."""
+    from rsscale.demo.run import run_demo
+
+    run_demo(out, seed=seed, size=size, cluster=cluster)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder.")],
+    size: Annotated[int | None, typer.Option(help="Width of a scene in pixels.")] = None,
+    years: Annotated[str, typer.Option(help="Comma-separated.")] = "2023,2024",
+    dates: Annotated[int, typer.Option(help="Acquisition dates a year.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 0,
+) -> None:
+    """Write a synthetic Sentinel-2-like archive whose truth is known."""
+    from rsscale.demo.simulate import simulate as make
+
+    try:
+        numbers = tuple(int(year) for year in years.split(","))
+    except ValueError:
+        raise RecipeError(f"--years {years!r}: expected years such as 2023,2024") from None
+    options: dict[str, Any] = {} if size is None else {"size": size}
+    archive = make(out, years=numbers, dates=dates, seed=seed, **options)
+    print(f"archive   {archive.catalog}")
+
+
+@app.command()
+def search(
+    catalog: Annotated[str, typer.Argument(help="STAC API, catalog.json or stac-geoparquet.")],
+    collection: Annotated[str | None, typer.Option(help="Id of the collection.")] = None,
+    area: Annotated[Path | None, typer.Option(help="A vector file with polygons.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
+    datetime: Annotated[str | None, typer.Option(help="2023, 2023-05/2023-09, …")] = None,
+    query: Annotated[str | None, typer.Option(help='JSON: {"eo:cloud_cover": {"lt": 60}}')] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the items to stac-geoparquet.")] = None,
+) -> None:
+    """List the items of a catalogue, or freeze them to a file."""
+    from rsscale.data.items import freeze
+    from rsscale.data.search import search as find
+
+    where = str(area) if area else [float(v) for v in bbox.split(",")] if bbox else None
+    try:
+        conditions = json.loads(query) if query else None
+    except ValueError:
+        raise RecipeError(f"--query {query!r} is not JSON") from None
+    items = find(catalog, collection, area=where, datetime=datetime, query=conditions)
+    for item in [] if out else items:
+        cover = item.properties.get("eo:cloud_cover")
+        print(f"{item.id}  {item.properties.get('datetime')}  cloud cover {cover}")
+    if out:
+        freeze(items, out)
+        print(f"{len(items)} items to {out}")
+
+
+@app.command()
+def train(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(help="Folder of the model.")] = None,
+    device: Device = "auto",
+    set_: Set = None,
+) -> None:
+    """Train the model of a recipe on its labels."""
+    from rsscale.pipeline.training import train_recipe
+
+    model, report = train_recipe(recipe, out=out, device=device, overrides=set_ or ())
+    print(report)
+    print(f"model     {model.spec.name}")
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    out: Annotated[Path | None, typer.Option(help="The run folder; out/NAME when omitted.")] = None,
+    cluster: Cluster = None,
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
+    set_: Set = None,
+) -> None:
+    """Map everything that a recipe asks for; in an existing run folder, what is missing."""
+    from rsscale.pipeline.run import run as start
+
+    _summary(start(recipe, out, cluster, device=device, threads=threads, overrides=set_ or ()))
+
+
+@app.command()
+def resume(folder: RunPath, cluster: Cluster = None) -> None:
+    """Go on with a run: compute what is missing, failed or damaged."""
+    from rsscale.pipeline.run import resume as go_on
+
+    _summary(go_on(folder, cluster))
+
+
+@app.command()
+def status(folder: RunPath) -> None:
+    """Tell how far a run is."""
+    from rsscale.pipeline.run import Run
+
+    _summary(Run(folder))
+
+
+@app.command()
+def assess(
+    folder: RunPath,
+    reference: Annotated[Path, typer.Option(help="Raster of class values, or labelled polygons.")],
+    period: Annotated[int | None, typer.Option(help="Which map; the last when omitted.")] = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Column of the class name, for polygons.")
+    ] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Training labels to keep away from.")] = None,
+    distance: Annotated[float, typer.Option(help="How far, metres.")] = 1000.0,
+    block: Annotated[float, typer.Option(help="Width of an evaluation block, metres.")] = 1000.0,
+) -> None:
+    """Measure a map against a reference, away from what it was trained on."""
+    from rsscale.pipeline.assessment import assess as measure
+
+    accuracy = measure(
+        folder,
+        reference,
+        period=period,
+        class_column=class_,
+        exclude=exclude,
+        distance=distance,
+        block=block,
+    )
+    print(accuracy)
+
+
+@app.command()
+def quicklook(
+    folder: RunPath,
+    out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,
+) -> None:
+    """Draw a run's maps with a legend."""
+    from rsscale.pipeline.run import Run
+    from rsscale.publish.quicklook import quicklook as draw
+
+    print(draw(Run(folder).open(), out or folder / "quicklook.png"))
+
+
+def _summary(run: Any) -> None:
+    """A few lines on a run: what it is, what it took, where it lies."""
+    state = run.state
+    tiles = state["tiles"]
+    print(f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed")
+    if "pixels" in state:
+        rate = state["pixels"] / max(state["seconds"], 1e-9) / 1e6
+        stages = ", ".join(f"{name} {value:.1f} s" for name, value in state["stages"].items())
+        print(f"{state['pixels'] / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s)")
+        print(f"stages: {stages}; peak memory {state['peak_rss_bytes'] / 2**20:.0f} MiB")
+    for failure in state.get("failed", [])[:10]:
+        print(f"failed {failure['period']}/{failure['tile']}: {failure['error']}")
+    print(f"map       {run.path / 'product.zarr'}")

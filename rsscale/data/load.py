@@ -1,0 +1,247 @@
+"""STAC items as a lazy cube on a grid: one slice an item, in the files' own numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pystac
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from rsscale.data import assets, radiometry
+from rsscale.data.assets import Selection
+from rsscale.data.chunks import block_origin, cube_chunks
+from rsscale.data.dtypes import number_type
+from rsscale.data.placement import OutputGrid
+from rsscale.data.reader import METHODS, Reader, Source
+from rsscale.errors import RecipeError, nearest
+from rsscale.grid import PixelBox
+
+
+def load(
+    items: Iterable[pystac.Item | Mapping[str, Any]],
+    geobox: GeoBox,
+    bands: Sequence[str],
+    *,
+    resampling: Mapping[str, str] | None = None,
+    chunk: int = 1024,
+) -> xr.DataArray:
+    """Build the lazy cube of some items on a grid.
+
+    Parameters
+    ----------
+    items : pystac.ItemCollection or iterable of pystac.Item
+        Whatever lies under the box and whatever does not: an item without a pixel in the
+        box gives a slice of nodata. None at all gives a cube of no slices.
+    geobox : odc.geo.geobox.GeoBox
+        The output pixels: any CRS, north-up, no rotation.
+    bands : sequence of str
+        Asset keys or common names, in the order wanted.
+    resampling : mapping of band to method, optional
+        ``"nearest"``, ``"bilinear"`` or ``"cubic"``. Without it nearest for codes and bit
+        fields (SCL, Fmask, qa_pixel, …, or anything with the classification extension),
+        else bilinear. It matters only where the grids differ.
+    chunk : int
+        Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
+        source (else of the grid), thin rests are joined to their neighbour, and with many
+        looks blocks get smaller, so that one takes at most some 128 MB.
+
+    Returns
+    -------
+    xr.DataArray
+        Dask-backed, dims ``(time, band, y, x)``, sorted by (datetime, id), the full time axis
+        in one block. Codes and measurements are blocks of their own along ``band``, so that
+        a mask can be made without reading everything. Coordinates: ``time`` (UTC,
+        datetime64[ns]), ``band``, ``id(time)``, ``scale(time, band)`` and
+        ``offset(time, band)`` (float32, not applied), ``y`` and ``x`` (pixel centres,
+        bitwise those of the GeoBox), ``spatial_ref``. Attributes: ``nodata`` and
+        ``categorical`` (names of bands with codes).
+
+    Raises
+    ------
+    BandError
+        When a band is not there, or not in every item.
+    ItemError
+        When an item has no date.
+    AreaError
+        When the GeoBox is not north-up.
+    RecipeError
+        When ``resampling`` or ``chunk`` make no sense.
+    ReadError
+        Here when metadata leaves the type of a band open and the file cannot be opened;
+        else while computing. A failed read is never nodata.
+
+    Notes
+    -----
+    The cube's type is the smallest that holds all bands. Its nodata is one number: the
+    bands' own when they agree, else the first of them that is no valid value of another
+    band, else a number outside all of them in a wider type (NaN for floats). A band whose
+    metadata says neither type nor nodata is asked through the header of its first file;
+    for Sentinel-2 without metadata they are known (uint16, SCL uint8, nodata 0).
+    """
+    how = resampling or {}
+    chosen = assets.select(items, _checked(bands, how, chunk))
+    grid, box = OutputGrid.of(geobox)
+    codes = [chosen.is_categorical(column) for column in range(len(chosen.bands))]
+    sources = _sources(chosen, codes, how)
+    dtype, fill = number_type(chosen, sources)
+    looks = len(chosen.items)
+    origin = block_origin(chosen, grid)
+    chunks = cube_chunks(box, origin, chunk, codes, looks * dtype.itemsize)
+    if looks:
+        graph = _Graph(grid, box, dtype, fill, ((looks,), *chunks))
+        data = graph.build(chosen, sources)
+    else:
+        import dask.array as da
+
+        shape = (0, len(chosen.bands), *box.shape)
+        data = da.zeros(shape, dtype=dtype, chunks=((0,), *chunks))
+    return xr.DataArray(
+        data,
+        dims=("time", "band", "y", "x"),
+        coords=_coords(chosen, geobox),
+        attrs={
+            "nodata": fill.item(),
+            "categorical": [b for b, code in zip(chosen.bands, codes, strict=True) if code],
+        },
+        name="cube",
+    )
+
+
+def _checked(bands: Sequence[str], resampling: Mapping[str, str], chunk: int) -> list[str]:
+    if isinstance(bands, str) or not bands:
+        raise RecipeError(f"bands is {bands!r}; expected a list of at least one band name")
+    twice = [band for band, count in Counter(bands).items() if count > 1]
+    if twice:
+        raise RecipeError(f"band {twice[0]!r} is asked for twice; name each band once")
+    for band, method in resampling.items():
+        if band not in bands:
+            raise RecipeError(
+                f"resampling names band {band!r}, which is not loaded{nearest(band, bands)}"
+            )
+        if method not in METHODS:
+            raise RecipeError(
+                f"resampling of {band!r} is {method!r}; expected one of "
+                f"{', '.join(METHODS)}{nearest(method, METHODS)}"
+            )
+    if chunk < 1:
+        raise RecipeError(f"chunk is {chunk}; it must be at least 1 pixel")
+    return list(bands)
+
+
+def _sources(
+    chosen: Selection, codes: Sequence[bool], resampling: Mapping[str, str]
+) -> list[list[Source]]:
+    methods = [
+        resampling.get(band, "nearest" if code else "bilinear")
+        for band, code in zip(chosen.bands, codes, strict=True)
+    ]
+    return [
+        [_source(item, key, method) for key, method in zip(row, methods, strict=True)]
+        for item, row in zip(chosen.items, chosen.keys, strict=True)
+    ]
+
+
+def _source(item: pystac.Item, key: str, method: str) -> Source:
+    asset = item.assets[key]
+    transform = assets.projection(item, asset, "transform")
+    declared = assets.nodata(item, asset)
+    return Source(
+        item=item.id,
+        asset=key,
+        url=asset.get_absolute_href() or asset.href,
+        resampling=method,
+        nodata=radiometry.known_nodata(item, key) if declared is None else declared,
+        crs=assets.crs(item, asset),
+        transform=tuple(map(float, transform)) if transform else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Lets stackstac build the graph, from plain items that hide everything but the names.
+
+    From real items stackstac would drop bands and slices it thinks are outside (judged by
+    four projected corners), need an EPSG code of each, and refuse STAC 1.1's ``proj:code``.
+    What lies where is the Reader's to decide: so every asset claims the output's own box,
+    and its href is the key of its Source. The EPSG code is only compared with itself, which
+    is why an output CRS needs none.
+    """
+
+    grid: OutputGrid
+    box: PixelBox
+    dtype: np.dtype[Any]
+    fill: np.generic
+    chunks: tuple[tuple[int, ...], ...]
+
+    def build(self, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
+        import stackstac
+
+        table = {f"{i}/{b}": s for i, row in enumerate(sources) for b, s in enumerate(row)}
+        stacked = stackstac.stack(
+            self._plain(chosen),
+            assets=list(chosen.bands),
+            epsg=1,
+            resolution=(self.grid.res_x, self.grid.res_y),
+            bounds=self._bounds(),
+            snap_bounds=False,
+            chunksize=self.chunks,
+            dtype=self.dtype,
+            fill_value=self.fill,
+            rescale=False,
+            sortby_date=False,
+            xy_coords=False,
+            properties=False,
+            band_coords=False,
+            reader=partial(Reader, sources=table, grid=self.grid, box=self.box),
+        )
+        return stacked.data
+
+    def _bounds(self) -> tuple[float, float, float, float]:
+        affine = self.grid.transform(self.box)
+        height, width = self.box.shape
+        left, top = affine.c, affine.f
+        return left, top - height * self.grid.res_y, left + width * self.grid.res_x, top
+
+    def _plain(self, chosen: Selection) -> list[dict[str, Any]]:
+        box = self._bounds()
+        return [
+            {
+                "id": item.id,
+                "properties": {
+                    "datetime": assets.moment(item).isoformat(),
+                    "proj:epsg": 1,
+                    "proj:bbox": box,
+                },
+                "assets": {band: {"href": f"{i}/{b}"} for b, band in enumerate(chosen.bands)},
+            }
+            for i, item in enumerate(chosen.items)
+        ]
+
+
+def _coords(chosen: Selection, geobox: GeoBox) -> dict[str, Any]:
+    from odc.geo.xr import xr_coords
+
+    items, shape = chosen.items, (len(chosen.items), len(chosen.bands))
+    pairs = [
+        radiometry.scale_offset(item, key)
+        for item, row in zip(items, chosen.keys, strict=True)
+        for key in row
+    ]
+    scaling = np.array(pairs, "float32").reshape(*shape, 2)
+    times = [np.datetime64(assets.moment(item).replace(tzinfo=None), "ns") for item in items]
+    # rasterio and odc-geo find the CRS through spatial_ref; names stay y and x in degrees too.
+    spatial = {str(k): v for k, v in xr_coords(geobox, always_yx=True).items()}
+    return {
+        "time": ("time", np.array(times, "datetime64[ns]")),
+        "band": ("band", np.array(chosen.bands, dtype=str)),
+        "id": ("time", np.array([item.id for item in items], dtype=str)),
+        "scale": (("time", "band"), scaling[..., 0]),
+        "offset": (("time", "band"), scaling[..., 1]),
+        **spatial,
+    }

@@ -1,0 +1,131 @@
+"""Networks that rsscale knows by name.
+
+Every one maps ``(N, C, H, W)`` to class scores ``(N, K, H, W)``, and the score of a pixel
+depends on a bounded neighbourhood only: no statistic is taken over a window when the network
+is used, so that windows can be trimmed without a seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rsscale.errors import ModelError, nearest
+
+
+class UNet(nn.Module):
+    """A small U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597).
+
+    Parameters
+    ----------
+    channels : int
+        Input channels.
+    classes : int
+        Output channels.
+    width : int
+        Channels of the first scale; doubled at each coarser one.
+    depth : int
+        Number of scales. Height and width of the input must be multiples of
+        ``2 ** (depth - 1)``.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int = 16, depth: int = 3) -> None:
+        super().__init__()
+        widths = [width * 2**scale for scale in range(depth)]
+        self.down = nn.ModuleList(
+            _block(before, after)
+            for before, after in zip([channels, *widths[:-1]], widths, strict=True)
+        )
+        self.up = nn.ModuleList(
+            _block(coarse + fine, fine)
+            for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(width, classes, kernel_size=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Class scores before softmax."""
+        skips: list[torch.Tensor] = []
+        for scale, block in enumerate(self.down):
+            if scale:
+                x = functional.max_pool2d(x, 2)  # (N, w·2^(s-1), H/2^s, W/2^s)
+            x = block(x)  # (N, w·2^s, H/2^s, W/2^s)
+            skips.append(x)
+        for block, skip in zip(self.up, skips[-2::-1], strict=True):
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(torch.cat([x, skip], dim=1))  # back to the skip's width and size
+        scores: torch.Tensor = self.head(x)  # (N, K, H, W)
+        return scores
+
+
+class PixelNet(nn.Module):
+    """Two layers on each pixel alone: the cheapest network that is not linear.
+
+    Parameters
+    ----------
+    channels, classes : int
+        Input and output channels.
+    width : int
+        Hidden channels.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int = 32) -> None:
+        super().__init__()
+        self.hidden = nn.Conv2d(channels, width, kernel_size=1)
+        self.head = nn.Conv2d(width, classes, kernel_size=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Class scores before softmax."""
+        scores: torch.Tensor = self.head(torch.relu(self.hidden(x)))  # (N, K, H, W)
+        return scores
+
+
+_ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "pixel": PixelNet}
+
+
+def build(architecture: str, channels: int, classes: int, **hyperparameters: Any) -> nn.Module:
+    """Make a network by name, with random weights.
+
+    Raises
+    ------
+    ModelError
+        When the name or a hyperparameter is unknown.
+    """
+    if architecture not in _ARCHITECTURES:
+        raise ModelError(
+            f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}"
+            f"{nearest(architecture, _ARCHITECTURES)}"
+        )
+    try:
+        return _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
+    except TypeError as error:
+        raise ModelError(f"architecture {architecture!r}: {error}") from None
+
+
+def reach(architecture: str, **hyperparameters: Any) -> int:
+    """How far, in pixels, a score depends on its surroundings: the halo that hides all seams.
+
+    For the U-Net each scale ``s`` has two 3-by-3 convolutions on the way down and, but for the
+    coarsest, two on the way up, each reaching ``2**s`` pixels; pooling and nearest upsampling
+    move by less than one pixel of the coarser scale.
+    """
+    if architecture != "unet":
+        return 0
+    depth = int(hyperparameters.get("depth", 3))
+    convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
+    return int(convolutions + 2 ** (depth - 1) - 1)
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    """Two convolutions; batch normalisation is folded statistics when the network is used."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )

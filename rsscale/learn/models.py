@@ -1,0 +1,237 @@
+"""Models on disk: a folder with the contract (``item.json``, STAC MLM) and the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rsscale.errors import ModelError
+from rsscale.learn.architectures import build
+from rsscale.modelspec import ModelSpec
+
+_WEIGHTS = "model.safetensors"
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its contract, ready to predict.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        What it reads, how it is run, what it returns.
+    module : torch.nn.Module
+        ``(N, C, H, W)`` float32 to class scores ``(N, K, H, W)``, in evaluation mode.
+    device : torch.device
+        Where the weights are.
+    digest : str
+        Hash of contract and weights as they lie on disk; empty for a model that does not.
+    """
+
+    spec: ModelSpec
+    module: nn.Module
+    device: torch.device
+    digest: str = ""
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Class scores before softmax for normalised images, missing values 0."""
+        # The layout that oneDNN and cuDNN convolve fastest; it does not change a value's meaning.
+        scores: torch.Tensor = self.module(batch.contiguous(memory_format=torch.channels_last))
+        return scores
+
+    def to(self, device: str | torch.device) -> Model:
+        """The same model on another device."""
+        return replace(self, module=self.module.to(device), device=torch.device(device))
+
+
+def open_model(path: str | Path, *, device: str | torch.device | None = None) -> Model:
+    """Open a model folder.
+
+    Parameters
+    ----------
+    path : path
+        A folder with ``item.json`` (a STAC item with MLM metadata) and the weights that its
+        asset with role ``mlm:model`` names: ``.safetensors`` for an architecture that rsscale
+        knows, or a ``.pt2`` program of :func:`torch.export.export` with dynamic batch, height
+        and width.
+    device : str or torch.device, optional
+        The GPU if there is one, when omitted.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        When the folder, its item or its weights are missing, damaged or do not fit each
+        other; or when the weights are a pickle, which could run any code.
+    """
+    folder = Path(path)
+    item = _read_item(folder)
+    spec = ModelSpec.from_item(item)
+    weights = _weights_path(folder, item)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if weights.suffix == ".pt2":
+        module = _open_program(weights)
+    else:
+        module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
+    _check_output(module, spec, weights)
+    digest = _digest(folder / "item.json", weights)
+    return Model(spec, module.to(device), torch.device(device), digest)
+
+
+def save_model(
+    model: Model,
+    path: str | Path,
+    *,
+    geometry: Mapping[str, Any] | None = None,
+    **properties: Any,
+) -> Model:
+    """Write a model of a known architecture as a folder that :func:`open_model` reads.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        The folder; files of an earlier model in it are replaced.
+    geometry : GeoJSON mapping, optional
+        Where it was trained, EPSG:4326.
+    **properties
+        Properties of the STAC item, e.g. ``start_datetime`` and what was measured.
+
+    Returns
+    -------
+    Model
+        The same with the digest of what was written.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(path)
+    spec = model.spec
+    item = spec.to_item(geometry, **properties)
+    item["properties"]["mlm:framework_version"] = version("torch")
+    item["properties"]["mlm:total_parameters"] = sum(p.numel() for p in model.module.parameters())
+    item["assets"]["model"] = {
+        "href": f"./{_WEIGHTS}",
+        "type": "application/octet-stream; framework=safetensors",
+        "title": f"Weights of {spec.name}",
+        "roles": ["mlm:model", "mlm:weights"],
+        "mlm:artifact_type": "safetensors",
+    }
+    state = {k: v.detach().cpu().contiguous() for k, v in model.module.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+            save_file(state, Path(scratch) / _WEIGHTS)
+            (Path(scratch) / "item.json").write_text(json.dumps(item, indent=1) + "\n", "utf-8")
+            # The contract last: without it the folder is no model.
+            for name in (_WEIGHTS, "item.json"):
+                (Path(scratch) / name).replace(folder / name)
+    except OSError as error:
+        raise ModelError(
+            f"the model can't be written to {folder}: {error.strerror or error}; choose another "
+            "folder"
+        ) from error
+    return replace(model, digest=_digest(folder / "item.json", folder / _WEIGHTS))
+
+
+def _read_item(folder: Path) -> dict[str, Any]:
+    path = folder / "item.json"
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
+    try:
+        item: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from None
+    return item
+
+
+def _weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
+    """The file that the item's model asset names; a pickle is refused unread."""
+    assets = item.get("assets", {}).values()
+    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
+    if not hrefs:
+        raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
+    path = folder / str(hrefs[0])
+    if path.suffix.lower() in _PICKLES:
+        raise ModelError(
+            f"{path} is a pickle, which runs code when it is opened; save the weights with "
+            "safetensors.torch.save_file, or the network with torch.export.save as .pt2"
+        )
+    if path.suffix not in (".safetensors", ".pt2"):
+        raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
+    if not path.exists():
+        raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
+    return path
+
+
+def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    module = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged or not safetensors: {error}") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{path} does not hold the weights of {spec.architecture!r} with {spec.channels} "
+            f"channels and {len(spec.classes)} classes, as item.json says: {reason}"
+        ) from None
+    return module
+
+
+def _open_program(path: Path) -> nn.Module:
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} can't be opened as a torch.export program: {reason}") from None
+    module: nn.Module = program.module()
+    return module
+
+
+def _check_output(module: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Run the network once on nothing: a mismatch shows now, not on a thousand tiles."""
+    size = spec.lattice.window
+    try:
+        with torch.inference_mode():
+            found = tuple(module(torch.zeros(1, spec.channels, size, size)).shape)
+    except Exception as error:  # noqa: BLE001 -- a network may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{path} can't predict a window of {spec.channels} channels and {size} px (stride + 2 "
+            f"halo), as its item.json says: {reason}"
+        ) from None
+    expected = (1, len(spec.classes), size, size)
+    if found != expected:
+        raise ModelError(
+            f"{path} returns {found} for one window, expected {expected}: classes and size as "
+            "item.json says"
+        )
+
+
+def _digest(*paths: Path) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]

@@ -1,0 +1,231 @@
+"""A recipe with everything that it names opened: items found, model loaded, area read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pystac
+import shapely
+from odc.geo.geom import Geometry
+
+from rsscale.data.area import read_area
+from rsscale.data.composite import time_windows
+from rsscale.data.search import search
+from rsscale.data.select import ItemIndex
+from rsscale.errors import ModelError
+from rsscale.grid import Grid, PixelBox
+from rsscale.learn.models import Model, open_model
+from rsscale.pipeline.tile import MappedTile, bands_to_read, map_tile, window_names
+from rsscale.recipe import Recipe
+
+# A model's resolution and the grid's may differ by rounding, not by more.
+_SAME_RESOLUTION = 0.01
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What may move the last digit of a number; the same map is promised within one profile.
+
+    Attributes
+    ----------
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    threads : int
+        Threads of torch within one operation, and threads that read.
+    batch : int
+        Windows that the model sees at once.
+    precision : str
+        ``"float32"``.
+    """
+
+    device: str
+    threads: int
+    batch: int = 1
+    precision: str = "float32"
+
+    @classmethod
+    def here(cls, device: str = "auto", threads: int | None = None) -> Profile:
+        """The profile of this machine: its GPU if it has one, and its cores."""
+        import os
+
+        import torch
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ModelError("device 'cuda' was asked for, and torch sees no GPU; use 'cpu'")
+        return cls(device, threads or os.cpu_count() or 1)
+
+    def apply(self) -> None:
+        """Set this process's torch to the profile."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For run.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the tile function needs, checked against each other.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    grid : Grid
+    area : Geometry
+        EPSG:4326.
+    shape : shapely geometry
+        The area in the grid's CRS.
+    sources : mapping of input name to ItemIndex
+    models : mapping of period to Model
+    """
+
+    recipe: Recipe
+    grid: Grid
+    area: Geometry
+    shape: shapely.Geometry
+    sources: Mapping[str, ItemIndex]
+    models: Mapping[int, Model]
+
+    def map(self, period: int, box: PixelBox, profile: Profile) -> MappedTile:
+        """The tile function for one box; see :func:`rsscale.pipeline.tile.map_tile`."""
+        return map_tile(
+            self.recipe,
+            self.grid,
+            self.sources,
+            self.models[period],
+            period=period,
+            box=box,
+            area=self.shape,
+            batch=profile.batch,
+            threads=profile.threads,
+        )
+
+
+def open_job(
+    recipe: Recipe,
+    area: Geometry,
+    items: Mapping[str, pystac.ItemCollection],
+    profile: Profile,
+) -> Job:
+    """Open what a recipe names and check that it fits together.
+
+    Raises
+    ------
+    ModelError
+        When a model's bands, time windows or resolution are not the recipe's.
+    BandError
+        When an item lacks a band.
+    """
+    grid = recipe.grid.build()
+    paths = {period: recipe.model_path(period) for period in recipe.periods}
+    opened = {path: open_model(path, device=profile.device) for path in set(paths.values())}
+    models = {period: opened[path] for period, path in paths.items()}
+    for period, model in models.items():
+        check_model(recipe, model, period)
+    return Job(
+        recipe=recipe,
+        grid=grid,
+        area=area,
+        shape=grid.project(area).geom,
+        sources=index_items(recipe, grid, items),
+        models=models,
+    )
+
+
+def check_model(recipe: Recipe, model: Model, period: int) -> None:
+    """Refuse a model that was made for other inputs."""
+    for wanted in model.spec.inputs:
+        if wanted.name not in recipe.inputs:
+            raise ModelError(
+                f"model {model.spec.name!r} wants an input {wanted.name!r}; "
+                f"the recipe has {list(recipe.inputs)}"
+            )
+        one = recipe.inputs[wanted.name]
+        model.spec.check_input(wanted.name, one.bands, window_names(one, period))
+    trained, used = model.spec.resolution, recipe.grid.resolution
+    if trained and abs(trained - used) > _SAME_RESOLUTION * used:
+        raise ModelError(
+            f"model {model.spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
+            f"grid has {used:g}; train a model for this grid, or change grid.resolution"
+        )
+
+
+def index_items(
+    recipe: Recipe, grid: Grid, items: Mapping[str, pystac.ItemCollection]
+) -> dict[str, ItemIndex]:
+    """The items of each input by where they lie."""
+    return {
+        name: ItemIndex(items[name], grid.crs, bands_to_read(one))
+        for name, one in recipe.inputs.items()
+    }
+
+
+def recipe_area(recipe: Recipe) -> Geometry:
+    """The recipe's area in EPSG:4326."""
+    return read_area(recipe.area if recipe.area is not None else list(recipe.bbox or ()))
+
+
+def find_items(
+    recipe: Recipe, area: Geometry, margin: int, periods: tuple[int, ...] | None = None
+) -> dict[str, pystac.ItemCollection]:
+    """Search each input's catalogue, period by period.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    area : Geometry
+        EPSG:4326.
+    margin : int
+        Pixels around the area that a window at its edge reads.
+    periods : tuple of int, optional
+        The recipe's own when omitted.
+
+    Returns
+    -------
+    dict of input name to pystac.ItemCollection
+        Without duplicates.
+
+    Raises
+    ------
+    CatalogError
+        When a catalogue is not there, or has nothing for one of the periods.
+    """
+    grid = recipe.grid.build()
+    around = _with_margin(grid, area, margin)
+    found = {}
+    for name, one in recipe.inputs.items():
+        items: dict[str, pystac.Item] = {}
+        for period in periods or recipe.periods:
+            windows = time_windows(one.composite.rule, period)
+            result = search(
+                one.catalog,
+                one.collection,
+                area=around,
+                datetime=(min(w.start for w in windows), max(w.end for w in windows)),
+                query=one.query,
+            )
+            items |= {item.id: item for item in result}
+        found[name] = pystac.ItemCollection(items.values())
+    return found
+
+
+def _with_margin(grid: Grid, area: Geometry, margin: int) -> Geometry:
+    """The area and what windows at its edge read, in EPSG:4326."""
+    projected = grid.project(area)
+    around = Geometry(projected.geom.buffer(margin * grid.resolution, quad_segs=4), projected.crs)
+    box = around.boundingbox
+    return around.to_crs("EPSG:4326", resolution=max(box.span_x, box.span_y) / 64)
+
+
+def read_margin(recipe: Recipe, models: Mapping[int, Model]) -> int:
+    """Pixels beyond the area that its map can depend on."""
+    windows = max(model.spec.lattice.window for model in models.values())
+    dilate = max((one.mask.dilate for one in recipe.inputs.values() if one.mask), default=0.0)
+    return windows + int(np.ceil(dilate / recipe.grid.resolution)) + 4

@@ -1,0 +1,196 @@
+"""Train the model of a recipe on chips that come out of the same cube as the map."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from odc.geo.geom import Geometry
+
+from rsscale.data.channels import stack_channels
+from rsscale.data.labels import GridLabels, Labels, read_labels
+from rsscale.data.select import ItemIndex
+from rsscale.errors import RecipeError
+from rsscale.grid import Grid, Lattice, PixelBox
+from rsscale.learn.models import Model, save_model
+from rsscale.learn.train import Chips, InputBands, TrainingReport, train
+from rsscale.modelspec import NODATA, LandClass
+from rsscale.pipeline.job import find_items, index_items
+from rsscale.pipeline.tile import compute, prepare, window_names
+from rsscale.progress import progress
+from rsscale.recipe import Recipe, TrainRecipe, read_recipe
+
+# Chips of one such block are read together: a COG block is decoded once, not once a chip.
+_READ_TOGETHER = 512
+# Pixels around a chip, without labels: a label at its edge is seen in its surroundings too.
+_CONTEXT = 32
+
+
+def train_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+) -> tuple[Model, TrainingReport]:
+    """Train what a recipe's ``train`` section asks for and save it as its model.
+
+    Parameters
+    ----------
+    recipe : path, mapping or Recipe
+    out : path, optional
+        Folder of the model; the recipe's ``model`` when omitted.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    overrides : sequence of "key.sub=value"
+
+    Returns
+    -------
+    (Model, TrainingReport)
+        The accuracy in the report is on whole spatial blocks that were never trained on.
+
+    Raises
+    ------
+    RecipeError
+        When the recipe has no ``train`` section, or its labels are wrong.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, overrides)
+    settings = _settings(recipe)
+    target = Path(out) if out is not None else _model_folder(recipe)
+    labels = read_labels(
+        settings.labels,
+        settings.class_,
+        period_column=settings.period_column,
+        classes=_classes(settings),
+    )
+    chips = make_chips(recipe, labels)
+    first = recipe.periods[0]
+    model, report = train(
+        chips,
+        name=recipe.name,
+        inputs=[
+            InputBands(name, one.bands, window_names(one, first))
+            for name, one in recipe.inputs.items()
+        ],
+        classes=labels.classes,
+        lattice=Lattice(settings.stride, settings.halo),
+        resolution=recipe.grid.resolution,
+        architecture=settings.architecture,
+        hyperparameters=settings.hyperparameters,
+        steps=settings.steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        validation=settings.split.validation,
+        device=None if device == "auto" else device,
+    )
+    save_model(model, target, geometry=_footprint(labels), **report.properties())
+    return model, report
+
+
+def make_chips(recipe: Recipe, labels: Labels) -> Chips:
+    """Images and labels of every block that holds a label, of every training period.
+
+    A chip is a block of the global lattice and some context around it; labels count only in
+    the block itself, so that no label pixel is in two chips, or in two spatial groups.
+    """
+    settings, grid = _settings(recipe), recipe.grid.build()
+    periods = settings.periods or recipe.periods
+    by_period = {period: labels.on(grid, period) for period in periods}
+    blocks = {period: some.blocks(settings.chip) for period, some in by_period.items()}
+    if not any(blocks.values()):
+        raise RecipeError(
+            f"{settings.labels} has no label for the periods {list(periods)}; "
+            "check train.periods and train.period_column"
+        )
+    group = max(round(settings.split.blocks / grid.resolution), settings.chip)
+    images, targets, groups = [], [], []
+    with progress("read chips", sum(map(len, blocks.values())), "chips") as bar:
+        for period in filter(blocks.get, periods):
+            sources = _find_sources(recipe, grid, blocks[period], period)
+            for together in _together(blocks[period]):
+                for block, image in _read(recipe, grid, sources, period, together):
+                    images.append(image)
+                    targets.append(_target(by_period[period], block))
+                    groups.append(block.row0 // group * 1_000_003 + block.col0 // group)
+                    bar.advance()
+    return Chips(np.stack(images), np.stack(targets), np.array(groups))
+
+
+def _find_sources(
+    recipe: Recipe, grid: Grid, blocks: Sequence[PixelBox], period: int
+) -> dict[str, ItemIndex]:
+    """Items around the labels only: a country is not searched for a few polygons."""
+    boxes = [grid.geobox_of(block).extent.geom for block in blocks]
+    around = Geometry(shapely.union_all(boxes), grid.crs).to_crs("EPSG:4326")
+    items = find_items(recipe, around, _CONTEXT + 16, (period,))
+    return index_items(recipe, grid, items)
+
+
+def _together(blocks: Sequence[PixelBox]) -> Iterator[list[PixelBox]]:
+    """Blocks that lie in one larger block of the lattice."""
+    groups: dict[tuple[int, int], list[PixelBox]] = defaultdict(list)
+    for block in blocks:
+        groups[block.row0 // _READ_TOGETHER, block.col0 // _READ_TOGETHER].append(block)
+    yield from groups.values()
+
+
+def _read(
+    recipe: Recipe,
+    grid: Grid,
+    sources: Mapping[str, ItemIndex],
+    period: int,
+    blocks: Sequence[PixelBox],
+) -> Iterator[tuple[PixelBox, np.ndarray]]:
+    """Each block's image with its context, ``(channel, row, col)``."""
+    around = reduce(PixelBox.__or__, blocks).pad(_CONTEXT)
+    lazy, _ = prepare(recipe, grid, sources, period, around)
+    stacked = stack_channels(compute(lazy, None), _named_bands(recipe))
+    for block in blocks:
+        yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy()
+
+
+def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:
+    """Labels of a chip; its context is unlabelled."""
+    chip = block.pad(_CONTEXT)
+    target = np.full(chip.shape, NODATA, np.uint8)
+    target[block.slices(chip)] = labels.rasterize(block)
+    return target
+
+
+def _named_bands(recipe: Recipe) -> list[InputBands]:
+    return [InputBands(name, one.bands, ()) for name, one in recipe.inputs.items()]
+
+
+def _settings(recipe: Recipe) -> TrainRecipe:
+    if recipe.train is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r} has no 'train' section; add one with 'labels' and 'class'"
+        )
+    return recipe.train
+
+
+def _classes(settings: TrainRecipe) -> tuple[LandClass, ...] | None:
+    if settings.classes is None:
+        return None
+    return tuple(LandClass(c.value, c.name, c.color) for c in settings.classes)
+
+
+def _model_folder(recipe: Recipe) -> Path:
+    if not isinstance(recipe.model, str):
+        raise RecipeError(
+            "the recipe names a model for each period; say with --out which one to train"
+        )
+    return Path(recipe.model)
+
+
+def _footprint(labels: Labels) -> dict[str, Any]:
+    box = labels.frame.to_crs("EPSG:4326").total_bounds
+    geometry: dict[str, Any] = shapely.geometry.mapping(shapely.box(*box))
+    return geometry

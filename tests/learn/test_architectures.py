@@ -1,0 +1,41 @@
+"""The networks: shapes, and how far a score depends on its surroundings."""
+
+import pytest
+import torch
+
+from rsscale.errors import ModelError
+from rsscale.learn.architectures import build, reach
+
+
+@pytest.mark.parametrize(("name", "options"), [("unet", {"depth": 3}), ("pixel", {})])
+def test_scores_have_the_size_of_the_image(name: str, options: dict) -> None:
+    net = build(name, channels=5, classes=3, **options).eval()
+    assert net(torch.zeros(2, 5, 32, 48)).shape == (2, 3, 32, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("unet", {"width": 4, "depth": d}) for d in (1, 2, 3, 4)] + [("pixel", {"width": 4})],
+)
+def test_reach_is_how_far_a_change_is_seen(name: str, options: dict) -> None:
+    torch.manual_seed(0)
+    net = build(name, channels=2, classes=2, **options).double().eval()
+    size = 256
+    image = torch.randn(1, 2, size, size, dtype=torch.float64)
+    far = 0
+    with torch.inference_mode():
+        before = net(image)
+        for at in range(size // 2, size // 2 + 8):  # pooling makes it depend on the position
+            image_changed = image.clone()
+            image_changed[0, :, at, at] += 10
+            moved = (net(image_changed) != before).any(dim=1)[0].nonzero() - at
+            far = max(far, int(moved.abs().max()))
+    assert far <= reach(name, **options)
+    assert far >= reach(name, **options) - 2 ** (options.get("depth", 1) - 1)  # not idly large
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ModelError, match="did you mean 'unet'"):
+        build("unnet", 1, 1)
+    with pytest.raises(ModelError, match="widht"):
+        build("unet", 1, 1, widht=3)

@@ -1,0 +1,129 @@
+"""Model folders: what is saved is opened, and nothing else is."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rsscale.errors import ModelError
+from rsscale.grid import Lattice
+from rsscale.learn.architectures import build
+from rsscale.learn.models import Model, open_model, save_model
+from rsscale.modelspec import LandClass, ModelInput, ModelSpec
+
+SCHEMA = Path(__file__).resolve().parents[2] / "../shared/data/mlm/json-schema/schema.json"
+SQUARE = {"type": "Polygon", "coordinates": [[[6, 47], [7, 47], [7, 48], [6, 48], [6, 47]]]}
+
+
+def make(classes: int = 2) -> Model:
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        name="landcover",
+        inputs=(ModelInput("s2", ("red", "nir"), ("year",), (0.1, 0.3), (0.1, 0.1)),),
+        classes=tuple(LandClass(k + 1, f"class {k}", "#00ff00") for k in range(classes)),
+        lattice=Lattice(32, 8),
+        architecture="unet",
+        hyperparameters={"width": 4, "depth": 2},
+    )
+    module = build("unet", 2, classes, width=4, depth=2).eval()
+    return Model(spec, module, torch.device("cpu"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_model(make(), tmp_path / "model", geometry=SQUARE, datetime="2023-07-01T00:00:00Z")
+    return tmp_path / "model"
+
+
+def edit(folder: Path, **changes: object) -> None:
+    item = json.loads((folder / "item.json").read_text())
+    item["properties"] |= changes
+    (folder / "item.json").write_text(json.dumps(item))
+
+
+def test_an_opened_model_predicts_as_the_saved_one(folder: Path) -> None:
+    image = torch.randn(1, 2, 48, 48)
+    opened = open_model(folder, device="cpu")
+    assert opened.spec == make().spec
+    with torch.inference_mode():
+        assert torch.equal(opened(image), make()(image))
+
+
+def test_equal_models_have_equal_bytes(folder: Path, tmp_path: Path) -> None:
+    again = save_model(make(), tmp_path / "again", geometry=SQUARE, datetime="2023-07-01T00:00:00Z")
+    for name in ("item.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert again.digest == open_model(folder).digest != ""
+
+
+def test_the_item_is_valid_mlm(folder: Path) -> None:
+    if not SCHEMA.exists():
+        pytest.skip(f"the MLM schema is not at {SCHEMA}")
+    from jsonschema import Draft7Validator
+    from referencing import Registry, Resource
+    from referencing.jsonschema import DRAFT7
+
+    schema = json.loads(SCHEMA.read_text())
+    anything = {"definitions": {"fields": {"properties": {"classification:classes": {}}}}}
+    anything["definitions"]["bands"] = {"items": {"properties": {"data_type": {}}}}
+    registry = Registry(retrieve=lambda _: Resource(anything, DRAFT7))
+    item = json.loads((folder / "item.json").read_text())
+    assert [e.message for e in Draft7Validator(schema, registry=registry).iter_errors(item)] == []
+
+
+def test_an_exported_program_can_be_opened(folder: Path) -> None:
+    dynamic = {0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    program = torch.export.export(
+        make().module, (torch.zeros(2, 2, 48, 48),), dynamic_shapes=(dynamic,)
+    )
+    torch.export.save(program, folder / "model.pt2")
+    item = json.loads((folder / "item.json").read_text())
+    item["assets"]["model"]["href"] = "./model.pt2"
+    (folder / "item.json").write_text(json.dumps(item))
+    image = torch.randn(1, 2, 48, 48)
+    with torch.inference_mode():
+        assert torch.allclose(open_model(folder, device="cpu")(image), make()(image), atol=1e-5)
+
+
+def test_a_pickle_is_refused_unread(folder: Path) -> None:
+    item = json.loads((folder / "item.json").read_text())
+    item["assets"]["model"]["href"] = "weights.pth"
+    (folder / "item.json").write_text(json.dumps(item))
+    (folder / "weights.pth").write_bytes(b"not even a pickle")
+    with pytest.raises(ModelError, match="is a pickle.*safetensors"):
+        open_model(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    edit(folder, **{"mlm:hyperparameters": {"width": 8, "depth": 2}})
+    with pytest.raises(ModelError, match="does not hold the weights"):
+        open_model(folder)
+
+
+def test_windows_that_the_network_cannot_take_are_refused(folder: Path) -> None:
+    edit(folder, **{"rsscale:stride": 33})
+    with pytest.raises(ModelError, match="can't predict a window of 2 channels and 49 px"):
+        open_model(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 100])
+def test_damaged_weights_are_refused(folder: Path, keep: int) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="damaged"):
+        open_model(folder)
+
+
+def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no model\.safetensors"):
+        open_model(folder)
+    (folder / "item.json").write_text("{")
+    with pytest.raises(ModelError, match="not JSON"):
+        open_model(folder)
+    (folder / "item.json").unlink()
+    with pytest.raises(ModelError, match=r"no item\.json"):
+        open_model(folder)
+    with pytest.raises(ModelError, match="no model folder"):
+        open_model(tmp_path / "none")
