@@ -109,7 +109,7 @@ def simulate(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder.")],
     size: Annotated[int | None, typer.Option(help="Width of a scene in pixels.")] = None,
     years: Annotated[str, typer.Option(help="Comma-separated.")] = "2023,2024",
-    dates: Annotated[int, typer.Option(help="Acquisition dates a year.")] = 12,
+    dates: Annotated[int, typer.Option(help="Acquisition dates a year.")] = 15,
     seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 0,
 ) -> None:
     """Write a synthetic Sentinel-2-like archive whose truth is known."""

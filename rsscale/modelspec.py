@@ -52,6 +52,49 @@ class LandClass:
             raise ModelError(f"class {self.name!r} has colour {self.color!r}; expected '#rrggbb'")
 
 
+def class_attributes(classes: Sequence[LandClass]) -> dict[str, Any]:
+    """CF attributes of a layer of class values: flag values, meanings and colours."""
+    return {
+        "flag_values": [c.value for c in classes],
+        "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
+        "flag_colors": " ".join(c.color for c in classes),
+        # As they are written: a flag meaning can't hold a blank.
+        "class_names": [c.name for c in classes],
+    }
+
+
+def classes_from_attributes(attributes: Mapping[Any, Any]) -> tuple[LandClass, ...]:
+    """The classes of a layer of class values, from its CF attributes.
+
+    Raises
+    ------
+    ModelError
+        When they are not there.
+    """
+    if not {"flag_values", "flag_meanings", "flag_colors"} <= attributes.keys():
+        raise ModelError(
+            "a layer lacks flag_values, flag_meanings or flag_colors, so its classes are not "
+            "known; use one as rsscale.predict or a product gives it"
+        )
+    names = attributes.get("class_names", attributes["flag_meanings"].split())
+    return tuple(
+        LandClass(int(value), str(name), color)
+        for value, name, color in zip(
+            _listed(attributes["flag_values"]),
+            _listed(names),
+            attributes["flag_colors"].split(),
+            strict=True,
+        )
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list; attributes of one value come back from some stores as the value alone."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 @dataclass(frozen=True)
 class ModelInput:
     """One named input of a model.
@@ -203,7 +246,6 @@ class ModelSpec:
                 "mlm:tasks": ["semantic-segmentation"],
                 "mlm:input": [_input_to_mlm(i, self.lattice.window) for i in self.inputs],
                 "mlm:output": [self._output_to_mlm()],
-                "mlm:hyperparameters": dict(self.hyperparameters) or {"none": True},
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
                 "rsscale:resolution": self.resolution,
@@ -212,6 +254,8 @@ class ModelSpec:
             "links": [],
             "assets": {},
         }
+        if self.hyperparameters:  # MLM wants at least one, or none at all
+            item["properties"]["mlm:hyperparameters"] = dict(self.hyperparameters)
         if geometry is not None:
             item["bbox"] = list(shapely.geometry.shape(geometry).bounds)
         return item

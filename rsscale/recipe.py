@@ -130,7 +130,7 @@ class TrainRecipe(_Strict):
     stride: int = Field(default=512, ge=1)
     halo: int = Field(default=32, ge=0)
     chip: int = Field(default=256, ge=32)
-    steps: int = Field(default=600, ge=1)
+    steps: int = Field(default=350, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     seed: int = 0
@@ -191,6 +191,19 @@ class Recipe(_Strict):
     def model_path(self, period: int) -> str:
         """Folder of the model for a period."""
         return self.model if isinstance(self.model, str) else self.model[period]
+
+    def with_catalogs(self, catalogs: Mapping[str, str]) -> Recipe:
+        """The recipe with other addresses of some inputs' catalogues."""
+        unknown = [name for name in catalogs if name not in self.inputs]
+        if unknown:
+            raise RecipeError(
+                f"there is no input {unknown[0]!r} to search; the recipe has {list(self.inputs)}"
+            )
+        inputs = {
+            name: one.model_copy(update={"catalog": catalogs.get(name, one.catalog)})
+            for name, one in self.inputs.items()
+        }
+        return self.model_copy(update={"inputs": inputs})
 
     def map_hash(self) -> str:
         """Hash of what decides a pixel's value, apart from the model and the frozen items."""

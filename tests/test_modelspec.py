@@ -15,7 +15,7 @@ SCHEMA = Path(__file__).resolve().parents[1] / "../shared/data/mlm/json-schema/s
 def spec(**changes: object) -> ModelSpec:
     fields: dict = {
         "name": "landcover",
-        "inputs": (ModelInput("s2", ("red", "nir"), ("spring", "summer"), (0.1, 0.3), (0.05, 0.1)),),
+        "inputs": (ModelInput("s2", ("red", "nir"), ("spring", "summer"), (0.1, 0.3), (0.1, 0.1)),),
         "classes": (LandClass(1, "water", "#1f78b4"), LandClass(7, "built up", "#e31a1c")),
         "lattice": Lattice(512, 32),
         "architecture": "unet",

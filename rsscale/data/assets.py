@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,17 @@ def _band_names(items: Sequence[pystac.Item]) -> list[str]:
                 known[key] = None
                 known.update(dict.fromkeys(sorted(names(key, item))))
     return list(known)
+
+
+def location(asset: pystac.Asset) -> str:
+    """Where an asset lies: a URL, or a local path.
+
+    An absolute path is local, whatever the item's own address is: pystac would take it as a
+    path on the server that the item came from.
+    """
+    if Path(asset.href).is_absolute():
+        return asset.href
+    return asset.get_absolute_href() or asset.href
 
 
 def field(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:

@@ -154,7 +154,7 @@ def _source(item: pystac.Item, key: str, method: str) -> Source:
     return Source(
         item=item.id,
         asset=key,
-        url=asset.get_absolute_href() or asset.href,
+        url=assets.location(asset),
         resampling=method,
         nodata=radiometry.known_nodata(item, key) if declared is None else declared,
         crs=assets.crs(item, asset),

@@ -7,7 +7,8 @@ is used, so that windows can be trimmed without a seam.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -103,6 +104,15 @@ def build(architecture: str, channels: int, classes: int, **hyperparameters: Any
         return _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
     except TypeError as error:
         raise ModelError(f"architecture {architecture!r}: {error}") from None
+
+
+def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters with the defaults of today written out, so that they stay what they were."""
+    if architecture not in _ARCHITECTURES:
+        return dict(hyperparameters)  # build() says what is wrong
+    parameters = inspect.signature(_ARCHITECTURES[architecture]).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return defaults | dict(hyperparameters)
 
 
 def reach(architecture: str, **hyperparameters: Any) -> int:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from rsscale.data.normalize import normalize
 from rsscale.errors import RecipeError
 from rsscale.grid import Lattice
-from rsscale.learn.architectures import build
+from rsscale.learn.architectures import build, complete
 from rsscale.learn.models import Model
 from rsscale.modelspec import NODATA, LandClass, ModelInput, ModelSpec
 from rsscale.progress import progress
@@ -127,7 +127,7 @@ def train(
     resolution: float | None = None,
     architecture: str = "unet",
     hyperparameters: Mapping[str, Any] | None = None,
-    steps: int = 600,
+    steps: int = 350,
     batch: int = 8,
     learning_rate: float = 3e-3,
     seed: int = 0,
@@ -183,7 +183,7 @@ def train(
         classes=tuple(classes),
         lattice=lattice,
         architecture=architecture,
-        hyperparameters=dict(hyperparameters or {}),
+        hyperparameters=complete(architecture, hyperparameters or {}),
         resolution=resolution,
     )
     torch.manual_seed(seed)

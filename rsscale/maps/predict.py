@@ -18,7 +18,7 @@ from odc.geo.xr import xr_coords
 from rsscale.data.channels import stack_channels
 from rsscale.errors import AreaError, ModelError
 from rsscale.grid import Grid, PixelBox
-from rsscale.modelspec import NODATA, ModelSpec, Predictor
+from rsscale.modelspec import NODATA, ModelSpec, Predictor, class_attributes
 
 if TYPE_CHECKING:
     import torch
@@ -90,15 +90,6 @@ def predict(
     dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
     dataset.attrs["non_finite"] = non_finite
     return dataset
-
-
-def class_attributes(spec: ModelSpec) -> dict[str, Any]:
-    """CF attributes of a layer of class values: flag values, meanings and colours."""
-    return {
-        "flag_values": [c.value for c in spec.classes],
-        "flag_meanings": " ".join(c.name.replace(" ", "_") for c in spec.classes),
-        "flag_colors": " ".join(c.color for c in spec.classes),
-    }
 
 
 def _named(
@@ -258,7 +249,7 @@ def _percent(probability: torch.Tensor) -> torch.Tensor:
 def _dataset(layers: Mapping[str, np.ndarray], box: GeoBox, spec: ModelSpec) -> xr.Dataset:
     coords: dict[Any, Any] = dict(xr_coords(box))
     attributes = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
-    attributes["classification"] |= class_attributes(spec)
+    attributes["classification"] |= class_attributes(spec.classes)
     attributes["confidence"]["units"] = "percent"
     variables = {}
     for name, values in layers.items():

@@ -17,8 +17,7 @@ from odc.geo.geom import Geometry
 from rsscale.errors import RunFolderError
 from rsscale.grid import Grid, PixelBox, Tile
 from rsscale.learn.models import Model, open_model
-from rsscale.maps.predict import class_attributes
-from rsscale.modelspec import ModelSpec
+from rsscale.modelspec import ModelSpec, class_attributes
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import (
     Profile,
@@ -101,7 +100,12 @@ class RunPlan:
         return set(names) == set(self.recipe.output.layers) and stored == dict(entry.digests)
 
 
-def plan_run(recipe: Recipe, folder: RunFolder, profile: Profile) -> None:
+def plan_run(
+    recipe: Recipe,
+    folder: RunFolder,
+    profile: Profile,
+    search_at: Mapping[str, str] | None = None,
+) -> None:
     """Make a run folder ready, or check that the one that is there fits.
 
     Parameters
@@ -111,6 +115,8 @@ def plan_run(recipe: Recipe, folder: RunFolder, profile: Profile) -> None:
         New, empty, or made from the same recipe.
     profile : Profile
         The numeric profile of a new run; an existing one keeps its own.
+    search_at : mapping of input name to str, optional
+        Other addresses of the inputs' catalogues.
 
     Raises
     ------
@@ -125,7 +131,8 @@ def plan_run(recipe: Recipe, folder: RunFolder, profile: Profile) -> None:
     if folder.exists:
         _check_same(recipe, area, models, folder)
         return
-    items = find_items(recipe, area, read_margin(recipe, models))
+    searched = recipe.with_catalogs(search_at or {})
+    items = find_items(searched, area, read_margin(recipe, models))
     grid = recipe.grid.build()
     index_items(recipe, grid, items)  # refuses items without the bands
     extent = product_extent(grid, area)
@@ -174,7 +181,7 @@ def product_layers(recipe: Recipe, spec: ModelSpec) -> list[store.Layer]:
     """The layers that a recipe writes, with their CF attributes."""
     known = {
         "classification": store.Layer(
-            "classification", {"long_name": "land cover class", **class_attributes(spec)}
+            "classification", {"long_name": "land cover class", **class_attributes(spec.classes)}
         ),
         "confidence": store.Layer(
             "confidence", {"long_name": "probability of the class", "units": "percent"}

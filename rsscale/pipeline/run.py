@@ -69,6 +69,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
+    search_at: Mapping[str, str] | None = None,
 ) -> Run:
     """Map everything that a recipe asks for.
 
@@ -87,6 +88,9 @@ def run(
         Threads of torch and of reading in each process; all cores when omitted. Part of the
         numeric profile, as is the device: a resumed run keeps the ones it was planned with.
     overrides : sequence of "key.sub=value"
+    search_at : mapping of input name to str, optional
+        Another address of an input's catalogue to search this time, such as a mirror; the
+        run folder keeps the recipe's own.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def run(
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     folder = RunFolder(Path(out) if out is not None else Path("out") / recipe.name)
-    plan_run(recipe, folder, Profile.here(device, threads))
+    plan_run(recipe, folder, Profile.here(device, threads), search_at)
     return _work_off(folder, client)
 
 

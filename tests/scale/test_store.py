@@ -95,14 +95,14 @@ def test_an_empty_tile_is_stored_too(product: Path) -> None:
 
 
 def test_a_missing_object_has_no_digest(product: Path) -> None:
-    assert store.tile_digests(product, ["classification"], 0, TILE, EXTENT) == {"classification": ""}
+    found = store.tile_digests(product, ["classification"], 0, TILE, EXTENT)
+    assert found == {"classification": ""}
 
 
 def test_misaligned_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="lose each other's data"):
-        store.create(
-            tmp_path / "p.zarr", GRID, PixelBox(0, 0, 100, 128), times=TIMES, layers=[], attributes={}
-        )
+        off_lines = PixelBox(0, 0, 100, 128)
+        store.create(tmp_path / "p.zarr", GRID, off_lines, times=TIMES, layers=[], attributes={})
     assert not (tmp_path / "p.zarr").exists()
 
 

@@ -1,0 +1,149 @@
+"""What ``rsscale demo`` does: the whole path, from an archive to a measured map of change."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from rsscale.demo.serve import serve_catalog
+from rsscale.demo.simulate import SimulatedArchive, simulate
+from rsscale.errors import RunFolderError
+from rsscale.pipeline.assessment import assess
+from rsscale.pipeline.run import Run, run
+from rsscale.pipeline.training import train_recipe
+from rsscale.publish.quicklook import quicklook
+from rsscale.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from rsscale.maps.accuracy import Accuracy
+
+# Evaluated is what lies at least this far from any training label, in blocks of this width.
+_DISTANCE = _BLOCK = 1000.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Attributes
+    ----------
+    folder : Path
+    archive : SimulatedArchive
+    run : Run
+    accuracy : Accuracy
+        Of both years together, away from the training labels.
+    quicklook : Path
+        A PNG of the maps.
+    """
+
+    folder: Path
+    archive: SimulatedArchive
+    run: Run
+    accuracy: Accuracy
+    quicklook: Path
+
+
+def run_demo(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    size: int | None = None,
+    cluster: str | None = None,
+) -> Demo:
+    """Simulate an archive, train on one part of it, map all of it, and measure the rest.
+
+    Parameters
+    ----------
+    folder : path
+        New or empty; everything is written into it.
+    seed : int
+        Another seed, another landscape.
+    size : int, optional
+        Width of a scene, px.
+    cluster : str, optional
+        A Dask cluster by name; see :func:`rsscale.run`.
+
+    Raises
+    ------
+    RunFolderError
+        When the folder holds something already.
+    """
+    folder = Path(folder)
+    _claim(folder)
+    say = Console(stderr=True, highlight=False).print
+    started = time.monotonic()
+
+    say("[bold]1  Simulate[/] an archive like Sentinel-2's, with a truth that is known")
+    archive = simulate(folder / "archive", seed=seed, **({} if size is None else {"size": size}))
+    recipe_file = folder / "recipe.yaml"
+    recipe_file.write_text(files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8"))
+    recipe = read_recipe(recipe_file)
+
+    say("[bold]2  Serve[/] it through a STAC API, as a data provider does")
+    with serve_catalog(archive.items) as url:
+        say(f"   {url}, collection {archive.collection}")
+        say("[bold]3  Train[/] a small U-Net on labels in the west")
+        _, report = train_recipe(recipe.with_catalogs({"s2": url}))
+        say(f"   accuracy {report.accuracy:.3f} on blocks it was not trained on")
+        say(f"[bold]4  Map[/] the whole area for {', '.join(map(str, recipe.periods))}")
+        done = run(recipe, folder / "run", cluster, search_at={"s2": url})
+
+    say(f"[bold]5  Measure[/] the maps at least {_DISTANCE / 1000:g} km from any label")
+    accuracy = assess(done, archive.truth, exclude=archive.labels, distance=_DISTANCE, block=_BLOCK)
+    picture = quicklook(
+        done.open(), folder / "map.png", title="Land cover", change=done.open_change()
+    )
+    demo = Demo(folder, archive, done, accuracy, picture)
+    _summary(demo, time.monotonic() - started)
+    return demo
+
+
+def _claim(folder: Path) -> None:
+    """Refuse a folder that holds something: nothing of a person's is overwritten."""
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"{folder} is not empty; choose another --out, or delete it for a fresh demo"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder} can't be made: {error.strerror}") from None
+
+
+def _summary(demo: Demo, seconds: float) -> None:
+    """What was made, where it lies, and what to type next."""
+    console = Console(highlight=False)
+    console.print()
+    console.print(demo.accuracy)
+    console.print(f"Done in {seconds:.0f} s. Everything lies in [bold]{demo.folder}[/]:")
+    for what, path in _places(demo):
+        console.print(f"  {what:<10} {path}", soft_wrap=True)
+    console.print("Next:")
+    for command in _next_steps(demo):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def _places(demo: Demo) -> list[tuple[str, Any]]:
+    return [
+        ("picture", demo.quicklook),
+        ("map", demo.run.path / "product.zarr"),
+        ("change", demo.run.path / "change.zarr"),
+        ("accuracy", demo.run.path / "accuracy.json"),
+        ("model", demo.folder / "model"),
+        ("recipe", demo.folder / "recipe.yaml"),
+        ("archive", demo.archive.catalog),
+    ]
+
+
+def _next_steps(demo: Demo) -> list[str]:
+    recipe = demo.folder / "recipe.yaml"
+    return [
+        f"python -c \"import xarray as xr; print(xr.open_zarr('{demo.run.path}/product.zarr'))\"",
+        f"rsscale run {recipe} --out {demo.folder / 'again'} --set grid.tile=512",
+        "jupyter lab notebooks/first_map.ipynb",
+    ]

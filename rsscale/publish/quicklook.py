@@ -1,0 +1,218 @@
+"""Pictures of maps and imagery: a PNG with a legend, and true colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
+import xarray as xr
+
+from rsscale.errors import AreaError, BandError, nearest
+from rsscale.modelspec import NODATA, classes_from_attributes
+from rsscale.publish.sheet import Ground, Panel, draw
+
+_STRIP = 2048
+_METERS_A_DEGREE = 111_320.0  # a degree of latitude
+
+
+def quicklook(
+    ds: xr.Dataset,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    change: xr.Dataset | None = None,
+    credit: str | None = None,
+    max_px: int = 1600,
+) -> Path:
+    """Draw the maps of a product with a legend.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A product: ``classification (time, y, x)`` or ``(y, x)`` with CF flag attributes, lazy or
+        not. North is up in the picture whatever the order of the rows.
+    path : path
+        The PNG.
+    title : str, optional
+        Above the maps; the product's own title when omitted.
+    change : Dataset, optional
+        ``change`` layer of :func:`rsscale.detect_change`, drawn as a last panel.
+    credit : str, optional
+        Whose data it is, in small type; the product's ``attribution`` when omitted.
+    max_px : int
+        All panels together are at most so many pixels wide and high, gaps not counted. Of a
+        larger map the nearest pixels are drawn: class values are never averaged. The shares
+        in the legend are of all pixels. Rows are read in strips, so that memory does not grow
+        with their number.
+
+    Returns
+    -------
+    Path
+        The PNG.
+
+    Raises
+    ------
+    ModelError
+        When the layer has no flag attributes, so that its classes are not known.
+    AreaError
+        When the change does not lie on the map's pixels.
+    """
+    layers = _layers(ds, change)
+    ground = _ground(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
+    columns = ground.columns(len(layers), layers[0][1].shape)
+    factor = ground.factor(len(layers), layers[0][1].shape, columns, max_px)
+    panels = _cropped([_panel(name, layer, factor) for name, layer in layers])
+    heading = title if title is not None else str(ds.attrs.get("title", ""))
+    page = draw(panels, columns, ground.thinned(factor), heading, max_px)
+    page.save(Path(path))
+    return Path(path)
+
+
+def rgb(
+    composite: xr.DataArray,
+    bands: tuple[str, str, str] = ("red", "green", "blue"),
+    *,
+    percentiles: tuple[float, float] = (2.0, 98.0),
+) -> npt.NDArray[np.uint8]:
+    """A picture in three bands, stretched between two percentiles of all of them.
+
+    One stretch for all three keeps their balance: grey stays grey.
+
+    Parameters
+    ----------
+    composite : DataArray
+        ``(band, y, x)``, or with one ``time``; NaN, and the value of the attribute ``nodata``
+        if there is one, are nodata.
+    bands : (str, str, str)
+        For red, green and blue; ``("nir", "red", "green")`` shows plants in red.
+    percentiles : (float, float)
+        What becomes black and white.
+
+    Returns
+    -------
+    uint8 array (y, x, 3)
+        Pixels with nodata in any of the bands are white.
+
+    Raises
+    ------
+    BandError
+        When a band is missing.
+    AreaError
+        When there are several times.
+    """
+    if composite.sizes.get("time", 1) != 1:
+        raise AreaError(
+            f"the composite has {composite.sizes['time']} times; choose one with .isel(time=...)"
+        )
+    known = [str(b) for b in composite["band"].values]
+    missing = [b for b in bands if b not in known]
+    if missing:
+        raise BandError(
+            f"a picture needs the bands {list(bands)}; found {known}{nearest(missing[0], known)}"
+        )
+    composite = composite.squeeze("time") if "time" in composite.dims else composite
+    picked = composite.sel(band=list(bands)).transpose("y", "x", "band")
+    values = picked.values.astype("float32")
+    nodata = composite.attrs.get("nodata", math.nan)
+    empty = (~np.isfinite(values) | (values == nodata)).any(axis=-1)
+    picture = np.full(values.shape, 255, np.uint8)
+    if not empty.all():
+        low, high = np.percentile(values[~empty], percentiles)
+        stretched = np.clip((values[~empty] - low) / max(high - low, 1e-9), 0, 1) * 255
+        picture[~empty] = stretched.round()
+    return picture
+
+
+def _layers(ds: xr.Dataset, change: xr.Dataset | None) -> list[tuple[str, xr.DataArray]]:
+    """What each panel is called, and its layer ``(y, x)``, north up."""
+    layer = _north_up(ds["classification"])
+    if "time" in layer.dims:
+        names = _dates(layer["time"].values)
+        layers = [(name, layer.isel(time=k)) for k, name in enumerate(names)]
+    else:
+        layers = [("", layer)]
+    if change is not None:
+        changed = _north_up(change["change"])
+        changed = changed.isel(time=-1) if "time" in changed.dims else changed
+        if changed.shape != layers[0][1].shape:
+            raise AreaError(
+                f"the change has {changed.shape} pixels, the map {layers[0][1].shape}; draw both "
+                "of the same area"
+            )
+        layers.append(("change", changed))
+    return layers
+
+
+def _north_up(layer: xr.DataArray) -> xr.DataArray:
+    layer = layer.transpose(..., "y", "x")
+    y, x = layer["y"].values, layer["x"].values
+    if "y" in layer.coords and y[0] < y[-1]:
+        layer = layer.isel(y=slice(None, None, -1))
+    if "x" in layer.coords and x[0] > x[-1]:
+        layer = layer.isel(x=slice(None, None, -1))
+    return layer
+
+
+def _dates(times: npt.NDArray[Any]) -> list[str]:
+    """Years where they tell the maps apart, else dates."""
+    days = [str(np.datetime64(t, "D")) for t in times]
+    years = [day[:4] for day in days]
+    return years if len(set(years)) == len(years) else days
+
+
+def _ground(layer: xr.DataArray, credit: str) -> Ground:
+    """How large a pixel is on the ground, as far as the coordinates and the CRS tell."""
+    spacing = [
+        abs(float(v[-1] - v[0])) / (v.size - 1) if v.size > 1 else 0.0
+        for v in (layer["y"].values, layer["x"].values)
+    ]
+    # A map of one row or column: its pixels are taken as square.
+    high, wide = spacing[0] or spacing[1] or 1.0, spacing[1] or spacing[0] or 1.0
+    crs = layer.odc.crs if {"y", "x"} <= layer.coords.keys() else None
+    if crs is None:
+        return Ground(None, high / wide, credit)
+    name = f"EPSG:{crs.epsg}" if crs.epsg else crs.proj.name
+    if crs.geographic:
+        shrunk = math.cos(math.radians(float(layer["y"].values.mean())))
+        aspect = high / wide / max(shrunk, 1e-3)
+        meters, size = wide * _METERS_A_DEGREE * shrunk, f"{wide:.6g}° × {high:.6g}°"  # noqa: RUF001
+    else:
+        meters = wide * crs.proj.axis_info[0].unit_conversion_factor
+        aspect, size = high / wide, f"{meters:.6g} m"
+    note = [name, f"pixel {size}", credit]
+    return Ground(meters, aspect, " · ".join(part for part in note if part))
+
+
+def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
+    """Evenly spaced pixels, and a count of all, read in strips of rows."""
+    rows, cols = (_spaced(size, factor) for size in layer.shape)
+    counts = np.zeros(256, np.int64)
+    thinned = []
+    for top in range(0, layer.shape[0], _STRIP):
+        strip = layer.isel(y=slice(top, top + _STRIP)).values
+        counts += np.bincount(strip.ravel(), minlength=256)
+        inside = rows[(rows >= top) & (rows < top + _STRIP)] - top
+        thinned.append(strip[np.ix_(inside, cols)])
+    return Panel(name, np.concatenate(thinned), counts, classes_from_attributes(layer.attrs))
+
+
+def _spaced(size: int, factor: float) -> npt.NDArray[np.int64]:
+    """Indices of the pixels that hold the centres of ``size / factor`` equal parts."""
+    count = max(math.floor(size / factor), 1)
+    indices: npt.NDArray[np.int64] = ((2 * np.arange(count) + 1) * size) // (2 * count)
+    return indices
+
+
+def _cropped(panels: list[Panel]) -> list[Panel]:
+    """Without the rows and columns around in which no panel has a value."""
+    filled = np.any([panel.values != NODATA for panel in panels], axis=0)
+    if not filled.any():
+        return panels
+    rows, cols = (np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0))
+    window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    return [replace(panel, values=panel.values[window]) for panel in panels]
