@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -242,7 +243,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         the place, what was found, and the nearest known key.
     """
     if isinstance(source, Mapping):
-        content, base, name = dict(source), Path.cwd(), "recipe"
+        content, base, name = deepcopy(dict(source)), Path.cwd(), "recipe"
     else:
         content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
     for override in overrides:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from odc.geo.geom import Geometry
 
 from rsscale.data.rasterize import rasterize
 from rsscale.errors import RecipeError, nearest
@@ -41,6 +42,9 @@ _PALETTE = (
     "#33bbee",
 )
 _ALWAYS = -1
+# A straight line of this length is bent by a projection by less than a metre or so.
+_LONGEST_DEGREES = 0.05
+_LONGEST_METRES = 5000.0
 _KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint")
 
 
@@ -67,7 +71,16 @@ class Labels:
         frame = self.frame
         if period is not None:
             frame = frame[frame["period"].isin([_ALWAYS, period])]
+        # Long edges are bent where the grid's CRS bends them; short ones are left as they are.
+        step = _LONGEST_DEGREES if frame.crs.is_geographic else _LONGEST_METRES
+        frame = frame.set_geometry(shapely.segmentize(frame.geometry.values, step), crs=frame.crs)
         frame = frame.to_crs(grid.crs)
+        if not frame.empty and not np.isfinite(frame.bounds.to_numpy()).all():
+            row = frame.index[~np.isfinite(frame.bounds).all(axis=1)][0]
+            raise RecipeError(
+                f"labels {self.source}: row {row} cannot be projected to {grid.crs}; "
+                "choose a CRS that covers the labels"
+            )
         return GridLabels(tuple(zip(frame.geometry, frame["value"].astype(int), strict=True)), grid)
 
 
@@ -94,23 +107,39 @@ class GridLabels:
             255 where unlabelled, and where features of different classes overlap: which of
             them is right can't be told.
         """
-        last = rasterize(self.shapes, self.grid, box, fill=NODATA)
-        first = rasterize(self.shapes[::-1], self.grid, box, fill=NODATA)
-        return np.where(first == last, last, NODATA).astype(np.uint8)
+        # Burnt upwards the highest class wins, downwards the lowest: equal where there is one.
+        shapes = [self._sorted[i] for i in self._near(box)]
+        highest = rasterize(shapes, self.grid, box, fill=NODATA)
+        lowest = rasterize(shapes[::-1], self.grid, box, fill=NODATA)
+        return np.where(highest == lowest, highest, NODATA).astype(np.uint8)
 
     def blocks(self, size: int) -> list[PixelBox]:
         """Blocks of the global ``size`` px lattice that hold a labelled pixel, sorted."""
         touched: set[PixelBox] = set()
-        for shape, _ in self.shapes:
-            for block in self._around(shape).blocks(size):
-                if shape.intersects(self.grid.geobox_of(block).extent.geom):
-                    touched.add(block)
+        for west, south, east, north in shapely.bounds(self._tree.geometries):
+            touched.update(self._pixels(west, south, east, north).blocks(size))
         return [block for block in sorted(touched) if (self.rasterize(block) != NODATA).any()]
 
-    def _around(self, shape: shapely.Geometry) -> PixelBox:
-        box = self.grid.box(Geometry(shape, self.grid.crs))
-        # A point has no extent; its pixel has.
-        return box | PixelBox(box.row0, box.col0, box.row0 + 1, box.col0 + 1)
+    def _near(self, box: PixelBox) -> list[int]:
+        if not self.shapes:
+            return []
+        extent = self.grid.geobox_of(box).extent.geom
+        return sorted(int(i) for i in self._tree.query(extent, predicate="intersects"))
+
+    @cached_property
+    def _sorted(self) -> list[tuple[shapely.Geometry, int]]:
+        return sorted(self.shapes, key=lambda pair: pair[1])
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree([shape for shape, _ in self._sorted])
+
+    def _pixels(self, west: float, south: float, east: float, north: float) -> PixelBox:
+        """Pixels around bounds; at least one, since a point has no extent but its pixel has."""
+        (x0, y0), res = self.grid.origin, self.grid.resolution
+        row0, col0 = math.floor((y0 - north) / res), math.floor((west - x0) / res)
+        row1, col1 = math.floor((y0 - south) / res) + 1, math.floor((east - x0) / res) + 1
+        return PixelBox(row0, col0, row1, col1)
 
 
 def read_labels(
@@ -174,7 +203,8 @@ def _read_frame(path: Path) -> gpd.GeoDataFrame:
         raise RecipeError(f"labels {path} hold no feature")
     if frame.crs is None:
         raise RecipeError(f"labels {path} have no CRS; save them with one")
-    return frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
+    frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
+    return frame.set_geometry(frame.geometry.force_2d()).reset_index(drop=True)
 
 
 def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:
@@ -233,9 +263,12 @@ def _values(names: Any, classes: Sequence[LandClass], path: str | Path) -> list[
 
 
 def _years(column: Any, path: str | Path) -> list[int]:
-    try:
-        return [int(str(value)[:4]) for value in column]
-    except ValueError:
-        raise RecipeError(
-            f"labels {path}: the period column holds {column.iloc[0]!r}; expected years or dates"
-        ) from None
+    years = []
+    for row, value in enumerate(column):
+        text = str(value)[:4]
+        if not text.isdigit():
+            raise RecipeError(
+                f"labels {path}: row {row} has the period {value!r}; expected a year or a date"
+            )
+        years.append(int(text))
+    return years

@@ -28,7 +28,8 @@ def rasterize(
     Parameters
     ----------
     shapes : sequence of (geometry, value)
-        In the grid's CRS, values 0 to 255; where they overlap, the later one wins.
+        In the grid's CRS, values 0 to 255; where they overlap, the later one wins. A point
+        takes the pixel that it lies in.
     grid : Grid
     box : PixelBox
         The pixels wanted.
@@ -44,8 +45,7 @@ def rasterize(
         return out
     tree = shapely.STRtree([shape for shape, _ in shapes])
     for block in box.blocks(BLOCK):
-        extent = grid.geobox_of(block).extent.geom
-        hits = sorted(int(i) for i in tree.query(extent, predicate="intersects"))
+        hits = sorted(int(i) for i in tree.query(_extent(grid, block), predicate="intersects"))
         if hits:
             part = block & box
             burnt = _burn([shapes[i] for i in hits], grid, block, fill)
@@ -69,16 +69,34 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
     bool array (rows, cols)
     """
     out = np.zeros(box.shape, bool)
-    shapely.prepare(area)
+    if box.empty:
+        return out
+    # A copy of its own to prepare: threads share the area, and GEOS builds the index of a
+    # prepared geometry when it is first asked, without a lock.
+    near = shapely.intersection(area, _extent(grid, box.snap(BLOCK)))
+    shapely.prepare(near)
     for block in box.blocks(BLOCK):
-        extent = grid.geobox_of(block).extent.geom
+        extent = _extent(grid, block)
         part = block & box
-        if area.contains(extent):
+        if near.covers(extent):
             out[part.slices(box)] = True
-        elif area.intersects(extent):
-            burnt = _burn([(area, 1)], grid, block, 0)
-            out[part.slices(box)] = burnt[part.slices(block)] == 1
+        elif near.intersects(extent):
+            # Cut from the area itself and not from what is near, which depends on the box.
+            shapes = [(polygon, 1) for polygon in _cut(area, _extent(grid, block.pad(1)))]
+            if shapes:
+                burnt = _burn(shapes, grid, block, 0)
+                out[part.slices(box)] = burnt[part.slices(block)] == 1
     return out
+
+
+def _cut(area: shapely.Geometry, extent: shapely.Geometry) -> list[shapely.Polygon]:
+    """What of an area lies in an extent; lines and points where they only touch left out."""
+    parts = shapely.get_parts(shapely.get_parts(shapely.intersection(area, extent)))
+    return [part for part in parts if part.geom_type == "Polygon"]
+
+
+def _extent(grid: Grid, box: PixelBox) -> shapely.Geometry:
+    return grid.geobox_of(box).extent.geom
 
 
 def _burn(

@@ -122,8 +122,10 @@ def count_pairs(
     table[list(values)] = np.arange(classes)
     columns = table[reference]
     counted = (columns < classes) & (numbers >= 0)
-    blocks, block = np.unique(numbers[counted], return_inverse=True)
-    cell = (block * (classes + 1) + table[mapped[counted]]) * classes + columns[counted]
+    number = numbers[counted]
+    present = np.bincount(number) > 0  # numbers are few, so that this is cheaper than to sort
+    blocks, position = np.flatnonzero(present), np.cumsum(present) - 1
+    cell = (position[number] * (classes + 1) + table[mapped[counted]]) * classes + columns[counted]
     counts = np.bincount(cell, minlength=len(blocks) * (classes + 1) * classes)
     return blocks, counts.reshape(len(blocks), classes + 1, classes)
 
@@ -139,6 +141,11 @@ def cluster_interval(
     would have it, and that into Wilson's interval with Student's t (as Korn and Graubard, 1998,
     Survey Methodology 24, do with the exact binomial): near 1 it stays inside 0 to 1. Where all
     or none is right, the blocks are taken as independent pixels.
+
+    Patches of error should be small against a block, since neighbouring blocks are taken as
+    independent. In simulations with 100 blocks, 92 to 94 of 100 intervals held the truth where
+    errors were correlated over a tenth of a block's width or less, and 89 at a fifth; of the
+    binomial intervals 35 to 65, and 20.
 
     Parameters
     ----------

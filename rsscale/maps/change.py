@@ -160,10 +160,8 @@ def _described(dataset: xr.Dataset, classes: tuple[LandClass, ...]) -> xr.Datase
 
 def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:
     if before.odc.crs != after.odc.crs:
-        raise AreaError(
-            f"the maps have the CRS {before.odc.crs} and {after.odc.crs}; compare maps of the same "
-            "grid"
-        )
+        names = [ds.odc.crs.proj.name if ds.odc.crs else "none" for ds in (before, after)]
+        raise AreaError(f"the maps have the CRS {names}; compare maps of the same grid")
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values
         if one.shape != other.shape or not np.array_equal(one, other):

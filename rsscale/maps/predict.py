@@ -247,18 +247,14 @@ def _percent(probability: torch.Tensor) -> torch.Tensor:
 
 
 def _dataset(layers: Mapping[str, np.ndarray], box: GeoBox, spec: ModelSpec) -> xr.Dataset:
-    coords: dict[Any, Any] = dict(xr_coords(box))
+    coords: dict[Any, Any] = dict(xr_coords(box, always_yx=True))
     attributes = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
     attributes["classification"] |= class_attributes(spec.classes)
     attributes["confidence"]["units"] = "percent"
-    variables = {}
-    for name, values in layers.items():
-        dims = ("class", "y", "x") if name == "probability" else ("y", "x")
-        dims = (*dims[:-2], *box.dimensions)
-        variables[name] = xr.DataArray(values, dims=dims, attrs=attributes[name])
     if "probability" in layers:
         coords["class"] = [c.value for c in spec.classes]
-    dataset = xr.Dataset(variables, coords=coords)
-    if box.dimensions != ("y", "x"):
-        dataset = dataset.rename(dict(zip(box.dimensions, ("y", "x"), strict=True)))
-    return dataset
+    dims = {name: ("class", "y", "x")[-values.ndim :] for name, values in layers.items()}
+    return xr.Dataset(
+        {n: xr.DataArray(v, dims=dims[n], attrs=attributes[n]) for n, v in layers.items()},
+        coords=coords,
+    )

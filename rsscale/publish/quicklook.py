@@ -180,7 +180,8 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
     if crs.geographic:
         shrunk = math.cos(math.radians(float(layer["y"].values.mean())))
         aspect = high / wide / max(shrunk, 1e-3)
-        meters, size = wide * _METERS_A_DEGREE * shrunk, f"{wide:.6g}° × {high:.6g}°"  # noqa: RUF001
+        meters = wide * _METERS_A_DEGREE * shrunk
+        size = f"{wide:.6g}°" if math.isclose(wide, high) else f"{wide:.6g}° by {high:.6g}°"
     else:
         meters = wide * crs.proj.axis_info[0].unit_conversion_factor
         aspect, size = high / wide, f"{meters:.6g} m"

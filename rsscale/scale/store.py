@@ -205,10 +205,9 @@ def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def _write_coordinates(root: zarr.Group, box: GeoBox, times: Sequence[np.datetime64]) -> None:
-    y_name, x_name = box.dimensions
-    coords = xr_coords(box)
-    for name, source in (("y", y_name), ("x", x_name)):
-        values = np.asarray(coords[source].values, np.float64)
+    coords = xr_coords(box, always_yx=True)
+    for name in ("y", "x"):
+        values = np.asarray(coords[name].values, np.float64)
         # One chunk: a coordinate is read whole, always.
         root.create_array(
             name,
@@ -216,7 +215,7 @@ def _write_coordinates(root: zarr.Group, box: GeoBox, times: Sequence[np.datetim
             chunks=values.shape,
             dimension_names=(name,),
             fill_value=np.nan,
-            attributes={k: v for k, v in coords[source].attrs.items() if k != "crs"},
+            attributes={k: v for k, v in coords[name].attrs.items() if k != "crs"},
         )
     days = np.array(times, "datetime64[D]").astype(np.int64)
     root.create_array(

@@ -281,7 +281,7 @@ def test_lazy_picklable_and_few_tasks():
     out = composite(cube, "season")
     assert out.chunks[2:] == ((32, 32), (32, 32))
     assert out.observations.chunks is not None
-    again = pickle.loads(pickle.dumps(out))  # noqa: S301
+    again = pickle.loads(pickle.dumps(out))
     np.testing.assert_array_equal(again.compute(), out.compute())
     assert len(out.__dask_graph__()) - len(cube.__dask_graph__()) <= 4 * 5
     assert composite(cube, "season").data.name == out.data.name  # the same work has one name

@@ -179,7 +179,7 @@ def test_threads_processes_and_pickles(items):
         expected = cube.values
     with dask.config.set(scheduler="threads", num_workers=8):
         np.testing.assert_array_equal(cube.values, expected)
-    again = pickle.loads(pickle.dumps(cube))  # noqa: S301
+    again = pickle.loads(pickle.dumps(cube))
     np.testing.assert_array_equal(again.values, expected)
 
 
@@ -494,7 +494,7 @@ def test_scenes_are_as_large_as_they_say(items):
         assert dataset.block_shapes == [(512, 512)]
 
 
-def test_a_local_file_of_an_item_from_a_server_is_local(tmp_path):
+def test_a_local_file_of_an_item_from_a_server_is_local():
     from rsscale.data.assets import location
 
     asset = pystac.Asset("/data/red.tif")

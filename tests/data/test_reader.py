@@ -330,7 +330,7 @@ def test_reader_is_picklable(scenes):
         spec=None,
     )
     window = Window(0, 0, 30, 30)
-    again = pickle.loads(pickle.dumps(made))  # noqa: S301
+    again = pickle.loads(pickle.dumps(made))
     np.testing.assert_array_equal(made.read(window), again.read(window))
 
 

@@ -91,7 +91,7 @@ def test_a_pickle_is_refused_unread(folder: Path) -> None:
     item["assets"]["model"]["href"] = "weights.pth"
     (folder / "item.json").write_text(json.dumps(item))
     (folder / "weights.pth").write_bytes(b"not even a pickle")
-    with pytest.raises(ModelError, match="is a pickle.*safetensors"):
+    with pytest.raises(ModelError, match=r"is a pickle.*safetensors"):
         open_model(folder)
 
 

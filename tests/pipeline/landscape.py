@@ -83,7 +83,9 @@ def make_model(folder: Path, seed: int = 0, bands: tuple[str, ...] = BANDS) -> M
     spec = ModelSpec(
         name="untrained",
         inputs=(
-            ModelInput("s2", bands, ("spring", "summer"), (0.35,) * len(bands), (0.1,) * len(bands)),
+            ModelInput(
+                "s2", bands, ("spring", "summer"), (0.35,) * len(bands), (0.1,) * len(bands)
+            ),
         ),
         classes=tuple(
             LandClass(k + 1, f"class {k}", c)
@@ -133,7 +135,9 @@ def _scene(
         raster = {"data_type": str(data.dtype), "nodata": 0}
         item.add_asset(
             band,
-            pystac.Asset(str(path), media_type="image/tiff", extra_fields={"raster:bands": [raster]}),
+            pystac.Asset(
+                str(path), media_type="image/tiff", extra_fields={"raster:bands": [raster]}
+            ),
         )
     return item
 

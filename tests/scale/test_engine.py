@@ -78,5 +78,5 @@ def test_unknown_clusters_are_refused(name: str) -> None:
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rsscale.scale.cluster._ANSWER_WITHIN", "1s")
-    with pytest.raises(RecipeError, match="127.0.0.1:9"), connect("tcp://127.0.0.1:9"):
+    with pytest.raises(RecipeError, match=r"127\.0\.0\.1:9"), connect("tcp://127.0.0.1:9"):
         pass

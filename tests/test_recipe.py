@@ -1,0 +1,125 @@
+"""Recipes: those that ship are valid, and a mistake is told in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rsscale.demo.world import CLASSES
+from rsscale.errors import RecipeError
+from rsscale.recipe import read_recipe
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+MINIMAL = {
+    "name": "test",
+    "bbox": [5.9, 47.4, 6.1, 47.6],
+    "grid": {"crs": "EPSG:32631", "resolution": 10},
+    "periods": [2023],
+    "inputs": {"s2": {"catalog": "catalog.json", "bands": ["red", "nir"]}},
+    "model": "model",
+}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_recipes_are_valid(path: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(path)
+    again = tmp_path / "again.yaml"
+    again.write_text(recipe.to_yaml())
+    assert read_recipe(again) == recipe
+
+
+def test_the_country_recipe_shows_every_key() -> None:
+    content = yaml.safe_load((RECIPES / "landcover.yaml").read_text())
+    text = (RECIPES / "landcover.yaml").read_text()
+    for model in ("train", "output", "change", "grid", "inputs"):
+        assert model in content
+    for key in ("query", "mask", "composite", "harmonize", "resampling", "origin", "period_column"):
+        assert key in text
+
+
+def test_the_demo_classes_are_the_simulators() -> None:
+    recipe = read_recipe(RECIPES / "demo.yaml")
+    assert recipe.train is not None
+    found = [(c.value, c.name, c.color) for c in recipe.train.classes or ()]
+    assert found == [(c.value, c.name, c.color) for c in CLASSES]
+
+
+def changed(**changes: object) -> dict:
+    return {**MINIMAL, **changes}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed(gird=1), r"gird: unknown key; did you mean 'grid'\?"),
+        (
+            changed(inputs={"s2": {"catalog": "c", "bnads": ["red"], "bands": ["red"]}}),
+            r"inputs\.s2\.bnads: unknown key; did you mean 'bands'\?",
+        ),
+        (changed(grid={"crs": "EPSG:32631"}), r"grid\.resolution: missing"),
+        (changed(grid={"crs": "EPSG:32631", "resolution": -1}), "greater than 0, found -1"),
+        (changed(periods=[2024, 2023]), "list each year once, in order"),
+        (changed(area="a.geojson"), "either 'area'.*or 'bbox'"),
+        (changed(model={2022: "a"}), "no model for the period 2023"),
+        (changed(change={"from": 2022, "to": 2023}), "both must be among 'periods'"),
+        (changed(output={"layers": ["clasification"]}), "did you mean 'classification'"),
+        (changed(output={"layers": ["confidence"]}), "must contain 'classification'"),
+        (
+            changed(inputs={"s2": {"catalog": "c", "bands": ["red"], "composite": {}}}),
+            "either 'by'.*or 'windows'",
+        ),
+        (
+            changed(inputs={"s2": {"catalog": "c", "bands": ["red"], "mask": {"dilate": 3}}}),
+            "needs 'preset', or 'band'",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(content: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        read_recipe(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at"):
+        read_recipe(tmp_path / "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: [")
+    with pytest.raises(RecipeError, match="not valid YAML") as caught:
+        read_recipe(bad)
+    assert "\n" not in str(caught.value)
+    bad.write_text("- a list")
+    with pytest.raises(RecipeError, match="holds list"):
+        read_recipe(bad)
+
+
+def test_overrides_are_yaml_and_can_make_groups() -> None:
+    recipe = read_recipe(MINIMAL, ["grid.tile=256", "periods=[2021, 2022]", "change.from=2021",
+                                   "change.to=2022"])  # fmt: skip
+    assert recipe.grid.tile == 256
+    assert recipe.periods == (2021, 2022)
+    assert recipe.change is not None
+    with pytest.raises(RecipeError, match=r"expected key\.sub=value"):
+        read_recipe(MINIMAL, ["grid.tile"])
+    with pytest.raises(RecipeError, match="did you mean 'tile'"):
+        read_recipe(MINIMAL, ["grid.tlie=3"])
+
+
+def test_paths_count_from_the_recipes_folder(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(MINIMAL))
+    recipe = read_recipe(tmp_path / "r.yaml")
+    assert recipe.model == str(tmp_path / "model")
+    assert recipe.inputs["s2"].catalog == str(tmp_path / "catalog.json")
+    url = "https://example.com/v1"
+    remote = read_recipe(changed(inputs={"s2": {"catalog": url, "bands": ["red"]}}))
+    assert remote.inputs["s2"].catalog == url
+
+
+def test_hashes_tell_what_decides_the_map() -> None:
+    base = read_recipe(MINIMAL)
+    assert read_recipe(MINIMAL, ["grid.tile=512"]).map_hash() == base.map_hash()
+    assert read_recipe(MINIMAL, ["grid.tile=512"]).layout_hash() != base.layout_hash()
+    assert read_recipe(MINIMAL, ["periods=[2023, 2024]"]).map_hash() == base.map_hash()
+    for override in ("grid.resolution=20", "inputs.s2.harmonize=false", "inputs.s2.bands=[red]"):
+        assert read_recipe(MINIMAL, [override]).map_hash() != base.map_hash()
