@@ -6,12 +6,13 @@ whole, and can be resumed; 2 the recipe, model or arguments are wrong; 130 inter
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from rsscale.errors import RecipeError, RsscaleError
@@ -39,6 +40,28 @@ Set = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
+# Newer typer brings its own copy of click, whose errors are not click's.
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+class _Interrupted(Exception):  # noqa: N818 -- no error: what Ctrl-C left to say
+    """Carries the message of a KeyboardInterrupt past click, which would drop it."""
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a command that keeps what an interrupted run has to say."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **options: Any) -> None:
+        try:
+            function(*args, **options)
+        except KeyboardInterrupt as error:
+            raise _Interrupted(str(error)) from None
+
+    app.command()(wrapped)
+    return function
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -52,9 +75,7 @@ def _invoke(words: list[str], *, debug: bool) -> int:
     """Run one command; errors become one line, and an exit code."""
     try:
         result = app(words, standalone_mode=False, prog_name="rsscale")
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         return 2
     except RsscaleError as error:
@@ -62,8 +83,8 @@ def _invoke(words: list[str], *, debug: bool) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt as error:
-        print(f"\n{error or 'interrupted'}", file=sys.stderr)
+    except (_Interrupted, typer.Abort, KeyboardInterrupt) as error:
+        print(f"\n{error}" if str(error) else "\ninterrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:
@@ -91,7 +112,7 @@ def _options(
     """Deep learning for remote sensing at country scale."""
 
 
-@app.command()
+@_command
 def demo(
     out: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("rsscale-demo"),
     seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 0,
@@ -104,7 +125,7 @@ def demo(
     run_demo(out, seed=seed, size=size, cluster=cluster)
 
 
-@app.command()
+@_command
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder.")],
     size: Annotated[int | None, typer.Option(help="Width of a scene in pixels.")] = None,
@@ -124,7 +145,7 @@ def simulate(
     print(f"archive   {archive.catalog}")
 
 
-@app.command()
+@_command
 def search(
     catalog: Annotated[str, typer.Argument(help="STAC API, catalog.json or stac-geoparquet.")],
     collection: Annotated[str | None, typer.Option(help="Id of the collection.")] = None,
@@ -152,7 +173,7 @@ def search(
         print(f"{len(items)} items to {out}")
 
 
-@app.command()
+@_command
 def train(
     recipe: RecipeFile,
     out: Annotated[Path | None, typer.Option(help="Folder of the model.")] = None,
@@ -167,7 +188,7 @@ def train(
     print(f"model     {model.spec.name}")
 
 
-@app.command()
+@_command
 def run(
     recipe: RecipeFile,
     out: Annotated[Path | None, typer.Option(help="The run folder; out/NAME when omitted.")] = None,
@@ -182,7 +203,7 @@ def run(
     _summary(start(recipe, out, cluster, device=device, threads=threads, overrides=set_ or ()))
 
 
-@app.command()
+@_command
 def resume(folder: RunPath, cluster: Cluster = None) -> None:
     """Go on with a run: compute what is missing, failed or damaged."""
     from rsscale.pipeline.run import resume as go_on
@@ -190,7 +211,7 @@ def resume(folder: RunPath, cluster: Cluster = None) -> None:
     _summary(go_on(folder, cluster))
 
 
-@app.command()
+@_command
 def status(folder: RunPath) -> None:
     """Tell how far a run is."""
     from rsscale.pipeline.run import Run
@@ -198,7 +219,7 @@ def status(folder: RunPath) -> None:
     _summary(Run(folder))
 
 
-@app.command()
+@_command
 def assess(
     folder: RunPath,
     reference: Annotated[Path, typer.Option(help="Raster of class values, or labelled polygons.")],
@@ -225,7 +246,7 @@ def assess(
     print(accuracy)
 
 
-@app.command()
+@_command
 def quicklook(
     folder: RunPath,
     out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,

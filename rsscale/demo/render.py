@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -174,4 +173,4 @@ def cog_writer(path: Path, *, resampling: str, **profile: Any) -> Iterator[Any]:
         temporary, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="2", LEVEL="5",
         BLOCKSIZE=str(BLOCK), OVERVIEW_RESAMPLING=resampling, BIGTIFF="IF_SAFER",
     )  # fmt: skip
-    os.unlink(temporary)
+    Path(temporary).unlink()

@@ -79,7 +79,8 @@ def run_demo(
     started = time.monotonic()
 
     say("[bold]1  Simulate[/] an archive like Sentinel-2's, with a truth that is known")
-    archive = simulate(folder / "archive", seed=seed, **({} if size is None else {"size": size}))
+    options: dict[str, Any] = {} if size is None else {"size": size}
+    archive = simulate(folder / "archive", seed=seed, **options)
     recipe_file = folder / "recipe.yaml"
     recipe_file.write_text(files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8"))
     recipe = read_recipe(recipe_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -150,9 +151,7 @@ def _claim(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in out.iterdir() if path.name != _BUILDING]
         if others:
-            raise RecipeError(
-                f"{out} is not empty (it has {sorted(others)[0]!r}); name another folder"
-            )
+            raise RecipeError(f"{out} is not empty (it has {min(others)!r}); name another folder")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
     except OSError as error:
@@ -246,7 +245,7 @@ class _Pool:
 
 
 def _describe(out: Path, years: tuple[int, ...]) -> SimulatedArchive:
-    pairs = zip(years, years[1:], strict=False)
+    pairs = itertools.pairwise(years)
     return SimulatedArchive(
         root=out,
         catalog=out / "catalog.json",

@@ -97,11 +97,11 @@ def reflect(
 def _spread(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Point spread: each pixel gets a part of its neighbours' light."""
     side, middle = np.float32(0.14), np.float32(0.72)
-    rows = side * (image[:, :-2] + image[:, 2:]) + middle * image[:, 1:-1]
-    out: npt.NDArray[np.float32] = (
-        side * (rows[..., :-2] + rows[..., 2:]) + middle * rows[..., 1:-1]
+    rows: npt.NDArray[np.floating[Any]] = (
+        side * (image[:, :-2] + image[:, 2:]) + middle * image[:, 1:-1]
     )
-    return out
+    spread = side * (rows[..., :-2] + rows[..., 2:]) + middle * rows[..., 1:-1]
+    return spread.astype(np.float32, copy=False)
 
 
 def _rise(doy: float, day: Array | float, width: float) -> Array:
@@ -183,7 +183,7 @@ def _conifer(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
     leaf = 0.20 * c.draw(42)
     cover = _leaf_cover(doy)
     mixed = _mix((1 - leaf, _NEEDLES), (leaf * cover, _LEAVES), (leaf * (1 - cover), _TWIGS))
-    return light[:, None] * mixed
+    return np.asarray(light[:, None] * mixed, np.float32)
 
 
 def _water(c: Calendar, doy: float) -> npt.NDArray[np.float32]:

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pystac
 import shapely
-from rasterio.transform import Affine
 
 from rsscale.demo.render import NODATA, Rendered
 from rsscale.demo.scenes import Processing, Scene, Swath

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import geopandas
 import numpy as np
@@ -40,7 +40,7 @@ class TruthWriter:
         self.change = {(a, b): folder / f"change_{a}_{b}.tif" for a, b in pairs}
         self._stack = ExitStack()
 
-    def __enter__(self) -> TruthWriter:
+    def __enter__(self) -> Self:
         profile = {**grid_profile(self.grid), "dtype": "uint8", "nodata": NODATA}
         colors = {c.value: (*bytes.fromhex(c.color[1:]), 255) for c in CLASSES}
         changes = {0: (225, 225, 225, 255), 1: (200, 30, 40, 255)}
@@ -54,8 +54,8 @@ class TruthWriter:
             self._files[path].write_colormap(1, changes)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
 
     def evaluate(self, window: Window) -> dict[Path, npt.NDArray[np.uint8]]:
         """All layers of one block; independent of other blocks."""

@@ -179,7 +179,8 @@ def _valley(x: Floats, y: Floats, salt: int) -> Floats:
     """A coordinate across the rivers; they are where it is a multiple of their spacing."""
     wide = 3600.0 * (fractal_noise(x, y, 5200, 2, salt + 1) - 0.5)
     bends = 620.0 * (value_noise(x, y, 900, salt + 2) - 0.5)
-    return y - 0.25 * x + wide + bends
+    line: Floats = y - 0.25 * x + wide + bends
+    return line
 
 
 def _stream(x: Floats, y: Floats, salt: int) -> Floats:
@@ -281,7 +282,8 @@ def _intervals(
 
     def border(number: Any) -> Floats:
         shift = uniform(block.column, block.row, sub, number, salt=salt) - np.float32(0.5)
-        return (number + 0.6 * shift).astype(np.float32)
+        moved: Floats = (number + 0.6 * shift).astype(np.float32)
+        return moved
 
     middle = border(near)
     right = scaled >= middle

@@ -150,8 +150,10 @@ def write_tile(
     digests = {}
     for name in ds.data_vars:
         array = _array(root, str(name)).with_config(_CONFIG)
-        array[(period, ..., rows, cols)] = ds[name].values
         shard = shard_path(path, array, period, box, extent)
+        # zarr merges into a shard that is there, and fails on one that is damaged.
+        shard.unlink(missing_ok=True)
+        array[(period, ..., rows, cols)] = ds[name].values
         _make_durable(shard)
         digests[str(name)] = digest(shard)
     return digests

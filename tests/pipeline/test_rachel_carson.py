@@ -1,0 +1,92 @@
+"""Real imagery: Sentinel-2 in degrees with pixels that are not square, labels in UTM."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import xarray as xr
+
+import rsscale as rs
+from rsscale.data.labels import read_labels
+from rsscale.recipe import Recipe, read_recipe
+
+RECIPE = Path(__file__).parent / "rachel_carson.yaml"
+DATA = Path(__file__).resolve().parents[2] / "../shared/data/rachel-carson-sentinel2"
+FOLDS = 4
+
+pytestmark = pytest.mark.skipif(
+    not DATA.exists(), reason=f"the example imagery is not at {DATA}; it is not part of the project"
+)
+
+
+def recipe(folder: Path, **train: object) -> Recipe:
+    content = read_recipe(RECIPE)
+    assert content.train is not None
+    return content.model_copy(
+        update={"model": str(folder / "model"), "train": content.train.model_copy(update=train)}
+    )
+
+
+def test_train_and_map(tmp_path: Path) -> None:
+    job = recipe(tmp_path)
+    rs.train(job, device="cpu")
+    ds = rs.run(job, tmp_path / "run", device="cpu").open().load()
+    classes = ds.classification.isel(time=0)
+    assert set(np.unique(classes)) <= {1, 2, 3, 4, 5, 6, 255}
+    # The sea is in the south, forest and fields are in the north.
+    south = classes.sel(y=slice(3_828_500, 3_826_500)).values
+    assert np.isin(south[south != 255], (1, 4, 2)).mean() > 0.9
+    assert (classes.values == 5).mean() > 0.05
+    # Fitted: what was labelled is mapped as such.
+    accuracy = rs.assess(
+        tmp_path / "run", DATA / "labels.parquet", class_column="Classname",
+        exclude=_nothing(tmp_path), block=500,
+    )  # fmt: skip
+    assert accuracy.overall > 0.9
+    rs.quicklook(ds, tmp_path / "map.png")
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+def test_polygons_that_were_not_trained_on(
+    tmp_path: Path, record_property: Callable[[str, float], None]
+) -> None:
+    """Cross-validation by whole polygons; a class with one polygon can't be tested."""
+    frame = gpd.read_parquet(DATA / "labels.parquet")
+    number = frame.groupby("Classname").cumcount()
+    alone = frame.groupby("Classname")["Classname"].transform("count") == 1
+    right = total = 0
+    for fold in range(FOLDS):
+        tested = (number % FOLDS == fold) & ~alone
+        folder = tmp_path / str(fold)
+        folder.mkdir()
+        frame[~tested].to_parquet(folder / "train.parquet")
+        frame[tested].to_parquet(folder / "test.parquet")
+        job = recipe(folder, labels=str(folder / "train.parquet"))
+        rs.train(job, device="cpu")
+        found = rs.preview(job, frame.to_crs("EPSG:4326").total_bounds, device="cpu")
+        reference = _reference(job, folder / "test.parquet", found)
+        labelled = reference != 255
+        right += int((found.classification.values[0] == reference)[labelled].sum())
+        total += int(labelled.sum())
+    record_property("accuracy", right / total)
+    assert total > 250
+    assert right / total > 0.85
+
+
+def _reference(job: Recipe, path: Path, ds: xr.Dataset) -> np.ndarray:
+    assert job.train is not None
+    classes = tuple(rs.LandClass(c.value, c.name, c.color) for c in job.train.classes or ())
+    grid = job.grid.build()
+    labels = read_labels(path, "Classname", classes=classes)
+    return labels.on(grid).rasterize(grid.box_of(ds.odc.geobox))
+
+
+def _nothing(folder: Path) -> Path:
+    """Labels far away, so that no block is left out."""
+    import shapely
+
+    path = folder / "nothing.parquet"
+    gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs="EPSG:4326").to_parquet(path)
+    return path
