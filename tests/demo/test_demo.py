@@ -1,0 +1,30 @@
+"""The demo, small: everything that it promises is there and fits together."""
+
+import json
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from rsscale.demo.run import run_demo
+from rsscale.errors import RunFolderError
+from rsscale.recipe import read_recipe
+
+
+def test_the_whole_demo(tmp_path: Path) -> None:
+    demo = run_demo(tmp_path / "demo", seed=3, size=448)
+    ds = xr.open_zarr(demo.run.path / "product.zarr")
+    assert ds.classification.dims == ("time", "y", "x")
+    assert ds.sizes["time"] == 2
+    change = xr.open_zarr(demo.run.path / "change.zarr")
+    assert {"change", "from", "to", "change_probability"} <= set(change.data_vars)
+    accuracy = json.loads((demo.run.path / "accuracy.json").read_text())
+    assert accuracy["overall"] == pytest.approx(demo.accuracy.overall, abs=1e-6)
+    assert set(accuracy["periods"]) == {"2023", "2024"}
+    assert accuracy["overall"] > 0.7  # a small landscape has few labels
+    assert demo.quicklook.stat().st_size > 10_000
+    # What it leaves behind names the archive's own catalogue, not the server that has gone.
+    for recipe in (tmp_path / "demo" / "recipe.yaml", demo.run.path / "recipe.yaml"):
+        assert read_recipe(recipe).inputs["s2"].catalog == str(demo.archive.catalog)
+    with pytest.raises(RunFolderError, match="not empty"):
+        run_demo(tmp_path / "demo")
