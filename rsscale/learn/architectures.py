@@ -17,6 +17,9 @@ from torch.nn import functional
 
 from rsscale.errors import ModelError, nearest
 
+MAX_DEPTH = 6
+"""Scales of the deepest U-Net: images whose size is a multiple of 32 fit every network."""
+
 
 class UNet(nn.Module):
     """A small U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597).
@@ -36,6 +39,8 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, width: int = 16, depth: int = 3) -> None:
         super().__init__()
+        if not 1 <= depth <= MAX_DEPTH or width < 1:
+            raise ValueError(f"width {width}, depth {depth}; depth is 1 to {MAX_DEPTH}, width >= 1")
         widths = [width * 2**scale for scale in range(depth)]
         self.down = nn.ModuleList(
             _block(before, after)
@@ -102,7 +107,7 @@ def build(architecture: str, channels: int, classes: int, **hyperparameters: Any
         )
     try:
         return _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"architecture {architecture!r}: {error}") from None
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
-from rsscale.learn.architectures import build
+from rsscale.learn.architectures import build, complete
 from rsscale.modelspec import ModelSpec
 
 _WEIGHTS = "model.safetensors"
@@ -50,11 +51,20 @@ class Model:
         return scores
 
     def to(self, device: str | torch.device) -> Model:
-        """The same model on another device."""
-        return replace(self, module=self.module.to(device), device=torch.device(device))
+        """The same model on another device; this one stays where it is.
+
+        Raises
+        ------
+        ModelError
+            When there is no such device.
+        """
+        module = deepcopy(self.module)
+        return replace(self, module=move(module, device), device=torch.device(device))
 
 
-def open_model(path: str | Path, *, device: str | torch.device | None = None) -> Model:
+def open_model(
+    path: str | Path, *, device: str | torch.device | None = None, trust: bool = False
+) -> Model:
     """Open a model folder.
 
     Parameters
@@ -66,6 +76,9 @@ def open_model(path: str | Path, *, device: str | torch.device | None = None) ->
         and width.
     device : str or torch.device, optional
         The GPU if there is one, when omitted.
+    trust : bool
+        Open a ``.pt2`` program: torch unpickles what it finds in one, so that whoever wrote
+        the file can run any code. Safetensors never need it.
 
     Returns
     -------
@@ -75,7 +88,8 @@ def open_model(path: str | Path, *, device: str | torch.device | None = None) ->
     ------
     ModelError
         When the folder, its item or its weights are missing, damaged or do not fit each
-        other; or when the weights are a pickle, which could run any code.
+        other; when the weights are a pickle, or a program that is not trusted; or when there
+        is no such device.
     """
     folder = Path(path)
     item = _read_item(folder)
@@ -84,12 +98,12 @@ def open_model(path: str | Path, *, device: str | torch.device | None = None) ->
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if weights.suffix == ".pt2":
-        module = _open_program(weights)
+        module = _open_program(weights, trust=trust)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
-    _check_output(module, spec, weights)
+    check_windows(module, spec, str(weights))
     digest = _digest(folder / "item.json", weights)
-    return Model(spec, module.to(device), torch.device(device), digest)
+    return Model(spec, move(module, device), torch.device(device), digest)
 
 
 def save_model(
@@ -115,11 +129,19 @@ def save_model(
     -------
     Model
         The same with the digest of what was written.
+
+    Raises
+    ------
+    ModelError
+        When its contract does not name the architecture of its module, so that it could not
+        be opened again; or when the folder can't be written.
     """
     from safetensors.torch import save_file
 
     folder = Path(path)
-    spec = model.spec
+    named = complete(model.spec.architecture, model.spec.hyperparameters)
+    spec = replace(model.spec, hyperparameters=named)
+    _check_known(spec, model.module)
     item = spec.to_item(geometry, **properties)
     item["properties"]["mlm:framework_version"] = version("torch")
     item["properties"]["mlm:total_parameters"] = sum(p.numel() for p in model.module.parameters())
@@ -136,7 +158,9 @@ def save_model(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
             save_file(state, Path(scratch) / _WEIGHTS)
             (Path(scratch) / "item.json").write_text(json.dumps(item, indent=1) + "\n", "utf-8")
-            # The contract last: without it the folder is no model.
+            # Without its contract a folder is no model: an older one goes first, the new one
+            # comes last, and no crash leaves the weights of one beside the contract of another.
+            (folder / "item.json").unlink(missing_ok=True)
             for name in (_WEIGHTS, "item.json"):
                 (Path(scratch) / name).replace(folder / name)
     except OSError as error:
@@ -144,7 +168,19 @@ def save_model(
             f"the model can't be written to {folder}: {error.strerror or error}; choose another "
             "folder"
         ) from error
-    return replace(model, digest=_digest(folder / "item.json", folder / _WEIGHTS))
+    return replace(model, spec=spec, digest=_digest(folder / "item.json", folder / _WEIGHTS))
+
+
+def _check_known(spec: ModelSpec, module: nn.Module) -> None:
+    with torch.device("meta"):
+        built = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
+    expected = {name: value.shape for name, value in built.state_dict().items()}
+    if expected != {name: value.shape for name, value in module.state_dict().items()}:
+        raise ModelError(
+            f"model {spec.name!r} says that it is {spec.architecture!r} with "
+            f"{dict(spec.hyperparameters)}, but its weights are of another network; it could not "
+            "be opened again"
+        )
 
 
 def _read_item(folder: Path) -> dict[str, Any]:
@@ -152,19 +188,21 @@ def _read_item(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
     try:
-        item: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        item: Any = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(
             f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
         ) from None
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
+        raise ModelError(f"{path} is not a STAC item with assets")
     return item
 
 
 def _weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
     """The file that the item's model asset names; a pickle is refused unread."""
-    assets = item.get("assets", {}).values()
+    assets = item["assets"].values()
     hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
     if not hrefs:
         raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
@@ -199,7 +237,14 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     return module
 
 
-def _open_program(path: Path) -> nn.Module:
+def _open_program(path: Path, *, trust: bool) -> nn.Module:
+    # Sample inputs and constants in the archive are pickles, read with weights_only=False.
+    if not trust:
+        raise ModelError(
+            f"{path} is a torch.export program, which may run any code when it is opened; save "
+            "the weights of an architecture that rsscale knows as .safetensors, or, if you trust "
+            "its source, open it with trust=True"
+        )
     try:
         program = torch.export.load(path)
     except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets
@@ -209,8 +254,22 @@ def _open_program(path: Path) -> nn.Module:
     return module
 
 
-def _check_output(module: nn.Module, spec: ModelSpec, path: Path) -> None:
-    """Run the network once on nothing: a mismatch shows now, not on a thousand tiles."""
+def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
+    """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On the CPU, in evaluation mode.
+    spec : ModelSpec
+    what : str
+        What the message is about.
+
+    Raises
+    ------
+    ModelError
+        When it does not take a window of the contract, or returns something else.
+    """
     size = spec.lattice.window
     try:
         with torch.inference_mode():
@@ -218,15 +277,24 @@ def _check_output(module: nn.Module, spec: ModelSpec, path: Path) -> None:
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{path} can't predict a window of {spec.channels} channels and {size} px (stride + 2 "
-            f"halo), as its item.json says: {reason}"
+            f"{what} can't predict a window of {spec.channels} channels and {size} px (stride + 2 "
+            f"halo): {reason}"
         ) from None
     expected = (1, len(spec.classes), size, size)
     if found != expected:
         raise ModelError(
-            f"{path} returns {found} for one window, expected {expected}: classes and size as "
-            "item.json says"
+            f"{what} returns {found} for one window, expected {expected}: classes and size of "
+            "its contract"
         )
+
+
+def move(module: nn.Module, device: str | torch.device) -> nn.Module:
+    """A network on another device, moved in place; a device that is not there is refused."""
+    try:
+        return module.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises each
+        reason = str(error).splitlines()[0][:200]
+        raise ModelError(f"the model can't be moved to {str(device)!r}: {reason}") from None
 
 
 def _digest(*paths: Path) -> str:

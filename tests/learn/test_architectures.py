@@ -39,3 +39,21 @@ def test_unknown_names_are_refused() -> None:
         build("unnet", 1, 1)
     with pytest.raises(ModelError, match="widht"):
         build("unet", 1, 1, widht=3)
+    for depth in (0, 7):
+        with pytest.raises(ModelError, match="depth is 1 to 6"):
+            build("unet", 1, 1, depth=depth)
+
+
+def test_a_score_does_not_depend_on_the_window_or_the_batch() -> None:
+    """No statistic of a window is taken: what lies beyond the reach changes nothing."""
+    torch.manual_seed(0)
+    net = build("unet", 2, 3, width=4, depth=3).double()
+    net.train()
+    net(torch.randn(4, 2, 64, 64, dtype=torch.float64))  # statistics that are not the first ones
+    net.eval()
+    image = torch.randn(2, 2, 160, 160, dtype=torch.float64)
+    halo = -(-reach("unet", depth=3) // 4) * 4  # windows lie on the coarsest scale's pixels
+    with torch.inference_mode():
+        whole = net(image)[:1, :, 60:100, 60:100]
+        window = net(image[:1, :, 60 - halo : 100 + halo, 60 - halo : 100 + halo])
+    assert torch.allclose(window[..., halo:-halo, halo:-halo], whole, atol=1e-12)

@@ -1,6 +1,9 @@
 """Model folders: what is saved is opened, and nothing else is."""
 
+import io
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,24 +75,57 @@ def test_the_item_is_valid_mlm(folder: Path) -> None:
     assert [e.message for e in Draft7Validator(schema, registry=registry).iter_errors(item)] == []
 
 
-def test_an_exported_program_can_be_opened(folder: Path) -> None:
+def use_weights(folder: Path, href: str) -> None:
+    item = json.loads((folder / "item.json").read_text())
+    item["assets"]["model"]["href"] = href
+    (folder / "item.json").write_text(json.dumps(item))
+
+
+@pytest.fixture
+def program(folder: Path) -> Path:
     dynamic = {0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    program = torch.export.export(
+    exported = torch.export.export(
         make().module, (torch.zeros(2, 2, 48, 48),), dynamic_shapes=(dynamic,)
     )
-    torch.export.save(program, folder / "model.pt2")
-    item = json.loads((folder / "item.json").read_text())
-    item["assets"]["model"]["href"] = "./model.pt2"
-    (folder / "item.json").write_text(json.dumps(item))
-    image = torch.randn(1, 2, 48, 48)
+    torch.export.save(exported, folder / "model.pt2")
+    use_weights(folder, "./model.pt2")
+    return folder
+
+
+def test_a_trusted_program_predicts_as_its_network(program: Path) -> None:
+    image = torch.randn(3, 2, 32, 64)
+    opened = open_model(program, device="cpu", trust=True)
     with torch.inference_mode():
-        assert torch.allclose(open_model(folder, device="cpu")(image), make()(image), atol=1e-5)
+        assert torch.allclose(opened(image), make()(image), atol=1e-5)
+
+
+class RunsCode:
+    """What a pickle can do when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_program_can_run_code_and_is_refused_untrusted(program: Path, tmp_path: Path) -> None:
+    samples = io.BytesIO()
+    torch.save(((RunsCode(tmp_path / "ran"),), {}), samples)
+    with zipfile.ZipFile(program / "model.pt2") as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(program / "model.pt2", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, samples.getvalue() if "sample_inputs" in name else content)
+    with pytest.raises(ModelError, match=r"may run any code.*trust=True"):
+        open_model(program)
+    assert not (tmp_path / "ran").exists()
+    open_model(program, trust=True)  # the reason for all this
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_pickle_is_refused_unread(folder: Path) -> None:
-    item = json.loads((folder / "item.json").read_text())
-    item["assets"]["model"]["href"] = "weights.pth"
-    (folder / "item.json").write_text(json.dumps(item))
+    use_weights(folder, "weights.pth")
     (folder / "weights.pth").write_bytes(b"not even a pickle")
     with pytest.raises(ModelError, match=r"is a pickle.*safetensors"):
         open_model(folder)
@@ -127,3 +163,64 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
         open_model(folder)
     with pytest.raises(ModelError, match="no model folder"):
         open_model(tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"properties": {}}', '{"assets": []}'])
+def test_other_json_is_refused(folder: Path, content: str) -> None:
+    (folder / "item.json").write_text(content)
+    with pytest.raises(ModelError, match="not a STAC item with assets"):
+        open_model(folder)
+
+
+def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match="can't be moved to 'nowhere'"):
+        open_model(folder, device="nowhere")
+    with pytest.raises(ModelError, match="can't be moved"):
+        make().to("nowhere")
+
+
+def test_moving_leaves_the_first_where_it_is() -> None:
+    first = make()
+    moved = first.to("meta")
+    assert moved.device.type == next(moved.module.parameters()).device.type == "meta"
+    assert next(first.module.parameters()).device.type == "cpu"
+
+
+def test_defaults_are_written_out(tmp_path: Path) -> None:
+    """A default that changes some day must not change a model that relied on it."""
+    spec = replace(make().spec, architecture="pixel", hyperparameters={})
+    saved = save_model(Model(spec, build("pixel", 2, 2), torch.device("cpu")), tmp_path / "pixel")
+    opened = open_model(tmp_path / "pixel", device="cpu")
+    assert opened.spec == saved.spec
+    assert dict(opened.spec.hyperparameters) == {"width": 32}
+
+
+def test_a_model_that_could_not_be_opened_again_is_not_saved(tmp_path: Path) -> None:
+    model = make()
+    with pytest.raises(ModelError, match="weights are of another network"):
+        save_model(replace(model, module=build("unet", 3, 2, width=4, depth=2)), tmp_path / "a")
+    with pytest.raises(ModelError, match="'resnet' is not known"):
+        save_model(replace(model, spec=replace(model.spec, architecture="resnet")), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_saving_again_never_mixes_two_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_file = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if target.name == "item.json":
+            raise KeyboardInterrupt
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(make(classes=2), folder)
+    with pytest.raises(ModelError, match=r"no item\.json"):
+        open_model(folder)
+    assert {p.name for p in folder.iterdir()} == {"model.safetensors"}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="can't be written to"):
+        save_model(make(), tmp_path / "file")

@@ -1,16 +1,21 @@
 """Training: it learns, it repeats itself, and it measures on what it has not seen."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rsscale.errors import RecipeError
+from rsscale.data.normalize import normalize
+from rsscale.errors import ModelError, RecipeError
 from rsscale.grid import Lattice
+from rsscale.learn.chips import Crops, validation_groups, with_statistics
+from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train
-from rsscale.modelspec import LandClass
+from rsscale.modelspec import LandClass, ModelSpec
 
 CLASSES = (LandClass(1, "low", "#000000"), LandClass(5, "high", "#ffffff"))
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]
@@ -37,9 +42,8 @@ def run(chips: Chips, **options: object) -> tuple:
         name="test",
         inputs=INPUTS,
         classes=CLASSES,
-        lattice=Lattice(32, 16),
         hyperparameters={"width": 8, "depth": 2},
-        **{**defaults, **options},
+        **{"lattice": Lattice(32, 16), **defaults, **options},
     )
 
 
@@ -77,10 +81,122 @@ def test_the_same_seed_gives_the_same_weights(trained: tuple) -> None:
 
 
 def test_validation_pixels_are_not_trained_on(trained: tuple) -> None:
+    """Other labels and images in the blocks that were kept back: the same weights."""
     chips = make_chips()
-    counted = sum(trained[1].pixels.values())
-    labelled = [(chips.labels[chips.groups == g] != 255).sum() for g in range(6)]
-    assert counted == sum(labelled) - labelled[0]  # all groups are alike in size here
+    (kept,) = validation_groups(chips.seen, 0.2, seed=1)
+    back = chips.groups == kept
+    labels, images = chips.labels.copy(), chips.images.copy()
+    labels[back] = np.where(labels[back] == 5, 1, 5)
+    images[back] += 1
+    again, report = run(Chips(images, labels, chips.groups))
+    first = trained[0].module.state_dict()
+    assert all(torch.equal(v, again.module.state_dict()[k]) for k, v in first.items())
+    assert again.spec == trained[0].spec
+    assert report.accuracy < 0.6 < trained[1].accuracy
+    seen = np.isfinite(chips.images).any(axis=1) & (chips.labels != 255)
+    assert sum(report.pixels.values()) == seen[~back].sum()
+
+
+def test_accuracy_is_that_of_the_blocks_kept_back(trained: tuple) -> None:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    model, report = trained
+    chips = make_chips().seen
+    back = np.isin(chips.groups, validation_groups(chips, 0.2, seed=1))
+    padded = np.pad(chips.images[back], ((0, 0), (0, 0), (0, 16), (0, 16)), constant_values=np.nan)
+    with torch.inference_mode():
+        scores = model(normalize(torch.from_numpy(padded), model.spec))[..., :48, :48]
+    found = np.array([1, 5])[scores.argmax(dim=1).numpy()]
+    known = chips.labels[back] != 255
+    truth, found = chips.labels[back][known], found[known]
+    assert report.accuracy == pytest.approx(accuracy_score(truth, found))
+    by_class = f1_score(truth, found, average=None, labels=[1, 5])
+    assert list(report.f1.values()) == pytest.approx(list(by_class))
+
+
+def test_a_block_with_all_of_a_class_is_trained_on() -> None:
+    chips = make_chips()
+    only_in_4 = (chips.labels == 5) & (chips.groups != 4)[:, None, None]
+    labels = np.where(only_in_4, np.uint8(1), chips.labels)
+    for seed in range(8):
+        assert 4 not in validation_groups(dataclasses.replace(chips, labels=labels), 0.5, seed)
+
+
+def test_where_nothing_was_seen_there_is_no_label() -> None:
+    chips = make_chips()
+    assert (chips.labels[:, :4, :4] != 255).all()
+    assert (chips.seen.labels[:, :4, :4] == 255).all()
+    partly = chips.images.copy()
+    partly[:, 0] = np.nan  # one season missing is not blindness
+    seen = dataclasses.replace(chips, images=partly).seen
+    assert np.array_equal(seen.labels[:, 4:], chips.labels[:, 4:])
+
+
+def spec_of(chips: Chips) -> ModelSpec:
+    return ModelSpec(
+        "test", tuple(with_statistics(chips, INPUTS)), CLASSES, Lattice(32, 16), "unet"
+    )
+
+
+def test_crops_keep_image_and_label_together() -> None:
+    """Channels are a function of the label, or of the column: no turn or flip may part them."""
+    random = np.random.default_rng(0)
+    labels = np.where(random.random((3, 80, 112)) < 0.05, 5, 1).astype(np.uint8)
+    images = np.repeat(labels[:, None], 4, axis=1).astype(np.float32)
+    images[:, 1] = np.arange(112)
+    crops = Crops(Chips(images, labels, np.arange(3)), spec_of(make_chips()), seed=0)
+    assert crops.size == 64
+    lost, directions = 0, set()
+    for _ in range(60):
+        image, target = (t[0].numpy() for t in crops.draw(1))
+        lost += np.isnan(image).any()
+        values = np.array([1, 5])[target]
+        for channel in (0, 2, 3):
+            valid = np.isfinite(image[channel])
+            assert valid.all() or not valid.any()
+            assert np.array_equal(image[channel][valid], values[valid])
+        if np.isfinite(image[1]).all():
+            down, right = image[1, 1, 0] - image[1, 0, 0], image[1, 0, 1] - image[1, 0, 0]
+            directions.add((int(down), int(right)))
+    assert directions == {(0, 1), (0, -1), (1, 0), (-1, 0)}
+    assert 0 < lost < 20  # a time window goes now and then
+
+
+def test_rare_classes_are_drawn_more_often_than_they_occur() -> None:
+    chips = make_chips()
+    rare = np.full_like(chips.labels, 1)
+    rare[:, 20:22, 20:22] = 5
+    crops = Crops(dataclasses.replace(chips, labels=rare), spec_of(chips), seed=0)
+    assert crops.chance[1] == pytest.approx(1 / (1 + np.sqrt((48 * 48 - 4) / 4)))
+    assert crops.chance[1] > 10 * 4 / 48**2
+
+
+def test_the_callers_random_numbers_go_on() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(make_chips(count=4), steps=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_blocks_to_keep_back_it_says_so() -> None:
+    _, report = run(make_chips(count=2), steps=1)
+    assert np.isnan(report.accuracy)
+    assert "none were left to measure" in str(report)
+    assert report.properties()["rsscale:training"]["validation_accuracy"] is None
+
+
+def test_a_trained_model_is_opened_as_it_was(trained: tuple, tmp_path: Path) -> None:
+    model, report = trained
+    saved = save_model(model, tmp_path / "m", **report.properties())
+    opened = open_model(tmp_path / "m", device="cpu")
+    assert opened.spec == model.spec == saved.spec
+    image = torch.randn(1, 4, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(opened(image), model(image))
+    facts = json.loads((tmp_path / "m/item.json").read_text())["properties"]["rsscale:training"]
+    assert facts["labelled_pixels"] == report.pixels
+    assert facts["validation_accuracy"] == round(report.accuracy, 4)
 
 
 def test_statistics_are_those_of_the_training_pixels(trained: tuple) -> None:
@@ -100,9 +216,34 @@ def test_bad_chips_are_refused() -> None:
     chips = make_chips()
     with pytest.raises(RecipeError, match="'high' has no labelled pixel"):
         run(dataclasses.replace(chips, labels=np.where(chips.labels == 5, 255, chips.labels)))
+    with pytest.raises(RecipeError, match="no labelled pixel"):
+        run(dataclasses.replace(chips, labels=np.full_like(chips.labels, 255)))
     with pytest.raises(RecipeError, match="imagery under the labels is missing"):
         run(dataclasses.replace(chips, images=np.full_like(chips.images, np.nan)))
     with pytest.raises(RecipeError, match="class value 7"):
         run(dataclasses.replace(chips, labels=np.where(chips.labels == 5, 7, 1).astype(np.uint8)))
     with pytest.raises(RecipeError, match="3 channels"):
         run(dataclasses.replace(chips, images=chips.images[:, :3]))
+    no_red = chips.images.copy()
+    no_red[:, ::2] = np.nan
+    with pytest.raises(RecipeError, match="band 'red' of input 's2' has no value"):
+        run(dataclasses.replace(chips, images=no_red))
+    with pytest.raises(RecipeError, match=r"expected \(N, C, H, W\)"):
+        dataclasses.replace(chips, labels=chips.labels[:, :-1])
+    with pytest.raises(RecipeError, match="at least 32"):
+        run(make_chips(size=24))
+
+
+def test_bad_settings_are_refused() -> None:
+    chips = make_chips(count=4)
+    for options in ({"steps": 0}, {"batch": 0}, {"validation": 1.0}):
+        with pytest.raises(RecipeError, match=next(iter(options))):
+            run(chips, **options)
+    with pytest.raises(ModelError, match="did you mean 'unet'"):
+        run(chips, architecture="unit")
+    with pytest.raises(ModelError, match="can't predict a window of 4 channels and 65 px"):
+        run(chips, lattice=Lattice(33, 16))
+    with pytest.raises(ModelError, match="can't be moved to 'nowhere'"):
+        run(chips, device="nowhere")
+    with pytest.raises(RecipeError, match="diverged"):
+        run(chips, learning_rate=1e30, steps=5)
