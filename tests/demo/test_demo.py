@@ -11,6 +11,7 @@ from rsscale.errors import RunFolderError
 from rsscale.recipe import read_recipe
 
 
+@pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path) -> None:
     demo = run_demo(tmp_path / "demo", seed=3, size=448)
     ds = xr.open_zarr(demo.run.path / "product.zarr")
