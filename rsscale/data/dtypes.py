@@ -9,7 +9,8 @@ import numpy as np
 
 from rsscale.data import assets, radiometry
 from rsscale.data.assets import Selection
-from rsscale.data.reader import Source, describe
+from rsscale.data.rasters import Source
+from rsscale.data.reader import describe
 
 
 def number_type(

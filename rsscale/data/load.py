@@ -17,8 +17,10 @@ from rsscale.data import assets, radiometry
 from rsscale.data.assets import Selection
 from rsscale.data.chunks import block_origin, cube_chunks
 from rsscale.data.dtypes import number_type
+from rsscale.data.pixels import METHODS
 from rsscale.data.placement import OutputGrid
-from rsscale.data.reader import METHODS, Reader, Source
+from rsscale.data.rasters import Source
+from rsscale.data.reader import Reader
 from rsscale.errors import RecipeError, nearest
 from rsscale.grid import PixelBox
 

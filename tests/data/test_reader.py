@@ -17,7 +17,8 @@ from rasterio.windows import Window
 
 from rsscale.data import files, reader
 from rsscale.data.placement import OutputGrid
-from rsscale.data.reader import Reader, Source
+from rsscale.data.rasters import Source
+from rsscale.data.reader import Reader
 from rsscale.errors import AreaError, ReadError
 
 
@@ -255,8 +256,10 @@ def test_item_georeferences_a_file_without(tmp_path):
     box = geobox(5, 5, 30, 30)
     got = read(path, box, crs="EPSG:32631", transform=tuple(WEST)[:6])
     np.testing.assert_array_equal(got, data[5:35, 5:35])
+    with pytest.raises(ReadError, match=r"'scene'.*'red'.*no transform"):
+        read(path, box, crs="EPSG:32631")
     with pytest.raises(ReadError, match=r"'scene'.*'red'.*no CRS"):
-        read(path, box)
+        read(path, box, transform=tuple(WEST)[:6])
 
 
 def test_output_crs_without_epsg_code(tmp_path):

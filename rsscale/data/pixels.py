@@ -1,0 +1,156 @@
+"""Pixels of one open file for a box of the output grid, read directly or warped by GDAL.
+
+Every function returns ``(data, invalid)``: the file's own numbers, and a boolean mask of the
+same shape that is true where there is no value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
+from rasterio.windows import Window
+
+from rsscale.data.placement import OutputGrid, corner, parse_crs, warped_points
+from rsscale.data.rasters import Raster
+from rsscale.grid import PixelBox
+
+METHODS = {m: Resampling[m] for m in ("nearest", "bilinear", "cubic")}
+
+Pixels = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
+
+
+def has_mask(dataset: rasterio.DatasetReader) -> bool:
+    """Whether the file holds a mask band, inside or beside it."""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
+def read_nested(raster: Raster, inside: PixelBox) -> Pixels:
+    """Pixels of a file whose grid nests in the output's, those of a coarser one repeated.
+
+    Parameters
+    ----------
+    raster : Raster
+        Whose placement has a ``zoom`` and a ``box``.
+    inside : PixelBox
+        A part of that box.
+    """
+    dataset, placement = raster.dataset, raster.placement
+    if placement.zoom is None or placement.box is None:
+        raise ValueError("only a file whose pixels nest can be read without a warp")
+    (ky, kx), box = placement.zoom, placement.box
+    row0, row1 = (inside.row0 - box.row0) // ky, -((box.row0 - inside.row1) // ky)
+    col0, col1 = (inside.col0 - box.col0) // kx, -((box.col0 - inside.col1) // kx)
+    first = dataset.height - row1 if placement.south_up else row0
+    window = Window(col0, first, col1 - col0, row1 - row0)
+    data = dataset.read(1, window=window)
+    invalid = invalid_pixels(data, raster.nodata)
+    if has_mask(dataset):
+        invalid |= dataset.read_masks(1, window=window) == 0
+    if placement.south_up:
+        data, invalid = data[::-1], invalid[::-1]
+    if (ky, kx) == (1, 1):
+        return data, invalid
+    top, left = (inside.row0 - box.row0) % ky, (inside.col0 - box.col0) % kx
+    height, width = inside.shape
+    data, invalid = (
+        a.repeat(ky, axis=0).repeat(kx, axis=1)[top : top + height, left : left + width]
+        for a in (data, invalid)
+    )
+    return data, invalid
+
+
+def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -> Pixels:
+    """One whole block of the output grid by GDAL's warp, at its default tolerance.
+
+    What has no value takes no part in an interpolation: nodata, the file's mask, and NaN
+    where no other nodata is declared for floats. (Where one is, NaN spreads to the pixels
+    whose kernel touches it; those become invalid, never wrong.)
+    """
+    dataset, nodata = raster.dataset, raster.nodata
+    if nodata is None and np.dtype(dataset.dtypes[0]).kind == "f":
+        nodata = math.nan
+    if nodata is not None and has_mask(dataset):
+        data = _warp_masked(raster, grid, block, method, nodata)
+        return data, invalid_pixels(data, nodata)
+    height, width = block.shape
+    options = {
+        "crs": parse_crs(grid.crs),
+        "transform": grid.transform(block),
+        "height": height,
+        "width": width,
+        "src_crs": raster.crs,
+        "resampling": METHODS[method],
+    }
+    if raster.transform != dataset.transform:
+        options["src_transform"] = raster.transform
+    if nodata is not None:
+        # The warper leaves nodata out of its averages, and moves a valid result that
+        # happens to equal nodata by one.
+        with WarpedVRT(dataset, src_nodata=nodata, nodata=nodata, **options) as vrt:
+            data = vrt.read(1)
+        return data, invalid_pixels(data, nodata)
+    with WarpedVRT(dataset, add_alpha=True, **options) as vrt:
+        data, alpha = vrt.read([1, vrt.count])
+    return data, invalid_pixels(data, None) | (alpha == 0)
+
+
+def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """Where an array holds nodata or NaN."""
+    invalid = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
+    if nodata is not None and not math.isnan(nodata):
+        invalid |= data == data.dtype.type(nodata)
+    return invalid
+
+
+def _warp_masked(
+    raster: Raster, grid: OutputGrid, block: PixelBox, method: str, nodata: float
+) -> npt.NDArray[Any]:
+    """The same warp of a file with nodata and a mask, of which GDAL would ignore the mask."""
+    dataset = raster.dataset
+    out: npt.NDArray[Any] = np.full(block.shape, nodata, dataset.dtypes[0])
+    window = _source_window(raster, grid, block)
+    if window is None:
+        return out
+    data = dataset.read(1, window=window)
+    data[dataset.read_masks(1, window=window) == 0] = nodata
+    a, b, _, d, e, _ = tuple(raster.transform)[:6]
+    x, y = corner(raster.transform, window.row_off, window.col_off)
+    reproject(
+        data,
+        out,
+        src_crs=raster.crs,
+        src_transform=Affine(a, b, x, d, e, y),
+        src_nodata=nodata,
+        dst_crs=parse_crs(grid.crs),
+        dst_transform=grid.transform(block),
+        dst_nodata=nodata,
+        resampling=METHODS[method],
+    )
+    return out
+
+
+def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window | None:
+    """All of a file that a block can touch, generously; ``None`` when it touches nothing."""
+    dataset = raster.dataset
+    rows, cols = np.meshgrid(*(np.linspace(0, n, 17) for n in block.shape), indexing="ij")
+    xs, ys = corner(grid.transform(block), rows.ravel(), cols.ravel())
+    found = np.array(warped_points(parse_crs(grid.crs), raster.crs, xs, ys))
+    if not np.isfinite(found).all():
+        return Window(0, 0, dataset.width, dataset.height)
+    col, row = (a.reshape(rows.shape) for a in corner(~raster.transform, found[1], found[0]))
+    # A step between samples is many times as wide as a kernel.
+    limits = []
+    for at, size in ((row, dataset.height), (col, dataset.width)):
+        margin = 16 + max(np.abs(np.diff(at, axis=axis)).max() for axis in (0, 1))
+        low, high = max(0, int(at.min() - margin)), min(size, int(at.max() + margin) + 1)
+        limits.append((low, high))
+    (row0, row1), (col0, col1) = limits
+    return Window(col0, row0, col1 - col0, row1 - row0) if row0 < row1 and col0 < col1 else None
