@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,20 @@ from rsscale.data import assets, radiometry
 from rsscale.data.assets import Selection
 from rsscale.data.chunks import block_origin, cube_chunks
 from rsscale.data.dtypes import number_type
+from rsscale.data.graphs import Layout, stackstac_array
 from rsscale.data.pixels import METHODS
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
-from rsscale.data.reader import Reader
 from rsscale.errors import RecipeError, nearest
-from rsscale.grid import PixelBox
+
+
+def _odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
+    from rsscale.data.odc import odc_array  # takes long to import
+
+    return odc_array(layout, chosen, sources)
+
+
+_LOADERS = {"stackstac": stackstac_array, "odc-stac": _odc_array}
 
 
 def load(
@@ -32,6 +38,7 @@ def load(
     *,
     resampling: Mapping[str, str] | None = None,
     chunk: int = 1024,
+    loader: str = "stackstac",
 ) -> xr.DataArray:
     """Build the lazy cube of some items on a grid.
 
@@ -52,6 +59,8 @@ def load(
         Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
         source (else of the grid), thin rests are joined to their neighbour, and with many
         looks blocks get smaller, so that one takes at most some 128 MB.
+    loader : {"stackstac", "odc-stac"}
+        Who builds the graph. The pixels are read by the same reader, so the cubes are equal.
 
     Returns
     -------
@@ -73,7 +82,7 @@ def load(
     AreaError
         When the GeoBox is not north-up.
     RecipeError
-        When ``resampling`` or ``chunk`` make no sense.
+        When ``resampling``, ``chunk`` or ``loader`` make no sense.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
         else while computing. A failed read is never nodata.
@@ -87,6 +96,11 @@ def load(
     for Sentinel-2 without metadata they are known (uint16, SCL uint8, nodata 0).
     """
     how = resampling or {}
+    if loader not in _LOADERS:
+        raise RecipeError(
+            f"loader is {loader!r}; expected one of {', '.join(_LOADERS)}"
+            f"{nearest(loader, _LOADERS)}"
+        )
     chosen = assets.select(items, _checked(bands, how, chunk))
     grid, box = OutputGrid.of(geobox)
     codes = [chosen.is_categorical(column) for column in range(len(chosen.bands))]
@@ -96,8 +110,8 @@ def load(
     origin = block_origin(chosen, grid)
     chunks = cube_chunks(box, origin, chunk, codes, looks * dtype.itemsize)
     if looks:
-        graph = _Graph(grid, box, dtype, fill, ((looks,), *chunks))
-        data = graph.build(chosen, sources)
+        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks))
+        data = _LOADERS[loader](layout, chosen, sources)
     else:
         import dask.array as da
 
@@ -162,68 +176,6 @@ def _source(item: pystac.Item, key: str, method: str) -> Source:
         crs=assets.crs(item, asset),
         transform=tuple(map(float, transform)) if transform else None,
     )
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """Lets stackstac build the graph, from plain items that hide everything but the names.
-
-    From real items stackstac would drop bands and slices it thinks are outside (judged by
-    four projected corners), need an EPSG code of each, and refuse STAC 1.1's ``proj:code``.
-    What lies where is the Reader's to decide: so every asset claims the output's own box,
-    and its href is the key of its Source. The EPSG code is only compared with itself, which
-    is why an output CRS needs none.
-    """
-
-    grid: OutputGrid
-    box: PixelBox
-    dtype: np.dtype[Any]
-    fill: np.generic
-    chunks: tuple[tuple[int, ...], ...]
-
-    def build(self, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
-        import stackstac
-
-        table = {f"{i}/{b}": s for i, row in enumerate(sources) for b, s in enumerate(row)}
-        stacked = stackstac.stack(
-            self._plain(chosen),
-            assets=list(chosen.bands),
-            epsg=1,
-            resolution=(self.grid.res_x, self.grid.res_y),
-            bounds=self._bounds(),
-            snap_bounds=False,
-            chunksize=self.chunks,
-            dtype=self.dtype,
-            fill_value=self.fill,
-            rescale=False,
-            sortby_date=False,
-            xy_coords=False,
-            properties=False,
-            band_coords=False,
-            reader=partial(Reader, sources=table, grid=self.grid, box=self.box),
-        )
-        return stacked.data
-
-    def _bounds(self) -> tuple[float, float, float, float]:
-        affine = self.grid.transform(self.box)
-        height, width = self.box.shape
-        left, top = affine.c, affine.f
-        return left, top - height * self.grid.res_y, left + width * self.grid.res_x, top
-
-    def _plain(self, chosen: Selection) -> list[dict[str, Any]]:
-        box = self._bounds()
-        return [
-            {
-                "id": item.id,
-                "properties": {
-                    "datetime": assets.moment(item).isoformat(),
-                    "proj:epsg": 1,
-                    "proj:bbox": box,
-                },
-                "assets": {band: {"href": f"{i}/{b}"} for b, band in enumerate(chosen.bands)},
-            }
-            for i, item in enumerate(chosen.items)
-        ]
 
 
 def _coords(chosen: Selection, geobox: GeoBox) -> dict[str, Any]:
