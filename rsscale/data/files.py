@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy.typing as npt
 import rasterio
 from rasterio.env import get_gdal_config, set_gdal_config
+
+from rsscale.data import remote, retry
+from rsscale.data.hrefs import is_url
+from rsscale.data.remote import RemoteFile
+from rsscale.data.signing import gdal_options, signer
 
 _WARPED_BYTES = 128 * 2**20
 
@@ -26,11 +31,17 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # The header of a COG fits in one request.
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    # What follows is for buckets, which GDAL asks itself (s3://, gs://, az://); what lies on an
+    # HTTP server is asked by rsscale.data.remote. Growing pauses with jitter are GDAL's own.
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    # A dropped connection is asked again; what still fails is raised, never nodata.
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_MAX_RETRY": str(retry.RETRIES),
+    "GDAL_HTTP_RETRY_DELAY": str(retry.BACKOFF_S),
+    "GDAL_HTTP_RETRY_CODES": "408,425,429,500,502,503,504",
+    # A connection that says nothing for half a minute is dropped and asked again.
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
 
 # GDAL's cache of decoded blocks, of the whole process. Its default is 5 % of the machine, which
@@ -38,10 +49,17 @@ _GDAL = {
 _CACHE_BYTES = 256 * 2**20
 
 
-def gdal_env() -> rasterio.Env:
-    """GDAL's options for reading, for this thread, inside a ``with``."""
+def gdal_env(sign: str | None = None) -> rasterio.Env:
+    """GDAL's options for reading, for this thread, inside a ``with``.
+
+    Parameters
+    ----------
+    sign : str, optional
+        How access is gained, a name of :mod:`rsscale.data.signing`.
+    """
     _bound_cache()
-    return rasterio.Env(**{k: v for k, v in _GDAL.items() if k not in os.environ})
+    chosen = {k: v for k, v in _GDAL.items() if k not in os.environ}
+    return rasterio.Env(**chosen, **gdal_options(sign))
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +81,40 @@ class Opened:
 
     key: tuple[Any, ...]
     dataset: rasterio.DatasetReader
+    remote: RemoteFile | None = None
     memo: dict[Hashable, Any] = field(default_factory=dict)
+    _levels: dict[int, rasterio.DatasetReader] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, url: str, sign: str | None) -> Self:
+        """Open a file by its path or address."""
+        key = _version(url), sign
+        address = url.removeprefix("/vsicurl/")
+        if is_url(address):
+            remote = RemoteFile(address, signer(sign))
+            return cls(key, remote.open(sharing=False), remote)
+        return cls(key, rasterio.open(_bucket_path(url), sharing=False))
+
+    def overview(self, level: int) -> rasterio.DatasetReader:
+        """One of the file's overviews, kept open with it."""
+        if level not in self._levels:
+            options = {"sharing": False, "overview_level": level}
+            self._levels[level] = (
+                self.remote.open(**options)
+                if self.remote
+                else rasterio.open(self.dataset.name, **options)
+            )
+        return self._levels[level]
+
+    def check(self) -> None:
+        """Raise what a server answered in the last read, if it was not the bytes asked for."""
+        if self.remote is not None:
+            self.remote.check()
+
+    def close(self) -> None:
+        """Close the file and its overviews."""
+        for dataset in (*self._levels.values(), self.dataset):
+            dataset.close()
 
 
 class FilePool:
@@ -79,15 +130,16 @@ class FilePool:
         self._idle: OrderedDict[int, Opened] = OrderedDict()
 
     @contextmanager
-    def lend(self, url: str) -> Iterator[Opened]:
+    def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
         """Lend an open file for the length of a ``with`` block; opens it if none is idle."""
-        key = _version(url)
-        opened = self._take(key) or Opened(key, rasterio.open(url, sharing=False))
+        opened = self._take((_version(url), sign)) or Opened.of(url, sign)
         try:
             yield opened
+            opened.check()
         except BaseException:
             # After a failure GDAL may keep half a block; a retry starts from the file.
-            opened.dataset.close()
+            opened.close()
+            opened.check()  # what the server said tells more than what GDAL made of it
             raise
         self._give(opened)
 
@@ -108,7 +160,7 @@ class FilePool:
             self._idle[id(opened)] = opened
             old = self._idle.popitem(last=False)[1] if len(self._idle) > self._limit else None
         if old is not None:
-            old.dataset.close()
+            old.close()
 
 
 class BlockCache:
@@ -153,6 +205,13 @@ def _version(url: str) -> tuple[Any, ...]:
     return url, stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
+def _bucket_path(url: str) -> str:
+    """GDAL's own path: through rasterio's the environment's credentials would need boto3."""
+    scheme, mark, rest = url.partition("://")
+    handlers = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
+    return handlers[scheme] + rest if mark and scheme in handlers else url
+
+
 def _open_limit() -> int:
     """A quarter of the file descriptors that the process may have, and at most 256."""
     try:
@@ -168,3 +227,4 @@ WARPED = BlockCache(_WARPED_BYTES)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=POOL.forget)
     os.register_at_fork(after_in_child=WARPED.forget)
+    os.register_at_fork(after_in_child=remote.forget)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from rsscale.data.assets import Selection
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
+from rsscale.errors import ReadError
 from rsscale.grid import PixelBox
 
 
@@ -31,6 +32,8 @@ class Layout:
         The cube's nodata, of that type.
     chunks : tuple of tuple of int
         Of ``(time, band, y, x)``.
+    on_error : callable, optional
+        Takes the ReadError of what could not be read and then holds nodata; else it is raised.
     """
 
     grid: OutputGrid
@@ -38,6 +41,7 @@ class Layout:
     dtype: np.dtype[Any]
     fill: np.generic
     chunks: tuple[tuple[int, ...], ...]
+    on_error: Callable[[ReadError], None] | None = None
 
 
 def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
@@ -79,7 +83,7 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
         xy_coords=False,
         properties=False,
         band_coords=False,
-        reader=partial(Reader, sources=table, grid=grid, box=box),
+        reader=partial(Reader, sources=table, grid=grid, box=box, on_error=layout.on_error),
     )
     return stacked.data
 

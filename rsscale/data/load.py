@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pystac
@@ -19,7 +20,8 @@ from rsscale.data.graphs import Layout, stackstac_array
 from rsscale.data.pixels import METHODS
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
-from rsscale.errors import RecipeError, nearest
+from rsscale.data.signing import PROPERTY
+from rsscale.errors import ReadError, RecipeError, nearest
 
 
 def _odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
@@ -39,6 +41,7 @@ def load(
     resampling: Mapping[str, str] | None = None,
     chunk: int = 1024,
     loader: str = "stackstac",
+    on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
 ) -> xr.DataArray:
     """Build the lazy cube of some items on a grid.
 
@@ -61,6 +64,10 @@ def load(
         looks blocks get smaller, so that one takes at most some 128 MB.
     loader : {"stackstac", "odc-stac"}
         Who builds the graph. The pixels are read by the same reader, so the cubes are equal.
+    on_error : {"raise", "skip"} or callable
+        What becomes of a block that could not be read, after all retries: an error while
+        computing; or nodata and a logged warning; or nodata, and the callable is given the
+        ReadError (in the thread that reads).
 
     Returns
     -------
@@ -85,7 +92,7 @@ def load(
         When ``resampling``, ``chunk`` or ``loader`` make no sense.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
-        else while computing. A failed read is never nodata.
+        else while computing. A failed read is never nodata, unless ``on_error`` says so.
 
     Notes
     -----
@@ -110,7 +117,7 @@ def load(
     origin = block_origin(chosen, grid)
     chunks = cube_chunks(box, origin, chunk, codes, looks * dtype.itemsize)
     if looks:
-        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks))
+        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error))
         data = _LOADERS[loader](layout, chosen, sources)
     else:
         import dask.array as da
@@ -150,6 +157,20 @@ def _checked(bands: Sequence[str], resampling: Mapping[str, str], chunk: int) ->
     return list(bands)
 
 
+def _on_error(
+    on_error: str | Callable[[ReadError], None],
+) -> Callable[[ReadError], None] | None:
+    if callable(on_error):
+        return on_error
+    if on_error not in ("raise", "skip"):
+        raise RecipeError(f"on_error is {on_error!r}; expected 'raise', 'skip' or a function")
+    return _warn if on_error == "skip" else None
+
+
+def _warn(error: ReadError) -> None:
+    logging.getLogger(__name__).warning("counted as not seen: %s", error)
+
+
 def _sources(
     chosen: Selection, codes: Sequence[bool], resampling: Mapping[str, str]
 ) -> list[list[Source]]:
@@ -175,6 +196,7 @@ def _source(item: pystac.Item, key: str, method: str) -> Source:
         nodata=radiometry.known_nodata(item, key) if declared is None else declared,
         crs=assets.crs(item, asset),
         transform=tuple(map(float, transform)) if transform else None,
+        sign=item.properties.get(PROPERTY),
     )
 
 

@@ -10,7 +10,7 @@ the cube at ``(x, y) = (col, -row)``. So no grid is too odd for it, not one with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -29,6 +29,7 @@ from rsscale.data.graphs import Layout
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
+from rsscale.errors import ReadError
 from rsscale.grid import PixelBox
 
 # Any projection in metres will do: only pixel numbers are written in it.
@@ -58,7 +59,7 @@ def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Sour
         nodata=layout.fill.item(),
         groupby="id",
         fuse_func=f"{__name__}.replace",
-        driver=_Driver(layout.grid, layout.box, layout.dtype.str),
+        driver=_Driver(layout.grid, layout.box, layout.dtype.str, layout.on_error),
     )
     array = da.concatenate([cube[f"run{n}"].data for n in range(len(runs))], axis=1)
     return array[:, :, top:, left:].rechunk(layout.chunks)
@@ -111,6 +112,7 @@ class _Driver:
     grid: OutputGrid
     box: PixelBox
     dtype: str
+    on_error: Callable[[ReadError], None] | None = None
     dask_reader: None = None
     aux_reader: None = None
 
@@ -185,5 +187,6 @@ class _Bands:
                 box=self.driver.box,
                 dtype=cfg.dtype,
                 fill_value=cfg.fill_value,
+                on_error=self.driver.on_error,
             ).read(window)
         return inside.slices(asked), out

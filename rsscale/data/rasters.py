@@ -19,7 +19,8 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from rsscale.data.files import Opened
-from rsscale.data.placement import OutputGrid, Placement, parse_crs, place, shrink
+from rsscale.data.hrefs import shown
+from rsscale.data.placement import OutputGrid, Placement, corner, parse_crs, place, shrink
 from rsscale.errors import ReadError
 
 # An overview that is coarser than the output by less is not coarser: scales of projections
@@ -43,6 +44,8 @@ class Source:
         What the item declares; ``None`` means that the file decides.
     crs, transform : optional
         Used where the file itself has none.
+    sign : str or None
+        How access is gained, a name of :mod:`rsscale.data.signing`.
     """
 
     item: str
@@ -52,9 +55,10 @@ class Source:
     nodata: float | None = None
     crs: str | None = None
     transform: tuple[float, ...] | None = None
+    sign: str | None = None
 
     def __str__(self) -> str:
-        return f"item {self.item!r}, asset {self.asset!r}: {self.url.partition('?')[0]}"
+        return f"item {self.item!r}, asset {self.asset!r}: {shown(self.url)}"
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,12 @@ def check(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any])
         )
 
 
-def locate(opened: Opened, source: Source, grid: OutputGrid) -> Raster:
-    """The level of an open file to read on a grid, and where it lies."""
+def locate(opened: Opened, source: Source, grid: OutputGrid) -> tuple[Raster, ...]:
+    """The level of an open file to read on a grid, and where it lies.
+
+    More than one for a file in degrees that may be met a whole turn further west or east: one
+    from 179 to 181 degrees also lies from -181 to -179. The first that has a value decides.
+    """
     base = opened.dataset
     crs = base.crs if base.crs is not None else parse_crs(str(source.crs))
     transform = base.transform
@@ -123,12 +131,31 @@ def locate(opened: Opened, source: Source, grid: OutputGrid) -> Raster:
     if source.resampling != "nearest" and _has_true_overviews(base, nodata):
         level = _level(base.overviews(1), shrink(grid, crs, transform, base.shape))
         if level is not None:
-            dataset = _overview(opened, source.url, level)
+            dataset = opened.overview(level)
             across, down = base.width / dataset.width, base.height / dataset.height
             a, b, c, d, e, f = tuple(transform)[:6]
             transform = Affine(a * across, b * down, c, d * across, e * down, f)
-    placement = place(grid, crs, transform, dataset.shape, source.resampling)
-    return Raster(dataset, crs, transform, placement, nodata)
+    found = []
+    for turn in _turns(grid, crs, transform, dataset.shape):
+        a, b, c, d, e, f = tuple(transform)[:6]
+        turned = Affine(a, b, c + turn, d, e, f)
+        placement = place(grid, crs, turned, dataset.shape, source.resampling)
+        found.append(Raster(dataset, crs, turned, placement, nodata))
+    return tuple(found)
+
+
+def _turns(
+    grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
+) -> tuple[int, ...]:
+    """By how many degrees of longitude a file is turned to be met."""
+    if not crs.is_geographic:
+        return (0,)
+    if crs == parse_crs(grid.crs):  # nothing is projected, so any longitude may be asked for
+        return 0, -360, 360
+    lons = [corner(transform, row, col)[0] for row in (0, shape[0]) for col in (0, shape[1])]
+    # PROJ answers from -180 to 180.
+    west, east = min(lons) < -180, max(lons) > 180
+    return (0, *((360,) if west else ()), *((-360,) if east else ()))
 
 
 def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> bool:
@@ -140,14 +167,6 @@ def _level(factors: list[int], factor: float) -> int | None:
     """The overview to read where ``factor`` source pixels make an output pixel."""
     fits = [(one, level) for level, one in enumerate(factors) if one <= factor * _COARSER]
     return max(fits)[1] if fits else None
-
-
-def _overview(opened: Opened, url: str, level: int) -> rasterio.DatasetReader:
-    # Kept with the file that it belongs to, and lent with it.
-    key = ("overview", level)
-    if key not in opened.memo:
-        opened.memo[key] = rasterio.open(url, sharing=False, overview_level=level)
-    return opened.memo[key]
 
 
 def _nodata(dataset: rasterio.DatasetReader, source: Source) -> float | None:

@@ -10,7 +10,8 @@ digital numbers, and maps would change with the tile size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from rsscale.data.files import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.data.pixels import read_nested, warp_block
+from rsscale.data.pixels import invalid_pixels, read_nested, warp_block
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Raster, Source, check, locate
-from rsscale.errors import ReadError
+from rsscale.errors import ReadError, RsscaleError
 from rsscale.grid import PixelBox
 
 BLOCK = 512
@@ -51,6 +52,8 @@ class Reader:
     fill_value : scalar
         The cube's nodata. The source's own nodata is replaced by it, and it is what lies
         outside the source.
+    on_error : callable, optional
+        Takes the ReadError of what could not be read, which then holds nodata.
     **others
         What stackstac passes besides and this reader decides by itself.
     """
@@ -64,6 +67,7 @@ class Reader:
         box: PixelBox,
         dtype: npt.DTypeLike,
         fill_value: Any,
+        on_error: Callable[[ReadError], None] | None = None,
         **others: Any,  # noqa: ARG002
     ) -> None:
         self.source = sources[url]
@@ -71,6 +75,7 @@ class Reader:
         self.box = box
         self.dtype = np.dtype(dtype)
         self.fill = self.dtype.type(fill_value)
+        self.on_error = on_error
 
     def read(self, window: Window, **_: Any) -> npt.NDArray[Any]:
         """Read a window of the cube.
@@ -88,19 +93,28 @@ class Reader:
         Raises
         ------
         ReadError
-            When anything at all goes wrong; a failure is never turned into nodata.
+            When anything at all goes wrong and there is no ``on_error``; a failure is
+            never turned into nodata without a word.
         """
         row0, col0 = self.box.row0 + int(window.row_off), self.box.col0 + int(window.col_off)
         asked = PixelBox(row0, col0, row0 + int(window.height), col0 + int(window.width))
         try:
-            with gdal_env(), POOL.lend(self.source.url) as opened:
-                check(opened.dataset, self.source, self.dtype)
-                return self._read(opened, asked)
-        except ReadError:
-            raise
-        except Exception as error:
-            reason = without_query(str(error) or type(error).__name__)
-            raise ReadError(f"{self.source} could not be read: {reason}") from error
+            return self._open_and_read(asked)
+        except ReadError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
+            return np.full(asked.shape, self.fill, self.dtype)
+
+    def _open_and_read(self, asked: PixelBox) -> npt.NDArray[Any]:
+        source = self.source
+        with (
+            _named(source, "read"),
+            gdal_env(source.sign),
+            POOL.lend(source.url, source.sign) as opened,
+        ):
+            check(opened.dataset, source, self.dtype)
+            return self._read(opened, asked)
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""
@@ -109,20 +123,31 @@ class Reader:
         key = (self.grid, self.source)
         if key not in opened.memo:
             opened.memo[key] = locate(opened, self.source, self.grid)
-        raster: Raster = opened.memo[key]
-        placement = raster.placement
+        rasters: tuple[Raster, ...] = opened.memo[key]
         out = np.full(asked.shape, self.fill, self.dtype)
-        inside = asked if placement.box is None else asked & placement.box
+        for number, raster in enumerate(rasters):
+            for part, pixels in self._parts(opened, raster, asked):
+                target = out[part.slices(asked)]
+                is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
+                np.copyto(target, pixels, where=is_free)
+        return out
+
+    def _parts(
+        self, opened: Opened, raster: Raster, asked: PixelBox
+    ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
+        """What a raster has of a box, in pieces."""
+        placement = raster.placement
+        # Beyond 180 degrees lie pixels that PROJ places a turn away; then GDAL has to look.
+        is_known = placement.zoom is not None or not self.grid.goes_round(asked)
+        inside = asked & placement.box if placement.box is not None and is_known else asked
         if inside.empty:
-            return out
+            return
         if placement.zoom is not None:
-            out[inside.slices(asked)] = self._typed(*read_nested(raster, inside))
-            return out
+            yield inside, self._typed(raster, *read_nested(raster, inside))
+            return
         for block in warp_blocks(inside):
             part = block & inside
-            whole = self._block(opened, raster, block, part)
-            out[part.slices(asked)] = whole[part.slices(block)]
-        return out
+            yield part, self._block(opened, raster, block, part)[part.slices(block)]
 
     def _block(
         self, opened: Opened, raster: Raster, block: PixelBox, part: PixelBox
@@ -130,18 +155,30 @@ class Reader:
         """One whole warped block; kept for the neighbouring window when it needs the rest."""
         if part == block:
             return self._warp(raster, block)
-        key = (opened.key, self.source, self.grid, block, self.dtype.str, repr(self.fill))
+        kind = self.dtype.str, repr(self.fill)
+        key = (opened.key, self.source, self.grid, raster.transform, block, kind)
         warped = WARPED.get(key)
         if warped is None:
             warped = self._warp(raster, block)
+            opened.check()
             WARPED.put(key, warped)
         return warped
 
     def _warp(self, raster: Raster, block: PixelBox) -> npt.NDArray[Any]:
-        return self._typed(*warp_block(raster, self.grid, block, self.source.resampling))
+        found = warp_block(raster, self.grid, block, self.source.resampling)
+        return self._typed(raster, *found)
 
-    def _typed(self, data: npt.NDArray[Any], invalid: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def _typed(
+        self, raster: Raster, data: npt.NDArray[Any], invalid: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[Any]:
+        """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
         data = data.astype(self.dtype, copy=False)
+        fill = float(self.fill)
+        if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():
+            raise ReadError(
+                f"{self.source} holds valid pixels of {fill:g}, which is the cube's nodata, and "
+                f"its own nodata is {raster.nodata}; declare nodata in the item's metadata"
+            )
         data[invalid] = self.fill
         return data
 
@@ -163,9 +200,24 @@ def describe(source: Source) -> tuple[np.dtype[Any], float | None]:
     ReadError
         When it cannot be opened.
     """
+    with (
+        _named(source, "opened"),
+        gdal_env(source.sign),
+        POOL.lend(source.url, source.sign) as opened,
+    ):
+        return np.dtype(opened.dataset.dtypes[0]), opened.dataset.nodata
+
+
+@contextmanager
+def _named(source: Source, done: str) -> Iterator[None]:
+    """Any failure as a ReadError that names item, asset and URL, and no token."""
     try:
-        with gdal_env(), POOL.lend(source.url) as opened:
-            return np.dtype(opened.dataset.dtypes[0]), opened.dataset.nodata
+        yield
+    except ReadError as error:
+        known = str(source) in str(error)
+        raise error if known else ReadError(f"{source} could not be {done}: {error}") from None
+    except RsscaleError:
+        raise
     except Exception as error:
         reason = without_query(str(error) or type(error).__name__)
-        raise ReadError(f"{source} could not be opened: {reason}") from error
+        raise ReadError(f"{source} could not be {done}: {reason}") from error

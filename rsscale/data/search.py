@@ -15,6 +15,7 @@ from rsscale.data.hrefs import shown
 from rsscale.data.interval import DatetimeLike, parse_interval
 from rsscale.data.items import to_items
 from rsscale.data.query import Query, check_query
+from rsscale.data.signing import PROPERTY, check_name
 from rsscale.data.wanted import ItemDict, Wanted, describe_cover, describe_dates
 from rsscale.errors import CatalogError, nearest
 
@@ -31,6 +32,7 @@ def search(
     area: AreaLike | None = None,
     datetime: DatetimeLike = None,
     query: Query | None = None,
+    sign: str | None = None,
 ) -> pystac.ItemCollection:
     """Find the items of a catalogue in an area and a time.
 
@@ -53,6 +55,10 @@ def search(
     query : mapping, optional
         Filters on properties in the form of the STAC query extension, as in
         ``{"eo:cloud_cover": {"lt": 60}}``.
+    sign : str, optional
+        How access to the files is gained: a name of :mod:`rsscale.data.signing`, such as
+        ``"planetary-computer"``. The items carry the name; URLs are signed right before
+        each read, and again when a signature runs out.
 
     Returns
     -------
@@ -69,6 +75,8 @@ def search(
     AreaError, RecipeError
         The area, or the dates or query, cannot be read.
     """
+    if sign is not None:
+        check_name(sign)
     wanted = Wanted(
         collection=collection,
         area=None if area is None else read_area(area),
@@ -80,7 +88,11 @@ def search(
     found = wanted.keep(candidates)
     if not found:
         raise CatalogError(_why_nothing(source, wanted, candidates))
-    return to_items(found)
+    items = to_items(found)
+    if sign is not None:
+        for item in items:
+            item.properties[PROPERTY] = sign
+    return items
 
 
 def _read(source: Catalog, wanted: Wanted) -> list[ItemDict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,18 +12,11 @@ import requests
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
-from urllib3 import BaseHTTPResponse, Retry
 
 from rsscale.data.hrefs import absolute, find_link, shown
+from rsscale.data.retry import RETRIES, policy, redact_logs
 from rsscale.errors import CatalogError
 
-# Between two tries: 0, 1, 2, 4, 8 s, each plus up to a second so that the workers of one
-# cluster do not come back in step.
-RETRIES = 5
-BACKOFF_S = 0.5
-JITTER_S = 1.0
-# A server may ask for hours. Longer than this, a person would rather know.
-RETRY_AFTER_MAX_S = 120.0
 CONNECT_S = 10.0
 ANSWER_S = 60.0
 CONNECTIONS = 8
@@ -40,22 +32,14 @@ class CatalogIO(StacApiIO):
     """
 
     def __init__(self, url: str) -> None:
-        retry = _BoundedRetry(
-            total=RETRIES,
-            connect=2,  # nobody there is known at once; a restart takes a second
-            backoff_factor=BACKOFF_S,
-            backoff_jitter=JITTER_S,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=None,  # a search is a POST, and asking twice does no harm
-            raise_on_status=False,  # the last answer says more than "too many errors"
-        )
+        # Nobody there is known at once; a restart takes a second.
+        retries = policy(connect=2)
         super().__init__(timeout=(CONNECT_S, ANSWER_S))
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))
+            self.session.mount(scheme, HTTPAdapter(max_retries=retries, pool_maxsize=CONNECTIONS))
         if urlsplit(url).hostname in _LOOPBACK:
             self.session.trust_env = False  # a proxy cannot reach this machine's loopback
-        for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-            logging.getLogger(name).addFilter(_REDACT)
+        redact_logs()
 
     def fetch(self, url: str) -> bytes:
         """The body of ``url``."""
@@ -130,26 +114,6 @@ def parse_json(body: bytes, name: str) -> dict[str, Any]:
             f"{shown(name)}: expected a STAC object, found a JSON {type(value).__name__}"
         )
     return value
-
-
-class _BoundedRetry(Retry):
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        seconds = super().get_retry_after(response)
-        return None if seconds is None else min(seconds, RETRY_AFTER_MAX_S)
-
-
-class _Redact(logging.Filter):
-    """urllib3 logs the address of what it retries, token and all."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                re.sub(r"\?\S*", "?…", arg) if isinstance(arg, str) else arg for arg in record.args
-            )
-        return True
-
-
-_REDACT = _Redact()
 
 
 def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def _summer_crop(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
     """Bare or under a catch crop in early spring, green from June, harvested in autumn."""
     ripe = _rise(doy, c.day(11, 256, 26), 6)
     catch = np.where(c.draw(12) > 0.45, 0.45 + 0.4 * c.draw(13), 0.10)
-    catch = catch * (1 - _rise(doy, c.day(14, 84, 13), 3))
+    catch = catch * (1 - _rise(doy, c.day(14, 110, 18), 3))
     green = (0.58 + 0.38 * c.draw(15)) * _rise(doy, c.day(16, 148, 11), 5) * (1 - ripe)
     stubble = 0.75 * ripe * (1 - _rise(doy, c.day(17, 272, 24), 4))
     sown = np.where(c.draw(18) > 0.5, 0.4, 0.05) * _rise(doy, c.day(19, 306, 12), 7)
@@ -163,7 +163,7 @@ def _grassland(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
         since = doy - c.day(what, middle, spread)
         mown = (since > 0) & (c.draw(what + 5) < 0.75)
         green = green * (1 - np.where(mown, 0.66 * np.exp(-np.maximum(since, 0) / 13), 0.0))
-    drought = 0.28 * c.draw(26) * np.exp(-(((doy - 214) / 30) ** 2))
+    drought = 0.20 * c.draw(26) * np.exp(-(((doy - 214) / 30) ** 2))
     return _field(c, green * (1 - drought), 0.30 + 0.55 * c.draw(27))
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 from stac_factory import Script, landing, make_item, ok, page
 
-from rsscale.data import web
+from rsscale.data import retry
 from rsscale.data.search import search
 from rsscale.errors import CatalogError
 
@@ -38,10 +38,10 @@ def test_retries_back_off_with_jitter(slept):
         search(server.url + "/")
     assert len(slept) == 3  # the first retry comes at once
     for wait, least in zip(slept, (1, 2, 4), strict=True):
-        assert least <= wait <= least + web.JITTER_S
+        assert least <= wait <= least + retry.JITTER_S
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("7", 7), ("86400", web.RETRY_AFTER_MAX_S)])
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7), ("86400", retry.RETRY_AFTER_MAX_S)])
 def test_retry_after_is_respected_within_reason(slept, asked, waited):
     with api((429, {"Retry-After": asked}, {}), ok(page([make_item("a")]))) as server:
         search(server.url + "/")
@@ -53,7 +53,7 @@ def test_a_fault_that_stays_names_the_address_without_secrets(caplog):
         address = server.url.replace("http://", "http://me:hunter2@") + "/?token=hunter2"
         with pytest.raises(CatalogError) as caught:
             search(address)
-        assert len(server.requests) == web.RETRIES + 1
+        assert len(server.requests) == retry.RETRIES + 1
     message = str(caught.value)
     assert server.url in message
     assert "HTTP 503" in message

@@ -1,0 +1,383 @@
+"""Files on HTTP servers, for GDAL: every request retried, signed and counted by us.
+
+GDAL's own HTTP client cannot honour ``Retry-After``, cannot sign a request again when a
+token runs out in the middle of a file, and remembers a failure for the life of the process.
+Here GDAL only decides which bytes it needs; it asks for all blocks of a window at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import rasterio
+import requests
+from rasterio.abc import MultiByteRangeResourceContainer
+from requests.adapters import HTTPAdapter
+
+from rsscale.data import retry
+from rsscale.data.hrefs import shown
+from rsscale.data.signing import Signer
+from rsscale.errors import ReadError
+
+# The header of a COG, with the places of all its blocks, fits in one request.
+HEADER_BYTES = 32768
+# What lies this close together is asked for at once: about what arrives in a round trip.
+GAP_BYTES = 16384
+# A read outside the header, of a file that is not laid out as a COG.
+AHEAD_BYTES = 65536
+CONNECT_S = 10.0
+SILENCE_S = 30.0  # without a byte
+CONNECTIONS = 32
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_number = count()
+
+
+@dataclass
+class Traffic:
+    """What this process has asked of servers since it started."""
+
+    requests: int = 0
+    bytes: int = 0
+    retries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, requests: int = 0, size: int = 0, retries: int = 0) -> None:
+        """Count."""
+        with self._lock:
+            self.requests += requests
+            self.bytes += size
+            self.retries += retries
+
+
+TRAFFIC = Traffic()
+
+
+class RemoteFile:
+    """A raster on a server, read by ranges of bytes.
+
+    Parameters
+    ----------
+    url : str
+        Without token.
+    sign : callable, optional
+        Called right before each request, so that a token cannot run out on the way.
+
+    Raises
+    ------
+    ReadError
+        When its first bytes can't be had, or are a page for people.
+    """
+
+    def __init__(self, url: str, sign: Signer | None) -> None:
+        self.url = url
+        self.size: int | None = None
+        self._sign = sign
+        self._tag: str | None = None
+        self._failure: ReadError | None = None
+        self.header = self._request(0, HEADER_BYTES)
+        _refuse_page(url, self.header)
+        # rasterio registers openers by folder and mode: a folder of its own for each.
+        self._name = f"rsscale://{next(_number)}/{_name(url)}"
+
+    def open(self, **options: Any) -> rasterio.DatasetReader:
+        """The file, or one of its overviews, as a dataset.
+
+        GDAL's messages do not say what the server answered: call :meth:`check` after each read.
+        """
+        try:
+            return rasterio.open(self._name, opener=_Folder(self._name, self), **options)
+        except rasterio.RasterioIOError:
+            self.check()
+            raise ReadError(
+                f"{shown(self.url)} is not a raster that GDAL can open; it starts with "
+                f"{self.header[:16]!r}"
+            ) from None
+
+    def check(self) -> None:
+        """Raise what went wrong inside a call of GDAL, which cannot carry it."""
+        if self._failure is not None:
+            raise self._failure
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes in one piece: fewer at the end, none after a failure."""
+        stop = min(start + size, self.size or 0)
+        if stop <= start:
+            return b""
+        if stop <= len(self.header):
+            return self.header[start:stop]
+        try:
+            return self._request(start, size)
+        except ReadError as error:
+            self._failure = self._failure or error
+            return b""
+
+    def read_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        """Several pieces, neighbours in one request, requests beside each other.
+
+        After a failure zeros, and :meth:`check` raises: rasterio cannot hand on an exception.
+        """
+        merged = merge_ranges(offsets, sizes)
+        try:
+            self.check()
+            if len(merged) == 1:
+                parts = [self._request(*merged[0])]
+            else:
+                parts = list(_requests_pool().map(lambda span: self._request(*span), merged))
+            return [
+                _cut(merged, parts, start, size) for start, size in zip(offsets, sizes, strict=True)
+            ]
+        except ReadError as error:
+            self._failure = self._failure or error
+            return [bytes(size) for size in sizes]
+
+    def _request(self, start: int, size: int) -> bytes:
+        """One request, retried; fewer bytes than asked for only at the end of the file."""
+        stop = start + size if self.size is None else min(start + size, self.size)
+        if stop <= start:
+            raise ReadError(
+                f"{shown(self.url)} is cut short: it has {self.size} bytes, and a block of it "
+                f"begins at {start}; the file is damaged"
+            )
+        answer = fetch_range(self.url, start, stop, self._sign)
+        tag, total = answer.headers.get("ETag"), _total_size(answer, start)
+        if self.size is None:
+            self.size, self._tag = total, tag
+        elif total != self.size or tag != self._tag:
+            raise ReadError(f"{shown(self.url)} was replaced while it was read; start again")
+        return answer.content
+
+
+class _Cursor:
+    """A place in a remote file, which is what GDAL opens."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file = file
+        self._at = 0
+        self._ahead = (0, b"")
+
+    def read(self, size: int = -1) -> bytes:
+        total = self._file.size or 0
+        size = max(total - self._at, 0) if size < 0 else size
+        first, ahead = self._ahead if self._at + size > HEADER_BYTES else (0, self._file.header)
+        if not first <= self._at <= self._at + size <= first + len(ahead):
+            # Small reads beyond the header come in swarms, in files not laid out as COGs.
+            first, ahead = self._at, self._file.read(self._at, max(size, AHEAD_BYTES))
+            self._ahead = first, ahead
+        data = ahead[self._at - first : self._at - first + size]
+        self._at += len(data)
+        return data
+
+    def get_byte_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        return self._file.read_ranges(offsets, sizes)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        total = self._file.size or 0
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: total}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close: connections belong to the process."""
+
+
+def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> requests.Response:
+    """Bytes ``start`` to before ``stop`` of a file on a server.
+
+    Tried again, with growing pauses and as the server's ``Retry-After`` asks, after 408,
+    425, 429, 500 and 502-504, a dropped or silent connection, and an answer cut short; and
+    once with a new signature when the server calls the first one stale.
+
+    Raises
+    ------
+    ReadError
+        What the server answered at last, without the URL's query.
+    """
+    session, tried, signed_anew = _session(), 0, False
+    while True:
+        signed = sign(url) if sign else url
+        tried += 1
+        TRAFFIC.add(requests=1, retries=int(tried > 1))
+        raw = None
+        try:
+            answer = session.get(
+                signed,
+                headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
+                timeout=(CONNECT_S, SILENCE_S),
+            )
+        except requests.RequestException as error:
+            problem = _reason(error)
+            if not isinstance(error, requests.ConnectionError | requests.Timeout | _CUT_SHORT):
+                raise ReadError(f"{shown(url)}: {problem}") from None
+        else:
+            TRAFFIC.add(size=len(answer.content))
+            if answer.status_code == requests.codes.partial_content:
+                if len(answer.content) == min(stop, _total_size(answer, start)) - start:
+                    return answer
+                problem = f"{len(answer.content)} bytes came of {stop - start}"
+            elif answer.status_code in (401, 403) and sign is not None and not signed_anew:
+                signed_anew = True
+                sign.renew(url)
+                continue
+            elif answer.status_code in retry.RETRY_STATUS:
+                problem, raw = f"HTTP {answer.status_code}", answer.raw
+            else:
+                raise ReadError(f"{shown(url)}: {_status(answer, stop)}")
+        if tried > retry.RETRIES:
+            raise ReadError(f"{shown(url)}: {problem}, {tried} times; try again later")
+        retry.pause(tried, raw)
+
+
+_CUT_SHORT = requests.exceptions.ChunkedEncodingError
+
+
+def merge_ranges(offsets: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """The fewest ``(start, size)`` that cover ranges, gaps up to :data:`GAP_BYTES` included."""
+    merged: list[tuple[int, int]] = []
+    for start, size in sorted(zip(offsets, sizes, strict=True)):
+        if merged and start <= sum(merged[-1]) + GAP_BYTES:
+            first, length = merged[-1]
+            merged[-1] = first, max(length, start + size - first)
+        else:
+            merged.append((start, size))
+    return merged
+
+
+def _cut(merged: Sequence[tuple[int, int]], parts: Sequence[bytes], start: int, size: int) -> bytes:
+    for (first, length), part in zip(merged, parts, strict=True):
+        if first <= start and start + size <= first + length:
+            piece = part[start - first : start - first + size]
+            if len(piece) == size:
+                return piece
+            raise ReadError(f"a block of {size} bytes at {start} is cut short; the file is damaged")
+    raise ValueError(f"range {start}+{size} is not in {merged}")
+
+
+class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython, untyped
+    """The folder that GDAL believes a file lies in; there is nothing beside it."""
+
+    def __init__(self, name: str, file: RemoteFile) -> None:
+        self._name = name
+        self._file = file
+
+    def open(self, path: str, mode: str = "r", **_: Any) -> _Cursor:  # noqa: ARG002
+        if path != self._name:
+            raise FileNotFoundError(path)
+        return _Cursor(self._file)
+
+    def isfile(self, path: str) -> bool:
+        return path == self._name
+
+    def isdir(self, path: str) -> bool:  # noqa: ARG002
+        return False
+
+    def ls(self, path: str) -> list[str]:  # noqa: ARG002
+        return []
+
+    def mtime(self, path: str) -> int:  # noqa: ARG002
+        return 0
+
+    def size(self, path: str) -> int:
+        if path != self._name:
+            raise FileNotFoundError(path)
+        return int(self._file.size or 0)
+
+    def rm(self, path: str) -> None:
+        raise PermissionError(path)
+
+
+def _name(url: str) -> str:
+    """The file's name, which GDAL shows and takes the format from; nothing else of the URL."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(url).path.rpartition("/")[2]) or "file"
+
+
+def _total_size(answer: requests.Response, start: int) -> int:
+    """The file's size from ``Content-Range``."""
+    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdigit() else start + len(answer.content)
+
+
+def _refuse_page(url: str, header: bytes) -> None:
+    text = header[:512].lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"{")):
+        kind = "an HTML page" if b"html" in text else "a text document"
+        raise ReadError(
+            f"{shown(url)} is {kind}, not a raster; expected a GeoTIFF. Is a log-in needed, or "
+            "has the file moved?"
+        )
+
+
+def _status(answer: requests.Response, stop: int) -> str:
+    status = answer.status_code
+    if status == requests.codes.ok:
+        _refuse_page(answer.url, answer.content)
+        return "the server does not honour Range requests (HTTP 200); copy the file, or ask it to"
+    hints = {
+        401: "it wants credentials: set sign, or those of the server in ~/.netrc",
+        403: "access is refused; does it want a signature (sign), or has one run out?",
+        404: "nothing is there; is the catalogue out of date?",
+        410: "it is gone; is the catalogue out of date?",
+        416: f"the file ends before byte {stop}; it is cut short",
+    }
+    hint = hints.get(status)
+    return f"HTTP {status}" + (f", {hint}" if hint else "")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Why there was no answer, in words; the exception itself quotes the URL with its token."""
+    text = f"{type(error).__name__} {error}".lower()
+    if "timed out" in text or isinstance(error, requests.Timeout):
+        return f"silence for {SILENCE_S:g} s"
+    if "refused" in text:
+        return "connection refused"
+    if "resol" in text or "name or service" in text:
+        return "no such host; check the address and the network"
+    if "ssl" in text or "certificate" in text:
+        return "its TLS certificate is not accepted"
+    if "incomplete" in text:
+        return "the answer was cut short"
+    return "the connection was dropped"
+
+
+@lru_cache(maxsize=1)
+def _session() -> requests.Session:
+    """One for the process: it keeps connections open, and reads proxies and ~/.netrc."""
+    session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=0))
+    retry.redact_logs()
+    return session
+
+
+class _Session(requests.Session):
+    def merge_environment_settings(self, url: Any, *settings: Any) -> Any:
+        # A proxy cannot reach this machine's loopback.
+        if urlsplit(str(url)).hostname in _LOOPBACK:
+            proxies, stream, verify, cert = settings
+            return {"proxies": proxies, "stream": stream, "verify": verify, "cert": cert}
+        return super().merge_environment_settings(url, *settings)
+
+
+@lru_cache(maxsize=1)
+def _requests_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CONNECTIONS // 2, thread_name_prefix="rsscale-range")
+
+
+def forget() -> None:
+    """After a fork sockets and threads are the parent's."""
+    _session.cache_clear()
+    _requests_pool.cache_clear()
