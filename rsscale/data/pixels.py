@@ -7,6 +7,8 @@ same shape that is true where there is no value.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.enums import MaskFlags, Resampling
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from rsscale.data.placement import OutputGrid, corner, parse_crs, warped_points
@@ -77,9 +79,6 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
     dataset, nodata = raster.dataset, raster.nodata
     if nodata is None and np.dtype(dataset.dtypes[0]).kind == "f":
         nodata = math.nan
-    if nodata is not None and has_mask(dataset):
-        data = _warp_masked(raster, grid, block, method, nodata)
-        return data, invalid_pixels(data, nodata)
     height, width = block.shape
     options = {
         "crs": parse_crs(grid.crs),
@@ -89,17 +88,22 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
         "src_crs": raster.crs,
         "resampling": METHODS[method],
     }
-    if raster.transform != dataset.transform:
-        options["src_transform"] = raster.transform
-    if nodata is not None:
+    if nodata is None:
+        placed = _placed(dataset, raster.transform)
+        with WarpedVRT(dataset, add_alpha=True, **placed, **options) as vrt:
+            data, alpha = vrt.read([1, vrt.count])
+        return data, invalid_pixels(data, None) | (alpha == 0)
+    with _without_mask(raster, grid, block, nodata) as (source, transform):
         # The warper leaves nodata out of its averages, and moves a valid result that
         # happens to equal nodata by one.
-        with WarpedVRT(dataset, src_nodata=nodata, nodata=nodata, **options) as vrt:
+        options |= {"src_nodata": nodata, "nodata": nodata}
+        with WarpedVRT(source, **_placed(source, transform), **options) as vrt:
             data = vrt.read(1)
-        return data, invalid_pixels(data, nodata)
-    with WarpedVRT(dataset, add_alpha=True, **options) as vrt:
-        data, alpha = vrt.read([1, vrt.count])
-    return data, invalid_pixels(data, None) | (alpha == 0)
+    return data, invalid_pixels(data, nodata)
+
+
+def _placed(dataset: rasterio.DatasetReader, transform: Affine) -> dict[str, Affine]:
+    return {} if transform == dataset.transform else {"src_transform": transform}
 
 
 def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
@@ -110,35 +114,36 @@ def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[
     return invalid
 
 
-def _warp_masked(
-    raster: Raster, grid: OutputGrid, block: PixelBox, method: str, nodata: float
-) -> npt.NDArray[Any]:
-    """The same warp of a file with nodata and a mask, of which GDAL would ignore the mask."""
-    dataset = raster.dataset
-    out: npt.NDArray[Any] = np.full(block.shape, nodata, dataset.dtypes[0])
+@contextmanager
+def _without_mask(
+    raster: Raster, grid: OutputGrid, block: PixelBox, nodata: float
+) -> Iterator[tuple[rasterio.DatasetReader, Affine]]:
+    """A file that holds nodata wherever its mask says so, and where it lies.
+
+    GDAL's warp asks nodata or the mask, never both; a file of both is copied around the block.
+    """
+    dataset, transform = raster.dataset, raster.transform
+    if not has_mask(dataset):
+        yield dataset, transform
+        return
     window = _source_window(raster, grid, block)
-    if window is None:
-        return out
     data = dataset.read(1, window=window)
     data[dataset.read_masks(1, window=window) == 0] = nodata
-    a, b, _, d, e, _ = tuple(raster.transform)[:6]
-    x, y = corner(raster.transform, window.row_off, window.col_off)
-    reproject(
-        data,
-        out,
-        src_crs=raster.crs,
-        src_transform=Affine(a, b, x, d, e, y),
-        src_nodata=nodata,
-        dst_crs=parse_crs(grid.crs),
-        dst_transform=grid.transform(block),
-        dst_nodata=nodata,
-        resampling=METHODS[method],
-    )
-    return out
+    height, width = data.shape
+    a, b, _, d, e, _ = tuple(transform)[:6]
+    x, y = corner(transform, window.row_off, window.col_off)
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", height=height, width=width, count=1, dtype=data.dtype,
+            crs=raster.crs, transform=Affine(a, b, x, d, e, y),
+        ) as copy:  # fmt: skip
+            copy.write(data, 1)
+        with memory.open() as copy:
+            yield copy, copy.transform
 
 
-def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window | None:
-    """All of a file that a block can touch, generously; ``None`` when it touches nothing."""
+def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window:
+    """All of a file that a block can touch, generously; one pixel where it touches nothing."""
     dataset = raster.dataset
     rows, cols = np.meshgrid(*(np.linspace(0, n, 17) for n in block.shape), indexing="ij")
     xs, ys = corner(grid.transform(block), rows.ravel(), cols.ravel())
@@ -150,7 +155,7 @@ def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window 
     limits = []
     for at, size in ((row, dataset.height), (col, dataset.width)):
         margin = 16 + max(np.abs(np.diff(at, axis=axis)).max() for axis in (0, 1))
-        low, high = max(0, int(at.min() - margin)), min(size, int(at.max() + margin) + 1)
-        limits.append((low, high))
+        low = min(max(int(at.min() - margin), 0), size - 1)
+        limits.append((low, min(max(int(at.max() + margin) + 1, low + 1), size)))
     (row0, row1), (col0, col1) = limits
-    return Window(col0, row0, col1 - col0, row1 - row0) if row0 < row1 and col0 < col1 else None
+    return Window(col0, row0, col1 - col0, row1 - row0)

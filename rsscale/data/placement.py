@@ -77,6 +77,11 @@ class OutputGrid:
         y = -(box.row0 + self.phase_y / _MICRO) * self.res_y
         return Affine(self.res_x, 0.0, x, 0.0, -self.res_y, y)
 
+    def goes_round(self, box: PixelBox) -> bool:
+        """Whether a box of a grid in degrees reaches beyond 180 degrees of longitude."""
+        left, width = self.transform(box).c, box.shape[1] * self.res_x
+        return (left < -180 or left + width > 180) and bool(parse_crs(self.crs).is_geographic)
+
     def position(self, x: _Number, y: _Number) -> tuple[_Number, _Number]:
         """``(row, col)`` of coordinates of the CRS, in pixels of the lattice."""
         return -y / self.res_y - self.phase_y / _MICRO, x / self.res_x - self.phase_x / _MICRO
@@ -127,13 +132,16 @@ def shrink(grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
     """
     rows, cols = (np.linspace(0.5, n - 0.5, 5) for n in shape)
     row, col = (a.ravel() for a in np.meshgrid(rows, cols, indexing="ij"))
-    here, right, below = (
-        np.array(_positions(grid, crs, transform, row + down, col + across))
-        for down, across in ((0, 0), (0, 1), (1, 0))
+    points = np.array(
+        [
+            _positions(grid, crs, transform, row + down, col + across)
+            for down, across in ((0, 0), (0, 1), (1, 0))
+        ]
     )
-    per_pixel = np.stack([below - here, right - here], axis=-1).transpose(1, 0, 2)
-    if not np.isfinite(per_pixel).all():
+    if not np.isfinite(points).all():
         return 0.0
+    here, right, below = points
+    per_pixel = np.stack([below - here, right - here], axis=-1).transpose(1, 0, 2)
     widest = np.linalg.svd(per_pixel, compute_uv=False).max()
     return float(1 / widest) if widest > 0 else 0.0
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import pyproj
 import pystac
 import rasterio
 from affine import Affine
@@ -39,6 +40,12 @@ def write(path, data, transform, crs, nodata=0, **options):
     ) as dataset:
         dataset.write(data if data.ndim == 3 else data[None])
     return str(path)
+
+
+def with_overviews(path, factors=(2, 4, 8), method="average"):
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews(factors, rasterio.enums.Resampling[method])
+    return path
 
 
 def item(name, when, files, *, epsg=None, transform=None, shape=None, fields=None, **properties):
@@ -97,31 +104,51 @@ def geobox(row, col, height, width, transform=WEST, crs="EPSG:32631"):
     return GeoBox((height, width), corner, crs)
 
 
-def warped(path, box, method, nodata=0):
+def warped(path, box, method, nodata=0, level=None):
     """The oracle: the fixed blocks of 256 x 512 px around a GeoBox by GDAL itself, then cropped."""
-    res = box.affine.a
-    col0, row0 = round(box.affine.c / res), round(-box.affine.f / res)
+    res_x, res_y = box.affine.a, -box.affine.e
+    col0, phase_x = divmod(round(box.affine.c / res_x, 6), 1)
+    row0, phase_y = divmod(round(-box.affine.f / res_y, 6), 1)
+    row0, col0, phase_x, phase_y = int(row0), int(col0), round(phase_x, 6), round(phase_y, 6)
     height, width = box.shape
-    out = np.zeros((height, width), "uint16")
-    for top in range(row0 // 256 * 256, row0 + height, 256):
-        for left in range(col0 // 512 * 512, col0 + width, 512):
-            with (
-                rasterio.open(path) as dataset,
-                WarpedVRT(
+    options = {} if level is None else {"overview_level": level}
+    with rasterio.open(path, **options) as dataset:
+        out = np.full((height, width), nodata, dataset.dtypes[0])
+        for top in range(row0 // 256 * 256, row0 + height, 256):
+            for left in range(col0 // 512 * 512, col0 + width, 512):
+                corner = Affine(
+                    res_x, 0, (left + phase_x) * res_x, 0, -res_y, -(top + phase_y) * res_y
+                )
+                with WarpedVRT(
                     dataset,
-                    crs=str(box.crs),
-                    transform=Affine(res, 0, left * res, 0, -res, -top * res),
+                    crs=box.crs.to_wkt(),
+                    transform=corner,
                     width=512,
                     height=256,
                     resampling=rasterio.enums.Resampling[method],
                     src_nodata=nodata,
                     nodata=nodata,
-                ) as vrt,
-            ):
-                block = vrt.read(1)
-            y0, x0 = max(top, row0), max(left, col0)
-            y1, x1 = min(top + 256, row0 + height), min(left + 512, col0 + width)
-            out[y0 - row0 : y1 - row0, x0 - col0 : x1 - col0] = block[
-                y0 - top : y1 - top, x0 - left : x1 - left
-            ]
+                ) as vrt:
+                    block = vrt.read(1)
+                y0, x0 = max(top, row0), max(left, col0)
+                y1, x1 = min(top + 256, row0 + height), min(left + 512, col0 + width)
+                out[y0 - row0 : y1 - row0, x0 - col0 : x1 - col0] = block[
+                    y0 - top : y1 - top, x0 - left : x1 - left
+                ]
     return out
+
+
+def field(lon, lat):
+    """A smooth function on the sphere, without a seam anywhere: what a scene should show there."""
+    lon, lat = np.radians(lon), np.radians(lat)
+    x, y, z = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+    return 8000 + 2000 * np.sin(40 * x) + 1500 * np.cos(55 * y) + 1800 * np.sin(60 * z)
+
+
+def field_on(transform, shape, crs):
+    """:func:`field` at the pixel centres of a grid, in float32."""
+    row, col = np.indices(shape) + 0.5
+    x = transform.a * col + transform.b * row + transform.c
+    y = transform.d * col + transform.e * row + transform.f
+    to_degrees = pyproj.Transformer.from_crs(str(crs), "EPSG:4326", always_xy=True)
+    return field(*to_degrees.transform(x, y)).astype("float32")
