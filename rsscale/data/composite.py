@@ -2,122 +2,20 @@
 
 from __future__ import annotations
 
-import calendar
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.errors import RecipeError, nearest
+from rsscale.data.methods import check_missing, check_reducer
+from rsscale.data.missing import Looks, composite_block, stand_ins
+from rsscale.data.order import canonical_order, per_look
+from rsscale.data.windows import TimeWindow, time_windows
+from rsscale.errors import RecipeError
 
-_MONTHS = "january february march april may june july august september october november december"
-_SEASONS = {  # meteorological; winter is named for the year it ends in
-    "winter": ("-1-12-01", "02-29"),
-    "spring": ("03-01", "05-31"),
-    "summer": ("06-01", "08-31"),
-    "autumn": ("09-01", "11-30"),
-}
-_BY = ("year", "season", "month")
-_DAY = re.compile(r"^(-1-)?(\d\d)-(\d\d)$")
-
-
-@dataclass(frozen=True)
-class TimeWindow:
-    """A named span of days, both ends included."""
-
-    name: str
-    start: date
-    end: date
-
-    def __post_init__(self) -> None:
-        if self.end < self.start:
-            raise RecipeError(
-                f"time window {self.name!r} ends on {self.end}, before it starts on {self.start}; "
-                'for a start in the year before write "-1-MM-DD"'
-            )
-
-    def holds(self, times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
-        """Which times (UTC) lie in the window."""
-        after = np.datetime64(self.end + timedelta(days=1), "ns")
-        inside: npt.NDArray[np.bool_] = (times >= np.datetime64(self.start, "ns")) & (times < after)
-        return inside
-
-
-def time_windows(by: str | Mapping[str, Any], year: int) -> tuple[TimeWindow, ...]:
-    """The windows of one year.
-
-    Parameters
-    ----------
-    by : str or mapping
-        ``"year"``: January to December. ``"season"``: winter (December of the year before to
-        February), spring, summer, autumn. ``"month"``: january to december. Or
-        ``{"windows": {name: [first, last]}}`` with days as ``"MM-DD"``, or ``"-1-MM-DD"`` for
-        the year before, both included; ``"02-29"`` is the last of February in any year.
-    year : int
-
-    Returns
-    -------
-    tuple of TimeWindow
-        In the order given, which is the order of ``time`` in a composite.
-
-    Raises
-    ------
-    RecipeError
-        When ``by`` is not one of these.
-    """
-    return tuple(
-        TimeWindow(name, _day(first, year, name), _day(last, year, name))
-        for name, (first, last) in _definitions(by).items()
-    )
-
-
-def _definitions(by: str | Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    if by == "year":
-        return {"year": ("01-01", "12-31")}
-    if by == "season":
-        return _SEASONS
-    if by == "month":
-        return {  # 2000 was a leap year, so February ends on the 29th, or the last day it has
-            name: (f"{m:02}-01", f"{m:02}-{calendar.monthrange(2000, m)[1]:02}")
-            for m, name in enumerate(_MONTHS.split(), start=1)
-        }
-    if isinstance(by, str):
-        raise RecipeError(
-            f"composite by {by!r} is unknown; expected {', '.join(_BY)} or windows"
-            f"{nearest(by, _BY)}"
-        )
-    windows = by.get("windows")
-    if set(by) != {"windows"} or not isinstance(windows, Mapping) or not windows:
-        raise RecipeError(
-            f"composite windows are {dict(by)!r}; "
-            'expected {"windows": {name: ["MM-DD", "MM-DD"], …}}'
-        )
-    for name, ends in windows.items():
-        if isinstance(ends, str) or not isinstance(ends, Sequence) or len(ends) != 2:
-            raise RecipeError(f"time window {name!r} is {ends!r}; expected [first day, last day]")
-    return {str(name): (str(ends[0]), str(ends[1])) for name, ends in windows.items()}
-
-
-def _day(text: str, year: int, name: str) -> date:
-    match = _DAY.match(text)
-    if match:
-        month, day = int(match[2]), int(match[3])
-        year -= 1 if match[1] else 0
-        if (month, day) == (2, 29) and not calendar.isleap(year):
-            day = 28
-        try:
-            return date(year, month, day)
-        except ValueError:
-            pass
-    raise RecipeError(
-        f"time window {name!r} has the day {text!r}; "
-        'expected "MM-DD", or "-1-MM-DD" for the year before'
-    )
+__all__ = ["TimeWindow", "composite", "time_windows"]
 
 
 def composite(
@@ -126,6 +24,8 @@ def composite(
     reducer: str = "median",
     *,
     years: Sequence[int] | None = None,
+    missing: str = "leave",
+    device: str = "cpu",
 ) -> xr.DataArray:
     """Reduce the looks of each window of time to one value a pixel and band, lazily.
 
@@ -140,11 +40,34 @@ def composite(
     by : str or mapping
         The windows of a year, see :func:`time_windows`.
     reducer : str
-        ``"median"``: of the valid looks, the mean of the middle two when they are even.
-        ``"mean"``: their sum in order of (datetime, id), over their number.
+        Of the valid looks, each band by itself:
+
+        - ``"median"``: the middle one, or the mean of the middle two.
+        - ``"mean"``: their sum in order of (datetime, id), over their number.
+        - ``"min"``, ``"max"``.
+        - ``"p1"`` … ``"p99"``: a percentile, linear between ranks (``numpy.percentile``).
+
+        Or a spectrum as a whole:
+
+        - ``"best-pixel"``: the look nearest to the middle of the window, the earlier one on a
+          tie. Of the scores of White et al. (2014, Canadian Journal of Remote Sensing 40(3))
+          this is the one for the day of the year; the mask decides on clouds.
+        - ``"medoid"``: the look with the least sum of distances to the others (Flood 2013).
+        - ``"geomedian"``: the point with the least sum of distances to all looks (Roberts,
+          Mueller, McIntyre 2017); not itself a look. Of two looks, their mean.
+
+        Distances are Euclidean over the bands, in their physical units.
     years : sequence of int, optional
-        Which years; by default those of the cube's dates, without a year in none of whose
-        windows a date lies (December belongs to the next year's winter).
+        Which years; by default those in whose windows a date of the cube lies. Dates in
+        December alone make no next year (it has the winter they belong to), unless they
+        are all there is.
+    missing : str
+        What a window without a look at a pixel holds: ``"leave"``: NaN. ``"neighbour"``: the
+        value of the window of the same year that has one and is nearest in time, middle to
+        middle, the earlier one on a tie. ``"year"``: all looks of the year's windows reduced
+        together. Pixels that no look of the year saw stay NaN.
+    device : str
+        Where torch reduces: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ….
 
     Returns
     -------
@@ -152,25 +75,36 @@ def composite(
         float32 ``(time, band, y, x)``, NaN where there is no look, chunks of the cube in ``y`` and
         ``x``. All windows of all years, also empty ones. Coordinates: ``time`` (start of the
         window), ``window(time)`` and ``year(time)``, ``observations(time, y, x)`` (uint8,
-        number of looks, 254 for more; lazy), ``band``, ``y``, ``x``, ``spatial_ref``.
-        Values are bitwise independent of chunks, and of looks that hold only nodata.
+        number of looks in the window, 0 also where ``missing`` filled it, 254 for more; lazy),
+        ``band``, ``y``, ``x``, ``spatial_ref``.
+        Values are bitwise independent of chunks, of the order of the cube's slices, and of
+        looks that hold only nodata.
 
     Raises
     ------
     RecipeError
-        When windows, reducer or years make no sense.
+        When windows, reducer, years, the rule for missing windows or the device make no sense.
     """
-    from rsscale.data.reducers import REDUCERS  # brings torch; windows of time do not need it
-
-    if reducer not in REDUCERS:
-        raise RecipeError(
-            f"reducer {reducer!r} is unknown; expected {', '.join(REDUCERS)}"
-            f"{nearest(reducer, REDUCERS)}"
-        )
+    check_reducer(reducer)
+    check_missing(missing)
+    _check_device(device)
     times = cube["time"].values.astype("datetime64[ns]")
     windows = [(y, w) for y in _years(times, by, years) for w in time_windows(by, y)]
-    looks = tuple(tuple(np.flatnonzero(w.holds(times)).tolist()) for _, w in windows)
-    both = _reduced(cube, looks, reducer)  # (window, band + 1, y, x); the last is the count
+    order = canonical_order(cube)
+    looks = tuple(_looks([w], times, order, reducer) for _, w in windows)
+    of_years: Looks = ()
+    if missing == "year":
+        groups = [[w for y, w in windows if y == year] for year in sorted({y for y, _ in windows})]
+        of_years = tuple(_looks(group, times, order, reducer) for group in groups)
+    # (window, band + 1, y, x); the last is the count
+    both = _reduced(
+        cube,
+        looks=looks,
+        of_years=of_years,
+        instead=stand_ins(windows, missing),
+        reducer=reducer,
+        device=device,
+    )
     bands = cube.sizes["band"]
     spatial = {k: v for k, v in cube.coords.items() if set(v.dims) <= {"y", "x"}}
     return xr.DataArray(
@@ -184,9 +118,41 @@ def composite(
             "observations": (("time", "y", "x"), both[:, bands].astype("uint8")),
             **spatial,
         },
-        attrs={"nodata": float("nan"), "reducer": reducer},
+        attrs={"nodata": float("nan"), "reducer": reducer, "missing": missing},
         name="composite",
     )
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(
+            f"device {device!r} cannot be used ({reason}); "
+            "expected cpu, or a device of this machine"
+        ) from None
+
+
+def _looks(
+    windows: Sequence[TimeWindow],
+    times: npt.NDArray[np.datetime64],
+    order: npt.NDArray[np.intp],
+    reducer: str,
+) -> tuple[int, ...]:
+    """Slices that lie in any of the windows; for the best pixel, the best first."""
+    inside = np.zeros(times.shape, bool)
+    for window in windows:
+        inside |= window.holds(times)
+    chosen = order[inside[order]]
+    if reducer == "best-pixel" and len(chosen):
+        span = TimeWindow("all", min(w.start for w in windows), max(w.end for w in windows))
+        chosen = chosen[np.argsort(np.abs(times[chosen] - span.middle), kind="stable")]
+    return tuple(chosen.tolist())
 
 
 def _years(
@@ -197,16 +163,22 @@ def _years(
         if bad:
             raise RecipeError(f"composite years hold {bad[0]!r}; expected whole numbers")
         return sorted({int(y) for y in years})
-    calendar_years = {int(y) + 1970 for y in times.astype("datetime64[Y]").astype(int)}
-    around = sorted(calendar_years | {y + 1 for y in calendar_years})
-    touched = {y for y in around if any(w.holds(times).any() for w in time_windows(by, y))}
-    return sorted(calendar_years & touched or touched or calendar_years)
+    of_dates = times.astype("datetime64[Y]").astype(int) + 1970
+    is_december = times.astype("datetime64[M]").astype(int) % 12 == 11
+    calendar_years = set(of_dates.tolist())
+    touched, founded = set(), set()
+    for year in calendar_years | {y + 1 for y in calendar_years}:
+        inside = np.zeros(times.shape, bool)
+        for window in time_windows(by, year):
+            inside |= window.holds(times)
+        touched |= {year} if inside.any() else set()
+        founded |= {year} if (inside & ((of_dates >= year) | ~is_december)).any() else set()
+    return sorted((calendar_years & touched) | founded or touched or calendar_years)
 
 
-def _reduced(cube: xr.DataArray, looks: tuple[tuple[int, ...], ...], reducer: str) -> Any:
+def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
+    """The composite and its counts as one array; ``how`` is for :func:`composite_block`."""
     import dask.array as da
-
-    from rsscale.data.reducers import reduce_looks
 
     looks_n, bands = cube.sizes["time"], cube.sizes["band"]
     data = cube.data if cube.chunks else da.from_array(cube.values)
@@ -220,21 +192,13 @@ def _reduced(cube: xr.DataArray, looks: tuple[tuple[int, ...], ...], reducer: st
         )
         return da.concatenate([values, counts], axis=1)
     return data.map_blocks(
-        reduce_looks,
+        composite_block,
         looks=looks,
-        scale=_per_look(cube, "scale", 1.0),
-        offset=_per_look(cube, "offset", 0.0),
+        scale=per_look(cube, "scale", 1.0),
+        offset=per_look(cube, "offset", 0.0),
         fill=cube.attrs.get("nodata", float("nan")),
-        reducer=reducer,
+        **how,
         dtype="float32",
         chunks=((len(looks),), (bands + 1,), rows, cols),
         meta=np.empty((0, 0, 0, 0), "float32"),
     )
-
-
-def _per_look(cube: xr.DataArray, name: str, default: float) -> npt.NDArray[np.float32]:
-    shape = cube.sizes["time"], cube.sizes["band"]
-    if name not in cube.coords:
-        return np.full(shape, default, "float32")
-    values: npt.NDArray[np.float32] = cube[name].transpose("time", "band").values.astype("float32")
-    return values

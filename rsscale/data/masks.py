@@ -3,71 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.data.maskrules import PRESETS, MaskRule, is_one_of, mask_rule
 from rsscale.errors import RecipeError, nearest
 
+__all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
+
 _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
-
-
-@dataclass(frozen=True)
-class MaskRule:
-    """Which values of a band make a look unusable; exactly one of the three is given.
-
-    Attributes
-    ----------
-    band : str
-        A band of codes or bits; it is left out of the masked cube.
-    keep : tuple of int, optional
-        Codes that are usable; all others are dropped.
-    drop : tuple of int, optional
-        Codes that are dropped; all others are usable.
-    bits : tuple of int, optional
-        Bit numbers, 0 the lowest; a value with any of them set is dropped.
-    """
-
-    band: str
-    keep: tuple[int, ...] | None = None
-    drop: tuple[int, ...] | None = None
-    bits: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        given = [n for n in ("keep", "drop", "bits") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise RecipeError(
-                f"the mask by band {self.band!r} has {' and '.join(given) or 'no rule'}; "
-                "give exactly one of keep, drop, bits"
-            )
-        if self.bits is not None and not all(0 <= bit < 64 for bit in self.bits):
-            raise RecipeError(f"mask bits are {list(self.bits)}; bit numbers go from 0 to 63")
-
-    def dropped(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Where values of the band are unusable."""
-        if self.bits is not None:
-            flags = np.uint64(sum(1 << bit for bit in self.bits))
-            hit: npt.NDArray[np.bool_] = (codes.astype("uint64", copy=False) & flags) != 0
-            return hit
-        if self.keep is not None:
-            return np.isin(codes, self.keep, invert=True)
-        return np.isin(codes, self.drop or ())
-
-
-PRESETS: dict[str, MaskRule] = {
-    # Classes of Sen2Cor's scene classification (Sentinel-2 L2A Algorithm Theoretical Basis
-    # Document; sentiwiki.copernicus.eu, S2 Processing, Level-2A). Kept are 4 vegetation,
-    # 5 not vegetated, 6 water, 7 unclassified, 11 snow or ice. Class 7 is mostly clear
-    # ground that fits no other class: leaving it out loses towns and bare fields. Dropped
-    # are 0 no data, 1 saturated or defective, 2 dark area (topographic shadow since
-    # baseline 04.00, much missed cloud shadow before), 3 cloud shadow, 8 and 9 cloud of
-    # medium and high probability, 10 thin cirrus.
-    "sentinel2-scl": MaskRule("scl", keep=(4, 5, 6, 7, 11)),
-}
 
 
 def mask(
@@ -80,12 +28,18 @@ def mask(
     cube : xr.DataArray
         ``(time, band, y, x)`` of :func:`rsscale.data.load.load`, with the mask's band in it.
     by : str, mapping or MaskRule
-        A preset (``"sentinel2-scl"``: keeps SCL 4, 5, 6, 7, 11), or ``{"band": name}`` with
-        one of ``"keep": [codes]``, ``"drop": [codes]``, ``"bits": [bit numbers]``.
+        A preset: ``"sentinel2-scl"`` (keeps SCL 4, 5, 6, 7, 11), ``"landsat-qa-pixel"``
+        (Collection 2; drops fill, cloud, dilated cloud, cirrus, shadow), ``"fmask"`` (Zhu's
+        codes; drops cloud and shadow), ``"dea-fmask"`` (the codes of ``oa_fmask`` and
+        python-fmask), ``"hls-fmask"`` (bits; drops cloud, its neighbourhood, shadow). None
+        drops snow or water. Or ``{"band": name}`` with one of ``"keep": [codes]``,
+        ``"drop": [codes]``, ``"bits": [bit numbers]`` and ``"fields": {"first-last bit":
+        [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`.
     dilate : float
         Also drop what lies within this many metres of a dropped pixel, counted in whole
-        pixels, rounded up. Nodata of the mask band itself, such as beyond the edge of a swath, is
-        invalid but does not grow. Read that much more around an area than is needed.
+        pixels, rounded up. Nodata of the mask band itself (the cube's, NaN, or the rule's
+        unseen values), such as beyond the edge of a swath, is invalid but does not grow. Read
+        that much more around an area than is needed.
 
     Returns
     -------
@@ -107,7 +61,7 @@ def mask(
         )
     radius = dilation_pixels(cube, dilate)
     at = bands.index(rule.band)
-    fill = cube.dtype.type(cube.attrs["nodata"])
+    fill = cube_nodata(cube)
     states = cube.isel(band=at).data.map_blocks(_states, rule=rule, fill=fill, dtype="uint8")
     if max(radius) > 0 and states.size:
         states = states.map_overlap(
@@ -128,26 +82,21 @@ def mask(
     return out
 
 
-def mask_rule(by: str | Mapping[str, Any] | MaskRule) -> MaskRule:
-    """The rule that a preset's name or a mapping of a recipe stands for."""
-    if isinstance(by, MaskRule):
-        return by
-    if isinstance(by, str):
-        if by not in PRESETS:
-            raise RecipeError(
-                f"there is no mask {by!r}; there are {', '.join(PRESETS)}{nearest(by, PRESETS)}, "
-                "or give a band with keep, drop or bits"
-            )
-        return PRESETS[by]
-    known = ("band", "keep", "drop", "bits")
-    for key in by:
-        if key not in known:
-            raise RecipeError(
-                f"a mask has no key {key!r}; expected {', '.join(known)}{nearest(str(key), known)}"
-            )
-    if not isinstance(by.get("band"), str):
-        raise RecipeError("a mask needs band: the name of a band of codes or bits")
-    return MaskRule(by["band"], *(_codes(key, by.get(key)) for key in known[1:]))
+def cube_nodata(cube: xr.DataArray) -> Any:
+    """The cube's nodata as a number of its type.
+
+    Raises
+    ------
+    RecipeError
+        When the cube says none, and is of a type without NaN.
+    """
+    nodata = cube.attrs.get("nodata", np.nan if cube.dtype.kind == "f" else None)
+    if nodata is None or (cube.dtype.kind != "f" and nodata != nodata // 1):
+        raise RecipeError(
+            f"the cube's attribute nodata is {nodata!r} and its type {cube.dtype}; expected a "
+            "number of that type, as load gives it: cube.assign_attrs(nodata=0)"
+        )
+    return cube.dtype.type(nodata)
 
 
 def dilation_pixels(cube: xr.DataArray, metres: float) -> tuple[int, int]:
@@ -176,16 +125,6 @@ def dilation_pixels(cube: xr.DataArray, metres: float) -> tuple[int, int]:
     return rows, cols
 
 
-def _codes(key: str, value: Any) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise RecipeError(f"mask {key} is {value!r}; expected a list of whole numbers")
-    if any(isinstance(v, bool) or not isinstance(v, int | np.integer) for v in value):
-        raise RecipeError(f"mask {key} is {list(value)}; expected a list of whole numbers")
-    return tuple(int(v) for v in value)
-
-
 def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
     last = cube.sizes["band"] - 1
     if at == last:  # slices keep blocks as they are, a list makes new ones
@@ -197,8 +136,14 @@ def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
 
 def _states(codes: npt.NDArray[Any], *, rule: MaskRule, fill: Any) -> npt.NDArray[np.uint8]:
     """Clear, dropped or unseen, for ``(time, y, x)`` of the mask band."""
+    unseen = is_one_of(codes, rule.unseen)
+    if not np.isnan(fill):
+        unseen |= codes == fill
+    if codes.dtype.kind == "f":
+        unseen |= ~np.isfinite(codes)
+        codes = np.where(np.isfinite(codes), codes, 0)
     states = rule.dropped(codes).astype("uint8")
-    states[np.isnan(codes) if np.isnan(fill) else codes == fill] = _UNSEEN
+    states[unseen] = _UNSEEN
     return states
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rsscale.data import reducers
 from rsscale.data.composite import TimeWindow, composite, time_windows
-from rsscale.data.reducers import sorting_network
+from rsscale.data.ranks import sorting_network
 from rsscale.errors import RecipeError
 
 

@@ -1,0 +1,136 @@
+"""Reducers that ask for ranks: median, percentiles, least and greatest.
+
+All pixels of a strip are sorted at once by a network of minima and maxima. It gives the
+values of a sort of each pixel at a fraction of its cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsscale.data.validity import Validity
+
+Looks = list[torch.Tensor]
+
+
+def percentile(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
+    """A percentile of the valid values, linear between ranks as ``numpy.percentile``.
+
+    Parameters
+    ----------
+    values : list of torch.Tensor
+        Per look, ``(pixels,)`` float32 of one band; they are used up.
+    valid : Validity
+        Which of them count.
+    percent : int
+        From 0 to 100; 50 is the median, the mean of the middle two of an even number.
+    """
+    if not values:
+        return torch.zeros(valid.count.shape, device=valid.device)
+    # High percentiles are low ones of the negated values: then invalid looks, infinite, are
+    # always last, and only the few smallest need sorting.
+    mirrored = percent > 50
+    for look, missing in zip(values, valid.missing, strict=True):
+        (look.neg_() if mirrored else look).add_(missing)
+    gates = _gates(valid, 100 - percent if mirrored else percent)
+    if gates.pairs:
+        _sort(values, len(gates.pairs) + 1)
+        reduced = _between(values, gates, halves=percent == 50)
+    else:
+        reduced = _least(values)
+    return reduced.neg_() if mirrored else reduced
+
+
+@dataclass(frozen=True)
+class _Gates:
+    """Which ranks a percentile lies between, as terms for minima and maxima.
+
+    Attributes
+    ----------
+    pairs : list of (torch.Tensor, torch.Tensor)
+        Per rank from 1: infinity where the rank below, or above, the percentile is of that
+        rank or more; else minus infinity.
+    share : torch.Tensor
+        How far from the one to the other, float32.
+    """
+
+    pairs: list[tuple[torch.Tensor, torch.Tensor]]
+    share: torch.Tensor
+
+
+def _gates(valid: Validity, percent: int) -> _Gates:
+    """Gates of a strip, made once for all its bands. Ranks are counted in whole numbers."""
+    if percent not in valid.shared:
+        spans = percent * np.maximum(valid.count.astype("int64") - 1, 0)
+        below, above = spans // 100, -(-spans // 100)
+        last = -(-percent * (len(valid.invalid) - 1) // 100)
+        pairs = [(_gate(valid, below >= r), _gate(valid, above >= r)) for r in range(1, last + 1)]
+        share = torch.from_numpy((spans % 100 / 100).astype("float32")).to(valid.device)
+        valid.shared[percent] = _Gates(pairs, share)
+    gates: _Gates = valid.shared[percent]
+    return gates
+
+
+def _gate(valid: Validity, is_open: npt.NDArray[np.bool_]) -> torch.Tensor:
+    return valid.switch(is_open, np.inf, -np.inf)
+
+
+def _least(values: Looks) -> torch.Tensor:
+    least = values[0]
+    for look in values[1:]:
+        torch.minimum(least, look, out=least)
+    return least
+
+
+def _sort(values: Looks, ranks: int) -> None:
+    """Put the ``ranks`` smallest in order; the others come after them in any order."""
+    spare = torch.empty_like(values[0])
+    for low, high in sorting_network(len(values), ranks):
+        torch.minimum(values[low], values[high], out=spare)
+        torch.maximum(values[low], values[high], out=values[high])
+        values[low], spare = spare, values[low]
+
+
+def _between(values: Looks, gates: _Gates, *, halves: bool) -> torch.Tensor:
+    """Between the ranks below and above: their mean, or a share of the way up."""
+    below, above, spare = values[0].clone(), values[0].clone(), torch.empty_like(values[0])
+    # Ranks rise in value, so the highest one that a gate lets through is the maximum.
+    for ranked, (below_gate, above_gate) in zip(values[1:], gates.pairs, strict=False):
+        torch.maximum(below, torch.minimum(ranked, below_gate, out=spare), out=below)
+        torch.maximum(above, torch.minimum(ranked, above_gate, out=spare), out=above)
+    if halves:  # the mean is exact where both are the same
+        return below.add_(above).mul_(0.5)
+    # Without any look both are infinite and the difference NaN, as the result has to be.
+    return below.add_(above.sub_(below).mul_(gates.share))
+
+
+@lru_cache(maxsize=256)
+def sorting_network(size: int, ranks: int) -> tuple[tuple[int, int], ...]:
+    """Comparators ``(i, j)``, i < j, that put the ``ranks`` smallest of ``size`` in order.
+
+    Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M),
+    without the comparators that those ranks do not depend on.
+    """
+    pairs: list[tuple[int, int]] = []
+    top = 1 << max((size - 1).bit_length() - 1, 0)
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(size - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    wanted = set(range(ranks))
+    needed = []
+    for low, high in reversed(pairs):
+        if low in wanted or high in wanted:
+            wanted |= {low, high}
+            needed.append((low, high))
+    return tuple(reversed(needed))
