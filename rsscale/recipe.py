@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,11 +18,23 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rsscale.data.methods import check_reducer
+from rsscale.data.signing import check_name
+from rsscale.data.windows import time_windows
 from rsscale.errors import RecipeError, nearest
 from rsscale.grid import Grid
 
 Layer = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the data layer says of a value, as pydantic wants to hear it."""
+    try:
+        yield
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
 
 
 class _Strict(BaseModel):
@@ -68,14 +81,18 @@ class MaskRecipe(_Strict):
 class CompositeRecipe(_Strict):
     """Time windows of a period, and how the looks of each are reduced."""
 
-    by: Literal["year", "season", "month"] | None = None
+    by: str | dict[str, Any] | None = None
     windows: dict[str, tuple[MonthDay, MonthDay]] | None = None
-    reducer: Literal["median", "mean"] = "median"
+    reducer: str = "median"
+    missing: Literal["leave", "neighbour", "year"] = "leave"
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if (self.by is None) == (self.windows is None):
-            raise ValueError("needs either 'by' (year, season, month) or 'windows'")
+            raise ValueError("needs either 'by' (year, season, month, days) or 'windows'")
+        with _told():
+            time_windows(self.rule, 2000)
+            check_reducer(self.reducer)
         return self
 
     @property
@@ -85,7 +102,7 @@ class CompositeRecipe(_Strict):
 
 
 class InputRecipe(_Strict):
-    """One source of imagery."""
+    """One source of imagery, or of a layer that does not change."""
 
     catalog: str
     collection: str | None = None
@@ -93,8 +110,26 @@ class InputRecipe(_Strict):
     query: dict[str, dict[str, Any]] | None = None
     mask: MaskRecipe | None = None
     composite: CompositeRecipe = CompositeRecipe(by="season")
+    sign: str | None = None
+    static: bool = False
     harmonize: bool = True
+    merge_days: bool = False
+    decibel: bool = False
+    on_error: Literal["fail", "skip"] = "fail"
+    loader: Literal["stackstac", "odc-stac"] = "stackstac"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
+
+    @field_validator("sign")
+    @classmethod
+    def _known_signer(cls, value: str | None) -> str | None:
+        with _told():
+            return None if value is None else check_name(value)
+
+    @model_validator(mode="after")
+    def _static_has_no_time(self) -> Self:
+        if self.static and (self.merge_days or self.composite.missing != "leave"):
+            raise ValueError("'static' has no days to merge and no windows to fill")
+        return self
 
     @field_validator("mask", mode="before")
     @classmethod

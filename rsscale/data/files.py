@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
@@ -46,7 +47,7 @@ _GDAL = {
 
 # GDAL's cache of decoded blocks, of the whole process. Its default is 5 % of the machine, which
 # a Dask worker does not count as its own; blocks are rarely read twice here.
-_CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 256 * 2**20
 
 
 def gdal_env(sign: str | None = None) -> rasterio.Env:
@@ -66,8 +67,8 @@ def gdal_env(sign: str | None = None) -> rasterio.Env:
 def _bound_cache() -> None:
     # Once, not in each Env: the size is the process's, and two threads that set and
     # restore it would undo each other.
-    if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") > _CACHE_BYTES:
-        set_gdal_config("GDAL_CACHEMAX", _CACHE_BYTES)
+    if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") > CACHE_BYTES:
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
 
 
 def without_query(message: str) -> str:
@@ -142,6 +143,13 @@ class FilePool:
             opened.check()  # what the server said tells more than what GDAL made of it
             raise
         self._give(opened)
+
+    def close(self) -> None:
+        """Close all that is not lent."""
+        with self._lock:
+            idle, self._idle = self._idle, OrderedDict()
+        for opened in idle.values():
+            opened.close()
 
     def forget(self) -> None:
         """Let go of everything without closing: after a fork the files are the parent's."""
@@ -223,6 +231,8 @@ def _open_limit() -> int:
 
 
 POOL = FilePool(_open_limit())
+# Before the interpreter goes: a file on a server is read through Python.
+atexit.register(POOL.close)
 WARPED = BlockCache(_WARPED_BYTES)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=POOL.forget)

@@ -80,11 +80,14 @@ def predict(
     read = grid.box_of(source)
     kept = grid.box_of(core) if core is not None else read
     images = stack_channels(inputs, model.spec.inputs)
+    looking = _looking(inputs, model.spec)
     looks = _looks(inputs, reference.shape[-2:])
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
 
     layers = _empty_layers(kept, len(model.spec.classes) if probability else 0)
-    non_finite = _fill(layers, images, model, read, kept, wanted=wanted, batch=batch)
+    non_finite = _fill(
+        layers, images, model, read, kept, looking=looking, wanted=wanted, batch=batch
+    )
     observations = _crop(looks, read, kept, fill=0)
     layers["observations"] = np.where(wanted, observations, NODATA).astype(np.uint8)
     dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
@@ -149,6 +152,17 @@ def _looks(inputs: Mapping[str, xr.DataArray], shape: tuple[int, ...]) -> np.nda
     return np.minimum(total, _MAX_LOOKS).astype(np.uint8)
 
 
+def _looking(inputs: Mapping[str, xr.DataArray], spec: ModelSpec) -> np.ndarray:
+    """Which channels tell that a pixel was seen: not those of layers that never change.
+
+    An input without ``observations``, such as elevation, is known everywhere: it must not make
+    a class of what no sensor saw. When no input counts its looks, all channels tell.
+    """
+    counted = [("observations" in inputs[one.name].coords, one.channels) for one in spec.inputs]
+    flags = np.concatenate([np.full(channels, flag) for flag, channels in counted])
+    return flags if flags.any() else ~flags
+
+
 def _crop(array: np.ndarray, have: PixelBox, want: PixelBox, *, fill: float) -> np.ndarray:
     """``array (..., row, col)`` over ``have``, cut and padded with ``fill`` to ``want``."""
     inside = have & want
@@ -177,6 +191,7 @@ def _fill(
     read: PixelBox,
     kept: PixelBox,
     *,
+    looking: np.ndarray,
     wanted: np.ndarray,
     batch: int,
 ) -> int:
@@ -186,13 +201,14 @@ def _fill(
     cores = [
         core
         for core in lattice.cores(kept)
-        if _anything(images, read, core & kept) and wanted[(core & kept).slices(kept)].any()
+        if _anything(images, looking, read, core & kept)
+        and wanted[(core & kept).slices(kept)].any()
     ]
     non_finite = 0
     for start in range(0, len(cores), batch):
         group = cores[start : start + batch]
         windows = np.stack([_crop(images, read, c.pad(lattice.halo), fill=np.nan) for c in group])
-        outputs = _infer(windows, model, batch)
+        outputs = _infer(windows, looking, model, batch)
         for index, core in enumerate(group):
             target = core & kept
             inside = target.slices(core.pad(lattice.halo))
@@ -205,12 +221,17 @@ def _fill(
     return non_finite
 
 
-def _anything(images: np.ndarray, read: PixelBox, box: PixelBox) -> bool:
+def _anything(images: np.ndarray, looking: np.ndarray, read: PixelBox, box: PixelBox) -> bool:
     inside = box & read
-    return not inside.empty and bool(np.isfinite(images[(..., *inside.slices(read))]).any())
+    if inside.empty:
+        return False
+    view = images[(..., *inside.slices(read))]
+    return any(bool(np.isfinite(view[channel]).any()) for channel in np.flatnonzero(looking))
 
 
-def _infer(windows: np.ndarray, model: Predictor, batch: int) -> dict[str, np.ndarray]:
+def _infer(
+    windows: np.ndarray, looking: np.ndarray, model: Predictor, batch: int
+) -> dict[str, np.ndarray]:
     """``(n, channel, row, col)`` to class values, percent and validity; ``n <= batch``."""
     import torch
 
@@ -223,7 +244,7 @@ def _infer(windows: np.ndarray, model: Predictor, batch: int) -> dict[str, np.nd
         )
     with torch.inference_mode():
         images = torch.from_numpy(windows).to(model.device)
-        seen = torch.isfinite(images).any(dim=1)  # (n, row, col)
+        seen = torch.isfinite(images[:, looking]).any(dim=1)  # (n, row, col)
         scores = model(normalize(images, model.spec))  # (n, class, row, col)
         finite = torch.isfinite(scores).all(dim=1)
         probability = torch.softmax(scores.float(), dim=1)

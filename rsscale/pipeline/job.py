@@ -12,13 +12,13 @@ import shapely
 from odc.geo.geom import Geometry
 
 from rsscale.data.area import read_area
-from rsscale.data.composite import time_windows
 from rsscale.data.search import search
 from rsscale.data.select import ItemIndex
 from rsscale.errors import ModelError
 from rsscale.grid import Grid, PixelBox
 from rsscale.learn.models import Model, open_model
-from rsscale.pipeline.tile import MappedTile, bands_to_read, map_tile, window_names
+from rsscale.pipeline.inputs import bands_to_read, span, window_names
+from rsscale.pipeline.tile import MappedTile, map_tile
 from rsscale.recipe import Recipe
 
 # A model's resolution and the grid's may differ by rounding, not by more.
@@ -105,6 +105,7 @@ class Job:
             area=self.shape,
             batch=profile.batch,
             threads=profile.threads,
+            device=profile.device,
         )
 
 
@@ -203,13 +204,13 @@ def find_items(
     for name, one in recipe.inputs.items():
         items: dict[str, pystac.Item] = {}
         for period in periods or recipe.periods:
-            windows = time_windows(one.composite.rule, period)
             result = search(
                 one.catalog,
                 one.collection,
                 area=around,
-                datetime=(min(w.start for w in windows), max(w.end for w in windows)),
+                datetime=None if one.static else span(one, period),
                 query=one.query,
+                sign=one.sign,
             )
             items |= {item.id: item for item in result}
         found[name] = pystac.ItemCollection(items.values())

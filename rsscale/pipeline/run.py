@@ -187,6 +187,7 @@ def _totals(plan: RunPlan, total: int, *, stopped: bool) -> dict[str, Any]:
         "pixels": sum(entry.pixels for entry in entries),
         "unseen": sum(entry.unseen for entry in entries),
         "non_finite": sum(entry.non_finite for entry in entries),
+        "missing": sum(len(entry.missing) for entry in entries),
         "stages": {s: round(sum(e.seconds.get(s, 0.0) for e in entries), 3) for s in stages},
     }
 

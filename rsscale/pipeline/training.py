@@ -20,8 +20,8 @@ from rsscale.grid import Grid, Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.modelspec import NODATA, LandClass
+from rsscale.pipeline.inputs import prepare, window_names
 from rsscale.pipeline.job import find_items, index_items
-from rsscale.pipeline.tile import compute, prepare, window_names
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 
@@ -150,8 +150,8 @@ def _read(
 ) -> Iterator[tuple[PixelBox, np.ndarray]]:
     """Each block's image with its context, ``(channel, row, col)``."""
     around = reduce(PixelBox.__or__, blocks).pad(_CONTEXT)
-    lazy, _ = prepare(recipe, grid, sources, period, around)
-    stacked = stack_channels(compute(lazy, None), _named_bands(recipe))
+    inputs = prepare(recipe, grid, sources, period, around)
+    stacked = stack_channels(inputs.compute(None), _named_bands(recipe))
     for block in blocks:
         yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy()
 

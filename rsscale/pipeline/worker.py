@@ -58,6 +58,7 @@ def run_tile(path: str, plan_hash: str, task: TileTask) -> dict[str, Any]:
         pixels=mapped.pixels,
         unseen=mapped.unseen,
         non_finite=mapped.non_finite,
+        missing=mapped.missing,
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
     )
     plan.folder.ledger.commit(entry)

@@ -40,6 +40,9 @@ class Entry:
         Of them, those without any clear look (nodata in the map).
     non_finite : int
         Of them, those for which the model returned no number (nodata in the map).
+    missing : tuple of str
+        What could not be read and counts as not seen, a line an asset; empty unless the
+        recipe allows it.
     seconds : mapping of stage to float
         Wall time of each stage: ``prepare`` (read, mask, composite), ``infer``, ``write``.
     """
@@ -52,6 +55,7 @@ class Entry:
     pixels: int = 0
     unseen: int = 0
     non_finite: int = 0
+    missing: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
