@@ -58,7 +58,7 @@ def cube_chunks(
     origin : (int, int)
         Of the blocks to keep to, from :func:`block_origin`.
     chunk : int
-        Width wanted, px.
+        Width of a square of as many pixels as are wanted.
     codes : sequence of bool
         Which bands hold codes; runs of equal kind make a chunk.
     look_bytes : int
@@ -73,8 +73,11 @@ def cube_chunks(
             runs[-1] += 1
         else:
             runs.append(1)
-    rows = _edges(box.row0, box.row1, origin[0], step)
-    cols = _edges(box.col0, box.col1, origin[1], step)
+    # Wide rather than high: the blocks of a COG lie row by row, so that a row of them is one
+    # request, and a column as many as it has blocks.
+    high = min(step, BLOCK)
+    rows = _edges(box.row0, box.row1, origin[0], high)
+    cols = _edges(box.col0, box.col1, origin[1], step * step // high)
     return tuple(runs), rows, cols
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,6 +62,40 @@ class Traffic:
 
 TRAFFIC = Traffic()
 
+_Header = tuple[bytes, int | None, str | None]
+
+
+class _Headers:
+    """Headers of files that several threads of this process have open, the last ones used."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Header] = OrderedDict()
+
+    def get(self, url: str) -> _Header | None:
+        with self._lock:
+            if url in self._kept:
+                self._kept.move_to_end(url)
+            return self._kept.get(url)
+
+    def put(self, url: str, header: _Header) -> None:
+        with self._lock:
+            self._kept[url] = header
+            if len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+
+    def drop(self, url: str) -> None:
+        with self._lock:
+            self._kept.pop(url, None)
+
+    def forget(self) -> None:
+        """After a fork the lock may be held by a thread that is gone."""
+        self.__init__(self._limit)  # type: ignore[misc]
+
+
+_HEADERS = _Headers(1024)
+
 
 class RemoteFile:
     """A raster on a server, read by ranges of bytes.
@@ -84,8 +119,13 @@ class RemoteFile:
         self._sign = sign
         self._tag: str | None = None
         self._failure: ReadError | None = None
-        self.header = self._request(0, HEADER_BYTES)
-        _refuse_page(url, self.header)
+        known = _HEADERS.get(url)
+        if known is None:
+            self.header = self._request(0, HEADER_BYTES)
+            _refuse_page(url, self.header)
+            _HEADERS.put(url, (self.header, self.size, self._tag))
+        else:
+            self.header, self.size, self._tag = known
         # rasterio registers openers by folder and mode: a folder of its own for each.
         self._name = f"rsscale://{next(_number)}/{_name(url)}"
 
@@ -153,6 +193,7 @@ class RemoteFile:
         if self.size is None:
             self.size, self._tag = total, tag
         elif total != self.size or tag != self._tag:
+            _HEADERS.drop(self.url)
             raise ReadError(f"{shown(self.url)} was replaced while it was read; start again")
         return answer.content
 
@@ -379,5 +420,6 @@ def _requests_pool() -> ThreadPoolExecutor:
 
 def forget() -> None:
     """After a fork sockets and threads are the parent's."""
+    _HEADERS.forget()
     _session.cache_clear()
     _requests_pool.cache_clear()

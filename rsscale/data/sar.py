@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import xarray as xr
 
@@ -25,6 +27,6 @@ def to_decibel(power: xr.DataArray) -> xr.DataArray:
         shadows have no logarithm, and must not become minus infinity.
     """
     values = power.astype("float32")
-    decibel = 10 * np.log10(values.where(values > 0))
-    out: xr.DataArray = decibel.astype("float32").assign_attrs(power.attrs | {"units": "dB"})
+    decibel = cast("xr.DataArray", 10 * np.log10(values.where(values > 0)))
+    out = decibel.astype("float32").assign_attrs(power.attrs | {"units": "dB"})
     return out.rename(power.name)

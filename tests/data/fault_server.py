@@ -37,63 +37,65 @@ class Faults:
         return [wanted for _, wanted in self.requests]
 
 
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body in one packet
+    faults: Faults
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        match = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        wanted = (int(match[1]), int(match[2]) + 1) if match else None
+        fault = self.faults.take(path, wanted)
+        if self.faults.needs is not None and self.faults.needs not in query:
+            fault = 403
+        self.answer(path, wanted, fault)
+
+    def answer(self, path, wanted, fault):
+        file = self.faults.root / path.lstrip("/")
+        if isinstance(fault, int):
+            return self.send(fault, {}, b"no")
+        if isinstance(fault, tuple):
+            return self.send(*fault)
+        if fault == "reset":
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        if fault == "html":
+            page = b"<!DOCTYPE html><html>please log in</html>"
+            return self.send(200, {"Content-Type": "text/html"}, page)
+        if not file.is_file():
+            return self.send(404, {}, b"not here")
+        body, total = file.read_bytes(), file.stat().st_size
+        if fault == "whole" or wanted is None:
+            return self.send(200, {}, body)
+        start, stop = wanted[0], min(wanted[1], total)
+        if start >= total:
+            return self.send(416, {"Content-Range": f"bytes */{total}"}, b"")
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "ETag": '"one"'}
+        return self.send(206, headers, body[start:stop], fault)
+
+    def send(self, status, headers, body, fault=None):
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if fault in ("short", "stall"):
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            if fault == "stall":
+                time.sleep(1.5)
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @contextmanager
 def serve(root):
     faults = Faults(Path(root))
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = -1  # head and body in one packet
-
-        def do_GET(self):
-            path, _, query = self.path.partition("?")
-            match = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-            wanted = (int(match[1]), int(match[2]) + 1) if match else None
-            fault = faults.take(path, wanted)
-            if faults.needs is not None and faults.needs not in query:
-                fault = 403
-            self.answer(path, wanted, fault)
-
-        def answer(self, path, wanted, fault):
-            file = faults.root / path.lstrip("/")
-            if isinstance(fault, int):
-                return self.send(fault, {}, b"no")
-            if isinstance(fault, tuple):
-                return self.send(*fault)
-            if fault == "reset":
-                self.close_connection = True
-                return self.connection.shutdown(socket.SHUT_RDWR)
-            if fault == "html":
-                page = b"<!DOCTYPE html><html>please log in</html>"
-                return self.send(200, {"Content-Type": "text/html"}, page)
-            if not file.is_file():
-                return self.send(404, {}, b"not here")
-            body, total = file.read_bytes(), file.stat().st_size
-            if fault == "whole" or wanted is None:
-                return self.send(200, {}, body)
-            start, stop = wanted[0], min(wanted[1], total)
-            if start >= total:
-                return self.send(416, {"Content-Range": f"bytes */{total}"}, b"")
-            headers = {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "ETag": '"one"'}
-            return self.send(206, headers, body[start:stop], fault)
-
-        def send(self, status, headers, body, fault=None):
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if fault in ("short", "stall"):
-                self.wfile.write(body[: len(body) // 2])
-                self.wfile.flush()
-                if fault == "stall":
-                    time.sleep(1.5)
-                self.close_connection = True
-                return
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
 
     class Server(http.server.ThreadingHTTPServer):
         daemon_threads = True
@@ -102,7 +104,7 @@ def serve(root):
         def handle_error(self, *_):
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"faults": faults}))
     faults.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -338,7 +338,7 @@ def test_chunks_end_on_the_files_blocks(items):
     assert _inner_edges(rows, -40) == [512, 1024]  # the sliver of 40 px is joined
     assert _inner_edges(cols, 448) == [1024]  # and that of 64 px before 512
     big = load(west, geobox(-64, -64, 2048 + 128, 2048 + 128), BANDS)
-    assert big.chunks[2] == (1088, 1088)
+    assert big.chunks[2:] == ((576, 512, 512, 576), (2176,))  # as wide as may be
 
 
 def test_chunks_end_on_the_grids_blocks_where_files_are_warped(items):
@@ -373,7 +373,7 @@ def test_many_looks_make_small_blocks():
         runs, rows, cols = chunking.cube_chunks(box, (0, 0), 1024, codes, looks * 2)
         assert runs == (6, 1)
         assert max(rows) * max(cols) * sum(runs) * looks * 2 <= 150 * 2**20
-        assert looks > 1 or max(rows) == 1024
+        assert max(rows) <= 512
 
 
 def test_few_tasks_a_block(items):
@@ -457,7 +457,7 @@ def test_rachel_carson_across_projections():
     cube = load(found, box, ["B02", "B08"])
     assert (cube.dtype, cube.attrs["nodata"]) == (np.dtype("uint8"), 0)
     for band in ("B02", "B08"):
-        expected = warped(found[0].assets[band].get_absolute_href(), box, "bilinear")
+        expected = warped(found[0].assets[band].get_absolute_href(), box, "bilinear", scale=0.82)
         np.testing.assert_array_equal(cube.sel(band=band).values[0], expected)
 
 
