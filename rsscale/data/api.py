@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ import shapely
 from pystac_client.conformance import ConformanceClasses
 from pystac_client.item_search import ItemSearch
 
+from rsscale.data.area import sides, simpler
 from rsscale.data.hrefs import absolute, find_link, resolve
 from rsscale.data.query import as_cql2
 from rsscale.data.wanted import ItemDict, Wanted
@@ -30,22 +31,23 @@ class ApiCatalog:
     landing: dict[str, Any]
     url: str
 
-    def read(self, wanted: Wanted) -> list[ItemDict]:
-        """What the server finds, page by page."""
-        pages = self._pages(wanted, _PAGE)
-        first = next(pages, None)
-        if first is None:
-            return []
-        items: list[ItemDict] = []
-        with progress("search", total=_matched(first), unit="items") as bar:
-            for page in chain((first,), pages):
-                items += self._take(page, bar)
-        return items
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
+        """What the server finds, page by page as they come."""
+        for part in self._parts(wanted):
+            pages = self._pages(part, _PAGE)
+            first = next(pages, None)
+            if first is None:
+                continue
+            with progress("search", total=_matched(first), unit="items") as bar:
+                for page in chain((first,), pages):
+                    yield self._take(page, bar)
 
     def probe(self, wanted: Wanted) -> tuple[bool, int | None]:
         """Whether the server has any item for this, and how many if it says so."""
-        page = next(self._pages(wanted, 1), None)
-        return page is not None, _matched(page) if page else None
+        first = [next(self._pages(part, 1), None) for part in self._parts(wanted)]
+        pages = [page for page in first if page is not None]
+        counts = [_matched(page) for page in pages]
+        return bool(pages), sum(map(int, filter(None, counts))) if all(counts) else None
 
     def collections(self) -> list[str]:
         """The ids of all collections."""
@@ -61,9 +63,7 @@ class ApiCatalog:
         return dict(document.get("extent") or {})
 
     def _pages(self, wanted: Wanted, size: int) -> Iterator[dict[str, Any]]:
-        link = self._search_link()
-        url = absolute(link["href"], self.url)
-        method = str(link.get("method") or "GET").upper()
+        url, method = absolute(self._search_link()["href"], self.url), self._method()
         search = ItemSearch(
             url=url,
             method=method,
@@ -71,8 +71,8 @@ class ApiCatalog:
             limit=size,
             collections=[wanted.collection] if wanted.collection else None,
             datetime=str(wanted.interval) if wanted.interval else None,
-            **self._spatial(wanted, method),
-            **self._properties(wanted, method),
+            **self._spatial(wanted),
+            **self._properties(wanted),
         )
         yield from search.pages_as_dicts()
 
@@ -81,17 +81,28 @@ class ApiCatalog:
         links = [link for link in self.landing["links"] if link.get("rel") == "search"]
         return next((link for link in links if link.get("method") == "POST"), links[0])
 
-    def _spatial(self, wanted: Wanted, method: str) -> dict[str, Any]:
+    def _method(self) -> str:
+        return str(self._search_link().get("method") or "GET").upper()
+
+    def _parts(self, wanted: Wanted) -> list[Wanted]:
+        """The search as one, or in two for an area that is sent as a box on both sides of 180.
+
+        A box with west > east is in the specification, but not in all servers.
+        """
+        if wanted.area is None or "bbox" not in self._spatial(wanted):
+            return [wanted]
+        return [replace(wanted, area=part) for part in sides(wanted.area)]
+
+    def _spatial(self, wanted: Wanted) -> dict[str, Any]:
+        """The area or, where it has too many vertices, something simpler around it."""
         if wanted.area is None:
             return {}
-        shape = wanted.area.geom
-        if shapely.get_num_coordinates(shape) > _MAX_VERTICES:
-            shape = shapely.convex_hull(shape)
-        if method == "GET" or shapely.get_num_coordinates(shape) > _MAX_VERTICES:
+        shape = None if self._method() == "GET" else simpler(wanted.area.geom, _MAX_VERTICES)
+        if shape is None:
             return {"bbox": wanted.area.geom.bounds}
         return {"intersects": shapely.geometry.mapping(shape)}
 
-    def _properties(self, wanted: Wanted, method: str) -> dict[str, Any]:
+    def _properties(self, wanted: Wanted) -> dict[str, Any]:
         """The query, for a server that says it understands one.
 
         Sent to any other it may be ignored, refused, or, by the memory backend of
@@ -102,7 +113,7 @@ class ApiCatalog:
         if self._conforms(ConformanceClasses.QUERY):
             return {"query": {name: dict(tests) for name, tests in wanted.query.items()}}
         cql2 = as_cql2(wanted.query)
-        if cql2 and method == "POST" and self._conforms(ConformanceClasses.FILTER):
+        if cql2 and self._method() == "POST" and self._conforms(ConformanceClasses.FILTER):
             return {"filter": cql2, "filter_lang": "cql2-json"}
         return {}
 

@@ -11,6 +11,7 @@ import shapely
 from odc.geo.geom import Geometry
 from shapely.geometry.base import BaseGeometry
 
+from rsscale.data.globe import box_on_globe, jumps, on_globe
 from rsscale.errors import AreaError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     )
 
 WGS84 = "EPSG:4326"
+_BOX = "the area's box"
+# An area that reaches further than this both west and east goes over the antimeridian.
+_NEAR = 170.0
 # A straight edge of a projected polygon is a curve in degrees. An edge as long as the
 # whole area is cut into this many pieces: one of 500 km in UTM then strays by 0.15 m.
 _PIECES = 256
@@ -42,19 +46,22 @@ def read_area(area: AreaLike) -> Geometry:
     area : GeoDataFrame, GeoSeries, odc.geo Geometry, shapely geometry, path, or [w, s, e, n]
         Polygons with a CRS; a shapely geometry, a GeoJSON mapping and a box are in
         EPSG:4326 (degrees, longitude first). All features of a file or frame together
-        make one area.
+        make one area. Across the antimeridian, degrees are written as GeoJSON wants it (cut
+        at 180; a box with west > east), or with longitudes beyond 180.
 
     Returns
     -------
     odc.geo.geom.Geometry
-        A valid Polygon or MultiPolygon in EPSG:4326, holes kept.
+        A valid Polygon or MultiPolygon in EPSG:4326 between -180 and 180, holes kept; cut at
+        the antimeridian, and along it to the pole where one lies inside.
 
     Raises
     ------
     AreaError
         A file that is absent or cannot be read; no features; no CRS; points or lines; NaN
         or infinite coordinates; a self-crossing polygon (which is named, with the place:
-        it is not repaired, because a repair can drop half of it); degrees off the globe.
+        it is not repaired, because a repair can drop half of it); degrees off the globe; a
+        ring in degrees that jumps by more than half the globe, since it may mean either side.
     """
     shapes, crs, name = _shapes(area)
     shapes = [shapely.force_2d(s) for s in shapes if s is not None and not s.is_empty]
@@ -62,16 +69,57 @@ def read_area(area: AreaLike) -> Geometry:
         raise AreaError(f"{name} is empty: it has no feature with a geometry; give it a polygon")
     for number, shape in enumerate(shapes, start=1):
         _check_shape(shape, f"{name}, feature {number} of {len(shapes)}" if shapes[1:] else name)
-    merged = shapely.union_all(shapes) if shapes[1:] else shapes[0]
-    geometry = _to_degrees(Geometry(merged, crs), name)
-    _check_degrees(geometry, name)
-    return geometry
+    alone = not shapes[1:] and shapely.is_valid(shapes[0])
+    merged = shapes[0] if alone else shapely.union_all(shapes)
+    geometry = Geometry(merged, crs)
+    if geometry.crs != WGS84:
+        return _to_degrees(geometry, name)
+    # A box in numbers is as wide as it says.
+    return _in_degrees(geometry, name, may_jump=name == _BOX)
 
 
 def describe_bounds(geometry: Geometry) -> str:
     """The bounds of an area in degrees, for a message: ``"[0.1600, 40.5200, …]"``."""
     box = geometry.boundingbox
     return f"[{box.left:.4f}, {box.bottom:.4f}, {box.right:.4f}, {box.top:.4f}]"
+
+
+def sides(area: Geometry) -> list[Geometry]:
+    """An area in degrees as what lies west and what lies east of Greenwich, if on both ends.
+
+    One box around an area on both sides of the antimeridian would go around the globe.
+    """
+    west, _, east, _ = area.geom.bounds
+    if west > -_NEAR or east < _NEAR:
+        return [area]
+    halves = (shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90))
+    parts = [shapely.intersection(area.geom, half) for half in halves]
+    return [Geometry(part, WGS84) for part in parts if part.area > 0]
+
+
+def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
+    """A shape of few vertices that covers another; ``None`` when only its box has so few.
+
+    Tried in this order: the shape itself; the hulls of its parts; their boxes; the hull of
+    what lies west and of what lies east of Greenwich, if it reaches both ends; the hull.
+
+    Parameters
+    ----------
+    shape : shapely geometry
+        In degrees.
+    vertices : int
+        At most.
+    """
+    parts = shapely.get_parts(shape)
+    halves = [part.geom for part in sides(Geometry(shape, WGS84))]
+    tried = [shape]
+    if len(parts) > 1 or halves[1:]:
+        tried += [
+            shapely.union_all(shapely.convex_hull(parts)),
+            shapely.union_all(shapely.envelope(parts)),
+        ]
+    tried.append(shapely.union_all(shapely.convex_hull(halves)))
+    return next((one for one in tried if shapely.get_num_coordinates(one) <= vertices), None)
 
 
 def _shapes(area: Any) -> tuple[list[BaseGeometry], Any, str]:
@@ -88,7 +136,7 @@ def _shapes(area: Any) -> tuple[list[BaseGeometry], Any, str]:
         return _from_frame(_read_file(Path(area)), f"area {str(area)!r}")
     if hasattr(area, "total_bounds") and hasattr(area, "crs"):
         return _from_frame(area, "the area")
-    return [_from_box(area)], WGS84, "the area"
+    return [_from_box(area)], WGS84, _BOX
 
 
 def _from_frame(frame: Any, name: str) -> tuple[list[BaseGeometry], Any, str]:
@@ -140,11 +188,16 @@ def _from_box(area: Any) -> BaseGeometry:
         ) from None
     if not all(map(math.isfinite, (west, south, east, north))):
         raise AreaError(f"the area's bounds are {list(area)}; expected four finite numbers")
-    if south >= north or west >= east:
-        hint = "give two polygons if it crosses the antimeridian" if west > east else "swap them"
+    # Across the antimeridian west is greater; but so it is when the two were swapped.
+    across = west - east >= 180 and east >= -180 and west <= 180
+    if south >= north or (west >= east and not across):
         raise AreaError(
-            f"the area's bounds are {list(area)}; expected west < east and south < north ({hint})"
+            f"the area's bounds are {list(area)}; expected west < east and south < north "
+            "(swap them; west > east only across the antimeridian, as in [177, -20, -178, -12])"
         )
+    beyond = west >= -360 and east <= 360 and (west < -180 or east > 180)
+    if across or beyond:
+        return box_on_globe(west, south, east, north)
     return shapely.box(west, south, east, north)
 
 
@@ -155,9 +208,11 @@ def _check_shape(shape: BaseGeometry, name: str) -> None:
     coordinates = shapely.get_coordinates(shape)
     if not all(map(math.isfinite, coordinates.ravel())):
         raise AreaError(f"{name} has NaN or infinite coordinates; expected numbers in its CRS")
-    if not shapely.is_valid(shape):
+    # Parts may overlap: what was cut at the antimeridian does, once it is projected.
+    broken = next((part for part in shapely.get_parts(shape) if not shapely.is_valid(part)), None)
+    if broken is not None:
         raise AreaError(
-            f"{name} is not a valid polygon: {shapely.is_valid_reason(shape)} (x, y in its CRS); "
+            f"{name} is not a valid polygon: {shapely.is_valid_reason(broken)} (x, y in its CRS); "
             "redraw it there, or repair it with shapely.make_valid and look at the result"
         )
     if shape.area == 0:
@@ -165,28 +220,36 @@ def _check_shape(shape: BaseGeometry, name: str) -> None:
 
 
 def _to_degrees(geometry: Geometry, name: str) -> Geometry:
-    if geometry.crs == WGS84:
-        return geometry
     box = geometry.boundingbox
     step = max(box.span_x, box.span_y) / _PIECES
-    result = geometry.segmented(step).to_crs(WGS84)
-    if result.is_empty or not all(map(math.isfinite, shapely.get_coordinates(result.geom).ravel())):
+    bent = geometry.segmented(step).to_crs(WGS84).geom
+    if bent.is_empty or not all(map(math.isfinite, shapely.get_coordinates(bent).ravel())):
         raise AreaError(
             f"{name} cannot be brought from {geometry.crs} to degrees: it lies outside where "
             "that CRS is defined; check the CRS and the order of x and y"
         )
-    if not result.is_valid:
+    # Its edges are short now: one that jumps crosses the antimeridian.
+    result = on_globe(bent, whole=math.inf)
+    if not shapely.is_valid(result) or result.is_empty:
         raise AreaError(
-            f"{name} is not a valid polygon once in degrees: {shapely.is_valid_reason(result.geom)}"
+            f"{name} is not a valid polygon once in degrees: {shapely.is_valid_reason(result)}"
             "; draw it in EPSG:4326, and as two polygons where it crosses the antimeridian"
         )
-    return result
+    return Geometry(result, WGS84)
 
 
-def _check_degrees(geometry: Geometry, name: str) -> None:
+def _in_degrees(geometry: Geometry, name: str, *, may_jump: bool) -> Geometry:
     box = geometry.boundingbox
-    if box.left < -180 or box.right > 180 or box.bottom < -90 or box.top > 90:
+    if box.left < -360 or box.right > 360 or box.bottom < -90 or box.top > 90:
         raise AreaError(
             f"{name} has bounds {describe_bounds(geometry)}, which are not degrees on the globe; "
             "if they are metres, give the CRS too (GeoDataFrame or odc.geo Geometry)"
         )
+    if may_jump:
+        return geometry
+    if jumps(geometry.geom):
+        raise AreaError(
+            f"{name} has an edge of more than 180 degrees of longitude, so it may lie on either "
+            "side of the globe; cut it in two at the antimeridian, or go on beyond 180 there"
+        )
+    return Geometry(on_globe(geometry.geom), WGS84)

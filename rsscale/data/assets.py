@@ -16,14 +16,10 @@ import numpy as np
 import pystac
 from pystac.utils import str_to_datetime
 
+from rsscale.data.bands import described, find_assets, is_code, known_names
+from rsscale.data.globe import centre_longitude
+from rsscale.data.outlines import Raster, crs_text, raster_of, scope_of
 from rsscale.errors import BandError, ItemError, nearest
-
-# Bands whose values are codes or bit fields: an average of two codes is a third, wrong code.
-CATEGORICAL = frozenset({
-    "scl", "fmask", "oa_fmask", "qa", "qa_pixel", "pixel_qa", "bqa", "cloud_qa", "qa_radsat",
-    "qa_aerosol", "sr_qa_aerosol", "mask", "cloudmask", "cloud_mask", "classification",
-    "landcover", "land_cover", "label", "labels",
-})  # fmt: skip
 
 
 def canonical(items: Iterable[pystac.Item | Mapping[str, Any]]) -> list[pystac.Item]:
@@ -72,8 +68,7 @@ class Selection:
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes; by its name alone when there are no items."""
-        name = self.bands[column].lower()
-        return name in CATEGORICAL or any(
+        return is_code(self.bands[column]) or any(
             is_categorical(row[column], item.assets[row[column]])
             for item, row in zip(self.items, self.keys, strict=True)
         )
@@ -83,8 +78,8 @@ def select(items: Iterable[pystac.Item | Mapping[str, Any]], bands: Sequence[str
     """Find the asset of each band in each item.
 
     A band is an asset key, or else a common name or band name (``eo:bands`` of STAC 1.0,
-    ``bands`` of 1.1) that exactly one single-band asset has; of several, the only one that
-    is a TIFF.
+    ``bands`` of 1.1) that exactly one single-band asset has; else the same where names differ
+    only in case, in a suffix or in a prefix (:func:`rsscale.data.bands.find_assets`).
 
     Raises
     ------
@@ -95,11 +90,11 @@ def select(items: Iterable[pystac.Item | Mapping[str, Any]], bands: Sequence[str
         When an item has no date.
     """
     ordered = canonical(items)
-    found = [[_find(item, band) for band in bands] for item in ordered]
+    found = [find_assets(item, bands) for item in ordered]
     for column, band in enumerate(bands):
         lacking = [i.id for i, row in zip(ordered, found, strict=True) if row[column] is None]
         if lacking and len(lacking) == len(ordered):
-            known = _band_names(ordered)
+            known = known_names(ordered)
             raise BandError(
                 f"no item has band {band!r}; there are {', '.join(known)}{nearest(band, known)}"
             )
@@ -110,69 +105,6 @@ def select(items: Iterable[pystac.Item | Mapping[str, Any]], bands: Sequence[str
             )
     keys = tuple(tuple(key for key in row if key is not None) for row in found)
     return Selection(tuple(ordered), tuple(bands), keys)
-
-
-def _find(item: pystac.Item, band: str) -> str | None:
-    if band in item.assets:
-        count = len(_bands(item.assets[band]))
-        if count > 1:
-            raise BandError(
-                f"asset {band!r} of item {item.id!r} holds {count} bands in one file; "
-                "only assets of one band can be loaded"
-            )
-        return band
-    fits = [
-        key
-        for key, asset in item.assets.items()
-        if len(_bands(asset)) == 1 and band in _names(asset)
-    ]
-    if len(fits) > 1:
-        # Some catalogues list every band twice, as COG and as the original JPEG 2000.
-        tiffs = [key for key in fits if "tif" in (item.assets[key].media_type or "")]
-        fits = tiffs if len(tiffs) == 1 else fits
-    if len(fits) > 1:
-        raise BandError(
-            f"band {band!r} fits several assets of item {item.id!r}: {', '.join(fits)}; "
-            "use one of these names"
-        )
-    return fits[0] if fits else None
-
-
-def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
-    """One dict a band in the file, whichever dialects describe them, merged by position."""
-    fields = asset.extra_fields
-    lists = [fields.get(name) for name in ("eo:bands", "bands", "raster:bands")]
-    known = [entries for entries in lists if isinstance(entries, list)]
-    merged: list[dict[str, Any]] = [{} for _ in range(max(map(len, known), default=0))]
-    for entries in known:
-        for target, entry in zip(merged, entries, strict=False):
-            # Ancient items hold indices into a list of the collection instead of objects.
-            target.update(entry if isinstance(entry, dict) else {})
-    return merged
-
-
-def names(key: str, item: pystac.Item) -> set[str]:
-    """All names of an asset of one band: its key, its band's name and common name."""
-    asset = item.assets[key]
-    return {key, *_names(asset)} if len(_bands(asset)) == 1 else {key}
-
-
-def _names(asset: pystac.Asset) -> set[str]:
-    one = _bands(asset)[0]
-    names = [one.get(key) for key in ("name", "common_name", "eo:common_name")]
-    return {str(n) for n in (*names, asset.extra_fields.get("eo:common_name")) if n}
-
-
-def _band_names(items: Sequence[pystac.Item]) -> list[str]:
-    """Asset keys that look like bands, and their common names."""
-    known: dict[str, None] = {}
-    for item in items[:50]:
-        for key, asset in item.assets.items():
-            kind = asset.media_type or ""
-            if len(_bands(asset)) == 1 or "tif" in kind or "jp2" in kind or not kind:
-                known[key] = None
-                known.update(dict.fromkeys(sorted(names(key, item))))
-    return list(known)
 
 
 def location(asset: pystac.Asset) -> str:
@@ -193,8 +125,8 @@ def field(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
     on the asset, then in the item's properties, each with and without the ``raster:``
     prefix. ``None`` when it is nowhere.
     """
-    bands = _bands(asset)
-    scopes = [bands[0] if bands else {}, asset.extra_fields, item.properties]
+    found = described(asset)
+    scopes = [found[0] if found else {}, asset.extra_fields, item.properties]
     for scope in scopes:
         for key in (name, f"raster:{name}"):
             if scope.get(key) is not None:
@@ -221,32 +153,62 @@ def data_type(item: pystac.Item, asset: pystac.Asset) -> np.dtype[Any] | None:
 
 def is_categorical(band: str, asset: pystac.Asset) -> bool:
     """Whether values are codes or bits: by name, or by the classification extension."""
-    scopes: list[dict[str, Any]] = [asset.extra_fields, *_bands(asset)]
+    scopes: list[dict[str, Any]] = [asset.extra_fields, *described(asset)]
     classified = any(key.startswith("classification:") for scope in scopes for key in scope)
-    return classified or band.lower() in CATEGORICAL
+    return classified or is_code(band)
 
 
 def projection(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
-    """A ``proj:`` field of the asset, else of the item: ``"transform"``, ``"shape"`` and so on."""
-    key = f"proj:{name}"
-    value = asset.extra_fields.get(key)
-    return item.properties.get(key) if value is None else value
+    """A ``proj:`` field of the asset, else of the item: ``"transform"``, ``"shape"`` and so on.
+
+    An item's transform belongs to its shape: neither is taken for an asset that has another
+    one of its own, such as a preview.
+    """
+    return scope_of(name, asset.extra_fields, item.properties).get(f"proj:{name}")
 
 
 def crs(item: pystac.Item, asset: pystac.Asset) -> str | None:
-    """The CRS that metadata declares, as text that pyproj reads; ``None`` if none does."""
-    code = projection(item, asset, "code")
-    if code:
-        return str(code)
-    epsg = projection(item, asset, "epsg")
-    if epsg:
-        return f"EPSG:{int(epsg)}"
-    wkt = projection(item, asset, "wkt2")
-    if wkt:
-        return str(wkt)
-    projjson = projection(item, asset, "projjson")
-    if projjson:
-        from pyproj import CRS
+    """The CRS that metadata declares, as text that pyproj reads; ``None`` if none does.
 
-        return str(CRS.from_json_dict(projjson).to_wkt())
-    return None
+    From ``proj:code``, ``proj:epsg``, ``proj:wkt2`` or ``proj:projjson``, of the asset before the
+    item's.
+    """
+    return crs_text(asset.extra_fields, item.properties)
+
+
+def raster(item: pystac.Item, asset: pystac.Asset) -> Raster | None:
+    """The box of pixels that metadata declares; ``None`` if it doesn't say where they are."""
+    return raster_of(asset.extra_fields, item.properties)
+
+
+def solar_day(item: pystac.Item) -> np.datetime64:
+    """The day on which the item was taken, by the sun: where it is, not in Greenwich.
+
+    Local mean solar time is UTC plus the centre longitude at 15 degrees an hour. Scenes of one
+    pass share the day even where UTC's midnight falls between them, as it does in Fiji or Alaska.
+
+    Parameters
+    ----------
+    item : pystac.Item
+        The centre comes from its footprint, also across the antimeridian; without one from
+        its bbox, then from its rasters' ``proj:`` fields. One that says nowhere where it is
+        keeps the UTC day. It is taken to be less than half the globe wide.
+
+    Returns
+    -------
+    numpy.datetime64
+        In days.
+
+    Raises
+    ------
+    ItemError
+        When the item has no date.
+    """
+    centre = centre_longitude(item.geometry, item.bbox)
+    if centre is None:
+        boxes = (raster(item, asset) for asset in item.assets.values())
+        centre = next((box.centre_longitude() for box in boxes if box is not None), 0.0)
+    utc = np.datetime64(moment(item).replace(tzinfo=None), "us")
+    local = utc + np.timedelta64(round(centre / 15 * 3_600_000_000), "us")
+    day: np.datetime64 = local.astype("datetime64[D]")
+    return day

@@ -13,10 +13,11 @@ what a server or a folder cannot filter, `rsscale.data.search` filters after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,8 @@ from rsscale.errors import CatalogError
 from rsscale.progress import Bar, progress
 
 _PARQUET = b"PAR1"
+# Items that are filtered together.
+_BATCH = 500
 
 
 class Catalog(Protocol):
@@ -36,8 +39,8 @@ class Catalog(Protocol):
 
     name: str
 
-    def read(self, wanted: Wanted) -> list[ItemDict]:
-        """At least the items that are wanted."""
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
+        """At least the items that are wanted, some at a time."""
 
     def collections(self) -> list[str]:
         """The ids of its collections, where it can tell."""
@@ -60,7 +63,7 @@ def open_catalog(catalog: str | Path) -> Catalog:
     fetch = _fetcher(place)
     body = fetch(place)
     if body.startswith(_PARQUET):
-        return ItemList(shown(place), read_geoparquet(body, shown(place)), place)
+        return ItemList(shown(place), list(read_geoparquet(body, shown(place))), place)
     document = parse_json(body, place)
     kind = document.get("type")
     root = _api_root(document, place)
@@ -87,9 +90,9 @@ class ItemList:
     features: list[ItemDict]
     base: str
 
-    def read(self, wanted: Wanted) -> list[ItemDict]:  # noqa: ARG002 -- all are at hand
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:  # noqa: ARG002 -- all are at hand
         """All items."""
-        return [resolve(item, self.base) for item in self.features]
+        yield from _batches(resolve(item, self.base) for item in self.features)
 
     def collections(self) -> list[str]:
         """The collections that the items name."""
@@ -105,12 +108,12 @@ class StaticCatalog:
     base: str
     _collections: set[str] = field(default_factory=set)
 
-    def read(self, wanted: Wanted) -> list[ItemDict]:
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
         """The items of the wanted collection, from wherever in the tree they are."""
         fetch = _fetcher(self.base)
         with progress("search", unit="items") as bar, ThreadPoolExecutor(CONNECTIONS) as pool:
             one = partial(_read_item, fetch, bar)
-            return list(pool.map(one, self._item_links(fetch, wanted.collection)))
+            yield from _batches(pool.map(one, self._item_links(fetch, wanted.collection)))
 
     def collections(self) -> list[str]:
         """The collections that ``read`` came across."""
@@ -136,6 +139,12 @@ class StaticCatalog:
                     pending.append((None, target, place))
                 elif collection is None or here in (None, collection):
                     yield target, place, here
+
+
+def _batches(items: Iterable[ItemDict]) -> Iterator[list[ItemDict]]:
+    left = iter(items)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
 
 
 def _place(catalog: str) -> str:

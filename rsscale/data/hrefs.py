@@ -20,6 +20,7 @@ _AZURE = {
     "sv", "ss", "srt", "sp", "se", "st", "spr", "sr", "sip", "si", "sdd", "ses",
     "skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid",
 }  # fmt: skip
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SECRET_PREFIXES = ("x-amz-", "x-goog-")
 
 
@@ -65,7 +66,7 @@ def absolute(href: str, base: str) -> str:
     """
     if href.startswith("file://"):
         return unquote(urlsplit(href).path)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href) or href.startswith("/vsi"):
+    if _SCHEME.match(href) or href.startswith("/vsi"):
         return href
     if is_url(base):
         return urljoin(base, href)
@@ -79,11 +80,13 @@ def map_hrefs(value: Any, change: Callable[[str], str]) -> Any:
             key: change(inner)
             if key == "href" and isinstance(inner, str)
             else map_hrefs(inner, change)
+            if isinstance(inner, (dict, list))
+            else inner
             for key, inner in value.items()
         }
-    if isinstance(value, list):
+    if isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
         return [map_hrefs(inner, change) for inner in value]
-    return value
+    return list(value) if isinstance(value, list) else value
 
 
 def resolve(item: dict[str, Any], base: str) -> dict[str, Any]:

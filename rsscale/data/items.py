@@ -1,12 +1,4 @@
-"""Items as objects, and frozen to stac-geoparquet so that a run can be repeated.
-
-The stac-geoparquet writers at hand are not exact. On real items rustac 0.9 cuts times
-to milliseconds, drops fields that are ``null`` or not in the specification, writes the
-latest ``stac_version`` without migrating the item, and refuses items whose properties
-differ in type (``"028"`` and ``28``); stac-geoparquet 0.8 fills missing fields with
-``null`` and refuses the same. So each row also carries its item as JSON, in the column
-`EXACT`, and that is what is read back. The other columns are for people and other tools.
-"""
+"""Items as objects, and frozen to stac-geoparquet so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -15,44 +7,46 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pystac
 
+from rsscale.data import geoparquet
+from rsscale.data.geoparquet import EXACT
 from rsscale.data.hrefs import map_hrefs, strip_secrets
 from rsscale.data.interval import item_range
 from rsscale.errors import CatalogError, ItemError
 
-EXACT = "rsscale:item"
-_CORE = ("datetime", "start_datetime", "end_datetime")
-_FIELDS = (
-    "type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets",
-    "collection",
-)  # fmt: skip
-# rustac refuses null; an item without a place keeps its null in the column of exact items.
-_NOWHERE = {"type": "Polygon", "coordinates": []}
+__all__ = ["EXACT", "freeze", "read_geoparquet", "thaw", "to_items"]
+
+_ROWS = 1000
+_Order = tuple[datetime, str, str]
 
 
 def to_items(features: Iterable[dict[str, Any]]) -> pystac.ItemCollection:
     """Items from JSON objects: each once, sorted by (datetime, id), in STAC 1.1.
+
+    Features are read one after another, so that a stream of them needs no memory of its own. They
+    become part of the items: nobody may go on using them.
 
     Raises
     ------
     CatalogError
         Naming the item that is not valid STAC.
     """
-    unique: dict[tuple[Any, Any], dict[str, Any]] = {}
+    unique: dict[tuple[Any, Any], tuple[_Order, str, pystac.Item]] = {}
     for feature in features:
         key = (feature.get("collection"), feature.get("id"))
+        updated = _updated(feature)
         # Pages shift while a catalogue grows, so that an item may come twice; of two
         # versions the later one stays.
-        if key not in unique or _updated(feature) > _updated(unique[key]):
-            unique[key] = feature
-    ordered = sorted(unique.values(), key=_order)
-    return pystac.ItemCollection([_to_item(feature) for feature in ordered], clone_items=False)
+        if key not in unique or updated > unique[key][1]:
+            unique[key] = _order(feature), updated, _to_item(feature)
+    ordered = sorted(unique.values(), key=lambda entry: entry[0])
+    return pystac.ItemCollection([item for *_, item in ordered], clone_items=False)
 
 
 def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
@@ -71,16 +65,15 @@ def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
     Raises
     ------
     ItemError
-        When there are none, or none has a geometry: the format cannot hold that.
+        When there are none, or one holds NaN or an infinite number.
     """
-    features = [_without_secrets(item) for item in items]
-    if not features:
+    ordered = sorted(items, key=_order_of)
+    if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
-    if not any(feature.get("geometry") for feature in features):
-        raise ItemError(f"none of {len(features)} items has a geometry; they cannot be mapped")
-    features.sort(key=_order)
-    exact = [json.dumps(feature, separators=(",", ":"), allow_nan=False) for feature in features]
-    _replace(Path(path), _geoparquet(features, exact))
+    try:
+        _replace(Path(path), lambda file: geoparquet.write(file, ordered, _without_secrets))
+    except ValueError as error:
+        raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
 
 
 def thaw(path: str | Path) -> pystac.ItemCollection:
@@ -99,8 +92,8 @@ def thaw(path: str | Path) -> pystac.ItemCollection:
     return to_items(read_geoparquet(body, str(path)))
 
 
-def read_geoparquet(body: bytes, name: str) -> list[dict[str, Any]]:
-    """Items of a stac-geoparquet file, as JSON objects.
+def read_geoparquet(body: bytes, name: str) -> Iterator[dict[str, Any]]:
+    """Items of a stac-geoparquet file, as JSON objects, one after another.
 
     Without the column of exact items, times are exact to the millisecond.
 
@@ -117,10 +110,10 @@ def read_geoparquet(body: bytes, name: str) -> list[dict[str, Any]]:
     try:
         file = pq.ParquetFile(io.BytesIO(body))
         columns = set(file.schema_arrow.names)
-        if EXACT in columns:
-            rows = file.read(columns=[EXACT]).column(EXACT).to_pylist()
-            if all(rows):
-                return [json.loads(row) for row in rows]
+        if EXACT in columns and not _nulls(file):
+            for batch in file.iter_batches(columns=[EXACT], batch_size=_ROWS):
+                yield from map(json.loads, batch.column(0).to_pylist())
+            return
         missing = {"id", "geometry", "assets"} - columns
         if missing:
             raise CatalogError(
@@ -131,7 +124,13 @@ def read_geoparquet(body: bytes, name: str) -> list[dict[str, Any]]:
         raise CatalogError(
             f"{name}: damaged Parquet ({str(error).partition(chr(10))[0]}); write it again"
         ) from None
-    return _read_with_rustac(body, name)
+    yield from _read_with_rustac(body, name)
+
+
+def _nulls(file: Any) -> int:
+    """How many rows lack their exact item: files may be put together by other tools."""
+    batches = file.iter_batches(columns=[EXACT], batch_size=_ROWS)
+    return sum(batch.column(0).null_count for batch in batches)
 
 
 def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
@@ -150,43 +149,12 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
     return features
 
 
-def _geoparquet(features: Sequence[dict[str, Any]], exact: Sequence[str]) -> bytes:
-    """The file's bytes: the items' own columns as far as one schema holds them, and `EXACT`."""
-    import rustac
-
-    with tempfile.TemporaryDirectory() as folder:
-        target = str(Path(folder) / "items.parquet")
-        for shape in (dict, _skeleton):
-            rows = [_with_exact(shape(f), text) for f, text in zip(features, exact, strict=True)]
-            try:
-                rustac.write_sync(target, rows, format="parquet", parquet_compression="zstd(3)")
-                return Path(target).read_bytes()
-            except rustac.RustacError as error:
-                reason = str(error)  # for example, properties of several types
-    raise ItemError(f"{len(features)} items cannot be written as stac-geoparquet: {reason}")
-
-
-def _with_exact(feature: dict[str, Any], text: str) -> dict[str, Any]:
-    """A row: what the format has columns for (rustac drops the rest, with a warning), and all."""
-    fields = {key: feature[key] for key in _FIELDS if feature.get(key) is not None}
-    properties = {k: v for k, v in feature["properties"].items() if k not in _FIELDS}
-    fields.setdefault("geometry", _NOWHERE)
-    return {**fields, "properties": {**properties, EXACT: text}}
-
-
-def _skeleton(feature: dict[str, Any]) -> dict[str, Any]:
-    """What every item has in the same types: identity, place, time and addresses."""
-    properties = {key: feature["properties"].get(key) for key in _CORE}
-    assets = {key: {"href": str(asset["href"])} for key, asset in feature["assets"].items()}
-    return {**feature, "links": [], "properties": properties, "assets": assets}
-
-
-def _replace(path: Path, body: bytes) -> None:
-    """Write ``body`` to ``path`` so that it is there as a whole or not at all."""
+def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write ``path`` so that it is there as a whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(body)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -206,18 +174,40 @@ def _without_secrets(item: pystac.Item) -> dict[str, Any]:
     return dict(feature)
 
 
+class _Owned(dict[str, Any]):
+    """A JSON object that nobody else holds: pystac's migration copies it first, deeply.
+
+    That copy took half the time of a search.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Owned:
+        return self
+
+
 def _to_item(feature: dict[str, Any]) -> pystac.Item:
     name = feature.get("id")
     try:
         with warnings.catch_warnings():
             # An item that calls itself deprecated is the catalogue's choice, not a fault.
             warnings.simplefilter("ignore", category=pystac.errors.DeprecatedWarning)
-            return pystac.Item.from_dict(feature, preserve_dict=False)  # migration copies it
+            return pystac.Item.from_dict(_Owned(feature), preserve_dict=False)
     except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
         raise CatalogError(f"item {name!r} is not valid STAC: {error}") from None
 
 
-def _order(feature: dict[str, Any]) -> tuple[datetime, str, str]:
+def _order_of(item: pystac.Item) -> _Order:
+    """The order of `to_items`; an item without a date comes last."""
+    when = item.datetime or item.common_metadata.start_datetime
+    latest = datetime.max.replace(tzinfo=UTC)
+    moment = latest if when is None else _utc(when)
+    return moment, item.id, str(item.collection_id)
+
+
+def _utc(when: datetime) -> datetime:
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _order(feature: dict[str, Any]) -> _Order:
     start, _ = item_range(
         {"datetime": feature["properties"].get("datetime")}
         if feature["properties"].get("datetime")

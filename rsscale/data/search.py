@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from rsscale.data.interval import DatetimeLike, parse_interval
 from rsscale.data.items import to_items
 from rsscale.data.query import Query, check_query
 from rsscale.data.signing import PROPERTY, check_name
-from rsscale.data.wanted import ItemDict, Wanted, describe_cover, describe_dates
+from rsscale.data.tally import Tally
+from rsscale.data.wanted import ItemDict, Wanted
 from rsscale.errors import CatalogError, nearest
 
 if TYPE_CHECKING:
@@ -84,64 +85,45 @@ def search(
         query=check_query(query),
     )
     source = open_catalog(catalog)
-    candidates = _read(source, wanted)
-    found = wanted.keep(candidates)
-    if not found:
-        raise CatalogError(_why_nothing(source, wanted, candidates))
-    items = to_items(found)
+    tally = Tally(wanted)
+    items = to_items(item for batch in _read(source, wanted) for item in tally.keep(batch))
+    if not items:
+        raise CatalogError(_why_nothing(source, wanted, tally))
     if sign is not None:
         for item in items:
             item.properties[PROPERTY] = sign
     return items
 
 
-def _read(source: Catalog, wanted: Wanted) -> list[ItemDict]:
+def _read(source: Catalog, wanted: Wanted) -> Iterator[list[ItemDict]]:
     """The catalogue's answer; some APIs answer a wrong collection with an error of their own."""
     try:
-        candidates = source.read(wanted)
+        for batch in source.read(wanted):
+            _check_items(batch, source.name)
+            yield batch
     except CatalogError as error:
         unknown = _unknown_collection(source, wanted.collection)
         if unknown:
             raise CatalogError(unknown) from error
         raise
-    for item in candidates:
+
+
+def _check_items(batch: list[ItemDict], name: str) -> None:
+    for item in batch:
         if not isinstance(item.get("properties"), dict) or not item.get("id"):
-            raise CatalogError(f"{source.name}: item {item.get('id')!r} has no id or no properties")
-    return candidates
+            raise CatalogError(f"{name}: item {item.get('id')!r} has no id or no properties")
 
 
-def _why_nothing(source: Catalog, wanted: Wanted, candidates: list[ItemDict]) -> str:
+def _why_nothing(source: Catalog, wanted: Wanted, tally: Tally) -> str:
     """One line: what was asked, and which filter left nothing."""
     unknown = _unknown_collection(source, wanted.collection)
     if unknown:
         return unknown
-    if candidates or not isinstance(source, ApiCatalog):
-        counts = _count_items(wanted, candidates)
+    if tally.total or not isinstance(source, ApiCatalog):
+        counts = tally.describe()
     else:
         counts = _count_answers(source, wanted)
     return f"{source.name}: no items for {wanted}: {', '.join(counts) or 'the catalogue is empty'}"
-
-
-def _count_items(wanted: Wanted, items: list[ItemDict]) -> list[str]:
-    """How many of the items at hand pass each filter in turn, until none does."""
-    if not items:
-        return []
-    counts = [f"it has {len(items)} items"]
-    for words, stage in wanted.stages():
-        kept = stage(items)
-        if not kept:
-            return [*counts, f"none of them {words}{_instead(words, items)}"]
-        counts.append(f"{len(kept)} of them {words}")
-        items = kept
-    return counts
-
-
-def _instead(words: str, items: list[ItemDict]) -> str:
-    if words == "in the area":
-        return f" (they cover {describe_cover(items)})"
-    if words == "in the dates":
-        return f" (they are from {describe_dates(items)})"
-    return ""
 
 
 def _count_answers(source: ApiCatalog, wanted: Wanted) -> list[str]:

@@ -11,18 +11,16 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pystac
-from affine import Affine
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import box as box_geometry
-from odc.geo.types import wh_
 
 from rsscale.data import assets
 from rsscale.data.interval import item_range
+from rsscale.data.outlines import EVERYWHERE, Raster, bounds_in, is_degrees
 
-_EVERYWHERE = (-np.inf, -np.inf, np.inf, np.inf)
-# How far a resampling kernel reaches beyond a raster's edge, in its own pixels.
-_SUPPORT = 3
+# Longitudes repeat: an item at 181 may hold pixels of a box at -179.
+_TURNS = (-360.0, 0.0, 360.0)
 
 
 class ItemIndex:
@@ -46,11 +44,8 @@ class ItemIndex:
     def __init__(self, items: Iterable[pystac.Item], crs: str, bands: Sequence[str]) -> None:
         chosen = assets.select(items, bands)
         self.items = chosen.items
-        bounds = [
-            _raster_bounds(item, row, crs)
-            for item, row in zip(chosen.items, chosen.keys, strict=True)
-        ]
-        self._bounds = np.array(bounds, np.float64).reshape(-1, 4)
+        self._bounds = _all_bounds(chosen, crs)
+        self._turns = _TURNS if is_degrees(crs) else (0.0,)
         moments = [_moments(item) for item in self.items]
         self._starts = np.array([start for start, _ in moments], "datetime64[us]")
         self._ends = np.array([end for _, end in moments], "datetime64[us]")
@@ -69,49 +64,32 @@ class ItemIndex:
             The last day counts whole.
         """
         left, bottom, right, top = geobox.boundingbox.bbox
+        west, south, east, north = self._bounds.T
         first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1
-        hit = (
-            (self._bounds[:, 0] < right)
-            & (self._bounds[:, 2] > left)
-            & (self._bounds[:, 1] < top)
-            & (self._bounds[:, 3] > bottom)
-            & (self._starts < after)
-            & (self._ends >= first)
+        hit = (south < top) & (north > bottom) & (self._starts < after) & (self._ends >= first)
+        hit &= np.logical_or.reduce(
+            [(west < right + turn) & (east > left + turn) for turn in self._turns]
         )
         return [self.items[i] for i in np.flatnonzero(hit)]
 
 
-def _raster_bounds(
-    item: pystac.Item, keys: Sequence[str], crs: str
-) -> tuple[float, float, float, float]:
-    """Bounds of an item's rasters in ``crs``; everywhere when it does not say."""
-    boxes = {_geobox(item, item.assets[key]) for key in keys}
-    bounds = [_bounds_in(box, crs) for box in boxes if box is not None]
-    if None in boxes or not bounds:
-        return _EVERYWHERE
-    lows, highs = np.min(bounds, axis=0), np.max(bounds, axis=0)
-    return float(lows[0]), float(lows[1]), float(highs[2]), float(highs[3])
-
-
-def _geobox(item: pystac.Item, asset: pystac.Asset) -> GeoBox | None:
-    crs = assets.crs(item, asset)
-    transform = assets.projection(item, asset, "transform")
-    shape = assets.projection(item, asset, "shape")
-    if not (crs and transform and shape):
-        return None
-    return GeoBox(wh_(int(shape[1]), int(shape[0])), Affine(*transform[:6]), crs)
-
-
-def _bounds_in(geobox: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    bounds = geobox.pad(_SUPPORT).boundingbox
-    step = max(bounds.span_x, bounds.span_y) / 64
-    left, bottom, right, top = (
-        box_geometry(*bounds.bbox, geobox.crs).to_crs(crs, resolution=step).boundingbox.bbox
+def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
+    """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
+    rows = [
+        {assets.raster(item, item.assets[key]) for key in keys}
+        for item, keys in zip(chosen.items, chosen.keys, strict=True)
+    ]
+    # Scenes of one tile share their raster: each is projected once.
+    rasters: list[Raster] = list(dict.fromkeys(r for row in rows for r in row if r is not None))
+    known: dict[Raster | None, npt.NDArray[np.float64]] = dict(
+        zip(rasters, bounds_in(rasters, crs), strict=True)
     )
-    # A raster that leaves the projection's domain may lie anywhere.
-    if not np.isfinite([left, bottom, right, top]).all():
-        return _EVERYWHERE
-    return left, bottom, right, top
+    known[None] = np.array(EVERYWHERE)
+    out = np.empty((len(rows), 4))
+    for number, row in enumerate(rows):
+        boxes = np.array([known[raster] for raster in row or {None}])
+        out[number, :2], out[number, 2:] = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return out
 
 
 def _moments(item: pystac.Item) -> tuple[np.datetime64, np.datetime64]:

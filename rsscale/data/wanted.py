@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-import shapely
 from odc.geo.geom import Geometry
 
 from rsscale.data.area import describe_bounds
-from rsscale.data.interval import Interval, item_range
+from rsscale.data.footprints import ItemDict, meets
+from rsscale.data.interval import Interval
 from rsscale.data.query import Query, matches
-from rsscale.errors import CatalogError
 
-ItemDict = dict[str, Any]
+__all__ = ["ItemDict", "Stage", "Wanted"]
+
 Stage = tuple[str, Callable[[list[ItemDict]], list[ItemDict]]]
 
 
@@ -63,12 +61,6 @@ class Wanted:
             stages.append(("matching the query", self._in_query))
         return stages
 
-    def keep(self, items: list[ItemDict]) -> list[ItemDict]:
-        """The items that pass every filter."""
-        for _, stage in self.stages():
-            items = stage(items)
-        return items
-
     def widened(self) -> Iterator[tuple[str, Wanted]]:
         """The same search with its first filter only, then with one more each time."""
         partial = Wanted(None, None, None, {})
@@ -91,8 +83,7 @@ class Wanted:
     def _in_area(self, items: list[ItemDict]) -> list[ItemDict]:
         if self.area is None or not items:
             return items
-        shapely.prepare(self.area.geom)
-        inside = _intersects(self.area.geom, footprints(items))
+        inside = meets(self.area.geom, items)
         return [item for item, keep in zip(items, inside, strict=True) if keep]
 
     def _in_interval(self, items: list[ItemDict]) -> list[ItemDict]:
@@ -101,47 +92,3 @@ class Wanted:
 
     def _in_query(self, items: list[ItemDict]) -> list[ItemDict]:
         return [item for item in items if matches(self.query, item)]
-
-
-def footprints(items: Sequence[ItemDict]) -> Any:
-    """The items' geometries, an object array; a `CatalogError` for an item without one."""
-    without = [item["id"] for item in items if not item.get("geometry")]
-    if without:
-        raise CatalogError(
-            f"{len(without)} of {len(items)} items have no geometry (first {without[0]!r}), so "
-            "they may or may not lie in the area; give them one, or search without area"
-        )
-    texts = [json.dumps(item["geometry"]) for item in items]
-    shapes = shapely.from_geojson(texts, on_invalid="ignore")
-    broken = [item["id"] for item, shape in zip(items, shapes, strict=True) if shape is None]
-    if broken:
-        raise CatalogError(
-            f"{len(broken)} of {len(items)} items have a geometry that is not GeoJSON "
-            f"(first {broken[0]!r}); mend them, or search without area"
-        )
-    return shapes
-
-
-def describe_cover(items: Sequence[ItemDict]) -> str:
-    """Where the items lie, for a message."""
-    west, south, east, north = shapely.total_bounds(footprints(items))
-    return f"[{west:.4f}, {south:.4f}, {east:.4f}, {north:.4f}]"
-
-
-def describe_dates(items: Sequence[ItemDict]) -> str:
-    """From when to when the items are, for a message."""
-    ranges = [item_range(item["properties"]) for item in items]
-    starts = [start for start, _ in ranges if start]
-    ends = [end for _, end in ranges if end]
-    if not starts or not ends:
-        return "without dates"
-    return f"{min(starts):%Y-%m-%d} to {max(ends):%Y-%m-%d}"
-
-
-def _intersects(area: Any, shapes: Any) -> Any:
-    try:
-        return shapely.intersects(area, shapes)
-    except shapely.GEOSException:
-        # A footprint that crosses itself can stop the exact test. Its box is a superset.
-        boxes = shapely.box(*shapely.bounds(np.asarray(shapes)).T)
-        return shapely.intersects(area, boxes)

@@ -175,12 +175,19 @@ def test_freezing_does_not_change_the_items():
     assert as_dicts(items) == before
 
 
-def test_nothing_to_freeze(tmp_path):
-    nowhere = to_items([make_item("a", geometry=None, bbox=None)])
-    with pytest.raises(ItemError, match="none of 1 items has a geometry"):
-        freeze(nowhere, tmp_path / "items.parquet")
+def test_items_without_a_place_are_frozen_too(tmp_path):
+    nowhere = to_items([make_item("a", geometry=None, bbox=None, assets={})])
+    freeze(nowhere, tmp_path / "items.parquet")
+    assert as_dicts(thaw(tmp_path / "items.parquet")) == as_dicts(nowhere)
+
+
+def test_what_cannot_be_frozen(tmp_path):
     with pytest.raises(ItemError, match="at least one"):
         freeze([], tmp_path / "items.parquet")
+    endless = to_items([make_item("a", properties={"x": float("inf")})])
+    with pytest.raises(ItemError, match=r"cannot be written .* as JSON"):
+        freeze(endless, tmp_path / "items.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_thawed(tmp_path):

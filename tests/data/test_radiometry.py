@@ -141,7 +141,7 @@ def test_real_items():
     assert scale_offset(planetary, "B04") == (1e-4, -0.1)
     landsat = read("LC08_L2SP_028030_20200114_20200824_02_T1_SR.json")
     assert not is_sentinel2(landsat)
-    assert scale_offset(landsat, "red") == (1.0, 0.0)
+    assert scale_offset(landsat, "red") == (0.0000275, -0.2)
 
 
 def test_to_reflectance_is_lazy_and_keeps_codes():

@@ -243,13 +243,12 @@ def test_unknown_operator_and_date_are_the_recipes_fault(catalogue_of):
         search(catalogue_of["static"], datetime="2023-13")
 
 
-def test_items_without_geometry_are_refused_for_an_area_only(tmp_path):
-    bad = make_item("nowhere", geometry=None)
-    del bad["bbox"]
-    path = write_items([make_item("here"), bad], tmp_path / "items.json")
-    with pytest.raises(CatalogError, match=r"1 of 2 items have no geometry .*'nowhere'"):
-        search(path, area=[0, 0, 1, 1])
-    assert len(search(path)) == 2
+def test_an_item_that_says_nowhere_where_it_lies_is_kept(tmp_path):
+    nowhere = make_item("nowhere", geometry=None)
+    del nowhere["bbox"]
+    path = write_items([make_item("here"), nowhere], tmp_path / "items.json")
+    assert {item.id for item in search(path, area=[0, 0, 1, 1])} == {"here", "nowhere"}
+    assert [item.id for item in search(path, area=[50, 50, 51, 51])] == ["nowhere"]
 
 
 def test_crossed_footprint_is_no_reason_to_fail(tmp_path):
