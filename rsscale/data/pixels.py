@@ -20,11 +20,16 @@ from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsscale.data.placement import OutputGrid, corner, parse_crs, warped_points
+from rsscale.data.placement import Floats, OutputGrid, corner, parse_crs, warped_points
 from rsscale.data.rasters import Raster
 from rsscale.grid import PixelBox
 
 METHODS = {m: Resampling[m] for m in ("nearest", "bilinear", "cubic")}
+
+_QUARTERS = np.array([0.25, 0.5, 0.75])
+# Below this many source pixels an output pixel, a kernel reaches as far as on equal grids; the
+# same bound as GDAL's own, which is 0.95 of the reciprocal.
+_SAME_SCALE = 1 / 0.95
 
 Pixels = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
 
@@ -75,6 +80,11 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
     What has no value takes no part in an interpolation: nodata, the file's mask, and NaN
     where no other nodata is declared for floats. (Where one is, NaN spreads to the pixels
     whose kernel touches it; those become invalid, never wrong.)
+
+    How far a kernel reaches is told to GDAL (its options XSCALE and YSCALE). Left alone, GDAL
+    takes it from the bounds of the source window of what it warps just then: a turned grid
+    would be blurred as if it were coarser, the more the smaller the block, and one that
+    crosses the antimeridian as if it were coarser by half the world.
     """
     dataset, nodata = raster.dataset, raster.nodata
     if nodata is None and np.dtype(dataset.dtypes[0]).kind == "f":
@@ -87,6 +97,7 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
         "width": width,
         "src_crs": raster.crs,
         "resampling": METHODS[method],
+        **(_scales(raster, grid, block) if method != "nearest" else {}),
     }
     if nodata is None:
         placed = _placed(dataset, raster.transform)
@@ -104,6 +115,35 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
 
 def _placed(dataset: rasterio.DatasetReader, transform: Affine) -> dict[str, Affine]:
     return {} if transform == dataset.transform else {"src_transform": transform}
+
+
+def _scales(raster: Raster, grid: OutputGrid, block: PixelBox) -> dict[str, str]:
+    """Output pixels per source pixel along the source's axes, at most 1, as GDAL's options."""
+    rows, cols = (a.ravel() for a in np.meshgrid(*(n * _QUARTERS for n in block.shape)))
+    count = rows.size
+    # Nine pixels, each with the next one below and to the right.
+    rows, cols = np.r_[rows, rows + 1, rows], np.r_[cols, cols, cols + 1]
+    here, below, right = np.split(
+        _in_source(raster, grid, block, rows, cols), [count, 2 * count], 1
+    )
+    if not np.isfinite([here, below, right]).all():
+        return {}
+    # The median: across the antimeridian two neighbours may lie at both ends of the file.
+    down, across = np.median(np.hypot(below - here, right - here), axis=1)
+    return {
+        name: f"{1 / reach:.2g}" if reach > _SAME_SCALE else "1"
+        for name, reach in (("XSCALE", across), ("YSCALE", down))
+    }
+
+
+def _in_source(
+    raster: Raster, grid: OutputGrid, block: PixelBox, rows: Floats, cols: Floats
+) -> Floats:
+    """Where positions in a block lie in the file: rows, then columns; NaN for no place."""
+    xs, ys = corner(grid.transform(block), rows, cols)
+    xs, ys = warped_points(parse_crs(grid.crs), raster.crs, xs, ys)
+    col, row = corner(~raster.transform, ys, xs)
+    return np.stack([row, col])
 
 
 def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
@@ -146,11 +186,10 @@ def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window:
     """All of a file that a block can touch, generously; one pixel where it touches nothing."""
     dataset = raster.dataset
     rows, cols = np.meshgrid(*(np.linspace(0, n, 17) for n in block.shape), indexing="ij")
-    xs, ys = corner(grid.transform(block), rows.ravel(), cols.ravel())
-    found = np.array(warped_points(parse_crs(grid.crs), raster.crs, xs, ys))
+    found = _in_source(raster, grid, block, rows.ravel(), cols.ravel())
     if not np.isfinite(found).all():
         return Window(0, 0, dataset.width, dataset.height)
-    col, row = (a.reshape(rows.shape) for a in corner(~raster.transform, found[1], found[0]))
+    row, col = found.reshape(2, *rows.shape)
     # A step between samples is many times as wide as a kernel.
     limits = []
     for at, size in ((row, dataset.height), (col, dataset.width)):

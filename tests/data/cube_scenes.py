@@ -104,8 +104,11 @@ def geobox(row, col, height, width, transform=WEST, crs="EPSG:32631"):
     return GeoBox((height, width), corner, crs)
 
 
-def warped(path, box, method, nodata=0, level=None):
-    """The oracle: the fixed blocks of 256 x 512 px around a GeoBox by GDAL itself, then cropped."""
+def warped(path, box, method, nodata=0, level=None, scale=1):
+    """The oracle: the fixed blocks of 128 x 256 px around a GeoBox by GDAL itself, then cropped.
+
+    ``scale`` is output pixels per source pixel, at most 1; GDAL would take it from the window.
+    """
     res_x, res_y = box.affine.a, -box.affine.e
     col0, phase_x = divmod(round(box.affine.c / res_x, 6), 1)
     row0, phase_y = divmod(round(-box.affine.f / res_y, 6), 1)
@@ -114,8 +117,8 @@ def warped(path, box, method, nodata=0, level=None):
     options = {} if level is None else {"overview_level": level}
     with rasterio.open(path, **options) as dataset:
         out = np.full((height, width), nodata, dataset.dtypes[0])
-        for top in range(row0 // 256 * 256, row0 + height, 256):
-            for left in range(col0 // 512 * 512, col0 + width, 512):
+        for top in range(row0 // 128 * 128, row0 + height, 128):
+            for left in range(col0 // 256 * 256, col0 + width, 256):
                 corner = Affine(
                     res_x, 0, (left + phase_x) * res_x, 0, -res_y, -(top + phase_y) * res_y
                 )
@@ -123,15 +126,17 @@ def warped(path, box, method, nodata=0, level=None):
                     dataset,
                     crs=box.crs.to_wkt(),
                     transform=corner,
-                    width=512,
-                    height=256,
+                    width=256,
+                    height=128,
                     resampling=rasterio.enums.Resampling[method],
                     src_nodata=nodata,
                     nodata=nodata,
+                    XSCALE=str(scale),
+                    YSCALE=str(scale),
                 ) as vrt:
                     block = vrt.read(1)
                 y0, x0 = max(top, row0), max(left, col0)
-                y1, x1 = min(top + 256, row0 + height), min(left + 512, col0 + width)
+                y1, x1 = min(top + 128, row0 + height), min(left + 256, col0 + width)
                 out[y0 - row0 : y1 - row0, x0 - col0 : x1 - col0] = block[
                     y0 - top : y1 - top, x0 - left : x1 - left
                 ]
