@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from rsscale.data.composite import composite
     from rsscale.data.load import load
     from rsscale.data.masks import mask
+    from rsscale.data.mosaic import merge_days
     from rsscale.data.radiometry import to_reflectance
+    from rsscale.data.sar import to_decibel
+    from rsscale.data.scenes import newest_versions
     from rsscale.data.search import search
     from rsscale.demo.simulate import simulate
     from rsscale.grid import Grid
@@ -59,6 +62,8 @@ _WHERE = {
     "detect_change": "rsscale.maps.change",
     "load": "rsscale.data.load",
     "mask": "rsscale.data.masks",
+    "merge_days": "rsscale.data.mosaic",
+    "newest_versions": "rsscale.data.scenes",
     "open_model": "rsscale.learn.models",
     "predict": "rsscale.maps.predict",
     "preview": "rsscale.pipeline.preview",
@@ -70,6 +75,7 @@ _WHERE = {
     "run": "rsscale.pipeline.run",
     "search": "rsscale.data.search",
     "simulate": "rsscale.demo.simulate",
+    "to_decibel": "rsscale.data.sar",
     "to_reflectance": "rsscale.data.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
 }
@@ -96,6 +102,8 @@ __all__ = [
     "detect_change",
     "load",
     "mask",
+    "merge_days",
+    "newest_versions",
     "open_model",
     "predict",
     "preview",
@@ -107,6 +115,7 @@ __all__ = [
     "run",
     "search",
     "simulate",
+    "to_decibel",
     "to_reflectance",
     "train",
 ]

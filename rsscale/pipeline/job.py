@@ -12,6 +12,7 @@ import shapely
 from odc.geo.geom import Geometry
 
 from rsscale.data.area import read_area
+from rsscale.data.scenes import newest_versions
 from rsscale.data.search import search
 from rsscale.data.select import ItemIndex
 from rsscale.errors import ModelError
@@ -191,7 +192,7 @@ def find_items(
     Returns
     -------
     dict of input name to pystac.ItemCollection
-        Without duplicates.
+        Each scene once, in its newest version.
 
     Raises
     ------
@@ -213,7 +214,7 @@ def find_items(
                 sign=one.sign,
             )
             items |= {item.id: item for item in result}
-        found[name] = pystac.ItemCollection(items.values())
+        found[name] = newest_versions(items.values()).items
     return found
 
 

@@ -15,7 +15,7 @@ from fault_server import serve
 from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 
-from rsscale.data import files, remote, retry, signing
+from rsscale.data import files, ranges, remote, retry, signing
 from rsscale.data.load import load
 from rsscale.errors import ReadError, RecipeError
 
@@ -93,7 +93,7 @@ def test_a_fault_that_passes_is_retried(server, truth, fault, at):
 
 
 def test_a_stalled_socket_is_given_up_and_asked_again(server, truth, monkeypatch):
-    monkeypatch.setattr(remote, "SILENCE_S", 0.2)
+    monkeypatch.setattr(ranges, "SILENCE_S", 0.2)
     server.script = [None, "stall"]
     np.testing.assert_array_equal(values(cube(server)), truth)
 
