@@ -9,9 +9,10 @@ import torch
 from rsscale.data.ranks import Looks
 from rsscale.data.validity import Validity
 
-# A pixel is done when a step is this small against the mean distance of its looks.
-TOLERANCE = 1e-6
-MOST_STEPS = 200
+# A pixel is done when a round moves it by so little against the mean distance of its looks.
+TOLERANCE = 1e-5
+MOST_ROUNDS = 50
+_TINY, _FARTHEST = 1e-30, 1e3
 
 
 def picked(values: Looks, picks: list[torch.Tensor], valid: Validity) -> torch.Tensor:
@@ -54,62 +55,91 @@ def geomedian(bands: Iterable[Looks], valid: Validity) -> list[torch.Tensor]:
 
     Roberts, D., Mueller, N., McIntyre, A. (2017): High-Dimensional Pixel Composites From
     Earth Observation Time Series. IEEE Transactions on Geoscience and Remote Sensing 55(11).
-    Found from the mean on by Weiszfeld's steps in float64, as amended by Vardi and Zhang
-    (2000, PNAS 97(4)) for a step that meets a look. Each pixel stops by itself, after a step
-    below 1e-6 of the mean distance of its looks, so it does not matter which pixels are
-    reduced together. Two looks have a segment of medians: its middle is taken.
+    Found from the mean on by Weiszfeld's steps, as amended by Vardi and Zhang (2000, PNAS
+    97(4)) for a step that meets a look, and extrapolated two by two (SQUAREM: Varadhan and
+    Roland 2008, Scandinavian Journal of Statistics 35) where that brings the sum down. Each
+    pixel stops by itself, when neither moves it by 1e-5 of the mean distance of its looks,
+    so it does not matter which pixels are reduced together. Two looks have a segment of
+    medians: its middle is taken.
     """
     spectra = list(bands)
     if not valid.invalid:
         return [torch.zeros(valid.count.shape, device=valid.device) for _ in spectra]
-    looks = torch.stack([torch.stack(band) for band in spectra]).double()  # (B, T, pixels)
-    weight = torch.stack(valid.weight).double()  # (T, pixels)
-    middle = torch.stack([_sum(band * weight) / valid.number for band in looks])  # (B, pixels)
+    middle = []
+    for looks in spectra:
+        total = torch.zeros(valid.count.shape, dtype=torch.float64, device=valid.device)
+        for look, weight in zip(looks, valid.weight, strict=True):
+            total += look * weight
+        middle.append(total.div_(valid.number).float())
     many = torch.from_numpy((valid.count > 2).nonzero()[0]).to(valid.device)
-    middle[:, many] = _descend(looks[..., many], weight[:, many], middle[:, many])
-    return list(middle.float())
+    weights = torch.stack([weight[many] for weight in valid.weight])  # (T, pixels)
+    # Around the mean float32 resolves the looks' differences, however large the values are.
+    around = torch.stack(
+        [
+            torch.stack([look[many] for look in looks]) - centre[many]
+            for looks, centre in zip(spectra, middle, strict=True)
+        ]
+    )  # (B, T, pixels)
+    for centre, shift in zip(middle, _descend(around, weights), strict=True):
+        centre[many] += shift
+    return middle
 
 
-def _descend(looks: torch.Tensor, weight: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """Weiszfeld's steps from ``start`` ``(B, pixels)`` until each pixel stops."""
-    out, here = start.clone(), start
-    limit = _sum(_distances(looks - here[:, None]) * weight) / _sum(weight) * TOLERANCE
-    place = torch.arange(start.shape[1], device=start.device)
-    going = torch.ones_like(place, dtype=torch.bool)
-    for _ in range(MOST_STEPS):
-        there = _step(looks, weight, here)
-        small = _distances((there - here)[:, None])[0] <= limit
-        here = there
-        done = going & small
-        out[:, place[done]] = here[:, done]
-        going &= ~small
+def _descend(looks: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """From zero to the geometric medians ``(B, pixels)``, until each pixel stops."""
+    here = torch.zeros_like(looks[:, 0])
+    out = here.clone()
+    cost = _sum(_length(looks) * weight)
+    limit = cost / _sum(weight) * TOLERANCE
+    surely, place = here, torch.arange(here.shape[1], device=here.device)
+    for _ in range(MOST_ROUNDS):
+        one, new_cost = _step(looks, weight, here)
+        failed = new_cost > cost
+        one = torch.where(failed, surely, one)
+        surely, cost = _step(looks, weight, one)
+        last = surely - one
+        beyond = _extrapolated(here, one - here, last)
+        here = torch.where(failed, surely, beyond)
+        moved = torch.maximum(_length(last), _length(here - surely))
+        out[:, place] = surely
+        going = moved > limit
         left = int(going.sum())
-        if left < 0.7 * len(going):  # copying is worth it
-            looks, weight, here = looks[..., going], weight[:, going], here[:, going]
-            limit, place, going = limit[going], place[going], going[going]
         if not left:
             break
-    out[:, place[going]] = here[:, going]
+        if left < len(going):
+            looks, weight, here = looks[..., going], weight[:, going], here[:, going]
+            surely, cost = surely[:, going], cost[going]
+            limit, place = limit[going], place[going]
     return out
 
 
-def _step(looks: torch.Tensor, weight: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
+def _extrapolated(start: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Where two steps that shrink by a constant factor would end; at least both of them."""
+    bend = second - first
+    reach = (_length(first) / _length(bend).clamp(min=_TINY)).clamp_(min=1.0, max=_FARTHEST)
+    return start + first * (2 * reach) + bend * (reach * reach)
+
+
+def _step(
+    looks: torch.Tensor, weight: torch.Tensor, here: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of Weiszfeld, and the sum of distances where it starts."""
     away = looks - here[:, None]  # (B, T, pixels)
-    distance = _distances(away)
+    distance = _length(away)
     met = distance == 0
-    pull = torch.where(met, 0.0, weight / distance)
+    pull = (weight / distance).masked_fill_(met, 0.0)
     force = torch.stack([_sum(band * pull) for band in away])  # (B, pixels)
-    total, strength = _sum(pull), _distances(force[:, None])[0]
     # Looks met exactly hold on with their number; a plain step could not leave them.
     held = _sum(met * weight)
-    free = (1 - held / strength.clamp(min=1e-300)).clamp(min=0)
-    return here + force * (free / total.clamp(min=1e-300))
+    free = (1 - held / _length(force).clamp(min=_TINY)).clamp_(min=0)
+    there = here + force * (free / _sum(pull).clamp(min=_TINY))
+    return there, _sum(distance.mul_(weight))
 
 
-def _distances(away: torch.Tensor) -> torch.Tensor:
+def _length(vectors: torch.Tensor) -> torch.Tensor:
     """Length over the first axis. Band by band: a fused sum may depend on the pixel's place."""
-    square = away[0] * away[0]
-    for band in away[1:]:
+    square = vectors[0] * vectors[0]
+    for band in vectors[1:]:
         square += band * band
     return square.sqrt_()
 

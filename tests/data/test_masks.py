@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,11 +64,99 @@ def test_rules(rule, usable, dtype):
     assert np.flatnonzero(out).tolist() == usable  # 0 is nodata and never usable
 
 
-def test_bits_of_landsat_collection_2():
-    # 21824 clear, 22280 high-confidence cloud, 23888 cloud shadow, 5440 and 21952 clear water/land
-    codes = np.array([[[21824, 22280, 23888, 21952]]], "uint16")
-    out = mask(cube_of(codes, name="qa_pixel"), {"band": "qa_pixel", "bits": [1, 2, 3, 4]})
-    assert (out.values[0, 0, 0] == 1).tolist() == [True, False, False, True]
+# Values and their meaning from the tables of the specifications that PRESETS cites.
+LANDSAT = {  # OLI/TIRS and TM/ETM+ Collection 2 QA_PIXEL
+    21824: True,  # clear
+    21826: False,  # dilated cloud over land
+    21888: True,  # water
+    21952: True,  # clear water
+    22280: False,  # cloud of high confidence
+    23888: False,  # cloud shadow
+    30048: True,  # snow or ice
+    54596: False,  # cirrus of high confidence
+    54852: False,  # the same and cloud of medium confidence
+    5440: True,  # clear, Landsat 4 to 7
+    5696: True,  # cloud of medium confidence, which is no cloud
+    1: False,  # fill
+}
+
+
+def kept(codes, by, name, dtype="uint16", **how):
+    """Which of some codes are usable; the cube's nodata is none of them."""
+    cube = cube_of(np.array([[codes]], dtype), name=name, fill=np.iinfo(dtype).max)
+    return (mask(cube, by, **how).values[0, 0, 0] == 1).tolist()
+
+
+def test_landsat_qa_pixel():
+    assert kept(list(LANDSAT), "landsat-qa-pixel", "qa_pixel") == list(LANDSAT.values())
+
+
+@pytest.mark.parametrize(
+    ("preset", "band", "usable", "dropped"),
+    [
+        ("sentinel2-scl", "scl", [4, 5, 6, 7, 11], [0, 1, 2, 3, 8, 9, 10, 12, 200]),
+        ("fmask", "fmask", [0, 1, 3], [2, 4, 5, 100, 255]),
+        ("dea-fmask", "oa_fmask", [1, 4, 5], [0, 2, 3, 6, 255]),
+        ("hls-fmask", "fmask", [0, 1, 16, 32, 64, 128, 192, 240], [2, 4, 8, 14, 194, 255]),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32"])
+def test_presets(preset, band, usable, dropped, dtype):
+    assert kept(usable, preset, band, dtype) == [True] * len(usable)
+    assert kept(dropped, preset, band, dtype) == [False] * len(dropped)
+
+
+def test_codes_that_no_specification_knows():
+    assert kept([12, 200], {"band": "scl", "keep": [4]}, "scl") == [False, False]
+    assert kept([12, 200], {"band": "scl", "drop": [8]}, "scl") == [True, True]
+
+
+def test_fields_of_several_bits():
+    aerosol = {"band": "fmask", "bits": [1], "fields": {"6-7": [3]}}
+    codes = [0, 64, 128, 192, 2, 194]
+    assert kept(codes, aerosol, "fmask") == [True, True, True, False, False, False]
+    cloud = {"band": "qa_pixel", "fields": {"8-9": [2, 3]}}
+    codes = [21824, 22080, 22280]  # of low, medium, high confidence
+    assert kept(codes, cloud, "qa_pixel") == [True, False, False]
+    assert kept(codes, {"band": "qa_pixel", "bits": [9]}, "qa_pixel") == [True, False, False]
+    medium = {"band": "qa_pixel", "fields": {"8-9": [2]}}
+    assert kept(codes, medium, "qa_pixel") == [True, False, True]
+    beyond = {"band": "qa", "bits": [9], "fields": {"8-9": [1], "7-8": [1]}}
+    assert kept([0, 128, 254], beyond, "qa", "uint8") == [True, False, False]
+
+
+def test_unseen_values_do_not_grow():
+    codes = np.full((1, 1, 30), 21824, "uint16")
+    codes[..., :5], codes[..., 20] = 1, 22280
+    cube = cube_of(codes, name="qa_pixel", fill=0)
+    out = mask(cube, "landsat-qa-pixel", dilate=20).sel(band="red").values[0, 0]
+    assert np.flatnonzero(out == 0).tolist() == [0, 1, 2, 3, 4, 18, 19, 20, 21, 22]
+    own = {"band": "qa_pixel", "keep": [21824], "unseen": [1]}
+    np.testing.assert_array_equal(mask(cube, own, dilate=20).sel(band="red")[0, 0], out)
+
+
+@pytest.mark.parametrize("rule", [{"keep": [4, 5]}, {"bits": [1, 3]}, {"drop": [8]}])
+@pytest.mark.parametrize("fill", [np.nan, -9999.0])
+def test_nan_in_a_float_band_is_unseen(rule, fill):
+    codes = np.full((1, 1, 12), 4, "float32")
+    codes[..., :4] = np.nan, np.inf, -np.inf, fill
+    codes[..., 9] = 8  # dropped by all three
+    out = mask(cube_of(codes, fill=fill), {"band": "scl", **rule}, dilate=10)
+    usable = (out.sel(band="red").values[0, 0] == 1).tolist()
+    assert usable == [False] * 4 + [True] * 4 + [False] * 3 + [True]
+
+
+def test_fmask_of_a_real_scene():
+    folder = Path(__file__).resolve().parents[3] / "shared/data/landsat7-two-dates/images"
+    files = sorted(folder.glob("*[Ff]mask*.tif"))
+    if not files:
+        pytest.skip(f"no Landsat scenes in {folder}")
+    for file in files:
+        with rasterio.open(file) as dataset:
+            codes = dataset.read(1)[None].astype("int16")
+        out = mask(cube_of(codes, name="fmask", fill=-9999), "fmask").sel(band="red").values
+        assert set(np.unique(codes)) <= {0, 1, 2, 3, 4, 255}
+        np.testing.assert_array_equal(out == 1, (codes == 0) | (codes == 1) | (codes == 3))
 
 
 def test_nan_and_negative_fill():
@@ -158,6 +249,13 @@ def test_only_blocks_of_the_mask_band_are_overlapped():
         ({"band": "scl", "keep": "4"}, 0, "list of whole numbers"),
         ({"band": "scl", "keep": [4.5]}, 0, "list of whole numbers"),
         ({"band": "scl", "bits": [64]}, 0, "0 to 63"),
+        ({"band": "scl", "keep": [4], "fields": {"6-7": [3]}}, 0, "keep and bits"),
+        ({"band": "scl", "fields": {"6-7": [4]}}, 0, "it holds 0 to 3"),
+        ({"band": "scl", "fields": {"7-6": [1]}}, 0, "bit numbers go up"),
+        ({"band": "scl", "fields": {"6": [1]}}, 0, "first-last"),
+        ({"band": "scl", "fields": [6, 7]}, 0, "expected"),
+        ({"band": "scl", "fields": {"6-7": 3}}, 0, "field 6-7 is 3"),
+        ({"band": "scl", "unseen": [0]}, 0, "no rule"),
         ({"keep": [4]}, 0, "needs band"),
         ("sentinel2-scl", -1, "0 or more"),
         ("sentinel2-scl", float("nan"), "0 or more"),
@@ -175,6 +273,13 @@ def test_metres_of_a_grid_in_degrees_are_refused():
     assert mask(cube, "sentinel2-scl").shape == (1, 2, 2, 2)
 
 
+def test_a_cube_that_does_not_say_its_nodata():
+    cube = cube_of(np.zeros((1, 2, 2), "uint16"))
+    del cube.attrs["nodata"]
+    with pytest.raises(RecipeError, match="nodata is None and its type uint16"):
+        mask(cube, "sentinel2-scl")
+
+
 def test_no_looks():
     out = mask(cube_of(np.zeros((0, 4, 4), "uint16")), "sentinel2-scl", dilate=20)
     assert out.shape == (0, 2, 4, 4)
@@ -186,3 +291,5 @@ def test_a_rule_is_its_own_name():
     assert mask_rule(rule) is rule
     assert mask_rule({"band": "fmask", "drop": [2, 4]}) == rule
     assert mask_rule("sentinel2-scl") == PRESETS["sentinel2-scl"]
+    by = {"band": "qa", "bits": [1], "fields": {"6-7": [2, 3]}, "unseen": [255]}
+    assert mask_rule(by) == MaskRule("qa", bits=(1,), fields=((6, 7, (2, 3)),), unseen=(255,))
