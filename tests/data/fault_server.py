@@ -26,6 +26,7 @@ class Faults:
     always: object = None
     needs: str | None = None  # what the query has to hold
     requests: list = field(default_factory=list)
+    headers: list = field(default_factory=list)  # of each request
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, path, wanted):
@@ -47,6 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         match = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         wanted = (int(match[1]), int(match[2]) + 1) if match else None
+        self.faults.headers.append(dict(self.headers))
         fault = self.faults.take(path, wanted)
         if self.faults.needs is not None and self.faults.needs not in query:
             fault = 403
