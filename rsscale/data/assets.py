@@ -185,7 +185,8 @@ def solar_day(item: pystac.Item) -> np.datetime64:
     """The day on which the item was taken, by the sun: where it is, not in Greenwich.
 
     Local mean solar time is UTC plus the centre longitude at 15 degrees an hour. Scenes of one
-    pass share the day even where UTC's midnight falls between them, as it does in Fiji or Alaska.
+    pass share the day even where UTC's midnight falls between them, as it does in eastern
+    Australia; not where the antimeridian does: there the date itself changes.
 
     Parameters
     ----------

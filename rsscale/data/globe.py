@@ -89,8 +89,8 @@ def centre_longitude(
             lons[1] += 360.0
     if lons is None or not lons.size or not np.isfinite(lons).all():
         return None
-    if _WHOLE <= np.ptp(lons) <= 360.0 and not ((lons > -179.9) & (lons < 179.9)).any():
-        return 0.0 if geometry is None or len(lons) <= 5 else _middle(lons)
+    if (np.abs(lons) == 180.0).all() and np.ptp(lons) > 0:
+        return 0.0  # the whole globe
     return _middle(lons)
 
 
@@ -153,6 +153,7 @@ def _filled(ring: Any, whole: float) -> Any:
     turn = lons[-1] - lons[0]
     if abs(turn) > 180.0:  # once around: it ends where it began, at the pole's side
         pole = math.copysign(90.0, lats.mean())
+        lons[-1] = lons[0] + math.copysign(360.0, turn)  # exactly, or a slit stays open
         lons = np.concatenate([lons, [lons[-1], lons[0]]])
         lats = np.concatenate([lats, [pole, pole]])
     return _wrap(shapely.make_valid(shapely.Polygon(np.column_stack([lons, lats]))))

@@ -132,7 +132,7 @@ def raster_of(own: Fields, common: Fields) -> Raster | None:
         return None
     if transform and shape:
         raster = Raster(crs, transform[:6], shape)
-        # A transform in GDAL's own order is far off from the box beside it.
+        # A transform and a box that lie apart cannot both be right.
         return raster if bbox is None or _overlap(_extent(raster), bbox) else None
     if bbox is None:
         return None

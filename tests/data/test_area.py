@@ -1,6 +1,7 @@
 """Areas of interest in every form, and the ones that are refused."""
 
 import math
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +10,7 @@ import shapely
 from odc.geo.geom import Geometry
 from pyproj import Transformer
 
-from rsscale.data.area import read_area
+from rsscale.data.area import read_area, sides, simpler
 from rsscale.errors import AreaError
 
 BOX = [1.0, 41.0, 2.0, 42.0]
@@ -93,6 +94,9 @@ def test_height_is_dropped():
         (["a", "b", "c", "d"], "four numbers"),
         (17, "four numbers"),
         ([2, 41, 1, 42], "west < east.*antimeridian"),
+        ([400, 41, 401, 42], "not degrees on the globe"),
+        (shapely.box(-179, -20, 178, -12), "an edge of more than 180 degrees.*cut it in two"),
+        (shapely.MultiPolygon([shapely.box(5, 5, 6, 6), BOW_TIE]), r"Self-intersection\[1 1\]"),
         ([1, 42, 2, 41], "south < north"),
         (shapely.box(700_000, 4_500_000, 800_000, 4_600_000), "not degrees on the globe"),
         ({"type": "Polygon"}, "not a GeoJSON geometry"),
@@ -102,6 +106,117 @@ def test_refused(area, words):
     with pytest.raises(AreaError, match=words) as caught:
         read_area(area)
     assert "\n" not in str(caught.value)
+
+
+FIJI = shapely.MultiPolygon([shapely.box(177, -20, 180, -12), shapely.box(-180, -20, -178, -12)])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        FIJI,
+        shapely.box(177, -20, 182, -12),
+        shapely.box(-183, -20, -178, -12),
+        [177, -20, -178, -12],
+        [177, -20, 182, -12],
+        [-183, -20, -178, -12],
+        np.array([177, -20, -178, -12]),
+    ],
+)
+def test_across_the_antimeridian(written):
+    assert read_area(written).geom.equals(FIJI)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3460", "EPSG:32760", "EPSG:32701", "EPSG:3857"])
+def test_across_the_antimeridian_in_metres(crs):
+    # As a GIS would save it: the halves meet, and overlap by a hair once they are projected.
+    frame = gpd.GeoSeries([FIJI], crs="EPSG:4326").segmentize(0.1).to_crs(crs)
+    found = read_area(frame).geom
+    assert found.is_valid
+    assert found.symmetric_difference(FIJI).area < 1e-3 * FIJI.area
+    joined = Geometry(frame.iloc[0].buffer(0.01), crs)
+    if crs != "EPSG:3857":  # whose map ends at 180
+        assert read_area(joined).geom.symmetric_difference(FIJI).area < 1e-3 * FIJI.area
+
+
+@pytest.mark.parametrize(("crs", "sign"), [("EPSG:3413", 1), ("EPSG:3031", -1)])
+def test_around_a_pole(crs, sign):
+    hole = shapely.box(-2e5, -2e5, 2e5, 2e5)
+    ring = shapely.box(-1e6, -1e6, 1e6, 1e6)
+    whole, holed = (read_area(Geometry(s, crs)).geom for s in (ring, ring.difference(hole)))
+    for lon in range(-180, 181, 15):
+        assert whole.covers(shapely.Point(lon, sign * 89.9))
+        assert not holed.covers(shapely.Point(lon, sign * 89.9))
+        assert holed.covers(shapely.Point(lon, sign * 85))
+        assert not whole.intersects(shapely.Point(lon, sign * 70))
+
+
+def test_countries_across_the_antimeridian():
+    path = Path(__file__).resolve().parents[2] / "../shared/data/countries-50m.parquet"
+    if not path.exists():
+        pytest.skip(f"Natural Earth's countries are not at {path}; they are not of the project")
+    countries = gpd.read_parquet(path).set_index("NAME_EN")
+    for name, points, crs in (
+        ("Fiji", [(178.0, -17.8), (-179.99, -16.8)], "EPSG:3460"),
+        ("Russia", [(37.6, 55.7), (-173.0, 66.5)], None),
+        ("Antarctica", [(0, -80), (179.9, -85), (-179.9, -85)], "EPSG:3031"),
+    ):
+        frame = countries.loc[[name]]
+        for form in (frame, frame.to_crs(crs)) if crs else (frame,):
+            found = read_area(form).geom
+            assert found.is_valid
+            assert all(found.intersects(shapely.Point(*point).buffer(0.05)) for point in points)
+            assert not found.intersects(shapely.Point(100, 20))
+
+
+def test_parts_that_overlap_are_one_area():
+    double = shapely.MultiPolygon([shapely.box(0, 0, 2, 1), shapely.box(1, 0, 3, 1)])
+    assert not double.is_valid
+    assert read_area(double).geom.equals(shapely.box(0, 0, 3, 1))
+
+
+def test_wide_boxes_are_as_wide_as_they_say():
+    assert read_area([-170, -60, 170, 60]).geom.equals(shapely.box(-170, -60, 170, 60))
+    assert read_area([-180, -90, 180, 90]).geom.equals(shapely.box(-180, -90, 180, 90))
+    world = shapely.box(-180, -60, 180, 60)
+    assert read_area(world).geom.equals(world)
+
+
+def test_sides():
+    assert [a.geom.bounds for a in sides(read_area(FIJI))] == [
+        (-180, -20, -178, -12), (177, -20, 180, -12),
+    ]  # fmt: skip
+    assert [a.geom.bounds for a in sides(read_area(BOX))] == [tuple(BOX)]
+
+
+SIGNS = (1, -1)
+
+
+def circle(x, y, radius, edges=25):
+    return shapely.Point(x, y).buffer(radius, quad_segs=edges)
+
+
+@pytest.mark.parametrize(
+    ("shape", "boxes"),
+    [
+        (circle(0, 0, 1, 10), None),
+        # Islands: their hulls, then their boxes.
+        (shapely.union_all([circle(x, y, 1) for x in (0, 10) for y in (0, 1.2)]), 2),
+        (shapely.union_all([circle(x * 10, 0, 1, 100) for x in range(10)]), 10),
+        # Too many islands, on both sides of 180: a hull for each side.
+        (shapely.union_all([circle(s * (179 - x), x % 7, 0.3) for s in SIGNS for x in range(60)]), 2),
+    ],
+)  # fmt: skip
+def test_simpler_shapes_cover_the_area(shape, boxes):
+    found = simpler(shape, 250)
+    assert shapely.get_num_coordinates(found) <= 250
+    assert found.buffer(1e-9).covers(shape)
+    if boxes is None:
+        assert found.equals(shape)
+    else:
+        assert len(shapely.get_parts(found)) == boxes
+        assert not found.intersects(shapely.Point(90, 3))
+    assert simpler(circle(0, 0, 1, 200), 250) is None
 
 
 def test_outside_where_the_crs_is_defined():

@@ -2,8 +2,11 @@
 
 import json
 import random
+import weakref
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pystac
 import pytest
 from stac_factory import make_item
@@ -106,6 +109,64 @@ def test_items_of_mixed_types_keep_their_core_columns(tmp_path):
     assert sorted(frame["id"]) == sorted(item.id for item in awkward_items())
 
 
+def test_columns_for_other_tools(tmp_path):
+    gpd = pytest.importorskip("geopandas")
+    awkward = to_items([
+        make_item("a", properties={"n": 1, "f": 1, "flag": True, "mixed": "028", "nested": {"x": 1},
+                                   "big": 2**70, "none": None}, bbox=[0, 0, 5, 1, 1, 9]),
+        make_item("b", properties={"n": 2, "f": 0.5, "flag": None, "mixed": 28, "nested": {}}),
+    ])  # fmt: skip
+    freeze(awkward, tmp_path / "items.parquet")
+    frame = gpd.read_parquet(tmp_path / "items.parquet")
+    assert list(frame["n"]) == [1, 2]
+    assert list(frame["f"]) == [1.0, 0.5]
+    assert frame["flag"][0]
+    assert frame["flag"][1] is None
+    assert not {"mixed", "nested", "big", "none"} & set(frame.columns)
+    assert frame["bbox"][0] == {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
+    assert frame["assets"][0]["red"]["href"] == "./images/a.tif"
+    assert frame["datetime"][0].isoformat() == "2023-06-15T10:30:00+00:00"
+    assert as_dicts(thaw(tmp_path / "items.parquet")) == as_dicts(awkward)
+
+
+def test_files_are_written_and_read_some_items_at_a_time(tmp_path, monkeypatch):
+    from rsscale.data import geoparquet, items
+
+    monkeypatch.setattr(geoparquet, "_ROWS", 10)
+    monkeypatch.setattr(items, "_ROWS", 7)
+    made = to_items([make_item(f"{n:03d}", west=n / 10) for n in range(95)])
+    alive = []
+
+    class Feature(dict):
+        pass
+
+    def to_json(item):
+        assert sum(ref() is not None for ref in alive) <= 20
+        feature = Feature(item.to_dict(transform_hrefs=False))
+        alive.append(weakref.ref(feature))
+        return feature
+
+    with (tmp_path / "items.parquet").open("wb") as file:
+        geoparquet.write(file, list(made), to_json)
+    assert len(alive) == 95
+    assert pq.ParquetFile(tmp_path / "items.parquet").num_row_groups == 10
+    assert as_dicts(thaw(tmp_path / "items.parquet")) == as_dicts(made)
+
+
+def test_rows_that_others_added_are_read_by_their_columns(tmp_path):
+    rustac = pytest.importorskip("rustac")
+    freeze(to_items([make_item("a")]), tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    at = table.schema.get_field_index(EXACT)
+    table = table.set_column(at, EXACT, pa.array([None], pa.string()))
+    pq.write_table(table, tmp_path / "b.parquet")
+    [item] = thaw(tmp_path / "b.parquet")
+    assert item.id == "a"
+    assert item.assets["red"].href == "./images/a.tif"
+    assert EXACT not in item.properties
+    assert rustac
+
+
 def test_same_items_same_bytes(tmp_path):
     items = list(awkward_items())
     freeze(items, tmp_path / "a.parquet")
@@ -145,8 +206,6 @@ def test_tokens_are_not_written(tmp_path):
     [back] = thaw(path)
     assert "SECRET" not in json.dumps(back.to_dict(transform_hrefs=False))
     assert back.assets["red"].href == "https://h.example/a.tif?page=2"
-    import pyarrow.parquet as pq
-
     assert "SECRET" not in str(pq.read_table(path).to_pylist())
 
 
@@ -196,9 +255,6 @@ def test_what_cannot_be_thawed(tmp_path):
     (tmp_path / "noise.parquet").write_bytes(b"PAR1noisePAR1")
     with pytest.raises(CatalogError, match="damaged Parquet"):
         thaw(tmp_path / "noise.parquet")
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(CatalogError, match="lacks the columns assets, geometry"):
         thaw(tmp_path / "other.parquet")

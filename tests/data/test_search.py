@@ -1,6 +1,7 @@
 """Every kind of catalogue gives the same items, and says why it gives none."""
 
 import json
+import weakref
 
 import pytest
 import shapely
@@ -21,6 +22,7 @@ from stac_factory import (
 )
 
 from rsscale.data import api, catalogs
+from rsscale.data.hrefs import resolve
 from rsscale.data.items import freeze, to_items
 from rsscale.data.search import search
 from rsscale.demo.serve import serve_catalog
@@ -361,6 +363,121 @@ def test_big_outlines_are_sent_as_a_superset():
         sent = shapely.box(*body["bbox"]) if key == "bbox" else shapely.geometry.shape(body[key])
         assert sent.covers(area)
         assert shapely.get_num_coordinates(sent) <= 200
+
+
+FIJI = shapely.MultiPolygon([shapely.box(177, -20, 180, -12), shapely.box(-180, -20, -178, -12)])
+
+
+def islands(per_side):
+    """Round islands on both sides of 180, too many vertices for a request."""
+    return shapely.union_all(
+        [shapely.Point(s * (179 - x % 3), x % 7).buffer(0.3, quad_segs=8) for s in (1, -1)
+         for x in range(per_side)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("area", [FIJI, islands(60)])
+def test_an_area_on_both_sides_of_the_antimeridian_is_not_sent_around_the_globe(area):
+    script = Script(
+        {
+            "/": [ok(landing())],
+            "/search": [ok(page([make_item("a", geometry=shapely.geometry.mapping(area))]))],
+        }
+    )
+    with script.run() as server:
+        search(server.url + "/", area=area)
+    [body] = script.bodies("/search")
+    sent = shapely.geometry.shape(body["intersects"])
+    assert sent.buffer(1e-9).covers(area)
+    assert not sent.intersects(shapely.box(-170, -90, 170, 90))
+
+
+def test_boxes_are_sent_one_a_side():
+    """A box with west > east is not understood everywhere."""
+    here = [make_item("west", west=178, south=-17), make_item("both", west=179.5, south=-17)]
+    there = [make_item("both", west=179.5, south=-17), make_item("east", west=-180, south=-17)]
+    script = Script(
+        {"/": [ok(landing(method="GET"))], "/search": [ok(page(here)), ok(page(there))]}
+    )
+    with script.run() as server:
+        found = search(server.url + "/", area=[177, -20, -178, -12])
+    assert {item.id for item in found} == {"west", "both", "east"}
+    boxes = [path.partition("bbox=")[2].partition("&")[0] for _, path, _ in script.requests[1:]]
+    assert boxes == ["-180.0%2C-20.0%2C-178.0%2C-12.0", "177.0%2C-20.0%2C180.0%2C-12.0"]
+
+
+def test_none_on_either_side_is_said():
+    script = Script({"/": [ok(landing(method="GET"))], "/search": [ok(page([]))]})
+    with script.run() as server, pytest.raises(CatalogError, match="none in the area"):
+        search(server.url + "/", area=[177, -20, -178, -12])
+
+
+def test_a_range_is_found_ordered_and_frozen(tmp_path):
+    span = {"datetime": None, "start_datetime": "2023-05-01T00:00:00Z"}
+    month = make_item("month", properties={**span, "end_datetime": "2023-05-31T23:59:59Z"})
+    items = [make_item("june", when="2023-06-01T00:00:00Z"), month,
+             make_item("april", when="2023-04-30T00:00:00Z")]  # fmt: skip
+    path = write_items(items, tmp_path / "items.json")
+    assert [item.id for item in search(path)] == ["april", "month", "june"]
+    for dates, found in (
+        ("2023-04", ["april"]),
+        ("2023-05-31", ["month"]),
+        ("2023-05-31/2023-06", ["month", "june"]),
+        ("2023-05-31T23:59:59.5Z/..", ["june"]),
+    ):
+        assert [item.id for item in search(path, datetime=dates)] == found
+    freeze(search(path), tmp_path / "items.parquet")
+    again = search(tmp_path / "items.parquet", datetime="2023-05-10")
+    assert [(i.id, i.datetime, i.properties["end_datetime"]) for i in again] == [
+        ("month", None, "2023-05-31T23:59:59Z")
+    ]
+
+
+def test_pages_are_filtered_as_they_come(monkeypatch):
+    """What is not wanted is let go page by page, and each is asked for after the one before."""
+    alive = []
+
+    class Counted(dict):
+        def __init__(self, *args):
+            super().__init__(*args)
+            alive.append(weakref.ref(self))
+
+    def counted(item, base):
+        living = sum(ref() is not None for ref in alive)
+        assert living <= 2 * 10 + kept_before(len(alive))
+        return Counted(resolve(item, base))
+
+    def kept_before(number):
+        return number // 10
+
+    monkeypatch.setattr(api, "resolve", counted)
+    pages = [
+        [make_item(f"{p}-{i}", properties={"eo:cloud_cover": 0 if i == 0 else 90})
+         for i in range(10)]
+        for p in range(20)
+    ]  # fmt: skip
+    answers = [
+        ok(page(items, f"/search?p={n}" if n < 20 else None)) for n, items in enumerate(pages, 1)
+    ]
+    with Script({"/": [ok(landing())], "/search": answers}).run() as server:
+        found = search(server.url + "/", query={"eo:cloud_cover": {"lt": 50}})
+    assert len(alive) == 200
+    assert [item.id for item in found] == sorted(f"{p}-0" for p in range(20))
+
+
+def test_no_item_passes_says_how_many_passed_each_filter(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogs, "_BATCH", 3)
+    items = [make_item(f"{n:02d}", west=n, when=f"2023-{1 + n % 12:02d}-01T00:00:00Z")
+             for n in range(20)]  # fmt: skip
+    path = write_items(items, tmp_path / "items.json")
+    with pytest.raises(CatalogError) as caught:
+        search(path, COLLECTION, area=[4.5, 0, 9.5, 1], datetime="2023-01")
+    assert str(caught.value).endswith(
+        "it has 20 items, 20 of them of the collection, 6 of them in the area, "
+        "none of them in the dates (they are from 2023-05-01 to 2023-10-01)"
+    )
+    with pytest.raises(CatalogError, match=r"none of them in the area \(they cover \[0\.0000, 0"):
+        search(path, COLLECTION, area=[50, 50, 51, 51])
 
 
 def test_api_that_only_takes_get():
