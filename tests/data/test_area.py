@@ -189,7 +189,11 @@ def test_sides():
     assert [a.geom.bounds for a in sides(read_area(BOX))] == [tuple(BOX)]
 
 
-SIGNS = (1, -1)
+def islands(a_side):
+    """Round ones, near 180 on both sides."""
+    return shapely.union_all(
+        [circle(side * (179 - x), x % 7, 0.3) for side in (1, -1) for x in range(a_side)]
+    )
 
 
 def circle(x, y, radius, edges=25):
@@ -204,7 +208,7 @@ def circle(x, y, radius, edges=25):
         (shapely.union_all([circle(x, y, 1) for x in (0, 10) for y in (0, 1.2)]), 2),
         (shapely.union_all([circle(x * 10, 0, 1, 100) for x in range(10)]), 10),
         # Too many islands, on both sides of 180: a hull for each side.
-        (shapely.union_all([circle(s * (179 - x), x % 7, 0.3) for s in SIGNS for x in range(60)]), 2),
+        (islands(60), 2),
     ],
 )  # fmt: skip
 def test_simpler_shapes_cover_the_area(shape, boxes):

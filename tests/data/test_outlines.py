@@ -127,6 +127,18 @@ def test_bounds_are_tight():
     assert np.abs(found - [xs.min(), ys.min(), xs.max(), ys.max()]).max() < 150  # metres
 
 
+def test_edges_that_bend_between_samples():
+    """Tens of degrees wide and with small pixels, so that the kernel's room hides nothing."""
+    wide = Raster("EPSG:4326", (0.001, 0.0, -10.0, 0.0, -0.001, 65.0), (30_000, 50_000))
+    left, bottom, right, top = bounds_in([wide], "EPSG:3035")[0]
+    xs, ys = covered(wide, "EPSG:3035", n=500)
+    assert left <= xs.min()
+    assert right >= xs.max()
+    assert bottom <= ys.min()
+    assert top >= ys.max()
+    assert top - ys.max() < 200_000  # metres, of 3,300 km
+
+
 def test_across_the_antimeridian_and_around_a_pole():
     across = Raster("EPSG:32601", (10.0, 0.0, 300000.0, 0.0, -10.0, 8000040.0), (10980, 10980))
     west, _, east, _ = bounds_in([across], "EPSG:4326")[0]
