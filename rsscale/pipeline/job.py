@@ -222,8 +222,7 @@ def _with_margin(grid: Grid, area: Geometry, margin: int) -> Geometry:
     """The area and what windows at its edge read, in EPSG:4326."""
     projected = grid.project(area)
     around = Geometry(projected.geom.buffer(margin * grid.resolution, quad_segs=4), projected.crs)
-    box = around.boundingbox
-    return around.to_crs("EPSG:4326", resolution=max(box.span_x, box.span_y) / 64)
+    return read_area(around)
 
 
 def read_margin(recipe: Recipe, models: Mapping[int, Model]) -> int:

@@ -101,7 +101,8 @@ class Ledger:
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
-    return Entry(**{**fields, "items": tuple(fields["items"])})
+    tuples = {name: tuple(fields.get(name, ())) for name in ("items", "missing")}
+    return Entry(**{**fields, **tuples})
 
 
 def write_json(path: Path, content: Any) -> None:
