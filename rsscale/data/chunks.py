@@ -11,8 +11,8 @@ from affine import Affine
 
 from rsscale.data import assets
 from rsscale.data.assets import Selection
-from rsscale.data.pixels import BLOCK
 from rsscale.data.placement import OutputGrid, parse_crs, place
+from rsscale.data.reader import BLOCK
 from rsscale.grid import PixelBox
 
 # What one block of the cube may take, all looks and bands in it. A thread holds about

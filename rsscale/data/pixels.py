@@ -31,9 +31,6 @@ _QUARTERS = np.array([0.25, 0.5, 0.75])
 # same bound as GDAL's own, which is 0.95 of the reciprocal.
 _SAME_SCALE = 1 / 0.95
 
-BLOCK = 512
-"""Width of the lattice of fixed blocks, in output pixels."""
-
 Pixels = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
 
 
@@ -100,7 +97,7 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
         "width": width,
         "src_crs": raster.crs,
         "resampling": METHODS[method],
-        **(_reach(raster, grid, block) if method != "nearest" else {}),
+        **(_scales(raster, grid, block) if method != "nearest" else {}),
     }
     if nodata is None:
         placed = _placed(dataset, raster.transform)
@@ -118,15 +115,6 @@ def warp_block(raster: Raster, grid: OutputGrid, block: PixelBox, method: str) -
 
 def _placed(dataset: rasterio.DatasetReader, transform: Affine) -> dict[str, Affine]:
     return {} if transform == dataset.transform else {"src_transform": transform}
-
-
-def _reach(raster: Raster, grid: OutputGrid, block: PixelBox) -> dict[str, str]:
-    """The scales of the fixed block that a part lies in: they take time, and hardly change."""
-    whole = next(block.blocks(BLOCK))
-    if whole not in raster.memo:
-        raster.memo[whole] = _scales(raster, grid, whole)
-    scales: dict[str, str] = raster.memo[whole]
-    return scales
 
 
 def _scales(raster: Raster, grid: OutputGrid, block: PixelBox) -> dict[str, str]:

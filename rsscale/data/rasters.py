@@ -10,7 +10,7 @@ own whose item declares one, since it was averaged into their overviews.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,6 @@ class Raster:
         On the grid.
     nodata : float or None
         In the file's own numbers.
-    memo : dict
-        What was found out about blocks of the grid.
     """
 
     dataset: rasterio.DatasetReader
@@ -84,7 +82,6 @@ class Raster:
     transform: Affine
     placement: Placement
     nodata: float | None
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def check(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:

@@ -19,11 +19,14 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from rsscale.data.files import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.data.pixels import BLOCK, invalid_pixels, read_nested, warp_block
+from rsscale.data.pixels import invalid_pixels, read_nested, warp_block
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Raster, Source, check, locate
 from rsscale.errors import ReadError, RsscaleError
 from rsscale.grid import PixelBox
+
+BLOCK = 512
+"""Width of the lattice of fixed blocks, in output pixels."""
 
 # Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
