@@ -75,10 +75,11 @@ def load(
         Dask-backed, dims ``(time, band, y, x)``, sorted by (datetime, id), the full time axis
         in one block. Codes and measurements are blocks of their own along ``band``, so that
         a mask can be made without reading everything. Coordinates: ``time`` (UTC,
-        datetime64[ns]), ``band``, ``id(time)``, ``scale(time, band)`` and
-        ``offset(time, band)`` (float32, not applied), ``y`` and ``x`` (pixel centres,
-        bitwise those of the GeoBox), ``spatial_ref``. Attributes: ``nodata`` and
-        ``categorical`` (names of bands with codes).
+        datetime64[ns]), ``band``, ``id(time)``, ``solar_day(time)`` (the day by the sun
+        where the item is; whole days, in datetime64[s] as xarray knows none in days),
+        ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
+        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``. Attributes:
+        ``nodata`` and ``categorical`` (names of bands with codes).
 
     Raises
     ------
@@ -211,12 +212,14 @@ def _coords(chosen: Selection, geobox: GeoBox) -> dict[str, Any]:
     ]
     scaling = np.array(pairs, "float32").reshape(*shape, 2)
     times = [np.datetime64(assets.moment(item).replace(tzinfo=None), "ns") for item in items]
+    days = [assets.solar_day(item) for item in items]
     # rasterio and odc-geo find the CRS through spatial_ref; names stay y and x in degrees too.
     spatial = {str(k): v for k, v in xr_coords(geobox, always_yx=True).items()}
     return {
         "time": ("time", np.array(times, "datetime64[ns]")),
         "band": ("band", np.array(chosen.bands, dtype=str)),
         "id": ("time", np.array([item.id for item in items], dtype=str)),
+        "solar_day": ("time", np.array(days, "datetime64[s]")),
         "scale": (("time", "band"), scaling[..., 0]),
         "offset": (("time", "band"), scaling[..., 1]),
         **spatial,

@@ -126,6 +126,27 @@ def test_names_are_of_the_content_and_graphs_travel(load, items):
         np.testing.assert_array_equal(again.values, cube.values)
 
 
+def test_the_day_by_the_sun_is_the_items_own(load, tmp_path):
+    path = write(tmp_path / "a.tif", texture((40, 40), 1), WEST, "EPSG:32631")
+    made = []
+    for name, when, lon in [
+        ("fiji", "2023-05-01T22:15:00", 178),
+        ("alaska", "2023-05-02T01:00:00", -165),
+        ("gulf", "2023-05-01T10:00:00", 0),
+    ]:
+        made.append(item(name, when, {"red": path}, fields=RASTER))
+        made[-1].bbox = [lon - 1, 10, lon + 1, 12]
+    cube = load(made, geobox(0, 0, 10, 10), ["red"])
+    days = cube.solar_day.values.astype("datetime64[D]")
+    assert dict(zip(cube.id.values.tolist(), days, strict=True)) == {
+        "fiji": np.datetime64("2023-05-02"),
+        "alaska": np.datetime64("2023-05-01"),
+        "gulf": np.datetime64("2023-05-01"),
+    }
+    assert (cube.solar_day.values == days).all()
+    assert load([], geobox(0, 0, 10, 10), ["red"]).solar_day.shape == (0,)
+
+
 def test_no_items_and_items_elsewhere(load, items):
     empty = load([], geobox(0, 0, 100, 90), BANDS)
     assert empty.compute().shape == (0, 3, 100, 90)

@@ -66,7 +66,7 @@ def test_one_slice_an_item_sorted_and_lazy(items):
     assert cube.time.dtype == "datetime64[ns]"
     assert cube.time.values[0] == np.datetime64("2022-12-24")
     assert cube.attrs == {"nodata": 0, "categorical": ["scl"]}
-    names = {"time", "band", "id", "scale", "offset", "y", "x", "spatial_ref"}
+    names = {"time", "band", "id", "solar_day", "scale", "offset", "y", "x", "spatial_ref"}
     assert set(cube.coords) == names
 
 
