@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from series import cube_of, days, gaps
 
-from rsscale.data import reducers
+from rsscale.data import reducers, spectra
 from rsscale.data.composite import composite
 from rsscale.data.methods import REDUCERS
 from rsscale.errors import RecipeError
@@ -160,6 +160,20 @@ def test_geomedian_that_is_a_look():
     np.testing.assert_allclose(reduced(on_a_look, "geomedian").values.ravel(), [4, 4], atol=1e-3)
     leaves = np.array([[3, 9], [1, 9], [1, 9], [1, 9], [9, 9]], "uint16").reshape(5, 2, 1, 1)
     np.testing.assert_allclose(reduced(leaves, "geomedian").values.ravel(), [1, 9], atol=1e-3)
+
+
+def test_geomedian_stays_on_a_look_that_it_meets():
+    # The mean is the first look, and the pull of the others (0.41) is weaker than its hold.
+    looks = [[100, 100], [140, 100], [80, 120], [80, 80]]
+    data = np.array(looks, "uint16").reshape(4, 2, 1, 1)
+    assert reduced(data, "geomedian").values.ravel().tolist() == [100, 100]
+
+
+def test_geomedian_does_not_follow_an_extrapolation_astray(monkeypatch):
+    data = looks_gone((9, 2, 6, 7), 1, share=0.1)
+    expected = reduced(data, "geomedian")
+    monkeypatch.setattr(spectra, "_extrapolated", lambda start, *_: start + 5000)
+    np.testing.assert_allclose(reduced(data, "geomedian"), expected, atol=20)
 
 
 def test_geomedian_of_equal_looks_is_that_look():
