@@ -51,9 +51,19 @@ class BandError(RsscaleError):
 
 
 class ReadError(RsscaleError):
-    """An asset could not be read; the message names item, asset and URL."""
+    """An asset could not be read; the message names item, asset and URL.
+
+    Attributes
+    ----------
+    asset : str
+        The asset alone, as the message names it; empty where it is not known.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, asset: str = "") -> None:
+        super().__init__(message)
+        self.asset = asset
 
 
 class ModelError(RsscaleError):

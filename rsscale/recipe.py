@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rsscale.data.maskrules import mask_rule
 from rsscale.data.methods import check_reducer
 from rsscale.data.signing import check_name
 from rsscale.data.windows import time_windows
@@ -62,12 +63,16 @@ class MaskRecipe(_Strict):
     keep: tuple[int, ...] | None = None
     drop: tuple[int, ...] | None = None
     bits: tuple[int, ...] | None = None
+    fields: dict[str, tuple[int, ...]] | None = None
+    unseen: tuple[int, ...] | None = None
     dilate: float = Field(default=0.0, ge=0)  # metres
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if self.preset is None and self.band is None:
-            raise ValueError("needs 'preset', or 'band' with 'keep', 'drop' or 'bits'")
+            raise ValueError("needs 'preset', or 'band' with 'keep', 'drop', 'bits' or 'fields'")
+        with _told():
+            mask_rule(self.rule)
         return self
 
     @property
@@ -75,7 +80,7 @@ class MaskRecipe(_Strict):
         """What :func:`rsscale.mask` takes."""
         if self.preset is not None:
             return self.preset
-        return self.model_dump(include={"band", "keep", "drop", "bits"}, exclude_none=True)
+        return self.model_dump(exclude={"preset", "dilate"}, exclude_none=True)
 
 
 class CompositeRecipe(_Strict):

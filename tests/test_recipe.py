@@ -73,6 +73,10 @@ def changed(**changes: object) -> dict:
             changed(inputs={"s2": {"catalog": "c", "bands": ["red"], "mask": {"dilate": 3}}}),
             "needs 'preset', or 'band'",
         ),
+        (
+            changed(inputs={"s2": {"catalog": "c", "bands": ["red"], "mask": "sentinel2-slc"}}),
+            r"inputs\.s2\.mask.*did you mean 'sentinel2-scl'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(content: dict, message: str) -> None:

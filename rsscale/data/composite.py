@@ -15,8 +15,6 @@ from rsscale.data.order import canonical_order, per_look
 from rsscale.data.windows import TimeWindow, time_windows
 from rsscale.errors import RecipeError
 
-__all__ = ["TimeWindow", "composite", "time_windows"]
-
 
 def composite(
     cube: xr.DataArray,

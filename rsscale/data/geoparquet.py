@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,7 +50,7 @@ _INT64 = 2**63
 
 
 def write(
-    file: BinaryIO, items: Sequence[pystac.Item], to_json: Callable[[pystac.Item], dict[str, Any]]
+    file: IO[bytes], items: Sequence[pystac.Item], to_json: Callable[[pystac.Item], dict[str, Any]]
 ) -> None:
     """Write items; memory grows by a thousand of them at most.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pystac
 
+from rsscale import durable
 from rsscale.data import geoparquet
 from rsscale.data.geoparquet import EXACT
 from rsscale.data.hrefs import map_hrefs, strip_secrets
@@ -71,7 +71,7 @@ def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
     if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
     try:
-        _replace(Path(path), lambda file: geoparquet.write(file, ordered, _without_secrets))
+        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, _without_secrets))
     except ValueError as error:
         raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
 
@@ -147,24 +147,6 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
     for feature in features:
         feature.get("properties", {}).pop(EXACT, None)
     return features
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write ``path`` so that it is there as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # or the rename itself may be lost
-    finally:
-        os.close(folder)
 
 
 def _without_secrets(item: pystac.Item) -> dict[str, Any]:

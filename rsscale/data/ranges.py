@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
 
 from rsscale.data import retry
 from rsscale.data.hrefs import shown
+from rsscale.data.retry import why_no_answer
 from rsscale.data.signing import Signer
 from rsscale.errors import ReadError
 
@@ -21,6 +23,7 @@ SILENCE_S = 30.0  # without a byte
 CONNECTIONS = 32
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PAGE_BYTES = 512
 _CUT_SHORT = requests.exceptions.ChunkedEncodingError
 
 
@@ -56,39 +59,82 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> request
     ReadError
         What the server answered at last, without the URL's query.
     """
-    session, tried, signed_anew = _session(), 0, False
+    tried, may_renew = 0, sign is not None
     while True:
-        signed = sign(url) if sign else url
         tried += 1
         TRAFFIC.add(requests=1, retries=int(tried > 1))
-        raw = None
         try:
-            answer = session.get(
-                signed,
-                headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
-                timeout=(CONNECT_S, SILENCE_S),
-            )
-        except requests.RequestException as error:
-            problem = _reason(error)
-            if not isinstance(error, requests.ConnectionError | requests.Timeout | _CUT_SHORT):
-                raise ReadError(f"{shown(url)}: {problem}") from None
-        else:
-            TRAFFIC.add(size=len(answer.content))
-            if answer.status_code == requests.codes.partial_content:
-                if len(answer.content) == min(stop, total_size(answer, start)) - start:
-                    return answer
-                problem = f"{len(answer.content)} bytes came of {stop - start}"
-            elif answer.status_code in (401, 403) and sign is not None and not signed_anew:
-                signed_anew = True
+            answer = _ask(sign(url) if sign else url, start, stop)
+            if answer.status_code in (401, 403) and sign is not None and may_renew:
+                may_renew = False
                 sign.renew(url)
                 continue
-            elif answer.status_code in retry.RETRY_STATUS:
-                problem, raw = f"HTTP {answer.status_code}", answer.raw
-            else:
-                raise ReadError(f"{shown(url)}: {_status(answer, stop)}")
-        if tried > retry.RETRIES:
-            raise ReadError(f"{shown(url)}: {problem}, {tried} times; try again later")
-        retry.pause(tried, raw)
+            _check(answer, url, start, stop)
+        except _AgainError as problem:
+            if tried > retry.RETRIES:
+                raise ReadError(
+                    f"{shown(url)}: {problem}, {tried} times; try again later"
+                ) from None
+            retry.pause(tried, problem.answer)
+        else:
+            return answer
+
+
+class _AgainError(Exception):
+    """What another try may mend: the problem in words, and the answer if there was one."""
+
+    def __init__(self, problem: str, answer: BaseHTTPResponse | None = None) -> None:
+        super().__init__(problem)
+        self.answer = answer
+
+
+def _ask(url: str, start: int, stop: int) -> requests.Response:
+    """One request; of an answer that is not the range, no more is taken than tells what it is."""
+    try:
+        answer = _session().get(
+            url,
+            headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
+            timeout=(CONNECT_S, SILENCE_S),
+            stream=True,
+        )
+        with answer:
+            if answer.status_code == requests.codes.partial_content:
+                TRAFFIC.add(size=len(answer.content))
+            elif answer.status_code == requests.codes.ok:  # perhaps gigabytes
+                refuse_page(url, answer.raw.read(_PAGE_BYTES))
+    except requests.RequestException as error:
+        problem = why_no_answer(error)
+        problem = f"silence for {SILENCE_S:g} s" if problem == "silence" else problem
+        if isinstance(error, requests.ConnectionError | requests.Timeout | _CUT_SHORT):
+            raise _AgainError(problem) from None
+        raise ReadError(f"{shown(url)}: {problem}") from None
+    return answer
+
+
+def _check(answer: requests.Response, url: str, start: int, stop: int) -> None:
+    """Refuse what is not the range."""
+    status = answer.status_code
+    if status == requests.codes.partial_content:
+        wanted = min(stop, total_size(answer, start)) - start
+        if len(answer.content) != wanted:
+            raise _AgainError(f"{len(answer.content)} bytes came of {wanted}")
+    elif status in retry.RETRY_STATUS:
+        raise _AgainError(f"HTTP {status}", answer.raw)
+    else:
+        hint = _HINTS.get(status, "")
+        if status == requests.codes.requested_range_not_satisfiable:
+            hint = f"the file ends before byte {stop}; it is cut short"
+        raise ReadError(f"{shown(url)}: HTTP {status}" + (f", {hint}" if hint else ""))
+
+
+_HINTS = {
+    200: "the whole file: the server does not honour Range requests; copy the file",
+    401: "it wants credentials: set sign, or those of the server in ~/.netrc",
+    403: "access is refused; does it want a signature (sign), or has one run out?",
+    404: "nothing is there; is the catalogue out of date?",
+    409: "access is refused; does it want a signature (sign)?",
+    410: "it is gone; is the catalogue out of date?",
+}
 
 
 def total_size(answer: requests.Response, start: int) -> int:
@@ -108,38 +154,6 @@ def refuse_page(url: str, header: bytes) -> None:
         )
 
 
-def _status(answer: requests.Response, stop: int) -> str:
-    status = answer.status_code
-    if status == requests.codes.ok:
-        refuse_page(answer.url, answer.content)
-        return "the server does not honour Range requests (HTTP 200); copy the file, or ask it to"
-    hints = {
-        401: "it wants credentials: set sign, or those of the server in ~/.netrc",
-        403: "access is refused; does it want a signature (sign), or has one run out?",
-        404: "nothing is there; is the catalogue out of date?",
-        410: "it is gone; is the catalogue out of date?",
-        416: f"the file ends before byte {stop}; it is cut short",
-    }
-    hint = hints.get(status)
-    return f"HTTP {status}" + (f", {hint}" if hint else "")
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Why there was no answer, in words; the exception itself quotes the URL with its token."""
-    text = f"{type(error).__name__} {error}".lower()
-    if "timed out" in text or isinstance(error, requests.Timeout):
-        return f"silence for {SILENCE_S:g} s"
-    if "refused" in text:
-        return "connection refused"
-    if "resol" in text or "name or service" in text:
-        return "no such host; check the address and the network"
-    if "ssl" in text or "certificate" in text:
-        return "its TLS certificate is not accepted"
-    if "incomplete" in text:
-        return "the answer was cut short"
-    return "the connection was dropped"
-
-
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
     """One for the process: it keeps connections open, and reads proxies and ~/.netrc."""
@@ -155,6 +169,7 @@ class _Session(requests.Session):
         # A proxy cannot reach this machine's loopback.
         if urlsplit(str(url)).hostname in _LOOPBACK:
             proxies, stream, verify, cert = settings
+            verify = self.verify if verify is None else verify
             return {"proxies": proxies, "stream": stream, "verify": verify, "cert": cert}
         return super().merge_environment_settings(url, *settings)
 

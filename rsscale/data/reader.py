@@ -217,9 +217,10 @@ def _named(source: Source, done: str) -> Iterator[None]:
         yield
     except ReadError as error:
         known = str(source) in str(error)
-        raise error if known else ReadError(f"{source} could not be {done}: {error}") from None
+        message = str(error) if known else f"{source} could not be {done}: {error}"
+        raise ReadError(message, str(source)) from None
     except RsscaleError:
         raise
     except Exception as error:
         reason = without_query(str(error) or type(error).__name__)
-        raise ReadError(f"{source} could not be {done}: {reason}") from error
+        raise ReadError(f"{source} could not be {done}: {reason}", str(source)) from error

@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any
 
+import requests
 from urllib3 import BaseHTTPResponse, Retry
 
 # Between two tries: 0, 1, 2, 4, 8 s, each plus up to a second so that the workers of one
@@ -56,6 +57,43 @@ def pause(tried: int, answer: BaseHTTPResponse | None = None) -> None:
     asked = None if answer is None else BoundedRetry(0).get_retry_after(answer)
     backoff = BACKOFF_S * 2 ** (tried - 1) if tried > 1 else 0.0
     time.sleep(backoff + random.uniform(0, JITTER_S) if asked is None else asked)
+
+
+def why_no_answer(error: BaseException) -> str:
+    """Why a request of requests or urllib3 failed, in words.
+
+    The exceptions themselves quote the address, token and all.
+
+    Returns
+    -------
+    str
+        ``"silence"``, ``"connection refused"``, ``"no such host"``,
+        ``"its TLS certificate is not accepted"``, ``"the answer was cut short"``,
+        ``"the connection was dropped"``, or else the exception's name.
+    """
+    inner: BaseException = error
+    while True:
+        cause = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(cause, BaseException):
+            break
+        inner = cause
+    text = f"{type(inner).__name__} {inner}".lower()
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return "silence"
+    for signs, words in _SIGNS.items():
+        if any(sign in text for sign in signs):
+            return words
+    return type(inner).__name__
+
+
+# In order: a connection that breaks in the middle of an answer is told as both of the last two.
+_SIGNS = {
+    ("refused",): "connection refused",
+    ("resol", "name or service"): "no such host",
+    ("certificate", "ssl"): "its TLS certificate is not accepted",
+    ("incomplete",): "the answer was cut short",
+    ("reset", "aborted", "remotedisconnected", "broken"): "the connection was dropped",
+}
 
 
 class _Redact(logging.Filter):

@@ -15,7 +15,7 @@ from rsscale.data.hrefs import shown
 from rsscale.data.interval import DatetimeLike, parse_interval
 from rsscale.data.items import to_items
 from rsscale.data.query import Query, check_query
-from rsscale.data.signing import PROPERTY, check_name
+from rsscale.data.signing import PROPERTY, signer
 from rsscale.data.tally import Tally
 from rsscale.data.wanted import ItemDict, Wanted
 from rsscale.errors import CatalogError, nearest
@@ -76,8 +76,7 @@ def search(
     AreaError, RecipeError
         The area, or the dates or query, cannot be read.
     """
-    if sign is not None:
-        check_name(sign)
+    signer(sign)  # refuses a name that could not be used here
     wanted = Wanted(
         collection=collection,
         area=None if area is None else read_area(area),
@@ -89,8 +88,10 @@ def search(
     items = to_items(item for batch in _read(source, wanted) for item in tally.keep(batch))
     if not items:
         raise CatalogError(_why_nothing(source, wanted, tally))
-    if sign is not None:
-        for item in items:
+    for item in items:
+        # A catalogue's own word does not count: it could make its readers pay.
+        item.properties.pop(PROPERTY, None)
+        if sign is not None:
             item.properties[PROPERTY] = sign
     return items
 

@@ -57,28 +57,39 @@ class Signer(Protocol):
 
 
 def check_name(name: str) -> str:
-    """The name itself, when it is one that :func:`signer` knows; imports nothing.
+    """The name itself, when it is one of those above, or may be a function's.
+
+    Whether a module is allowed is asked where URLs are signed: a recipe is also read by who
+    only looks at its map.
 
     Raises
     ------
     RecipeError
-        When it is not, or names a module that is not allowed here.
+        When it is neither.
     """
-    if name in _NAMES:
-        return name
     module, colon, function = name.partition(":")
-    if not (colon and module and function.isidentifier()):
-        raise RecipeError(
-            f"sign is {name!r}; expected {', '.join(_NAMES)} or 'module:function'"
-            f"{nearest(name, _NAMES)}"
-        )
+    if name in _NAMES or (colon and module and function.isidentifier()):
+        return name
+    raise RecipeError(
+        f"sign is {name!r}; expected {', '.join(_NAMES)} or 'module:function'"
+        f"{nearest(name, _NAMES)}"
+    )
+
+
+def _function(name: str) -> Callable[[str], Any]:
+    """The function that a name stands for; imported only from a module that is allowed here."""
+    module, _, function = name.partition(":")
     allowed = [one.strip() for one in os.environ.get(ALLOWED, "").split(",")]
     if module not in allowed:
         raise RecipeError(
             f"sign is {name!r}, and this machine does not allow the module {module!r}; if you "
             f"trust it, set {ALLOWED}={module} in the environment of all workers"
         )
-    return name
+    try:
+        found: Callable[[str], Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"sign is {name!r}, which cannot be imported: {error}") from None
+    return found
 
 
 def gdal_options(name: str | None) -> dict[str, str]:
@@ -99,12 +110,7 @@ def signer(name: str | None) -> Signer | None:
         return None
     if name == "planetary-computer":
         return _PlanetaryComputer()
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"sign is {name!r}, which cannot be imported: {error}") from None
-    return _Cached(found, name)
+    return _Cached(_function(name), name)
 
 
 class _Cached:

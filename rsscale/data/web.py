@@ -14,7 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
 from rsscale.data.hrefs import absolute, find_link, shown
-from rsscale.data.retry import RETRIES, policy, redact_logs
+from rsscale.data.retry import RETRIES, policy, redact_logs, why_no_answer
 from rsscale.errors import CatalogError
 
 CONNECT_S = 10.0
@@ -164,26 +164,20 @@ def _looks_like(body: bytes) -> str:
         return "found an HTML page; give the API's own address, not that of its browser"
     if not start:
         return "found nothing (an empty answer)"
+    if re.match(rb'[\[{]\s*["\[{]', start) and not body.rstrip().endswith((b"}", b"]")):
+        return f"found JSON that ends after {len(body)} bytes, cut short; try again later"
     return f"found something else, starting with {body[:24]!r}"
 
 
 def _reason(error: BaseException) -> str:
-    """Why there was no answer, in words; the exception itself may quote a token."""
-    chain: BaseException = error
-    while True:
-        inner = getattr(chain, "reason", None) or (chain.args[0] if chain.args else None)
-        if not isinstance(inner, BaseException):
-            break
-        chain = inner
-    text = f"{type(chain).__name__} {chain}".lower()
-    if isinstance(error, requests.Timeout) or "timed out" in text:
-        return f"no answer within {ANSWER_S:g} s; try again later"
-    if "refused" in text:
-        return "connection refused; is the server running, and is the port right?"
-    if "resol" in text or "name or service" in text:
-        return "no such host; check the address and the network"
-    if "certificate" in text or "ssl" in text:
-        return "its TLS certificate is not accepted"
-    if "reset" in text or "aborted" in text or "remotedisconnected" in text:
-        return f"the connection was dropped, {RETRIES + 1} times; try again later"
-    return f"no answer ({type(chain).__name__}); check the address and the network"
+    """Why there was no answer, and what to do."""
+    why = why_no_answer(error)
+    told = {
+        "silence": f"no answer within {ANSWER_S:g} s; try again later",
+        "connection refused": f"{why}; is the server running, and is the port right?",
+        "no such host": f"{why}; check the address and the network",
+        "its TLS certificate is not accepted": why,
+        "the answer was cut short": f"{why}; try again later",
+        "the connection was dropped": f"{why}, {RETRIES + 1} times; try again later",
+    }
+    return told.get(why, f"no answer ({why}); check the address and the network")

@@ -145,7 +145,7 @@ def _winter_crop(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
 
 
 def _summer_crop(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
-    """Bare or under a catch crop in early spring, green from June, harvested in autumn."""
+    """Bare or under a catch crop in spring, green from June, harvested in autumn."""
     ripe = _rise(doy, c.day(11, 256, 26), 6)
     catch = np.where(c.draw(12) > 0.45, 0.45 + 0.4 * c.draw(13), 0.10)
     catch = catch * (1 - _rise(doy, c.day(14, 110, 18), 3))

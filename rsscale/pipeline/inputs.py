@@ -23,6 +23,7 @@ from rsscale.data.select import ItemIndex
 from rsscale.data.windows import TimeWindow, time_windows
 from rsscale.errors import ReadError, RecipeError
 from rsscale.grid import Grid, PixelBox
+from rsscale.pipeline.strips import in_memory
 from rsscale.recipe import InputRecipe, Recipe
 
 STATIC = "static"
@@ -41,22 +42,18 @@ class Prepared:
         Lazy float32 ``(time, band, y, x)``, NaN where nothing was seen.
     items : tuple of str
         Ids of the items that may have pixels in the box.
-    missing : list of str
+    missing : dict of asset to str
         Filled while the composites are computed: what could not be read and counts as not
-        seen, where the recipe says ``on_error: skip``. One line an asset.
+        seen, where the recipe says ``on_error: skip``. The first reason of each asset.
     """
 
     composites: dict[str, xr.DataArray]
     items: tuple[str, ...]
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
-        """Composites in memory: values and looks from one graph, on threads of this process."""
-        import dask
-
-        # Named explicitly: inside a Dask worker the default would submit to the cluster again.
-        arrays = dask.compute(*self.composites.values(), scheduler="threads", num_workers=threads)
-        return dict(zip(self.composites, arrays, strict=True))
+        """Composites in memory, computed on threads of this process."""
+        return dict(zip(self.composites, in_memory(self.composites.values(), threads), strict=True))
 
 
 def prepare(
@@ -82,7 +79,7 @@ def prepare(
     device : str
         Where composites are computed.
     """
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     composites, used = {}, []
     for name, one in recipe.inputs.items():
         around = grid.geobox_of(box.pad(_margin(one, grid)))
@@ -169,11 +166,10 @@ def _margin(one: InputRecipe, grid: Grid) -> int:
     return math.ceil(one.mask.dilate / grid.resolution) if one.mask else 0
 
 
-def _noted(missing: list[str]) -> Callable[[ReadError], None]:
+def _noted(missing: dict[str, str]) -> Callable[[ReadError], None]:
     def note(error: ReadError) -> None:
-        reason = str(error)
-        if reason not in missing:  # many blocks of one asset; a race only tells it twice
-            missing.append(reason)
-            _log.warning("counted as not seen: %s", reason)
+        if error.asset not in missing:  # one of many blocks
+            missing[error.asset] = str(error)
+            _log.warning("counted as not seen: %s", error)
 
     return note

@@ -8,7 +8,7 @@ that two strips share are kept, not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import xarray as xr
@@ -63,19 +63,19 @@ def composite_strips(
     for read in reads:
         start, stop = read.row0 - around.row0, read.row1 - around.row0
         parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
-        computed = iter(_compute([p for p in parts.values() if p is not None], threads))
+        computed = iter(in_memory([p for p in parts.values() if p is not None], threads))
         for name, part in parts.items():
             feeds[name].take(start, None if part is None else next(computed))
         yield {name: feed.rows(start, stop) for name, feed in feeds.items()}
 
 
-def _compute(parts: Sequence[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:
+def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:
+    """Lazy composites computed on threads of this process, values and looks from one graph."""
     import dask
 
-    # Values and looks from one graph. The scheduler is named explicitly: inside a Dask worker
-    # the default would submit to the cluster again.
+    # The scheduler is named: inside a Dask worker the default would submit to the cluster again.
     computed: tuple[xr.DataArray, ...] = dask.compute(
-        *parts, scheduler="threads", num_workers=threads
+        *arrays, scheduler="threads", num_workers=threads
     )
     return computed
 

@@ -133,7 +133,7 @@ def map_tile(
         pixels=int(where.sum()),
         unseen=int(unseen.sum()) - non_finite,
         non_finite=non_finite,
-        missing=tuple(sorted(set(inputs.missing))),
+        missing=tuple(sorted(inputs.missing.values())),
         seconds=seconds,
     )
 

@@ -8,13 +8,12 @@ each stored object: a tile is done when its entry says so *and* the objects are 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsscale import durable
 from rsscale.errors import RunFolderError
 
 
@@ -118,32 +117,11 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write bytes so that the file is there whole, or as it was before."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # NamedTemporaryFile makes it private
-        temporary.replace(path)
+        durable.replace(path, lambda file: file.write(content))
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise RunFolderError(
             f"{path} can't be written: {error.strerror or error}; free the disk or choose "
             "another --out, what is done is kept"
         ) from error
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

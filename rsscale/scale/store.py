@@ -7,7 +7,6 @@ value at 0, so that a tile that has not run would read as class 0.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +20,10 @@ import zarr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale import durable
 from rsscale.errors import RunFolderError
 from rsscale.grid import Grid, PixelBox
 from rsscale.modelspec import NODATA
-from rsscale.scale.ledger import sync_folder
 
 _CHUNK = 512
 # An all-nodata shard must be stored too: a missing object is how a lost one looks.
@@ -154,7 +153,9 @@ def write_tile(
         # zarr merges into a shard that is there, and fails on one that is damaged.
         shard.unlink(missing_ok=True)
         array[(period, ..., rows, cols)] = ds[name].values
-        _make_durable(shard)
+        # zarr renames but never syncs.
+        durable.sync(shard)
+        durable.sync(shard.parent)
         digests[str(name)] = digest(shard)
     return digests
 
@@ -275,13 +276,3 @@ def _conventions(box: GeoBox) -> dict[str, Any]:
         "spatial:shape": list(box.shape),
         **proj,
     }
-
-
-def _make_durable(path: Path) -> None:
-    """Make a file and its name survive a power cut; zarr renames but never syncs."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync_folder(path.parent)

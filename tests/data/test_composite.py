@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from series import cube_of, days, gaps
 
 from rsscale.data import reducers
-from rsscale.data.composite import TimeWindow, composite, time_windows
+from rsscale.data.composite import composite
 from rsscale.data.ranks import sorting_network
+from rsscale.data.windows import TimeWindow, time_windows
 from rsscale.errors import RecipeError
 
 

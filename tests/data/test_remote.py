@@ -167,6 +167,14 @@ def test_a_file_cut_short(server, folder):
         values(cube(server, name="cut.tif"))
 
 
+def test_a_server_without_range_is_not_read_whole(server):
+    server.always = "whole"
+    before = ranges.TRAFFIC.bytes
+    with pytest.raises(ReadError, match="does not honour Range"):
+        values(cube(server))
+    assert ranges.TRAFFIC.bytes == before
+
+
 def test_a_file_that_is_no_raster(server, folder):
     (folder / "noise.tif").write_bytes(b"\x01\x02" * 5000)
     with pytest.raises(ReadError, match="not a raster that GDAL can open"):
@@ -297,6 +305,7 @@ def test_what_a_signer_raises_is_not_repeated():
         ("os:system", "does not allow the module 'os'.*RSSCALE_SIGNERS=os"),
         ("my_signers:missing", "cannot be imported"),
         ("my_signers", "expected"),
+        ("my_signers:not a name", "expected"),
     ],
 )
 def test_names_of_signers_are_checked(name, message):

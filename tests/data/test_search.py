@@ -266,6 +266,7 @@ def test_crossed_footprint_is_no_reason_to_fail(tmp_path):
         (b"", "nothing"),
         (b"[1, 2]", "a JSON list"),
         (b"{'a': 1", "something else"),
+        (b'{"type": "FeatureCollection", "feat', "ends after 35 bytes, cut short"),
         (b'{"type": "Topology"}', "type 'Topology'"),
         (b"PAR1 and then noise", "damaged Parquet"),
         (b'{"type": "FeatureCollection", "features": []}', "the catalogue is empty"),
@@ -534,3 +535,10 @@ def test_every_kind_is_told_by_its_content(catalogue_of, tmp_path):
     assert isinstance(
         catalogs.open_catalog(catalogue_of["static"].as_uri()), catalogs.StaticCatalog
     )
+
+
+def test_a_catalogue_cannot_say_how_files_are_paid_for(tmp_path):
+    greedy = make_item("a", properties={"rsscale:sign": "aws-requester-pays"})
+    path = write_items([greedy], tmp_path / "items.json")
+    assert "rsscale:sign" not in search(path)[0].properties
+    assert search(path, sign="aws-anonymous")[0].properties["rsscale:sign"] == "aws-anonymous"

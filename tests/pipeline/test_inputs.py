@@ -8,18 +8,20 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 import torch
 import xarray as xr
 from landscape import DATES, SIZE, ZONES, Landscape, make
+from odc.geo.geom import Geometry
 
 import rsscale as rs
-from rsscale.errors import RecipeError, TilesFailed
-from rsscale.grid import Lattice, PixelBox
+from rsscale.errors import ReadError, RecipeError, TilesFailed
+from rsscale.grid import Grid, Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
 from rsscale.pipeline import strips
-from rsscale.pipeline.inputs import prepare
-from rsscale.pipeline.job import find_items, index_items, recipe_area
+from rsscale.pipeline.inputs import _noted, prepare
+from rsscale.pipeline.job import _with_margin, find_items, index_items, recipe_area
 from rsscale.recipe import read_recipe
 
 CRS, TRANSFORM = ZONES["w"]
@@ -242,9 +244,43 @@ def test_a_read_may_be_skipped_and_is_on_record(
     assert (after[inside] < before[inside]).any()
 
 
+def test_many_failures_of_an_asset_are_one_line() -> None:
+    missing: dict[str, str] = {}
+    note = _noted(missing)
+    for block in range(3):
+        note(ReadError(f"item 'a', asset 'red': x.tif is cut short at {block}", "a/red"))
+    note(ReadError("item 'a', asset 'nir': x.tif is cut short", "a/nir"))
+    assert list(missing.values()) == [
+        "item 'a', asset 'red': x.tif is cut short at 0",
+        "item 'a', asset 'nir': x.tif is cut short",
+    ]
+
+
+def test_a_signer_that_is_not_allowed_here_is_told_before_anything_is_mapped(
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RSSCALE_SIGNERS", raising=False)
+    signed = archive.recipe()
+    signed["inputs"]["s2"]["sign"] = "os:system"
+    assert read_recipe(signed).inputs["s2"].sign == "os:system"  # to look at is no harm
+    with pytest.raises(RecipeError, match="does not allow the module 'os'"):
+        rs.run(signed, tmp_path / "run")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3460", "EPSG:32760"])
+def test_what_lies_around_an_area_across_180_degrees_stays_small(crs: str) -> None:
+    """As in Fiji: its halves must not be joined around the globe."""
+    halves = [[177.0, -19.0, 180.0, -16.0], [-180.0, -19.0, -179.0, -16.0]]
+    area = Geometry(shapely.MultiPolygon([shapely.box(*half) for half in halves]), "EPSG:4326")
+    around = _with_margin(Grid(crs, 10), area, 100)
+    assert around.geom.is_valid
+    assert 12.0 < around.geom.area < 13.0  # square degrees; the halves have 12
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"mask": {"band": "scl", "keep": [4], "drop": [3]}}, "exactly one of"),
         ({"composite": {"by": "season", "reducer": "medain"}}, "reducer"),
         ({"composite": {"by": "seasn"}}, "season"),
         ({"on_error": "ignore"}, "on_error"),
