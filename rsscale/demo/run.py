@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -143,8 +146,21 @@ def _places(demo: Demo) -> list[tuple[str, Any]]:
 
 def _next_steps(demo: Demo) -> list[str]:
     recipe = demo.folder / "recipe.yaml"
+    show = f"import xarray as xr; print(xr.open_zarr('{demo.run.path}/product.zarr'))"
     return [
-        f"python -c \"import xarray as xr; print(xr.open_zarr('{demo.run.path}/product.zarr'))\"",
-        f"rsscale run {recipe} --out {demo.folder / 'again'} --set grid.tile=512",
-        "jupyter lab notebooks/first_map.ipynb",
+        f'{program("python")} -c "{show}"',
+        f"{program('rsscale')} run {recipe} --out {demo.folder / 'again'} --set grid.tile=512",
+        "notebooks/first_map.ipynb, in Jupyter: the same step by step",
     ]
+
+
+def program(name: str) -> str:
+    """What to type for a program of this environment: its name, or its path where that is needed.
+
+    Who ran ``.venv/bin/rsscale`` has no ``rsscale`` on the PATH, and another ``python``.
+    """
+    here = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if found and Path(found) == here:
+        return name
+    return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)

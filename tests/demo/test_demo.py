@@ -1,12 +1,15 @@
 """The demo, small: everything that it promises is there and fits together."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
-from rsscale.demo.run import run_demo
+from rsscale.demo.run import program, run_demo
 from rsscale.errors import RunFolderError
 from rsscale.recipe import read_recipe
 
@@ -29,3 +32,21 @@ def test_the_whole_demo(tmp_path: Path) -> None:
         assert read_recipe(recipe).inputs["s2"].catalog == str(demo.archive.catalog)
     with pytest.raises(RunFolderError, match="not empty"):
         run_demo(tmp_path / "demo")
+
+
+@pytest.mark.parametrize("path", ["", "/usr/bin", os.path.dirname(sys.executable)])  # noqa: PTH120
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_to_type_next_is_this_environments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, inside: bool
+) -> None:
+    """Whether it is on the PATH or not, and from any folder."""
+    here = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.chdir(here.parent if inside else tmp_path)
+    typed = program("python")
+    assert (typed == "python") == (path == str(here))
+    out = subprocess.run(
+        [f"{typed} -c 'import rsscale, sys; print(sys.prefix)'"],
+        shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert out.stdout.strip() == sys.prefix
