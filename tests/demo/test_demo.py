@@ -46,7 +46,7 @@ def test_what_to_type_next_is_this_environments(
     typed = program("python")
     assert (typed == "python") == (path == str(here))
     out = subprocess.run(
-        [f"{typed} -c 'import rsscale, sys; print(sys.prefix)'"],
-        shell=True, capture_output=True, text=True, check=True,
+        ["/bin/sh", "-c", f"{typed} -c 'import rsscale, sys; print(sys.prefix)'"],
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert out.stdout.strip() == sys.prefix
