@@ -316,15 +316,41 @@ class Grid:
 
         Lazy: a country of a hundred thousand tiles is never held in memory.
         """
+        for boxes in self._tile_rows(area):
+            for box in boxes:
+                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+
+    def extent(self, area: Geometry) -> tuple[PixelBox, int]:
+        """The smallest box around all tiles of an area, and how many they are."""
+        around, count = None, 0
+        for boxes in self._tile_rows(area):
+            row = boxes[0] | boxes[-1]
+            around = row if around is None else around | row
+            count += len(boxes)
+        if around is None:
+            raise AreaError(f"the area {_bounds(area)} holds no pixel of {self}")
+        return around, count
+
+    def _tile_rows(self, area: Geometry) -> Iterator[list[PixelBox]]:
+        """Boxes of the tiles of an area, one row of tiles after another, from north."""
+        import numpy as np
         import shapely
 
         shape = self.project(area).geom
         shapely.prepare(shape)
-        for box in self.box(area).blocks(self.tile):
-            extent = self.geobox_of(box).extent.geom
+        around, width = self.box(area).snap(self.tile), self.tile * self.resolution
+        cols = np.arange(around.col0, around.col1, self.tile)
+        left = self.origin[0] + cols * self.resolution
+        for row in range(around.row0, around.row1, self.tile):
+            top = self.origin[1] - row * self.resolution
+            extents = shapely.box(left, top - width, left + width, top)
             # Touching along an edge only is no overlap: such a tile would have no pixel.
-            if shape.intersects(extent) and not shape.touches(extent):
-                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+            hit = shapely.intersects(shape, extents) & ~shapely.touches(shape, extents)
+            if hit.any():
+                yield [
+                    PixelBox(row, col, row + self.tile, col + self.tile)
+                    for col in cols[hit].tolist()
+                ]
 
     def __str__(self) -> str:
         return (

@@ -171,6 +171,12 @@ def save_model(
     return replace(model, spec=spec, digest=_digest(folder / "item.json", folder / _WEIGHTS))
 
 
+def model_files(path: str | Path) -> list[Path]:
+    """The files of a model folder that make the model: its contract and its weights."""
+    folder = Path(path)
+    return [folder / "item.json", _weights_path(folder, _read_item(folder))]
+
+
 def _check_known(spec: ModelSpec, module: nn.Module) -> None:
     with torch.device("meta"):
         built = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
