@@ -50,6 +50,10 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     profile.apply()
     tile = plan.tile(task)
     failpoint("tile-start", tile.id)
+    known = plan.folder.ledger.read(task.period, tile.id)
+    if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
+        # Done a moment ago by a worker that died before it could say so.
+        return summary(known) | {"peak_rss_bytes": peak_rss()}
     mapped = job.map(task.period, tile.box, profile)
     started = time.perf_counter()
 

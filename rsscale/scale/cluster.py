@@ -36,6 +36,14 @@ _WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
+_LOCAL_SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
+    # A worker that died is started again by its nanny; but one that is found absent this long
+    # after an earlier death, even if it is just starting, is let go for good, and at last there
+    # is none.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+}
+
 
 @contextmanager
 def connect(cluster: str | Client | None) -> Iterator[Client | None]:
@@ -124,7 +132,7 @@ def _local(workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}),
+        dask.config.set(_LOCAL_SETTINGS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=TILES_AT_ONCE,

@@ -7,6 +7,7 @@ when it comes from far, and names its worker.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -137,25 +138,23 @@ class Cluster:
         return [address for address in workers if address != avoid]
 
     def _done(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
-        self._futures.pop(ticket, None)
-        answers.put(self._answer(ticket, future))
+        # On the client's own loop: a result that was lost with its worker comes when Dask has run
+        # the task again, and nobody may wait for it on the one thread that callbacks have.
+        waiting = self._fetch(ticket, answers, future)
+        asyncio.run_coroutine_threadsafe(waiting, self._client.loop.asyncio_loop)
 
-    def _answer(self, ticket: int, future: Future) -> Answer:
-        from distributed.scheduler import KilledWorker
-
+    async def _fetch(
+        self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future
+    ) -> None:
         try:
-            if future.status == "finished":
-                return _with_ticket(ticket, future.result(timeout=30))
-            error = future.exception(timeout=30) if future.status == "error" else None
-        except Exception as failure:  # noqa: BLE001 -- the result is lost on its way
-            error = failure
-        if isinstance(error, KilledWorker):
-            where = getattr(error.last_worker, "address", "")
-            message = f"{error.allowed_failures + 1} workers died while they had this tile"
-            return Answer(ticket, error=Killed(message), worker=str(where))
-        if error is None:
-            return Answer(ticket, error=self._lost())
-        return Answer(ticket, error=error)
+            found = await self._client.gather(future, asynchronous=True)
+            answer = _with_ticket(ticket, found)
+        except asyncio.CancelledError:  # by a scheduler that started anew, mostly
+            answer = Answer(ticket, error=self._lost())
+        except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
+            answer = _of_dask(ticket, error)
+        self._futures.pop(ticket, None)
+        answers.put(answer)
 
     def check(self) -> None:
         """Whether the scheduler is still there."""
@@ -177,6 +176,17 @@ class Cluster:
         left = list(self._futures.values())
         if left and self._client.status == "running":
             self._client.cancel(left, force=True)
+
+
+def _of_dask(ticket: int, error: Exception) -> Answer:
+    """What went wrong outside the task."""
+    from distributed.scheduler import KilledWorker
+
+    if not isinstance(error, KilledWorker):
+        return Answer(ticket, error=error)
+    where = str(getattr(error.last_worker, "address", ""))
+    message = f"{error.allowed_failures + 1} workers died while they had this tile"
+    return Answer(ticket, error=Killed(message), worker=where)
 
 
 def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
