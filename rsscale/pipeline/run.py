@@ -158,12 +158,13 @@ def run(
         device, threads or threads_of(client), precision=precision, compile=compile
     )
     folder.check_usable()
-    prepared = None if folder.exists and not update else prepare_plan(recipe, profile, search_at)
+    is_new = update or not folder.exists
+    prepared = prepare_plan(recipe, profile, search_at) if is_new else None
+    if prepared is None:
+        _refuse_other(folder, check_same(recipe, folder))
     with hold(folder.place) as lease:
-        if prepared is not None and (update or not folder.exists):
+        if prepared is not None:
             plan_run(prepared, folder, profile)
-        else:
-            _refuse_other(folder, check_same(recipe, folder))
         return _work_off(folder, client, lease, watch or Watch(), out=out)
 
 

@@ -143,9 +143,7 @@ class Cluster:
         waiting = self._fetch(ticket, answers, future)
         asyncio.run_coroutine_threadsafe(waiting, self._client.loop.asyncio_loop)
 
-    async def _fetch(
-        self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future
-    ) -> None:
+    async def _fetch(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
         try:
             found = await self._client.gather(future, asynchronous=True)
             answer = _with_ticket(ticket, found)
