@@ -8,7 +8,8 @@ the same values wherever both had the model's context.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,12 @@ from odc.geo.xr import xr_coords
 from rsscale.errors import AreaError, ModelError
 from rsscale.grid import Grid, PixelBox
 from rsscale.maps.infer import infer
+from rsscale.maps.staging import HostStaging
 from rsscale.maps.windows import Channels
 from rsscale.modelspec import NODATA, ModelSpec, Predictor, class_attributes
+
+if TYPE_CHECKING:
+    import torch
 
 
 def predict(
@@ -96,6 +101,48 @@ def predict(
     dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
     dataset.attrs |= {"non_finite": non_finite, "batch": used}
     return dataset
+
+
+def first_windows(
+    composite: xr.DataArray | Mapping[str, xr.DataArray],
+    spec: ModelSpec,
+    *,
+    origin: tuple[float, float] = (0.0, 0.0),
+    count: int = 1,
+) -> torch.Tensor:
+    """Windows of a composite as the model sees them, to try it on.
+
+    Parameters
+    ----------
+    composite : DataArray or mapping of name to DataArray
+        As :func:`predict` takes it.
+    spec : ModelSpec
+    origin : (float, float)
+        The grid's origin, in CRS units.
+    count : int
+        Windows that are wanted: the first in which something was seen.
+
+    Returns
+    -------
+    Tensor
+        ``(n, channel, row, col)`` float32 on the CPU, normalised, missing values 0;
+        ``n <= count``.
+
+    Raises
+    ------
+    ModelError, AreaError
+        As :func:`predict`.
+    """
+    import torch
+
+    inputs = _computed(_named(composite, spec))
+    source = _geobox(next(iter(inputs.values())))
+    box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
+    channels = Channels(inputs, spec, box)
+    cores = (core for core in spec.lattice.cores(box) if channels.seen(core & box).any())
+    windows = [core.pad(spec.lattice.halo) for core in islice(cores, count)]
+    staging = HostStaging(spec, len(windows), torch.device("cpu"))
+    return staging.load(channels, windows)
 
 
 def _named(

@@ -12,7 +12,7 @@ from rsscale.errors import ModelError
 from rsscale.grid import Lattice, PixelBox
 from rsscale.maps import staging as staging_module
 from rsscale.maps.infer import first_largest, quantise
-from rsscale.maps.predict import predict
+from rsscale.maps.predict import first_windows, predict
 from rsscale.maps.staging import HostStaging, PinnedStaging
 from rsscale.maps.windows import Channels
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
@@ -209,3 +209,20 @@ def test_percent_is_rounded_and_no_number_is_nodata() -> None:
         "bad": [[False, False, True]],
     }
     assert set(quantise(probability, values)) == {"classification", "confidence", "bad"}
+
+
+def test_first_windows_are_what_the_model_sees() -> None:
+    model = BoxModel()
+    comp = composite(BOX, gaps=False)
+    comp.values[:, :, :12, :20] = np.nan  # the first window's core lies in here
+    seen: list[torch.Tensor] = []
+
+    class Watching(BoxModel):
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(batch.clone())
+            return super().__call__(batch)
+
+    predict(comp, Watching())
+    windows = first_windows(comp, model.spec, count=3)
+    assert torch.equal(windows, torch.cat(seen[:3]))
+    assert len(first_windows(comp, model.spec, count=1000)) == len(seen)
