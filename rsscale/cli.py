@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -215,7 +215,9 @@ def run(
     cluster: Cluster = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="What the network computes in.")
+    ] = "float32",
     compile_: Annotated[
         bool, typer.Option("--compile", help="Compile the network with torch.compile.")
     ] = False,
@@ -357,6 +359,8 @@ def _summary(run: Any) -> None:
         print(f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting"))
     if state.get("missing"):
         print(f"missing   {state['missing']} assets could not be read and count as not seen")
+    if state.get("agreement") is not None:
+        print(f"agreement {state['agreement']:.6f} of labels are the plain model's")
     _seams(state.get("seams") or {})
     for failure in state.get("failed", [])[:10]:
         print(f"failed {failure['period']}/{failure['tile']}: {failure['error']}")

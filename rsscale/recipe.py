@@ -170,6 +170,7 @@ class TrainRecipe(_Strict):
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     stride: int = Field(default=512, ge=1)
     halo: int = Field(default=32, ge=0)
+    blend: Literal["trim", "hann"] = "trim"
     chip: int = Field(default=256, ge=32)
     steps: int = Field(default=350, ge=1)
     batch: int = Field(default=8, ge=1)

@@ -18,6 +18,7 @@ from rsscale.data.search import search
 from rsscale.data.select import ItemIndex, Lookup
 from rsscale.errors import ModelError
 from rsscale.grid import Grid, PixelBox
+from rsscale.learn.accelerate import Precision, accelerate
 from rsscale.learn.models import Model, open_model
 from rsscale.pipeline.inputs import bands_to_read, span, window_names
 from rsscale.pipeline.tile import MappedTile, map_tile
@@ -39,8 +40,8 @@ class Profile:
         Threads of torch within one operation, and threads that read.
     batch : int
         Windows that the model sees at once.
-    precision : str
-        ``"float32"``, or ``"bfloat16"`` for autocast.
+    precision : {"float32", "bfloat16"}
+        ``"bfloat16"`` by autocast.
     compile : bool
         Whether the network is compiled.
     """
@@ -48,7 +49,7 @@ class Profile:
     device: str
     threads: int
     batch: int = 1
-    precision: str = "float32"
+    precision: Precision = "float32"
     compile: bool = False
 
     @classmethod
@@ -68,7 +69,13 @@ class Profile:
         """Set this process's torch to the profile."""
         import torch
 
-        torch.set_num_threads(self.threads)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network computes as it was opened."""
+        return self.precision == "float32" and not self.compile
 
     def to_dict(self) -> dict[str, Any]:
         """For run.json."""
@@ -99,7 +106,12 @@ class Job:
     models: Mapping[int, Model]
 
     def map(
-        self, period: int, box: PixelBox, profile: Profile, readers: int | None = None
+        self,
+        period: int,
+        box: PixelBox,
+        profile: Profile,
+        readers: int | None = None,
+        plain: Model | None = None,
     ) -> MappedTile:
         """The tile function for one box; see :func:`rsscale.pipeline.tile.map_tile`."""
         return map_tile(
@@ -113,6 +125,7 @@ class Job:
             batch=profile.batch,
             threads=readers or profile.threads,
             device=profile.device,
+            plain=plain,
         )
 
 
@@ -159,11 +172,21 @@ def open_models(
 ) -> dict[int, Model]:
     """Each period's model, checked against the recipe; a folder is opened once."""
     paths = paths or {period: recipe.model_path(period) for period in recipe.periods}
-    opened = {path: open_model(path, device=profile.device) for path in set(paths.values())}
+    opened = {path: _open(path, profile) for path in set(paths.values())}
     models = {period: opened[paths[period]] for period in recipe.periods}
     for period, model in models.items():
         check_model(recipe, model, period)
     return models
+
+
+def _open(path: str | Path, profile: Profile) -> Model:
+    profile.apply()  # the number of threads becomes part of compiled code
+    return accelerate(
+        open_model(path, device=profile.device),
+        precision=profile.precision,
+        compile=profile.compile,
+        batch=profile.batch,
+    )
 
 
 def check_model(recipe: Recipe, model: Model, period: int) -> None:

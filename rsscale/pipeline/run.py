@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from rsscale.errors import RunFolderError, TilesFailed
+from rsscale.learn.accelerate import Precision
 from rsscale.pipeline.changes import write_change
 from rsscale.pipeline.checking import unfinished
 from rsscale.pipeline.folder import RunFolder
@@ -99,7 +100,7 @@ def run(
     *,
     device: str = "auto",
     threads: int | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     compile: bool = False,  # noqa: A002 -- torch's word
     overrides: Sequence[str] = (),
     search_at: Mapping[str, str] | None = None,

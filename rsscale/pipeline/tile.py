@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import shapely
@@ -20,7 +21,9 @@ import xarray as xr
 from rsscale.data.rasterize import area_mask
 from rsscale.data.select import Lookup
 from rsscale.grid import Grid, PixelBox
-from rsscale.maps.predict import predict
+from rsscale.learn.accelerate import agreement
+from rsscale.learn.models import Model
+from rsscale.maps.predict import first_windows, predict
 from rsscale.maps.seams import Seams, count_seams
 from rsscale.modelspec import NODATA, Predictor
 from rsscale.pipeline.inputs import prepare
@@ -52,6 +55,10 @@ class MappedTile:
         Of pixels that were read.
     seams : Seams
         How labels disagree along window lines.
+    batch : int
+        Windows at once, in the end: halved as often as memory asked for.
+    agreement : float, optional
+        Share of labels of the first windows that are those of the plain model.
     """
 
     layers: xr.Dataset
@@ -63,6 +70,8 @@ class MappedTile:
     seconds: Mapping[str, float] = field(default_factory=dict)
     decoded_bytes: int = 0
     seams: Seams = field(default_factory=Seams)
+    batch: int = 1
+    agreement: float | None = None
 
 
 def map_tile(
@@ -77,6 +86,7 @@ def map_tile(
     batch: int = 1,
     threads: int | None = None,
     device: str = "cpu",
+    plain: Model | None = None,
 ) -> MappedTile:
     """Map one box of pixels for one period.
 
@@ -100,6 +110,9 @@ def map_tile(
         Windows that the model sees at once; threads that read and composite.
     device : str
         Where composites are computed: the model's.
+    plain : Model, optional
+        The model as it was opened; its labels are compared with those of ``model``, which
+        computes faster.
 
     Raises
     ------
@@ -117,9 +130,12 @@ def map_tile(
     )
     seconds = {"prepare": 0.0, "infer": 0.0}
     parts = []
+    same = None
     for core in cores:
         with _timed(seconds, "prepare"):
             seen = next(composites)
+        if plain is not None and same is None:
+            same = _agreement(plain, model, seen, grid.origin, batch)
         with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
             parts.append(
                 predict(
@@ -132,6 +148,7 @@ def map_tile(
                     batch=batch,
                 )
             )
+        batch = parts[-1].attrs["batch"]
     layers = parts[0] if len(parts) == 1 else _stacked(parts)
     read = min(inputs.meter.seconds / (threads or 1), seconds["prepare"])
     seconds |= {"read": read, "prepare": seconds["prepare"] - read}
@@ -147,7 +164,24 @@ def map_tile(
         seconds=seconds,
         decoded_bytes=inputs.meter.decoded_bytes,
         seams=count_seams(layers["classification"].values, box, lattice),
+        batch=batch,
+        agreement=same,
     )
+
+
+def _agreement(
+    plain: Model,
+    fast: Predictor,
+    seen: Mapping[str, xr.DataArray],
+    origin: tuple[float, float],
+    batch: int,
+) -> float | None:
+    """Share of equal labels on the first windows; None where nothing was seen."""
+    windows = first_windows(seen, plain.spec, origin=origin, count=batch)
+    if len(windows) < batch:
+        return None
+    with _ONE_MODEL_AT_A_TIME:
+        return agreement(plain, cast("Model", fast), windows)
 
 
 @contextmanager

@@ -25,6 +25,10 @@ class Totals:
     stages : Counter of stage to float
         Seconds of all tiles together.
     seams : Seams
+    batch : int, optional
+        The smallest.
+    agreement : float, optional
+        The smallest of those that were measured.
     """
 
     done: int = 0
@@ -35,6 +39,8 @@ class Totals:
     decoded_bytes: int = 0
     stages: Counter[str] = field(default_factory=Counter)
     seams: Seams = field(default_factory=Seams)
+    batch: int | None = None
+    agreement: float | None = None
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Add a finished tile, as :func:`rsscale.pipeline.worker.summary` tells it."""
@@ -43,6 +49,9 @@ class Totals:
             setattr(self, name, getattr(self, name) + entry[name])
         self.missing += len(entry["missing"])
         self.seams += Seams(**entry["seams"])
+        for name in ("batch", "agreement"):
+            known = [v for v in (getattr(self, name), entry[name]) if v is not None]
+            setattr(self, name, min(known, default=None))
         for stage, seconds in entry["seconds"].items():
             self.stages[stage] += seconds
 
@@ -56,4 +65,6 @@ class Totals:
             "decoded_bytes": self.decoded_bytes,
             "stages": {stage: round(self.stages[stage], 3) for stage in STAGES},
             "seams": self.seams.to_dict(),
+            "batch": self.batch,
+            "agreement": self.agreement,
         }

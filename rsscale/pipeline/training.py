@@ -79,7 +79,7 @@ def train_recipe(
             for name, one in recipe.inputs.items()
         ],
         classes=labels.classes,
-        lattice=Lattice(settings.stride, settings.halo),
+        lattice=Lattice(settings.stride, settings.halo, settings.blend),
         resolution=recipe.grid.resolution,
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rsscale.errors import RunFolderError, Superseded
+from rsscale.learn.models import Model, open_model
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
@@ -17,6 +18,7 @@ from rsscale.scale.ledger import Entry
 
 _opened: dict[tuple[str, str], tuple[RunPlan, Job, Profile]] = {}
 _opening = threading.Lock()
+_compared: set[tuple[str, int]] = set()
 
 
 def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
         return summary(known) | {"peak_rss_bytes": peak_rss()}
-    mapped = job.map(task.period, tile.box, profile)
+    mapped = job.map(task.period, tile.box, profile, plain=_plain_once(plan, profile, task.period))
     started = time.perf_counter()
 
     def still_wanted() -> None:
@@ -85,6 +87,8 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
         seams=asdict(mapped.seams),
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
         decoded_bytes=mapped.decoded_bytes,
+        batch=mapped.batch,
+        agreement=mapped.agreement,
         epoch=epoch,
     )
     failpoint("after-shards", tile.id)
@@ -92,6 +96,15 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     plan.folder.ledger.commit(entry)
     failpoint("after-ledger", tile.id)
     return summary(entry) | {"peak_rss_bytes": peak_rss()}
+
+
+def _plain_once(plan: RunPlan, profile: Profile, period: int) -> Model | None:
+    """The model as it lies on disk, for the first tile of a process whose own computes faster."""
+    key = plan.hash, period
+    if profile.is_plain or key in _compared:
+        return None
+    _compared.add(key)
+    return open_model(plan.folder.model_path(plan.models[period]), device=profile.device)
 
 
 def summary(entry: Entry) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class Entry:
         Time of each stage: ``read``, ``prepare`` (mask, composite), ``infer``, ``write``.
     decoded_bytes : int
         Of pixels that were read, as they are in memory.
+    batch : int
+        Windows that the model saw at once; less than the profile's where memory was short.
+    agreement : float, optional
+        Share of labels that are those of the plain model, where it was compared.
     epoch : int
         Of the run that wrote it.
     """
@@ -65,6 +69,8 @@ class Entry:
     seams: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     decoded_bytes: int = 0
+    batch: int = 1
+    agreement: float | None = None
     epoch: int = 0
 
     @property

@@ -166,7 +166,7 @@ def test_scenes_of_one_tile_are_projected_once(monkeypatch):
     index = ItemIndex(items, "EPSG:32632", ["red"])
     assert projected == [3]
     assert len(index) == 84
-    assert np.isfinite(index._bounds).all()
+    assert np.isfinite(index.extents.bounds).all()
 
 
 def test_no_items():
