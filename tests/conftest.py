@@ -23,3 +23,33 @@ def no_network_but_loopback() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", checked)
     yield
     patch.undo()
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """Address of a server with a bucket ``maps``; the environment's names point to it."""
+    import os
+
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+        "AWS_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= settings
+    import requests
+
+    requests.put(f"http://{host}:{port}/maps", timeout=30).raise_for_status()
+    yield settings["AWS_ENDPOINT_URL"]
+    server.stop()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+

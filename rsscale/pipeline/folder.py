@@ -84,6 +84,16 @@ class RunFolder:
                 f"{self.url} is not a run folder and holds {others[0]!r}; choose an empty --out"
             )
 
+    def make(self) -> None:
+        """Make the folder, if it is one on a disk."""
+        if isinstance(self.place, Folder):
+            try:
+                self.place.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunFolderError(
+                    f"{self.url} can't be made: {error.strerror}; choose another --out"
+                ) from None
+
     def write_inputs(
         self,
         recipe: Recipe,

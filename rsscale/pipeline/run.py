@@ -163,6 +163,7 @@ def run(
     prepared = prepare_plan(recipe, profile, search_at) if is_new else None
     if prepared is None:
         _refuse_other(folder, check_same(recipe, folder))
+    folder.make()
     with hold(folder.place) as lease:
         if prepared is not None:
             plan_run(prepared, folder, profile)
