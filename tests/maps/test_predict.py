@@ -88,6 +88,10 @@ def test_scores_that_are_no_numbers_are_nodata_and_counted() -> None:
     bad = found.classification.values == 255
     assert np.argwhere(bad).tolist() == [[0, 0], [0, 16], [16, 0], [16, 16]]
     assert (found.confidence.values[bad] == 255).all()
+    where = np.ones((32, 32), bool)
+    where[0] = False  # what is not wanted is not counted
+    part = predict(composite(box, gaps=False), Broken(), where=where)
+    assert part.attrs["non_finite"] == 2
 
 
 def test_batches_have_one_shape() -> None:
