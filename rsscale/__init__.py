@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from rsscale.maps.predict import predict
     from rsscale.modelspec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
+    from rsscale.pipeline.checking import verify
+    from rsscale.pipeline.forecast import plan
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.run import Run, resume, run
     from rsscale.pipeline.training import train_recipe as train
@@ -66,6 +68,7 @@ _WHERE = {
     "newest_versions": "rsscale.data.scenes",
     "open_model": "rsscale.learn.models",
     "predict": "rsscale.maps.predict",
+    "plan": "rsscale.pipeline.forecast",
     "preview": "rsscale.pipeline.preview",
     "quicklook": "rsscale.publish.quicklook",
     "read_area": "rsscale.data.area",
@@ -78,6 +81,7 @@ _WHERE = {
     "to_decibel": "rsscale.data.sar",
     "to_reflectance": "rsscale.data.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
+    "verify": "rsscale.pipeline.checking",
 }
 
 __all__ = [
@@ -105,6 +109,7 @@ __all__ = [
     "merge_days",
     "newest_versions",
     "open_model",
+    "plan",
     "predict",
     "preview",
     "quicklook",
@@ -118,6 +123,7 @@ __all__ = [
     "to_decibel",
     "to_reflectance",
     "train",
+    "verify",
 ]
 
 

@@ -207,6 +207,35 @@ def train(
 
 
 @_command
+def plan(
+    recipe: RecipeFile,
+    pilot: Annotated[int, typer.Option(help="Map so many tiles to estimate the time.")] = 0,
+    worker_hour: Annotated[float, typer.Option(help="Price of an hour of one worker.")] = 0.0,
+    gigabyte: Annotated[float, typer.Option(help="Price of a GB read.")] = 0.0,
+    cluster: Cluster = None,
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
+    memory: Annotated[float | None, typer.Option(help="GiB that one process may take.")] = None,
+    set_: Set = None,
+) -> None:
+    """Tell what a run will take, and what can't work, before anything is written."""
+    from rsscale.pipeline.forecast import Prices
+    from rsscale.pipeline.forecast import plan as forecast
+
+    found = forecast(
+        recipe,
+        client=cluster,
+        device=device,
+        threads=threads,
+        overrides=set_ or (),
+        pilot=pilot,
+        prices=Prices(worker_hour, gigabyte) if worker_hour or gigabyte else None,
+        memory=None if memory is None else int(memory * 2**30),
+    )
+    print(found)
+
+
+@_command
 def run(
     recipe: RecipeFile,
     out: Annotated[

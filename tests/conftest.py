@@ -23,6 +23,8 @@ def no_network_but_loopback() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", checked)
     yield
     patch.undo()
+
+
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """Address of a server with a bucket ``maps``; the environment's names point to it."""
@@ -51,5 +53,3 @@ def s3_server() -> Iterator[str]:
             del os.environ[name]
         else:
             os.environ[name] = value
-
-

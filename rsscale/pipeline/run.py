@@ -18,6 +18,7 @@ from rsscale.learn.accelerate import Precision
 from rsscale.pipeline.changes import write_change
 from rsscale.pipeline.checking import unfinished
 from rsscale.pipeline.folder import RunFolder
+from rsscale.pipeline.forecast import must_fit
 from rsscale.pipeline.job import Profile
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.monitor import Monitor
@@ -27,7 +28,7 @@ from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.scale import store
-from rsscale.scale.cluster import TILES_AT_ONCE, connect, threads_of
+from rsscale.scale.cluster import TILES_AT_ONCE, connect, memory_of, threads_of
 from rsscale.scale.engine import ClusterLost, GaveUp, Outcome, Stop, describe, execute
 from rsscale.scale.lease import Lease, hold
 
@@ -161,7 +162,9 @@ def run(
     folder.check_usable()
     is_new = update or not folder.exists
     prepared = prepare_plan(recipe, profile, search_at) if is_new else None
-    if prepared is None:
+    if prepared is not None:
+        must_fit(prepared, profile, memory_of(client))
+    else:
         _refuse_other(folder, check_same(recipe, folder))
     folder.make()
     with hold(folder.place) as lease:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psutil
+
 from rsscale.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -79,6 +81,20 @@ def threads_of(cluster: str | Client | None) -> int | None:
     if not isinstance(cluster, str) or "://" in cluster:
         return None
     return max((os.cpu_count() or 1) // _workers(cluster), 1)
+
+
+def memory_of(cluster: str | Client | None) -> int:
+    """Bytes that one process of a cluster may take.
+
+    This machine's memory, shared by a local cluster's processes; what its smallest worker has
+    for a client's cluster; for one that is only known by its address, this machine's.
+    """
+    if isinstance(cluster, str) or cluster is None:
+        here = psutil.virtual_memory().total
+        return here // (1 if cluster is None or "://" in cluster else _workers(cluster))
+    workers = cluster.scheduler_info(n_workers=-1).get("workers", {}).values()
+    limits: list[int] = [one["memory_limit"] for one in workers if one["memory_limit"]]
+    return min(limits, default=psutil.virtual_memory().total)
 
 
 def _workers(name: str) -> int:

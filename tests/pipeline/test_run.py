@@ -116,7 +116,9 @@ def change_item(archive: Landscape, name: str) -> None:
     """A catalogue that has processed a scene anew, and says so."""
     path = archive.folder / name / f"{name}.json"
     item = json.loads(path.read_text())
-    item["properties"]["processing:version"] = item["properties"].get("processing:version", "") + "x"
+    item["properties"]["processing:version"] = (
+        item["properties"].get("processing:version", "") + "x"
+    )
     path.write_text(json.dumps(item))
 
 
@@ -282,6 +284,4 @@ def test_seams_of_tiles_add_up_to_those_of_the_map(finished: Path) -> None:
     # Pairs across the edges of tiles are nobody's.
     assert 0 < state["seams"]["line_pairs"] <= whole.line_pairs
     assert state["seams"]["pairs"] <= whole.pairs
-    assert np.isclose(
-        state["seams"]["differ"] / state["seams"]["pairs"], whole.share, rtol=0.05
-    )
+    assert np.isclose(state["seams"]["differ"] / state["seams"]["pairs"], whole.share, rtol=0.05)

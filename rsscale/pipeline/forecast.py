@@ -1,0 +1,306 @@
+"""What a run will take, told before it starts: tiles, bytes, memory, time, money."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from rsscale.errors import TilesFailed
+from rsscale.pipeline.folder import RunFolder
+from rsscale.pipeline.inputs import bands_to_read, span
+from rsscale.pipeline.job import Profile
+from rsscale.pipeline.memory import Memory, check_memory, network_bytes
+from rsscale.pipeline.planning import Prepared, RunPlan, plan_run, prepare_plan, tile_tasks
+from rsscale.pipeline.worker import run_tile
+from rsscale.progress import progress
+from rsscale.recipe import Recipe, read_recipe
+from rsscale.scale.cluster import TILES_AT_ONCE, connect, memory_of, threads_of
+from rsscale.scale.engine import describe, execute
+from rsscale.scale.lease import hold
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Tiles that bytes are counted for; evenly spread over the run.
+_SAMPLE = 200
+_BYTES = 2  # of a pixel: imagery is uint16 nearly always
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What things cost, in any currency.
+
+    Attributes
+    ----------
+    worker_hour : float
+        An hour of one worker process, with its GPU if it has one.
+    gigabyte : float
+        A GB read.
+    """
+
+    worker_hour: float = 0.0
+    gigabyte: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take; its ``repr`` is a table.
+
+    Attributes
+    ----------
+    name : str
+    tiles : int
+        (period, tile) pairs: tasks.
+    tile : int
+        Width in pixels.
+    items : mapping of input name to int
+    looks : (float, int)
+        Items of a tile, on average and at most.
+    tile_bytes : (float, float)
+        Decoded bytes of a tile, on average and at most.
+    redundancy : float
+        Pixels that the model computes over pixels of the map.
+    memory : Memory
+        Of one process.
+    output_bytes : int
+        Of the map before compression.
+    seconds : (float, float, float), optional
+        Estimate and 95 % interval, from a pilot.
+    money : (float, float, float), optional
+        Likewise.
+    pilot : mapping, optional
+        ``tiles``, ``peak_rss_bytes`` and seconds of each stage.
+    """
+
+    name: str
+    tiles: int
+    tile: int
+    items: Mapping[str, int]
+    looks: tuple[float, int]
+    tile_bytes: tuple[float, float]
+    redundancy: float
+    memory: Memory
+    output_bytes: int
+    seconds: tuple[float, float, float] | None = None
+    money: tuple[float, float, float] | None = None
+    pilot: Mapping[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The table."""
+        found = ", ".join(f"{count} of {name}" for name, count in self.items.items())
+        mean, most = self.tile_bytes
+        total = mean * self.tiles
+        rows = [
+            ("tiles", f"{self.tiles} of {self.tile} px"),
+            ("items", f"{found}; {self.looks[0]:.1f} a tile, at most {self.looks[1]}"),
+            ("to read", f"{_bytes(total)} decoded; {_bytes(mean)} a tile, at most {_bytes(most)}"),
+            ("model", f"{self.redundancy:.2f} pixels computed for each of the map"),
+            ("memory", f"{_bytes(self.memory.total)} a process, about"),
+            ("map", f"{_bytes(self.output_bytes)} before compression"),
+        ]  # fmt: skip
+        if self.pilot:
+            peak, stages = self.pilot["peak_rss_bytes"], self.pilot["stages"]
+            whole = sum(stages.values()) or 1.0
+            shares = ", ".join(f"{name} {value / whole:.0%}" for name, value in stages.items())
+            rows.append(("pilot", f"{self.pilot['tiles']} tiles, peak {_bytes(peak)}; {shares}"))
+        if self.seconds:
+            middle, low, high = map(_duration, self.seconds)
+            rows.append(("time", f"{middle} ({low} to {high})"))
+        else:
+            rows.append(("time", "not known without a pilot: --pilot 8"))
+        if self.money:
+            middle, low, high = (f"{value:,.2f}" for value in self.money)
+            rows.append(("money", f"{middle} ({low} to {high})"))
+        return rows
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:<9} {text}" for name, text in self.rows())
+
+
+def plan(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    client: Client | str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overrides: Sequence[str] = (),
+    pilot: int = 0,
+    prices: Prices | None = None,
+    memory: int | None = None,
+) -> Plan:
+    """Tell what a run will take, and refuse what can't work; nothing stays on the disk.
+
+    Parameters
+    ----------
+    recipe : path, mapping or Recipe
+    client, device, threads
+        As for :func:`rsscale.run`. A pilot on a cluster of several machines needs a temporary
+        folder that all of them see.
+    overrides : sequence of "key.sub=value"
+    pilot : int
+        Map so many tiles, evenly spread, and estimate the time from them.
+    prices : Prices, optional
+    memory : int, optional
+        Bytes that one process may take; this machine's, shared, when omitted.
+
+    Raises
+    ------
+    RsscaleError
+        When the run can't work: see :mod:`rsscale.errors`.
+    TilesFailed
+        When a tile of the pilot fails.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, overrides)
+    profile = Profile.here(device, threads or threads_of(client))
+    prepared = prepare_plan(recipe, profile)
+    grid = recipe.grid.build()
+    looks, sizes = _sampled(prepared)
+    needed = must_fit(prepared, profile, memory or memory_of(client))
+    model = prepared.models[recipe.periods[0]]
+    channels = len(recipe.output.layers)
+    if "probability" in recipe.output.layers:
+        channels += len(model.spec.classes) - 1
+    found = Plan(
+        name=recipe.name,
+        tiles=prepared.tiles,
+        tile=grid.tile,
+        items={name: len(items) for name, items in prepared.items.items()},
+        looks=(statistics.fmean(looks), max(looks)),
+        tile_bytes=(statistics.fmean(sizes), max(sizes)),
+        redundancy=model.spec.lattice.redundancy(grid.tile),
+        memory=needed,
+        output_bytes=prepared.tiles * grid.tile**2 * channels,
+    )
+    return _with_pilot(found, prepared, profile, client, pilot, prices) if pilot else found
+
+
+def must_fit(prepared: Prepared, profile: Profile, limit: int) -> Memory:
+    """Refuse tiles that don't fit into ``limit`` bytes; see :func:`check_memory`."""
+    recipe = prepared.recipe
+    looks, _ = _sampled(prepared)
+    model = max(prepared.models.values(), key=network_bytes)
+    return check_memory(recipe, model, recipe.grid.tile, profile.threads, max(looks), limit)
+
+
+def _sampled(prepared: Prepared) -> tuple[list[int], list[float]]:
+    """Items and decoded bytes of some tiles, evenly spread."""
+    recipe, grid = prepared.recipe, prepared.recipe.grid.build()
+    looks, sizes = [], []
+    for task in _spread(prepared, _SAMPLE):
+        geobox = grid.geobox_of(grid.tile_at(task.ix, task.iy).box)
+        count, size = 0, 0.0
+        for name, one in recipe.inputs.items():
+            extents = prepared.indexes[name].extents
+            rows = extents.touching(geobox, *span(one, task.period))
+            left, bottom, right, top = geobox.boundingbox.bbox
+            bounds = np.clip(extents.bounds[rows], [left, bottom] * 2, [right, top] * 2)
+            covered = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+            pixels = covered.sum() / grid.resolution**2
+            count += len(rows)
+            size += float(pixels) * len(bands_to_read(one)) * _BYTES
+        looks.append(count)
+        sizes.append(size)
+    return looks, sizes
+
+
+def _spread(prepared: Prepared, count: int) -> list[Any]:
+    step = max(prepared.tiles // count, 1)
+    tasks = tile_tasks(prepared.recipe, prepared.recipe.grid.build(), prepared.area)
+    return list(islice(tasks, step // 2, None, step))[:count]
+
+
+def _with_pilot(
+    found: Plan,
+    prepared: Prepared,
+    profile: Profile,
+    client: Client | str | None,
+    count: int,
+    prices: Prices | None,
+) -> Plan:
+    """Map some tiles for real, by the run's own engine, into a folder that goes."""
+    with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:
+        folder = RunFolder.at(scratch)
+        plan_run(prepared, folder, profile)
+        tasks = [RunPlan.read(folder).with_fingerprint(t) for t in _spread(prepared, count)]
+        results, wall, slots, workers = _pilot(folder, tasks, client)
+    seconds = [sum(result["seconds"].values()) for result in results]
+    # Tiles run side by side: what the clock saw of them, against what each took.
+    overlap = wall * slots / max(sum(seconds), 1e-9)
+    mean = statistics.fmean(seconds)
+    spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
+    freedom = max(len(seconds) - 1, 1)
+    margin = float(student.ppf(0.975, freedom)) * spread / len(seconds) ** 0.5
+    scale = found.tiles * overlap / slots
+    interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
+    money = None
+    if prices is not None:
+        read = found.tile_bytes[0] * found.tiles / 1e9 * prices.gigabyte
+        hourly = workers * prices.worker_hour / 3600
+        money = tuple(value * hourly + read for value in interval)
+    stages: dict[str, float] = {}
+    for result in results:
+        for stage, value in result["seconds"].items():
+            stages[stage] = stages.get(stage, 0.0) + value
+    told = {
+        "tiles": len(results),
+        "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
+        "stages": stages,
+    }
+    fields = {**found.__dict__, "seconds": interval, "money": money, "pilot": told}
+    return Plan(**fields)
+
+
+def _pilot(
+    folder: RunFolder, tasks: Sequence[Any], client: Client | str | None
+) -> tuple[list[dict[str, Any]], float, int, int]:
+    """Results, wall seconds after the first, tiles at once, and processes."""
+    results = []
+    with hold(folder.place) as lease, connect(client) as dask_client:
+        state = folder.read_state()
+        work = partial(run_tile, folder.url, state["plan"], lease.epoch)
+        # The first tile opens the model and warms up: it is not counted, and done again.
+        for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
+            _told(outcome)
+        slots, workers = TILES_AT_ONCE, 1
+        if dask_client is not None:
+            threads = dask_client.nthreads()
+            slots, workers = sum(threads.values()), len(threads)
+        with progress("pilot", len(tasks), "tiles") as bar:
+            started = time.perf_counter()
+            for outcome in execute(tasks[1:] or tasks, work, client=dask_client, slots=slots):
+                results.append(_told(outcome))
+                bar.advance()
+            wall = time.perf_counter() - started
+    return results, wall, min(slots, len(results)), workers
+
+
+def _told(outcome: Any) -> dict[str, Any]:
+    if outcome.error is not None:
+        raise TilesFailed(f"a tile of the pilot failed: {describe(outcome.error)}")
+    result: dict[str, Any] = outcome.result
+    return result
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit in ("B", "KiB") else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,144 @@
+"""What a worker's memory must hold: told before a run, so that none dies of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+
+from rsscale.data.files import CACHE_BYTES
+from rsscale.errors import RecipeError
+from rsscale.grid import PixelBox
+from rsscale.learn.models import Model
+from rsscale.pipeline import strips
+from rsscale.recipe import Recipe
+from rsscale.scale.cluster import TILES_AT_ONCE
+
+# Python, torch, GDAL and what they import, measured.
+_BASE = 800 * 2**20
+# What `load` lets a chunk of a cube take, and the float copies of it that a median works on.
+_CHUNK, _COPIES = 128 * 2**20, 2.5
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of one process, about, in bytes.
+
+    Attributes
+    ----------
+    composites : int
+        What the model sees of one tile, or of one strip of a large one.
+    reading : int
+        Chunks of looks that threads have in hand.
+    model : int
+        Weights, and what the network holds of one batch of windows.
+    layers : int
+        The finished tile, and its shards.
+    """
+
+    composites: int
+    reading: int
+    model: int
+    layers: int
+
+    @property
+    def total(self) -> int:
+        """With tiles side by side, caches, and what Python and the libraries take."""
+        beside = TILES_AT_ONCE * (self.composites + self.reading + self.layers)
+        return _BASE + CACHE_BYTES + self.model + beside
+
+
+def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) -> Memory:
+    """Estimate the memory of a worker.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    model : Model
+    tile : int
+        Width of a tile, px.
+    threads : int
+        That read.
+    looks : int
+        Items of the tile that has most.
+    """
+    spec, lattice = model.spec, model.spec.lattice
+    box = PixelBox(0, 0, tile, tile)
+    channels = sum(one.channels for one in spec.inputs)
+    tallest = max(
+        (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
+        key=lambda read: read.shape[0],
+    )
+    height, width = tallest.shape
+    bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
+    chunk = min(looks * bands * min(height, 512) * width * 2, _CHUNK)
+    classes = len(spec.classes) if "probability" in recipe.output.layers else 0
+    return Memory(
+        composites=4 * channels * height * width,
+        reading=int(threads * chunk * _COPIES),
+        model=network_bytes(model),
+        layers=2 * tile * tile * (len(recipe.output.layers) + classes),
+    )
+
+
+def network_bytes(model: Model) -> int:
+    """Weights and activations of one window: half of all that the layers put out, about.
+
+    Nothing is computed: the network runs on torch's ``meta`` device, which knows shapes only.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.module.parameters())
+    put_out = 0
+
+    def count(_: torch.nn.Module, __: object, output: object) -> None:
+        nonlocal put_out
+        if isinstance(output, torch.Tensor):
+            put_out += output.numel() * output.element_size()
+
+    module = copy.deepcopy(model.module).to("meta")
+    leaves = [one for one in module.modules() if not list(one.children())]
+    handles = [leaf.register_forward_hook(count) for leaf in leaves]
+    size = model.spec.lattice.window
+    try:
+        with torch.inference_mode():
+            module(torch.zeros(1, model.spec.channels, size, size, device="meta"))
+    except Exception:  # noqa: BLE001 -- an exported program may not run there
+        put_out = 64 * model.spec.channels * size * size * 4
+    for handle in handles:
+        handle.remove()
+    return weights + put_out // 2
+
+
+def check_memory(
+    recipe: Recipe, model: Model, tile: int, threads: int, looks: int, limit: int
+) -> Memory:
+    """Refuse a tile that does not fit, with the width of one that does.
+
+    Parameters
+    ----------
+    recipe, model, tile, threads, looks
+        As for :func:`estimate`.
+    limit : int
+        Bytes that one process may take.
+
+    Raises
+    ------
+    RecipeError
+    """
+    needed = estimate(recipe, model, tile, threads, looks)
+    if needed.total <= limit:
+        return needed
+    fitting, width = None, tile
+    while width > 128 and fitting is None:
+        width //= 2
+        if estimate(recipe, model, width, threads, looks).total <= limit:
+            fitting = width
+    advice = (
+        f"set grid.tile to {fitting}"
+        if fitting
+        else "even small tiles don't: use fewer threads, a smaller model window, or more memory"
+    )
+    raise RecipeError(
+        f"a tile of {tile} px needs about {needed.total / 2**30:.1f} GiB in each process, and it "
+        f"may take {limit / 2**30:.1f} GiB; {advice}"
+    )
