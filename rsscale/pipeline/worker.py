@@ -14,6 +14,7 @@ from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
 from rsscale.scale import store
+from rsscale.scale.failpoints import failpoint
 from rsscale.scale.ledger import Entry
 
 
@@ -43,11 +44,18 @@ def run_tile(path: str, plan_hash: str, task: TileTask) -> dict[str, Any]:
     plan, job, profile = _open(path, plan_hash)
     profile.apply()
     tile = plan.tile(task)
+    failpoint("tile-start", tile.id)
     mapped = job.map(task.period, tile.box, profile)
     started = time.perf_counter()
     digests = store.write_tile(
-        plan.folder.product, plan.time_index(task), tile.box, plan.extent, mapped.layers
+        plan.folder.product,
+        plan.time_index(task),
+        tile.box,
+        plan.extent,
+        mapped.layers,
+        tile=tile.id,
     )
+    failpoint("after-shards", tile.id)
     seconds = {**mapped.seconds, "write": time.perf_counter() - started}
     entry = Entry(
         period=task.period,
@@ -62,6 +70,7 @@ def run_tile(path: str, plan_hash: str, task: TileTask) -> dict[str, Any]:
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
     )
     plan.folder.ledger.commit(entry)
+    failpoint("after-ledger", tile.id)
     summary = asdict(entry)
     for large in ("items", "digests", "plan"):
         del summary[large]

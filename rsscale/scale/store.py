@@ -24,6 +24,7 @@ from rsscale import durable
 from rsscale.errors import RunFolderError
 from rsscale.grid import Grid, PixelBox
 from rsscale.modelspec import NODATA
+from rsscale.scale.failpoints import failpoint
 
 _CHUNK = 512
 # An all-nodata shard must be stored too: a missing object is how a lost one looks.
@@ -124,7 +125,13 @@ def create(
 
 
 def write_tile(
-    path: Path, period: int, box: PixelBox, extent: PixelBox, ds: xr.Dataset
+    path: Path,
+    period: int,
+    box: PixelBox,
+    extent: PixelBox,
+    ds: xr.Dataset,
+    *,
+    tile: str = "",
 ) -> dict[str, str]:
     """Write one tile's layers as whole shards and make them durable.
 
@@ -138,6 +145,8 @@ def write_tile(
         The tile's core, and the product's extent.
     ds : Dataset
         ``(y, x)`` layers over ``box``.
+    tile : str
+        The tile's id, for failpoints.
 
     Returns
     -------
@@ -146,8 +155,10 @@ def write_tile(
     """
     root = zarr.open_group(path, mode="r+", zarr_format=3)
     rows, cols = box.slices(extent)
-    digests = {}
+    digests: dict[str, str] = {}
     for name in ds.data_vars:
+        if digests:
+            failpoint("between-layers", tile)
         array = _array(root, str(name)).with_config(_CONFIG)
         shard = shard_path(path, array, period, box, extent)
         # zarr merges into a shard that is there, and fails on one that is damaged.
