@@ -189,8 +189,7 @@ class Cluster:
                 self.add_worker(nanny=nanny, RSSCALE_FAILPOINTS=rules,
                                 RSSCALE_FAILPOINT_SEED=str(seed))  # fmt: skip
             self._shape = shape
-        self.heal()
-        until(lambda: self.heal() or all(w.ready for w in self.workers), "workers to register")
+        self.await_workers()
         self.once.unlink(missing_ok=True)
         shutil.rmtree(self.counts, ignore_errors=True)
 
@@ -233,19 +232,34 @@ class Cluster:
                 worker.start()
 
     def kill_scheduler(self) -> None:
-        """Kill it and start another on the same port; then workers anew, as a service would."""
+        """Kill it; another on the same port, and workers anew once the old ones have given up."""
         assert self.scheduler is not None
         self.scheduler.end()
         self.start_scheduler()
+        end = time.monotonic() + 15  # a nanny takes five seconds to believe it
+        while any(w.command.alive for w in self.workers) and time.monotonic() < end:
+            time.sleep(_POLL)
+        for worker in self.workers:
+            worker.command.end()
+        self.heal()
+
+    def await_workers(self) -> None:
+        """Heal until every worker is registered."""
+        until(lambda: self.heal() or all(w.ready for w in self.workers), "workers to register")
 
     def passes(self, point: str, tile: str = "") -> int:
         """How often a counted point was passed, for one tile or for all."""
         pattern = f"{point}@{tile or '*'}"
         return sum(file.stat().st_size for file in self.counts.glob(pattern))
 
-    def stop_workers(self) -> None:
+    def stop_processes(self) -> None:
+        """End the workers' commands; heal starts them again, with what was changed in them."""
         for worker in self.workers:
             worker.command.end()
+
+    def stop_workers(self) -> None:
+        """End the workers for good."""
+        self.stop_processes()
         self.workers.clear()
         self._shape = None
 

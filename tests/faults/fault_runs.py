@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -44,6 +43,7 @@ class Run:
     recipe: Path
     address: str
     commands: list[Command] = field(default_factory=list)
+    logs: Path | None = None
 
     def start(self, verb: str = "run", *words: str, **env: str) -> Command:
         """``run`` or ``resume`` on the cluster, ``verify`` or ``status`` without."""
@@ -51,7 +51,7 @@ class Run:
             "run": [str(self.recipe), "--out", str(self.path), "--device", "cpu", "--threads", "1"],
         }.get(verb, [str(self.path)])
         cluster = ["--cluster", self.address] if verb in ("run", "resume") else []
-        log = self.path.parent / f"{self.path.name}-{len(self.commands)}-{verb}.log"
+        log = (self.logs or self.path.parent) / f"{self.path.name}-{len(self.commands)}-{verb}.log"
         line = ["-m", "rsscale", "--quiet", verb, *given, *cluster, *words]
         command = Command.start(line, log, environment(**env))
         self.commands.append(command)
@@ -71,17 +71,17 @@ class Run:
             time.sleep(0.1)
         return Ended(command.process.wait(), command.out, command.err)
 
-    def do(self, verb: str, *words: str, within: float = PATIENCE) -> Ended:
+    def do(self, verb: str, *words: str, tick: Callable[[], None] = lambda: None) -> Ended:
         """Run a command to its end."""
-        return self.wait(self.start(verb, *words), within=within)
+        return self.wait(self.start(verb, *words), tick)
 
-    def resume(self) -> Ended:
+    def resume(self, tick: Callable[[], None] = lambda: None) -> Ended:
         """Resume; wait for the lease of a client that died without a word."""
         end = time.monotonic() + PATIENCE
-        ended = self.do("resume")
+        ended = self.do("resume", tick=tick)
         while ended.code and any(word in ended.err for word in _HELD) and time.monotonic() < end:
             time.sleep(1)
-            ended = self.do("resume")
+            ended = self.do("resume", tick=tick)
         return ended
 
     def close(self) -> None:
@@ -189,14 +189,10 @@ def check_same(run: Run, reference: Run) -> None:
     assert run.state["state"] == "done"
 
 
-def check_resumed(run: Run, reference: Run) -> list[Key]:
+def check_resumed(run: Run, reference: Run, tick: Callable[[], None] = lambda: None) -> list[Key]:
     """Resume to the end, and find the same map; returns the tiles that were computed for it."""
     before = len(run.tiles_in_events())
-    ended = run.resume()
+    ended = run.resume(tick)
     assert ended.code == 0, f"{ended.code}: {ended.err[-3000:]}"
     check_same(run, reference)
     return run.tiles_in_events()[before:]
-
-
-def killed(code: int) -> bool:
-    return code == -signal.SIGKILL

@@ -1,0 +1,85 @@
+"""The disk fills up in the middle of a shard: a clear error, and the rest once there is room."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fault_cluster import Cluster
+from fault_runs import Run, check_clear, check_resumed
+
+
+def size(folder: Path) -> int:
+    """Bytes on disk, in whole pages as a tmpfs counts them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+
+
+@pytest.fixture
+def small_disk(reference: Run, tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for about half of the run."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    room = size(reference.path) * 6 // 10
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.faults
+def test_the_disk_is_full(
+    cluster: Cluster, reference: Run, new_run: Callable[..., Run], small_disk: Path
+) -> None:
+    cluster.ensure()
+    run = new_run(small_disk / "run")
+    # The commands' own logs lie beside the run; let them not be what fills the disk.
+    run.logs = small_disk.parent
+    ended = run.do("run")
+    assert ended.code in (1, 2), ended.err
+    check_clear(ended)
+    assert "No space left" in ended.err
+    kept = run.entries()
+    assert 0 < len(kept) < len(reference.entries())
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    again = check_resumed(run, reference)
+    assert not set(again) & set(kept)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["before-rename", "between-layers", "after-shards"])
+def test_no_space_at_one_moment(
+    cluster: Cluster, reference: Run, new_run: Callable[..., Run], point: str
+) -> None:
+    tile = reference.tiles_in_events()[10][1]
+    cluster.ensure(f"{point}@{tile}=nospace")
+    run = new_run()
+    ended = run.do("run")
+    assert ended.code == 1, ended.err
+    check_clear(ended)
+    assert {tile for _, tile in reference.entries()} - {tile for _, tile in run.entries()} == {tile}
+    cluster.stop_workers()
+    cluster.ensure()
+    again = check_resumed(run, reference)
+    assert {tile for _, tile in again} == {tile}
+
+
+@pytest.mark.faults
+@pytest.mark.own_cluster
+def test_files_may_not_grow(cluster: Cluster, reference: Run, new_run: Callable[..., Run]) -> None:
+    """A quota of a worker's own: writes end in the middle of a shard with EFBIG."""
+    cluster.ensure(workers=0)
+    limited = cluster.add_worker(largest=8192)
+    cluster.await_workers()
+    run = new_run()
+    ended = run.do("run")
+    assert ended.code == 1, ended.err
+    check_clear(ended)
+    kept = run.entries()
+    assert set(kept) < set(reference.entries())
+    limited.command.end()
+    cluster.stop_workers()
+    cluster.ensure()
+    assert not set(check_resumed(run, reference)) & set(kept)
