@@ -41,7 +41,7 @@ class Run:
 
     path: Path
     recipe: Path
-    address: str
+    address: str = ""  # works in one process without
     commands: list[Command] = field(default_factory=list)
     logs: Path | None = None
 
@@ -50,7 +50,8 @@ class Run:
         given = {
             "run": [str(self.recipe), "--out", str(self.path), "--device", "cpu", "--threads", "1"],
         }.get(verb, [str(self.path)])
-        cluster = ["--cluster", self.address] if verb in ("run", "resume") else []
+        on_cluster = self.address and verb in ("run", "resume")
+        cluster = ["--cluster", self.address] if on_cluster else []
         log = (self.logs or self.path.parent) / f"{self.path.name}-{len(self.commands)}-{verb}.log"
         line = ["-m", "rsscale", "--quiet", verb, *given, *cluster, *words]
         command = Command.start(line, log, environment(**env))

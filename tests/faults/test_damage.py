@@ -1,12 +1,12 @@
 """A folder that was damaged after the run: found by verify, mended by resume, the rest left."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_cluster import Cluster
 from fault_runs import TRACEBACK, Run, check_resumed
 
 TILE_ID = re.compile(r"x-?\d+_y-?\d+")
@@ -35,45 +35,55 @@ def other_json(path: Path) -> None:
     path.write_text("[]\n")
 
 
+ENTRIES = (cut_short, empty, other_json, Path.unlink)
+SHARDS = (garbage, one_bit, cut_short, empty, Path.unlink)
+LAYERS = ("classification", "confidence", "observations")
+
+
 @pytest.fixture
-def finished(cluster: Cluster, new_run: Callable[..., Run]) -> Run:
-    cluster.ensure()
-    run = new_run()
-    assert run.do("run").code == 0
-    return run
+def copied(reference: Run, tmp_path: Path) -> Run:
+    """The undisturbed run in another place, worked on without a cluster."""
+    shutil.copytree(reference.path, tmp_path / "run")
+    return Run(tmp_path / "run", reference.recipe)
 
 
-def check_found_and_mended(run: Run, reference: Run, damaged: int) -> None:
-    verified = run.do("verify")
+def damage_entries(run: Run) -> int:
+    entries = sorted(run.path.glob("ledger/*/*.json"))
+    for damage, entry in zip(ENTRIES, entries[3::7], strict=False):
+        damage(entry)
+    return len(ENTRIES)
+
+
+def damage_shards(run: Run) -> int:
+    for number, damage in enumerate(SHARDS):
+        damage(run.shards(LAYERS[number % 3])[4 + 9 * number])
+    return len(SHARDS)
+
+
+@pytest.mark.parametrize("damage", [damage_entries, damage_shards])
+def test_resume_computes_what_is_damaged_and_no_more(
+    copied: Run, reference: Run, damage: Callable[[Run], int]
+) -> None:
+    count = damage(copied)
+    again = check_resumed(copied, reference)
+    assert len(again) == len(set(again)) == count
+
+
+@pytest.mark.parametrize("damage", [damage_entries, damage_shards])
+def test_verify_names_what_is_damaged(
+    copied: Run, reference: Run, damage: Callable[[Run], int]
+) -> None:
+    damage(copied)
+    verified = copied.do("verify")
     assert verified.code == 1, verified.err
     assert TRACEBACK not in verified.err
-    named = set(TILE_ID.findall(verified.out + verified.err))
-    again = check_resumed(run, reference)
-    assert len(again) == len(set(again)) == damaged
-    assert named == {tile for _, tile in again}
-    assert run.do("verify").code == 0
-
-
-def test_entries_that_are_no_entries(finished: Run, reference: Run) -> None:
-    entries = sorted(finished.path.glob("ledger/*/*.json"))
-    damages = (cut_short, empty, other_json, Path.unlink)
-    for damage, entry in zip(damages, entries[3::7], strict=False):
-        damage(entry)
-    check_found_and_mended(finished, reference, len(damages))
-
-
-def test_shards_that_are_not_what_was_written(finished: Run, reference: Run) -> None:
-    damages = (garbage, one_bit, cut_short, empty, Path.unlink)
-    layers = ("classification", "confidence", "observations")
-    for number, damage in enumerate(damages):
-        damage(finished.shards(layers[number % 3])[4 + 9 * number])
-    check_found_and_mended(finished, reference, len(damages))
+    again = check_resumed(copied, reference)
+    assert set(TILE_ID.findall(verified.out + verified.err)) == {tile for _, tile in again}
+    assert copied.do("verify").code == 0
 
 
 @pytest.mark.faults
-def test_a_folder_without_damage_is_left_as_it_is(finished: Run, reference: Run) -> None:
-    verified = finished.do("verify")
-    assert verified.code == 0, verified.err
-    written = {path: path.stat().st_mtime_ns for path in finished.shards()}
-    assert check_resumed(finished, reference) == []
-    assert {path: path.stat().st_mtime_ns for path in finished.shards()} == written
+def test_a_folder_without_damage_is_left_as_it_is(copied: Run, reference: Run) -> None:
+    written = {path: path.stat().st_mtime_ns for path in copied.shards()}
+    assert check_resumed(copied, reference) == []
+    assert {path: path.stat().st_mtime_ns for path in copied.shards()} == written

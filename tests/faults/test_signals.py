@@ -16,7 +16,7 @@ QUICK = {(signal.SIGTERM, 20)}
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        pytest.param(n, m, marks=[] if (n, m) in QUICK else pytest.mark.faults)
+        pytest.param(n, m, id=f"{n.name}-{m}", marks=[] if (n, m) in QUICK else pytest.mark.faults)
         for n in SIGNALS
         for m in MOMENTS
     ],
@@ -58,7 +58,7 @@ def test_ctrl_c_twice_ends_at_once(
     cluster: Cluster, reference: Run, new_run: Callable[..., Run]
 ) -> None:
     tile = reference.tiles_in_events()[12][1]
-    cluster.ensure(f"after-shards@{tile}=wait:20")
+    cluster.ensure(f"after-shards@{tile}=wait:8")
     run = new_run()
     command = run.start()
     until(cluster.once.exists, "a tile that takes its time")
@@ -66,7 +66,7 @@ def test_ctrl_c_twice_ends_at_once(
     with pytest.raises(AssertionError, match="still waiting"):
         until(lambda: not command.alive, "the end", within=1)
     command.signal(signal.SIGINT)
-    ended = run.wait(command, within=15)
+    ended = run.wait(command, within=7)
     assert ended.code == 130
     assert TRACEBACK not in ended.err
     check_resumed(run, reference)

@@ -41,7 +41,7 @@ def test_a_worker_that_wakes_when_its_tile_was_done_by_another(
     cluster.ensure(f"between-layers@{tile}=wait:2", workers=1, ttl="3s")
     run = new_run()
     command = run.start()
-    until(lambda: cluster.once.exists(), "a tile between two layers")
+    until(cluster.once.exists, "a tile between two layers")
     sleeper = cluster.workers[0]
     sleeper.signal(signal.SIGSTOP)
     cluster.add_worker()
@@ -69,7 +69,7 @@ def test_two_workers_in_one_tile_at_once(
     cluster.await_workers()
     run = new_run()
     command = run.start()
-    until(lambda: cluster.once.exists(), "a tile between two layers")
+    until(cluster.once.exists, "a tile between two layers")
     first.signal(signal.SIGSTOP)
     # The second waits in the same tile, between the same layers, until the first has gone by.
     second = cluster.folder / "second"
@@ -93,7 +93,7 @@ def test_a_second_run_on_the_folder_is_refused(
     cluster.ensure(f"after-shards@{some_tile(reference)}=wait:20")
     run = new_run()
     command = run.start()
-    until(lambda: cluster.once.exists(), "a tile that takes its time")
+    until(cluster.once.exists, "a tile that takes its time")
     second = run.do("resume")
     assert command.alive, "the first run has ended before the second was answered"
     assert second.code in (1, 2)
