@@ -12,6 +12,16 @@ from fault_cluster import Cluster
 from fault_runs import Run
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long suite out unless it is asked for by name: ``-m faults``."""
+    if "faults" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("faults")]
+
+
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fault_archive.make(tmp_path_factory.mktemp("faults") / "archive")
@@ -38,11 +48,19 @@ def reference(started: Cluster, recipe: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def cluster(started: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """The cluster; thrown away after a test that failed, or that changed its workers."""
+    """The cluster; thrown away after a test that failed."""
     failed = request.session.testsfailed
     yield started
-    if request.session.testsfailed != failed or "own_cluster" in request.keywords:
+    if request.session.testsfailed != failed:
         started.stop()
+
+
+@pytest.fixture
+def own_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, for a test that gives it other workers; started anew after it."""
+    cluster.stop()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

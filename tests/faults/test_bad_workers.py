@@ -32,33 +32,31 @@ def test_a_tile_that_kills_every_worker(
     assert set(check_resumed(run, reference)) == poisoned
 
 
-@pytest.mark.own_cluster
 def test_a_worker_with_too_little_memory_beside_a_good_one(
-    cluster: Cluster, reference: Run, new_run: Callable[..., Run]
+    own_cluster: Cluster, reference: Run, new_run: Callable[..., Run]
 ) -> None:
-    cluster.ensure(workers=1)
-    cluster.add_worker(nanny=True, memory="250MB")
+    own_cluster.ensure(workers=1)
+    own_cluster.add_worker(nanny=True, memory="250MB")
     run = new_run()
-    ended = run.wait(run.start(), tick=cluster.heal, within=300)
+    ended = run.wait(run.start(), tick=own_cluster.heal, within=300)
     if ended.code:
         check_clear(ended)
         assert ended.code == 1
         assert all("memory" in f["error"] or "died" in f["error"] for f in run.state["failed"])
-    cluster.stop_workers()
-    cluster.ensure(workers=1)
+    own_cluster.stop_workers()
+    own_cluster.ensure(workers=1)
     check_resumed(run, reference)
 
 
-@pytest.mark.own_cluster
 def test_only_workers_with_too_little_memory(
-    cluster: Cluster, reference: Run, new_run: Callable[..., Run]
+    own_cluster: Cluster, reference: Run, new_run: Callable[..., Run]
 ) -> None:
-    cluster.ensure(workers=0)
-    cluster.add_worker(nanny=True, memory="250MB")
+    own_cluster.ensure(workers=0)
+    own_cluster.add_worker(nanny=True, memory="250MB")
     run = new_run()
-    ended = run.wait(run.start(), tick=cluster.heal, within=300)
+    ended = run.wait(run.start(), tick=own_cluster.heal, within=300)
     assert ended.code == 1, ended.err
     check_clear(ended)
-    cluster.stop_workers()
-    cluster.ensure(workers=1)
+    own_cluster.stop_workers()
+    own_cluster.ensure(workers=1)
     check_resumed(run, reference)

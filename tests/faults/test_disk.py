@@ -67,12 +67,13 @@ def test_no_space_at_one_moment(
 
 
 @pytest.mark.faults
-@pytest.mark.own_cluster
-def test_files_may_not_grow(cluster: Cluster, reference: Run, new_run: Callable[..., Run]) -> None:
+def test_files_may_not_grow(
+    own_cluster: Cluster, reference: Run, new_run: Callable[..., Run]
+) -> None:
     """A quota of a worker's own: writes end in the middle of a shard with EFBIG."""
-    cluster.ensure(workers=0)
-    limited = cluster.add_worker(largest=8192)
-    cluster.await_workers()
+    own_cluster.ensure(workers=0)
+    limited = own_cluster.add_worker(largest=8192)
+    own_cluster.await_workers()
     run = new_run()
     ended = run.do("run")
     assert ended.code == 1, ended.err
@@ -80,6 +81,6 @@ def test_files_may_not_grow(cluster: Cluster, reference: Run, new_run: Callable[
     kept = run.entries()
     assert set(kept) < set(reference.entries())
     limited.command.end()
-    cluster.stop_workers()
-    cluster.ensure()
+    own_cluster.stop_workers()
+    own_cluster.ensure()
     assert not set(check_resumed(run, reference)) & set(kept)
