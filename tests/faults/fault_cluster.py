@@ -174,11 +174,14 @@ class Cluster:
         *,
         workers: int = 2,
         nanny: bool = False,
-        seed: int = 0,
         ttl: str = "",
+        always: bool = False,
     ) -> None:
-        """Have a scheduler and these workers, all idle and registered, and no marks."""
-        shape = (points, workers, nanny, seed if "kill/" in points else 0)
+        """Have a scheduler and these workers, all idle and registered, and no marks.
+
+        ``points`` act once in all workers together, or ``always``.
+        """
+        shape = (points, workers, nanny, always)
         if ttl or self.scheduler is None or not self.scheduler.alive:
             self.stop()
             self.start_scheduler(ttl)
@@ -186,8 +189,8 @@ class Cluster:
             self.stop_workers()
             rules = ",".join(filter(None, [points, f"tile-start={COUNT_ONLY}"]))
             for _ in range(workers):
-                self.add_worker(nanny=nanny, RSSCALE_FAILPOINTS=rules,
-                                RSSCALE_FAILPOINT_SEED=str(seed))  # fmt: skip
+                once = "" if always else str(self.once)
+                self.add_worker(nanny=nanny, RSSCALE_FAILPOINTS=rules, RSSCALE_FAILPOINT_ONCE=once)
             self._shape = shape
         self.await_workers()
         self.once.unlink(missing_ok=True)
@@ -252,14 +255,9 @@ class Cluster:
         pattern = f"{point}@{tile or '*'}"
         return sum(file.stat().st_size for file in self.counts.glob(pattern))
 
-    def stop_processes(self) -> None:
-        """End the workers' commands; heal starts them again, with what was changed in them."""
+    def stop_workers(self) -> None:
         for worker in self.workers:
             worker.command.end()
-
-    def stop_workers(self) -> None:
-        """End the workers for good."""
-        self.stop_processes()
         self.workers.clear()
         self._shape = None
 

@@ -14,11 +14,7 @@ def test_a_tile_that_kills_every_worker(
     cluster: Cluster, reference: Run, new_run: Callable[..., Run], nanny: bool
 ) -> None:
     tile = reference.tiles_in_events()[12][1]
-    cluster.ensure(f"tile-start@{tile}=kill", nanny=nanny)
-    for worker in cluster.workers:
-        del worker.env["RSSCALE_FAILPOINT_ONCE"]
-    cluster.stop_processes()
-    cluster.await_workers()
+    cluster.ensure(f"tile-start@{tile}=kill", nanny=nanny, always=True)
     run = new_run()
     ended = run.wait(run.start(), tick=cluster.heal, within=300)
     assert ended.code == 1, ended.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fault_cluster import Cluster
-from fault_runs import Run, check_clear, check_resumed
+from fault_runs import Run, check_clear, check_resumed, check_same
 
 
 def size(folder: Path) -> int:
@@ -48,22 +48,37 @@ def test_the_disk_is_full(
     assert not set(again) & set(kept)
 
 
+POINTS = ("before-rename", "between-layers", "after-shards")
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("point", ["before-rename", "between-layers", "after-shards"])
-def test_no_space_at_one_moment(
+@pytest.mark.parametrize("point", POINTS)
+def test_no_space_for_a_moment(
+    cluster: Cluster, reference: Run, new_run: Callable[..., Run], point: str
+) -> None:
+    cluster.ensure(f"{point}@{reference.tiles_in_events()[10][1]}=nospace")
+    run = new_run()
+    ended = run.do("run")
+    assert ended.code == 0, ended.err
+    assert cluster.once.exists()
+    check_same(run, reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_no_space_for_one_tile(
     cluster: Cluster, reference: Run, new_run: Callable[..., Run], point: str
 ) -> None:
     tile = reference.tiles_in_events()[10][1]
-    cluster.ensure(f"{point}@{tile}=nospace")
+    cluster.ensure(f"{point}@{tile}=nospace", always=True)
     run = new_run()
     ended = run.do("run")
     assert ended.code == 1, ended.err
     check_clear(ended)
-    assert {tile for _, tile in reference.entries()} - {tile for _, tile in run.entries()} == {tile}
-    cluster.stop_workers()
+    lost = set(reference.entries()) - set(run.entries())
+    assert {lost_tile for _, lost_tile in lost} == {tile}
     cluster.ensure()
-    again = check_resumed(run, reference)
-    assert {tile for _, tile in again} == {tile}
+    assert set(check_resumed(run, reference)) == lost
 
 
 @pytest.mark.faults

@@ -66,7 +66,7 @@ def test_the_map_is_the_same_after_a_kill(
     run = new_run()
     chance = random.Random(case.seed)
     tile = _tile(chance, reference)
-    cluster.ensure(_rules(case, tile), nanny=case.nanny, seed=case.seed)
+    cluster.ensure(_rules(case, tile), nanny=case.nanny)
     command = run.start()
     total = len(reference.entries())
     if case.point:
