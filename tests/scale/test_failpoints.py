@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from rsscale.errors import RecipeError
+from rsscale.scale import failpoints
 from rsscale.scale.failpoints import POINTS, failpoint
 
 VARIABLES = ("POINTS", "POINT_ONCE", "POINT_SEED", "POINT_COUNTS")
@@ -20,6 +22,7 @@ VARIABLES = ("POINTS", "POINT_ONCE", "POINT_SEED", "POINT_COUNTS")
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(f"RSSCALE_FAIL{name}", raising=False)
+    monkeypatch.setattr(failpoints, "_thread", threading.local())
 
 
 def fails(name: str, tile: str = "") -> bool:
@@ -53,6 +56,22 @@ def test_only_the_named_point_acts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_point_may_be_bound_to_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RSSCALE_FAILPOINTS", "tile-start@a=nospace, tile-start@b=nospace")
     assert [tile for tile in ("", "a", "b", "c") if fails("tile-start", tile)] == ["a", "b"]
+
+
+def test_what_names_no_tile_is_in_the_one_that_its_thread_named_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RSSCALE_FAILPOINTS", "before-rename@a=nospace")
+    assert not fails("before-rename")
+    assert not fails("tile-start", "a")
+    assert fails("before-rename")
+    elsewhere: list[bool] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(fails("before-rename")))
+    thread.start()
+    thread.join()
+    assert elsewhere == [False]
+    assert not fails("tile-start", "b")
+    assert not fails("before-rename")
 
 
 def test_only_the_first_acts_when_asked_for_once(
