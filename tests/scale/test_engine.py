@@ -130,7 +130,9 @@ def test_poison_is_one_failure_and_takes_nothing_with_it() -> None:
     failed = [o for o in outcomes if o.error is not None]
     assert [o.task[0] for o in failed] == [5]
     assert "workers died while they had this tile" in str(failed[0].error)
-    assert sorted(o.result for o in outcomes if o.error is None) == [n for n in range(12) if n != 5]
+    assert sorted(o.result for o in outcomes if o.error is None) == [
+        n for n in range(12) if n != 5
+    ]
 
 
 def always(task: int) -> int:

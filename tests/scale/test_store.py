@@ -103,9 +103,7 @@ def test_a_missing_object_has_no_digest(product: Path) -> None:
 def test_misaligned_shards_are_refused(tmp_path: Path) -> None:
     off_lines = PixelBox(0, 0, 100, 128)
     with pytest.raises(RunFolderError, match="lose each other's data"):
-        store.create(
-            Folder(tmp_path / "p.zarr"), GRID, off_lines, times=TIMES, layers=[], attributes={}
-        )
+        store.create(Folder(tmp_path / "p.zarr"), GRID, off_lines, times=TIMES, layers=[], attributes={})
     assert not (tmp_path / "p.zarr").exists()
 
 
