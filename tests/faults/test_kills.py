@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fault_cluster import Cluster, until
-from fault_runs import Run, check_clear, check_resumed, check_same, recomputed
+from fault_runs import Run, check_clear, check_resumed, check_said, check_same, recomputed
 
 VICTIMS = ("worker", "workers", "scheduler", "client")
 SLOTS = 2
@@ -127,9 +127,31 @@ def _check_end(case: Case, ended: Any) -> None:
     if case.victim == "client":
         assert ended.code == -signal.SIGKILL
     elif case.victim == "scheduler" and ended.code:
-        check_clear(ended)
+        check_said(ended)
     else:
         assert ended.code == 0, f"{ended.code}: {ended.err[-3000:]}"
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_does_not_come_back(
+    own_cluster: Cluster, reference: Run, new_run: Callable[[], Run]
+) -> None:
+    own_cluster.ensure()
+    run = new_run()
+    command = run.start()
+    until(lambda: run.entry_count() >= 10, "10 tiles")
+    assert own_cluster.scheduler is not None
+    own_cluster.scheduler.end()
+    ended = run.wait(command)
+    assert ended.code == 1, ended.err
+    check_clear(ended)
+    assert own_cluster.address in ended.err
+    nobody = run.do("resume")  # still not there
+    assert nobody.code == 2
+    check_clear(nobody)
+    kept = run.entries()
+    own_cluster.ensure()
+    assert not set(check_resumed(run, reference)) & set(kept)
 
 
 @pytest.mark.faults
