@@ -69,7 +69,9 @@ def test_resume_computes_what_is_damaged_and_no_more(
     assert len(again) == len(set(again)) == count
 
 
-@pytest.mark.parametrize("damage", [damage_entries, damage_shards])
+@pytest.mark.parametrize(
+    "damage", [pytest.param(damage_entries, marks=pytest.mark.faults), damage_shards]
+)
 def test_verify_names_what_is_damaged(
     copied: Run, reference: Run, damage: Callable[[Run], int]
 ) -> None:
