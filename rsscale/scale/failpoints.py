@@ -10,7 +10,8 @@ Off unless ``RSSCALE_FAILPOINTS`` is set, to ``NAME=ACTION[,NAME=ACTION…]``:
 ``after-ledger``   the ledger has the entry, nobody was told
 =================  ==========================================================
 
-``NAME@TILE`` binds a point to the tile of that id. The actions:
+``NAME@TILE`` binds a point to the tile of that id: the one that the code there names, or that
+its thread last named. The actions:
 
 ================  ===========================================================
 ``kill``          SIGKILL of this process
@@ -32,6 +33,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -48,6 +50,8 @@ _FORM = re.compile(
     r"(?P<action>kill(?=/|$)|wait(?=:)|nospace(?=$))(/(?P<chances>\d+)|:(?P<seconds>\d+(\.\d+)?))?"
 )
 _passes: Counter[str] = Counter()
+# What writes shards knows of no tiles.
+_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def failpoint(name: str, tile: str = "") -> None:
     name : str
         One of :data:`POINTS`.
     tile : str
-        Id of the tile in hand.
+        Id of the tile in hand; when omitted, the one that this thread named last.
 
     Raises
     ------
@@ -92,6 +96,7 @@ def failpoint(name: str, tile: str = "") -> None:
     text = os.environ.get("RSSCALE_FAILPOINTS")
     if not text:
         return
+    tile = _thread.tile = tile or getattr(_thread, "tile", "")
     for rule in _rules(text):
         if rule.name == name and rule.tile in ("", tile):
             rule.act(tile)

@@ -1,0 +1,87 @@
+"""One archive, one undisturbed run and one cluster for all faults; a summary of all seeds."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fault_archive
+import pytest
+from fault_cluster import Cluster
+from fault_runs import Run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long suite out unless it is asked for by name: ``-m faults``."""
+    if "faults" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("faults")]
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fault_archive.make(tmp_path_factory.mktemp("faults") / "archive")
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def reference(started: Cluster, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing disturbed."""
+    started.ensure()
+    run = Run(tmp_path_factory.mktemp("reference") / "run", recipe, started.address)
+    ended = run.do("run")
+    assert ended.code == 0, ended.err
+    assert len(run.entries()) == run.state["tiles"]["total"] >= 40
+    assert sorted(run.tiles_in_events()) == sorted(run.entries())
+    return run
+
+
+@pytest.fixture
+def cluster(started: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster; thrown away after a test that failed."""
+    failed = request.session.testsfailed
+    yield started
+    if request.session.testsfailed != failed:
+        started.stop()
+
+
+@pytest.fixture
+def own_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, for a test that gives it other workers; started anew after it."""
+    cluster.stop()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def new_run(cluster: Cluster, recipe: Path, tmp_path: Path) -> Iterator[Callable[[], Run]]:
+    """Makes runs into folders of their own; whatever still works on one is ended."""
+    made: list[Run] = []
+
+    def make(path: Path | None = None) -> Run:
+        run = Run(path or tmp_path / f"run{len(made)}", recipe, cluster.address)
+        made.append(run)
+        return run
+
+    yield make
+    for run in made:
+        run.close()
+
+
+@pytest.fixture(scope="session")
+def seeds() -> Iterator[list[dict[str, Any]]]:
+    """What every seed logs; written as JSON to the file that RSSCALE_FAULTS_SUMMARY names."""
+    found: list[dict[str, Any]] = []
+    yield found
+    if path := os.environ.get("RSSCALE_FAULTS_SUMMARY"):
+        Path(path).write_text(json.dumps(found, indent=1) + "\n")
