@@ -1,0 +1,23 @@
+"""One contender, once, in a process of its own: ``python -m benchmarks.engine.child``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.engine import counting
+from benchmarks.engine.case import Case
+from benchmarks.engine.contenders import CONTENDERS
+
+
+def main(case_file: str, name: str, options: str, out: str) -> None:
+    """Make the map and write ``result.json``."""
+    folder = Path(out)
+    seconds = CONTENDERS[name](Case.read(Path(case_file)), json.loads(options), folder)
+    result = {"seconds": seconds, **counting.LAST.to_dict()}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
