@@ -8,14 +8,18 @@ from pathlib import Path
 
 from benchmarks.engine import counting
 from benchmarks.engine.case import Case
-from benchmarks.engine.contenders import CONTENDERS
+from benchmarks.engine.variants import CONTENDERS
 
 
 def main(case_file: str, name: str, options: str, out: str) -> None:
     """Make the map and write ``result.json``."""
     folder = Path(out)
-    seconds = CONTENDERS[name](Case.read(Path(case_file)), json.loads(options), folder)
+    seconds = CONTENDERS[name].make(Case.read(Path(case_file)), json.loads(options), folder)
     result = {"seconds": seconds, **counting.LAST.to_dict()}
+    for kept in (folder / "stages.json", folder / "run" / "run.json"):
+        if kept.exists():
+            found = json.loads(kept.read_text())
+            result["stages"] = found.get("stages", found)
     (folder / "result.json").write_text(json.dumps(result))
 
 

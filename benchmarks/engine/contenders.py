@@ -171,14 +171,6 @@ def rsscale_way(case: Case, options: Options, out: Path) -> float:
         return perf_counter() - started
 
 
-CONTENDERS: dict[str, Callable[[Case, Options, Path], float]] = {
-    "bare torch": bare,
-    "stackstac": stackstac_way,
-    "odc-stac": odc_way,
-    "rsscale": rsscale_way,
-}
-
-
 # --- clusters
 
 
@@ -229,31 +221,3 @@ def warm() -> None:
     import rsscale.pipeline.run  # noqa: F401
 
     torch.zeros(1).add(1)
-
-
-VARIANTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
-    "bare torch": lambda _: [{}, {"channels_last": True}],
-    "stackstac": lambda size: [
-        {"chunk": chunk, "dtype": "float32", "dask_threads": threads}
-        for chunk in (1024, 2048)
-        for threads in (1, 2)
-        if chunk <= size
-    ],
-    "odc-stac": lambda size: [
-        {"chunk": chunk, "dask_threads": threads}
-        for chunk in (1024, 2048)
-        for threads in (1, 2)
-        if chunk <= size
-    ],
-    "rsscale": lambda size: [
-        {"tile": tile, "cluster": cluster}
-        for cluster in (None, "local:1")
-        for tile in (1024, 2048, 4096)
-        if tile <= size
-    ],
-}
-"""What each may be tuned over, for an area of so many pixels across."""
-
-DEFAULTS = {"chunk": 1024, "dtype": "float64", "dask_threads": 2}
-"""stackstac and Dask as they come."""
-

@@ -80,7 +80,9 @@ def _item(case: Case, root: str, row: int, col: int, date: int) -> pystac.Item:
     for number, band in enumerate(BANDS):
         fields = {"raster:bands": [{"data_type": "uint16", "nodata": 0}]}
         href = f"{root}/{_name(row, col, date, number)}"
-        item.add_asset(band, pystac.Asset(href, media_type=pystac.MediaType.COG, extra_fields=fields))
+        item.add_asset(
+            band, pystac.Asset(href, media_type=pystac.MediaType.COG, extra_fields=fields)
+        )
     return item
 
 

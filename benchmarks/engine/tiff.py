@@ -29,7 +29,9 @@ def compress(block: npt.NDArray[np.uint16]) -> bytes:
     return zlib.compress(apart.tobytes(), 6)
 
 
-def write_tiff(path: Path, size: int, blocks: Sequence[bytes], transform: Affine, epsg: int) -> None:
+def write_tiff(
+    path: Path, size: int, blocks: Sequence[bytes], transform: Affine, epsg: int
+) -> None:
     """A square uint16 GeoTIFF, nodata 0, of blocks row by row."""
     across = size // BLOCK
     if across * BLOCK != size or len(blocks) != across * across:
@@ -46,7 +48,11 @@ def write_tiff(path: Path, size: int, blocks: Sequence[bytes], transform: Affine
         (317, _SHORT, [_HORIZONTAL]),
         (322, _LONG, [BLOCK]),
         (323, _LONG, [BLOCK]),
-        (324, _LONG, [0] * len(blocks)),  # where they start, known once the header is as long as it is
+        (
+            324,
+            _LONG,
+            [0] * len(blocks),
+        ),  # where they start, known once the header is as long as it is
         (325, _LONG, sizes),
         (339, _SHORT, [1]),
         (33550, _DOUBLE, [transform.a, -transform.e, 0.0]),
