@@ -78,7 +78,7 @@ def compete(case: Case, names: Sequence[str], repeats: int) -> dict[str, Standin
             print(f"  round {number + 1}/{repeats} {name}", file=sys.stderr, flush=True)
             try:
                 result, classes = once(case, name, standing.options)
-            except ChildFailed as error:
+            except ChildFailedError as error:
                 standing.failure = str(error)
                 continue
             standing.seconds.append(result["seconds"])
@@ -102,7 +102,7 @@ def tune(case: Case, contender: Contender) -> Standing:
         print(f"  tuning {contender.name} {dict(options)}", file=sys.stderr, flush=True)
         try:
             result, classes = once(case, contender.name, options)
-        except ChildFailed as error:
+        except ChildFailedError as error:
             standing.tuning.append({**options, "failure": str(error)})
             continue
         agreement = compare(case, classes, step_of(options), first)
@@ -116,7 +116,7 @@ def tune(case: Case, contender: Contender) -> Standing:
     return standing
 
 
-class ChildFailed(Exception):
+class ChildFailedError(Exception):
     """A contender ended without a map."""
 
 
@@ -134,7 +134,7 @@ def once(case: Case, name: str, options: Options) -> tuple[dict[str, Any], Class
     ended = processes.run(command, case.path / "child.log", timeout=_TIMEOUT_S)
     if ended.code != 0:
         last = ended.output.strip().splitlines()[-1:] or ["no output"]
-        raise ChildFailed(f"exit code {ended.code}: {last[0][:300]}")
+        raise ChildFailedError(f"exit code {ended.code}: {last[0][:300]}")
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
     result["peak_bytes"] = ended.peak_bytes
     return result, read_classes(Path(out))
