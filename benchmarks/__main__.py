@@ -6,6 +6,7 @@ Simulated scenes (uint16, DEFLATE, predictor 2, 512 px blocks) are served by ngi
 Every contender makes the same map of them with the same model, halo and cores, each time in a
 process of its own, interleaved, after it was tuned over chunk size and threads. Outputs are
 compared before speeds: one whose map is another is marked, not ranked. Tell ratios, not times.
+torchgeo takes part where it is installed, or where TORCHGEO_PYTHON names a Python that has it.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affine import Affine
-from odc.geo.geobox import GeoBox
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 EPSG, RESOLUTION = 32632, 10
 BANDS = ("blue", "green", "red", "nir")
@@ -74,6 +76,8 @@ class Case:
     @property
     def geobox(self) -> GeoBox:
         """The map's pixels."""
+        from odc.geo.geobox import GeoBox
+
         return GeoBox(self.shape, self.transform(), EPSG)
 
     def transform(self, row: int = 0, col: int = 0) -> Affine:

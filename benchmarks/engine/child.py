@@ -14,7 +14,10 @@ from benchmarks.engine.variants import CONTENDERS
 def main(case_file: str, name: str, options: str, out: str) -> None:
     """Make the map and write ``result.json``."""
     folder = Path(out)
-    seconds = CONTENDERS[name].make(Case.read(Path(case_file)), json.loads(options), folder)
+    make = CONTENDERS[name].make
+    if make is None:
+        raise SystemExit(f"{name} runs as a script of another environment")
+    seconds = make(Case.read(Path(case_file)), json.loads(options), folder)
     result = {"seconds": seconds, **counting.LAST.to_dict()}
     for kept in (folder / "stages.json", folder / "run" / "run.json"):
         if kept.exists():

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
+
+import numpy as np
 
 from benchmarks.engine import processes
 from benchmarks.engine.case import Case
 from benchmarks.engine.contenders import Options
 from benchmarks.engine.outputs import Agreement, Classes, compare, read_classes
-from benchmarks.engine.variants import CONTENDERS, Contender, step_of
+from benchmarks.engine.variants import CONTENDERS, TORCHGEO, Contender, step_of
 
 _TIMEOUT_S = 1800.0
 _LIMIT = "limit"
+TORCHGEO_PYTHON = "TORCHGEO_PYTHON"
+"""Names the interpreter of an environment with torchgeo, which rsscale does not depend on."""
 
 
 @dataclass
@@ -112,7 +116,8 @@ def tune(case: Case, contender: Contender) -> Standing:
         if agreement.passed and result["seconds"] < best:
             best, standing.options = result["seconds"], options
     if best == float("inf"):
-        standing.failure = f"no variant made the right map: {standing.tuning}"
+        failures = {str(one.get("failure", "another map")) for one in standing.tuning}
+        standing.failure = "; ".join(sorted(failures))
     return standing
 
 
@@ -127,17 +132,22 @@ def once(case: Case, name: str, options: Options) -> tuple[dict[str, Any], Class
     out.mkdir()
     case_file = case.path / "case.json"
     case.write(case_file)
-    command = [
-        sys.executable, "-m", "benchmarks.engine.child",
-        str(case_file), name, json.dumps(dict(options)), str(out),
-    ]  # fmt: skip
+    script = [sys.executable, "-m", "benchmarks.engine.child", str(case_file), name]
+    if name == TORCHGEO:
+        python = os.environ.get(TORCHGEO_PYTHON, sys.executable)
+        script = [python, "-m", "benchmarks.engine.torchgeo_loop", str(case_file)]
+    command = [*script, json.dumps(dict(options)), str(out)]
     ended = processes.run(command, case.path / "child.log", timeout=_TIMEOUT_S)
     if ended.code != 0:
         last = ended.output.strip().splitlines()[-1:] or ["no output"]
+        if "No module named 'torchgeo'" in last[0]:
+            raise ChildFailedError(
+                f"not installed; {TORCHGEO_PYTHON} may name a Python that has it"
+            )
         raise ChildFailedError(f"exit code {ended.code}: {last[0][:300]}")
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
     result["peak_bytes"] = ended.peak_bytes
-    return result, read_classes(Path(out))
+    return result, np.empty(0, np.uint8) if name == _LIMIT else read_classes(out)
 
 
 def ratio(over: Standing, under: Standing) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from benchmarks.engine.case import Case
 from benchmarks.engine.contenders import Options, bare, odc_way, rsscale_way, stackstac_way
 from benchmarks.engine.limit import limit
 
+TORCHGEO = "torchgeo, tuned"
 CHUNKS = (1024, 2048, 4096)
 
 
@@ -22,13 +23,13 @@ class Contender:
     ----------
     name : str
     make : callable
-        ``make(case, options, folder)`` returns seconds.
+        ``make(case, options, folder)`` returns seconds; None for a script of another environment.
     variants : sequence of mappings
         Options to be tuned over; the fastest that made the right map stands in the table.
     """
 
     name: str
-    make: Callable[[Case, Options, Path], float]
+    make: Callable[[Case, Options, Path], float] | None
     variants: Sequence[Options]
 
     def fitting(self, size: int) -> list[Options]:
@@ -62,6 +63,7 @@ _ALL = (
         _grid(chunk=CHUNKS[:2], dtype=["float32"], dask_threads=(2, 1)),
     ),
     Contender("odc-stac, tuned", odc_way, _grid(chunk=CHUNKS[:2], dask_threads=(2, 1))),
+    Contender(TORCHGEO, None, _grid(workers=(0, 2))),
     Contender("rsscale", rsscale_way, _grid(tile=CHUNKS, cluster=[None])),
     Contender("rsscale local:1", rsscale_way, _grid(tile=CHUNKS, cluster=["local:1"])),
     Contender("limit", limit, [{}]),
