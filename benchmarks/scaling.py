@@ -102,10 +102,10 @@ def area_and_tasks(folder: Path, *, scene: int, threads: int) -> list[Goal]:
 # --- the first tile of a country
 
 
-def first_tile(folder: Path, *, tiles: int, repeats: int) -> list[Goal]:
-    """Runs that end at their hundredth tile, for ``tiles`` tiles and for 100 times as many."""
+def first_tile(folder: Path, *, tiles: int, repeats: int, times: int = 100) -> list[Goal]:
+    """Runs that end at their hundredth tile, for ``tiles`` tiles and for ``times`` as many."""
     write_models(folder_of_models := _made(folder))
-    results: dict[int, list[dict[str, float]]] = {tiles: [], 100 * tiles: []}
+    results: dict[int, list[dict[str, float]]] = {tiles: [], times * tiles: []}
     for count in results:
         write_country(folder / str(count), count, folder_of_models / "model-two-layer")
     for _ in range(repeats):
@@ -124,7 +124,9 @@ def first_tile(folder: Path, *, tiles: int, repeats: int) -> list[Goal]:
     ):
         one, hundred = (median(r[key] for r in found) for found in results.values())
         goals.append(
-            _goal(5, f"{what}, 100 x the area, x", hundred / one, "<= 1.1", hundred / one <= 1.1)
+            _goal(
+                5, f"{what}, {times} x the area, x", hundred / one, "<= 1.1", hundred / one <= 1.1
+            )
             | {"values": [one, hundred], "tiles": list(results)}
         )
     return goals

@@ -27,7 +27,7 @@ class Ended:
     seconds : float
         From its start.
     peak_bytes : int
-        The most that it and its descendants held, proportional set size where the kernel tells.
+        The most that it and its descendants held at a time, without what is shared with files.
     output : str
         What it printed, both streams.
     """
@@ -58,6 +58,7 @@ def run(
         while process.poll() is None:
             late = time.monotonic() - started > timeout
             if late or until():
+                peak.look()  # once more: what there was at the end counts
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 break
@@ -87,11 +88,14 @@ class _Peak:
 
     def _watch(self) -> None:
         while not self._end.wait(_EVERY_S):
-            try:
-                family = [self._root, *self._root.children(recursive=True)]
-            except psutil.Error:
-                return
-            self._most = max(self._most, sum(_held(one) for one in family))
+            self.look()
+
+    def look(self) -> None:
+        try:
+            family = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            return
+        self._most = max(self._most, sum(_held(one) for one in family))
 
 
 def _held(process: psutil.Process) -> int:
