@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rsscale.errors import RecipeError, RsscaleError
+from rsscale.errors import RecipeError, RsscaleError, TilesFailed
 from rsscale.progress import show_progress
 
 app = typer.Typer(
@@ -28,7 +30,14 @@ app = typer.Typer(
 )
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, YAML.")]
-RunPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]
+RunPath = Annotated[str, typer.Argument(metavar="FOLDER", help="A run folder, or s3://….")]
+Heartbeat = Annotated[
+    Path | None, typer.Option(help="A file that is written anew every few seconds.")
+]
+MetricsPort = Annotated[
+    int | None, typer.Option("--metrics", help="Serve Prometheus metrics on this port.")
+]
+Grace = Annotated[float, typer.Option(help="Seconds that SIGTERM leaves to tiles in flight.")]
 Cluster = Annotated[
     str | None,
     typer.Option(help="local, local:N worker processes, or a scheduler's tcp://host:port."),
@@ -68,7 +77,16 @@ def main(arguments: list[str] | None = None) -> None:
     debug, quiet = "--debug" in words, "--quiet" in words
     words = [word for word in words if word not in ("--debug", "--quiet")]
     show_progress(not quiet)
-    sys.exit(_invoke(words, debug=debug))
+    _leave(_invoke(words, debug=debug))
+
+
+def _leave(code: int) -> None:
+    """End the process, also when tiles that were abandoned are still computed by its threads."""
+    if any(thread.name.startswith("rsscale-tile") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _invoke(words: list[str], *, debug: bool) -> int:
@@ -191,32 +209,92 @@ def train(
 @_command
 def run(
     recipe: RecipeFile,
-    out: Annotated[Path | None, typer.Option(help="The run folder; out/NAME when omitted.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The run folder, or s3://…; out/NAME when omitted.")
+    ] = None,
     cluster: Cluster = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option(help="Compute tiles anew whose recipe, model or items changed.")
+    ] = False,
+    metrics: MetricsPort = None,
+    heartbeat: Heartbeat = None,
+    grace: Grace = 25.0,
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
+    from rsscale.pipeline.run import Watch
     from rsscale.pipeline.run import run as start
 
-    _summary(start(recipe, out, cluster, device=device, threads=threads, overrides=set_ or ()))
+    found = start(
+        recipe,
+        out,
+        cluster,
+        device=device,
+        threads=threads,
+        precision=precision,
+        compile=compile_,
+        overrides=set_ or (),
+        update=update,
+        watch=Watch(metrics, heartbeat, grace),
+    )
+    _summary(found)
 
 
 @_command
-def resume(folder: RunPath, cluster: Cluster = None) -> None:
+def resume(
+    folder: RunPath,
+    cluster: Cluster = None,
+    metrics: MetricsPort = None,
+    heartbeat: Heartbeat = None,
+    grace: Grace = 25.0,
+) -> None:
     """Go on with a run: compute what is missing, failed or damaged."""
+    from rsscale.pipeline.run import Watch
     from rsscale.pipeline.run import resume as go_on
 
-    _summary(go_on(folder, cluster))
+    _summary(go_on(folder, cluster, watch=Watch(metrics, heartbeat, grace)))
 
 
 @_command
-def status(folder: RunPath) -> None:
-    """Tell how far a run is."""
+def status(
+    folder: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="All of run.json.")] = False,
+) -> None:
+    """Tell how far a run is, also from another terminal while it runs."""
     from rsscale.pipeline.run import Run
 
-    _summary(Run(folder))
+    found = Run(folder)
+    if as_json:
+        print(json.dumps(found.state, indent=1))
+    else:
+        _summary(found)
+
+
+@_command
+def verify(
+    folder: RunPath,
+    repair: Annotated[
+        bool, typer.Option(help="Take back the ledger entries of damaged tiles.")
+    ] = False,
+) -> None:
+    """Read every shard of a run again and compare it with the ledger."""
+    from rsscale.pipeline.checking import verify as check
+
+    found = check(folder, repair=repair)
+    print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
+    for one in found.damaged:
+        print(f"damaged {one.period}/{one.tile}: {one.reason}")
+    if found.damaged:
+        raise TilesFailed(
+            f"{len(found.damaged)} tiles are not what was written; compute them again with: "
+            f"rsscale resume {folder}"
+        )
 
 
 @_command
@@ -255,7 +333,9 @@ def quicklook(
     from rsscale.pipeline.run import Run
     from rsscale.publish.quicklook import quicklook as draw
 
-    print(draw(Run(folder).open(), out or folder / "quicklook.png"))
+    if out is None and "://" in folder:
+        raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
+    print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
 
 
 def _summary(run: Any) -> None:
@@ -263,11 +343,31 @@ def _summary(run: Any) -> None:
     state = run.state
     tiles = state["tiles"]
     print(f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed")
-    if "pixels" in state:
+    if state.get("pixels"):
         rate = state["pixels"] / max(state["seconds"], 1e-9) / 1e6
-        stages = ", ".join(f"{name} {value:.1f} s" for name, value in state["stages"].items())
-        print(f"{state['pixels'] / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s)")
-        print(f"stages: {stages}; peak memory {state['peak_rss_bytes'] / 2**20:.0f} MiB")
+        print(
+            f"{state['pixels'] / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
+            f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
+        )
+        whole = sum(state["stages"].values()) or 1.0
+        shares = (f"{name} {v:.1f} s ({v / whole:.0%})" for name, v in state["stages"].items())
+        print(f"stages    {', '.join(shares)}, of all tiles together")
+    if state["state"] == "running":
+        left = state.get("rate", {}).get("seconds_left")
+        print(f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting"))
+    if state.get("missing"):
+        print(f"missing   {state['missing']} assets could not be read and count as not seen")
+    _seams(state.get("seams") or {})
     for failure in state.get("failed", [])[:10]:
         print(f"failed {failure['period']}/{failure['tile']}: {failure['error']}")
-    print(f"map       {run.path / 'product.zarr'}")
+    print(f"map       {str(run.path).rstrip('/')}/product.zarr")
+
+
+def _seams(seams: dict[str, Any]) -> None:
+    """How labels disagree along the lines of model windows, and elsewhere."""
+    if seams.get("line_pairs") and seams.get("pairs"):
+        line = seams["line_differ"] / seams["line_pairs"]
+        inside = seams["differ"] / seams["pairs"]
+        print(
+            f"seams     neighbours differ at {line:.2%} along window lines, {inside:.2%} elsewhere"
+        )

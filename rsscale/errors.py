@@ -11,6 +11,8 @@
     ├── ReadError           an asset that could not be read
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
+    │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
+    │   └── Superseded      a newer run works on the folder; this one's work is not wanted
     └── TilesFailed         a run that ended, but not for all of its tiles
 
 ``exit_code`` is what the command line returns: 2 when the user's recipe, model or
@@ -72,6 +74,16 @@ class ModelError(RsscaleError):
 
 class RunFolderError(RsscaleError):
     """A run folder belongs to another recipe, is not writable, or is damaged."""
+
+
+class StorageError(RunFolderError):
+    """A file of a run could not be written; what is done is kept."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class Superseded(RunFolderError):  # noqa: N818 -- what happened
+    """A newer run works on this folder; what an older one still computes is not written."""
 
 
 class TilesFailed(RsscaleError):  # noqa: N818 -- a count of failures, not one error

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self, get_args
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -20,10 +20,13 @@ from odc.geo.geom import Geometry
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_, res_, wh_, xy_
 
-from rsscale.errors import AreaError, RecipeError
+from rsscale.errors import AreaError, RecipeError, nearest
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
+
+Blend = Literal["trim", "hann"]
+"""How windows of a model meet; see :class:`Lattice`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -124,20 +127,30 @@ class Tile:
 class Lattice:
     """Model windows on a lattice anchored to the grid's origin.
 
-    Window ``(i, j)`` keeps rows ``[i·stride, (i+1)·stride)`` and the same of columns, and
-    reads ``halo`` px more on every side. The stride is never derived from a tile, so that
-    a pixel is always predicted in the same window, however the work was cut.
+    Window ``(i, j)`` belongs to rows ``[i·stride, (i+1)·stride)`` and the same of columns, its
+    core, and reads ``halo`` px more on every side. The stride is never derived from a tile, so
+    that a pixel is always predicted in the same windows, however the work was cut.
 
     Attributes
     ----------
     stride : int
-        Width of the kept part, px.
+        Distance of the windows, the width of a core, px.
     halo : int
-        Context on each side that is read and trimmed, px.
+        Context on each side, px.
+    blend : str
+        ``"trim"``: a pixel is what the one window says in whose core it lies. ``"hann"``: over
+        the ``2·halo`` px around each window line the probabilities of the windows on its two
+        sides are mixed by a raised cosine; needs ``2·halo <= stride``.
+
+    Raises
+    ------
+    RecipeError
+        When there are no such windows.
     """
 
     stride: int
     halo: int
+    blend: Blend = "trim"
 
     def __post_init__(self) -> None:
         if self.stride < 1 or self.halo < 0:
@@ -145,31 +158,51 @@ class Lattice:
                 f"model windows have stride {self.stride} and halo {self.halo}; "
                 "the stride must be at least 1 px and the halo at least 0"
             )
+        if self.blend not in get_args(Blend):
+            raise RecipeError(
+                f"model windows are blended by {self.blend!r}; expected 'trim' or 'hann'"
+                f"{nearest(self.blend, get_args(Blend))}"
+            )
+        if self.blend == "hann" and 2 * self.halo > self.stride:
+            raise RecipeError(
+                f"model windows have stride {self.stride} and halo {self.halo}; blending with "
+                "'hann' needs a stride of at least 2 halos, so use a larger stride or 'trim'"
+            )
 
     @property
     def window(self) -> int:
         """Width of a window as the model sees it, px."""
         return self.stride + 2 * self.halo
 
+    @property
+    def _reach(self) -> int:
+        """How far beyond its core a window has a say, px."""
+        return self.halo if self.blend == "hann" else 0
+
+    def share(self, core: PixelBox) -> PixelBox:
+        """Pixels that the window with this core has a say in: its core, or all it reads."""
+        return core.pad(self._reach)
+
     def cores(self, box: PixelBox) -> Iterator[PixelBox]:
-        """Kept parts of all windows that touch ``box``, row by row."""
-        return box.blocks(self.stride)
+        """Cores of all windows that have a say in ``box``, row by row."""
+        return (box if box.empty else box.pad(self._reach)).blocks(self.stride)
 
     def read_box(self, box: PixelBox) -> PixelBox:
-        """All pixels that the windows touching ``box`` read."""
-        return box.snap(self.stride).pad(self.halo)
+        """All pixels that the windows with a say in ``box`` read."""
+        return box.pad(self._reach).snap(self.stride).pad(self.halo)
 
     def redundancy(self, tile: int) -> float:
-        """Pixels computed over pixels kept, for tiles of ``tile`` px, window trim included."""
-        if tile % self.stride == 0:
-            per_axis: float = self.window / self.stride
-        else:
-            count = sum(
-                math.ceil((k + 1) * tile / self.stride) - math.floor(k * tile / self.stride)
-                for k in range(self.stride)
-            )
-            per_axis = count * self.window / (self.stride * tile)
-        return per_axis**2
+        """Pixels computed over pixels mapped, for tiles of ``tile`` px, windows' context included.
+
+        A mean over all places that a tile can have on the lattice.
+        """
+        places = self.stride // math.gcd(self.stride, tile)
+        count = sum(
+            math.ceil(((k + 1) * tile + self._reach) / self.stride)
+            - math.floor((k * tile - self._reach) / self.stride)
+            for k in range(places)
+        )
+        return (count * self.window / (places * tile)) ** 2
 
 
 @dataclass(frozen=True)
@@ -316,15 +349,41 @@ class Grid:
 
         Lazy: a country of a hundred thousand tiles is never held in memory.
         """
+        for boxes in self._tile_rows(area):
+            for box in boxes:
+                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+
+    def extent(self, area: Geometry) -> tuple[PixelBox, int]:
+        """The smallest box around all tiles of an area, and how many they are."""
+        around, count = None, 0
+        for boxes in self._tile_rows(area):
+            row = boxes[0] | boxes[-1]
+            around = row if around is None else around | row
+            count += len(boxes)
+        if around is None:
+            raise AreaError(f"the area {_bounds(area)} holds no pixel of {self}")
+        return around, count
+
+    def _tile_rows(self, area: Geometry) -> Iterator[list[PixelBox]]:
+        """Boxes of the tiles of an area, one row of tiles after another, from north."""
+        import numpy as np
         import shapely
 
         shape = self.project(area).geom
         shapely.prepare(shape)
-        for box in self.box(area).blocks(self.tile):
-            extent = self.geobox_of(box).extent.geom
+        around, width = self.box(area).snap(self.tile), self.tile * self.resolution
+        cols = np.arange(around.col0, around.col1, self.tile)
+        left = self.origin[0] + cols * self.resolution
+        for row in range(around.row0, around.row1, self.tile):
+            top = self.origin[1] - row * self.resolution
+            extents = shapely.box(left, top - width, left + width, top)
             # Touching along an edge only is no overlap: such a tile would have no pixel.
-            if shape.intersects(extent) and not shape.touches(extent):
-                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+            hit = shapely.intersects(shape, extents) & ~shapely.touches(shape, extents)
+            if hit.any():
+                yield [
+                    PixelBox(row, col, row + self.tile, col + self.tile)
+                    for col in cols[hit].tolist()
+                ]
 
     def __str__(self) -> str:
         return (

@@ -151,7 +151,7 @@ class ModelSpec:
     classes : tuple of LandClass
         In the order of the model's output channels.
     lattice : Lattice
-        Stride and halo of the windows, px.
+        Stride and halo of the windows, px, and how they are blended.
     architecture : str
         A name that :func:`rsscale.open_model` knows, e.g. ``"unet"``.
     hyperparameters : mapping
@@ -248,6 +248,7 @@ class ModelSpec:
                 "mlm:output": [self._output_to_mlm()],
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
+                "rsscale:blend": self.lattice.blend,
                 "rsscale:resolution": self.resolution,
                 **properties,
             },
@@ -291,7 +292,11 @@ class ModelSpec:
                 name=properties["mlm:name"],
                 inputs=tuple(_input_from_mlm(i) for i in properties["mlm:input"]),
                 classes=tuple(_class_from_mlm(c) for c in _mlm_classes(properties)),
-                lattice=Lattice(int(properties["rsscale:stride"]), int(properties["rsscale:halo"])),
+                lattice=Lattice(
+                    int(properties["rsscale:stride"]),
+                    int(properties["rsscale:halo"]),
+                    properties.get("rsscale:blend", "trim"),
+                ),
                 architecture=properties["mlm:architecture"],
                 hyperparameters=properties.get("mlm:hyperparameters", {}),
                 resolution=properties.get("rsscale:resolution"),

@@ -51,6 +51,26 @@ def test_read_box_holds_every_window(area: PixelBox, stride: int, halo: int) -> 
         assert (core.pad(halo) & read) == core.pad(halo)
 
 
+@given(boxes(), st.integers(16, 64), st.integers(0, 8))
+def test_blended_windows_have_a_say_in_all_that_they_read(
+    area: PixelBox, stride: int, halo: int
+) -> None:
+    lattice = Lattice(stride, halo, "hann")
+    around = area.snap(stride).pad(2 * stride)
+    want = [core for core in around.blocks(stride) if not (core.pad(halo) & area).empty]
+    cores = list(lattice.cores(area))
+    assert cores == want
+    assert all(lattice.share(core) == core.pad(halo) for core in cores)
+    read = lattice.read_box(area)
+    assert read == cores[0].pad(halo) | cores[-1].pad(halo)
+
+
+def test_no_window_has_a_say_in_nothing() -> None:
+    nothing = PixelBox(5, 5, 5, 9)
+    assert not list(Lattice(16, 4).cores(nothing))
+    assert not list(Lattice(16, 4, "hann").cores(nothing))
+
+
 @pytest.mark.parametrize("origin", [(0.0, 0.0), (15.0, 15.0), (600_000.0, 5_000_000.0)])
 def test_tiles_are_those_of_odc_geo(origin: tuple[float, float]) -> None:
     grid = Grid(UTM, 30, tile=100, origin=origin)

@@ -30,6 +30,15 @@ def test_round_trip_through_json() -> None:
     assert ModelSpec.from_item(item) == spec()
 
 
+def test_blending_is_kept_and_old_models_trim() -> None:
+    blended = spec(lattice=Lattice(512, 32, "hann"))
+    item = json.loads(json.dumps(blended.to_item()))
+    assert item["properties"]["rsscale:blend"] == "hann"
+    assert ModelSpec.from_item(item) == blended != spec()
+    del item["properties"]["rsscale:blend"]
+    assert ModelSpec.from_item(item) == spec()
+
+
 def test_metadata_is_valid_mlm() -> None:
     if not SCHEMA.exists():
         pytest.skip(f"the MLM schema is not at {SCHEMA}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from rsscale.data import assets
 from rsscale.data.assets import Selection
+from rsscale.data.meter import Meter
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
@@ -34,6 +35,8 @@ class Layout:
         Of ``(time, band, y, x)``.
     on_error : callable, optional
         Takes the ReadError of what could not be read and then holds nodata; else it is raised.
+    meter : Meter, optional
+        Counts what is read.
     """
 
     grid: OutputGrid
@@ -42,6 +45,7 @@ class Layout:
     fill: np.generic
     chunks: tuple[tuple[int, ...], ...]
     on_error: Callable[[ReadError], None] | None = None
+    meter: Meter | None = None
 
 
 def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
@@ -83,7 +87,14 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
         xy_coords=False,
         properties=False,
         band_coords=False,
-        reader=partial(Reader, sources=table, grid=grid, box=box, on_error=layout.on_error),
+        reader=partial(
+            Reader,
+            sources=table,
+            grid=grid,
+            box=box,
+            on_error=layout.on_error,
+            meter=layout.meter,
+        ),
     )
     return stacked.data
 

@@ -20,7 +20,7 @@ from rsscale.data.hrefs import map_hrefs, strip_secrets
 from rsscale.data.interval import item_range
 from rsscale.errors import CatalogError, ItemError
 
-__all__ = ["EXACT", "freeze", "read_geoparquet", "thaw", "to_items"]
+__all__ = ["EXACT", "freeze", "read_geoparquet", "thaw", "to_items", "without_secrets"]
 
 _ROWS = 1000
 _Order = tuple[datetime, str, str]
@@ -71,7 +71,7 @@ def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
     if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
     try:
-        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, _without_secrets))
+        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, without_secrets))
     except ValueError as error:
         raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
 
@@ -149,7 +149,8 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
     return features
 
 
-def _without_secrets(item: pystac.Item) -> dict[str, Any]:
+def without_secrets(item: pystac.Item) -> dict[str, Any]:
+    """An item as JSON, without tokens in addresses or headers of links."""
     feature = map_hrefs(item.to_dict(transform_hrefs=False), strip_secrets)
     for link in feature["links"]:
         link.pop("headers", None)  # where an API puts an Authorization

@@ -17,6 +17,7 @@ from rsscale.data.assets import Selection
 from rsscale.data.chunks import block_origin, cube_chunks
 from rsscale.data.dtypes import number_type
 from rsscale.data.graphs import Layout, stackstac_array
+from rsscale.data.meter import Meter
 from rsscale.data.pixels import METHODS
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
@@ -42,6 +43,7 @@ def load(
     chunk: int = 1024,
     loader: str = "stackstac",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
+    meter: Meter | None = None,
 ) -> xr.DataArray:
     """Build the lazy cube of some items on a grid.
 
@@ -68,6 +70,8 @@ def load(
         What becomes of a block that could not be read, after all retries: an error while
         computing; or nodata and a logged warning; or nodata, and the callable is given the
         ReadError (in the thread that reads).
+    meter : rsscale.data.meter.Meter, optional
+        Counts time and bytes while the cube is computed.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def load(
     origin = block_origin(chosen, grid)
     chunks = cube_chunks(box, origin, chunk, codes, looks * dtype.itemsize)
     if looks:
-        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error))
+        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error), meter)
         data = _LOADERS[loader](layout, chosen, sources)
     else:
         import dask.array as da

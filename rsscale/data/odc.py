@@ -26,6 +26,7 @@ from rasterio.windows import Window
 from rsscale.data import assets
 from rsscale.data.assets import Selection
 from rsscale.data.graphs import Layout
+from rsscale.data.meter import Meter
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
@@ -59,7 +60,7 @@ def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Sour
         nodata=layout.fill.item(),
         groupby="id",
         fuse_func=f"{__name__}.replace",
-        driver=_Driver(layout.grid, layout.box, layout.dtype.str, layout.on_error),
+        driver=_Driver(layout.grid, layout.box, layout.dtype.str, layout.on_error, layout.meter),
     )
     array = da.concatenate([cube[f"run{n}"].data for n in range(len(runs))], axis=1)
     return array[:, :, top:, left:].rechunk(layout.chunks)
@@ -113,6 +114,7 @@ class _Driver:
     box: PixelBox
     dtype: str
     on_error: Callable[[ReadError], None] | None = None
+    meter: Meter | None = None
     dask_reader: None = None
     aux_reader: None = None
 
@@ -188,5 +190,6 @@ class _Bands:
                 dtype=cfg.dtype,
                 fill_value=cfg.fill_value,
                 on_error=self.driver.on_error,
+                meter=self.driver.meter,
             ).read(window)
         return inside.slices(asked), out

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from rsscale.data.files import POOL, WARPED, Opened, gdal_env, without_query
+from rsscale.data.meter import Meter
 from rsscale.data.pixels import invalid_pixels, read_nested, warp_block
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Raster, Source, check, locate
@@ -55,6 +56,8 @@ class Reader:
         outside the source.
     on_error : callable, optional
         Takes the ReadError of what could not be read, which then holds nodata.
+    meter : Meter, optional
+        Counts the time and the bytes.
     **others
         What stackstac passes besides and this reader decides by itself.
     """
@@ -69,6 +72,7 @@ class Reader:
         dtype: npt.DTypeLike,
         fill_value: Any,
         on_error: Callable[[ReadError], None] | None = None,
+        meter: Meter | None = None,
         **others: Any,  # noqa: ARG002
     ) -> None:
         self.source = sources[url]
@@ -77,6 +81,7 @@ class Reader:
         self.dtype = np.dtype(dtype)
         self.fill = self.dtype.type(fill_value)
         self.on_error = on_error
+        self.meter = meter or Meter()
 
     def read(self, window: Window, **_: Any) -> npt.NDArray[Any]:
         """Read a window of the cube.
@@ -100,7 +105,8 @@ class Reader:
         row0, col0 = self.box.row0 + int(window.row_off), self.box.col0 + int(window.col_off)
         asked = PixelBox(row0, col0, row0 + int(window.height), col0 + int(window.width))
         try:
-            return self._open_and_read(asked)
+            with self.meter.reading(asked.shape[0] * asked.shape[1] * self.dtype.itemsize):
+                return self._open_and_read(asked)
         except ReadError as error:
             if self.on_error is None:
                 raise

@@ -8,7 +8,9 @@ is not asked, since footprints are simplified and sometimes wrong.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,13 @@ from rsscale.data.outlines import EVERYWHERE, Raster, bounds_in, is_degrees
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
 _TURNS = (-360.0, 0.0, 360.0)
+
+
+class Lookup(Protocol):
+    """Finds the items of a box: those in memory, or those that a run has frozen."""
+
+    def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
+        """See :meth:`ItemIndex.touching`."""
 
 
 class ItemIndex:
@@ -44,11 +53,13 @@ class ItemIndex:
     def __init__(self, items: Iterable[pystac.Item], crs: str, bands: Sequence[str]) -> None:
         chosen = assets.select(items, bands)
         self.items = chosen.items
-        self._bounds = _all_bounds(chosen, crs)
-        self._turns = _TURNS if is_degrees(crs) else (0.0,)
         moments = [_moments(item) for item in self.items]
-        self._starts = np.array([start for start, _ in moments], "datetime64[us]")
-        self._ends = np.array([end for _, end in moments], "datetime64[us]")
+        self.extents = Extents(
+            bounds=_all_bounds(chosen, crs),
+            starts=np.array([start for start, _ in moments], "datetime64[us]"),
+            ends=np.array([end for _, end in moments], "datetime64[us]"),
+            turns=_TURNS if is_degrees(crs) else (0.0,),
+        )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -63,14 +74,38 @@ class ItemIndex:
         start, end : date
             The last day counts whole.
         """
+        return [self.items[row] for row in self.extents.touching(geobox, start, end)]
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Where the rasters of many items lie, and when they were taken.
+
+    Attributes
+    ----------
+    bounds : float64 array (N, 4)
+        West, south, east, north in the CRS of the index.
+    starts, ends : datetime64[us] array (N,)
+        First and last moment, UTC.
+    turns : tuple of float
+        What may be added to a longitude.
+    """
+
+    bounds: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.datetime64]
+    ends: npt.NDArray[np.datetime64]
+    turns: tuple[float, ...]
+
+    def touching(self, geobox: GeoBox, start: date, end: date) -> npt.NDArray[np.intp]:
+        """Numbers of the items that :meth:`ItemIndex.touching` returns."""
         left, bottom, right, top = geobox.boundingbox.bbox
-        west, south, east, north = self._bounds.T
+        west, south, east, north = self.bounds.T
         first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1
-        hit = (south < top) & (north > bottom) & (self._starts < after) & (self._ends >= first)
+        hit = (south < top) & (north > bottom) & (self.starts < after) & (self.ends >= first)
         hit &= np.logical_or.reduce(
-            [(west < right + turn) & (east > left + turn) for turn in self._turns]
+            [(west < right + turn) & (east > left + turn) for turn in self.turns]
         )
-        return [self.items[i] for i in np.flatnonzero(hit)]
+        return np.flatnonzero(hit)
 
 
 def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
+from rsscale.learn.accelerate import Precision, accelerate
 from rsscale.learn.architectures import build, complete
 from rsscale.modelspec import ModelSpec
 
@@ -37,12 +38,18 @@ class Model:
         Where the weights are.
     digest : str
         Hash of contract and weights as they lie on disk; empty for a model that does not.
+    precision : str
+        What the network computes in: ``"float32"`` or ``"bfloat16"``.
+    compiled : bool
+        Whether ``module`` was compiled.
     """
 
     spec: ModelSpec
     module: nn.Module
     device: torch.device
     digest: str = ""
+    precision: Precision = "float32"
+    compiled: bool = False
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Class scores before softmax for normalised images, missing values 0."""
@@ -56,14 +63,24 @@ class Model:
         Raises
         ------
         ModelError
-            When there is no such device.
+            When there is no such device, or the model was compiled for the one where it is.
         """
+        if self.compiled:
+            raise ModelError(
+                f"model {self.spec.name!r} is compiled for {str(self.device)!r}; move it first, "
+                "then compile it"
+            )
         module = deepcopy(self.module)
         return replace(self, module=move(module, device), device=torch.device(device))
 
 
 def open_model(
-    path: str | Path, *, device: str | torch.device | None = None, trust: bool = False
+    path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    trust: bool = False,
+    precision: Precision = "float32",
+    compile: bool = False,  # noqa: A002 -- torch's name for it
 ) -> Model:
     """Open a model folder.
 
@@ -79,6 +96,10 @@ def open_model(
     trust : bool
         Open a ``.pt2`` program: torch unpickles what it finds in one, so that whoever wrote
         the file can run any code. Safetensors never need it.
+    precision : str
+        ``"bfloat16"`` for GPUs and CPUs that have instructions for it.
+    compile : bool
+        For windows one at a time; see :func:`rsscale.learn.accelerate.accelerate` for both.
 
     Returns
     -------
@@ -88,8 +109,8 @@ def open_model(
     ------
     ModelError
         When the folder, its item or its weights are missing, damaged or do not fit each
-        other; when the weights are a pickle, or a program that is not trusted; or when there
-        is no such device.
+        other; when the weights are a pickle, or a program that is not trusted; when there is
+        no such device, or it has no such precision.
     """
     folder = Path(path)
     item = _read_item(folder)
@@ -103,7 +124,8 @@ def open_model(
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
     check_windows(module, spec, str(weights))
     digest = _digest(folder / "item.json", weights)
-    return Model(spec, move(module, device), torch.device(device), digest)
+    model = Model(spec, move(module, device), torch.device(device), digest)
+    return accelerate(model, precision=precision, compile=compile)
 
 
 def save_model(
@@ -169,6 +191,12 @@ def save_model(
             "folder"
         ) from error
     return replace(model, spec=spec, digest=_digest(folder / "item.json", folder / _WEIGHTS))
+
+
+def model_files(path: str | Path) -> list[Path]:
+    """The files of a model folder that make the model: its contract and its weights."""
+    folder = Path(path)
+    return [folder / "item.json", _weights_path(folder, _read_item(folder))]
 
 
 def _check_known(spec: ModelSpec, module: nn.Module) -> None:

@@ -1,6 +1,6 @@
-"""A model over a composite: windows of the global lattice, trimmed, quantised.
+"""A model over a composite: windows of the global lattice, blended, quantised.
 
-The same function serves a notebook and a country. A window is read, predicted and trimmed
+The same function serves a notebook and a country. A window is read, predicted and blended
 where the lattice says, whatever box was asked for; so two calls over overlapping boxes give
 the same values wherever both had the model's context.
 """
@@ -8,22 +8,24 @@ the same values wherever both had the model's context.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from rsscale.data.channels import stack_channels
 from rsscale.errors import AreaError, ModelError
 from rsscale.grid import Grid, PixelBox
+from rsscale.maps.infer import infer
+from rsscale.maps.staging import HostStaging
+from rsscale.maps.windows import Channels
 from rsscale.modelspec import NODATA, ModelSpec, Predictor, class_attributes
 
 if TYPE_CHECKING:
     import torch
-
-_MAX_LOOKS = 254
 
 
 def predict(
@@ -66,12 +68,17 @@ def predict(
         in percent, ``observations`` (clear looks over all time windows, saturating at 254)
         and, if asked, ``probability (class, y, x)`` in percent. 255 is nodata: outside
         ``where``, or never seen clearly. Attribute ``non_finite`` counts pixels for which
-        the model returned no number; they are nodata too.
+        the model returned no number; they are nodata too. Attribute ``batch`` is the batch
+        that all was predicted with: ``batch``, halved as often as memory asked for.
 
     Raises
     ------
     ModelError
-        When the inputs' bands or time windows are not the model's.
+        When the inputs' bands or time windows are not the model's, or one window does not
+        fit into memory.
+    AreaError
+        When the inputs have no georeference or lie on different pixels, or ``core`` lies
+        between theirs.
     """
     inputs = _computed(_named(composite, model.spec))
     reference = next(iter(inputs.values()))
@@ -79,20 +86,63 @@ def predict(
     grid = Grid(str(source.crs), source.affine.a, origin=origin)
     read = grid.box_of(source)
     kept = grid.box_of(core) if core is not None else read
-    images = stack_channels(inputs, model.spec.inputs)
-    looking = _looking(inputs, model.spec)
-    looks = _looks(inputs, reference.shape[-2:])
+    channels = Channels(inputs, model.spec, read)
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
+    mapped = channels.seen(kept)
+    mapped &= wanted
 
     layers = _empty_layers(kept, len(model.spec.classes) if probability else 0)
-    non_finite = _fill(
-        layers, images, model, read, kept, looking=looking, wanted=wanted, batch=batch
-    )
-    observations = _crop(looks, read, kept, fill=0)
-    layers["observations"] = np.where(wanted, observations, NODATA).astype(np.uint8)
+    non_finite, used = infer(layers, channels, model, kept, mapped, batch=batch)
+    layers["observations"] = channels.looks(kept)
+    for name, layer in layers.items():
+        outside = ~(wanted if name == "observations" else mapped)
+        # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
+        np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
     dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
-    dataset.attrs["non_finite"] = non_finite
+    dataset.attrs |= {"non_finite": non_finite, "batch": used}
     return dataset
+
+
+def first_windows(
+    composite: xr.DataArray | Mapping[str, xr.DataArray],
+    spec: ModelSpec,
+    *,
+    origin: tuple[float, float] = (0.0, 0.0),
+    count: int = 1,
+) -> torch.Tensor:
+    """Windows of a composite as the model sees them, to try it on.
+
+    Parameters
+    ----------
+    composite : DataArray or mapping of name to DataArray
+        As :func:`predict` takes it.
+    spec : ModelSpec
+    origin : (float, float)
+        The grid's origin, in CRS units.
+    count : int
+        Windows that are wanted: the first in which something was seen.
+
+    Returns
+    -------
+    Tensor
+        ``(n, channel, row, col)`` float32 on the CPU, normalised, missing values 0;
+        ``n <= count``.
+
+    Raises
+    ------
+    ModelError, AreaError
+        As :func:`predict`.
+    """
+    import torch
+
+    inputs = _computed(_named(composite, spec))
+    source = _geobox(next(iter(inputs.values())))
+    box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
+    channels = Channels(inputs, spec, box)
+    cores = (core for core in spec.lattice.cores(box) if channels.seen(core & box).any())
+    windows = [core.pad(spec.lattice.halo) for core in islice(cores, count)]
+    staging = HostStaging(spec, len(windows), torch.device("cpu"))
+    return staging.load(channels, windows)
 
 
 def _named(
@@ -143,38 +193,7 @@ def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     return dict(zip(inputs, arrays, strict=True))
 
 
-def _looks(inputs: Mapping[str, xr.DataArray], shape: tuple[int, ...]) -> np.ndarray:
-    """Clear looks over all inputs and time windows, uint8."""
-    total = np.zeros(shape, np.int32)
-    for array in inputs.values():
-        if "observations" in array.coords:
-            total += array["observations"].values.astype(np.int32).sum(axis=0)
-    return np.minimum(total, _MAX_LOOKS).astype(np.uint8)
-
-
-def _looking(inputs: Mapping[str, xr.DataArray], spec: ModelSpec) -> np.ndarray:
-    """Which channels tell that a pixel was seen: not those of layers that never change.
-
-    An input without ``observations``, such as elevation, is known everywhere: it must not make
-    a class of what no sensor saw. When no input counts its looks, all channels tell.
-    """
-    counted = [("observations" in inputs[one.name].coords, one.channels) for one in spec.inputs]
-    flags = np.concatenate([np.full(channels, flag) for flag, channels in counted])
-    return flags if flags.any() else ~flags
-
-
-def _crop(array: np.ndarray, have: PixelBox, want: PixelBox, *, fill: float) -> np.ndarray:
-    """``array (..., row, col)`` over ``have``, cut and padded with ``fill`` to ``want``."""
-    inside = have & want
-    if inside == want:
-        return array[(..., *want.slices(have))]
-    out = np.full((*array.shape[:-2], *want.shape), fill, array.dtype)
-    if not inside.empty:
-        out[(..., *inside.slices(want))] = array[(..., *inside.slices(have))]
-    return out
-
-
-def _empty_layers(box: PixelBox, classes: int) -> dict[str, np.ndarray]:
+def _empty_layers(box: PixelBox, classes: int) -> dict[str, npt.NDArray[np.uint8]]:
     layers = {
         "classification": np.full(box.shape, NODATA, np.uint8),
         "confidence": np.full(box.shape, NODATA, np.uint8),
@@ -182,89 +201,6 @@ def _empty_layers(box: PixelBox, classes: int) -> dict[str, np.ndarray]:
     if classes:
         layers["probability"] = np.full((classes, *box.shape), NODATA, np.uint8)
     return layers
-
-
-def _fill(
-    layers: dict[str, np.ndarray],
-    images: np.ndarray,
-    model: Predictor,
-    read: PixelBox,
-    kept: PixelBox,
-    *,
-    looking: np.ndarray,
-    wanted: np.ndarray,
-    batch: int,
-) -> int:
-    """Predict all windows that touch ``kept`` and write their kept parts; count bad pixels."""
-    lattice = model.spec.lattice
-    # A window in which nothing was seen, or nothing is wanted, can't change the map.
-    cores = [
-        core
-        for core in lattice.cores(kept)
-        if _anything(images, looking, read, core & kept)
-        and wanted[(core & kept).slices(kept)].any()
-    ]
-    non_finite = 0
-    for start in range(0, len(cores), batch):
-        group = cores[start : start + batch]
-        windows = np.stack([_crop(images, read, c.pad(lattice.halo), fill=np.nan) for c in group])
-        outputs = _infer(windows, looking, model, batch)
-        for index, core in enumerate(group):
-            target = core & kept
-            inside = target.slices(core.pad(lattice.halo))
-            where = wanted[target.slices(kept)] & outputs["seen"][index][inside]
-            non_finite += int((where & ~outputs["finite"][index][inside]).sum())
-            where &= outputs["finite"][index][inside]
-            for name, layer in layers.items():
-                view = layer[(..., *target.slices(kept))]
-                view[..., where] = outputs[name][index][(..., *inside)][..., where]
-    return non_finite
-
-
-def _anything(images: np.ndarray, looking: np.ndarray, read: PixelBox, box: PixelBox) -> bool:
-    inside = box & read
-    if inside.empty:
-        return False
-    view = images[(..., *inside.slices(read))]
-    return any(bool(np.isfinite(view[channel]).any()) for channel in np.flatnonzero(looking))
-
-
-def _infer(
-    windows: np.ndarray, looking: np.ndarray, model: Predictor, batch: int
-) -> dict[str, np.ndarray]:
-    """``(n, channel, row, col)`` to class values, percent and validity; ``n <= batch``."""
-    import torch
-
-    from rsscale.data.normalize import normalize
-
-    count = len(windows)
-    if count < batch:  # one batch shape always: kernels may round differently for another
-        windows = np.concatenate(
-            [windows, np.full_like(windows[:1], np.nan).repeat(batch - count, 0)]
-        )
-    with torch.inference_mode():
-        images = torch.from_numpy(windows).to(model.device)
-        seen = torch.isfinite(images[:, looking]).any(dim=1)  # (n, row, col)
-        scores = model(normalize(images, model.spec))  # (n, class, row, col)
-        finite = torch.isfinite(scores).all(dim=1)
-        probability = torch.softmax(scores.float(), dim=1)
-        best, index = probability.max(dim=1)  # the first of equals, on any device
-        values = torch.tensor([c.value for c in model.spec.classes], device=model.device)
-        outputs = {
-            "classification": values[index].to(torch.uint8),
-            "confidence": _percent(best),
-            "probability": _percent(probability),
-            "seen": seen,
-            "finite": finite,
-        }
-    return {name: tensor[:count].cpu().numpy() for name, tensor in outputs.items()}
-
-
-def _percent(probability: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    # A number that is none becomes 0 here and nodata later: casting NaN is undefined.
-    return (probability.nan_to_num(0.0) * 100).round().to(torch.uint8)
 
 
 def _dataset(layers: Mapping[str, np.ndarray], box: GeoBox, spec: ModelSpec) -> xr.Dataset:

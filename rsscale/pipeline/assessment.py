@@ -70,7 +70,7 @@ def assess(
     AreaError
         When no block is left to measure.
     """
-    folder = RunFolder(run.path if isinstance(run, Run) else Path(run))
+    folder = run.folder if isinstance(run, Run) else RunFolder.at(run)
     plan = RunPlan.read(folder)
     references = _by_period(plan, reference, period)
     product = store.open_product(folder.product)
@@ -94,7 +94,7 @@ def assess(
         "block_m": block,
         "periods": {str(year): one.to_dict() for year, one in by_period.items()},
     }
-    write_json(folder.path / "accuracy.json", content)
+    write_json(folder.place, "accuracy.json", content)
     return pooled
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import xarray as xr
 
@@ -26,7 +24,6 @@ def write_change(plan: RunPlan) -> None:
     before = _period(product, recipe.change.from_)
     after = _period(product, recipe.change.to)
     change = detect_change(before, after)
-    shutil.rmtree(folder.change, ignore_errors=True)
     store.create(
         folder.change,
         plan.grid,

@@ -17,9 +17,10 @@ import xarray as xr
 from rsscale.data.composite import composite
 from rsscale.data.load import load
 from rsscale.data.masks import mask, mask_rule
+from rsscale.data.meter import Meter
 from rsscale.data.mosaic import merge_days
 from rsscale.data.sar import to_decibel
-from rsscale.data.select import ItemIndex
+from rsscale.data.select import Lookup
 from rsscale.data.windows import TimeWindow, time_windows
 from rsscale.errors import ReadError, RecipeError
 from rsscale.grid import Grid, PixelBox
@@ -45,11 +46,14 @@ class Prepared:
     missing : dict of asset to str
         Filled while the composites are computed: what could not be read and counts as not
         seen, where the recipe says ``on_error: skip``. The first reason of each asset.
+    meter : Meter
+        Filled likewise: how long reading took, and how much was read.
     """
 
     composites: dict[str, xr.DataArray]
     items: tuple[str, ...]
     missing: dict[str, str] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
         """Composites in memory, computed on threads of this process."""
@@ -59,7 +63,7 @@ class Prepared:
 def prepare(
     recipe: Recipe,
     grid: Grid,
-    sources: Mapping[str, ItemIndex],
+    sources: Mapping[str, Lookup],
     period: int,
     box: PixelBox,
     *,
@@ -71,7 +75,7 @@ def prepare(
     ----------
     recipe : Recipe
     grid : Grid
-    sources : mapping of input name to ItemIndex
+    sources : mapping of input name to Lookup
     period : int
         The year.
     box : PixelBox
@@ -80,6 +84,7 @@ def prepare(
         Where composites are computed.
     """
     missing: dict[str, str] = {}
+    meter = Meter()
     composites, used = {}, []
     for name, one in recipe.inputs.items():
         around = grid.geobox_of(box.pad(_margin(one, grid)))
@@ -91,12 +96,13 @@ def prepare(
             resampling=one.resampling,
             loader=one.loader,
             on_error="raise" if one.on_error == "fail" else _noted(missing),
+            meter=meter,
         )
         reduced = _reduce(cube, one, period, device)
         margin = _margin(one, grid)
         composites[name] = reduced[..., margin:-margin, margin:-margin] if margin else reduced
         used += [item.id for item in items]
-    return Prepared(composites, tuple(used), missing)
+    return Prepared(composites, tuple(used), missing, meter)
 
 
 def _reduce(cube: xr.DataArray, one: InputRecipe, period: int, device: str) -> xr.DataArray:

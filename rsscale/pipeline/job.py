@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from odc.geo.geom import Geometry
 from rsscale.data.area import read_area
 from rsscale.data.scenes import newest_versions
 from rsscale.data.search import search
-from rsscale.data.select import ItemIndex
+from rsscale.data.select import ItemIndex, Lookup
 from rsscale.errors import ModelError
 from rsscale.grid import Grid, PixelBox
 from rsscale.learn.models import Model, open_model
@@ -39,16 +40,19 @@ class Profile:
     batch : int
         Windows that the model sees at once.
     precision : str
-        ``"float32"``.
+        ``"float32"``, or ``"bfloat16"`` for autocast.
+    compile : bool
+        Whether the network is compiled.
     """
 
     device: str
     threads: int
     batch: int = 1
     precision: str = "float32"
+    compile: bool = False
 
     @classmethod
-    def here(cls, device: str = "auto", threads: int | None = None) -> Profile:
+    def here(cls, device: str = "auto", threads: int | None = None, **others: Any) -> Profile:
         """The profile of this machine: its GPU if it has one, and its cores."""
         import os
 
@@ -58,7 +62,7 @@ class Profile:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise ModelError("device 'cuda' was asked for, and torch sees no GPU; use 'cpu'")
-        return cls(device, threads or os.cpu_count() or 1)
+        return cls(device, threads or os.cpu_count() or 1, **others)
 
     def apply(self) -> None:
         """Set this process's torch to the profile."""
@@ -83,7 +87,7 @@ class Job:
         EPSG:4326.
     shape : shapely geometry
         The area in the grid's CRS.
-    sources : mapping of input name to ItemIndex
+    sources : mapping of input name to Lookup
     models : mapping of period to Model
     """
 
@@ -91,10 +95,12 @@ class Job:
     grid: Grid
     area: Geometry
     shape: shapely.Geometry
-    sources: Mapping[str, ItemIndex]
+    sources: Mapping[str, Lookup]
     models: Mapping[int, Model]
 
-    def map(self, period: int, box: PixelBox, profile: Profile) -> MappedTile:
+    def map(
+        self, period: int, box: PixelBox, profile: Profile, readers: int | None = None
+    ) -> MappedTile:
         """The tile function for one box; see :func:`rsscale.pipeline.tile.map_tile`."""
         return map_tile(
             self.recipe,
@@ -105,7 +111,7 @@ class Job:
             box=box,
             area=self.shape,
             batch=profile.batch,
-            threads=profile.threads,
+            threads=readers or profile.threads,
             device=profile.device,
         )
 
@@ -113,10 +119,22 @@ class Job:
 def open_job(
     recipe: Recipe,
     area: Geometry,
-    items: Mapping[str, pystac.ItemCollection],
+    sources: Mapping[str, Lookup],
     profile: Profile,
+    model_paths: Mapping[int, str | Path] | None = None,
 ) -> Job:
     """Open what a recipe names and check that it fits together.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    area : Geometry
+        EPSG:4326.
+    sources : mapping of input name to Lookup
+        The items of each input.
+    profile : Profile
+    model_paths : mapping of period to path, optional
+        Where the models lie; the recipe's own when omitted.
 
     Raises
     ------
@@ -126,19 +144,26 @@ def open_job(
         When an item lacks a band.
     """
     grid = recipe.grid.build()
-    paths = {period: recipe.model_path(period) for period in recipe.periods}
-    opened = {path: open_model(path, device=profile.device) for path in set(paths.values())}
-    models = {period: opened[path] for period, path in paths.items()}
-    for period, model in models.items():
-        check_model(recipe, model, period)
     return Job(
         recipe=recipe,
         grid=grid,
         area=area,
         shape=grid.project(area).geom,
-        sources=index_items(recipe, grid, items),
-        models=models,
+        sources=sources,
+        models=open_models(recipe, profile, model_paths),
     )
+
+
+def open_models(
+    recipe: Recipe, profile: Profile, paths: Mapping[int, str | Path] | None = None
+) -> dict[int, Model]:
+    """Each period's model, checked against the recipe; a folder is opened once."""
+    paths = paths or {period: recipe.model_path(period) for period in recipe.periods}
+    opened = {path: open_model(path, device=profile.device) for path in set(paths.values())}
+    models = {period: opened[paths[period]] for period in recipe.periods}
+    for period, model in models.items():
+        check_model(recipe, model, period)
+    return models
 
 
 def check_model(recipe: Recipe, model: Model, period: int) -> None:

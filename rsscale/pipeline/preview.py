@@ -11,7 +11,14 @@ import xarray as xr
 from rsscale.data.area import read_area
 from rsscale.errors import AreaError
 from rsscale.learn.models import open_model
-from rsscale.pipeline.job import Profile, find_items, open_job, read_margin, recipe_area
+from rsscale.pipeline.job import (
+    Profile,
+    find_items,
+    index_items,
+    open_job,
+    read_margin,
+    recipe_area,
+)
 from rsscale.pipeline.tile import stack_periods
 from rsscale.recipe import Recipe, read_recipe
 
@@ -58,7 +65,7 @@ def preview(
         )
     models = {p: open_model(recipe.model_path(p), device="cpu") for p in recipe.periods}
     items = find_items(recipe, asked, read_margin(recipe, models))
-    job = open_job(recipe, area, items, profile)
+    job = open_job(recipe, area, index_items(recipe, recipe.grid.build(), items), profile)
     box = job.grid.box(asked)
     return stack_periods(
         {period: job.map(period, box, profile).layers for period in recipe.periods}

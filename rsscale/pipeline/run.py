@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,20 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from rsscale.errors import TilesFailed
+from rsscale.errors import RunFolderError, TilesFailed
 from rsscale.pipeline.changes import write_change
+from rsscale.pipeline.checking import unfinished
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Profile
-from rsscale.pipeline.planning import RunPlan, TileTask, plan_run
-from rsscale.pipeline.worker import peak_rss, run_tile
+from rsscale.pipeline.metrics import serve_metrics
+from rsscale.pipeline.monitor import Monitor
+from rsscale.pipeline.planning import RunPlan, TileTask, check_same, plan_run, prepare_plan
+from rsscale.pipeline.totals import Totals
+from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.scale import store
-from rsscale.scale.cluster import connect
-from rsscale.scale.engine import Outcome, execute
+from rsscale.scale.cluster import TILES_AT_ONCE, connect, threads_of
+from rsscale.scale.engine import ClusterLost, GaveUp, Outcome, Stop, describe, execute
+from rsscale.scale.lease import Lease, hold
 
 if TYPE_CHECKING:
     from distributed import Client
+
+# What a run finds damaged when it looks back is computed once more, and looked at again.
+_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -36,29 +43,53 @@ class Run:
 
     Attributes
     ----------
-    path : Path
-        The folder.
+    path : Path or str
+        The folder; an address for one in a bucket.
     """
 
-    path: Path
+    path: Any
+
+    @property
+    def folder(self) -> RunFolder:
+        """Its files."""
+        return RunFolder.at(self.path)
 
     @property
     def state(self) -> dict[str, Any]:
         """The content of ``run.json``: state, tiles, pixels, seconds, stages, versions."""
-        return RunFolder(self.path).read_state()
+        return self.folder.read_state()
 
     def open(self) -> xr.Dataset:
         """The map, lazy: dims ``(time, y, x)``, uint8, 255 where nothing was mapped."""
-        return store.open_product(RunFolder(self.path).product)
+        return store.open_product(self.folder.product)
 
     def open_change(self) -> xr.Dataset:
         """The change between two periods, lazy; only for a recipe with ``change``."""
-        return store.open_product(RunFolder(self.path).change)
+        return store.open_product(self.folder.change)
 
     def __repr__(self) -> str:
         state = self.state
         tiles = state["tiles"]
         return f"Run({str(self.path)!r}, {state['state']}, {tiles['done']}/{tiles['total']} tiles)"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a run can be watched, and how it is told to end.
+
+    Attributes
+    ----------
+    metrics_port : int, optional
+        Serve Prometheus metrics there.
+    heartbeat : Path, optional
+        A file that is written anew every few seconds.
+    grace_s : float
+        After SIGTERM, how long tiles in flight may take before they are abandoned.
+    """
+
+    metrics_port: int | None = None
+    heartbeat: Path | None = None
+    grace_s: float = 25.0
 
 
 def run(
@@ -68,8 +99,12 @@ def run(
     *,
     device: str = "auto",
     threads: int | None = None,
+    precision: str = "float32",
+    compile: bool = False,  # noqa: A002 -- torch's word
     overrides: Sequence[str] = (),
     search_at: Mapping[str, str] | None = None,
+    update: bool = False,
+    watch: Watch | None = None,
 ) -> Run:
     """Map everything that a recipe asks for.
 
@@ -77,20 +112,31 @@ def run(
     ----------
     recipe : path, mapping or Recipe
         See ``recipes/landcover.yaml``.
-    out : path, optional
-        The run folder; ``out/<name>`` when omitted. If it holds a run of the same recipe,
-        only what is missing or damaged is computed.
+    out : path or address, optional
+        The run folder; ``out/<name>`` when omitted, ``s3://bucket/prefix`` with the extra
+        ``rsscale[buckets]``. If it holds a run of the same recipe, only what is missing or
+        damaged is computed.
     client : distributed.Client or str, optional
         A Dask client, ``"local:2"`` or a scheduler's address; in this process when omitted.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     threads : int, optional
-        Threads of torch and of reading in each process; all cores when omitted. Part of the
-        numeric profile, as is the device: a resumed run keeps the ones it was planned with.
+        Threads of torch and of reading in each process; when omitted all cores, or their share
+        for ``"local:N"``. Part of the numeric profile, as are device, precision and compile: a
+        resumed run keeps the ones it was planned with.
+    precision : str
+        ``"float32"`` or ``"bfloat16"`` (autocast).
+    compile : bool
+        Compile the network with torch.compile; its agreement with the plain one is reported.
     overrides : sequence of "key.sub=value"
     search_at : mapping of input name to str, optional
         Another address of an input's catalogue to search this time, such as a mirror; the
         run folder keeps the recipe's own.
+    update : bool
+        Where the folder was made from another recipe, model, area or item list: search anew and
+        compute just the tiles whose inputs changed. Refused without it.
+    watch : Watch, optional
+        Metrics, heartbeat, and the time that SIGTERM leaves.
 
     Returns
     -------
@@ -103,98 +149,142 @@ def run(
     TilesFailed
         When all the rest is done and some tiles failed; ``resume`` tries just those.
     KeyboardInterrupt
-        After Ctrl-C, once the tiles in flight are finished; ``resume`` goes on.
+        After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    folder = RunFolder(Path(out) if out is not None else Path("out") / recipe.name)
-    plan_run(recipe, folder, Profile.here(device, threads), search_at)
-    return _work_off(folder, client)
+    folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
+    profile = Profile.here(
+        device, threads or threads_of(client), precision=precision, compile=compile
+    )
+    folder.check_usable()
+    is_new = update or not folder.exists
+    prepared = prepare_plan(recipe, profile, search_at) if is_new else None
+    if prepared is None:
+        _refuse_other(folder, check_same(recipe, folder))
+    with hold(folder.place) as lease:
+        if prepared is not None:
+            plan_run(prepared, folder, profile)
+        return _work_off(folder, client, lease, watch or Watch(), out=out)
 
 
-def resume(folder: str | Path, client: Client | str | None = None) -> Run:
+def resume(
+    folder: str | Path, client: Client | str | None = None, *, watch: Watch | None = None
+) -> Run:
     """Go on with a run: compute what is missing, failed or no longer what was written.
 
     Parameters
     ----------
-    folder : path
+    folder : path or address
         A run folder.
     client : distributed.Client or str, optional
         As for :func:`run`.
+    watch : Watch, optional
+        As for :func:`run`.
     """
-    target = RunFolder(Path(folder))
+    target = RunFolder.at(folder)
     target.read_state()
-    recipe, _ = target.read_recipe()
-    plan_run(recipe, target, target.profile())
-    return _work_off(target, client)
+    with hold(target.place) as lease:
+        return _work_off(target, client, lease, watch or Watch(), out=folder)
 
 
-def _work_off(folder: RunFolder, client: Client | str | None) -> Run:
-    """Compute every tile that is not done, then the change, then say how it went."""
-    started = time.monotonic()
+def _refuse_other(folder: RunFolder, differs: list[str]) -> None:
+    if differs:
+        raise RunFolderError(
+            f"{folder.url} was made from another recipe: {', '.join(differs)} differ; choose "
+            "another --out, run the recipe.yaml in it, or recompute what changed with --update"
+        )
+
+
+def _work_off(
+    folder: RunFolder, client: Client | str | None, lease: Lease, watch: Watch, out: Any
+) -> Run:
+    """Compute every tile that is not done, look back at all, and say how it went."""
     plan = RunPlan.read(folder)
-    todo = [task for task in plan.tasks() if not plan.is_done(task)]
-    state = folder.read_state() | {"state": "running", "failed": []}
-    folder.write_state(state)
-    folder.event("started", todo=len(todo))
-    with (
-        connect(client) as dask_client,
-        _stop_on_interrupt() as stop,
-        progress("map", state["tiles"]["total"], "tiles") as bar,
-    ):
-        bar.advance(state["tiles"]["total"] - len(todo))
-        work = partial(run_tile, str(folder.path.absolute()), plan.hash)
-        for outcome in execute(todo, work, client=dask_client, stop=stop):
-            _record(plan, outcome, state)
-            bar.advance()
-    state["seconds"] = round(state.get("seconds", 0.0) + time.monotonic() - started, 3)
-    state |= _totals(plan, state["tiles"]["total"], stopped=stop.is_set())
+    folder.place.sweep()
+    total = folder.read_state()["tiles"]["total"]
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stop_on_signals(watch.grace_s))
+        metrics = stack.enter_context(serve_metrics(watch.metrics_port))
+        dask_client = stack.enter_context(connect(client))
+        bar = stack.enter_context(progress("map", total, "tiles"))
+        monitor = Monitor(folder, bar, total, metrics, watch.heartbeat)
+        monitor.event("started", epoch=lease.epoch, tiles=total)
+        monitor.save({"state": "running", "failed": []})
+        problem = _passes(plan, dask_client, lease, stop, monitor)
+    if monitor.totals.done < total:  # not all were looked at
+        monitor.totals.done = plan.folder.ledger.count()
+    state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if state["state"] == "done":
         write_change(plan)
-    folder.write_state(state)
-    folder.event(state["state"], **state["tiles"])
-    _raise_unless_done(folder, state)
-    return Run(folder.path)
+    monitor.event(state["state"], **state["tiles"])
+    monitor.flush()
+    monitor.save(state)
+    _raise_unless_done(folder, state, problem)
+    return Run(out if out is not None else folder.url)
 
 
-def _record(
-    plan: RunPlan, outcome: Outcome[TileTask, dict[str, Any]], state: dict[str, Any]
-) -> None:
-    """Write one tile's outcome to the events, and what concerns the whole run to its state."""
+def _passes(
+    plan: RunPlan, client: Client | None, lease: Lease, stop: Stop, monitor: Monitor
+) -> str:
+    """Compute what is not done until a look back finds nothing; what stopped it, if anything."""
+    for _ in range(_PASSES):
+        monitor.totals = Totals()
+        computed = 0
+        todo = unfinished(plan, found=monitor.found, skip=monitor.failed)
+        work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
+        try:
+            for outcome in execute(
+                _while_held(todo, lease, stop),
+                work,
+                client=client,
+                slots=TILES_AT_ONCE,
+                stop=stop,
+                on_tick=monitor.tick,
+            ):
+                computed += 1
+                _record(plan, outcome, monitor)
+        except (ClusterLost, GaveUp) as error:
+            return describe(error)
+        if stop.asked or not computed:
+            break
+    return ""
+
+
+def _while_held(tasks: Iterator[TileTask], lease: Lease, stop: Stop) -> Iterator[TileTask]:
+    """Tasks, until another run takes the folder over."""
+    for task in tasks:
+        if lease.lost.is_set():
+            stop.ask(0.0)
+            return
+        yield task
+
+
+def _record(plan: RunPlan, outcome: Outcome[TileTask, dict[str, Any]], monitor: Monitor) -> None:
+    """Tell one tile's outcome."""
     if outcome.result is not None:
-        plan.folder.event("tile", **outcome.result)
-        peak = max(outcome.result["peak_rss_bytes"], peak_rss())
-        state["peak_rss_bytes"] = max(peak, state.get("peak_rss_bytes", 0))
+        monitor.done(outcome.result, outcome.attempts, outcome.worker)
         return
-    failure = {
-        "period": outcome.task.period,
-        "tile": plan.tile(outcome.task).id,
-        "error": " ".join(str(outcome.error).split()) or type(outcome.error).__name__,
-    }
-    plan.folder.event("tile-failed", **failure)
-    state["failed"].append(failure)
+    tile = plan.tile(outcome.task).id
+    error = describe(outcome.error) if outcome.error else ""
+    monitor.failure(outcome.task.period, tile, error, outcome.attempts, outcome.worker)
 
 
-def _totals(plan: RunPlan, total: int, *, stopped: bool) -> dict[str, Any]:
-    """What ``run.json`` says of a run that has ended, counted from the ledger."""
-    entries = [entry for entry in plan.folder.ledger.entries() if entry.plan == plan.hash]
-    stages = sorted({stage for entry in entries for stage in entry.seconds})
-    done = len(entries)
-    ended = "done" if done == total else "interrupted" if stopped else "failed"
-    return {
-        "state": ended,
-        "tiles": {"total": total, "done": done, "failed": 0 if stopped else total - done},
-        "pixels": sum(entry.pixels for entry in entries),
-        "unseen": sum(entry.unseen for entry in entries),
-        "non_finite": sum(entry.non_finite for entry in entries),
-        "missing": sum(len(entry.missing) for entry in entries),
-        "stages": {s: round(sum(e.seconds.get(s, 0.0) for e in entries), 3) for s in stages},
-    }
+def _ended(monitor: Monitor, stop: Stop) -> str:
+    if monitor.totals.done == monitor.total:
+        return "done"
+    return "interrupted" if stop.asked else "failed"
 
 
-def _raise_unless_done(folder: RunFolder, state: dict[str, Any]) -> None:
+def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -> None:
     failed, tiles = state["failed"], state["tiles"]
-    go_on = f"go on with: rsscale resume {folder.path}"
+    go_on = f"go on with: rsscale resume {folder.url}"
+    if state["state"] == "interrupted":
+        raise KeyboardInterrupt(
+            f"interrupted with {tiles['done']} of {tiles['total']} tiles done; {go_on}"
+        )
+    if problem:
+        raise TilesFailed(f"{problem}; {tiles['done']} of {tiles['total']} tiles are done; {go_on}")
     if failed:
         names = ", ".join(f"{f['period']}/{f['tile']}" for f in failed[:5])
         more = ", …" if len(failed) > 5 else ""
@@ -203,26 +293,33 @@ def _raise_unless_done(folder: RunFolder, state: dict[str, Any]) -> None:
             f"done; the first: {failed[0]['error']}; {go_on}"
         )
     if state["state"] != "done":
-        raise KeyboardInterrupt(
-            f"interrupted with {tiles['done']} of {tiles['total']} tiles done; {go_on}"
+        raise TilesFailed(
+            f"only {tiles['done']} of {tiles['total']} tiles hold what was written; {go_on}"
         )
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C once: finish what is in flight and stop. Twice: stop at once."""
-    stop = threading.Event()
+def _stop_on_signals(grace_s: float) -> Iterator[Stop]:
+    """Ctrl-C: finish what is in flight and stop; twice: at once. SIGTERM: within the grace."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if number == signal.SIGTERM:
+            stop.ask(grace_s)
+        elif stop.asked:
             signal.default_int_handler(number, frame)
-        stop.set()
+        else:
+            stop.ask()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+__all__ = ["Run", "Watch", "resume", "run"]

@@ -18,9 +18,10 @@ import shapely
 import xarray as xr
 
 from rsscale.data.rasterize import area_mask
-from rsscale.data.select import ItemIndex
+from rsscale.data.select import Lookup
 from rsscale.grid import Grid, PixelBox
 from rsscale.maps.predict import predict
+from rsscale.maps.seams import Seams, count_seams
 from rsscale.modelspec import NODATA, Predictor
 from rsscale.pipeline.inputs import prepare
 from rsscale.pipeline.strips import composite_strips, strips
@@ -45,7 +46,12 @@ class MappedTile:
     missing : tuple of str
         What could not be read and counts as not seen (``on_error: skip``), a line an asset.
     seconds : mapping
-        Wall time of ``prepare`` and ``infer``.
+        Wall time of ``read``, ``prepare`` (mask and composite) and ``infer``; what threads read
+        together counts by its share of them.
+    decoded_bytes : int
+        Of pixels that were read.
+    seams : Seams
+        How labels disagree along window lines.
     """
 
     layers: xr.Dataset
@@ -55,12 +61,14 @@ class MappedTile:
     non_finite: int
     missing: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    decoded_bytes: int = 0
+    seams: Seams = field(default_factory=Seams)
 
 
 def map_tile(
     recipe: Recipe,
     grid: Grid,
-    sources: Mapping[str, ItemIndex],
+    sources: Mapping[str, Lookup],
     model: Predictor,
     *,
     period: int,
@@ -78,7 +86,7 @@ def map_tile(
         What to read and how to composite it.
     grid : Grid
         The recipe's grid.
-    sources : mapping of input name to ItemIndex
+    sources : mapping of input name to Lookup
         The frozen items of each input.
     model : Predictor
         The period's model.
@@ -125,6 +133,8 @@ def map_tile(
                 )
             )
     layers = parts[0] if len(parts) == 1 else _stacked(parts)
+    read = min(inputs.meter.seconds / (threads or 1), seconds["prepare"])
+    seconds |= {"read": read, "prepare": seconds["prepare"] - read}
     unseen = where & (layers["classification"].values == NODATA)
     non_finite = sum(int(part.attrs["non_finite"]) for part in parts)
     return MappedTile(
@@ -135,6 +145,8 @@ def map_tile(
         non_finite=non_finite,
         missing=tuple(sorted(inputs.missing.values())),
         seconds=seconds,
+        decoded_bytes=inputs.meter.decoded_bytes,
+        seams=count_seams(layers["classification"].values, box, lattice),
     )
 
 

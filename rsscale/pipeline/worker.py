@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import resource
+import threading
 import time
 from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from rsscale.errors import RunFolderError
+from rsscale.errors import RunFolderError, Superseded
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
-from rsscale.scale import store
+from rsscale.scale import lease, store
+from rsscale.scale.failpoints import failpoint
 from rsscale.scale.ledger import Entry
 
+_opened: dict[tuple[str, str], tuple[RunPlan, Job, Profile]] = {}
+_opening = threading.Lock()
 
-def run_tile(path: str, plan_hash: str, task: TileTask) -> dict[str, Any]:
+
+def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, Any]:
     """Map one tile of a run. Safe to run twice: the second run writes the same bytes.
 
     Parameters
     ----------
-    path : str
+    url : str
         The run folder.
     plan_hash : str
         The plan that the task belongs to.
+    epoch : int
+        Of the run that asks; once a newer one works on the folder, nothing is written.
     task : TileTask
 
     Returns
@@ -37,51 +41,88 @@ def run_tile(path: str, plan_hash: str, task: TileTask) -> dict[str, Any]:
     ------
     ReadError
         When an asset can't be read.
-    RunFolderError
-        When the run was planned anew, or the folder can't be written.
+    Superseded
+        When a newer run works on the folder.
+    StorageError
+        When the folder can't be written.
     """
-    plan, job, profile = _open(path, plan_hash)
+    plan, job, profile = _open(url, plan_hash)
     profile.apply()
     tile = plan.tile(task)
+    failpoint("tile-start", tile.id)
+    known = plan.folder.ledger.read(task.period, tile.id)
+    if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
+        # Done a moment ago by a worker that died before it could say so.
+        return summary(known) | {"peak_rss_bytes": peak_rss()}
     mapped = job.map(task.period, tile.box, profile)
     started = time.perf_counter()
+
+    def still_wanted() -> None:
+        if lease.is_superseded(plan.folder.place, epoch):
+            raise Superseded(
+                f"a newer run works on {url}; what this one made of tile {tile.id} is dropped"
+            )
+
     digests = store.write_tile(
-        plan.folder.product, plan.time_index(task), tile.box, plan.extent, mapped.layers
+        plan.folder.product,
+        plan.time_index(task),
+        tile.box,
+        plan.extent,
+        mapped.layers,
+        before_write=still_wanted,
     )
     seconds = {**mapped.seconds, "write": time.perf_counter() - started}
     entry = Entry(
         period=task.period,
         tile=tile.id,
-        plan=plan_hash,
+        fingerprint=task.fingerprint,
         digests=digests,
         items=mapped.items,
         pixels=mapped.pixels,
         unseen=mapped.unseen,
         non_finite=mapped.non_finite,
         missing=mapped.missing,
+        seams=asdict(mapped.seams),
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
+        decoded_bytes=mapped.decoded_bytes,
+        epoch=epoch,
     )
+    failpoint("after-shards", tile.id)
+    still_wanted()
     plan.folder.ledger.commit(entry)
-    summary = asdict(entry)
-    for large in ("items", "digests", "plan"):
-        del summary[large]
-    return summary | {"items": len(entry.items), "peak_rss_bytes": peak_rss()}
+    failpoint("after-ledger", tile.id)
+    return summary(entry) | {"peak_rss_bytes": peak_rss()}
 
 
-@lru_cache(maxsize=2)
-def _open(path: str, plan_hash: str) -> tuple[RunPlan, Job, Profile]:
-    """The plan and all that it names, opened once in a process."""
-    folder = RunFolder(Path(path))
-    plan = RunPlan.read(folder)
-    if plan.hash != plan_hash:
-        raise RunFolderError(
-            f"{path} was planned anew while this task waited; its result is not wanted any more"
-        )
-    profile = folder.profile()
-    job = open_job(plan.recipe, plan.area, folder.read_items(plan.recipe), profile)
-    return plan, job, profile
+def summary(entry: Entry) -> dict[str, Any]:
+    """An entry without what is long."""
+    told = asdict(entry)
+    for long in ("digests", "fingerprint"):
+        del told[long]
+    return told | {"items": len(entry.items)}
+
+
+def _open(url: str, plan_hash: str) -> tuple[RunPlan, Job, Profile]:
+    """The plan and all that it names, opened once in a process; an older plan is let go."""
+    with _opening:
+        key = url, plan_hash
+        if key not in _opened:
+            folder = RunFolder.at(url)
+            plan = RunPlan.read(folder)
+            if plan.hash != plan_hash:
+                raise RunFolderError(
+                    f"{url} was planned anew while this task waited; its result is not wanted"
+                )
+            profile = folder.profile()
+            paths = {period: folder.model_path(digest) for period, digest in plan.models.items()}
+            job = open_job(plan.recipe, plan.area, plan.sources, profile, paths)
+            _opened.clear()
+            _opened[key] = plan, job, profile
+        return _opened[key]
 
 
 def peak_rss() -> int:
-    """Peak resident memory of this process in bytes; Linux counts it in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Peak resident memory of this process so far, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

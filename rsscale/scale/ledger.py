@@ -2,19 +2,20 @@
 
 An entry is written after the tile's shards are durable, by the process that wrote them, so
 that it stays true when the coordinator, a worker or the machine dies. It holds a checksum of
-each stored object: a tile is done when its entry says so *and* the objects are still those.
+each stored object, and a fingerprint of all that decided their pixels: a tile is done when its
+entry says so, the objects are still those, and it would be made from the same inputs today.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from rsscale import durable
-from rsscale.errors import RunFolderError
+from rsscale.scale.place import Place
+
+_FOLDER = "ledger"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Entry:
         The year that was mapped.
     tile : str
         The tile's id.
-    plan : str
-        Hash of what decides the pixels' values; an entry of another plan does not count.
+    fingerprint : str
+        Hash of what decides the pixels: recipe, model, items and area of this tile.
     digests : mapping of layer to SHA-256
         Of the stored objects.
     items : tuple of str
@@ -42,20 +43,29 @@ class Entry:
     missing : tuple of str
         What could not be read and counts as not seen, a line an asset; empty unless the
         recipe allows it.
+    seams : mapping of str to int
+        How labels disagree along window lines; see :class:`rsscale.maps.seams.Seams`.
     seconds : mapping of stage to float
-        Wall time of each stage: ``prepare`` (read, mask, composite), ``infer``, ``write``.
+        Time of each stage: ``read``, ``prepare`` (mask, composite), ``infer``, ``write``.
+    decoded_bytes : int
+        Of pixels that were read, as they are in memory.
+    epoch : int
+        Of the run that wrote it.
     """
 
     period: int
     tile: str
-    plan: str
+    fingerprint: str
     digests: Mapping[str, str]
     items: tuple[str, ...] = ()
     pixels: int = 0
     unseen: int = 0
     non_finite: int = 0
     missing: tuple[str, ...] = ()
+    seams: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    decoded_bytes: int = 0
+    epoch: int = 0
 
     @property
     def key(self) -> tuple[int, str]:
@@ -64,39 +74,51 @@ class Entry:
 
 
 class Ledger:
-    """The folder of entries of a run.
+    """The entries of a run.
 
     Parameters
     ----------
-    folder : Path
-        Created when it is not there.
+    folder : Place
+        The run folder; entries lie in ``ledger/<period>/<tile>.json``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Place) -> None:
+        self._folder = folder
 
     def commit(self, entry: Entry) -> None:
         """Write an entry so that it is there whole, or not at all, even after a power cut."""
-        write_json(self._path(*entry.key), asdict(entry))
+        write_json(self._folder, _name(*entry.key), asdict(entry))
 
     def read(self, period: int, tile: str) -> Entry | None:
         """The entry of a tile, or None when there is none or it was cut short."""
         try:
-            return _entry(json.loads(self._path(period, tile).read_text("utf-8")))
+            return _entry(json.loads(self._folder.read(_name(period, tile))))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
-    def entries(self) -> list[Entry]:
-        """All entries that can be read, in order of period and tile."""
-        found = []
-        for path in sorted(self.folder.glob("*/*.json")):
-            entry = self.read(int(path.parent.name), path.stem)
-            if entry is not None:
-                found.append(entry)
-        return found
+    def holds(self, period: int, tile: str) -> bool:
+        """Whether there is a file for a tile, readable or not."""
+        return self._folder.exists(_name(period, tile))
 
-    def _path(self, period: int, tile: str) -> Path:
-        return self.folder / str(period) / f"{tile}.json"
+    def count(self) -> int:
+        """How many entries there are, unread."""
+        return sum(1 for _ in self._folder.names(_FOLDER))
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries that can be read, one after another."""
+        for name in self._folder.names(_FOLDER):
+            _, period, file = name.split("/")
+            entry = self.read(int(period), file.removesuffix(".json"))
+            if entry is not None:
+                yield entry
+
+    def forget(self, period: int, tile: str) -> None:
+        """Take an entry back, so that its tile counts as not done."""
+        self._folder.delete(_name(period, tile))
+
+
+def _name(period: int, tile: str) -> str:
+    return f"{_FOLDER}/{period}/{tile}.json"
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
@@ -104,24 +126,12 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
     return Entry(**{**fields, **tuples})
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON durably: temporary file, fsync, rename, fsync of the folder.
+def write_json(folder: Place, name: str, content: Any) -> None:
+    """Write JSON durably.
 
     Raises
     ------
     RunFolderError
         When the folder can't be written or the disk is full.
     """
-    write_durably(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write bytes so that the file is there whole, or as it was before."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(path, lambda file: file.write(content))
-    except OSError as error:
-        raise RunFolderError(
-            f"{path} can't be written: {error.strerror or error}; free the disk or choose "
-            "another --out, what is done is kept"
-        ) from error
+    folder.write(name, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")

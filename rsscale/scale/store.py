@@ -7,10 +7,10 @@ value at 0, so that a tile that has not run would read as class 0.
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,14 @@ import xarray as xr
 import zarr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
+from zarr.core.buffer import cpu
+from zarr.storage import MemoryStore
 
-from rsscale import durable
 from rsscale.errors import RunFolderError
 from rsscale.grid import Grid, PixelBox
 from rsscale.modelspec import NODATA
+from rsscale.scale.failpoints import failpoint
+from rsscale.scale.place import Place
 
 _CHUNK = 512
 # An all-nodata shard must be stored too: a missing object is how a lost one looks.
@@ -72,7 +75,7 @@ def inner_chunk(tile: int) -> int:
 
 
 def create(
-    path: Path,
+    product: Place,
     grid: Grid,
     extent: PixelBox,
     *,
@@ -84,8 +87,8 @@ def create(
 
     Parameters
     ----------
-    path : Path
-        A folder that does not exist yet.
+    product : Place
+        A folder without a product; anything that is there is replaced.
     grid : Grid
         Its tile width becomes the shard width: one task writes whole shards, alone.
     extent : PixelBox
@@ -107,30 +110,41 @@ def create(
             f"the product's extent {extent} does not lie on tile lines of {grid.tile} px, so two "
             "tiles would write one shard and lose each other's data; align it to the grid's tiles"
         )
-    box = grid.geobox_of(extent)
+    box, store = grid.geobox_of(extent), product.zarr(read_only=False)
     try:
         root = zarr.create_group(
-            path, zarr_format=3, attributes={**attributes, **_conventions(box)}
+            store, overwrite=True, zarr_format=3, attributes={**attributes, **_conventions(box)}
         )
     except OSError as error:
-        raise RunFolderError(f"{path} can't be written: {error.strerror or error}") from error
+        raise RunFolderError(
+            f"{product.url} can't be written: {error.strerror or error}"
+        ) from error
     _write_coordinates(root, box, times)
     for layer in layers:
         _create_layer(root, layer, len(times), extent, grid.tile)
     with warnings.catch_warnings():
         # Zarr warns that consolidated metadata is not in the v3 specification; xarray reads it.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(path, zarr_format=3)
+        zarr.consolidate_metadata(store, zarr_format=3)
 
 
 def write_tile(
-    path: Path, period: int, box: PixelBox, extent: PixelBox, ds: xr.Dataset
+    product: Place,
+    period: int,
+    box: PixelBox,
+    extent: PixelBox,
+    ds: xr.Dataset,
+    *,
+    before_write: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
-    """Write one tile's layers as whole shards and make them durable.
+    """Write one tile's layers as whole shards, each there whole or not at all, and durable.
+
+    Shards are encoded in memory and put in one step: zarr would merge into a shard that is
+    there, fail on one that is damaged, and never sync.
 
     Parameters
     ----------
-    path : Path
+    product : Place
         The product.
     period : int
         Index along time.
@@ -138,73 +152,74 @@ def write_tile(
         The tile's core, and the product's extent.
     ds : Dataset
         ``(y, x)`` layers over ``box``.
+    before_write : callable
+        Called before each shard is put; raises where the tile is not wanted any more.
 
     Returns
     -------
     dict of str to str
         SHA-256 of the stored object of each layer.
     """
-    root = zarr.open_group(path, mode="r+", zarr_format=3)
-    rows, cols = box.slices(extent)
     digests = {}
-    for name in ds.data_vars:
-        array = _array(root, str(name)).with_config(_CONFIG)
-        shard = shard_path(path, array, period, box, extent)
-        # zarr merges into a shard that is there, and fails on one that is damaged.
-        shard.unlink(missing_ok=True)
-        array[(period, ..., rows, cols)] = ds[name].values
-        # zarr renames but never syncs.
-        durable.sync(shard)
-        durable.sync(shard.parent)
-        digests[str(name)] = digest(shard)
+    for number, name in enumerate(map(str, ds.data_vars)):
+        metadata = json.loads(product.read(f"{name}/zarr.json"))
+        key = _shard_key(name, metadata, period, box, extent)
+        content = _encode(metadata, ds[name].values)
+        if number:
+            failpoint("between-layers")
+        before_write()
+        product.write(key, content)
+        digests[name] = hashlib.sha256(content).hexdigest()
     return digests
 
 
-def shard_path(
-    path: Path, array: zarr.Array[Any], period: int, box: PixelBox, extent: PixelBox
-) -> Path:
-    """Where the shard of a tile is stored."""
+def _encode(metadata: Mapping[str, Any], values: np.ndarray) -> bytes:
+    """The bytes of one shard, by the codecs of the array that it belongs to."""
+    lone = {**metadata, "shape": metadata["chunk_grid"]["configuration"]["chunk_shape"]}
+    memory: dict[str, Any] = {"zarr.json": cpu.Buffer.from_bytes(json.dumps(lone).encode())}
+    array = zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3).with_config(_CONFIG)
+    array[...] = values[np.newaxis]
+    (shard,) = (content for path, content in memory.items() if path != "zarr.json")
+    content: bytes = shard.to_bytes()
+    return content
+
+
+def _shard_key(
+    name: str, metadata: Mapping[str, Any], period: int, box: PixelBox, extent: PixelBox
+) -> str:
+    """Where the shard of a tile is stored (Zarr v3 core, default chunk key encoding)."""
     rows, cols = box.slices(extent)
-    width = array.shards[-1] if array.shards else array.chunks[-1]
-    index = (period, *(0,) * (array.ndim - 3), rows.start // width, cols.start // width)
-    return path / array.basename / array.metadata.encode_chunk_key(index)
+    shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    index = (period, *(0,) * (len(shape) - 3), rows.start // shape[-2], cols.start // shape[-1])
+    return "/".join([name, "c", *map(str, index)])
 
 
 def tile_digests(
-    path: Path, names: Sequence[str], period: int, box: PixelBox, extent: PixelBox
+    product: Place, names: Sequence[str], period: int, box: PixelBox, extent: PixelBox
 ) -> dict[str, str]:
     """SHA-256 of a tile's stored objects as they are now; ``""`` for one that is not there."""
-    root = zarr.open_group(path, mode="r", zarr_format=3)
-    return {
-        name: digest(shard_path(path, _array(root, name), period, box, extent)) for name in names
-    }
+    found = {}
+    for name in names:
+        try:
+            metadata = json.loads(product.read(f"{name}/zarr.json"))
+            content = product.read(_shard_key(name, metadata, period, box, extent))
+        except FileNotFoundError:
+            found[name] = ""
+        else:
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or ``""`` where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return ""
-
-
-def open_product(path: Path) -> xr.Dataset:
+def open_product(product: Place) -> xr.Dataset:
     """The product as a lazy Dataset, dims ``(time, y, x)``, uint8; chunks are whole shards."""
-    if not path.exists():
-        raise RunFolderError(f"there is no product at {path}; run the recipe first")
-    ds = xr.open_zarr(path, chunks={})
+    if not product.exists("zarr.json"):
+        raise RunFolderError(f"there is no product at {product.url}; run the recipe first")
+    source = product.zarr(read_only=True)
+    ds = xr.open_zarr(source, chunks={})
     first = next(iter(ds.data_vars.values()))
     width = first.encoding.get("shards", first.encoding["chunks"])[-1]
-    product: xr.Dataset = xr.open_zarr(path, chunks={"time": 1, "y": width, "x": width})
-    return product
-
-
-def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
-    found = root[name]
-    if not isinstance(found, zarr.Array):
-        raise RunFolderError(f"{root.store_path}/{name} is a group; expected an array")
-    return found
+    opened: xr.Dataset = xr.open_zarr(source, chunks={"time": 1, "y": width, "x": width})
+    return opened
 
 
 def _write_coordinates(root: zarr.Group, box: GeoBox, times: Sequence[np.datetime64]) -> None:

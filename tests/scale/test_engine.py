@@ -1,13 +1,20 @@
 """The engine: every task once, failures are outcomes, and stopping is orderly."""
 
+import os
+import signal
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from rsscale.errors import RecipeError
+from rsscale.errors import ReadError, RecipeError
 from rsscale.scale.cluster import connect
-from rsscale.scale.engine import execute
+from rsscale.scale.engine import GaveUp, Outcome, Patience, Stop, execute
+
+QUICK = Patience(attempts=3, pause_s=0.01, longest_pause_s=0.02)
 
 
 def square(task: int) -> int:
@@ -23,8 +30,12 @@ def client(request: pytest.FixtureRequest) -> Iterator[object]:
         yield found
 
 
+def run(tasks: object, work: object = square, client: object = None, **options: object) -> list:
+    return list(execute(tasks, work, client=client, **{"patience": QUICK, **options}))
+
+
 def test_every_task_has_one_outcome(client: object) -> None:
-    outcomes = list(execute(range(20), square, client=client))
+    outcomes = run(range(20), client=client)
     assert sorted(o.task for o in outcomes) == list(range(20))
     assert {o.task: o.result for o in outcomes if o.error is None} == {
         n: n * n for n in range(20) if n != 3
@@ -32,10 +43,11 @@ def test_every_task_has_one_outcome(client: object) -> None:
     (failed,) = [o for o in outcomes if o.error is not None]
     assert failed.task == 3
     assert "three" in str(failed.error)
+    assert failed.attempts == 3
 
 
 def test_no_task_is_started_after_stop(client: object) -> None:
-    stop = threading.Event()
+    stop = Stop()
     started = []
 
     def tasks() -> Iterator[int]:
@@ -44,12 +56,11 @@ def test_no_task_is_started_after_stop(client: object) -> None:
             yield n
 
     finished = 0
-    for _ in execute(tasks(), square, client=client, stop=stop):
+    for _ in execute(tasks(), square, client=client, slots=2, stop=stop):
         finished += 1
-        stop.set()
+        stop.ask()
     # All that were in flight are finished and yielded; no more than two a slot were.
-    assert finished <= 4
-    assert len(started) <= finished + 1
+    assert finished == len(started) <= 8
 
 
 def test_tasks_are_taken_lazily(client: object) -> None:
@@ -60,14 +71,109 @@ def test_tasks_are_taken_lazily(client: object) -> None:
             taken.append(n)
             yield n
 
-    stream = execute(tasks(), square, client=client)
+    stream = execute(tasks(), square, client=client, slots=2)
     next(stream)
-    assert len(taken) <= 5
+    assert len(taken) <= 8
     stream.close()
 
 
-def test_no_task_at_all() -> None:
-    assert list(execute([], square)) == []
+def test_no_task_at_all(client: object) -> None:
+    assert run([], client=client) == []
+
+
+class Flaky:
+    """Fails for each task as often as it is told, counting in files."""
+
+    def __init__(self, folder: Path, failures: int, error: type[Exception] = OSError) -> None:
+        self.folder, self.failures, self.error = folder, failures, error
+
+    def __call__(self, task: int) -> str:
+        tried = len(list(self.folder.glob(f"{task}-*")))
+        (self.folder / f"{task}-{tried}-{os.getpid()}").touch()
+        if tried < self.failures:
+            raise self.error(f"not yet {task}")
+        return "done"
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_what_fails_is_tried_again(client: object, tmp_path: Path, failures: int) -> None:
+    outcomes = run(range(4), Flaky(tmp_path, failures), client)
+    assert [(o.result, o.attempts) for o in outcomes] == [("done", failures + 1)] * 4
+
+
+def test_a_second_attempt_goes_to_another_worker(tmp_path: Path) -> None:
+    with connect("local:2") as client:
+        run([1], Flaky(tmp_path, 1), client)
+    assert len({path.name.split("-")[2] for path in tmp_path.iterdir()}) == 2
+
+
+def test_a_mistake_is_not_tried_again(client: object, tmp_path: Path) -> None:
+    (outcome,) = run([1], Flaky(tmp_path, 9, RecipeError), client)
+    assert str(outcome.error) == "not yet 1"
+    assert len(list(tmp_path.iterdir())) == 1
+    (outcome,) = run([2], Flaky(tmp_path, 9, ReadError), client)
+    assert outcome.attempts == 3
+
+
+def deadly(task: tuple[int, int]) -> int:
+    """Kills its process for the task that says so."""
+    number, victim = task
+    if number == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number
+
+
+def test_poison_is_one_failure_and_takes_nothing_with_it() -> None:
+    with connect("local:2") as client:
+        outcomes = run([(n, 5) for n in range(12)], deadly, client)
+    failed = [o for o in outcomes if o.error is not None]
+    assert [o.task[0] for o in failed] == [5]
+    assert "workers died while they had this tile" in str(failed[0].error)
+    assert sorted(o.result for o in outcomes if o.error is None) == [
+        n for n in range(12) if n != 5
+    ]
+
+
+def always(task: int) -> int:
+    """Fails, whatever it is given."""
+    raise OSError(f"no access to {task}")
+
+
+def test_when_nothing_works_it_gives_up() -> None:
+    patience = Patience(attempts=1, pause_s=0.001, longest_pause_s=0.001, give_up_after=7)
+    seen: list[Outcome[int, int]] = []
+    with pytest.raises(GaveUp, match=r"7 tiles failed one after another: no access"):
+        for outcome in execute(iter(range(1000)), always, slots=2, patience=patience):
+            seen.append(outcome)
+    assert len(seen) == 7
+
+
+def test_pauses_grow_up_to_a_limit() -> None:
+    patience = Patience(pause_s=1.0, longest_pause_s=10.0)
+    assert [patience.pause(n) for n in (1, 2, 3, 4, 5, 9)] == [1, 2, 4, 8, 10, 10]
+
+
+def test_what_takes_longer_than_the_grace_is_abandoned() -> None:
+    stop, release = Stop(), threading.Event()
+
+    def work(task: int) -> int:
+        if task:
+            release.wait(60)
+        return task
+
+    seen = []
+    for outcome in execute(range(10), work, slots=2, stop=stop):
+        seen.append(outcome.task)
+        stop.ask(grace_s=0.0)
+    release.set()
+    assert seen == [0]
+
+
+def test_ticks_tell_what_is_in_flight() -> None:
+    told: Counter[int] = Counter()
+    list(execute(range(30), square, slots=2, patience=QUICK, on_tick=lambda n: told.update([n])))
+    assert max(told) == 4
 
 
 @pytest.mark.parametrize("name", ["loca", "local:x", "local:0"])

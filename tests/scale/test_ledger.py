@@ -1,59 +1,57 @@
 """The ledger: an entry is there whole or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from rsscale.errors import RunFolderError
-from rsscale.scale.ledger import Entry, Ledger, write_durably
+from rsscale.scale.ledger import Entry, Ledger
+from rsscale.scale.place import Folder
 
 ENTRY = Entry(
     period=2023,
     tile="x1_y-2",
-    plan="abc",
+    fingerprint="abc",
     digests={"classification": "d1"},
     items=("a", "b"),
     pixels=7,
     unseen=1,
+    missing=("red of a",),
+    seams={"pairs": 3},
     seconds={"infer": 0.5},
+    epoch=4,
 )
 
 
 def test_what_is_committed_is_read_back(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path))
     ledger.commit(ENTRY)
     assert ledger.read(2023, "x1_y-2") == ENTRY
-    assert ledger.entries() == [ENTRY]
+    assert list(ledger.entries()) == [ENTRY]
+    assert ledger.count() == 1
+    assert (tmp_path / "ledger" / "2023" / "x1_y-2.json").exists()
 
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path))
     assert ledger.read(2023, "x0_y0") is None
-    assert ledger.entries() == []
+    assert not ledger.holds(2023, "x0_y0")
+    assert list(ledger.entries()) == []
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40])
 def test_an_entry_cut_short_does_not_count(tmp_path: Path, keep: int) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(Folder(tmp_path))
     ledger.commit(ENTRY)
-    path = tmp_path / "2023" / "x1_y-2.json"
+    path = tmp_path / "ledger" / "2023" / "x1_y-2.json"
     path.write_bytes(path.read_bytes()[:keep])
     assert ledger.read(2023, "x1_y-2") is None
-    assert ledger.entries() == []
+    assert ledger.holds(2023, "x1_y-2")
+    assert list(ledger.entries()) == []
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_durably(path, b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)  # a full disk can't be made here
-    with pytest.raises(RunFolderError, match="No space left"):
-        write_durably(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+def test_an_entry_can_be_taken_back(tmp_path: Path) -> None:
+    ledger = Ledger(Folder(tmp_path))
+    ledger.commit(ENTRY)
+    ledger.forget(*ENTRY.key)
+    ledger.forget(*ENTRY.key)
+    assert not ledger.holds(*ENTRY.key)

@@ -10,6 +10,7 @@ import xarray as xr
 from rsscale.errors import RunFolderError
 from rsscale.grid import Grid, PixelBox
 from rsscale.scale import store
+from rsscale.scale.place import Folder
 
 GRID = Grid("EPSG:25831", 10, tile=64)
 EXTENT = PixelBox(-192, 64, -64, 256)  # two rows of three tiles
@@ -25,7 +26,7 @@ def product(tmp_path: Path) -> Path:
         store.Layer("classification", FLAGS),
         store.Layer("probability", {}, classes=(1, 2)),
     ]
-    store.create(path, GRID, EXTENT, times=TIMES, layers=layers, attributes={"title": "t"})
+    store.create(Folder(path), GRID, EXTENT, times=TIMES, layers=layers, attributes={"title": "t"})
     return path
 
 
@@ -63,7 +64,7 @@ def test_corners_are_the_geoboxes(product: Path) -> None:
 
 
 def test_a_tile_lands_where_its_coordinates_say(product: Path) -> None:
-    store.write_tile(product, 1, TILE, EXTENT, tile_layers(2))
+    store.write_tile(Folder(product), 1, TILE, EXTENT, tile_layers(2))
     ds = xr.open_zarr(product)
     box = GRID.geobox_of(TILE).boundingbox
     inside = ds.classification.sel(x=slice(box.left, box.right), y=slice(box.top, box.bottom))
@@ -75,34 +76,34 @@ def test_a_tile_lands_where_its_coordinates_say(product: Path) -> None:
 
 def test_one_tile_is_one_object_and_its_digest_tells_damage(product: Path) -> None:
     before = {p for p in product.rglob("*") if p.is_file()}
-    digests = store.write_tile(product, 0, TILE, EXTENT, tile_layers(1))
+    digests = store.write_tile(Folder(product), 0, TILE, EXTENT, tile_layers(1))
     new = sorted(
         str(p.relative_to(product)) for p in product.rglob("*") if p.is_file() and p not in before
     )
     assert new == ["classification/c/0/1/1", "probability/c/0/0/1/1"]
     names = ["classification", "probability"]
-    assert store.tile_digests(product, names, 0, TILE, EXTENT) == digests
+    assert store.tile_digests(Folder(product), names, 0, TILE, EXTENT) == digests
     (product / new[0]).write_bytes(b"garbage")
-    damaged = store.tile_digests(product, names, 0, TILE, EXTENT)
+    damaged = store.tile_digests(Folder(product), names, 0, TILE, EXTENT)
     assert damaged["classification"] != digests["classification"]
     assert damaged["probability"] == digests["probability"]
 
 
 def test_an_empty_tile_is_stored_too(product: Path) -> None:
-    digests = store.write_tile(product, 0, TILE, EXTENT, tile_layers(255))
+    digests = store.write_tile(Folder(product), 0, TILE, EXTENT, tile_layers(255))
     assert all(digests.values())
     assert (product / "classification/c/0/1/1").exists()
 
 
 def test_a_missing_object_has_no_digest(product: Path) -> None:
-    found = store.tile_digests(product, ["classification"], 0, TILE, EXTENT)
+    found = store.tile_digests(Folder(product), ["classification"], 0, TILE, EXTENT)
     assert found == {"classification": ""}
 
 
 def test_misaligned_shards_are_refused(tmp_path: Path) -> None:
     off_lines = PixelBox(0, 0, 100, 128)
     with pytest.raises(RunFolderError, match="lose each other's data"):
-        store.create(tmp_path / "p.zarr", GRID, off_lines, times=TIMES, layers=[], attributes={})
+        store.create(Folder(tmp_path / "p.zarr"), GRID, off_lines, times=TIMES, layers=[], attributes={})
     assert not (tmp_path / "p.zarr").exists()
 
 
@@ -123,4 +124,4 @@ def test_inner_chunks_divide_the_tile(tile: int, chunk: int) -> None:
 
 def test_opening_nothing_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no product"):
-        store.open_product(tmp_path / "none.zarr")
+        store.open_product(Folder(tmp_path / "none.zarr"))

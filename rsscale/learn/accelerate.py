@@ -1,0 +1,144 @@
+"""A network made faster: half the bits, or compiled; and how much that moves its labels.
+
+Neither is on by default. Both make another numeric profile: labels next to a decision boundary
+may change, so a map is to be made with one of them throughout.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import torch
+from torch import nn
+
+from rsscale.errors import ModelError, nearest
+
+if TYPE_CHECKING:
+    from rsscale.learn.models import Model
+
+Precision = Literal["float32", "bfloat16"]
+"""What a network computes in; its scores are float32 in any case."""
+
+
+def accelerate(
+    model: Model,
+    *,
+    precision: Precision = "float32",
+    compile: bool = False,  # noqa: A002 -- torch's name for it
+    batch: int = 1,
+) -> Model:
+    """The same model, computing faster on the device that it is on.
+
+    Parameters
+    ----------
+    model : Model
+        Stays as it is; the weights are shared.
+    precision : str
+        ``"bfloat16"``: convolutions in 16 bits by :class:`torch.autocast`, for GPUs and CPUs
+        that have instructions for it.
+    compile : bool
+        By :func:`torch.compile` with the weights frozen into the code. It takes seconds to
+        minutes, and on the CPU a C++ compiler such as g++; the number of threads that torch has
+        now is part of the code. Where it fails, a warning says why and the model is not compiled.
+    batch : int
+        Windows that the model will see at once: another number is compiled again.
+
+    Returns
+    -------
+    Model
+        With ``precision`` and ``compiled`` saying what was reached.
+
+    Raises
+    ------
+    ModelError
+        When the precision is unknown, or slower than float32 on this device; when the model is
+        compiled already.
+    """
+    if model.compiled:
+        raise ModelError(
+            f"model {model.spec.name!r} is compiled already; open it again to accelerate it in "
+            "another way"
+        )
+    if precision not in get_args(Precision):
+        raise ModelError(
+            f"precision is {precision!r}; expected 'float32' or 'bfloat16'"
+            f"{nearest(precision, get_args(Precision))}"
+        )
+    if precision == "bfloat16" and model.precision != "bfloat16":
+        _check_bfloat16(model.device)
+        model = replace(model, module=_Bfloat16(model.module), precision=precision)
+    return _compiled(model, batch) if compile else model
+
+
+def agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
+    """Share of pixels that two forms of one model give the same label.
+
+    Parameters
+    ----------
+    plain, fast : Model
+        E.g. as opened, and accelerated.
+    images : Tensor
+        ``(N, C, H, W)`` float32, normalised, missing values 0, as
+        :func:`rsscale.maps.predict.first_windows` gives them; N as the models are used.
+
+    Returns
+    -------
+    float
+        1 when all labels agree.
+    """
+    with torch.inference_mode():
+        one, other = (model(images.to(model.device)).argmax(dim=1).cpu() for model in (plain, fast))
+    return float((one == other).double().mean())
+
+
+class _Bfloat16(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
+            scores: torch.Tensor = self.module(images)
+        # Softmax and sums over windows stay in float32.
+        return scores.float()
+
+
+def _check_bfloat16(device: torch.device) -> None:
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and native_bfloat16()
+    if not native:
+        raise ModelError(
+            f"precision 'bfloat16' was asked for, and {str(device)!r} has no instructions for it: "
+            "it would be several times slower; use 'float32'"
+        )
+
+
+def native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16 or AMX)."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def _compiled(model: Model, batch: int) -> Model:
+    module = torch.compile(model.module, dynamic=False, options={"freezing": True})
+    fast = replace(model, module=cast("nn.Module", module), compiled=True)
+    size = model.spec.lattice.window
+    window = torch.zeros(batch, model.spec.channels, size, size, device=model.device)
+    try:
+        # Compiled at the first call: now, not under the lock of the first tile.
+        with torch.inference_mode():
+            fast(window)
+    except Exception as error:  # noqa: BLE001 -- compilers and their back ends raise anything
+        reason = " ".join(str(error).split())[:200]
+        hint = "; a C++ compiler such as g++ is needed" if model.device.type == "cpu" else ""
+        warnings.warn(
+            f"model {model.spec.name!r} can't be compiled, so it runs as it is{hint}: "
+            f"{type(error).__name__}: {reason}",
+            stacklevel=3,
+        )
+        return model
+    return fast
