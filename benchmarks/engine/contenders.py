@@ -176,7 +176,9 @@ def rsscale_way(case: Case, options: Options, out: Path) -> float:
     recipe = case.recipe(options["tile"])
     with _rsscale_cluster(case, options) as client, counted(client) as counts, counts:
         started = perf_counter()
-        rs.run(recipe, out / "run", client, threads=options.get("threads"))
+        rs.run(
+            recipe, out / "run", client, threads=case.threads, compile=options.get("compile", False)
+        )
         return perf_counter() - started
 
 
@@ -198,7 +200,10 @@ def cluster(case: Case, options: Options) -> Iterator[Counts]:
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
         LocalCluster(
-            n_workers=1, threads_per_worker=threads, host="127.0.0.1", dashboard_address=None
+            n_workers=1,
+            threads_per_worker=threads,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",  # any free port
         ) as local,
         Client(local) as client,
         counted(client) as counts,

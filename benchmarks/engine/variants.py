@@ -66,6 +66,9 @@ _ALL = (
     Contender(TORCHGEO, None, _grid(workers=(0, 2))),
     Contender("rsscale", rsscale_way, _grid(tile=CHUNKS, cluster=[None])),
     Contender("rsscale local:1", rsscale_way, _grid(tile=CHUNKS, cluster=["local:1"])),
+    Contender(
+        "rsscale compiled", rsscale_way, _grid(tile=CHUNKS[1:], cluster=["local:1"], compile=[True])
+    ),
     Contender("limit", limit, [{}]),
 )
 CONTENDERS = {contender.name: contender for contender in _ALL}

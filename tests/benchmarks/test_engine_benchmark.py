@@ -23,7 +23,7 @@ from benchmarks.engine.outputs import Agreement, compare, make_reference, read_c
 from benchmarks.engine.scenes import write_catalog, write_scenes
 from benchmarks.engine.tiff import BLOCK, compress, write_tiff
 from benchmarks.engine.tournament import Standing, ratio
-from rsscale.scale.cluster import connect
+from rsscale.scale.cluster import TILES_AT_ONCE, connect
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_tasks_and_graphs_are_counted() -> None:
             for future in client.map(abs, range(-5, 0), pure=False):
                 future.result()
     assert counts.tasks == 5
-    assert counts.slots == 1
+    assert counts.slots == TILES_AT_ONCE
     assert 1 <= counts.in_flight <= 5
     assert 100 < counts.graph_bytes <= counts.sent_bytes < 100_000
 
