@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -50,6 +51,14 @@ class Prices:
 
     worker_hour: float = 0.0
     gigabyte: float = 0.0
+
+    def of(
+        self, seconds: tuple[float, float, float], workers: int, plan: Plan
+    ) -> tuple[float, float, float]:
+        """What a run of so many seconds costs."""
+        read = plan.tile_bytes[0] * plan.tiles / 1e9 * self.gigabyte
+        middle, low, high = (read + one * workers * self.worker_hour / 3600 for one in seconds)
+        return middle, low, high
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,10 @@ def plan(
         memory=needed,
         output_bytes=prepared.tiles * grid.tile**2 * channels,
     )
-    return _with_pilot(found, prepared, profile, client, pilot, prices) if pilot else found
+    if not pilot:
+        return found
+    results, wall, slots, workers = _pilot(prepared, profile, client, pilot)
+    return _timed(found, results, wall * slots, slots, workers=workers, prices=prices)
 
 
 def must_fit(prepared: Prepared, profile: Profile, limit: int) -> Memory:
@@ -220,69 +232,76 @@ def _spread(prepared: Prepared, count: int) -> list[Any]:
     return list(islice(tasks, step // 2, None, step))[:count]
 
 
-def _with_pilot(
-    found: Plan,
-    prepared: Prepared,
-    profile: Profile,
-    client: Client | str | None,
-    count: int,
-    prices: Prices | None,
-) -> Plan:
-    """Map some tiles for real, by the run's own engine, into a folder that goes."""
-    with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:
+def _pilot(
+    prepared: Prepared, profile: Profile, client: Client | str | None, count: int
+) -> tuple[list[dict[str, Any]], float, int, int]:
+    """Map some tiles for real, by the run's own engine, into a folder that goes.
+
+    Returns what each tile told, wall seconds, tiles at once, and processes. The first tile opens
+    the model and warms up: it does not count.
+    """
+    results = []
+    with (
+        tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch,
+        connect(client) as dask_client,
+        progress("pilot", count, "tiles") as bar,
+    ):
         folder = RunFolder.at(scratch)
         plan_run(prepared, folder, profile)
         tasks = [RunPlan.read(folder).with_fingerprint(t) for t in _spread(prepared, count)]
-        results, wall, slots, workers = _pilot(folder, tasks, client)
-    seconds = [sum(result["seconds"].values()) for result in results]
-    # Tiles run side by side: what the clock saw of them, against what each took.
-    overlap = wall * slots / max(sum(seconds), 1e-9)
-    mean = statistics.fmean(seconds)
-    spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
-    freedom = max(len(seconds) - 1, 1)
-    margin = float(student.ppf(0.975, freedom)) * spread / len(seconds) ** 0.5
-    scale = found.tiles * overlap / slots
-    interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
-    money = None
-    if prices is not None:
-        read = found.tile_bytes[0] * found.tiles / 1e9 * prices.gigabyte
-        hourly = workers * prices.worker_hour / 3600
-        money = tuple(value * hourly + read for value in interval)
-    stages: dict[str, float] = {}
-    for result in results:
-        for stage, value in result["seconds"].items():
-            stages[stage] = stages.get(stage, 0.0) + value
-    told = {
-        "tiles": len(results),
-        "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
-        "stages": stages,
-    }
-    fields = {**found.__dict__, "seconds": interval, "money": money, "pilot": told}
-    return Plan(**fields)
-
-
-def _pilot(
-    folder: RunFolder, tasks: Sequence[Any], client: Client | str | None
-) -> tuple[list[dict[str, Any]], float, int, int]:
-    """Results, wall seconds after the first, tiles at once, and processes."""
-    results = []
-    with hold(folder.place) as lease, connect(client) as dask_client:
-        state = folder.read_state()
-        work = partial(run_tile, folder.url, state["plan"], lease.epoch)
-        # The first tile opens the model and warms up: it is not counted, and done again.
-        for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
-            _told(outcome)
-        slots, workers = TILES_AT_ONCE, 1
-        if dask_client is not None:
-            threads = dask_client.nthreads()
-            slots, workers = sum(threads.values()), len(threads)
-        with progress("pilot", len(tasks), "tiles") as bar:
+        slots, workers = _size(dask_client)
+        with hold(folder.place) as lease:
+            work = partial(run_tile, folder.url, folder.read_state()["plan"], lease.epoch)
+            for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
+                _told(outcome)
+                bar.advance()
             started = time.perf_counter()
             for outcome in execute(tasks[1:] or tasks, work, client=dask_client, slots=slots):
                 results.append(_told(outcome))
                 bar.advance()
             wall = time.perf_counter() - started
     return results, wall, min(slots, len(results)), workers
+
+
+def _size(client: Client | None) -> tuple[int, int]:
+    """Tiles at once, and processes."""
+    if client is None:
+        return TILES_AT_ONCE, 1
+    threads = client.nthreads()
+    return sum(threads.values()), len(threads)
+
+
+def _timed(
+    found: Plan,
+    results: Sequence[Mapping[str, Any]],
+    offered: float,
+    slots: int,
+    *,
+    workers: int,
+    prices: Prices | None,
+) -> Plan:
+    """A plan with time and money, from the tiles of a pilot.
+
+    ``offered`` are the seconds of all slots together. Tiles run side by side and hinder each
+    other, so what the clock saw is set against what each tile took.
+    """
+    seconds = [sum(result["seconds"].values()) for result in results]
+    mean = statistics.fmean(seconds)
+    spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
+    freedom = max(len(seconds) - 1, 1)
+    margin = float(student.ppf(0.975, freedom)) * spread / len(seconds) ** 0.5
+    scale = found.tiles * offered / max(sum(seconds), 1e-9) / slots
+    interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
+    stages = Counter[str]()
+    for result in results:
+        stages.update(result["seconds"])
+    told = {
+        "tiles": len(results),
+        "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
+        "stages": dict(stages),
+    }
+    money = None if prices is None else prices.of(interval, workers, found)
+    return replace(found, seconds=interval, money=money, pilot=told)
 
 
 def _told(outcome: Any) -> dict[str, Any]:
