@@ -202,7 +202,7 @@ def must_fit(prepared: Prepared, profile: Profile, limit: int) -> Memory:
     recipe = prepared.recipe
     looks, _ = _sampled(prepared)
     model = max(prepared.models.values(), key=network_bytes)
-    return check_memory(recipe, model, recipe.grid.tile, profile.threads, max(looks), limit)
+    return check_memory(recipe, model, recipe.grid.tile, profile.threads, max(looks), limit=limit)
 
 
 def _sampled(prepared: Prepared) -> tuple[list[int], list[float]]:

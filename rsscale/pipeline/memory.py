@@ -110,7 +110,7 @@ def network_bytes(model: Model) -> int:
 
 
 def check_memory(
-    recipe: Recipe, model: Model, tile: int, threads: int, looks: int, limit: int
+    recipe: Recipe, model: Model, tile: int, threads: int, looks: int, *, limit: int
 ) -> Memory:
     """Refuse a tile that does not fit, with the width of one that does.
 
