@@ -145,7 +145,7 @@ def test_an_update_computes_just_the_tiles_whose_items_changed(
 
 
 def test_another_model_is_refused_and_an_update_maps_all_anew(
-    landscape: Landscape, tmp_path: Path, copy: Path
+    landscape: Landscape, tmp_path: Path
 ) -> None:
     folder = tmp_path / "archive"
     shutil.copytree(landscape.folder, folder)
