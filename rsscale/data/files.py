@@ -7,12 +7,12 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 import rasterio
@@ -22,6 +22,8 @@ from rsscale.data import remote, retry
 from rsscale.data.hrefs import is_url
 from rsscale.data.remote import RemoteFile
 from rsscale.data.signing import gdal_options, signer
+
+T = TypeVar("T")
 
 _WARPED_BYTES = 128 * 2**20
 
@@ -107,6 +109,10 @@ class Opened:
             )
         return self._levels[level]
 
+    def run(self, call: Callable[[], T]) -> T:
+        """Do something with the datasets: all that reads them goes through here."""
+        return self.remote.run(call) if self.remote is not None else call()
+
     def check(self) -> None:
         """Raise what a server answered in the last read, if it was not the bytes asked for."""
         if self.remote is not None:
@@ -115,7 +121,7 @@ class Opened:
     def close(self) -> None:
         """Close the file and its overviews."""
         for dataset in (*self._levels.values(), self.dataset):
-            dataset.close()
+            self.run(dataset.close)
 
 
 class FilePool:

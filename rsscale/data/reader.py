@@ -121,7 +121,7 @@ class Reader:
             POOL.lend(source.url, source.sign) as opened,
         ):
             check(opened.dataset, source, self.dtype)
-            return self._read(opened, asked)
+            return opened.run(lambda: self._read(opened, asked))
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""

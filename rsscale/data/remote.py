@@ -7,15 +7,16 @@ Here GDAL only decides which bytes it needs; it asks for all blocks of a window 
 
 from __future__ import annotations
 
+import contextvars
 import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import count
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import rasterio
@@ -26,6 +27,8 @@ from rsscale.data.hrefs import shown
 from rsscale.data.ranges import CONNECTIONS, fetch_range, refuse_page, total_size
 from rsscale.data.signing import Signer
 from rsscale.errors import ReadError
+
+T = TypeVar("T")
 
 # The header of a COG, with the places of all its blocks, fits in one request.
 HEADER_BYTES = 32768
@@ -101,6 +104,11 @@ class RemoteFile:
             self.header, self.size, self._tag = known
         # rasterio registers openers by folder and mode: a folder of its own for each.
         self._name = f"rsscale://{next(_number)}/{_name(url)}"
+        # rasterio keeps openers, and the only reference to what they opened, in variables of the
+        # context that opened it. That of a thread ends with it, and GDAL would read freed memory;
+        # and in another it would not find them. So each file has a context, for all calls.
+        self._context = contextvars.copy_context()
+        self._is_inside = False
 
     def open(self, **options: Any) -> rasterio.DatasetReader:
         """The file, or one of its overviews, as a dataset.
@@ -108,13 +116,28 @@ class RemoteFile:
         GDAL's messages do not say what the server answered: call :meth:`check` after each read.
         """
         try:
-            return rasterio.open(self._name, opener=_Folder(self._name, self), **options)
+            opener = _Folder(self._name, self)
+            dataset: rasterio.DatasetReader = self.run(
+                lambda: rasterio.open(self._name, opener=opener, **options)
+            )
         except rasterio.RasterioIOError:
             self.check()
             raise ReadError(
                 f"{shown(self.url)} is not a raster that GDAL can open; it starts with "
                 f"{self.header[:16]!r}"
             ) from None
+
+        return dataset
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Call GDAL where it finds this file: whatever opens, reads or closes it, in any thread."""
+        if self._is_inside:
+            return call()
+        self._is_inside = True
+        try:
+            return self._context.run(call)
+        finally:
+            self._is_inside = False
 
     def check(self) -> None:
         """Raise what went wrong inside a call of GDAL, which cannot carry it."""

@@ -221,6 +221,7 @@ def _work_off(
         monitor.totals.done = plan.folder.ledger.count()
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if state["state"] == "done":
+        folder.place.sweep()  # of workers that died
         write_change(plan)
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()

@@ -114,6 +114,7 @@ class Cluster:
     def __init__(self, work: Callable[[Any], Any], client: Client) -> None:
         self._attempt = partial(_attempt, work)
         self._client = client
+        self._address = getattr(client.scheduler, "address", "")
         self._futures: dict[int, Future] = {}
 
     def slots(self) -> int:
@@ -160,10 +161,9 @@ class Cluster:
             raise self._lost()
 
     def _lost(self) -> ClusterLost:
-        address = getattr(self._client.scheduler, "address", "")
         return ClusterLost(
-            f"the Dask scheduler at {address} is gone, or has cancelled the run's tasks; start it "
-            "again and resume: what is done is kept"
+            f"the Dask scheduler at {self._address} is gone, or has cancelled the run's tasks; "
+            "start it again and resume: what is done is kept"
         )
 
     def __enter__(self) -> Self:
