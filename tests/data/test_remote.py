@@ -2,6 +2,7 @@
 
 import logging
 import re
+import subprocess
 import sys
 import types
 from datetime import UTC, datetime, timedelta
@@ -370,3 +371,45 @@ def test_planetary_computer_tokens_are_asked_for_and_renewed(tmp_path, monkeypat
 )
 def test_ranges_are_merged(offsets, sizes, merged):
     assert remote.merge_ranges(offsets, sizes) == merged
+
+
+OUTLIVED = """
+import gc, sys, threading
+from rasterio.windows import Window
+from rsscale.data.files import FilePool, gdal_env
+
+pool, kept = FilePool(8), []
+
+def opens():
+    with gdal_env(), pool.lend(sys.argv[1]):
+        pass
+
+def reads():
+    gc.collect()
+    junk = [bytearray(200) for _ in range(10**5)]
+    with gdal_env(), pool.lend(sys.argv[1]) as opened:
+        kept.append(opened.run(lambda: opened.dataset.read(1, window=Window(0, 0, 1024, 1024))))
+    pool.close()
+
+for work in (opens, reads):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+print(int(kept[0].astype("int64").sum()))
+"""
+
+
+def test_a_file_outlives_the_thread_that_opened_it(server, folder):
+    """In a process of its own: where it does not, GDAL reads freed memory."""
+    url = f"{server.url}/red.tif"
+    told = subprocess.run(
+        [sys.executable, "-c", OUTLIVED, url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    with rasterio.open(folder / "red.tif") as source:
+        expected = source.read(1)[:1024, :1024].astype("int64").sum()
+    assert told.stderr == ""
+    assert told.stdout == f"{expected}\n"
