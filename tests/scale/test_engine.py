@@ -141,9 +141,9 @@ def always(task: int) -> int:
 def test_when_nothing_works_it_gives_up() -> None:
     patience = Patience(attempts=1, pause_s=0.001, longest_pause_s=0.001, give_up_after=7)
     seen: list[Outcome[int, int]] = []
+    stream = execute(iter(range(1000)), always, slots=2, patience=patience)
     with pytest.raises(GaveUp, match=r"7 tiles failed one after another: no access"):
-        for outcome in execute(iter(range(1000)), always, slots=2, patience=patience):
-            seen.append(outcome)
+        seen.extend(stream)
     assert len(seen) == 7
 
 
