@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 
 class Meter:
@@ -23,6 +24,10 @@ class Meter:
         self._lock = threading.Lock()
         self.seconds = 0.0
         self.decoded_bytes = 0
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """In another process it starts anew: what is read there is not counted here."""
+        return type(self), ()
 
     @contextmanager
     def reading(self, nbytes: int) -> Iterator[None]:

@@ -99,8 +99,8 @@ class Ledger:
         """The entry of a tile, or None when there is none or it was cut short."""
         try:
             return _entry(json.loads(self._folder.read(_name(period, tile))))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
+            return None  # also what is JSON, and no entry
 
     def holds(self, period: int, tile: str) -> bool:
         """Whether there is a file for a tile, readable or not."""

@@ -49,6 +49,12 @@ def test_an_entry_cut_short_does_not_count(tmp_path: Path, keep: int) -> None:
     assert list(ledger.entries()) == []
 
 
+@pytest.mark.parametrize("content", [b"[]", b"3", b'{"period": 1}', b"\xff"])
+def test_what_is_no_entry_does_not_count(tmp_path: Path, content: bytes) -> None:
+    Folder(tmp_path).write("ledger/2023/x1_y-2.json", content)
+    assert Ledger(Folder(tmp_path)).read(2023, "x1_y-2") is None
+
+
 def test_an_entry_can_be_taken_back(tmp_path: Path) -> None:
     ledger = Ledger(Folder(tmp_path))
     ledger.commit(ENTRY)
