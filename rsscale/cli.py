@@ -19,6 +19,7 @@ import typer
 
 from rsscale.errors import RecipeError, RsscaleError, TilesFailed
 from rsscale.progress import show_progress
+from rsscale.scale.allocator import keep_memory
 
 app = typer.Typer(
     help="Deep learning for remote sensing at country scale.",
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug, quiet = "--debug" in words, "--quiet" in words
     words = [word for word in words if word not in ("--debug", "--quiet")]
     show_progress(not quiet)
+    keep_memory()  # before there are threads: training, too, is faster by it
     _leave(_invoke(words, debug=debug))
 
 

@@ -126,7 +126,6 @@ class RemoteFile:
                 f"{shown(self.url)} is not a raster that GDAL can open; it starts with "
                 f"{self.header[:16]!r}"
             ) from None
-
         return dataset
 
     def run(self, call: Callable[[], T]) -> T:

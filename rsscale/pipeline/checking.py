@@ -79,7 +79,7 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
     sound, absent = 0, 0
     damaged: list[Damage] = []
     with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(_AHEAD) as threads:
-        for task, (entry, reason) in _looked_at(plan, plan.tasks(), _judge, threads):
+        for task, (entry, reason) in _looked_at(plan, threads):
             sound += not reason
             absent += entry is None and reason == _ABSENT
             if reason and reason != _ABSENT:
@@ -109,7 +109,7 @@ def unfinished(
         Tiles to leave out.
     """
     with ThreadPoolExecutor(_AHEAD // 4) as threads:
-        for task, (entry, reason) in _looked_at(plan, plan.tasks(), _judge, threads):
+        for task, (entry, reason) in _looked_at(plan, threads):
             if not reason and entry is not None:
                 found(summary(entry))
             elif (task.period, plan.tile(task).id) not in skip:
@@ -125,29 +125,23 @@ def _judge(plan: RunPlan, task: TileTask) -> _Judged:
     tile = plan.tile(task).id
     entry = plan.folder.ledger.read(task.period, tile)
     if entry is None:
-        return None, "its ledger entry was cut short" if plan.folder.ledger.holds(
-            task.period, tile
-        ) else _ABSENT
+        is_there = plan.folder.ledger.holds(task.period, tile)
+        return None, "its ledger entry was cut short" if is_there else _ABSENT
     if entry.fingerprint != task.fingerprint:
         return entry, "was made from other inputs"
     damaged = plan.damaged(task, entry)
     return entry, f"stored {', '.join(damaged)} is not what was written" if damaged else ""
 
 
-def _looked_at(
-    plan: RunPlan,
-    tasks: Iterator[TileTask],
-    judge: Callable[[RunPlan, TileTask], _Judged],
-    threads: ThreadPoolExecutor,
-) -> Iterator[tuple[TileTask, _Judged]]:
-    """Tasks in order, each with its judgement; some are looked at ahead."""
+def _looked_at(plan: RunPlan, threads: ThreadPoolExecutor) -> Iterator[tuple[TileTask, _Judged]]:
+    """All tasks in order, each with its judgement; some are looked at ahead."""
 
     def look(task: TileTask) -> tuple[TileTask, _Judged]:
         known = plan.with_fingerprint(task)
-        return known, judge(plan, known)
+        return known, _judge(plan, known)
 
     ahead: deque[Future[tuple[TileTask, _Judged]]] = deque()
-    for task in tasks:
+    for task in plan.tasks():
         ahead.append(threads.submit(look, task))
         if len(ahead) > _AHEAD:
             yield ahead.popleft().result()

@@ -175,7 +175,7 @@ def plan(
     prepared = prepare_plan(recipe, profile)
     grid = recipe.grid.build()
     looks, sizes = _sampled(prepared)
-    needed = must_fit(prepared, profile, memory or memory_of(client))
+    needed = _fitting(prepared, profile, max(looks), memory or memory_of(client))
     model = prepared.models[recipe.periods[0]]
     channels = len(recipe.output.layers)
     if "probability" in recipe.output.layers:
@@ -199,10 +199,14 @@ def plan(
 
 def must_fit(prepared: Prepared, profile: Profile, limit: int) -> Memory:
     """Refuse tiles that don't fit into ``limit`` bytes; see :func:`check_memory`."""
-    recipe = prepared.recipe
     looks, _ = _sampled(prepared)
+    return _fitting(prepared, profile, max(looks), limit)
+
+
+def _fitting(prepared: Prepared, profile: Profile, looks: int, limit: int) -> Memory:
+    recipe = prepared.recipe
     model = max(prepared.models.values(), key=network_bytes)
-    return check_memory(recipe, model, recipe.grid.tile, profile.threads, max(looks), limit=limit)
+    return check_memory(recipe, model, recipe.grid.tile, profile.threads, looks, limit=limit)
 
 
 def _sampled(prepared: Prepared) -> tuple[list[int], list[float]]:

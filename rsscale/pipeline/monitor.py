@@ -52,6 +52,7 @@ class Monitor:
         self.totals = Totals()
         self.failed: dict[tuple[int, str], dict[str, Any]] = {}
         self.peak_rss = 0
+        self._reached = self._shown = 0
         self._bar = bar
         self._metrics = metrics
         self._heartbeat = heartbeat
@@ -69,7 +70,7 @@ class Monitor:
     def found(self, entry: dict[str, Any]) -> None:
         """A tile that was done before."""
         self.totals.add(entry)
-        self._bar.advance()
+        self._advance()
 
     def done(self, result: dict[str, Any], attempts: int, worker: str) -> None:
         """A tile that was computed."""
@@ -79,8 +80,9 @@ class Monitor:
         self._recent.append((time.monotonic(), result["pixels"]))
         self._busy.append(result["seconds"])
         self._metrics.tile(result)
-        self._bar.advance()
-        self.flush()
+        self._advance()
+        if self.folder.place.grows:
+            self.flush()
 
     def failure(self, period: int, tile: str, error: str, attempts: int, worker: str) -> None:
         """A tile that failed for good, in this run."""
@@ -88,8 +90,19 @@ class Monitor:
         self.event("tile-failed", **told, worker=worker)
         self.failed[period, tile] = told
         self._metrics.failure()
-        self._bar.advance()
+        self._advance()
         self.flush()
+
+    def look_back(self) -> None:
+        """Begin to count anew, from the ledger; what was said before stays said meanwhile."""
+        self._reached = max(self._reached, self.totals.done)
+        self.totals = Totals()
+
+    def _advance(self) -> None:
+        """Move the bar, which does not go back when tiles are looked at again."""
+        reached = self.totals.done + len(self.failed)
+        self._bar.advance(max(reached - self._shown, 0))
+        self._shown = max(self._shown, reached)
 
     def tick(self, in_flight: int) -> None:
         """Called several times a second."""
@@ -102,7 +115,9 @@ class Monitor:
         self._bar.note(self._note(in_flight))
         self.flush()
         try:
-            self.save(self.snapshot() | {"state": "running", "in_flight": in_flight})
+            state = self.snapshot() | {"state": "running", "in_flight": in_flight}
+            state["tiles"]["done"] = max(state["tiles"]["done"], self._reached)
+            self.save(state)
         except StorageError:
             return  # the disk is full: tiles say so, and the run must not end by it
 

@@ -23,11 +23,11 @@ from rsscale.pipeline.job import Profile
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.monitor import Monitor
 from rsscale.pipeline.planning import RunPlan, TileTask, check_same, plan_run, prepare_plan
-from rsscale.pipeline.totals import Totals
 from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.scale import store
+from rsscale.scale.allocator import keep_memory
 from rsscale.scale.cluster import TILES_AT_ONCE, connect, memory_of, threads_of
 from rsscale.scale.engine import ClusterLost, GaveUp, Outcome, Stop, describe, execute
 from rsscale.scale.lease import Lease, hold
@@ -159,18 +159,19 @@ def run(
     profile = Profile.here(
         device, threads or threads_of(client), precision=precision, compile=compile
     )
-    folder.check_usable()
-    is_new = update or not folder.exists
-    prepared = prepare_plan(recipe, profile, search_at) if is_new else None
-    if prepared is not None:
-        must_fit(prepared, profile, memory_of(client))
-    else:
-        _refuse_other(folder, check_same(recipe, folder))
-    folder.make()
-    with hold(folder.place) as lease:
+    with _sigterm_interrupts(f"interrupted; run the same command again, or resume {folder.url}"):
+        folder.check_usable()
+        is_new = update or not folder.exists
+        prepared = prepare_plan(recipe, profile, search_at) if is_new else None
         if prepared is not None:
-            plan_run(prepared, folder, profile)
-        return _work_off(folder, client, lease, watch or Watch(), out=out)
+            must_fit(prepared, profile, memory_of(client))
+        else:
+            _refuse_other(folder, check_same(recipe, folder))
+        folder.make()
+        with hold(folder.place) as lease:
+            if prepared is not None:
+                plan_run(prepared, folder, profile)
+            return _work_off(folder, client, lease, watch or Watch(), out=out)
 
 
 def resume(
@@ -189,7 +190,8 @@ def resume(
     """
     target = RunFolder.at(folder)
     target.read_state()
-    with hold(target.place) as lease:
+    told = f"interrupted; go on with: rsscale resume {target.url}"
+    with _sigterm_interrupts(told), hold(target.place) as lease:
         return _work_off(target, client, lease, watch or Watch(), out=folder)
 
 
@@ -208,6 +210,8 @@ def _work_off(
     plan = RunPlan.read(folder)
     folder.place.sweep()
     total = folder.read_state()["tiles"]["total"]
+    if client is None:
+        keep_memory()
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
@@ -217,7 +221,7 @@ def _work_off(
         monitor.event("started", epoch=lease.epoch, tiles=total)
         monitor.save({"state": "running", "failed": []})
         problem = _passes(plan, dask_client, lease, stop, monitor)
-    if monitor.totals.done < total:  # not all were looked at
+    if stop.asked or problem:  # not all were looked at
         monitor.totals.done = plan.folder.ledger.count()
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if state["state"] == "done":
@@ -235,7 +239,7 @@ def _passes(
 ) -> str:
     """Compute what is not done until a look back finds nothing; what stopped it, if anything."""
     for _ in range(_PASSES):
-        monitor.totals = Totals()
+        monitor.look_back()
         computed = 0
         todo = unfinished(plan, found=monitor.found, skip=monitor.failed)
         work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
@@ -277,9 +281,9 @@ def _record(plan: RunPlan, outcome: Outcome[TileTask, dict[str, Any]], monitor: 
 
 
 def _ended(monitor: Monitor, stop: Stop) -> str:
-    if monitor.totals.done == monitor.total:
-        return "done"
-    return "interrupted" if stop.asked else "failed"
+    if stop.asked:
+        return "interrupted"
+    return "done" if monitor.totals.done == monitor.total else "failed"
 
 
 def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -> None:
@@ -302,6 +306,23 @@ def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -
         raise TilesFailed(
             f"only {tiles['done']} of {tiles['total']} tiles hold what was written; {go_on}"
         )
+
+
+@contextmanager
+def _sigterm_interrupts(told: str) -> Iterator[None]:
+    """SIGTERM as Ctrl-C, where no tiles are in flight: while planning, and at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:  # noqa: ARG001 -- as the signal module calls it
+        raise KeyboardInterrupt(told)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

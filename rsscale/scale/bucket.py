@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -49,6 +50,11 @@ class Bucket:
     def url(self) -> str:
         """The address, without credentials: those come from the environment."""
         return self._url
+
+    @property
+    def grows(self) -> bool:
+        """Objects don't."""
+        return False
 
     def child(self, name: str) -> Bucket:
         """A longer prefix."""
@@ -111,11 +117,18 @@ class Bucket:
         obstore.delete(self._store, name)
 
     def local(self, name: str) -> Path:
-        """A copy, made once in a process; it goes when the process ends."""
+        """A copy, made anew when the object is another; it goes when the process ends."""
+        import obstore
+
         target = Path(_copies().name) / hashlib.sha256(self._url.encode()).hexdigest()[:16] / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            durable.replace(target, lambda file: file.write(self.read(name)))
+        found = obstore.get(self._store, name)
+        tag = str(found.meta["e_tag"])
+        with _COPYING:
+            if _tags.get(target) != tag:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                content = bytes(found.bytes())
+                durable.replace(target, lambda file: file.write(content))
+                _tags[target] = tag
         return target
 
     def sweep(self) -> int:
@@ -133,6 +146,11 @@ class Bucket:
             f"{self._url}/{name} can't be written: {_first_line(error)}; check that the bucket is "
             "there and the environment's credentials may write, what is done is kept"
         )
+
+
+_COPYING = threading.Lock()
+# Which version of an object a copy is of.
+_tags: dict[Path, str] = {}
 
 
 @lru_cache(maxsize=1)

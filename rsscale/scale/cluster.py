@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from rsscale.errors import RecipeError
+from rsscale.scale import allocator
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -21,16 +24,14 @@ TILES_AT_ONCE = 2
 # How long a scheduler may take to answer; a wrong address should not look like a slow one.
 _ANSWER_WITHIN = "15s"
 
-# Below it, buffers of one layer of a network are given back.
-_SLOW_TRIM = 16 * 2**20
+# How a setting reaches the workers that Dask's nannies start.
+_NANNY = "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__"
 _log = logging.getLogger(__name__)
 
-# Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB: the buffers that torch frees after every
-# layer go back to the kernel and are paged in again, which costs 20-30 % on the CPU. And
-# OMP_NUM_THREADS=1, which the run's own thread count replaces.
+# Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and OMP_NUM_THREADS=1,
+# which the run's own thread count replaces.
 _WORKER_ENVIRONMENT = {
-    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
-    "MALLOC_MMAP_THRESHOLD_": str(256 * 2**20),
+    **allocator.ENVIRONMENT,
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
     "MKL_NUM_THREADS": str(os.cpu_count() or 1),
     "OPENBLAS_NUM_THREADS": "1",
@@ -117,29 +118,42 @@ def _remote(address: str) -> Iterator[Client]:
         raise RecipeError(
             f"no Dask scheduler answers at {address}; is it running, and reachable from here?"
         ) from error
-    with client:
-        _hint(client)
-        yield client
+    # The run says itself, in one line, when the scheduler is gone.
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    # Beside the run, which must not wait for a worker that does not answer.
+    threading.Thread(target=_hint, args=(client,), daemon=True).start()
+    try:
+        with client:
+            yield client
+    finally:
+        logger.setLevel(level)
 
 
 def _hint(client: Client) -> None:
-    """Say so when a user's own workers have the setting that makes torch slow."""
-    found = client.run(_trim_threshold)
-    slow = [address for address, value in found.items() if value is not None and value < _SLOW_TRIM]
+    """Say so when a user's own workers have settings that make torch slow."""
+    try:
+        found = client.run(_gives_back, on_error="ignore")
+    except Exception:  # noqa: BLE001 -- the run has ended meanwhile, or has lost its cluster
+        return
+    slow = [address for address, is_slow in found.items() if is_slow]
     if slow:
+        settings = " ".join(f"{_NANNY}{name}={v}" for name, v in allocator.ENVIRONMENT.items())
         _log.warning(
-            "%d of %d workers give freed memory back to the system at once "
-            "(MALLOC_TRIM_THRESHOLD_, set by Dask's nanny): torch on the CPU loses 20-30 %% there; "
-            "start them with DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__MALLOC_TRIM_THRESHOLD_=%d",
+            "%d of %d workers give freed memory back to the system at once: torch on the CPU is "
+            "up to three times slower there; start them with %s",
             len(slow),
             len(found),
-            512 * 2**20,
+            settings,
         )
 
 
-def _trim_threshold() -> int | None:
-    value = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
-    return int(value) if value.isdigit() else None
+def _gives_back() -> bool:
+    """Whether this process was not started as :mod:`rsscale.scale.allocator` wants it."""
+    return (
+        sys.platform.startswith("linux") and not os.environ.keys() >= allocator.ENVIRONMENT.keys()
+    )
 
 
 @contextmanager

@@ -9,7 +9,8 @@ then its failure is an outcome, and the others go on. A task whose workers die w
 once more with nothing else in flight: what still kills its worker then is poison, and is a
 failure too, but what only stood beside it is not blamed. When nothing but failures comes for
 long, the engine pauses, and at last gives up: a bucket that no longer lets anyone in would else
-fail a hundred thousand tiles one after another.
+fail a hundred thousand tiles one after another. It gives up soon where the fault is in no task:
+the run can't be written, or workers die of whatever they are given.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from rsscale.scale.pools import Answer, ClusterLost, Killed, Pool, open_pool
+from rsscale.scale.pools import Answer, ClusterLost, Killed, Pool, is_about_storage, open_pool
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -50,12 +51,18 @@ class Patience:
         Also of the whole engine, while nothing but failures comes.
     give_up_after : int
         Failed tasks in a row, without one that succeeds.
+    full_after : int
+        Tasks in a row whose results can't be written.
+    deadly_after : int
+        Tasks that each kill their workers alone, before any has succeeded.
     """
 
     attempts: int = 3
     pause_s: float = 1.0
     longest_pause_s: float = 60.0
     give_up_after: int = 100
+    full_after: int = 5
+    deadly_after: int = 3
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -184,7 +191,8 @@ class _Stream(Generic[T, R]):
         self._again: list[_Attempt[T]] = []
         self._suspects: deque[_Attempt[T]] = deque()
         self._tickets = 0
-        self._in_a_row = 0
+        self._in_a_row = self._full = self._deadly = 0
+        self._has_succeeded = False
         self._quiet_until = 0.0
 
     def outcomes(self, on_tick: Callable[[int], None]) -> Iterator[Outcome[T, R]]:
@@ -222,6 +230,9 @@ class _Stream(Generic[T, R]):
 
     def _next(self) -> _Attempt[T] | None:
         """What to start next: what waited its time, else a fresh task, else one suspect alone."""
+        if not self._has_succeeded and len(self._suspects) >= self.pool.slots():
+            # Does anything work here? One alone tells, before more workers die.
+            return None if self._flying else self._suspects.popleft()
         now = time.monotonic()
         for attempt in self._again:
             if attempt.due <= now:
@@ -255,12 +266,21 @@ class _Stream(Generic[T, R]):
 
     def _count(self, outcome: Outcome[T, R]) -> None:
         """Back off while nothing but failures comes, and give up at last."""
-        if outcome.error is None:
-            self._in_a_row = 0
+        error, patience = outcome.error, self._patience
+        if error is None:
+            self._in_a_row = self._full = 0
+            self._has_succeeded = True
             return
         self._in_a_row += 1
-        if self._in_a_row >= self._patience.give_up_after:
-            raise GaveUp(f"{self._in_a_row} tiles failed one after another: {outcome.error}")
+        self._full = self._full + 1 if is_about_storage(error) else 0
+        self._deadly += isinstance(error, Killed) and not self._has_succeeded
+        if self._in_a_row >= patience.give_up_after or self._full >= patience.full_after:
+            raise GaveUp(f"{self._in_a_row} tiles failed one after another: {describe(error)}")
+        if self._deadly >= patience.deadly_after:
+            raise GaveUp(
+                f"no tile was finished, and {self._deadly} were tried alone: {describe(error)}; "
+                "their memory may be too small"
+            )
         if self._in_a_row > self.pool.slots():
             failures = self._in_a_row - self.pool.slots()
             self._quiet_until = time.monotonic() + self._patience.pause(failures)

@@ -14,13 +14,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
-from rsscale.errors import RunFolderError
+from rsscale.errors import RunFolderError, StorageError
 from rsscale.scale.place import Place
 
 LEASE_S = 60.0
@@ -80,8 +80,10 @@ class Lease:
     def release(self) -> None:
         """Let the next one in at once."""
         self._ended.set()
-        if not self.lost.is_set():
-            mine = Holder.me(0.0)
+        if self.lost.is_set():
+            return
+        mine = Holder.me(0.0)
+        with suppress(StorageError):  # a full disk: it ends with this process, or by its time
             _write(self._folder, self.epoch, Holder(mine.host, mine.pid, mine.born, 0.0, True))
 
     def keep(self) -> None:

@@ -28,6 +28,10 @@ class Place(Protocol):
     def url(self) -> str:
         """The path or address that :func:`place` opens again."""
 
+    @property
+    def grows(self) -> bool:
+        """Whether a log can grow; else each addition is an object of its own."""
+
     def child(self, name: str) -> Place:
         """A folder in this one."""
 
@@ -112,6 +116,11 @@ class Folder:
     def url(self) -> str:
         """The absolute path."""
         return str(self.path)
+
+    @property
+    def grows(self) -> bool:
+        """Files do."""
+        return True
 
     def child(self, name: str) -> Folder:
         """A folder in this one; need not exist."""

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from rsscale.errors import ReadError, RsscaleError
+from rsscale.errors import ReadError, RsscaleError, StorageError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+
+# The scheduler answers in milliseconds, but tasks may end by the hundred a second.
+_ASK_EVERY_S = 1.0
+# A worker that is paused may still spill what it holds, and go on.
+_PAUSED_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,17 @@ class ClusterLost(RsscaleError):  # noqa: N818 -- what happened
 
 
 class TaskFailed(RuntimeError):  # noqa: N818 -- what happened
-    """An error on another machine, as text: its class may not be known here."""
+    """An error on another machine, as text: its class may not be known here, only its name."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def is_about_storage(error: BaseException) -> bool:
+    """Whether an error says that the run can't be written: a matter of no single task."""
+    kind = error.kind if isinstance(error, TaskFailed) else type(error).__name__
+    return kind == StorageError.__name__
 
 
 class Pool(Protocol):
@@ -116,12 +133,22 @@ class Cluster:
         self._client = client
         self._address = getattr(client.scheduler, "address", "")
         self._futures: dict[int, Future] = {}
+        self._known: dict[str, Any] = {}
+        self._asked = -_ASK_EVERY_S
+        self._at_work = time.monotonic()
 
     def slots(self) -> int:
         """Threads of all workers that are there now, at least one."""
-        workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
-        threads: int = sum(worker["nthreads"] for worker in workers.values())
+        threads: int = sum(worker["nthreads"] for worker in self._workers().values())
         return max(threads, 1)
+
+    def _workers(self) -> dict[str, Any]:
+        """What the scheduler says of its workers; asked every second at most."""
+        now = time.monotonic()
+        if now - self._asked >= _ASK_EVERY_S:
+            self._asked = now
+            self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        return self._known
 
     def submit(
         self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
@@ -135,8 +162,7 @@ class Cluster:
         future.add_done_callback(partial(self._done, ticket, answers))
 
     def _others(self, avoid: str) -> list[str]:
-        workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
-        return [address for address in workers if address != avoid]
+        return [address for address in self._workers() if address != avoid]
 
     def _done(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
         # On the client's own loop: a result that was lost with its worker comes when Dask has run
@@ -156,9 +182,19 @@ class Cluster:
         answers.put(answer)
 
     def check(self) -> None:
-        """Whether the scheduler is still there."""
+        """Whether the scheduler is still there, and its workers take tasks."""
         if self._client.status != "running":
             raise self._lost()
+        now, workers = time.monotonic(), self._workers()
+        # Without any worker a run waits: they may be queued for somewhere.
+        if not workers or any(one.get("status") == "running" for one in workers.values()):
+            self._at_work = now
+        if now - self._at_work > _PAUSED_S:
+            raise ClusterLost(
+                f"all {len(workers)} workers of the Dask scheduler at {self._address} have been "
+                f"paused for {_PAUSED_S:.0f} s, as Dask does where memory is full; start workers "
+                "with more memory and resume: what is done is kept"
+            )
 
     def _lost(self) -> ClusterLost:
         return ClusterLost(
@@ -206,7 +242,7 @@ def _with_ticket(ticket: int, found: dict[str, Any]) -> Answer:
     kind, text = told["kind"], told["text"]
     known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
     message = f"{kind}: {text}" if known else text
-    return Answer(ticket, None, TaskFailed(message), told["retry"], found["worker"])
+    return Answer(ticket, None, TaskFailed(message, kind), told["retry"], found["worker"])
 
 
 def _may_retry(error: BaseException) -> bool:

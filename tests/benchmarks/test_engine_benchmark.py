@@ -136,12 +136,18 @@ def test_a_kill_reaches_grandchildren(tmp_path: Path) -> None:
         [sys.executable, "-c", outer], log, timeout=60, until=lambda: bool(log.read_text().strip())
     )
     grandchild = Path("/proc") / ended.output.strip() / "stat"
-    for _ in range(500):  # it is reaped by init, when init gets to it
-        if not grandchild.exists() or grandchild.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+
+    def is_gone() -> bool:  # it is reaped by init, when init gets to it
+        try:
+            return grandchild.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    for _ in range(500):
+        if is_gone():
             break
         threading.Event().wait(0.01)
-    else:
-        pytest.fail("the grandchild still runs")
+    assert is_gone()
 
 
 def test_tasks_and_graphs_are_counted() -> None:

@@ -21,7 +21,7 @@ def small_disk(reference: Run, tmp_path: Path) -> Iterator[Path]:
     """A disk with room for the most of the run."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    room = size(reference.path) * 85 // 100
+    room = size(reference.path) * 60 // 100
     mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "none", str(disk)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
@@ -37,8 +37,8 @@ def test_the_disk_is_full(
     run = new_run(small_disk / "run")
     # The commands' own logs lie beside the run; let them not be what fills the disk.
     run.logs = small_disk.parent
-    ended = run.wait(run.start(), within=400)
-    assert ended.code in (1, 2), ended.err
+    ended = run.wait(run.start(), within=120)
+    assert ended.code == 1, ended.err
     check_clear(ended)
     assert "No space left" in ended.err
     kept = run.entries()
@@ -88,10 +88,10 @@ def test_files_may_not_grow(
     """A quota of a worker's own: writes end in the middle of a shard with EFBIG."""
     own_cluster.ensure(workers=0)
     sizes = sorted(path.stat().st_size for path in reference.shards("confidence"))
-    limited = own_cluster.add_worker(largest=sizes[-5])
+    limited = own_cluster.add_worker(largest=sizes[len(sizes) // 2])
     own_cluster.await_workers()
     run = new_run()
-    ended = run.wait(run.start(), within=400)
+    ended = run.wait(run.start(), within=120)
     assert ended.code == 1, ended.err
     check_clear(ended)
     kept = run.entries()

@@ -7,12 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from rsscale.errors import ReadError, RecipeError
+from rsscale.errors import ReadError, RecipeError, StorageError
+from rsscale.scale import engine
 from rsscale.scale.cluster import connect
 from rsscale.scale.engine import GaveUp, Outcome, Patience, Stop, execute
+from rsscale.scale.pools import Answer, Killed
 
 QUICK = Patience(attempts=3, pause_s=0.01, longest_pause_s=0.02)
 
@@ -145,6 +148,61 @@ def test_when_nothing_works_it_gives_up() -> None:
     with pytest.raises(GaveUp, match=r"7 tiles failed one after another: no access"):
         seen.extend(stream)
     assert len(seen) == 7
+
+
+def is_full(task: int) -> int:
+    """A folder that can't be written, for every task but the first two."""
+    if task > 1:
+        raise StorageError("out can't be written: No space left on device")
+    return task
+
+
+def test_a_full_disk_ends_the_run_soon(client: object) -> None:
+    seen: list[Outcome[int, int]] = []
+    with pytest.raises(GaveUp, match=r"5 tiles failed one after another: out can't be written"):
+        seen.extend(execute(iter(range(1000)), is_full, client=client, slots=2, patience=QUICK))
+    assert sorted(o.result for o in seen if o.error is None) == [0, 1]
+    assert sum(o.error is not None for o in seen) == 5
+
+
+class KillingPool:
+    """Workers that die of every task, or of all but one; nothing runs here."""
+
+    def __init__(self, good: int | None = None) -> None:
+        self.good, self.tried = good, []
+
+    def slots(self) -> int:
+        return 2
+
+    def submit(self, ticket: int, task: int, avoid: str, answers: object) -> None:  # noqa: ARG002
+        self.tried.append(task)
+        error = None if task == self.good else Killed("4 workers died while they had this tile")
+        answers.put(Answer(ticket, task, error))
+
+    def check(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_workers_that_die_of_everything_end_the_run_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = KillingPool()
+    monkeypatch.setattr(engine, "open_pool", lambda *_: pool)
+    with pytest.raises(GaveUp, match=r"no tile was finished, and 3 were tried alone: 4 workers"):
+        list(execute(iter(range(1000)), square, patience=QUICK))
+    assert len(pool.tried) < 12
+
+
+def test_one_tile_that_works_shows_that_workers_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = KillingPool(good=0)
+    monkeypatch.setattr(engine, "open_pool", lambda *_: pool)
+    outcomes = list(execute(iter(range(20)), square, patience=QUICK))
+    assert [o.task for o in outcomes if o.error is None] == [0]
+    assert sorted(o.task for o in outcomes) == list(range(20))
 
 
 def test_pauses_grow_up_to_a_limit() -> None:

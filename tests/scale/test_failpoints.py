@@ -43,9 +43,11 @@ def ends_of(count: int, **variables: str) -> list[int]:
     ]
 
 
-def test_nothing_happens_without_the_variable() -> None:
-    for name in POINTS:
-        failpoint(name, "t")
+def test_nothing_happens_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSSCALE_FAILPOINTS", ",".join(f"{name}=nospace" for name in POINTS))
+    assert [name for name in POINTS if fails(name, "t")] == list(POINTS)
+    monkeypatch.delenv("RSSCALE_FAILPOINTS")
+    assert not [name for name in POINTS if fails(name, "t")]
 
 
 def test_only_the_named_point_acts(monkeypatch: pytest.MonkeyPatch) -> None:

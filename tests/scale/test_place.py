@@ -22,6 +22,13 @@ def test_what_is_written_is_read_back_and_replaced(anywhere: Place) -> None:
     assert anywhere.local("a/b.json").read_bytes() == b"two"
 
 
+def test_a_local_copy_is_of_what_is_there_now(anywhere: Place) -> None:
+    anywhere.write("items/s2.records", b"one")
+    assert anywhere.local("items/s2.records").read_bytes() == b"one"
+    anywhere.write("items/s2.records", b"two")
+    assert anywhere.local("items/s2.records").read_bytes() == b"two"
+
+
 def test_what_is_not_there_is_not_found(anywhere: Place) -> None:
     assert not anywhere.exists("a")
     assert list(anywhere.names()) == []
