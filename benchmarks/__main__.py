@@ -26,10 +26,10 @@ from benchmarks.engine.case import SCENE, Case
 from benchmarks.engine.models import MODELS, write_models
 from benchmarks.engine.outputs import make_reference
 from benchmarks.engine.scenes import write_catalog, write_scenes
-from benchmarks.engine.server import serve
 from benchmarks.engine.table import goal_line, show
 from benchmarks.engine.tournament import compete
 from benchmarks.engine.variants import CONTENDERS
+from benchmarks.serving import serve
 
 
 def main() -> None:

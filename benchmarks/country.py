@@ -122,19 +122,9 @@ def make_country(folder: Path, mpx: float, scene: int) -> Case:
 
 def tile_events(out: Path) -> list[list[Any]]:
     """(period, tile) of each tile that a run said to be done, in order."""
-    try:
-        lines = (out / "events.jsonl").read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:  # cut short by the kill
-            continue
-        if event["event"] == "tile":
-            found.append([event["period"], event["tile"]])
-    return found
+    from rsscale.pipeline.run import Run
+
+    return [[e["period"], e["tile"]] for e in Run(out).events() if e["event"] == "tile"]
 
 
 def compare_undisturbed(

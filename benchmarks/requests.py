@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import socket
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -42,18 +40,12 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 import rsscale as rs
+from benchmarks.serving import VSICURL, free_port, nginx
 from rsscale.data import files
 
 BLOCK = 512
 CRS, TRANSFORM = "EPSG:32631", from_origin(0, 5_120_000, 10, 10)
 LATENCY_S = 0.030
-_VSICURL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-}
 
 
 def main() -> None:
@@ -61,10 +53,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a sixteenth of the pixels")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if shutil.which("nginx") is None:
-        parser.exit(2, "needs nginx (apt-get install nginx-light)\n")
     size = 4096 if options.quick else 16384
-    with tempfile.TemporaryDirectory() as scratch, nginx(Path(scratch)) as server:
+    with tempfile.TemporaryDirectory() as scratch, logging_server(Path(scratch)) as server:
         write_cog(Path(scratch) / "served.tif", size)
         rows = requests_table(server) + blocks_table(server, size)
     for row in rows:
@@ -116,7 +106,7 @@ def by_rsscale(urls: list[str], window: Window) -> Any:
 
 def by_vsicurl(urls: list[str], window: Window) -> Any:
     def read(url: str) -> Any:
-        with rasterio.Env(**_VSICURL), rasterio.open(f"/vsicurl/{url}") as dataset:
+        with rasterio.Env(**VSICURL), rasterio.open(f"/vsicurl/{url}") as dataset:
             return dataset.read(1, window=window)
 
     with ThreadPoolExecutor(2) as pool:
@@ -232,7 +222,7 @@ class Server:
 
     folder: Path
     fast: str
-    slow: str = ""
+    slow: str
     file: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -256,32 +246,14 @@ class Server:
 
 
 @contextmanager
-def nginx(folder: Path) -> Iterator[Server]:
-    port = free_port()
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-  log_format ranges '$uri $http_range'; access_log {folder}/access.log ranges;
-  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{ listen 127.0.0.1:{port}; location ~ ^/[^/]+/served.tif$ {{
-    alias {folder}/served.tif; }} }}
-}}"""
-    )
+def logging_server(folder: Path) -> Iterator[Server]:
+    """Nginx with a log; any name in front of a file's is another file to its readers."""
     folder.chmod(0o755)  # nginx's worker is another user
     (folder / "access.log").touch()
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(config)])  # noqa: S603, S607
-    server = Server(folder, f"http://127.0.0.1:{port}")
-    try:
-        wait_for(port)
-        with delayed(port) as slow:
-            server.slow = f"http://127.0.0.1:{slow}"
-            yield server
-    finally:
-        process.terminate()
-        process.wait()
+    log = f"log_format ranges '$uri $http_range'; access_log {folder}/access.log ranges;"
+    place = f"location ~ ^/[^/]+/served.tif$ {{ alias {folder}/served.tif; }}"
+    with nginx(folder, log, place) as port, delayed(port) as slow:
+        yield Server(folder, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{slow}")
 
 
 @contextmanager
@@ -308,21 +280,6 @@ def delayed(port: int) -> Iterator[int]:
     threading.Thread(target=accept, daemon=True).start()
     yield own
     listener.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit("nginx did not start")
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from rsscale.modelspec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.checking import verify
-    from rsscale.pipeline.forecast import plan
+    from rsscale.pipeline.forecast import Plan, Prices, plan
     from rsscale.pipeline.preview import preview
-    from rsscale.pipeline.run import Run, resume, run
+    from rsscale.pipeline.run import Run, Watch, resume, run
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
@@ -57,8 +57,11 @@ _WHERE = {
     "LandClass": "rsscale.modelspec",
     "ModelInput": "rsscale.modelspec",
     "ModelSpec": "rsscale.modelspec",
+    "Plan": "rsscale.pipeline.forecast",
+    "Prices": "rsscale.pipeline.forecast",
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.pipeline.run",
+    "Watch": "rsscale.pipeline.run",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.data.composite",
     "detect_change": "rsscale.maps.change",
@@ -94,6 +97,8 @@ __all__ = [
     "ModelError",
     "ModelInput",
     "ModelSpec",
+    "Plan",
+    "Prices",
     "ReadError",
     "Recipe",
     "RecipeError",
@@ -101,6 +106,7 @@ __all__ = [
     "Run",
     "RunFolderError",
     "TilesFailed",
+    "Watch",
     "assess",
     "composite",
     "detect_change",

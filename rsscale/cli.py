@@ -276,7 +276,7 @@ def run(
         update=update,
         watch=Watch(metrics, heartbeat, grace),
     )
-    _summary(found)
+    print(found.summary())
 
 
 @_command
@@ -291,7 +291,7 @@ def resume(
     from rsscale.pipeline.run import Watch
     from rsscale.pipeline.run import resume as go_on
 
-    _summary(go_on(folder, cluster, watch=Watch(metrics, heartbeat, grace)))
+    print(go_on(folder, cluster, watch=Watch(metrics, heartbeat, grace)).summary())
 
 
 @_command
@@ -306,7 +306,7 @@ def status(
     if as_json:
         print(json.dumps(found.state, indent=1))
     else:
-        _summary(found)
+        print(found.summary())
 
 
 @_command
@@ -369,40 +369,3 @@ def quicklook(
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
     print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
-
-
-def _summary(run: Any) -> None:
-    """A few lines on a run: what it is, what it took, where it lies."""
-    state = run.state
-    tiles = state["tiles"]
-    print(f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed")
-    if state.get("pixels"):
-        rate = state["pixels"] / max(state["seconds"], 1e-9) / 1e6
-        print(
-            f"{state['pixels'] / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
-            f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
-        )
-        whole = sum(state["stages"].values()) or 1.0
-        shares = (f"{name} {v:.1f} s ({v / whole:.0%})" for name, v in state["stages"].items())
-        print(f"stages    {', '.join(shares)}, of all tiles together")
-    if state["state"] == "running":
-        left = state.get("rate", {}).get("seconds_left")
-        print(f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting"))
-    if state.get("missing"):
-        print(f"missing   {state['missing']} assets could not be read and count as not seen")
-    if state.get("agreement") is not None:
-        print(f"agreement {state['agreement']:.6f} of labels are the plain model's")
-    _seams(state.get("seams") or {})
-    for failure in state.get("failed", [])[:10]:
-        print(f"failed {failure['period']}/{failure['tile']}: {failure['error']}")
-    print(f"map       {str(run.path).rstrip('/')}/product.zarr")
-
-
-def _seams(seams: dict[str, Any]) -> None:
-    """How labels disagree along the lines of model windows, and elsewhere."""
-    if seams.get("line_pairs") and seams.get("pairs"):
-        line = seams["line_differ"] / seams["line_pairs"]
-        inside = seams["differ"] / seams["pairs"]
-        print(
-            f"seams     neighbours differ at {line:.2%} along window lines, {inside:.2%} elsewhere"
-        )

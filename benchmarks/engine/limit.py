@@ -20,14 +20,8 @@ from benchmarks.engine.case import BANDS, PERIOD, SCENE, Case
 from benchmarks.engine.contenders import Options, bare, warm
 from benchmarks.engine.scenes import read_items
 from benchmarks.engine.tiff import BLOCK
+from benchmarks.serving import VSICURL
 
-_VSICURL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-}
 _ROWS = 1024
 
 
@@ -82,7 +76,7 @@ def _read_gdal(case: Case) -> None:
     def read(job: tuple[str, int]) -> None:
         href, top = job
         name = f"/vsicurl/{href}" if "://" in href else href
-        with rasterio.Env(**_VSICURL), rasterio.open(name) as dataset:
+        with rasterio.Env(**VSICURL), rasterio.open(name) as dataset:
             dataset.read(1, window=Window(0, top, case.scene, min(_ROWS, case.scene)))
 
     items: Any = read_items(case)

@@ -132,12 +132,13 @@ def _summary(demo: Demo, seconds: float) -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
+_IN_RUN = (("map", "product.zarr"), ("change", "change.zarr"), ("accuracy", "accuracy.json"))
+
+
 def _places(demo: Demo) -> list[tuple[str, Any]]:
     return [
         ("picture", demo.quicklook),
-        ("map", demo.run.path / "product.zarr"),
-        ("change", demo.run.path / "change.zarr"),
-        ("accuracy", demo.run.path / "accuracy.json"),
+        *((what, f"{demo.run.path}/{name}") for what, name in _IN_RUN),
         ("model", demo.folder / "model"),
         ("recipe", demo.folder / "recipe.yaml"),
         ("archive", demo.archive.catalog),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,9 @@ from rsscale.scale.ledger import Ledger, write_json
 from rsscale.scale.place import Folder, Place, place
 
 _AREA, _RECIPE, _STATE = "area.geojson", "recipe.yaml", "run.json"
+_EVENTS = "events.jsonl"
 # What a planning that was cut short may have left behind; it is planned again.
-_KNOWN = {_RECIPE, _AREA, "items", "models", "lease", "product.zarr", "ledger", "events.jsonl"}
+_KNOWN = {_RECIPE, _AREA, "items", "models", "lease", "product.zarr", "ledger", _EVENTS}
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,18 @@ class RunFolder:
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replace ``run.json``."""
         write_json(self.place, _STATE, state)
+
+    def append_events(self, lines: Iterable[str]) -> None:
+        """Add lines of JSON to ``events.jsonl``."""
+        self.place.append(_EVENTS, "".join(f"{line}\n" for line in lines).encode())
+
+    def read_events(self) -> Iterator[dict[str, Any]]:
+        """What ``events.jsonl`` tells, without lines that a death cut short."""
+        for line in self.place.read_log(_EVENTS).splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
 
     def profile(self) -> Profile:
         """The numeric profile that the run was planned with."""

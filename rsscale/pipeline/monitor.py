@@ -149,8 +149,7 @@ class Monitor:
         if not lines:
             return
         try:
-            text = "".join(f"{line}\n" for line in lines)
-            self.folder.place.append("events.jsonl", text.encode())
+            self.folder.append_events(lines)
         except StorageError:
             self._lines = lines + self._lines  # until there is room again
 

@@ -23,6 +23,7 @@ from rsscale.pipeline.job import Profile
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.monitor import Monitor
 from rsscale.pipeline.planning import RunPlan, TileTask, check_same, plan_run, prepare_plan
+from rsscale.pipeline.summary import summary
 from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
@@ -49,7 +50,7 @@ class Run:
         The folder; an address for one in a bucket.
     """
 
-    path: Any
+    path: str | Path
 
     @property
     def folder(self) -> RunFolder:
@@ -68,6 +69,14 @@ class Run:
     def open_change(self) -> xr.Dataset:
         """The change between two periods, lazy; only for a recipe with ``change``."""
         return store.open_product(self.folder.change)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What happened, in order: the lines of ``events.jsonl``; the last may still be written."""
+        return self.folder.read_events()
+
+    def summary(self) -> str:
+        """A few lines on the run, for people."""
+        return summary(self.state, str(self.path))
 
     def __repr__(self) -> str:
         state = self.state

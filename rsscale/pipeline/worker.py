@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from rsscale.learn.models import Model, open_model
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
+from rsscale.pipeline.tile import MappedTile
 from rsscale.scale import lease, store
 from rsscale.scale.failpoints import failpoint
 from rsscale.scale.ledger import Entry
@@ -74,9 +76,26 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
         before_write=still_wanted,
     )
     seconds = {**mapped.seconds, "write": time.perf_counter() - started}
-    entry = Entry(
+    entry = _entry(task, tile.id, mapped, digests, seconds=seconds, epoch=epoch)
+    failpoint("after-shards", tile.id)
+    still_wanted()
+    plan.folder.ledger.commit(entry)
+    failpoint("after-ledger", tile.id)
+    return summary(entry) | {"peak_rss_bytes": peak_rss()}
+
+
+def _entry(
+    task: TileTask,
+    tile: str,
+    mapped: MappedTile,
+    digests: Mapping[str, str],
+    *,
+    seconds: Mapping[str, float],
+    epoch: int,
+) -> Entry:
+    return Entry(
         period=task.period,
-        tile=tile.id,
+        tile=tile,
         fingerprint=task.fingerprint,
         digests=digests,
         items=mapped.items,
@@ -91,11 +110,6 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
         agreement=mapped.agreement,
         epoch=epoch,
     )
-    failpoint("after-shards", tile.id)
-    still_wanted()
-    plan.folder.ledger.commit(entry)
-    failpoint("after-ledger", tile.id)
-    return summary(entry) | {"peak_rss_bytes": peak_rss()}
 
 
 def _plain_once(plan: RunPlan, profile: Profile, period: int) -> Model | None:

@@ -93,6 +93,10 @@ class Bucket:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.write(f"{name}/{now}-{uuid.uuid4().hex[:8]}", content)
 
+    def read_log(self, name: str) -> bytes:
+        """All parts, which are named by when they were written."""
+        return b"".join(self.read(part) for part in self.names(name))
+
     def exists(self, name: str) -> bool:
         """One HEAD."""
         import obstore

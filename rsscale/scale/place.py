@@ -53,6 +53,9 @@ class Place(Protocol):
     def append(self, name: str, content: bytes) -> None:
         """Add to the end of a log: to the file, or beside it in a part of its own."""
 
+    def read_log(self, name: str) -> bytes:
+        """All that was appended, in order; empty when nothing was."""
+
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
 
@@ -174,6 +177,13 @@ class Folder:
                 file.write(content)
         except OSError as error:
             raise _refused(self.path / name, error) from error
+
+    def read_log(self, name: str) -> bytes:
+        """The file's content."""
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return b""
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -17,7 +17,7 @@ from rsscale.pipeline.checking import verify
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.planning import RunPlan
-from rsscale.pipeline.run import Watch, resume, run
+from rsscale.pipeline.run import Run, Watch, resume, run
 from rsscale.pipeline.worker import run_tile
 from rsscale.scale.lease import hold
 from rsscale.scale.place import place
@@ -283,3 +283,26 @@ def test_seams_of_tiles_add_up_to_those_of_the_map(finished: Path) -> None:
     assert 0 < state["seams"]["line_pairs"] <= whole.line_pairs
     assert state["seams"]["pairs"] <= whole.pairs
     assert np.isclose(state["seams"]["differ"] / state["seams"]["pairs"], whole.share, rtol=0.05)
+
+
+def test_events_tell_what_happened_and_a_line_cut_short_is_left_out(copy: Path) -> None:
+    found = Run(copy)
+    kinds = [event["event"] for event in found.events()]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "done"
+    assert kinds.count("tile") == found.state["tiles"]["total"]
+    with (copy / "events.jsonl").open("a") as file:
+        file.write('{"event": "ti')
+    assert [event["event"] for event in found.events()] == kinds
+
+
+def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
+    state = Run(copy).state | {
+        "seams": {"pairs": 1000, "differ": 20, "line_pairs": 100, "line_differ": 3},
+        "failed": [{"period": 2023, "tile": "x1_y2", "error": "no such file"}],
+    }
+    (copy / "run.json").write_text(json.dumps(state))
+    told = Run(copy).summary()
+    assert "neighbours differ at 3.00% along window lines, 2.00% elsewhere" in told
+    assert "failed 2023/x1_y2: no such file" in told
+    assert told.endswith(f"map       {copy}/product.zarr")

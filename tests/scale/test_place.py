@@ -56,8 +56,8 @@ def test_one_of_many_creates(anywhere: Place) -> None:
 def test_a_log_keeps_all_lines(anywhere: Place) -> None:
     for number in range(3):
         anywhere.append("events.jsonl", f"{number}\n".encode())
-    lines = b"".join(anywhere.read(name) for name in anywhere.names())
-    assert lines == b"0\n1\n2\n"
+    assert anywhere.read_log("events.jsonl") == b"0\n1\n2\n"
+    assert anywhere.read_log("other.jsonl") == b""
 
 
 def test_zarr_reads_and_writes_it(anywhere: Place) -> None:
