@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
-from rsscale.data import retry
+from rsscale.data import connections, retry
+from rsscale.data.connections import SILENCE_S, Answer
 from rsscale.data.hrefs import shown
 from rsscale.data.retry import why_no_answer
 from rsscale.data.signing import Signer
 from rsscale.errors import ReadError
 
-CONNECT_S = 10.0
-SILENCE_S = 30.0  # without a byte
-CONNECTIONS = 32
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PAGE_BYTES = 512
-_CUT_SHORT = requests.exceptions.ChunkedEncodingError
+# A name that is no address (a ValueError too) will be none the next time.
+_MAY_PASS = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    HTTPError,
+)
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Traffic:
 TRAFFIC = Traffic()
 
 
-def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> requests.Response:
+def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> Answer:
     """Bytes ``start`` to before ``stop`` of a file on a server.
 
     Tried again, with growing pauses and as the server's ``Retry-After`` asks, after 408,
@@ -65,7 +63,7 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> request
         TRAFFIC.add(requests=1, retries=int(tried > 1))
         try:
             answer = _ask(sign(url) if sign else url, start, stop)
-            if answer.status_code in (401, 403) and sign is not None and may_renew:
+            if answer.status in (401, 403) and sign is not None and may_renew:
                 may_renew = False
                 sign.renew(url)
                 continue
@@ -88,36 +86,32 @@ class _AgainError(Exception):
         self.answer = answer
 
 
-def _ask(url: str, start: int, stop: int) -> requests.Response:
-    """One request; of an answer that is not the range, no more is taken than tells what it is."""
+def _ask(url: str, start: int, stop: int) -> Answer:
+    """One request."""
     try:
-        answer = _session().get(
-            url,
-            headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
-            timeout=(CONNECT_S, SILENCE_S),
-            stream=True,
+        answer = connections.get(
+            url, {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         )
-        with answer:
-            if answer.status_code == requests.codes.partial_content:
-                TRAFFIC.add(size=len(answer.content))
-            elif answer.status_code == requests.codes.ok:  # perhaps gigabytes
-                refuse_page(url, answer.raw.read(_PAGE_BYTES))
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         problem = why_no_answer(error)
         problem = f"silence for {SILENCE_S:g} s" if problem == "silence" else problem
-        if isinstance(error, requests.ConnectionError | requests.Timeout | _CUT_SHORT):
+        if isinstance(error, _MAY_PASS) and not isinstance(error, ValueError):
             raise _AgainError(problem) from None
         raise ReadError(f"{shown(url)}: {problem}") from None
+    if answer.status == requests.codes.partial_content:
+        TRAFFIC.add(size=len(answer.body))
+    elif answer.status == requests.codes.ok:
+        refuse_page(url, answer.body)
     return answer
 
 
-def _check(answer: requests.Response, url: str, start: int, stop: int) -> None:
+def _check(answer: Answer, url: str, start: int, stop: int) -> None:
     """Refuse what is not the range."""
-    status = answer.status_code
+    status = answer.status
     if status == requests.codes.partial_content:
         wanted = min(stop, total_size(answer, start)) - start
-        if len(answer.content) != wanted:
-            raise _AgainError(f"{len(answer.content)} bytes came of {wanted}")
+        if len(answer.body) != wanted:
+            raise _AgainError(f"{len(answer.body)} bytes came of {wanted}")
     elif status in retry.RETRY_STATUS:
         raise _AgainError(f"HTTP {status}", answer.raw)
     else:
@@ -137,10 +131,10 @@ _HINTS = {
 }
 
 
-def total_size(answer: requests.Response, start: int) -> int:
+def total_size(answer: Answer, start: int) -> int:
     """The file's size from ``Content-Range``."""
     total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdigit() else start + len(answer.content)
+    return int(total) if total.isdigit() else start + len(answer.body)
 
 
 def refuse_page(url: str, header: bytes) -> None:
@@ -152,28 +146,3 @@ def refuse_page(url: str, header: bytes) -> None:
             f"{shown(url)} is {kind}, not a raster; expected a GeoTIFF. Is a log-in needed, or "
             "has the file moved?"
         )
-
-
-@lru_cache(maxsize=1)
-def _session() -> requests.Session:
-    """One for the process: it keeps connections open, and reads proxies and ~/.netrc."""
-    session = _Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=0))
-    retry.redact_logs()
-    return session
-
-
-class _Session(requests.Session):
-    def merge_environment_settings(self, url: Any, *settings: Any) -> Any:
-        # A proxy cannot reach this machine's loopback.
-        if urlsplit(str(url)).hostname in _LOOPBACK:
-            proxies, stream, verify, cert = settings
-            verify = self.verify if verify is None else verify
-            return {"proxies": proxies, "stream": stream, "verify": verify, "cert": cert}
-        return super().merge_environment_settings(url, *settings)
-
-
-def forget() -> None:
-    """After a fork sockets are the parent's."""
-    _session.cache_clear()

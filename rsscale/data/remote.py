@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
 
-from rsscale.data import ranges
+from rsscale.data import connections
+from rsscale.data.connections import CONNECTIONS
 from rsscale.data.hrefs import shown
-from rsscale.data.ranges import CONNECTIONS, fetch_range, refuse_page, total_size
+from rsscale.data.ranges import fetch_range, refuse_page, total_size
 from rsscale.data.signing import Signer
 from rsscale.errors import ReadError
 
@@ -190,7 +191,7 @@ class RemoteFile:
         elif total != self.size or tag != self._tag:
             _HEADERS.drop(self.url)
             raise ReadError(f"{shown(self.url)} was replaced while it was read; start again")
-        return answer.content
+        return answer.body
 
 
 class _Cursor:
@@ -299,5 +300,5 @@ def _requests_pool() -> ThreadPoolExecutor:
 def forget() -> None:
     """After a fork sockets and threads are the parent's."""
     _HEADERS.forget()
-    ranges.forget()
+    connections.forget()
     _requests_pool.cache_clear()

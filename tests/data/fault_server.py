@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -55,7 +56,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(path, wanted, fault)
 
     def answer(self, path, wanted, fault):
-        file = self.faults.root / path.lstrip("/")
+        # A proxy is asked for whole addresses.
+        file = self.faults.root / urlsplit(path).path.lstrip("/")
         if isinstance(fault, int):
             return self.send(fault, {}, b"no")
         if isinstance(fault, tuple):
@@ -96,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(root):
+def serve(root, tls=None):
     faults = Faults(Path(root))
 
     class Server(http.server.ThreadingHTTPServer):
@@ -107,7 +109,9 @@ def serve(root):
             pass
 
     server = Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"faults": faults}))
-    faults.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    faults.url = f"http{'' if tls is None else 's'}://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield faults
