@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from rsscale.errors import TilesFailed
 from rsscale.pipeline.folder import RunFolder
@@ -293,7 +293,7 @@ def _timed(
     mean = statistics.fmean(seconds)
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
-    margin = float(student.ppf(0.975, freedom)) * spread / len(seconds) ** 0.5
+    margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
     scale = found.tiles * offered / max(sum(seconds), 1e-9) / slots
     interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
     stages = Counter[str]()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 
 from rsscale.data.files import CACHE_BYTES
-from rsscale.errors import RecipeError
+from rsscale.errors import ModelError, RecipeError
 from rsscale.grid import PixelBox
 from rsscale.learn.models import Model
 from rsscale.pipeline import strips
@@ -19,6 +18,9 @@ from rsscale.scale.cluster import TILES_AT_ONCE
 _BASE = 800 * 2**20
 # What `load` lets a chunk of a cube take, and the float copies of it that a median works on.
 _CHUNK, _COPIES = 128 * 2**20, 2.5
+# A window to count a network's activations in, px; and how many times its scores those are,
+# where that can't be seen.
+_PROBE, _EXPORTED = 256, 16
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,25 @@ def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) 
 def network_bytes(model: Model) -> int:
     """Weights and activations of one window: half of all that the layers put out, about.
 
-    Nothing is computed: the network runs on torch's ``meta`` device, which knows shapes only.
+    Counted in a small window, if the network takes one, and scaled. Torch's ``meta`` device,
+    which computes nothing, would cost more: it imports torch's compiler, some seconds.
     """
     weights = sum(p.numel() * p.element_size() for p in model.module.parameters())
+    window = model.spec.lattice.window
+    for size in (min(window, _PROBE), window):
+        try:
+            put_out = _put_out(model, size)
+        except Exception:  # noqa: BLE001, S112 -- networks raise anything for a size they don't take
+            continue
+        return weights + int(put_out * (window / size) ** 2) // 2
+    raise ModelError(
+        f"model {model.spec.name!r} can't compute one window of {model.spec.channels} channels "
+        f"and {window} px; is its lattice what it was trained with?"
+    )
+
+
+def _put_out(model: Model, size: int) -> int:
+    """Bytes that the layers of a network return for one window."""
     put_out = 0
 
     def count(_: torch.nn.Module, __: object, output: object) -> None:
@@ -95,18 +113,17 @@ def network_bytes(model: Model) -> int:
         if isinstance(output, torch.Tensor):
             put_out += output.numel() * output.element_size()
 
-    module = copy.deepcopy(model.module).to("meta")
-    leaves = [one for one in module.modules() if not list(one.children())]
+    leaves = [one for one in model.module.modules() if not list(one.children())]
     handles = [leaf.register_forward_hook(count) for leaf in leaves]
-    size = model.spec.lattice.window
     try:
         with torch.inference_mode():
-            module(torch.zeros(1, model.spec.channels, size, size, device="meta"))
-    except Exception:  # noqa: BLE001 -- an exported program may not run there
-        put_out = 64 * model.spec.channels * size * size * 4
-    for handle in handles:
-        handle.remove()
-    return weights + put_out // 2
+            image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
+            scores = model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    # An exported program has no layers to listen to.
+    return put_out or _EXPORTED * scores.numel() * scores.element_size()
 
 
 def check_memory(

@@ -7,6 +7,10 @@ the kernel whatever the thresholds are. Tiles are mapped by threads, so there is
 Measured with a two-layer network, one window of 1152 px: 170 ms in a thread, 143 with the
 thresholds alone, 47 with one arena too (43 in the main thread).
 
+Where a process has several arenas already, as a notebook has, a thread is given one of them for
+good when it first asks for memory: :func:`start_thread` starts threads until one has the main
+arena.
+
 https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
 """
 
@@ -14,7 +18,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import sys
+import threading
+from collections.abc import Callable
 from functools import lru_cache
 
 _KEEP, _LARGE, _ARENAS = 1 << 30, 512 << 20, 1
@@ -28,6 +35,8 @@ ENVIRONMENT = {
 
 # Numbers of <malloc.h>.
 _MALLOPT = {-1: _KEEP, -3: _LARGE, -8: _ARENAS}
+# As many arenas as glibc makes on 16 cores; and a size that it never keeps for a thread.
+_TRIES, _UNCACHED = 128, 1 << 14
 
 
 @lru_cache(maxsize=1)
@@ -41,10 +50,69 @@ def keep_memory() -> bool:
     bool
         Whether it was done.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in ENVIRONMENT):
+    if not has_glibc() or any(name in os.environ for name in ENVIRONMENT):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl
-        return False
-    taken = [mallopt(number, value) for number, value in _MALLOPT.items()]
+    taken = [ctypes.CDLL(None).mallopt(number, value) for number, value in _MALLOPT.items()]
     return all(taken)
+
+
+def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
+    """Start a thread that takes its memory from the main arena, if one can be had.
+
+    Parameters
+    ----------
+    work : callable
+        What the thread does.
+    name : str
+    """
+    others = threading.Event()
+    waiting = []  # with an arena each, which they keep until one has the main arena
+    try:
+        for _ in range(_TRIES if has_glibc() else 0):
+            found: queue.SimpleQueue[bool] = queue.SimpleQueue()
+            thread = threading.Thread(target=_work_or_wait, args=(work, found, others), name=name)
+            thread.start()
+            if found.get():
+                return thread
+            waiting.append(thread)
+    finally:
+        others.set()
+        for one in waiting:
+            one.join()
+    thread = threading.Thread(target=work, name=name)
+    thread.start()
+    return thread
+
+
+def _work_or_wait(
+    work: Callable[[], None], found: queue.SimpleQueue[bool], others: threading.Event
+) -> None:
+    is_main = in_main_arena()
+    found.put(is_main)
+    if is_main:
+        work()
+    else:
+        others.wait()
+
+
+def in_main_arena() -> bool:
+    """Whether what this thread asks for comes from the main arena.
+
+    glibc notes that beside each piece of memory: bit 2 (``NON_MAIN_ARENA``) of the word before
+    it, https://sourceware.org/glibc/wiki/MallocInternals.
+    """
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    # Too large for the thread's cache, which may hold what another thread asked for.
+    piece = libc.malloc(_UNCACHED)
+    try:
+        return not ctypes.c_size_t.from_address(piece - ctypes.sizeof(ctypes.c_size_t)).value & 4
+    finally:
+        libc.free(piece)
+
+
+@lru_cache(maxsize=1)
+def has_glibc() -> bool:
+    """Whether the C library is the one that all this is about."""
+    return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")

@@ -11,12 +11,12 @@ import asyncio
 import queue
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rsscale.errors import ReadError, RsscaleError, StorageError
+from rsscale.scale.allocator import start_thread
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -87,13 +87,19 @@ def open_pool(work: Callable[[Any], Any], client: Client | None, slots: int) -> 
     return Threads(work, slots) if client is None else Cluster(work, client)
 
 
+_Asked = tuple[int, Any, queue.SimpleQueue[Answer]]
+
+
 class Threads:
     """Threads of this process."""
 
     def __init__(self, work: Callable[[Any], Any], slots: int) -> None:
         self._work = work
         self._slots = max(slots, 1)
-        self._executor = ThreadPoolExecutor(self._slots, thread_name_prefix="rsscale-tile")
+        self._tasks: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._is_open = True
+        for number in range(self._slots):
+            start_thread(self._work_off, f"rsscale-tile-{number}")
 
     def slots(self) -> int:
         """As many as there are threads."""
@@ -107,13 +113,18 @@ class Threads:
         answers: queue.SimpleQueue[Answer],
     ) -> None:
         """Start a task on a thread."""
-        self._executor.submit(self._run, ticket, task, answers)
+        self._tasks.put((ticket, task, answers))
 
-    def _run(self, ticket: int, task: Any, answers: queue.SimpleQueue[Answer]) -> None:
+    def _work_off(self) -> None:
+        while (one := self._tasks.get()) is not None and self._is_open:
+            ticket, task, answers = one
+            answers.put(self._answer(ticket, task))
+
+    def _answer(self, ticket: int, task: Any) -> Answer:
         try:
-            answers.put(Answer(ticket, self._work(task)))
-        except BaseException as error:  # noqa: BLE001 -- reported, not raised: nobody waits here
-            answers.put(Answer(ticket, error=error, may_retry=_may_retry(error)))
+            return Answer(ticket, self._work(task))
+        except BaseException as error:  # noqa: BLE001 -- reported: nobody waits here
+            return Answer(ticket, error=error, may_retry=_may_retry(error))
 
     def check(self) -> None:
         """Threads don't get lost."""
@@ -122,7 +133,9 @@ class Threads:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._is_open = False
+        for _ in range(self._slots):
+            self._tasks.put(None)
 
 
 class Cluster:

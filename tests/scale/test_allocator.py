@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -42,3 +43,51 @@ def test_a_worker_started_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert not cluster._gives_back()
     monkeypatch.delenv("MALLOC_ARENA_MAX")  # as a nanny that was told of the thresholds only
     assert cluster._gives_back()
+
+
+MANY_ARENAS = """
+import queue, threading
+from rsscale.scale.allocator import in_main_arena, keep_memory, start_thread
+
+def ask():
+    told = queue.SimpleQueue()
+    return told, lambda: told.put(in_main_arena())
+
+# Threads of others, each with an arena of its own.
+rest = threading.Event()
+told, say = ask()
+others = [threading.Thread(target=lambda: (say(), rest.wait())) for _ in range(6)]
+for one in others:
+    one.start()
+print(in_main_arena(), [told.get() for _ in others])
+keep_memory()
+found = []
+for number in range(4):
+    told, say = ask()
+    start_thread(say, f"t{number}").join()
+    found.append(told.get())
+rest.set()
+print(found)
+"""
+
+
+def test_threads_get_the_main_arena_where_there_are_others() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_ARENAS],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [f"True {[False] * 6}", f"{[True] * 4}"]
+
+
+def test_a_thread_without_the_main_arena_works_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "in_main_arena", lambda: False)
+    monkeypatch.setattr(allocator, "_TRIES", 3)
+    done = threading.Event()
+    thread = allocator.start_thread(done.set, "worker")
+    thread.join()
+    assert done.is_set()
+    assert not [one for one in threading.enumerate() if one.name == "worker"]
