@@ -35,15 +35,43 @@ def percentile(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
     # High percentiles are low ones of the negated values: then invalid looks, infinite, are
     # always last, and only the few smallest need sorting.
     mirrored = percent > 50
-    for look, missing in zip(values, valid.missing, strict=True):
-        (look.neg_() if mirrored else look).add_(missing)
-    gates = _gates(valid, 100 - percent if mirrored else percent)
-    if gates.pairs:
-        _sort(values, len(gates.pairs) + 1)
-        reduced = _between(values, gates, halves=percent == 50)
-    else:
-        reduced = _least(values)
+    if mirrored:
+        for look in values:
+            look.neg_()
+    reduced = (_complete if valid.is_complete else _gated)(
+        values, valid, min(percent, 100 - percent)
+    )
     return reduced.neg_() if mirrored else reduced
+
+
+def _complete(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
+    """Where all looks are valid every pixel has the same ranks; the same arithmetic as gated."""
+    below, share, last = _rank(percent, len(valid.invalid))
+    if last == 0:
+        return _least(values)
+    _sort(values, last + 1)
+    if below == last:
+        return values[below]
+    if percent == 50:
+        return values[below].add_(values[last]).mul_(0.5)
+    return values[below].add_(values[last].sub_(values[below]).mul_(float(np.float32(share))))
+
+
+def _rank(percent: int, looks: int) -> tuple[int, float, int]:
+    """The rank below a percentile, how far it is from there to the next, and the rank above."""
+    span = percent * (looks - 1)
+    return span // 100, span % 100 / 100, -(-span // 100)
+
+
+def _gated(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
+    """Where each pixel has its own number of looks."""
+    for look, missing in zip(values, valid.missing, strict=True):
+        look.add_(missing)
+    gates = _gates(valid, percent)
+    if not gates.pairs:
+        return _least(values)
+    _sort(values, len(gates.pairs) + 1)
+    return _between(values, gates, halves=percent == 50)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,12 @@ def reduce_looks(
             strip = slice(start, min(start + step, height * width))
             pixels = strip.stop - strip.start
             valid = Validity.of([flat[look, :, strip] for look in chosen], fill, pixels, where)
+            seen, valid = valid.without_blank(chosen)
             out[window, bands, strip] = np.minimum(valid.count, 254)
-            for band, reduced in enumerate(reduce(values(chosen, strip), valid)):
+            if not seen:
+                out[window, :bands, strip] = np.nan
+                continue
+            for band, reduced in enumerate(reduce(values(seen, strip), valid)):
                 torch.from_numpy(out[window, band, strip]).copy_(reduced.add_(valid.blank))
     return out.reshape(len(looks), bands + 1, height, width)
 

@@ -47,6 +47,21 @@ class Validity:
             count -= look
         return cls(count, invalid, device)
 
+    def without_blank(self, looks: Sequence[int]) -> tuple[list[int], Validity]:
+        """Looks that are valid anywhere, and their validity.
+
+        Which of them are left out depends on how pixels were cut into strips; no value does,
+        since no reducer takes anything from an invalid look.
+        """
+        kept = [number for number, invalid in enumerate(self.invalid) if not invalid.all()]
+        invalid = [self.invalid[number] for number in kept]
+        return [looks[number] for number in kept], Validity(self.count, invalid, self.device)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every look is valid everywhere."""
+        return bool(self.count.size) and int(self.count.min()) == len(self.invalid)
+
     @cached_property
     def missing(self) -> list[torch.Tensor]:
         """Per look, 0 where it is valid and infinity where not."""
@@ -79,8 +94,13 @@ class Validity:
 
     def switch(self, where: npt.NDArray[np.bool_], yes: float, no: float) -> torch.Tensor:
         """One float32 number where a condition holds, else another, on the device."""
-        values = np.where(where, np.float32(yes), np.float32(no))
-        return torch.from_numpy(values).to(self.device)
+        # By their bits: numpy's where takes six times as long.
+        one, other = np.array([yes, no], "float32").view("int32")
+        bits = where.view("int8").astype("int32")
+        np.negative(bits, out=bits)  # all bits, or none
+        bits &= one ^ other
+        bits ^= other
+        return torch.from_numpy(bits.view("float32")).to(self.device)
 
 
 def invalid_pixels(look: npt.NDArray[Any], fill: float) -> npt.NDArray[np.bool_]:
@@ -102,7 +122,11 @@ def physical(
     The one place where a composite's values get their scale: product and sum are rounded
     one after the other, on every device.
     """
-    values = torch.from_numpy(numbers.astype("float32")).to(device)
+    values = numbers.astype("float32")
     if numbers.dtype.kind == "f":  # what is not finite must not survive a product with zero
-        values.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    return values.mul_(float(scale)).add_(float(offset))
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    if device.type == "cpu":  # numpy is twice as fast as torch in one thread
+        values *= scale
+        values += offset
+        return torch.from_numpy(values)
+    return torch.from_numpy(values).to(device).mul_(float(scale)).add_(float(offset))

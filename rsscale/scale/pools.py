@@ -134,7 +134,7 @@ class Threads:
 
     def __exit__(self, *_: object) -> None:
         self._is_open = False
-        for _ in range(self._slots):
+        for _slot in range(self._slots):
             self._tasks.put(None)
 
 

@@ -227,6 +227,22 @@ def test_bits_do_not_depend_on_chunks_order_or_empty_scenes(reducer, missing, se
     np.testing.assert_array_equal(one.observations, other.observations)
 
 
+@pytest.mark.parametrize("looks", [1, 2, 5])
+@pytest.mark.parametrize("reducer", ALL)
+def test_strips_where_all_or_nothing_is_valid_show_no_difference(monkeypatch, reducer, looks):
+    data = gaps((looks, 2, 12, 64), 3, share=0.3)
+    data[:, :, :4] = np.random.default_rng(4).integers(1, 6, (looks, 2, 4, 64))  # many ties
+    data[:, :, 4:6] = 0
+    data[0, :, 6:8] = 0
+    whole = reduced(data, reducer)
+    monkeypatch.setattr(reducers, "STRIP", 64)
+    rows = reduced(data, reducer)
+    assert whole.values.tobytes() == rows.values.tobytes()
+    assert np.array_equal(whole.observations, rows.observations)
+    assert np.isnan(rows.values[..., 4:6, :]).all()
+    assert np.isfinite(rows.values[..., :4, :]).all()
+
+
 @pytest.mark.parametrize("reducer", ALL)
 def test_strips_do_not_show(monkeypatch, reducer):
     data = looks_gone((9, 3, 60, 61), 3)
