@@ -7,6 +7,17 @@ from typing import Any
 import pytest
 
 _LOOPBACK = ("127.", "::1", "localhost")
+# Suites that take long; each has a script of its name in .ci.
+_LEFT_OUT = ("faults", "long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long suites out unless they are asked for by name: ``-m faults``."""
+    out = {name for name in _LEFT_OUT if name not in config.option.markexpr}
+    left = [item for item in items if out & {mark.name for mark in item.iter_markers()}]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -31,7 +31,9 @@ def limit(case: Case, options: Options, out: Path) -> float:
     import torch
 
     import rsscale as rs
+    from rsscale.scale.allocator import keep_memory
 
+    keep_memory()  # as a run does
     torch.set_num_threads(case.threads)
     warm(case)
     model = rs.open_model(case.model_path, device="cpu")

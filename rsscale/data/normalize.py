@@ -35,4 +35,4 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
-    return torch.nan_to_num((images - center) / scale, nan=0.0)
+    return (images - center).div_(scale).nan_to_num_(nan=0.0)

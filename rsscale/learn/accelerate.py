@@ -106,21 +106,30 @@ class _Bfloat16(nn.Module):
 
 
 def _check_bfloat16(device: torch.device) -> None:
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and native_bfloat16()
-    if not native:
-        raise ModelError(
-            f"precision 'bfloat16' was asked for, and {str(device)!r} has no instructions for it: "
-            "it would be several times slower; use 'float32'"
-        )
+    if not has_bfloat16(device.type):
+        raise ModelError(no_bfloat16(str(device)))
 
 
-def native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself (AVX512-BF16 or AMX)."""
+def no_bfloat16(device: str) -> str:
+    """What to say where it is asked for in vain."""
+    return (
+        f"precision 'bfloat16' was asked for, and {device!r} has no instructions for it: "
+        "it would be several times slower; use 'float32'"
+    )
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a kind of device of this machine multiplies bfloat16 itself.
+
+    Parameters
+    ----------
+    device : str
+        ``"cuda"``, or ``"cpu"``: with AVX512-BF16 or AMX.
+    """
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in names)
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def _compiled(model: Model, batch: int) -> Model:

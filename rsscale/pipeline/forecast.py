@@ -20,12 +20,13 @@ from rsscale.errors import TilesFailed
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.inputs import bands_to_read, span
 from rsscale.pipeline.job import Profile
+from rsscale.pipeline.machine import machine_of
 from rsscale.pipeline.memory import Memory, check_memory, network_bytes
 from rsscale.pipeline.planning import Prepared, RunPlan, plan_run, prepare_plan, tile_tasks
 from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.scale.cluster import TILES_AT_ONCE, connect, memory_of, threads_of
+from rsscale.scale.cluster import TILES_AT_ONCE, connect
 from rsscale.scale.engine import describe, execute
 from rsscale.scale.lease import hold
 
@@ -171,11 +172,12 @@ def plan(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    profile = Profile.here(device, threads or threads_of(client))
+    machine = machine_of(client)
+    profile = Profile.on(machine, device, threads)
     prepared = prepare_plan(recipe, profile)
     grid = recipe.grid.build()
     looks, sizes = _sampled(prepared)
-    needed = _fitting(prepared, profile, max(looks), memory or memory_of(client))
+    needed = _fitting(prepared, profile, max(looks), memory or machine.memory)
     model = prepared.models[recipe.periods[0]]
     channels = len(recipe.output.layers)
     if "probability" in recipe.output.layers:

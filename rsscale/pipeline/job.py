@@ -18,9 +18,10 @@ from rsscale.data.search import search
 from rsscale.data.select import ItemIndex, Lookup
 from rsscale.errors import ModelError
 from rsscale.grid import Grid, PixelBox
-from rsscale.learn.accelerate import Precision, accelerate
+from rsscale.learn.accelerate import Precision, accelerate, no_bfloat16
 from rsscale.learn.models import Model, open_model
 from rsscale.pipeline.inputs import bands_to_read, span, window_names
+from rsscale.pipeline.machine import Machine
 from rsscale.pipeline.tile import MappedTile, map_tile
 from rsscale.recipe import Recipe
 
@@ -53,17 +54,35 @@ class Profile:
     compile: bool = False
 
     @classmethod
-    def here(cls, device: str = "auto", threads: int | None = None, **others: Any) -> Profile:
-        """The profile of this machine: its GPU if it has one, and its cores."""
-        import os
+    def on(
+        cls,
+        machine: Machine,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        precision: Precision = "float32",
+        compile: bool = False,  # noqa: A002 -- torch's word
+    ) -> Profile:
+        """The profile of a machine: its GPU if it has one, and its cores.
 
-        import torch
-
+        Raises
+        ------
+        ModelError
+            When it lacks the device, or the device the precision.
+        """
+        where = "some of the workers see" if machine.is_mixed else "torch sees"
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ModelError("device 'cuda' was asked for, and torch sees no GPU; use 'cpu'")
-        return cls(device, threads or os.cpu_count() or 1, **others)
+            if machine.is_mixed:
+                raise ModelError(
+                    "some of the workers see a GPU and others none, and a map is to be made in one "
+                    "way; say device 'cpu', or take workers of one kind"
+                )
+            device = "cuda" if "cuda" in machine.devices else "cpu"
+        if device == "cuda" and "cuda" not in machine.devices:
+            raise ModelError(f"device 'cuda' was asked for, and {where} no GPU; use 'cpu'")
+        if precision == "bfloat16" and device not in machine.bfloat16:
+            raise ModelError(no_bfloat16(device))
+        return cls(device, threads or machine.cores, precision=precision, compile=compile)
 
     def apply(self) -> None:
         """Set this process's torch to the profile."""

@@ -200,7 +200,7 @@ def prepare_plan(
     RsscaleError
         For anything that can't work: see :mod:`rsscale.errors`.
     """
-    models = open_models(recipe, replace(profile, device="cpu", compile=False))
+    models = open_models(recipe, replace(profile, device="cpu", precision="float32", compile=False))
     area, grid = recipe_area(recipe), recipe.grid.build()
     searched = recipe.with_catalogs(search_at or {})
     items = find_items(searched, area, read_margin(recipe, models))

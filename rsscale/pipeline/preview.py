@@ -19,6 +19,7 @@ from rsscale.pipeline.job import (
     read_margin,
     recipe_area,
 )
+from rsscale.pipeline.machine import Machine
 from rsscale.pipeline.tile import stack_periods
 from rsscale.recipe import Recipe, read_recipe
 
@@ -55,7 +56,7 @@ def preview(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    profile = Profile.here(device, threads)
+    profile = Profile.on(Machine.here(), device, threads)
     profile.apply()
     area, asked = recipe_area(recipe), read_area(bbox)
     if not area.intersects(asked):

@@ -20,6 +20,7 @@ from rsscale.pipeline.checking import unfinished
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.forecast import must_fit
 from rsscale.pipeline.job import Profile
+from rsscale.pipeline.machine import machine_of
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.monitor import Monitor
 from rsscale.pipeline.planning import RunPlan, TileTask, check_same, plan_run, prepare_plan
@@ -29,7 +30,7 @@ from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.scale import store
 from rsscale.scale.allocator import keep_memory
-from rsscale.scale.cluster import TILES_AT_ONCE, connect, memory_of, threads_of
+from rsscale.scale.cluster import TILES_AT_ONCE, connect
 from rsscale.scale.engine import ClusterLost, GaveUp, Outcome, Stop, describe, execute
 from rsscale.scale.lease import Lease, hold
 
@@ -165,15 +166,14 @@ def run(
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
-    profile = Profile.here(
-        device, threads or threads_of(client), precision=precision, compile=compile
-    )
     with _sigterm_interrupts(f"interrupted; run the same command again, or resume {folder.url}"):
         folder.check_usable()
+        machine = machine_of(client)
+        profile = Profile.on(machine, device, threads, precision=precision, compile=compile)
         is_new = update or not folder.exists
         prepared = prepare_plan(recipe, profile, search_at) if is_new else None
         if prepared is not None:
-            must_fit(prepared, profile, memory_of(client))
+            must_fit(prepared, profile, machine.memory)
         else:
             _refuse_other(folder, check_same(recipe, folder))
         folder.make()

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psutil
-
 from rsscale.errors import RecipeError
 from rsscale.scale import allocator
 
@@ -70,35 +68,18 @@ def connect(cluster: str | Client | None) -> Iterator[Client | None]:
         with _remote(cluster) as client:
             yield client
     else:
-        with _local(_workers(cluster)) as client:
+        with _local(workers_of(cluster)) as client:
             yield client
 
 
-def threads_of(cluster: str | Client | None) -> int | None:
-    """Threads of torch in each process of a cluster on this machine: its share of the cores.
+def workers_of(name: str) -> int:
+    """Worker processes of a local cluster.
 
-    None where the machine's cores are one process's, or the workers are elsewhere.
+    Raises
+    ------
+    RecipeError
+        For a name of no cluster.
     """
-    if not isinstance(cluster, str) or "://" in cluster:
-        return None
-    return max((os.cpu_count() or 1) // _workers(cluster), 1)
-
-
-def memory_of(cluster: str | Client | None) -> int:
-    """Bytes that one process of a cluster may take.
-
-    This machine's memory, shared by a local cluster's processes; what its smallest worker has
-    for a client's cluster; for one that is only known by its address, this machine's.
-    """
-    if isinstance(cluster, str) or cluster is None:
-        here = psutil.virtual_memory().total
-        return here // (1 if cluster is None or "://" in cluster else _workers(cluster))
-    workers = cluster.scheduler_info(n_workers=-1).get("workers", {}).values()
-    limits: list[int] = [one["memory_limit"] for one in workers if one["memory_limit"]]
-    return min(limits, default=psutil.virtual_memory().total)
-
-
-def _workers(name: str) -> int:
     kind, _, count = name.partition(":")
     if kind != "local" or (count and not count.isdigit()) or count == "0":
         raise RecipeError(

@@ -500,7 +500,7 @@ def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
 # --- memory -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_size(tmp_path):
     """Peak resident memory of whole runs, 9 times the pixels."""
     code = (

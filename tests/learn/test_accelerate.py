@@ -38,7 +38,7 @@ def images(count: int = 2) -> torch.Tensor:
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch computes bfloat16 on any CPU, only slowly."""
-    monkeypatch.setattr(module, "native_bfloat16", lambda: True)
+    monkeypatch.setattr(module, "has_bfloat16", lambda _: True)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -82,11 +82,11 @@ def test_agreement_is_the_share_of_equal_labels() -> None:
 def test_bfloat16_without_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
-    assert not module.native_bfloat16()
+    assert not module.has_bfloat16("cpu")
     with pytest.raises(ModelError, match=r"'cpu' has no instructions for it.*use 'float32'"):
         accelerate(model(), precision="bfloat16")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert module.native_bfloat16()
+    assert module.has_bfloat16("cpu")
 
 
 def test_unknown_precision_is_refused() -> None:

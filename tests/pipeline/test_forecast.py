@@ -12,6 +12,7 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.learn.models import open_model
 from rsscale.pipeline import forecast
 from rsscale.pipeline.forecast import Prices
+from rsscale.pipeline.machine import Machine
 from rsscale.pipeline.memory import estimate, network_bytes
 from rsscale.recipe import read_recipe
 
@@ -56,7 +57,9 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
     for module in ("forecast", "run"):
-        monkeypatch.setattr(f"rsscale.pipeline.{module}.memory_of", lambda _: 3 * 2**30)
+        monkeypatch.setattr(
+            f"rsscale.pipeline.{module}.machine_of", lambda _: Machine(2, 3 * 2**30)
+        )
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)

@@ -1,0 +1,124 @@
+"""What one process of a run has to compute with: here, or on the workers of a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from rsscale.errors import RecipeError
+from rsscale.scale.cluster import connect, workers_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# A worker that is busy or stopped says nothing; the others know enough.
+_ANSWER_S = 15.0
+_WORKERS_WITHIN_S = 120.0
+_ASKED = 32
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One process's share of a machine.
+
+    Attributes
+    ----------
+    cores : int
+    memory : int
+        Bytes.
+    devices : frozenset of str
+        ``"cpu"``, and ``"cuda"`` where torch sees a GPU.
+    bfloat16 : frozenset of str
+        Devices with instructions for it.
+    is_mixed : bool
+        Whether some workers have devices that others lack; then ``devices`` are what all have.
+    """
+
+    cores: int
+    memory: int
+    devices: frozenset[str] = frozenset({"cpu"})
+    bfloat16: frozenset[str] = frozenset()
+    is_mixed: bool = False
+
+    @classmethod
+    def here(cls, processes: int = 1) -> Machine:
+        """The share of one of so many processes of this machine."""
+        import torch
+
+        from rsscale.learn.accelerate import has_bfloat16
+
+        devices = frozenset({"cpu", "cuda"} if torch.cuda.is_available() else {"cpu"})
+        return cls(
+            cores=max((os.cpu_count() or 1) // processes, 1),
+            memory=psutil.virtual_memory().total // processes,
+            devices=devices,
+            bfloat16=frozenset(one for one in devices if has_bfloat16(one)),
+        )
+
+
+def machine_of(cluster: str | Client | None) -> Machine:
+    """What the least of a cluster's processes has.
+
+    Parameters
+    ----------
+    cluster : str, Client or None
+        As :func:`rsscale.scale.cluster.connect` takes it. The workers of one that runs already
+        are asked; this machine is told of when none of them answers.
+
+    Raises
+    ------
+    RecipeError
+        When a scheduler does not answer, or has no worker.
+    """
+    if isinstance(cluster, str) and "://" not in cluster:
+        return Machine.here(workers_of(cluster))
+    with connect(cluster) as client:
+        return Machine.here() if client is None else _asked(client)
+
+
+def _asked(client: Client) -> Machine:
+    from distributed import wait
+
+    workers = _there(client)
+    beside = Counter(one["host"] for one in workers.values())
+    first = {one["host"]: address for address, one in reversed(list(workers.items()))}
+    futures = [
+        client.submit(Machine.here, beside[host], workers=[address], pure=False)
+        for host, address in list(first.items())[:_ASKED]
+    ]
+    with suppress(TimeoutError):
+        wait(futures, timeout=_ANSWER_S)
+    found = [one.result() for one in futures if one.status == "finished"]
+    return _least(found or [Machine.here()], workers.values())
+
+
+def _there(client: Client) -> Mapping[str, Mapping[str, Any]]:
+    """A scheduler's workers by their address, once there are any."""
+    try:
+        client.wait_for_workers(1, timeout=_WORKERS_WITHIN_S)
+    except TimeoutError:
+        raise RecipeError(
+            f"the scheduler at {client.scheduler.address} has no worker; start some, such as with "
+            f"`dask worker {client.scheduler.address} --nthreads 2`"
+        ) from None
+    found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return found
+
+
+def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) -> Machine:
+    machines = list(machines)
+    limits = [one["memory_limit"] for one in workers if one.get("memory_limit")]
+    devices = frozenset.intersection(*(one.devices for one in machines))
+    return Machine(
+        cores=min(one.cores for one in machines),
+        memory=min([*limits, *(one.memory for one in machines)]),
+        devices=devices,
+        bfloat16=frozenset.intersection(*(one.bfloat16 for one in machines)),
+        is_mixed=any(one.devices != devices for one in machines),
+    )

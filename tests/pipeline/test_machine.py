@@ -1,0 +1,111 @@
+"""What a run computes with is asked of the machines that will compute it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import LocalCluster
+from landscape import Landscape
+
+import rsscale as rs
+from rsscale.errors import ModelError, RecipeError
+from rsscale.pipeline import machine
+from rsscale.pipeline.job import Profile
+from rsscale.pipeline.machine import Machine, machine_of
+
+BOTH = frozenset({"cpu", "cuda"})
+LIMIT = 3 * 10**9
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Two worker processes that a user started, with a limit of their own."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=LIMIT,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+    ) as found:
+        yield found
+
+
+def test_a_local_cluster_shares_this_machine() -> None:
+    here, shared = machine_of(None), machine_of("local:2")
+    assert here.cores == os.cpu_count()
+    assert shared.cores == max(here.cores // 2, 1)
+    assert shared.memory == here.memory // 2 == psutil.virtual_memory().total // 2
+    with pytest.raises(RecipeError, match="'locl' is not known"):
+        machine_of("locl")
+
+
+def test_workers_tell_of_themselves(cluster: LocalCluster) -> None:
+    found = machine_of(cluster.scheduler_address)
+    assert found == Machine(
+        cores=max((os.cpu_count() or 1) // 2, 1),
+        memory=LIMIT,
+        devices=Machine.here().devices,
+        bfloat16=Machine.here().bfloat16,
+    )
+
+
+def test_a_worker_that_does_not_answer_is_not_waited_for(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_ANSWER_S", 1.0)
+    stopped = [one.process.pid for one in cluster.workers.values()]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        found = machine_of(cluster.scheduler_address)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert found.memory == LIMIT  # which the scheduler knows
+    assert found.cores == os.cpu_count()
+
+
+def test_a_tile_that_does_not_fit_into_a_worker_is_refused(
+    cluster: LocalCluster, landscape: Landscape, tmp_path: Path
+) -> None:
+    recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 16384})
+    with pytest.raises(RecipeError, match=r"it may take 2\.8 GiB"):
+        rs.run(recipe, tmp_path / "run", cluster.scheduler_address, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_WORKERS_WITHIN_S", 0.5)
+    with (
+        LocalCluster(
+            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        ) as empty,
+        pytest.raises(RecipeError, match=r"has no worker; start some, .* `dask worker tcp://"),
+    ):
+        machine_of(empty.scheduler_address)
+
+
+def test_the_device_is_the_workers_not_the_clients() -> None:
+    gpu = Machine(8, 2**35, BOTH, frozenset({"cuda"}))
+    assert Profile.on(gpu) == Profile("cuda", 8)
+    assert Profile.on(gpu, "cpu", 2) == Profile("cpu", 2)
+    assert Profile.on(gpu, precision="bfloat16").precision == "bfloat16"
+    with pytest.raises(ModelError, match="'cpu' has no instructions for it"):
+        Profile.on(gpu, "cpu", precision="bfloat16")
+    with pytest.raises(ModelError, match="torch sees no GPU"):
+        Profile.on(Machine(8, 2**35), "cuda")
+
+
+def test_workers_of_two_kinds_are_told() -> None:
+    plain, gpu = Machine(4, 2**34, frozenset({"cpu"})), Machine(8, 2**35, BOTH, BOTH)
+    mixed = machine._least([plain, gpu], [])
+    assert mixed == Machine(4, 2**34, frozenset({"cpu"}), is_mixed=True)
+    with pytest.raises(ModelError, match="some of the workers see a GPU and others none"):
+        Profile.on(mixed)
+    with pytest.raises(ModelError, match="some of the workers see no GPU"):
+        Profile.on(mixed, "cuda")
+    assert Profile.on(mixed, "cpu") == Profile("cpu", 4)
