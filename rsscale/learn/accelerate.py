@@ -127,7 +127,7 @@ def has_bfloat16(device: str) -> bool:
         ``"cuda"``, or ``"cpu"``: with AVX512-BF16 or AMX.
     """
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 

@@ -112,7 +112,23 @@ def open_model(
         other; when the weights are a pickle, or a program that is not trusted; when there is
         no such device, or it has no such precision.
     """
-    folder = Path(path)
+    model = _read(Path(path), device, trust=trust, check=True)
+    return accelerate(model, precision=precision, compile=compile)
+
+
+def open_frozen(path: str | Path, device: str | torch.device) -> Model:
+    """Open a model that a run keeps: it was tried on a window when the run was planned.
+
+    Parameters
+    ----------
+    path : path
+        As for :func:`open_model`.
+    device : str or torch.device
+    """
+    return _read(Path(path), device, trust=False, check=False)
+
+
+def _read(folder: Path, device: str | torch.device | None, *, trust: bool, check: bool) -> Model:
     item = _read_item(folder)
     spec = ModelSpec.from_item(item)
     weights = _weights_path(folder, item)
@@ -122,10 +138,10 @@ def open_model(
         module = _open_program(weights, trust=trust)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
-    check_windows(module, spec, str(weights))
+    if check:
+        check_windows(module, spec, str(weights))
     digest = _digest(folder / "item.json", weights)
-    model = Model(spec, move(module, device), torch.device(device), digest)
-    return accelerate(model, precision=precision, compile=compile)
+    return Model(spec, move(module, device), torch.device(device), digest)
 
 
 def save_model(
@@ -301,7 +317,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
     size = spec.lattice.window
     try:
         with torch.inference_mode():
-            found = tuple(module(torch.zeros(1, spec.channels, size, size)).shape)
+            window = torch.zeros(1, spec.channels, size, size)
+            found = tuple(module(window.to(memory_format=torch.channels_last)).shape)
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rsscale.data.select import ItemIndex, Lookup
 from rsscale.errors import ModelError
 from rsscale.grid import Grid, PixelBox
 from rsscale.learn.accelerate import Precision, accelerate, no_bfloat16
-from rsscale.learn.models import Model, open_model
+from rsscale.learn.models import Model, open_frozen, open_model
 from rsscale.pipeline.inputs import bands_to_read, span, window_names
 from rsscale.pipeline.machine import Machine
 from rsscale.pipeline.tile import MappedTile, map_tile
@@ -166,7 +166,7 @@ def open_job(
         The items of each input.
     profile : Profile
     model_paths : mapping of period to path, optional
-        Where the models lie; the recipe's own when omitted.
+        Where a run keeps the models; the recipe's own when omitted.
 
     Raises
     ------
@@ -190,18 +190,21 @@ def open_models(
     recipe: Recipe, profile: Profile, paths: Mapping[int, str | Path] | None = None
 ) -> dict[int, Model]:
     """Each period's model, checked against the recipe; a folder is opened once."""
-    paths = paths or {period: recipe.model_path(period) for period in recipe.periods}
-    opened = {path: _open(path, profile) for path in set(paths.values())}
+    opening: Callable[..., Model] = open_frozen
+    if paths is None:
+        paths = {period: recipe.model_path(period) for period in recipe.periods}
+        opening = open_model
+    opened = {path: _open(opening, path, profile) for path in set(paths.values())}
     models = {period: opened[paths[period]] for period in recipe.periods}
     for period, model in models.items():
         check_model(recipe, model, period)
     return models
 
 
-def _open(path: str | Path, profile: Profile) -> Model:
+def _open(opening: Callable[..., Model], path: str | Path, profile: Profile) -> Model:
     profile.apply()  # the number of threads becomes part of compiled code
     return accelerate(
-        open_model(path, device=profile.device),
+        opening(path, device=profile.device),
         precision=profile.precision,
         compile=profile.compile,
         batch=profile.batch,

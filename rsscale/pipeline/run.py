@@ -168,6 +168,8 @@ def run(
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
     with _sigterm_interrupts(f"interrupted; run the same command again, or resume {folder.url}"):
         folder.check_usable()
+        if client is None:
+            keep_memory()
         machine = machine_of(client)
         profile = Profile.on(machine, device, threads, precision=precision, compile=compile)
         is_new = update or not folder.exists
@@ -199,6 +201,8 @@ def resume(
     """
     target = RunFolder.at(folder)
     target.read_state()
+    if client is None:
+        keep_memory()
     told = f"interrupted; go on with: rsscale resume {target.url}"
     with _sigterm_interrupts(told), hold(target.place) as lease:
         return _work_off(target, client, lease, watch or Watch(), out=folder)
@@ -219,8 +223,6 @@ def _work_off(
     plan = RunPlan.read(folder)
     folder.place.sweep()
     total = folder.read_state()["tiles"]["total"]
-    if client is None:
-        keep_memory()
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))

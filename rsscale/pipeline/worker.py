@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rsscale.errors import RunFolderError, Superseded
-from rsscale.learn.models import Model, open_model
+from rsscale.learn.models import Model, open_frozen
 from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
@@ -118,7 +118,7 @@ def _plain_once(plan: RunPlan, profile: Profile, period: int) -> Model | None:
     if profile.is_plain or key in _compared:
         return None
     _compared.add(key)
-    return open_model(plan.folder.model_path(plan.models[period]), device=profile.device)
+    return open_frozen(plan.folder.model_path(plan.models[period]), device=profile.device)
 
 
 def summary(entry: Entry) -> dict[str, Any]:
