@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from fault_cluster import Cluster
+from fault_cluster import Cluster, until
 from fault_runs import Run, check_clear, check_resumed
 
 pytestmark = pytest.mark.faults
@@ -32,9 +32,11 @@ def test_a_worker_with_too_little_memory_beside_a_good_one(
     own_cluster: Cluster, reference: Run, new_run: Callable[..., Run]
 ) -> None:
     own_cluster.ensure(workers=1)
-    own_cluster.add_worker(nanny=True, memory="250MB")
     run = new_run()
-    ended = run.wait(run.start(), tick=own_cluster.heal, within=300)
+    command = run.start()
+    until(lambda: run.entry_count() >= 1, "a tile")  # it was planned for good ones
+    own_cluster.add_worker(nanny=True, memory="250MB")
+    ended = run.wait(command, tick=own_cluster.heal, within=300)
     if ended.code:
         check_clear(ended)
         assert ended.code == 1
@@ -47,12 +49,28 @@ def test_a_worker_with_too_little_memory_beside_a_good_one(
 def test_only_workers_with_too_little_memory(
     own_cluster: Cluster, reference: Run, new_run: Callable[..., Run]
 ) -> None:
-    own_cluster.ensure(workers=0)
-    own_cluster.add_worker(nanny=True, memory="250MB")
+    own_cluster.ensure(workers=1)
     run = new_run()
-    ended = run.wait(run.start(), tick=own_cluster.heal, within=300)
+    command = run.start()
+    until(lambda: run.entry_count() >= 1, "a tile")
+    own_cluster.stop_workers()
+    own_cluster.add_worker(nanny=True, memory="250MB")
+    ended = run.wait(command, tick=own_cluster.heal, within=300)
     assert ended.code == 1, ended.err
     check_clear(ended)
     own_cluster.stop_workers()
     own_cluster.ensure(workers=1)
     check_resumed(run, reference)
+
+
+def test_workers_with_too_little_memory_are_refused_before_anything_is_written(
+    own_cluster: Cluster, new_run: Callable[..., Run]
+) -> None:
+    own_cluster.ensure(workers=0)
+    own_cluster.add_worker(nanny=True, memory="250MB")
+    run = new_run()
+    ended = run.wait(run.start(), tick=own_cluster.heal, within=120)
+    assert ended.code == 2, ended.err
+    check_clear(ended)
+    assert "it may take 0.2 GiB" in ended.err
+    assert not run.path.exists()
