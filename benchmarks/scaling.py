@@ -159,7 +159,7 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_rss()
     (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
     os._exit(0)
 

@@ -504,10 +504,11 @@ def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
 def test_memory_does_not_grow_with_the_size(tmp_path):
     """Peak resident memory of whole runs, 9 times the pixels."""
     code = (
-        "import resource, sys\n"
+        "import sys\n"
+        "from rsscale.pipeline.worker import peak_rss\n"
         "from rsscale.demo.simulate import simulate\n"
         "simulate(sys.argv[1], size=int(sys.argv[2]), years=(2023,), dates=4, workers=2)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(peak_rss())\n"
     )
     peaks = []
     for size in (1100, 3300):

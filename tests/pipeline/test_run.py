@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from rsscale.pipeline.folder import RunFolder
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.planning import RunPlan
 from rsscale.pipeline.run import Run, Watch, resume, run
-from rsscale.pipeline.worker import run_tile
+from rsscale.pipeline.worker import peak_rss, run_tile
 from rsscale.scale.lease import hold
 from rsscale.scale.place import place
 
@@ -306,3 +308,10 @@ def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
     assert "neighbours differ at 3.00% along window lines, 2.00% elsewhere" in told
     assert "failed 2023/x1_y2: no such file" in told
     assert told.endswith(f"map       {copy}/product.zarr")
+
+
+def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
+    code = "from rsscale.pipeline.worker import peak_rss; import numpy; print(peak_rss())"
+    ballast = np.ones(2**28)  # 2 GiB
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert peak_rss() > ballast.nbytes > 2 * int(done.stdout)
