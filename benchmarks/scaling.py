@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -159,6 +158,8 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
+    from rsscale.pipeline.worker import peak_rss
+
     peak = peak_rss()
     (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
     os._exit(0)
