@@ -36,6 +36,8 @@ _NEAR = 170.0
 # A straight edge of a projected polygon is a curve in degrees. An edge as long as the
 # whole area is cut into this many pieces: one of 500 km in UTM then strays by 0.15 m.
 _PIECES = 256
+# Share of a shape's area that crossings of its edges may enclose and be taken for rounding.
+_ROUNDING = 1e-9
 
 
 def read_area(area: AreaLike) -> Geometry:
@@ -229,13 +231,21 @@ def _to_degrees(geometry: Geometry, name: str) -> Geometry:
             "that CRS is defined; check the CRS and the order of x and y"
         )
     # Its edges are short now: one that jumps crosses the antimeridian.
-    result = on_globe(bent, whole=math.inf)
+    result = _unrounded(on_globe(bent, whole=math.inf))
     if not shapely.is_valid(result) or result.is_empty:
         raise AreaError(
             f"{name} is not a valid polygon once in degrees: {shapely.is_valid_reason(result)}"
             "; draw it in EPSG:4326, and as two polygons where it crosses the antimeridian"
         )
     return Geometry(result, WGS84)
+
+
+def _unrounded(shape: BaseGeometry) -> BaseGeometry:
+    """A shape whose edges cross by no more than rounding, without those crossings."""
+    if shapely.is_valid(shape):
+        return shape
+    mended = shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    return mended if abs(mended.area - shape.area) <= _ROUNDING * shape.area else shape
 
 
 def _in_degrees(geometry: Geometry, name: str, *, may_jump: bool) -> Geometry:
