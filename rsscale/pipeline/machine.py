@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _ANSWER_S = 15.0
 _WORKERS_WITHIN_S = 120.0
 _ASKED = 32
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def machine_of(cluster: str | Client | None) -> Machine:
     ----------
     cluster : str, Client or None
         As :func:`rsscale.scale.cluster.connect` takes it. The workers of one that runs already
-        are asked; this machine is told of when none of them answers.
+        are asked; where none of them answers, this machine stands in, and the log says so.
 
     Raises
     ------
@@ -95,6 +98,12 @@ def _asked(client: Client) -> Machine:
     with suppress(TimeoutError):
         wait(futures, timeout=_ANSWER_S)
     found = [one.result() for one in futures if one.status == "finished"]
+    if not found:
+        _log.warning(
+            "no worker said within %g s what it has to compute with; taken for as many cores and "
+            "devices as this machine",
+            _ANSWER_S,
+        )
     return _least(found or [Machine.here()], workers.values())
 
 

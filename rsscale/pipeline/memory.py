@@ -95,12 +95,13 @@ def network_bytes(model: Model) -> int:
     for size in (min(window, _PROBE), window):
         try:
             put_out = _put_out(model, size)
-        except Exception:  # noqa: BLE001, S112 -- networks raise anything for a size they don't take
+        except Exception as error:  # noqa: BLE001 -- networks raise anything for a size they don't take
+            reason = " ".join(str(error).split())[:200]
             continue
         return weights + int(put_out * (window / size) ** 2) // 2
     raise ModelError(
         f"model {model.spec.name!r} can't compute one window of {model.spec.channels} channels "
-        f"and {window} px; is its lattice what it was trained with?"
+        f"and {window} px: {reason}"
     )
 
 

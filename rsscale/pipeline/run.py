@@ -170,18 +170,18 @@ def run(
         folder.check_usable()
         if client is None:
             keep_memory()
-        machine = machine_of(client)
-        profile = Profile.on(machine, device, threads, precision=precision, compile=compile)
-        is_new = update or not folder.exists
-        prepared = prepare_plan(recipe, profile, search_at) if is_new else None
-        if prepared is not None:
-            must_fit(prepared, profile, machine.memory)
+        planned = None
+        if update or not folder.exists:
+            machine = machine_of(client)
+            profile = Profile.on(machine, device, threads, precision=precision, compile=compile)
+            planned = prepare_plan(recipe, profile, search_at), profile
+            must_fit(*planned, machine.memory)
         else:
             _refuse_other(folder, check_same(recipe, folder))
         folder.make()
         with hold(folder.place) as lease:
-            if prepared is not None:
-                plan_run(prepared, folder, profile)
+            if planned is not None:
+                plan_run(planned[0], folder, planned[1])
             return _work_off(folder, client, lease, watch or Watch(), out=out)
 
 

@@ -60,15 +60,15 @@ def references(
     return found
 
 
-def check(
+def differing(
     landscape: Landscape,
     folder: Path,
     whole: xr.Dataset,
     area: shapely.Geometry,
     tile: int,
     seed: int,
-) -> None:
-    """Map an area in one way, and compare every pixel of it with the map of all."""
+) -> dict[str, int]:
+    """Map an area in one way; its pixels, by layer, that are not those of the map of all."""
     gpd.GeoDataFrame(geometry=[area], crs="EPSG:32631").to_file(folder / "part.gpkg")
     recipe = landscape.recipe(
         area=str(folder / "part.gpkg"),
@@ -91,10 +91,10 @@ def check(
     inside = shapely.contains_xy(area, x, y)
     same = whole.reindex(x=part.x, y=part.y, method="nearest", tolerance=1e-3, fill_value=255)
     assert inside.any()
-    for name in LAYERS:
-        found = part[name].values[0]
-        assert (found[~inside] == 255).all()
-        np.testing.assert_array_equal(found[inside], same[name].values[0][inside], name)
+    return {
+        name: int((part[name].values[0] != np.where(inside, same[name].values[0], 255)).sum())
+        for name in LAYERS
+    }
 
 
 @st.composite
@@ -116,7 +116,7 @@ def test_any_cut_gives_the_same_map(
     blend: str,
     cut: tuple[shapely.Geometry, int, int],
 ) -> None:
-    check(landscape, *references[blend], *cut)
+    assert differing(landscape, *references[blend], *cut) == dict.fromkeys(LAYERS, 0)
 
 
 @pytest.mark.long
@@ -129,7 +129,7 @@ def test_any_of_many_cuts_gives_the_same_map(
     blend: str,
     cut: tuple[shapely.Geometry, int, int],
 ) -> None:
-    check(landscape, *references[blend], *cut)
+    assert differing(landscape, *references[blend], *cut) == dict.fromkeys(LAYERS, 0)
 
 
 def test_the_ways_of_blending_differ(references: dict[str, tuple[Path, xr.Dataset]]) -> None:

@@ -54,7 +54,7 @@ def test_workers_tell_of_themselves(cluster: LocalCluster) -> None:
 
 
 def test_a_worker_that_does_not_answer_is_not_waited_for(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(machine, "_ANSWER_S", 1.0)
     stopped = [one.process.pid for one in cluster.workers.values()]
@@ -67,6 +67,7 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(
             os.kill(pid, signal.SIGCONT)
     assert found.memory == LIMIT  # which the scheduler knows
     assert found.cores == os.cpu_count()
+    assert "no worker said within 1 s" in caplog.text
 
 
 def test_a_tile_that_does_not_fit_into_a_worker_is_refused(
