@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,13 +141,16 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
     from rsscale.scale.ledger import Entry
 
     seen: list[float] = []
+    lock = threading.Lock()  # tiles run in threads, and only one of them may tell
 
     def nothing(url: str, plan: str, epoch: int, task: Any) -> dict[str, Any]:
         del url, plan
-        seen.append(time.perf_counter())
-        if len(seen) >= 100:
-            _tell(folder, seen[0] - started)
-        entry = Entry(task.period, str(len(seen)), task.fingerprint, digests={}, epoch=epoch)
+        with lock:
+            seen.append(time.perf_counter())
+            if len(seen) == 100:
+                _tell(folder, seen[0] - started)
+            number = len(seen)
+        entry = Entry(task.period, str(number), task.fingerprint, digests={}, epoch=epoch)
         return summary(entry) | {"peak_rss_bytes": 0}
 
     name, function = _TILE_FUNCTION
