@@ -42,7 +42,8 @@ from rasterio.windows import Window
 
 from rsscale.data.files import POOL, WARPED
 from rsscale.data.load import load
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 
 REPEATS = 5
 LOADERS = ("stackstac", "odc-stac")

@@ -1,4 +1,4 @@
-"""The global pixel grid: tiles, model windows and fixed blocks, all anchored to the CRS.
+"""The global pixel grid and its tiles, anchored to the CRS.
 
 A grid covers the whole plane of a CRS. A pixel has global indices ``(row, col)`` counted
 from the grid's origin, rows growing south as in a raster; the pixel ``(0, 0)`` has its
@@ -12,93 +12,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Self, get_args
+from typing import Self
 
+import numpy as np
+import numpy.typing as npt
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_, res_, wh_, xy_
 
-from rsscale.errors import AreaError, RecipeError, nearest
+from rsscale.errors import AreaError, RecipeError
+from rsscale.lattice import PixelBox
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
+# Tiles that are looked at together, in each direction.
+_TOGETHER = 16
 
-Blend = Literal["trim", "hann"]
-"""How windows of a model meet; see :class:`Lattice`."""
-
-
-@dataclass(frozen=True, order=True)
-class PixelBox:
-    """A half-open box of global pixel indices: rows ``[row0, row1)``, columns ``[col0, col1)``.
-
-    Rows grow south, columns grow east. A box may be empty.
-    """
-
-    row0: int
-    col0: int
-    row1: int
-    col1: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels, never negative."""
-        return max(self.row1 - self.row0, 0), max(self.col1 - self.col0, 0)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no pixel in the box."""
-        return 0 in self.shape
-
-    def pad(self, pixels: int) -> PixelBox:
-        """The box with ``pixels`` more on every side."""
-        return PixelBox(
-            self.row0 - pixels, self.col0 - pixels, self.row1 + pixels, self.col1 + pixels
-        )
-
-    def __and__(self, other: PixelBox) -> PixelBox:
-        """The intersection, possibly empty."""
-        return PixelBox(
-            max(self.row0, other.row0),
-            max(self.col0, other.col0),
-            min(self.row1, other.row1),
-            min(self.col1, other.col1),
-        )
-
-    def __or__(self, other: PixelBox) -> PixelBox:
-        """The smallest box around both."""
-        return PixelBox(
-            min(self.row0, other.row0),
-            min(self.col0, other.col0),
-            max(self.row1, other.row1),
-            max(self.col1, other.col1),
-        )
-
-    def slices(self, inside: PixelBox) -> tuple[slice, slice]:
-        """Row and column slices of this box in an array that covers ``inside``."""
-        return (
-            slice(self.row0 - inside.row0, self.row1 - inside.row0),
-            slice(self.col0 - inside.col0, self.col1 - inside.col0),
-        )
-
-    def snap(self, size: int) -> PixelBox:
-        """The smallest box of whole ``size`` px blocks of the global lattice around this one."""
-        return PixelBox(
-            self.row0 // size * size,
-            self.col0 // size * size,
-            -(-self.row1 // size) * size,
-            -(-self.col1 // size) * size,
-        )
-
-    def blocks(self, size: int) -> Iterator[PixelBox]:
-        """Whole blocks of the global ``size`` px lattice that touch this box, row by row."""
-        if self.empty:
-            return
-        around = self.snap(size)
-        for row in range(around.row0, around.row1, size):
-            for col in range(around.col0, around.col1, size):
-                yield PixelBox(row, col, row + size, col + size)
+_Index = int | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, order=True)
@@ -121,88 +54,6 @@ class Tile:
     def id(self) -> str:
         """A name that is the same in every run and year, usable in a file name."""
         return f"x{self.ix}_y{self.iy}"
-
-
-@dataclass(frozen=True)
-class Lattice:
-    """Model windows on a lattice anchored to the grid's origin.
-
-    Window ``(i, j)`` belongs to rows ``[i·stride, (i+1)·stride)`` and the same of columns, its
-    core, and reads ``halo`` px more on every side. The stride is never derived from a tile, so
-    that a pixel is always predicted in the same windows, however the work was cut.
-
-    Attributes
-    ----------
-    stride : int
-        Distance of the windows, the width of a core, px.
-    halo : int
-        Context on each side, px.
-    blend : str
-        ``"trim"``: a pixel is what the one window says in whose core it lies. ``"hann"``: over
-        the ``2·halo`` px around each window line the probabilities of the windows on its two
-        sides are mixed by a raised cosine; needs ``2·halo <= stride``.
-
-    Raises
-    ------
-    RecipeError
-        When there are no such windows.
-    """
-
-    stride: int
-    halo: int
-    blend: Blend = "trim"
-
-    def __post_init__(self) -> None:
-        if self.stride < 1 or self.halo < 0:
-            raise RecipeError(
-                f"model windows have stride {self.stride} and halo {self.halo}; "
-                "the stride must be at least 1 px and the halo at least 0"
-            )
-        if self.blend not in get_args(Blend):
-            raise RecipeError(
-                f"model windows are blended by {self.blend!r}; expected 'trim' or 'hann'"
-                f"{nearest(self.blend, get_args(Blend))}"
-            )
-        if self.blend == "hann" and 2 * self.halo > self.stride:
-            raise RecipeError(
-                f"model windows have stride {self.stride} and halo {self.halo}; blending with "
-                "'hann' needs a stride of at least 2 halos, so use a larger stride or 'trim'"
-            )
-
-    @property
-    def window(self) -> int:
-        """Width of a window as the model sees it, px."""
-        return self.stride + 2 * self.halo
-
-    @property
-    def _reach(self) -> int:
-        """How far beyond its core a window has a say, px."""
-        return self.halo if self.blend == "hann" else 0
-
-    def share(self, core: PixelBox) -> PixelBox:
-        """Pixels that the window with this core has a say in: its core, or all it reads."""
-        return core.pad(self._reach)
-
-    def cores(self, box: PixelBox) -> Iterator[PixelBox]:
-        """Cores of all windows that have a say in ``box``, row by row."""
-        return (box if box.empty else box.pad(self._reach)).blocks(self.stride)
-
-    def read_box(self, box: PixelBox) -> PixelBox:
-        """All pixels that the windows with a say in ``box`` read."""
-        return box.pad(self._reach).snap(self.stride).pad(self.halo)
-
-    def redundancy(self, tile: int) -> float:
-        """Pixels computed over pixels mapped, for tiles of ``tile`` px, windows' context included.
-
-        A mean over all places that a tile can have on the lattice.
-        """
-        places = self.stride // math.gcd(self.stride, tile)
-        count = sum(
-            math.ceil(((k + 1) * tile + self._reach) / self.stride)
-            - math.floor((k * tile - self._reach) / self.stride)
-            for k in range(places)
-        )
-        return (count * self.window / (places * tile)) ** 2
 
 
 @dataclass(frozen=True)
@@ -302,9 +153,11 @@ class Grid:
         AreaError
             When the area cannot be projected into this CRS.
         """
-        bounds = area.boundingbox
+        dense, bounds = area, area.boundingbox
         step = max(bounds.span_x, bounds.span_y) / 256
-        projected = area.to_crs(self._spec.crs, resolution=step) if step > 0 else area
+        if area.crs != self._spec.crs and step > 0:
+            dense = Geometry(shapely.segmentize(area.geom, step), area.crs)
+        projected = dense.to_crs(self._spec.crs)
         if projected.is_empty or not all(map(math.isfinite, projected.boundingbox.bbox)):
             raise AreaError(
                 f"the area {_bounds(area)} cannot be projected to {self.crs}; "
@@ -314,7 +167,10 @@ class Grid:
 
     def box(self, area: Geometry) -> PixelBox:
         """The smallest box of whole pixels that holds the area."""
-        left, bottom, right, top = self.project(area).boundingbox.bbox
+        return self._box(self.project(area))
+
+    def _box(self, projected: Geometry) -> PixelBox:
+        left, bottom, right, top = projected.boundingbox.bbox
         x0, y0 = self.origin
         res = self.resolution
         return PixelBox(
@@ -344,46 +200,72 @@ class Grid:
         """The tile with a GridSpec index; ``iy`` grows north."""
         return Tile(iy, ix, self.box_of(self._spec[ixy_(ix, iy)]))
 
-    def tiles(self, area: Geometry) -> Iterator[Tile]:
+    def tiles(self, area: Geometry, start: int = 0, step: int = 1) -> Iterator[Tile]:
         """Tiles that share some area with ``area``, from north to south and west to east.
 
-        Lazy: a country of a hundred thousand tiles is never held in memory.
+        Lazy: a country of a hundred thousand tiles is never held in memory. With ``start`` and
+        ``step`` some of them, as a slice of a list.
         """
-        for boxes in self._tile_rows(area):
-            for box in boxes:
-                yield Tile(-box.row0 // self.tile - 1, box.col0 // self.tile, box)
+        skip = start
+        for row, cols in self._tile_rows(area):
+            for col in cols[skip::step].tolist():
+                yield self._tile(row, col)
+            skip = skip - len(cols) if skip >= len(cols) else (skip - len(cols)) % step
 
     def extent(self, area: Geometry) -> tuple[PixelBox, int]:
         """The smallest box around all tiles of an area, and how many they are."""
         around, count = None, 0
-        for boxes in self._tile_rows(area):
-            row = boxes[0] | boxes[-1]
-            around = row if around is None else around | row
-            count += len(boxes)
+        for row, cols in self._tile_rows(area):
+            box = PixelBox(row, int(cols[0]), row + self.tile, int(cols[-1]) + self.tile)
+            around = box if around is None else around | box
+            count += len(cols)
         if around is None:
             raise AreaError(f"the area {_bounds(area)} holds no pixel of {self}")
         return around, count
 
-    def _tile_rows(self, area: Geometry) -> Iterator[list[PixelBox]]:
-        """Boxes of the tiles of an area, one row of tiles after another, from north."""
-        import numpy as np
-        import shapely
+    def _tile(self, row: int, col: int) -> Tile:
+        box = PixelBox(row, col, row + self.tile, col + self.tile)
+        return Tile(-row // self.tile - 1, col // self.tile, box)
 
-        shape = self.project(area).geom
-        shapely.prepare(shape)
-        around, width = self.box(area).snap(self.tile), self.tile * self.resolution
-        cols = np.arange(around.col0, around.col1, self.tile)
-        left = self.origin[0] + cols * self.resolution
-        for row in range(around.row0, around.row1, self.tile):
-            top = self.origin[1] - row * self.resolution
-            extents = shapely.box(left, top - width, left + width, top)
-            # Touching along an edge only is no overlap: such a tile would have no pixel.
-            hit = shapely.intersects(shape, extents) & ~shapely.touches(shape, extents)
-            if hit.any():
-                yield [
-                    PixelBox(row, col, row + self.tile, col + self.tile)
-                    for col in cols[hit].tolist()
-                ]
+    def _tile_rows(self, area: Geometry) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """First row, and first columns, of each row of tiles of an area, from north."""
+        projected = self.project(area)
+        shapely.prepare(projected.geom)
+        around = self._box(projected).snap(self.tile)
+        all_cols = np.arange(around.col0, around.col1, self.tile)
+        for first in range(around.row0, around.row1, _TOGETHER * self.tile):
+            rows = np.arange(first, min(first + _TOGETHER * self.tile, around.row1), self.tile)
+            for row, hit in zip(
+                rows.tolist(), self._hits(projected.geom, rows, all_cols), strict=True
+            ):
+                if hit.any():
+                    yield row, all_cols[hit]
+
+    def _hits(
+        self, shape: shapely.Geometry, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which tiles, by their first rows and columns, share some area with a shape."""
+        # Most of a country lies inside: blocks of tiles are looked at before single ones.
+        starts = cols[::_TOGETHER]
+        ends = np.append(starts[1:], cols[-1] + self.tile)
+        some, whole = self._overlap(shape, rows[0], rows[-1] + self.tile, starts, ends)
+        hit = np.tile(np.repeat(whole, _TOGETHER)[: len(cols)], (len(rows), 1))
+        undecided = np.repeat(some & ~whole, _TOGETHER)[: len(cols)]
+        row, col = rows[:, None], cols[undecided]
+        hit[:, undecided] = self._overlap(shape, row, row + self.tile, col, col + self.tile)[0]
+        return hit
+
+    def _overlap(
+        self, shape: shapely.Geometry, row0: _Index, row1: _Index, col0: _Index, col1: _Index
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which of many boxes share some area with a shape, and which lie inside it."""
+        (x0, y0), res = self.origin, self.resolution
+        extents = shapely.box(x0 + col0 * res, y0 - row1 * res, x0 + col1 * res, y0 - row0 * res)
+        some, whole = shapely.intersects(shape, extents), shapely.contains_properly(shape, extents)
+        # Touching along an edge only is no overlap: such a tile would have no pixel.
+        edge = some & ~whole
+        some[edge] = ~shapely.touches(shape, extents[edge])
+        return some, whole
 
     def __str__(self) -> str:
         return (

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rsscale.errors import ModelError, nearest
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 
 if TYPE_CHECKING:
     import torch

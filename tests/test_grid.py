@@ -12,7 +12,8 @@ from odc.geo.gridspec import GridSpec
 from odc.geo.types import res_, xy_
 
 from rsscale.errors import AreaError, RecipeError
-from rsscale.grid import Grid, Lattice, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import Lattice, PixelBox
 
 UTM = "EPSG:32631"
 indices = st.integers(-10_000, 10_000)
@@ -90,6 +91,29 @@ def test_tiles_of_a_shape_leave_out_what_it_does_not_touch() -> None:
     assert [t.id for t in grid.tiles(triangle)] == [
         "x0_y2", "x0_y1", "x1_y1", "x0_y0", "x1_y0", "x2_y0",
     ]  # fmt: skip
+
+
+def test_tiles_of_a_large_shape_are_those_that_share_area_with_it() -> None:
+    grid = Grid(UTM, 10, tile=10)
+    ring = shapely.Point(0, 0).buffer(3000).difference(shapely.Point(900, -300).buffer(1700))
+    islands = shapely.union_all([shapely.box(4000 + 7, y, 4100, y + 55) for y in (0, 300, 710)])
+    shape = shapely.union(ring, islands)
+    tiles = list(grid.tiles(Geometry(shape, UTM)))
+    around, count = grid.extent(Geometry(shape, UTM))
+    shares = [
+        (box.row0, box.col0)
+        for box in around.blocks(grid.tile)
+        if grid.geobox_of(box).extent.geom.intersection(shape).area > 0
+    ]
+    assert [(tile.box.row0, tile.box.col0) for tile in tiles] == shares
+    assert count == len(shares) < len(list(around.blocks(grid.tile)))
+
+
+@pytest.mark.parametrize(("start", "step"), [(0, 1), (0, 7), (3, 7), (20, 50), (2, 1000), (99, 3)])
+def test_some_tiles_are_a_slice_of_all(start: int, step: int) -> None:
+    grid = Grid(UTM, 10, tile=100)
+    circle = Geometry(shapely.Point(0, 0).buffer(9000), UTM)
+    assert list(grid.tiles(circle, start, step)) == list(grid.tiles(circle))[start::step]
 
 
 def test_an_area_on_tile_lines_brings_no_neighbour() -> None:

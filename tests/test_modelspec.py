@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rsscale.errors import ModelError
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
 
 SCHEMA = Path(__file__).resolve().parents[1] / "../shared/data/mlm/json-schema/schema.json"

@@ -18,7 +18,7 @@ def write_models(folder: Path) -> None:
     """Both, untrained, as folders ``model-NAME``."""
     import torch
 
-    from rsscale.grid import Lattice
+    from rsscale.lattice import Lattice
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
     from rsscale.modelspec import LandClass, ModelInput, ModelSpec

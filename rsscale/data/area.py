@@ -224,7 +224,8 @@ def _check_shape(shape: BaseGeometry, name: str) -> None:
 def _to_degrees(geometry: Geometry, name: str) -> Geometry:
     box = geometry.boundingbox
     step = max(box.span_x, box.span_y) / _PIECES
-    bent = geometry.segmented(step).to_crs(WGS84).geom
+    dense = Geometry(shapely.segmentize(geometry.geom, step), geometry.crs)
+    bent = dense.to_crs(WGS84).geom
     if bent.is_empty or not all(map(math.isfinite, shapely.get_coordinates(bent).ravel())):
         raise AreaError(
             f"{name} cannot be brought from {geometry.crs} to degrees: it lies outside where "

@@ -13,7 +13,7 @@ from rsscale.data import assets
 from rsscale.data.assets import Selection
 from rsscale.data.placement import OutputGrid, parse_crs, place
 from rsscale.data.reader import BLOCK
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 # What one block of the cube may take, all looks and bands in it. A thread holds about
 # three such blocks: as read, masked, and while it is reduced.

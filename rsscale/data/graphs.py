@@ -16,7 +16,7 @@ from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
 from rsscale.errors import ReadError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 
 @dataclass(frozen=True)

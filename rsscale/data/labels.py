@@ -15,7 +15,8 @@ import shapely
 
 from rsscale.data.rasterize import rasterize
 from rsscale.errors import RecipeError, nearest
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.modelspec import NODATA, LandClass
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
 from rsscale.errors import ReadError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 # Any projection in metres will do: only pixel numbers are written in it.
 _PLAIN_CRS = "EPSG:3857"

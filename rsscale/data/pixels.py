@@ -22,7 +22,7 @@ from rasterio.windows import Window
 
 from rsscale.data.placement import Floats, OutputGrid, corner, parse_crs, warped_points
 from rsscale.data.rasters import Raster
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 METHODS = {m: Resampling[m] for m in ("nearest", "bilinear", "cubic")}
 

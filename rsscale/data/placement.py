@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 
 from rsscale.errors import AreaError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 _ON_PIXEL = 1e-4  # output pixels; a grid that is off by less is the same grid
 _MICRO = 1_000_000  # the sub-pixel phase is counted in millionths of a pixel

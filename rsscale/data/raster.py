@@ -13,7 +13,8 @@ from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 
 from rsscale.errors import RecipeError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.modelspec import NODATA
 
 _BLOCK = 512

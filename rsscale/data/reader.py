@@ -24,7 +24,7 @@ from rsscale.data.pixels import invalid_pixels, read_nested, warp_block
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Raster, Source, check, locate
 from rsscale.errors import ReadError, RsscaleError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 BLOCK = 512
 """Width of the lattice of fixed blocks, in output pixels."""

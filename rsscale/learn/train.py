@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from rsscale.data.normalize import normalize
 from rsscale.errors import RecipeError
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.architectures import build, complete
 from rsscale.learn.chips import (
     MULTIPLE,

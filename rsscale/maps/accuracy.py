@@ -17,7 +17,8 @@ import shapely
 import xarray as xr
 
 from rsscale.errors import AreaError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.maps.blocks import BlockLattice, count_pairs
 from rsscale.maps.confusion import Accuracy, check_values, confusion_matrix
 from rsscale.modelspec import LandClass, classes_from_attributes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.maps.windows import rows_in_cache, strips
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.errors import AreaError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 
 # Pixels across that are read at once, and blocks across: what bounds the memory.
 _PIECE_PX = 2048

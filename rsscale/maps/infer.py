@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import ModelError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.maps.blend import blender
 from rsscale.maps.staging import staging_for
 from rsscale.maps.windows import Channels

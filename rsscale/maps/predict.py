@@ -18,7 +18,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.maps.infer import infer
 from rsscale.maps.staging import HostStaging
 from rsscale.maps.windows import Channels

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.modelspec import NODATA
 
 

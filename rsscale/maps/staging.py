@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rsscale.data.normalize import normalize
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.maps.windows import Channels, rows_in_cache, strips
 from rsscale.modelspec import ModelSpec, Predictor
 

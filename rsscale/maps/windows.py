@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.modelspec import ModelSpec
 
 MAX_LOOKS = 254

@@ -15,7 +15,7 @@ from rsscale.data.labels import read_labels
 from rsscale.data.raster import RasterOnGrid
 from rsscale.data.rasterize import area_mask
 from rsscale.errors import RecipeError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.maps.accuracy import Accuracy
 from rsscale.maps.accuracy import assess as assess_map
 from rsscale.modelspec import NODATA, LandClass, classes_from_attributes

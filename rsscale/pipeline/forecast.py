@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from rsscale.pipeline.inputs import bands_to_read, span
 from rsscale.pipeline.job import Profile
 from rsscale.pipeline.machine import machine_of
 from rsscale.pipeline.memory import Memory, check_memory, network_bytes
-from rsscale.pipeline.planning import Prepared, RunPlan, plan_run, prepare_plan, tile_tasks
+from rsscale.pipeline.planning import Prepared, RunPlan, TileTask, plan_run, prepare_plan
 from rsscale.pipeline.worker import run_tile
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
@@ -232,10 +231,17 @@ def _sampled(prepared: Prepared) -> tuple[list[int], list[float]]:
     return looks, sizes
 
 
-def _spread(prepared: Prepared, count: int) -> list[Any]:
+def _spread(prepared: Prepared, count: int) -> list[TileTask]:
+    """At most ``count`` tasks, evenly spread over periods and area."""
+    recipe = prepared.recipe
+    grid, tiles = recipe.grid.build(), prepared.tiles // len(recipe.periods)
     step = max(prepared.tiles // count, 1)
-    tasks = tile_tasks(prepared.recipe, prepared.recipe.grid.build(), prepared.area)
-    return list(islice(tasks, step // 2, None, step))[:count]
+    tasks = []
+    for number, period in enumerate(recipe.periods):
+        start = (step // 2 - number * tiles) % step  # as if all periods were one list
+        found = grid.tiles(prepared.area, start, step)
+        tasks += [TileTask(period, tile.ix, tile.iy) for tile in found]
+    return tasks[:count]
 
 
 def _pilot(

@@ -23,7 +23,8 @@ from rsscale.data.sar import to_decibel
 from rsscale.data.select import Lookup
 from rsscale.data.windows import TimeWindow, time_windows
 from rsscale.errors import ReadError, RecipeError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.pipeline.strips import in_memory
 from rsscale.recipe import InputRecipe, Recipe
 

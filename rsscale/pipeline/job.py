@@ -17,7 +17,8 @@ from rsscale.data.scenes import newest_versions
 from rsscale.data.search import search
 from rsscale.data.select import ItemIndex, Lookup
 from rsscale.errors import ModelError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.learn.accelerate import Precision, accelerate, no_bfloat16
 from rsscale.learn.models import Model, open_frozen, open_model
 from rsscale.pipeline.inputs import bands_to_read, span, window_names

@@ -8,7 +8,7 @@ import torch
 
 from rsscale.data.files import CACHE_BYTES
 from rsscale.errors import ModelError, RecipeError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.learn.models import Model
 from rsscale.pipeline import strips
 from rsscale.recipe import Recipe

@@ -22,7 +22,8 @@ from odc.geo.geom import Geometry
 from rsscale.data.frozen import FrozenItems
 from rsscale.data.select import ItemIndex
 from rsscale.errors import RunFolderError
-from rsscale.grid import Grid, PixelBox, Tile
+from rsscale.grid import Grid, Tile
+from rsscale.lattice import PixelBox
 from rsscale.learn.models import Model
 from rsscale.modelspec import ModelSpec, class_attributes
 from rsscale.pipeline.folder import RunFolder

@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 
 import xarray as xr
 
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 
 STRIP_BYTES = 1 << 30
 """What the composites of a strip may take, about."""

@@ -20,7 +20,8 @@ import xarray as xr
 
 from rsscale.data.rasterize import area_mask
 from rsscale.data.select import Lookup
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.learn.accelerate import agreement
 from rsscale.learn.models import Model
 from rsscale.maps.predict import first_windows, predict

@@ -16,7 +16,8 @@ from rsscale.data.channels import stack_channels
 from rsscale.data.labels import GridLabels, Labels, read_labels
 from rsscale.data.select import ItemIndex
 from rsscale.errors import RecipeError
-from rsscale.grid import Grid, Lattice, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.modelspec import NODATA, LandClass

@@ -23,7 +23,8 @@ from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 from rsscale.errors import RunFolderError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.modelspec import NODATA
 from rsscale.scale.failpoints import failpoint
 from rsscale.scale.place import Place

@@ -10,7 +10,8 @@ import shapely
 
 from rsscale.data.labels import GridLabels, read_labels
 from rsscale.errors import RecipeError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.modelspec import LandClass
 
 GRID = Grid("EPSG:32631", 10.0)

@@ -21,7 +21,7 @@ from rsscale.data.dtypes import common_type
 from rsscale.data.load import load
 from rsscale.data.masks import mask
 from rsscale.errors import BandError, ItemError, ReadError, RecipeError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 
 BANDS = ["red", "nir", "scl"]
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from odc.geo.geom import Geometry
 
 from rsscale.data.rasterize import BLOCK, area_mask, rasterize
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 
 GRID = Grid("EPSG:32631", 10.0, tile=1024)
 # Around a corner of four blocks far from the origin, where floats have few bits to spare.

@@ -13,7 +13,7 @@ import yaml
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec

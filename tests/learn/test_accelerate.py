@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rsscale.errors import ModelError
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn import accelerate as module
 from rsscale.learn.accelerate import accelerate, agreement
 from rsscale.learn.architectures import build

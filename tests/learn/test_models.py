@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rsscale.errors import ModelError
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec

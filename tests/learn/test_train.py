@@ -11,7 +11,7 @@ import torch
 
 from rsscale.data.normalize import normalize
 from rsscale.errors import ModelError, RecipeError
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train

@@ -5,7 +5,8 @@ import torch
 import xarray as xr
 from odc.geo.xr import xr_coords
 
-from rsscale.grid import Grid, Lattice, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
 
 BOX = PixelBox(-37, 1005, 24, 1079)

@@ -16,7 +16,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn import metrics
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.maps.accuracy import Accuracy, assess, confusion_matrix
 from rsscale.maps.blocks import cluster_interval
 from rsscale.modelspec import NODATA, LandClass, class_attributes

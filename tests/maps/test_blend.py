@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from odc.geo.xr import xr_coords
 
 from rsscale.errors import RecipeError
-from rsscale.grid import Blend, Grid, Lattice, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import Blend, Lattice, PixelBox
 from rsscale.maps.blend import weights
 from rsscale.maps.predict import predict
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec

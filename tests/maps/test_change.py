@@ -12,7 +12,8 @@ from odc.geo.xr import xr_coords
 from sklearn import metrics
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.maps.change import change_accuracy, detect_change
 from rsscale.modelspec import NODATA, LandClass, class_attributes, classes_from_attributes
 

@@ -9,7 +9,7 @@ from box_model import BOX, BoxModel, composite
 from rsscale.data.channels import stack_channels
 from rsscale.data.normalize import normalize
 from rsscale.errors import ModelError
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.maps import staging as staging_module
 from rsscale.maps.infer import first_largest, quantise
 from rsscale.maps.predict import first_windows, predict

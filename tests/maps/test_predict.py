@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.grid import PixelBox
+from rsscale.lattice import PixelBox
 from rsscale.maps.predict import predict
 
 

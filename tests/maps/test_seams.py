@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.maps.seams import Seams, count_seams
 
 

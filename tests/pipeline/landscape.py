@@ -14,7 +14,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter, zoom
 
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from landscape import AREA, Landscape
 
 import rsscale as rs
-from rsscale.grid import Lattice
+from rsscale.lattice import Lattice
 from rsscale.learn.models import open_model, save_model
 from rsscale.pipeline import run as run_module
 

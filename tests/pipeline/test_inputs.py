@@ -16,7 +16,8 @@ from odc.geo.geom import Geometry
 
 import rsscale as rs
 from rsscale.errors import ReadError, RecipeError, TilesFailed
-from rsscale.grid import Grid, Lattice, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
 from rsscale.pipeline import strips

@@ -10,7 +10,7 @@ from landscape import Landscape
 
 import rsscale as rs
 from rsscale.data import reader
-from rsscale.grid import Lattice, PixelBox
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.scale.cluster import connect
 
 TILES = (384, 512, 1024, 2048)

@@ -8,7 +8,8 @@ import rioxarray  # noqa: F401 -- registers .rio
 import xarray as xr
 
 from rsscale.errors import RunFolderError
-from rsscale.grid import Grid, PixelBox
+from rsscale.grid import Grid
+from rsscale.lattice import PixelBox
 from rsscale.scale import store
 from rsscale.scale.place import Folder
 
