@@ -106,6 +106,10 @@ class Placement:
     box: PixelBox | None
     south_up: bool = False
 
+    def nests(self, asked: PixelBox) -> bool:
+        """Whether all of a box lies in a file that is read without a warp."""
+        return self.zoom is not None and self.box is not None and asked & self.box == asked
+
 
 def place(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int], method: str

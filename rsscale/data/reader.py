@@ -10,6 +10,7 @@ digital numbers, and maps would change with the tile size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from rasterio.windows import Window
 
 from rsscale.data.files import POOL, WARPED, Opened, gdal_env, without_query
 from rsscale.data.meter import Meter
-from rsscale.data.pixels import invalid_pixels, read_nested, warp_block
+from rsscale.data.pixels import RegionWarp, invalid_pixels, read_nested
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Raster, Source, check, locate
 from rsscale.errors import ReadError, RsscaleError
@@ -33,6 +34,9 @@ BLOCK = 512
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
 # more for 128 x 128; and the smaller they are, the less is warped in vain around a window.
 _PART_HEIGHT, _PART_WIDTH = BLOCK // 4, BLOCK // 2
+# To set up a warp costs as much as half a part, so that some parts share one. Fixed as well: how
+# far a kernel reaches is the same in all of a region.
+_REGION_HEIGHT = 2 * BLOCK
 
 
 class Reader:
@@ -131,6 +135,8 @@ class Reader:
         if key not in opened.memo:
             opened.memo[key] = locate(opened, self.source, self.grid)
         rasters: tuple[Raster, ...] = opened.memo[key]
+        if len(rasters) == 1 and rasters[0].placement.nests(asked):
+            return self._typed(rasters[0], *read_nested(rasters[0], asked))
         out = np.full(asked.shape, self.fill, self.dtype)
         for number, raster in enumerate(rasters):
             for part, pixels in self._parts(opened, raster, asked):
@@ -152,35 +158,38 @@ class Reader:
         if placement.zoom is not None:
             yield inside, self._typed(raster, *read_nested(raster, inside))
             return
-        for block in warp_blocks(inside):
-            part = block & inside
-            yield part, self._block(opened, raster, block, part)[part.slices(block)]
+        for region, blocks in warp_regions(inside):
+            with RegionWarp(raster, self.grid, region, self.source.resampling) as warp:
+                for block in blocks:
+                    part = block & inside
+                    whole = self._block(opened, raster, warp, block, is_shared=part != block)
+                    yield part, whole[part.slices(block)]
 
     def _block(
-        self, opened: Opened, raster: Raster, block: PixelBox, part: PixelBox
+        self, opened: Opened, raster: Raster, warp: RegionWarp, block: PixelBox, *, is_shared: bool
     ) -> npt.NDArray[Any]:
         """One whole warped block; kept for the neighbouring window when it needs the rest."""
-        if part == block:
-            return self._warp(raster, block)
+        if not is_shared:
+            return self._typed(raster, *warp.read(block))
         kind = self.dtype.str, repr(self.fill)
         key = (opened.key, self.source, self.grid, raster.transform, block, kind)
         warped = WARPED.get(key)
         if warped is None:
-            warped = self._warp(raster, block)
+            warped = self._typed(raster, *warp.read(block))
             opened.check()
             WARPED.put(key, warped)
         return warped
 
-    def _warp(self, raster: Raster, block: PixelBox) -> npt.NDArray[Any]:
-        found = warp_block(raster, self.grid, block, self.source.resampling)
-        return self._typed(raster, *found)
-
     def _typed(
-        self, raster: Raster, data: npt.NDArray[Any], invalid: npt.NDArray[np.bool_]
+        self, raster: Raster, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[Any]:
         """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
-        data = data.astype(self.dtype, copy=False)
-        fill = float(self.fill)
+        data, fill = found.astype(self.dtype, copy=False), float(self.fill)
+        if masked is None and _is_filled(found.dtype, raster.nodata, fill):
+            return data
+        invalid = invalid_pixels(found, raster.nodata)
+        if masked is not None:
+            invalid |= masked
         if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():
             raise ReadError(
                 f"{self.source} holds valid pixels of {fill:g}, which is the cube's nodata, and "
@@ -190,14 +199,25 @@ class Reader:
         return data
 
 
-def warp_blocks(box: PixelBox) -> Iterator[PixelBox]:
-    """The parts of fixed blocks that a window needs: where they lie does not depend on it."""
-    for block in box.blocks(BLOCK):
-        for row in range(block.row0, block.row1, _PART_HEIGHT):
-            for col in range(block.col0, block.col1, _PART_WIDTH):
-                part = PixelBox(row, col, row + _PART_HEIGHT, col + _PART_WIDTH)
-                if not (part & box).empty:
-                    yield part
+def warp_regions(box: PixelBox) -> Iterator[tuple[PixelBox, list[PixelBox]]]:
+    """Fixed regions and the blocks in them that a window needs: it does not move any of them."""
+    for area in box.blocks(_REGION_HEIGHT):
+        for col in range(area.col0, area.col1, _PART_WIDTH):
+            region = PixelBox(area.row0, col, area.row1, col + _PART_WIDTH)
+            parts = (
+                PixelBox(row, col, row + _PART_HEIGHT, col + _PART_WIDTH)
+                for row in range(region.row0, region.row1, _PART_HEIGHT)
+            )
+            needed = [part for part in parts if not (part & box).empty]
+            if needed:
+                yield region, needed
+
+
+def _is_filled(kind: np.dtype[Any], nodata: float | None, fill: float) -> bool:
+    """Whether pixels of this type that hold no value hold the cube's nodata already."""
+    if kind.kind == "f":
+        return math.isnan(fill) and (nodata is None or math.isnan(nodata))
+    return nodata == fill
 
 
 def describe(source: Source) -> tuple[np.dtype[Any], float | None]:

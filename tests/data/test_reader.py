@@ -16,6 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from rsscale.data import files, reader
+from rsscale.data.pixels import RegionWarp
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.reader import Reader
@@ -118,7 +119,7 @@ def test_a_pixel_does_not_depend_on_the_window(scenes, method):
 
 def test_warps_anchored_to_the_window_would_differ(scenes, monkeypatch):
     # The test above has to be able to fail: this is what it guards against.
-    monkeypatch.setattr(reader, "warp_blocks", lambda box: iter([box]))
+    monkeypatch.setattr(reader, "warp_regions", lambda box: iter([(box, [box])]))
     assert _overlap_differences(scenes["east"], "bilinear")[0] > 1000
 
 
@@ -160,14 +161,28 @@ def test_windows_of_one_grid_share_its_bits(resolution, phase, shift):
 def test_part_blocks_are_warped_once_for_neighbouring_windows(scenes, monkeypatch):
     monkeypatch.setattr(reader, "WARPED", files.BlockCache(2**24))
     calls = []
-    warp = Reader._warp
+    warp = RegionWarp.read
     monkeypatch.setattr(
-        Reader, "_warp", lambda self, d, block: calls.append(block) or warp(self, d, block)
+        RegionWarp, "read", lambda self, block: calls.append(block) or warp(self, block)
     )
     box = geobox(300, 300, 500, 500)
     halves = [read(scenes["east"], box, window=Window(col, 0, 250, 500)) for col in (0, 250)]
     assert len(calls) == len(set(calls)) > 1
     np.testing.assert_array_equal(np.hstack(halves), warped(scenes["east"], box, "bilinear"))
+
+
+@pytest.mark.parametrize("nodata", [0, None])
+def test_a_warp_of_a_region_is_set_up_once(tmp_path, monkeypatch, nodata):
+    path = write(tmp_path / "a.tif", texture((SIZE, SIZE), 2), EAST, "EPSG:32632", nodata=nodata)
+    opened = []
+    real = RegionWarp._open
+    monkeypatch.setattr(RegionWarp, "_open", lambda self: opened.append(self._region) or real(self))
+    box = geobox(150, 200, 700, 800)
+    got = read(path, box, dtype="int32", fill=-1)
+    assert len(opened) == len(set(opened)) < 12
+    np.testing.assert_array_equal(got == -1, warped(path, box, "bilinear") == 0)
+    again = read(path, box, dtype="int32", fill=-1, window=Window(256, 128, 256, 128))
+    np.testing.assert_array_equal(again, got[128:256, 256:512])
 
 
 # Nodata

@@ -77,7 +77,7 @@ def test_windows_anchored_to_the_tile_would_be_seen(
 def test_warps_anchored_to_the_tile_would_be_seen(
     landscape: Landscape, reference: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "warp_blocks", lambda box: iter([box]))
+    monkeypatch.setattr(reader, "warp_regions", lambda box: iter([(box, [box])]))
     found = mapped(landscape, tmp_path, 384)
     assert differing(found, reference)["confidence"] > 0
 
