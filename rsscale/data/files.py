@@ -34,6 +34,9 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # The header of a COG fits in one request.
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    # stackstac's own reader switches it on for the whole process and leaves it so: each open file
+    # would keep up to 25 MB of its bytes, and hundreds are open.
+    "VSI_CACHE": "FALSE",
     # What follows is for buckets, which GDAL asks itself (s3://, gs://, az://); what lies on an
     # HTTP server is asked by rsscale.data.remote. Growing pauses with jitter are GDAL's own.
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
