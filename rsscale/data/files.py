@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
+import math
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -137,7 +140,8 @@ class FilePool:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._idle: OrderedDict[int, Opened] = OrderedDict()
+        # With the moment since when each is idle, the longest first.
+        self._idle: OrderedDict[int, tuple[float, Opened]] = OrderedDict()
 
     @contextmanager
     def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
@@ -153,11 +157,19 @@ class FilePool:
             raise
         self._give(opened)
 
-    def close(self) -> None:
-        """Close all that is not lent."""
+    def close(self, since: float = math.inf) -> None:
+        """Close what is not lent.
+
+        Parameters
+        ----------
+        since : float
+            Just what nobody has used since then, a moment of :func:`time.monotonic`.
+        """
         with self._lock:
-            idle, self._idle = self._idle, OrderedDict()
-        for opened in idle.values():
+            old = list(itertools.takewhile(lambda one: one[0] < since, self._idle.values()))
+            for _, opened in old:
+                del self._idle[id(opened)]
+        for _, opened in old:
             opened.close()
 
     def forget(self) -> None:
@@ -167,17 +179,18 @@ class FilePool:
 
     def _take(self, key: tuple[Any, ...]) -> Opened | None:
         with self._lock:
-            for number, opened in reversed(self._idle.items()):
+            for number, (_, opened) in reversed(self._idle.items()):
                 if opened.key == key:
-                    return self._idle.pop(number)
+                    del self._idle[number]
+                    return opened
         return None
 
     def _give(self, opened: Opened) -> None:
         with self._lock:
-            self._idle[id(opened)] = opened
+            self._idle[id(opened)] = time.monotonic(), opened
             old = self._idle.popitem(last=False)[1] if len(self._idle) > self._limit else None
         if old is not None:
-            old.close()
+            old[1].close()
 
 
 class BlockCache:

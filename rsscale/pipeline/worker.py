@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rsscale.data.files import POOL
 from rsscale.errors import RunFolderError, Superseded
 from rsscale.learn.models import Model, open_frozen
 from rsscale.pipeline.folder import RunFolder
@@ -17,6 +18,7 @@ from rsscale.pipeline.job import Job, Profile, open_job
 from rsscale.pipeline.planning import RunPlan, TileTask
 from rsscale.pipeline.tile import MappedTile
 from rsscale.scale import lease, store
+from rsscale.scale.allocator import trim
 from rsscale.scale.failpoints import failpoint
 from rsscale.scale.ledger import Entry
 
@@ -60,7 +62,11 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
         return summary(known) | {"peak_rss_bytes": peak_rss()}
+    began = time.monotonic()
     mapped = job.map(task.period, tile.box, profile, plain=_plain_once(plan, profile, task.period))
+    # An open file holds a block or two, and a country has tens of thousands of files.
+    POOL.close(since=began)
+    trim()
     started = time.perf_counter()
 
     def still_wanted() -> None:

@@ -1,5 +1,8 @@
 import pickle
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -381,6 +384,25 @@ def test_pool_keeps_a_bounded_number_of_files_open(tmp_path):
         assert opened.dataset is lent[-1]
 
 
+def test_pool_closes_what_nobody_has_used_since(scenes, tmp_path):
+    pool = files.FilePool(8)
+    used = write(tmp_path / "used.tif", texture((32, 32), 0), WEST, "EPSG:32631")
+    with pool.lend(scenes["west"]) as first, pool.lend(used) as second:
+        pass
+    moment = time.monotonic()
+    with pool.lend(used), pool.lend(scenes["east"]) as lent:
+        pool.close(since=moment)
+        assert first.dataset.closed
+        assert not second.dataset.closed
+        assert not lent.dataset.closed
+    pool.close(since=moment)
+    with pool.lend(used) as again:
+        assert again is second
+    pool.close()
+    assert second.dataset.closed
+    assert lent.dataset.closed
+
+
 def test_pool_lends_a_file_to_one_thread_at_a_time(scenes):
     pool = files.FilePool(4)
     both = threading.Barrier(2)
@@ -420,3 +442,22 @@ def test_metres_from_degrees_with_pixels_that_are_not_square():
     # The blocks change the approximation by an eighth of a pixel at most, not the place.
     assert (got != 0).mean() > 0.9
     assert np.abs(got - free).mean() < 0.5
+
+
+LEFT_ON = """
+import sys
+from rasterio.env import get_gdal_config, set_gdal_config
+from rasterio.windows import Window
+from rsscale.data.files import POOL, gdal_env
+
+set_gdal_config("VSI_CACHE", True)  # as stackstac's own reader leaves it
+with gdal_env(), POOL.lend(sys.argv[1]):
+    print(get_gdal_config("VSI_CACHE"))
+"""
+
+
+def test_gdal_does_not_keep_the_bytes_of_every_open_file(scenes):
+    told = subprocess.run(
+        [sys.executable, "-c", LEFT_ON, scenes["west"]], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "FALSE"

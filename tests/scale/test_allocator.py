@@ -91,3 +91,28 @@ def test_a_thread_without_the_main_arena_works_too(monkeypatch: pytest.MonkeyPat
     thread.join()
     assert done.is_set()
     assert not [one for one in threading.enumerate() if one.name == "worker"]
+
+
+HOLES = """
+import ctypes
+import numpy as np
+from rsscale.scale import allocator
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+allocator.keep_memory()
+pieces = [np.ones(4 << 20, np.uint8) for _ in range(100)]
+keep = [bytes(1000) for _ in range(1000)] + pieces[1::2]
+full = resident()
+del pieces
+holes = resident()
+first, second = allocator.trim(), allocator.trim()
+print(first, second, full - holes < 50 << 20, holes - resident() > 150 << 20)
+"""
+
+
+def test_holes_of_the_heap_are_given_back_now_and_then() -> None:
+    told = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "False", "True", "True"]
