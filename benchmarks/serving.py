@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -24,11 +25,12 @@ VSICURL = {
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """The address of a folder's files while the block runs."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in (Path(scratch), folder, *folder.absolute().parents[:1]):
-            path.chmod(0o755)  # nginx's worker is another user
-        with nginx(Path(scratch), "access_log off;", f"root {folder.absolute()};") as port:
-            yield f"http://127.0.0.1:{port}"
+    place = f"root {folder.absolute()};"
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        nginx(Path(scratch), "access_log off;", place) as port,
+    ):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -46,8 +48,10 @@ def nginx(scratch: Path, log: str, places: str) -> Iterator[int]:
         raise SystemExit("needs nginx (apt-get install nginx-light)")
     port = free_port()
     config = scratch / "nginx.conf"
+    # Started by root, its worker would be another user, who can't look into root's folders.
+    user = "user root; " if os.geteuid() == 0 else ""
     config.write_text(
-        f"""daemon off; pid {scratch}/pid; error_log {scratch}/error.log; worker_processes 1;
+        f"""{user}daemon off; pid {scratch}/pid; error_log {scratch}/error.log; worker_processes 1;
 events {{ worker_connections 512; }}
 http {{
   {log} sendfile on; tcp_nopush on; keepalive_requests 100000;
