@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,9 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
         return summary(known) | {"peak_rss_bytes": peak_rss()}
-    began = time.monotonic()
-    mapped = job.map(task.period, tile.box, profile, plain=_plain_once(plan, profile, task.period))
-    # An open file holds a block or two, and a country has tens of thousands of files.
-    POOL.close(since=began)
-    trim()
+    with _let_go():
+        plain = _plain_once(plan, profile, task.period)
+        mapped = job.map(task.period, tile.box, profile, plain=plain)
     started = time.perf_counter()
 
     def still_wanted() -> None:
@@ -90,6 +89,20 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     plan.folder.ledger.commit(entry)
     failpoint("after-ledger", tile.id)
     return summary(entry) | {"peak_rss_bytes": peak_rss()}
+
+
+@contextmanager
+def _let_go() -> Iterator[None]:
+    """Afterwards, give back what was held for earlier tiles.
+
+    An open file holds a block or two, and a country has tens of thousands of files.
+    """
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        POOL.close(since=began)
+        trim()
 
 
 def _entry(

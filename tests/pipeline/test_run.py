@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import xarray as xr
 from landscape import BANDS, Landscape, make_model
 
 import rsscale as rs
+from rsscale.data.files import POOL
 from rsscale.errors import RunFolderError, Superseded
 from rsscale.pipeline.checking import verify
 from rsscale.pipeline.folder import RunFolder
+from rsscale.pipeline.job import Job
 from rsscale.pipeline.metrics import serve_metrics
 from rsscale.pipeline.planning import RunPlan
 from rsscale.pipeline.run import Run, Watch, resume, run
@@ -58,6 +61,23 @@ def events(out: Path, kind: str = "tile") -> list[dict[str, Any]]:
 
 def layers(out: str | Path) -> xr.Dataset:
     return rs.Run(out).open().load()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_tile_closes_files_that_it_did_not_read(
+    finished: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    folder = RunFolder.at(copy)
+    plan = RunPlan.read(folder)
+    task = plan.with_fingerprint(next(plan.tasks()))
+    folder.ledger.forget(task.period, plan.tile(task).id)
+    with POOL.lend(str(next(finished.parent.parent.glob("own*/archive/**/*.tif")))) as opened:
+        pass
+    if fails:
+        monkeypatch.setattr(Job, "map", lambda *_, **__: 1 / 0)
+    with hold(folder.place) as lease, pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        run_tile(folder.url, plan.hash, lease.epoch, task)
+    assert opened.dataset.closed
 
 
 def test_a_run_says_what_it_took(finished: Path) -> None:
