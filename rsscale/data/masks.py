@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.data.georeference import geobox_of
 from rsscale.data.maskrules import PRESETS, MaskRule, is_one_of, mask_rule
 from rsscale.errors import RecipeError, nearest
 
@@ -112,7 +113,7 @@ def dilation_pixels(cube: xr.DataArray, metres: float) -> tuple[int, int]:
         return 0, 0
     if not (math.isfinite(metres) and metres > 0):
         raise RecipeError(f"dilate is {metres}; expected metres, 0 or more")
-    geobox = cube.odc.geobox
+    geobox = geobox_of(cube)
     unit = geobox.crs.proj.axis_info[0].unit_conversion_factor
     if geobox.crs.geographic:
         raise RecipeError(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import shapely
 import xarray as xr
 
+from rsscale.data.georeference import geobox_of
 from rsscale.errors import AreaError
 from rsscale.grid import Grid
 from rsscale.lattice import PixelBox
@@ -190,7 +190,7 @@ def _geobox(layer: xr.DataArray) -> Any:
         raise AreaError(
             f"a layer has the dimensions {layer.dims}; expected ('y', 'x'): choose one time"
         )
-    box = layer.odc.geobox
+    box = geobox_of(layer)
     if box is None or box.crs is None:
         raise AreaError(
             "a layer has no CRS, or coordinates that are no regular grid; use a product's layer"
@@ -199,9 +199,10 @@ def _geobox(layer: xr.DataArray) -> Any:
 
 
 def _grid_of(classification: xr.DataArray) -> Grid:
-    affine = _geobox(classification).affine
+    box = _geobox(classification)
+    affine = box.affine
     origin = (affine.c % affine.a, affine.f % affine.a)
-    return Grid(str(classification.odc.crs), affine.a, origin=origin)
+    return Grid(str(box.crs), affine.a, origin=origin)
 
 
 def _check_metres(grid: Grid) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale.data.georeference import geobox_of
 from rsscale.errors import AreaError, ModelError
 from rsscale.grid import Grid
 from rsscale.lattice import PixelBox
@@ -176,7 +177,7 @@ def window_names(composite: xr.DataArray) -> tuple[str, ...]:
 
 
 def _geobox(array: xr.DataArray) -> GeoBox:
-    box = array.odc.geobox
+    box = geobox_of(array)
     if not isinstance(box, GeoBox):
         raise AreaError(
             "the composite has no georeference; it needs x, y and spatial_ref coordinates "
@@ -189,6 +190,8 @@ def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     """Inputs in memory; values and looks come out of one graph, so nothing is read twice."""
     import dask
 
+    if not any(dask.is_dask_collection(array) for array in inputs.values()):
+        return dict(inputs)  # Dask would keep them in a cycle, until Python next looks for cycles
     # Explicitly threads: inside a worker the default would submit to the cluster again.
     arrays = dask.compute(*inputs.values(), scheduler="threads")
     return dict(zip(inputs, arrays, strict=True))

@@ -8,12 +8,16 @@ that two strips share are kept, not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from rsscale.lattice import Lattice, PixelBox
+from rsscale.scale.allocator import own_pages
 
 STRIP_BYTES = 1 << 30
 """What the composites of a strip may take, about."""
@@ -70,14 +74,57 @@ def composite_strips(
 
 
 def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:
-    """Lazy composites computed on threads of this process, values and looks from one graph."""
-    import dask
+    """Lazy composites computed on threads of this process, values and looks from one graph.
 
+    Chunks are put in their place as they are done: to hold all of them until the last, and to
+    join them then on one thread, would take twice the memory.
+    """
+    import dask.array as da
+
+    arrays = list(arrays)
+    lazy = {(n, name): v for n, one in enumerate(arrays) for name, v in _lazy(one).items()}
+    places = {key: _Place(values) for key, values in lazy.items()}
     # The scheduler is named: inside a Dask worker the default would submit to the cluster again.
-    computed: tuple[xr.DataArray, ...] = dask.compute(
-        *arrays, scheduler="threads", num_workers=threads
+    da.store(
+        list(lazy.values()), list(places.values()), lock=False, scheduler="threads",
+        num_workers=threads,
+    )  # fmt: skip
+    return tuple(
+        _with_values(one, {name: places[n, name].taken() for name in _lazy(one)})
+        for n, one in enumerate(arrays)
     )
-    return computed
+
+
+def _lazy(array: xr.DataArray) -> dict[Hashable, Any]:
+    """What of an array is not yet computed: itself, by the name ``None``, and its coordinates."""
+    parts = {None: array.variable, **{name: c.variable for name, c in array.coords.items()}}
+    return {name: part.data for name, part in parts.items() if part.chunks is not None}
+
+
+def _with_values(array: xr.DataArray, values: Mapping[Hashable, npt.NDArray[Any]]) -> xr.DataArray:
+    """The array with what was computed of it."""
+    itself = array.copy(data=values[None]) if None in values else array
+    coords = {name: array[name].copy(data=v) for name, v in values.items() if name is not None}
+    return itself.assign_coords({name: coord.variable for name, coord in coords.items()})
+
+
+class _Place:
+    """Where the chunks of a Dask array go."""
+
+    def __init__(self, lazy: Any) -> None:
+        self.values = own_pages(lazy.shape, lazy.dtype)
+
+    def __setitem__(self, where: Any, chunk: npt.NDArray[Any]) -> None:
+        self.values[where] = chunk
+
+    def taken(self) -> npt.NDArray[Any]:
+        """What was put here. Dask's graph stays a while, in a cycle; it is not to hold it."""
+        values, self.values = self.values, np.empty(0)
+        return values
+
+    def __dask_tokenize__(self) -> int:
+        # By default Dask would hash the values.
+        return id(self)
 
 
 class _Feed:
