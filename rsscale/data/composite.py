@@ -180,7 +180,6 @@ def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
 
     looks_n, bands = cube.sizes["time"], cube.sizes["band"]
     data = cube.data if cube.chunks else da.from_array(cube.values)
-    data = data.rechunk({0: -1, 1: -1}) if looks_n and data.npartitions > 1 else data
     rows, cols = data.chunks[2:]
     if not (looks_n and looks):  # Dask has no blocks over an axis of no length
         shape = (len(looks), bands + 1, *cube.shape[2:])
@@ -189,14 +188,19 @@ def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
             (shape[0], bands, *shape[2:]), np.float32("nan"), chunks=(-1, -1, rows, cols)
         )
         return da.concatenate([values, counts], axis=1)
-    return data.map_blocks(
+    # Blocks go to the reducer as they are, a list of lists: to join them would copy them.
+    return da.blockwise(
         composite_block,
+        "wcyx",
+        data,
+        "tbyx",
+        new_axes={"w": len(looks), "c": bands + 1},
+        concatenate=False,
         looks=looks,
         scale=per_look(cube, "scale", 1.0),
         offset=per_look(cube, "offset", 0.0),
         fill=cube.attrs.get("nodata", float("nan")),
         **how,
         dtype="float32",
-        chunks=((len(looks),), (bands + 1,), rows, cols),
         meta=np.empty((0, 0, 0, 0), "float32"),
     )

@@ -55,7 +55,7 @@ _GDAL = {
 
 # GDAL's cache of decoded blocks, of the whole process. Its default is 5 % of the machine, which
 # a Dask worker does not count as its own; blocks are rarely read twice here.
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 64 * 2**20
 
 
 def gdal_env(sign: str | None = None) -> rasterio.Env:

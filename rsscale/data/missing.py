@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rsscale.data.windows import TimeWindow
 
 Looks = tuple[tuple[int, ...], ...]
+Blocks = Sequence[Sequence[npt.NDArray[Any]]]
 
 
 def stand_ins(windows: Sequence[tuple[int, TimeWindow]], rule: str) -> tuple[tuple[int, ...], ...]:
@@ -44,19 +45,20 @@ def stand_ins(windows: Sequence[tuple[int, TimeWindow]], rule: str) -> tuple[tup
 
 
 def composite_block(
-    block: npt.NDArray[Any],
+    blocks: Blocks,
     *,
     looks: Looks,
     of_years: Looks,
     instead: tuple[tuple[int, ...], ...],
     **how: Any,
 ) -> npt.NDArray[np.float32]:
-    """Reduce a block and fill its windows without a look; their count stays 0.
+    """Reduce the pixels of blocks and fill their windows without a look; their count stays 0.
 
     Parameters
     ----------
-    block : numpy.ndarray
-        ``(T, B, h, w)``, the numbers of the files.
+    blocks : list of list of numpy.ndarray
+        ``(t, b, h, w)``, the numbers of the files: all looks and bands of some pixels, as the
+        cube is cut along time, and then along bands.
     looks : tuple of tuple of int
         The looks of each window.
     of_years : tuple of tuple of int
@@ -73,10 +75,16 @@ def composite_block(
     """
     from rsscale.data.reducers import reduce_looks
 
-    out = reduce_looks(block, looks=looks, **how)
+    planes = [
+        [plane for block in of_time for plane in block[look].reshape(block.shape[1], -1)]
+        for of_time in blocks
+        for look in range(len(of_time[0]))
+    ]
+    how["shape"] = blocks[0][0].shape[2:]
+    out = reduce_looks(planes, looks=looks, **how)
     if not any(instead) or (out[:, -1] > 0).all():
         return out
-    years = reduce_looks(block, looks=of_years, **how) if of_years else out[:0]
+    years = reduce_looks(planes, looks=of_years, **how) if of_years else out[:0]
     fill_missing(out, years, instead)
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from rsscale.data.methods import percent_of
 from rsscale.data.ranks import Looks, percentile
 from rsscale.data.spectra import geomedian, medoid, picked
 from rsscale.data.validity import Validity, physical
+from rsscale.pages import own_pages
 
 # Pixels a strip. A dozen looks of a strip stay in the second-level cache, and torch runs an
 # elementwise operation of this many elements (at::internal::GRAIN_SIZE) in the calling
@@ -26,8 +28,9 @@ Reducer = Callable[[Iterable[Looks], Validity], Iterable[torch.Tensor]]
 
 
 def reduce_looks(
-    block: npt.NDArray[Any],
+    planes: Sequence[Sequence[npt.NDArray[Any]]],
     *,
+    shape: tuple[int, int],
     looks: Sequence[Sequence[int]],
     scale: npt.NDArray[np.float32],
     offset: npt.NDArray[np.float32],
@@ -35,19 +38,21 @@ def reduce_looks(
     reducer: str,
     device: str = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Reduce one block.
+    """Reduce the looks of some pixels.
 
     Parameters
     ----------
-    block : numpy.ndarray
-        ``(T, B, h, w)``, the numbers of the files.
+    planes : sequence of sequence of numpy.ndarray
+        ``(h * w,)``, the numbers of the files: of each look, of each band.
+    shape : (int, int)
+        Height and width.
     looks : sequence of sequence of int
         The looks of each window, indices into T, in their canonical order; for
         ``"best-pixel"``, the best first.
     scale, offset : numpy.ndarray
         ``(T, B)`` float32.
     fill : float
-        Nodata of the block; NaN and infinity are nodata in any case.
+        Nodata of the numbers; NaN and infinity are nodata in any case.
     reducer : str
         One of :data:`rsscale.data.methods.REDUCERS`, or a percentile.
     device : str
@@ -59,24 +64,23 @@ def reduce_looks(
         ``(windows, B + 1, h, w)`` float32: the bands, NaN without a valid look, and then
         the number of valid looks, at most 254.
     """
-    bands, height, width = block.shape[1:]
-    flat = block.reshape(block.shape[0], bands, height * width)
-    out = np.empty((len(looks), bands + 1, height * width), "float32")
+    bands, pixels = len(planes[0]), math.prod(shape)
+    out = own_pages((len(looks), bands + 1, pixels), "float32")
     reduce, where = _reducer(reducer), torch.device(device)
     step = STRIP if where.type == "cpu" else DEVICE_STRIP
 
     def values(chosen: Sequence[int], strip: slice) -> Iterator[Looks]:
         for band in range(bands):
             yield [
-                physical(flat[look, band, strip], scale[look, band], offset[look, band], where)
+                physical(planes[look][band][strip], scale[look, band], offset[look, band], where)
                 for look in chosen
             ]
 
     for window, chosen in enumerate(looks):
-        for start in range(0, height * width, step):
-            strip = slice(start, min(start + step, height * width))
-            pixels = strip.stop - strip.start
-            valid = Validity.of([flat[look, :, strip] for look in chosen], fill, pixels, where)
+        for start in range(0, pixels, step):
+            strip = slice(start, min(start + step, pixels))
+            seen_by = [[plane[strip] for plane in planes[look]] for look in chosen]
+            valid = Validity.of(seen_by, fill, strip.stop - strip.start, where)
             seen, valid = valid.without_blank(chosen)
             out[window, bands, strip] = np.minimum(valid.count, 254)
             if not seen:
@@ -84,7 +88,7 @@ def reduce_looks(
                 continue
             for band, reduced in enumerate(reduce(values(seen, strip), valid)):
                 torch.from_numpy(out[window, band, strip]).copy_(reduced.add_(valid.blank))
-    return out.reshape(len(looks), bands + 1, height, width)
+    return out.reshape(len(looks), bands + 1, *shape)
 
 
 def _reducer(name: str) -> Reducer:

@@ -38,9 +38,13 @@ class Validity:
 
     @classmethod
     def of(
-        cls, looks: Sequence[npt.NDArray[Any]], fill: float, pixels: int, device: torch.device
+        cls,
+        looks: Sequence[Sequence[npt.NDArray[Any]]],
+        fill: float,
+        pixels: int,
+        device: torch.device,
     ) -> Validity:
-        """Of looks ``(B, pixels)``: valid where no band is nodata."""
+        """Of looks, ``(pixels,)`` a band: valid where no band is nodata."""
         invalid = [invalid_pixels(look, fill) for look in looks]
         count = np.full(pixels, len(looks), "int16")
         for look in invalid:
@@ -103,9 +107,11 @@ class Validity:
         return torch.from_numpy(bits.view("float32")).to(self.device)
 
 
-def invalid_pixels(look: npt.NDArray[Any], fill: float) -> npt.NDArray[np.bool_]:
-    """Where any band of a look ``(B, …)`` is nodata: the fill, NaN or infinite."""
-    invalid = np.zeros(look.shape[1:], bool)
+def invalid_pixels(
+    look: Sequence[npt.NDArray[Any]] | npt.NDArray[Any], fill: float
+) -> npt.NDArray[np.bool_]:
+    """Where any band of a look is nodata: the fill, NaN or infinite."""
+    invalid = np.zeros(look[0].shape, bool)
     for band in look:
         if band.dtype.kind == "f":
             invalid |= ~np.isfinite(band)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.lattice import Lattice, PixelBox
-from rsscale.scale.allocator import own_pages
+from rsscale.pages import own_pages
 
 STRIP_BYTES = 1 << 30
 """What the composites of a strip may take, about."""

@@ -18,19 +18,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import mmap
 import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 _KEEP, _LARGE, _ARENAS = 1 << 30, 512 << 20, 1
 
@@ -85,29 +79,6 @@ def trim() -> bool:
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
         _trimmed = time.monotonic()
         return True
-
-
-def own_pages(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array of zeros outside the heap, whose memory goes back as soon as nobody has it.
-
-    For what lives as long as a tile: on the heap, pieces that outlive it settle around it, and
-    the hole that it leaves fits nothing else.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-    """
-    kind = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    if size == 0 or not sys.platform.startswith("linux"):
-        return np.zeros(shape, kind)
-    # Private, as a heap is: Python's default would share the pages with a child of a fork.
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without huge pages
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, kind).reshape(shape)
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
