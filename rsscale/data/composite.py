@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.data.blocks import map_pixels
 from rsscale.data.methods import check_missing, check_reducer
 from rsscale.data.missing import Looks, composite_block, stand_ins
 from rsscale.data.order import canonical_order, per_look
@@ -188,19 +189,14 @@ def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
             (shape[0], bands, *shape[2:]), np.float32("nan"), chunks=(-1, -1, rows, cols)
         )
         return da.concatenate([values, counts], axis=1)
-    # Blocks go to the reducer as they are, a list of lists: to join them would copy them.
-    return da.blockwise(
+    return map_pixels(
         composite_block,
-        "wcyx",
         data,
-        "tbyx",
-        new_axes={"w": len(looks), "c": bands + 1},
-        concatenate=False,
+        (len(looks), bands + 1),
+        "float32",
         looks=looks,
         scale=per_look(cube, "scale", 1.0),
         offset=per_look(cube, "offset", 0.0),
         fill=cube.attrs.get("nodata", float("nan")),
         **how,
-        dtype="float32",
-        meta=np.empty((0, 0, 0, 0), "float32"),
     )

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.data.blocks import Blocks, planes
 from rsscale.data.windows import TimeWindow
 
 Looks = tuple[tuple[int, ...], ...]
-Blocks = Sequence[Sequence[npt.NDArray[Any]]]
 
 
 def stand_ins(windows: Sequence[tuple[int, TimeWindow]], rule: str) -> tuple[tuple[int, ...], ...]:
@@ -57,8 +57,7 @@ def composite_block(
     Parameters
     ----------
     blocks : list of list of numpy.ndarray
-        ``(t, b, h, w)``, the numbers of the files: all looks and bands of some pixels, as the
-        cube is cut along time, and then along bands.
+        The numbers of the files, see :data:`rsscale.data.blocks.Blocks`.
     looks : tuple of tuple of int
         The looks of each window.
     of_years : tuple of tuple of int
@@ -75,16 +74,12 @@ def composite_block(
     """
     from rsscale.data.reducers import reduce_looks
 
-    planes = [
-        [plane for block in of_time for plane in block[look].reshape(block.shape[1], -1)]
-        for of_time in blocks
-        for look in range(len(of_time[0]))
-    ]
+    flat = [[plane.reshape(-1) for plane in look] for look in planes(blocks)]
     how["shape"] = blocks[0][0].shape[2:]
-    out = reduce_looks(planes, looks=looks, **how)
+    out = reduce_looks(flat, looks=looks, **how)
     if not any(instead) or (out[:, -1] > 0).all():
         return out
-    years = reduce_looks(planes, looks=of_years, **how) if of_years else out[:0]
+    years = reduce_looks(flat, looks=of_years, **how) if of_years else out[:0]
     fill_missing(out, years, instead)
     return out
 

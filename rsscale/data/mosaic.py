@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.data.blocks import Blocks, map_pixels, planes
 from rsscale.data.masks import cube_nodata
 from rsscale.data.order import canonical_order, per_look
 from rsscale.data.validity import invalid_pixels, physical
+from rsscale.pages import own_pages
 
 
 def merge_days(cube: xr.DataArray) -> xr.DataArray:
@@ -59,13 +61,12 @@ def merge_days(cube: xr.DataArray) -> xr.DataArray:
         return cube
     plan = _Plan.of(cube, groups)
     data = cube.data if cube.chunks else da.from_array(cube.values)
-    data = data.rechunk({0: -1, 1: -1}) if data.npartitions > 1 else data
-    merged = data.map_blocks(
+    merged = map_pixels(
         _merge_block,
+        data,
+        (len(groups), cube.sizes["band"]),
+        plan.dtype,
         plan=plan,
-        dtype=plan.dtype,
-        chunks=((len(groups),), (cube.sizes["band"],), *data.chunks[2:]),
-        meta=np.empty((0, 0, 0, 0), plan.dtype),
     )
     coords = {k: v for k, v in cube.coords.items() if "time" not in v.dims}
     return xr.DataArray(
@@ -147,15 +148,18 @@ def _merged_coords(
     return coords
 
 
-def _merge_block(block: npt.NDArray[Any], *, plan: _Plan) -> npt.NDArray[Any]:
-    """``(T, B, h, w)`` to ``(days, B, h, w)``."""
-    out = np.full((len(plan.groups), *block.shape[1:]), plan.nodata)
+def _merge_block(blocks: Blocks, *, plan: _Plan) -> npt.NDArray[Any]:
+    """The looks of some pixels to ``(days, B, h, w)``."""
+    looks = planes(blocks)
+    shape = looks[0][0].shape
+    out = own_pages((len(plan.groups), len(looks[0]), *shape), plan.dtype)
+    out[...] = plan.nodata
     for day, group in zip(out, plan.groups, strict=True):
-        wanted = np.ones(block.shape[2:], bool)
+        wanted = np.ones(shape, bool)
         for look in group:
-            taken = wanted & ~invalid_pixels(block[look], plan.fill)
+            taken = wanted & ~invalid_pixels(looks[look], plan.fill)
             if taken.any():
-                _copy(block[look], day, taken, look, plan)
+                _copy(looks[look], day, taken, look, plan)
                 wanted &= ~taken
             if not wanted.any():
                 break
@@ -163,7 +167,7 @@ def _merge_block(block: npt.NDArray[Any], *, plan: _Plan) -> npt.NDArray[Any]:
 
 
 def _copy(
-    look: npt.NDArray[Any],
+    look: Sequence[npt.NDArray[Any]],
     day: npt.NDArray[Any],
     taken: npt.NDArray[np.bool_],
     at: int,

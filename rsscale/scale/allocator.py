@@ -26,12 +26,13 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-_KEEP, _LARGE, _ARENAS = 1 << 30, 512 << 20, 1
+_KEEP, _LARGE, _ARENAS = 1 << 30, 64 << 20, 1
 
 ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(_KEEP),
     "MALLOC_MMAP_THRESHOLD_": str(_LARGE),
     "MALLOC_ARENA_MAX": str(_ARENAS),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 """The same for a process that is yet to start."""
 

@@ -1,0 +1,51 @@
+"""Blocks of a cube that lie in several Dask chunks along time and bands, taken as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Blocks = Sequence[Sequence[npt.NDArray[Any]]]
+"""``(t, b, h, w)`` each: all looks and bands of some pixels, cut along time, then along bands."""
+
+Planes = list[list[npt.NDArray[Any]]]
+"""``(h, w)`` of each look, of each band."""
+
+
+def map_pixels(
+    function: Any, data: Any, shape: tuple[int, int], dtype: npt.DTypeLike, **how: Any
+) -> Any:
+    """Compute looks and bands anew, each block of pixels by itself, lazily.
+
+    Parameters
+    ----------
+    function : callable
+        Takes :data:`Blocks` and ``how``, returns ``(looks, bands, h, w)``.
+    data : dask.array.Array
+        ``(T, B, y, x)``.
+    shape : (int, int)
+        Looks and bands of the result.
+    dtype : numpy.dtype
+        Of the result.
+    **how
+        For the function.
+    """
+    import dask.array as da
+
+    # Not joined: that would copy every pixel once more.
+    return da.blockwise(
+        function, "lcyx", data, "tbyx", new_axes={"l": shape[0], "c": shape[1]}, concatenate=False,
+        dtype=dtype, meta=np.empty((0, 0, 0, 0), dtype), **how,
+    )  # fmt: skip
+
+
+def planes(blocks: Blocks) -> Planes:
+    """What blocks hold, without a copy."""
+    return [
+        [plane for block in of_time for plane in block[look]]
+        for of_time in blocks
+        for look in range(len(of_time[0]))
+    ]
