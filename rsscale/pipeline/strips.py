@@ -64,13 +64,23 @@ def composite_strips(
         That read and composite.
     """
     feeds = {name: _Feed(array) for name, array in lazy.items()}
-    for read in reads:
-        start, stop = read.row0 - around.row0, read.row1 - around.row0
-        parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
-        computed = iter(in_memory([p for p in parts.values() if p is not None], threads))
-        for name, part in parts.items():
-            feeds[name].take(start, None if part is None else next(computed))
-        yield {name: feed.rows(start, stop) for name, feed in feeds.items()}
+    # toolz, in Dask's optimisation, leaves a cycle of an exception and all frames below it: what is
+    # in a variable here when this ends stays until Python next looks for cycles.
+    try:
+        for read in reads:
+            start, stop = read.row0 - around.row0, read.row1 - around.row0
+            _fill(feeds, start, stop, threads)
+            yield {name: feed.rows(start, stop) for name, feed in feeds.items()}
+    finally:
+        feeds.clear()
+
+
+def _fill(feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None) -> None:
+    """Compute what feeds lack of some rows, together."""
+    parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
+    computed = list(in_memory([p for p in parts.values() if p is not None], threads))
+    for name, part in parts.items():
+        feeds[name].take(start, None if part is None else computed.pop(0))
 
 
 def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:

@@ -149,6 +149,7 @@ def map_tile(
                     batch=batch,
                 )
             )
+        del seen  # not to stay with this frame, see composite_strips
         batch = parts[-1].attrs["batch"]
     layers = parts[0] if len(parts) == 1 else _stacked(parts)
     read = min(inputs.meter.seconds / (threads or 1), seconds["prepare"])

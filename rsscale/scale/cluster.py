@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 # Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and OMP_NUM_THREADS=1,
 # which the run's own thread count replaces.
 _WORKER_ENVIRONMENT = {
-    **allocator.ENVIRONMENT,
+    **allocator.environment(),
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
     "MKL_NUM_THREADS": str(os.cpu_count() or 1),
     "OPENBLAS_NUM_THREADS": "1",

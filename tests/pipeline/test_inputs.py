@@ -1,7 +1,9 @@
 """Several inputs on one grid, strips of a tile, and reads that fail: told, or counted."""
 
+import gc
 import json
 import logging
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +304,28 @@ def test_wrong_keys_of_an_input_are_told(
     with pytest.raises(RecipeError, match=message):
         rs.run(wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_composites_go_with_their_tile(
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cycles, as of xarray's accessors or Dask's arguments, would hold some tiles' at a time."""
+    made: list[weakref.ref] = []
+
+    class Noted(np.ndarray):
+        pass
+
+    def noted(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        array = np.zeros(shape, dtype).view(Noted)
+        made.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(strips, "own_pages", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        run(archive, tmp_path / "run")
+        assert len(made) > 4
+        assert not [one for one in made if one() is not None]
+    finally:
+        gc.enable()

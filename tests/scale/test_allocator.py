@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,37 @@ def test_a_worker_started_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert not cluster._gives_back()
     monkeypatch.delenv("MALLOC_ARENA_MAX")  # as a nanny that was told of the thresholds only
     assert cluster._gives_back()
+
+
+@pytest.mark.parametrize(
+    ("version", "pages", "others", "has"),
+    [
+        ("glibc 2.36", "always [madvise] never", {}, True),
+        ("glibc 2.36", "always madvise [never]", {}, False),
+        ("glibc 2.31", "[always] madvise never", {}, False),
+        ("glibc 2.36", "[always] madvise never", {"GLIBC_TUNABLES": "glibc.rtld.nns=4"}, False),
+        ("glibc 2.36", None, {}, False),
+    ],
+)
+def test_workers_get_huge_pages_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    version: str,
+    pages: str | None,
+    others: dict[str, str],
+    has: bool,
+) -> None:
+    monkeypatch.setattr(allocator, "_THP", tmp_path / "enabled")
+    if pages is not None:
+        (tmp_path / "enabled").write_text(pages)
+    monkeypatch.setattr(allocator.os, "confstr", lambda _: version)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    found = allocator.environment()
+    assert found.keys() - {"GLIBC_TUNABLES"} == allocator.ENVIRONMENT.keys()
+    assert ("GLIBC_TUNABLES" in found) == has
+    assert (found == allocator.ENVIRONMENT) == (not has)
 
 
 MANY_ARENAS = """
