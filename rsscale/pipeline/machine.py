@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import queue
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -86,18 +90,11 @@ def machine_of(cluster: str | Client | None) -> Machine:
 
 
 def _asked(client: Client) -> Machine:
-    from distributed import wait
-
     workers = _there(client)
     beside = Counter(one["host"] for one in workers.values())
     first = {one["host"]: address for address, one in reversed(list(workers.items()))}
-    futures = [
-        client.submit(Machine.here, beside[host], workers=[address], pure=False)
-        for host, address in list(first.items())[:_ASKED]
-    ]
-    with suppress(TimeoutError):
-        wait(futures, timeout=_ANSWER_S)
-    found = [one.result() for one in futures if one.status == "finished"]
+    asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
+    found = _answers(client, asked)
     if not found:
         _log.warning(
             "no worker said within %g s what it has to compute with; taken for as many cores and "
@@ -105,6 +102,34 @@ def _asked(client: Client) -> Machine:
             _ANSWER_S,
         )
     return _least(found or [Machine.here()], workers.values())
+
+
+def _answers(client: Client, asked: Mapping[str, int]) -> list[Machine]:
+    """What workers say, by their address and how many share a machine; those that say it in time.
+
+    They are asked beside their tasks: one whose threads are all busy answers too.
+    """
+    answers: queue.SimpleQueue[Machine | None] = queue.SimpleQueue()
+
+    def ask(address: str, processes: int) -> None:
+        try:
+            answers.put(client.run(_say, processes, workers=[address])[address])
+        except Exception:  # noqa: BLE001 -- it is gone, or the client is
+            answers.put(None)
+
+    for one in asked.items():
+        threading.Thread(target=ask, args=one, daemon=True).start()
+    until = time.monotonic() + _ANSWER_S
+    found = []
+    with suppress(queue.Empty):
+        for _ in asked:
+            found.append(answers.get(timeout=max(until - time.monotonic(), 0)))  # noqa: PERF401
+    return [one for one in found if one is not None]
+
+
+async def _say(processes: int) -> Machine:
+    # In a thread: torch takes seconds to import, and a worker's loop has a scheduler to answer.
+    return await asyncio.to_thread(Machine.here, processes)
 
 
 def _there(client: Client) -> Mapping[str, Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import LocalCluster
+from distributed import Client, Event, LocalCluster
 from landscape import Landscape
 
 import rsscale as rs
@@ -51,6 +51,19 @@ def test_workers_tell_of_themselves(cluster: LocalCluster) -> None:
         devices=Machine.here().devices,
         bfloat16=Machine.here().bfloat16,
     )
+
+
+def test_busy_workers_answer_too(cluster: LocalCluster) -> None:
+    with Client(cluster.scheduler_address) as client:
+        done = [client.submit(_until, "go", pure=False) for _ in range(2)]
+        assert machine_of(cluster.scheduler_address).cores == max((os.cpu_count() or 1) // 2, 1)
+        assert not any(one.done() for one in done)
+        Event("go", client).set()
+        assert [one.result(60) for one in done] == [True, True]
+
+
+def _until(name: str) -> bool:
+    return Event(name).wait(timeout=60)
 
 
 def test_a_worker_that_does_not_answer_is_not_waited_for(
