@@ -54,7 +54,8 @@ _GDAL = {
 }
 
 # GDAL's cache of decoded blocks, of the whole process. Its default is 5 % of the machine, which
-# a Dask worker does not count as its own; blocks are rarely read twice here.
+# a Dask worker does not count as its own. Blocks are rarely read twice here: 64 tiles of 2048 px
+# took as long with 16 MB as with 256.
 CACHE_BYTES = 64 * 2**20
 
 
