@@ -40,6 +40,14 @@ def blender(lattice: Lattice, box: PixelBox, classes: int, device: torch.device)
     return Trim(lattice, box)
 
 
+def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
+    """What the blender of a box that wide holds."""
+    if lattice.blend == "hann" and lattice.halo:
+        # The rows that the next windows share are moved by a copy.
+        return 4 * classes * (lattice.window + 2 * lattice.halo) * width
+    return 0
+
+
 class Trim:
     """A pixel is what the window says in whose core it lies."""
 

@@ -10,6 +10,7 @@ from rsscale.data.files import CACHE_BYTES
 from rsscale.errors import ModelError, RecipeError
 from rsscale.lattice import PixelBox
 from rsscale.learn.models import Model
+from rsscale.maps.blend import blending_bytes
 from rsscale.pipeline import strips
 from rsscale.recipe import Recipe
 from rsscale.scale.cluster import TILES_AT_ONCE
@@ -35,6 +36,8 @@ class Memory:
         Chunks of looks that threads have in hand.
     model : int
         Weights, and what the network holds of one batch of windows.
+    blending : int
+        What overlapping windows add up to, of one row of them; of the one tile that is predicted.
     layers : int
         The finished tile, and its shards.
     """
@@ -42,13 +45,14 @@ class Memory:
     composites: int
     reading: int
     model: int
+    blending: int
     layers: int
 
     @property
     def total(self) -> int:
         """With tiles side by side, caches, and what Python and the libraries take."""
         beside = TILES_AT_ONCE * (self.composites + self.reading + self.layers)
-        return _BASE + CACHE_BYTES + self.model + beside
+        return _BASE + CACHE_BYTES + self.model + self.blending + beside
 
 
 def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) -> Memory:
@@ -80,6 +84,7 @@ def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) 
         composites=4 * channels * height * width,
         reading=int(threads * chunk * _COPIES),
         model=network_bytes(model),
+        blending=blending_bytes(lattice, len(spec.classes), tile),
         layers=2 * tile * tile * (len(recipe.output.layers) + classes),
     )
 

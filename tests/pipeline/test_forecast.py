@@ -2,14 +2,18 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from landscape import Landscape
 
 import rsscale as rs
 from rsscale.errors import ModelError, RecipeError
+from rsscale.lattice import Lattice, PixelBox
 from rsscale.learn.models import open_model
+from rsscale.maps.blend import blender
 from rsscale.pipeline import forecast
 from rsscale.pipeline.forecast import Prices
 from rsscale.pipeline.machine import Machine
@@ -70,6 +74,10 @@ def test_more_of_anything_needs_more_memory(landscape: Landscape) -> None:
     recipe = read_recipe(landscape.recipe())
     model = open_model(landscape.folder / "model", device="cpu")
     least = estimate(recipe, model, 512, 1, 4)
+    assert least.blending == 0
+    hann = replace(model, spec=replace(model.spec, lattice=Lattice(224, 24, "hann")))
+    held = blender(hann.spec.lattice, PixelBox(0, 0, 512, 512), 3, torch.device("cpu"))._sum
+    assert estimate(recipe, hann, 512, 1, 4).blending > held.numel() * 4
     assert estimate(recipe, model, 2048, 1, 4).total > least.total
     assert estimate(recipe, model, 512, 8, 4).reading == 8 * least.reading
     assert estimate(recipe, model, 512, 1, 40).reading > least.reading
