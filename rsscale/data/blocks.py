@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,11 @@ Planes = list[list[npt.NDArray[Any]]]
 
 
 def map_pixels(
-    function: Any, data: Any, shape: tuple[int, int], dtype: npt.DTypeLike, **how: Any
+    function: Callable[..., npt.NDArray[Any]],
+    data: Any,
+    shape: tuple[int, int],
+    dtype: npt.DTypeLike,
+    **how: Any,
 ) -> Any:
     """Compute looks and bands anew, each block of pixels by itself, lazily.
 

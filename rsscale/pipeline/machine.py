@@ -114,7 +114,8 @@ def _answers(client: Client, asked: Mapping[str, int]) -> list[Machine]:
     def ask(address: str, processes: int) -> None:
         try:
             answers.put(client.run(_say, processes, workers=[address])[address])
-        except Exception:  # noqa: BLE001 -- it is gone, or the client is
+        except Exception as error:  # noqa: BLE001 -- it is gone, or the client is
+            _log.info("worker %s did not say what it has: %r", address, error)
             answers.put(None)
 
     for one in asked.items():

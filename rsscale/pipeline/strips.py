@@ -79,7 +79,7 @@ def _fill(feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None
     """Compute what feeds lack of some rows, together."""
     parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
     computed = list(in_memory([p for p in parts.values() if p is not None], threads))
-    for name, part in parts.items():
+    for name, part in parts.items():  # popped, so that nothing stays with this frame
         feeds[name].take(start, None if part is None else computed.pop(0))
 
 
