@@ -120,6 +120,16 @@ def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str,
     return defaults | dict(hyperparameters)
 
 
+def small_size(size: int) -> int:
+    """A small width that every network here takes if, and only if, it takes ``size``.
+
+    None halves its input more often than :data:`MAX_DEPTH` has scales, so that only the remainder
+    by that power of two decides.
+    """
+    step: int = 2**MAX_DEPTH
+    return min(size, step + size % step)
+
+
 def reach(architecture: str, **hyperparameters: Any) -> int:
     """How far, in pixels, a score depends on its surroundings: the halo that hides all seams.
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from rsscale.errors import ModelError
 from rsscale.learn.accelerate import Precision, accelerate
-from rsscale.learn.architectures import build, complete
+from rsscale.learn.architectures import build, complete, small_size
 from rsscale.modelspec import ModelSpec
 
 _WEIGHTS = "model.safetensors"
@@ -134,12 +134,14 @@ def _read(folder: Path, device: str | torch.device | None, *, trust: bool, check
     weights = _weights_path(folder, item)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = spec.lattice.window
     if weights.suffix == ".pt2":
         module = _open_program(weights, trust=trust)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
+        size = small_size(size)  # seconds less for a U-Net
     if check:
-        check_windows(module, spec, str(weights))
+        check_windows(module, spec, size, str(weights))
     digest = _digest(folder / "item.json", weights)
     return Model(spec, move(module, device), torch.device(device), digest)
 
@@ -298,7 +300,7 @@ def _open_program(path: Path, *, trust: bool) -> nn.Module:
     return module
 
 
-def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
+def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:
     """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
 
     Parameters
@@ -306,6 +308,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
     module : torch.nn.Module
         On the CPU, in evaluation mode.
     spec : ModelSpec
+    size : int
+        Width to try, px: that of the contract's windows, or one that stands for it.
     what : str
         What the message is about.
 
@@ -314,7 +318,6 @@ def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
     ModelError
         When it does not take a window of the contract, or returns something else.
     """
-    size = spec.lattice.window
     try:
         with torch.inference_mode():
             window = torch.zeros(1, spec.channels, size, size)
@@ -322,8 +325,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, what: str) -> None:
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{what} can't predict a window of {spec.channels} channels and {size} px (stride + 2 "
-            f"halo): {reason}"
+            f"{what} can't predict a window of {spec.channels} channels and "
+            f"{spec.lattice.window} px (stride + 2 halo): {reason}"
         ) from None
     expected = (1, len(spec.classes), size, size)
     if found != expected:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from rsscale.data.normalize import normalize
 from rsscale.errors import RecipeError
 from rsscale.lattice import Lattice
-from rsscale.learn.architectures import build, complete
+from rsscale.learn.architectures import build, complete, small_size
 from rsscale.learn.chips import (
     MULTIPLE,
     UNLABELLED,
@@ -187,7 +187,8 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
         torch.manual_seed(seed)
         module = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
-    check_windows(module.eval(), spec, f"architecture {spec.architecture!r}")
+    size = small_size(spec.lattice.window)
+    check_windows(module.eval(), spec, size, f"architecture {spec.architecture!r}")
     return module
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rsscale.errors import ModelError
-from rsscale.learn.architectures import build, reach
+from rsscale.learn.architectures import MAX_DEPTH, build, reach, small_size
 
 
 @pytest.mark.parametrize(("name", "options"), [("unet", {"depth": 3}), ("pixel", {})])
@@ -57,3 +59,20 @@ def test_a_score_does_not_depend_on_the_window_or_the_batch() -> None:
         whole = net(image)[:1, :, 60:100, 60:100]
         window = net(image[:1, :, 60 - halo : 100 + halo, 60 - halo : 100 + halo])
     assert torch.allclose(window[..., halo:-halo, halo:-halo], whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", range(1, MAX_DEPTH + 1))
+@given(size=st.integers(1, 200))
+@settings(max_examples=30)
+def test_a_small_size_is_taken_when_the_size_itself_is(depth: int, size: int) -> None:
+    network = build("unet", 1, 2, width=1, depth=depth).eval()
+    assert small_size(size) < 2 ** (MAX_DEPTH + 1)
+    assert _takes(network, small_size(size)) == _takes(network, size)
+
+
+def _takes(network: torch.nn.Module, size: int) -> bool:
+    try:
+        with torch.inference_mode():
+            return network(torch.zeros(1, 1, size, size)).shape == (1, 2, size, size)
+    except RuntimeError:
+        return False
