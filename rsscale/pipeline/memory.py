@@ -33,7 +33,7 @@ class Memory:
     composites : int
         What the model sees of one tile, or of one strip of a large one.
     reading : int
-        Chunks of looks that threads have in hand.
+        Chunks of looks that threads have in hand; tiles share the threads.
     model : int
         Weights, and what the network holds of one batch of windows.
     blending : int
@@ -51,8 +51,8 @@ class Memory:
     @property
     def total(self) -> int:
         """With tiles side by side, caches, and what Python and the libraries take."""
-        beside = TILES_AT_ONCE * (self.composites + self.reading + self.layers)
-        return _BASE + CACHE_BYTES + self.model + self.blending + beside
+        beside = TILES_AT_ONCE * (self.composites + self.layers)
+        return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
 
 
 def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) -> Memory:

@@ -9,6 +9,8 @@ that two strips share are kept, not computed again.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -86,6 +88,8 @@ def _fill(feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None
 def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:
     """Lazy composites computed on threads of this process, values and looks from one graph.
 
+    Tiles side by side share the threads: each chunk in hand takes memory, all looks of it.
+
     Chunks are put in their place as they are done: to hold all of them until the last, and to
     join them then on one thread, would take twice the memory.
     """
@@ -97,12 +101,19 @@ def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.D
     # The scheduler is named: inside a Dask worker the default would submit to the cluster again.
     da.store(
         list(lazy.values()), list(places.values()), lock=False, scheduler="threads",
-        num_workers=threads,
+        pool=_readers(threads),
     )  # fmt: skip
     return tuple(
         _with_values(one, {name: places[n, name].taken() for name in _lazy(one)})
         for n, one in enumerate(arrays)
     )
+
+
+@lru_cache
+def _readers(threads: int | None) -> ThreadPoolExecutor:
+    from dask.system import CPU_COUNT
+
+    return ThreadPoolExecutor(threads or CPU_COUNT, thread_name_prefix="rsscale-read")
 
 
 def _lazy(array: xr.DataArray) -> dict[Hashable, Any]:
