@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ def percentile(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
 
 def _complete(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
     """Where all looks are valid every pixel has the same ranks; the same arithmetic as gated."""
-    below, share, last = _rank(percent, len(valid.invalid))
+    below, share, last = rank(percent, len(valid.invalid))
     if last == 0:
         return _least(values)
     _sort(values, last + 1)
@@ -57,7 +58,7 @@ def _complete(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
     return values[below].add_(values[last].sub_(values[below]).mul_(float(np.float32(share))))
 
 
-def _rank(percent: int, looks: int) -> tuple[int, float, int]:
+def rank(percent: int, looks: int) -> tuple[int, float, int]:
     """The rank below a percentile, how far it is from there to the next, and the rank above."""
     span = percent * (looks - 1)
     return span // 100, span % 100 / 100, -(-span // 100)
@@ -92,20 +93,40 @@ class _Gates:
 
 
 def _gates(valid: Validity, percent: int) -> _Gates:
-    """Gates of a strip, made once for all its bands. Ranks are counted in whole numbers."""
+    """Gates of a strip, made once for all its bands."""
     if percent not in valid.shared:
-        spans = percent * np.maximum(valid.count.astype("int64") - 1, 0)
-        below, above = spans // 100, -(-spans // 100)
-        last = -(-percent * (len(valid.invalid) - 1) // 100)
-        pairs = [(_gate(valid, below >= r), _gate(valid, above >= r)) for r in range(1, last + 1)]
-        share = torch.from_numpy((spans % 100 / 100).astype("float32")).to(valid.device)
-        valid.shared[percent] = _Gates(pairs, share)
+        plus, minus = np.float32(np.inf), np.float32(-np.inf)
+        pairs, share = pixel_gates(valid, percent, minus, plus)
+        on_device = [(_tensor(below, valid), _tensor(above, valid)) for below, above in pairs]
+        valid.shared[percent] = _Gates(on_device, _tensor(share, valid))
     gates: _Gates = valid.shared[percent]
     return gates
 
 
-def _gate(valid: Validity, is_open: npt.NDArray[np.bool_]) -> torch.Tensor:
-    return valid.switch(is_open, np.inf, -np.inf)
+def _tensor(numbers: npt.NDArray[Any], valid: Validity) -> torch.Tensor:
+    return torch.from_numpy(numbers).to(valid.device)
+
+
+def pixel_gates(
+    valid: Validity, percent: int, least: Any, most: Any
+) -> tuple[list[tuple[npt.NDArray[Any], npt.NDArray[Any]]], npt.NDArray[np.float32]]:
+    """For each rank from 1: ``most`` where the ranks below, and above, are that or more.
+
+    Elsewhere ``least``, a NumPy scalar of the same type; and each pixel's share between its ranks.
+    """
+    # Its number of looks decides of a pixel: all is worked out for each number, and looked up.
+    ranks = [rank(percent, max(looks, 1)) for looks in range(len(valid.invalid) + 1)]
+    below, share, above = map(np.array, zip(*ranks, strict=True))
+    number = valid.count.astype(np.intp)
+
+    def look_up(of_numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return of_numbers.take(number, mode="clip")  # unchecked: it can't be beyond
+
+    pairs = [
+        (look_up(np.where(below >= r, most, least)), look_up(np.where(above >= r, most, least)))
+        for r in range(1, above[-1] + 1)
+    ]
+    return pairs, look_up(share.astype("float32"))
 
 
 def _least(values: Looks) -> torch.Tensor:

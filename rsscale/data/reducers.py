@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.data.methods import percent_of
+from rsscale.data.number_ranks import have_one_scale, number_percentile
 from rsscale.data.ranks import Looks, percentile
 from rsscale.data.spectra import geomedian, medoid, picked
 from rsscale.data.validity import Validity, physical
@@ -24,7 +26,48 @@ STRIP = 32768
 # An accelerator wants few large calls instead.
 DEVICE_STRIP = 1 << 20
 
-Reducer = Callable[[Iterable[Looks], Validity], Iterable[torch.Tensor]]
+
+@dataclass(frozen=True)
+class _Strip:
+    """The looks of some pixels; iterated, the values of band after band.
+
+    Attributes
+    ----------
+    numbers : sequence of sequence of numpy.ndarray
+        ``(pixels,)``, of each look, of each band.
+    scale, offset : numpy.ndarray
+        ``(looks, bands)`` float32.
+    device : torch.device
+    """
+
+    numbers: Sequence[Sequence[npt.NDArray[Any]]]
+    scale: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32]
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Looks]:
+        return map(self.values, range(self.scale.shape[1]))
+
+    def values(self, band: int) -> Looks:
+        """Physical values of each look."""
+        return [
+            physical(look[band], scale, offset, self.device)
+            for look, scale, offset in zip(
+                self.numbers, self.scale[:, band], self.offset[:, band], strict=True
+            )
+        ]
+
+    def percentile(self, band: int, valid: Validity, percent: int) -> torch.Tensor:
+        """Of the numbers where they have the order of the values, else of these."""
+        looks = [look[band] for look in self.numbers]
+        scale, offset = self.scale[:, band], self.offset[:, band]
+        are_whole = looks[0].dtype.kind in "iu" and self.device.type == "cpu"
+        if are_whole and have_one_scale(scale, offset):
+            return number_percentile(looks, valid, percent, scale[0], offset[0])
+        return percentile(self.values(band), valid, percent)
+
+
+Reducer = Callable[[_Strip, Validity], Iterable[torch.Tensor]]
 
 
 def reduce_looks(
@@ -69,13 +112,6 @@ def reduce_looks(
     reduce, where = _reducer(reducer), torch.device(device)
     step = STRIP if where.type == "cpu" else DEVICE_STRIP
 
-    def values(chosen: Sequence[int], strip: slice) -> Iterator[Looks]:
-        for band in range(bands):
-            yield [
-                physical(planes[look][band][strip], scale[look, band], offset[look, band], where)
-                for look in chosen
-            ]
-
     for window, chosen in enumerate(looks):
         for start in range(0, pixels, step):
             strip = slice(start, min(start + step, pixels))
@@ -86,7 +122,9 @@ def reduce_looks(
             if not seen:
                 out[window, :bands, strip] = np.nan
                 continue
-            for band, reduced in enumerate(reduce(values(seen, strip), valid)):
+            numbers = [[plane[strip] for plane in planes[look]] for look in seen]
+            of_seen = _Strip(numbers, scale[seen], offset[seen], where)
+            for band, reduced in enumerate(reduce(of_seen, valid)):
                 torch.from_numpy(out[window, band, strip]).copy_(reduced.add_(valid.blank))
     return out.reshape(len(looks), bands + 1, *shape)
 
@@ -95,8 +133,13 @@ def _reducer(name: str) -> Reducer:
     """The function that a reducer's name stands for."""
     percent = percent_of(name)
     if percent is not None:
-        return _each_band(partial(percentile, percent=percent))
+        return partial(_percentiles, percent=percent)
     return _OTHERS[name]
+
+
+def _percentiles(strip: _Strip, valid: Validity, percent: int) -> Iterator[torch.Tensor]:
+    bands = range(strip.scale.shape[1])
+    return (strip.percentile(band, valid, percent) for band in bands)
 
 
 def _each_band(reduce: Callable[[Looks, Validity], torch.Tensor]) -> Reducer:

@@ -98,13 +98,19 @@ class Validity:
 
     def switch(self, where: npt.NDArray[np.bool_], yes: float, no: float) -> torch.Tensor:
         """One float32 number where a condition holds, else another, on the device."""
-        # By their bits: numpy's where takes six times as long.
-        one, other = np.array([yes, no], "float32").view("int32")
-        bits = where.view("int8").astype("int32")
-        np.negative(bits, out=bits)  # all bits, or none
-        bits &= one ^ other
-        bits ^= other
-        return torch.from_numpy(bits.view("float32")).to(self.device)
+        return torch.from_numpy(either(where, np.float32(yes), np.float32(no))).to(self.device)
+
+
+def either(where: npt.NDArray[np.bool_], yes: Any, no: Any) -> npt.NDArray[Any]:
+    """One number where a condition holds, else another; both NumPy scalars of one type."""
+    # By their bits: numpy's where takes six times as long.
+    kind = f"int{8 * yes.itemsize}"
+    one, other = np.array([yes, no]).view(kind)
+    bits = where.view("int8").astype(kind)
+    np.negative(bits, out=bits)  # all bits, or none
+    bits &= one ^ other
+    bits ^= other
+    return bits.view(yes.dtype)
 
 
 def invalid_pixels(

@@ -1,0 +1,110 @@
+"""Percentiles of the files' own whole numbers, scaled once they are found.
+
+Where all looks have one scale, a look has the rank of its number. To sort those moves half the
+bytes of floats, and only the two ranks beside the percentile are scaled. The values are those of
+:mod:`rsscale.data.ranks`, to the bit: neither a product with a scale above zero, nor a sum, nor
+the rounding of either changes an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsscale.data.ranks import pixel_gates, rank, sorting_network
+from rsscale.data.validity import Validity, either, physical
+
+Numbers = Sequence[npt.NDArray[np.integer[Any]]]
+_Pair = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
+
+
+def have_one_scale(scale: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]) -> bool:
+    """Whether the numbers of some looks have the order of their values."""
+    return bool(scale[0] > 0 and (scale == scale[0]).all() and (offset == offset[0]).all())
+
+
+def number_percentile(
+    looks: Numbers, valid: Validity, percent: int, scale: np.float32, offset: np.float32
+) -> torch.Tensor:
+    """A percentile of the valid numbers, scaled; as :func:`rsscale.data.ranks.percentile`.
+
+    Parameters
+    ----------
+    looks : sequence of numpy.ndarray
+        At least one, ``(pixels,)`` of one band, of one integer type.
+    valid : Validity
+        Which of them count.
+    percent : int
+        From 0 to 100.
+    scale, offset : float32
+        Of all looks.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(pixels,)`` float32; where no look is valid, any number.
+    """
+    # As there: high percentiles are low ones from the other end.
+    mirrored = percent > 50
+    if mirrored:
+        looks = [np.invert(look) for look in looks]
+    between = _complete if valid.is_complete else _gated
+    (below, above), share = between(looks, valid, min(percent, 100 - percent))
+    low = _scaled(below, scale, offset, mirrored=mirrored)
+    if above is below:
+        return low
+    high = _scaled(above, scale, offset, mirrored=mirrored)
+    if percent == 50:  # the mean is exact where both are the same
+        return low.add_(high).mul_(0.5)
+    return low.add_(high.sub_(low).mul_(share))
+
+
+def _scaled(
+    numbers: npt.NDArray[Any], scale: np.float32, offset: np.float32, *, mirrored: bool
+) -> torch.Tensor:
+    return physical(np.invert(numbers) if mirrored else numbers, scale, offset, torch.device("cpu"))
+
+
+def _complete(looks: Numbers, valid: Validity, percent: int) -> tuple[_Pair, Any]:  # noqa: ARG001
+    """The numbers below and above where every pixel has the same ranks, and the share between."""
+    below, share, above = rank(percent, len(looks))
+    ranked = _sorted(looks, above + 1)
+    return (ranked[below], ranked[above]), float(np.float32(share))
+
+
+def _gated(looks: Numbers, valid: Validity, percent: int) -> tuple[_Pair, Any]:
+    """The same where each pixel has its own number of looks."""
+    key = percent, looks[0].dtype
+    if key not in valid.shared:
+        valid.shared[key] = _terms(valid, percent, looks[0].dtype)
+    missing, gates, share = valid.shared[key]
+    last = [np.maximum(look, no_data) for look, no_data in zip(looks, missing, strict=True)]
+    ranked = _sorted(last, len(gates) + 1)
+    below = above = ranked[0]
+    # Ranks rise in value, so the highest one that a gate lets through is the maximum.
+    for one, (below_gate, above_gate) in zip(ranked[1:], gates, strict=False):
+        below = np.maximum(below, np.minimum(one, below_gate))
+        above = np.maximum(above, np.minimum(one, above_gate))
+    return (below, above), share
+
+
+def _terms(valid: Validity, percent: int, dtype: np.dtype[Any]) -> tuple[Any, Any, torch.Tensor]:
+    """What is shared by all bands: see :class:`rsscale.data.ranks._Gates`."""
+    limits = np.iinfo(dtype)
+    least, most = dtype.type(limits.min), dtype.type(limits.max)
+    gates, share = pixel_gates(valid, percent, least, most)
+    missing = [either(look, most, least) for look in valid.invalid]
+    return missing, gates, torch.from_numpy(share)
+
+
+def _sorted(looks: Numbers, ranks: int) -> list[npt.NDArray[np.integer[Any]]]:
+    """The ``ranks`` smallest in order, and the others after them in any order; looks stay."""
+    values = list(looks)
+    for low, high in sorting_network(len(values), ranks):
+        one, other = values[low], values[high]
+        values[low], values[high] = np.minimum(one, other), np.maximum(one, other)
+    return values
