@@ -1,4 +1,4 @@
-"""How long reading took, and how much was read: many threads, one sum."""
+"""How long threads worked and read, and how much was read: many threads, one sum."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Self
 
 
 class Meter:
-    """Counts what the readers of one cube do.
+    """Counts what the threads of one box do.
 
     Attributes
     ----------
-    seconds : float
+    reading_s : float
         Of all threads together.
+    working_s : float
+        Likewise, with what they do besides reading; without waiting for a thread.
     decoded_bytes : int
         Of pixels, as they are in memory.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.seconds = 0.0
+        self.reading_s = self.working_s = 0.0
         self.decoded_bytes = 0
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
@@ -37,5 +39,15 @@ class Meter:
             yield
         finally:
             with self._lock:
-                self.seconds += time.perf_counter() - started
+                self.reading_s += time.perf_counter() - started
                 self.decoded_bytes += nbytes
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count one task of a thread, whatever it reads included."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.working_s += time.perf_counter() - started

@@ -48,7 +48,7 @@ class Prepared:
         Filled while the composites are computed: what could not be read and counts as not
         seen, where the recipe says ``on_error: skip``. The first reason of each asset.
     meter : Meter
-        Filled likewise: how long reading took, and how much was read.
+        Filled likewise: how long threads worked and read, and how much was read.
     """
 
     composites: dict[str, xr.DataArray]
@@ -58,7 +58,8 @@ class Prepared:
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
         """Composites in memory, computed on threads of this process."""
-        return dict(zip(self.composites, in_memory(self.composites.values(), threads), strict=True))
+        found = in_memory(self.composites.values(), threads, self.meter)
+        return dict(zip(self.composites, found, strict=True))
 
 
 def prepare(

@@ -17,8 +17,9 @@ from rsscale.scale.cluster import TILES_AT_ONCE
 
 # Python, torch, GDAL and what they import, measured.
 _BASE = 800 * 2**20
-# What `load` lets a chunk of a cube take, and the float copies of it that a median works on.
-_CHUNK, _COPIES = 128 * 2**20, 2.5
+# What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
+# it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
+_CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
 _PROBE, _EXPORTED = 256, 16
@@ -33,7 +34,7 @@ class Memory:
     composites : int
         What the model sees of one tile, or of one strip of a large one.
     reading : int
-        Chunks of looks that threads have in hand; tiles share the threads.
+        Chunks of looks that threads have in hand, and that wait for one.
     model : int
         Weights, and what the network holds of one batch of windows.
     blending : int
@@ -82,7 +83,7 @@ def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) 
     classes = len(spec.classes) if "probability" in recipe.output.layers else 0
     return Memory(
         composites=4 * channels * height * width,
-        reading=int(threads * chunk * _COPIES),
+        reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
         layers=2 * tile * tile * (len(recipe.output.layers) + classes),

@@ -8,8 +8,10 @@ that two strips share are kept, not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.data.meter import Meter
 from rsscale.lattice import Lattice, PixelBox
 from rsscale.pages import own_pages
 
@@ -53,7 +56,8 @@ def composite_strips(
     around: PixelBox,
     reads: Sequence[PixelBox],
     threads: int | None,
-) -> Iterator[dict[str, xr.DataArray]]:
+    meter: Meter,
+) -> Generator[dict[str, xr.DataArray], None, None]:
     """Composites of overlapping strips, in memory.
 
     Parameters
@@ -64,6 +68,8 @@ def composite_strips(
         Each strip's own box lies inside, as wide, from top to bottom.
     threads : int or None
         That read and composite.
+    meter : Meter
+        Counts their work.
     """
     feeds = {name: _Feed(array) for name, array in lazy.items()}
     # toolz, in Dask's optimisation, leaves a cycle of an exception and all frames below it: what is
@@ -71,24 +77,26 @@ def composite_strips(
     try:
         for read in reads:
             start, stop = read.row0 - around.row0, read.row1 - around.row0
-            _fill(feeds, start, stop, threads)
+            _fill(feeds, start, stop, threads, meter)
             yield {name: feed.rows(start, stop) for name, feed in feeds.items()}
     finally:
         feeds.clear()
 
 
-def _fill(feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None) -> None:
+def _fill(
+    feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None, meter: Meter
+) -> None:
     """Compute what feeds lack of some rows, together."""
     parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
-    computed = list(in_memory([p for p in parts.values() if p is not None], threads))
+    computed = list(in_memory([p for p in parts.values() if p is not None], threads, meter))
     for name, part in parts.items():  # popped, so that nothing stays with this frame
         feeds[name].take(start, None if part is None else computed.pop(0))
 
 
-def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.DataArray, ...]:
+def in_memory(
+    arrays: Iterable[xr.DataArray], threads: int | None, meter: Meter
+) -> tuple[xr.DataArray, ...]:
     """Lazy composites computed on threads of this process, values and looks from one graph.
-
-    Tiles side by side share the threads: each chunk in hand takes memory, all looks of it.
 
     Chunks are put in their place as they are done: to hold all of them until the last, and to
     join them then on one thread, would take twice the memory.
@@ -96,24 +104,49 @@ def in_memory(arrays: Iterable[xr.DataArray], threads: int | None) -> tuple[xr.D
     import dask.array as da
 
     arrays = list(arrays)
-    lazy = {(n, name): v for n, one in enumerate(arrays) for name, v in _lazy(one).items()}
-    places = {key: _Place(values) for key, values in lazy.items()}
+    lazy = [_lazy(one) for one in arrays]
+    places = [{name: _Place(values) for name, values in one.items()} for one in lazy]
     # The scheduler is named: inside a Dask worker the default would submit to the cluster again.
     da.store(
-        list(lazy.values()), list(places.values()), lock=False, scheduler="threads",
-        pool=_readers(threads),
+        [values for one in lazy for values in one.values()],
+        [place for one in places for place in one.values()],
+        lock=False, scheduler="threads", pool=_Shared(threads, meter),
     )  # fmt: skip
     return tuple(
-        _with_values(one, {name: places[n, name].taken() for name in _lazy(one)})
-        for n, one in enumerate(arrays)
+        _with_values(one, {name: place.taken() for name, place in found.items()})
+        for one, found in zip(arrays, places, strict=True)
     )
 
 
-@lru_cache
-def _readers(threads: int | None) -> ThreadPoolExecutor:
-    from dask.system import CPU_COUNT
+class _Shared:
+    """The threads that all tiles of this process read on, as a pool that Dask takes.
 
-    return ThreadPoolExecutor(threads or CPU_COUNT, thread_name_prefix="rsscale-read")
+    Each chunk that a thread has in hand takes memory, all looks of it.
+    """
+
+    def __init__(self, threads: int | None, meter: Meter) -> None:
+        from dask.system import CPU_COUNT
+
+        self._max_workers = threads or CPU_COUNT  # Dask asks for it by this name
+        self._threads, self._meter = _readers(self._max_workers), meter
+
+    def submit(self, task: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Start a task of Dask's."""
+        return self._threads.submit(copy_context().run, self._counted, task, *args)
+
+    def _counted(self, task: Callable[..., Any], *args: Any) -> Any:
+        with self._meter.working():
+            return task(*args)
+
+
+@lru_cache
+def _readers(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="rsscale-read")
+
+
+# A forked child has the pool and not its threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_readers.cache_clear)
 
 
 def _lazy(array: xr.DataArray) -> dict[Hashable, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -18,6 +18,7 @@ import numpy as np
 import shapely
 import xarray as xr
 
+from rsscale.data.meter import Meter
 from rsscale.data.rasterize import area_mask
 from rsscale.data.select import Lookup
 from rsscale.grid import Grid
@@ -50,8 +51,8 @@ class MappedTile:
     missing : tuple of str
         What could not be read and counts as not seen (``on_error: skip``), a line an asset.
     seconds : mapping
-        Wall time of ``read``, ``prepare`` (mask and composite) and ``infer``; what threads read
-        together counts by its share of them.
+        Of ``read``, ``prepare`` (mask and composite) and ``infer``, without waiting for a thread or
+        for the model; what threads do side by side counts by its share of them.
     decoded_bytes : int
         Of pixels that were read.
     seams : Seams
@@ -126,34 +127,31 @@ def map_tile(
     around = lattice.read_box(box)
     inputs = prepare(recipe, grid, sources, period, around, device=device)
     cores = strips(box, lattice, sum(one.channels for one in model.spec.inputs))
-    composites = composite_strips(
-        inputs.composites, around, [lattice.read_box(core) for core in cores], threads
-    )
-    seconds = {"prepare": 0.0, "infer": 0.0}
+    reads = [lattice.read_box(core) for core in cores]
+    composites = composite_strips(inputs.composites, around, reads, threads, inputs.meter)
+    seconds = {"infer": 0.0}
     parts = []
     same = None
-    for core in cores:
-        with _timed(seconds, "prepare"):
+    with closing(composites):
+        for core in cores:
             seen = next(composites)
-        if plain is not None and same is None:
-            same = _agreement(plain, model, seen, grid.origin, batch)
-        with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
-            parts.append(
-                predict(
-                    seen,
-                    model,
-                    core=grid.geobox_of(core),
-                    origin=grid.origin,
-                    where=where[core.slices(box)],
-                    probability="probability" in recipe.output.layers,
-                    batch=batch,
+            if plain is not None and same is None:
+                same = _agreement(plain, model, seen, grid.origin, batch)
+            with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
+                parts.append(
+                    predict(
+                        seen,
+                        model,
+                        core=grid.geobox_of(core),
+                        origin=grid.origin,
+                        where=where[core.slices(box)],
+                        probability="probability" in recipe.output.layers,
+                        batch=batch,
+                    )
                 )
-            )
-        del seen  # not to stay with this frame, see composite_strips
-        batch = parts[-1].attrs["batch"]
+            del seen  # not to stay with this frame, see composite_strips
+            batch = parts[-1].attrs["batch"]
     layers = parts[0] if len(parts) == 1 else _stacked(parts)
-    read = min(inputs.meter.seconds / (threads or 1), seconds["prepare"])
-    seconds |= {"read": read, "prepare": seconds["prepare"] - read}
     unseen = where & (layers["classification"].values == NODATA)
     non_finite = sum(int(part.attrs["non_finite"]) for part in parts)
     return MappedTile(
@@ -163,7 +161,7 @@ def map_tile(
         unseen=int(unseen.sum()) - non_finite,
         non_finite=non_finite,
         missing=tuple(sorted(inputs.missing.values())),
-        seconds=seconds,
+        seconds=seconds | _shares(inputs.meter, threads),
         decoded_bytes=inputs.meter.decoded_bytes,
         seams=count_seams(layers["classification"].values, box, lattice),
         batch=batch,
@@ -184,6 +182,15 @@ def _agreement(
         return None
     with _ONE_MODEL_AT_A_TIME:
         return agreement(plain, cast("Model", fast), windows)
+
+
+def _shares(meter: Meter, threads: int | None) -> dict[str, float]:
+    """Seconds of the stages that threads share, as if all of them had worked all the time."""
+    count = threads or 1
+    return {
+        "read": meter.reading_s / count,
+        "prepare": (meter.working_s - meter.reading_s) / count,
+    }
 
 
 @contextmanager

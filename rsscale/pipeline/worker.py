@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -100,9 +101,22 @@ def _let_go() -> Iterator[None]:
     began = time.monotonic()
     try:
         yield
+    except BaseException as error:
+        _empty_frames(error)
+        raise
     finally:
         POOL.close(since=began)
         trim()
+
+
+def _empty_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held that an error came through: composites, decoded looks.
+
+    Dask leaves a cycle of an error and its frames, which stays until Python looks for cycles.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _entry(

@@ -17,15 +17,18 @@ from landscape import DATES, SIZE, ZONES, Landscape, make
 from odc.geo.geom import Geometry
 
 import rsscale as rs
+from rsscale.data.meter import Meter
+from rsscale.data.reader import Reader
 from rsscale.errors import ReadError, RecipeError, TilesFailed
 from rsscale.grid import Grid
 from rsscale.lattice import Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.modelspec import LandClass, ModelInput, ModelSpec
-from rsscale.pipeline import strips
+from rsscale.pipeline import strips, tile
 from rsscale.pipeline.inputs import _noted, prepare
 from rsscale.pipeline.job import _with_margin, find_items, index_items, recipe_area
 from rsscale.recipe import read_recipe
+from rsscale.scale.engine import Patience
 
 CRS, TRANSFORM = ZONES["w"]
 SAR_NODATA = -9999.0
@@ -192,9 +195,8 @@ def test_strips_compute_no_row_twice() -> None:
     lazy = xr.DataArray(data.map_blocks(block, dtype="f4"), dims=("time", "band", "y", "x"))
     around = PixelBox(-20, 0, 980, 30)
     reads = [PixelBox(top, 0, min(top + 300, 980), 30) for top in range(-20, 900, 200)]
-    sizes = [
-        part["a"].sizes["y"] for part in strips.composite_strips({"a": lazy}, around, reads, 1)
-    ]
+    parts = strips.composite_strips({"a": lazy}, around, reads, 1, Meter())
+    sizes = [part["a"].sizes["y"] for part in parts]
     assert sizes == [read.shape[0] for read in reads]
     assert sorted(done) == [(0, 90), (90, 346), (346, 602), (602, 858), (858, 1000)]
 
@@ -306,10 +308,11 @@ def test_wrong_keys_of_an_input_are_told(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("fails", [None, "reading", "predicting"])
 def test_composites_go_with_their_tile(
-    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:
-    """Cycles, as of xarray's accessors or Dask's arguments, would hold some tiles' at a time."""
+    """Cycles, as of xarray's accessors or Dask's errors, would hold some tiles' at a time."""
     made: list[weakref.ref] = []
 
     class Noted(np.ndarray):
@@ -320,11 +323,30 @@ def test_composites_go_with_their_tile(
         made.append(weakref.ref(array))
         return array
 
+    reads = Reader._read
+
+    def read(reader: Reader, *args: object) -> np.ndarray:
+        if DATES[-1] in reader.source.item:
+            raise ReadError("nothing is there")
+        return reads(reader, *args)
+
+    def predict(*_: object, **__: object) -> None:
+        raise ReadError("nothing is there")
+
     monkeypatch.setattr(strips, "own_pages", noted)
+    monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
+    if fails == "reading":
+        monkeypatch.setattr(Reader, "_read", read)
+    if fails == "predicting":
+        monkeypatch.setattr(tile, "predict", predict)
     gc.collect()
     gc.disable()
     try:
-        run(archive, tmp_path / "run")
+        if fails is None:
+            run(archive, tmp_path / "run")
+        else:
+            with pytest.raises(TilesFailed, match="nothing is there"):
+                run(archive, tmp_path / "run")
         assert len(made) > 4
         assert not [one for one in made if one() is not None]
     finally:
