@@ -22,7 +22,7 @@ from rsscale.scale.cluster import connect, workers_of
 if TYPE_CHECKING:
     from distributed import Client
 
-# A worker that is busy or stopped says nothing; the others know enough.
+# One that was stopped says nothing; the others know enough.
 _ANSWER_S = 15.0
 _WORKERS_WITHIN_S = 120.0
 _ASKED = 32
@@ -95,37 +95,46 @@ def _asked(client: Client) -> Machine:
     first = {one["host"]: address for address, one in reversed(list(workers.items()))}
     asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
     found = _answers(client, asked)
-    if not found:
+    if silent := asked.keys() - found.keys():
         _log.warning(
-            "no worker said within %g s what it has to compute with; taken for as many cores and "
-            "devices as this machine",
+            "%s did not say within %g s what there is to compute with; taken to be %s",
+            ", ".join(sorted(silent)),
             _ANSWER_S,
+            "like the others" if found else "like this machine",
         )
-    return _least(found or [Machine.here()], workers.values())
+    return _least(found.values() or [Machine.here()], workers.values())
 
 
-def _answers(client: Client, asked: Mapping[str, int]) -> list[Machine]:
-    """What workers say, by their address and how many share a machine; those that say it in time.
+def _answers(client: Client, asked: Mapping[str, int]) -> dict[str, Machine]:
+    """What workers say of themselves, by their address; those that say it in time.
 
     They are asked beside their tasks: one whose threads are all busy answers too.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    asked : mapping of address to int
+        How many workers share that one's machine.
     """
-    answers: queue.SimpleQueue[Machine | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, Machine | None]] = queue.SimpleQueue()
 
     def ask(address: str, processes: int) -> None:
         try:
-            answers.put(client.run(_say, processes, workers=[address])[address])
+            answers.put((address, client.run(_say, processes, workers=[address])[address]))
         except Exception as error:  # noqa: BLE001 -- it is gone, or the client is
             _log.info("worker %s did not say what it has: %r", address, error)
-            answers.put(None)
+            answers.put((address, None))
 
     for one in asked.items():
         threading.Thread(target=ask, args=one, daemon=True).start()
     until = time.monotonic() + _ANSWER_S
-    found = []
+    found = {}
     with suppress(queue.Empty):
         for _ in asked:
-            found.append(answers.get(timeout=max(until - time.monotonic(), 0)))  # noqa: PERF401
-    return [one for one in found if one is not None]
+            address, machine = answers.get(timeout=max(until - time.monotonic(), 0))
+            if machine is not None:
+                found[address] = machine
+    return found
 
 
 async def _say(processes: int) -> Machine:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client, Event, LocalCluster
+from distributed import Client, Event, LocalCluster, Nanny, Scheduler, SpecCluster
 from landscape import Landscape
 
 import rsscale as rs
@@ -80,7 +80,35 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(
             os.kill(pid, signal.SIGCONT)
     assert found.memory == LIMIT  # which the scheduler knows
     assert found.cores == os.cpu_count()
-    assert "no worker said within 1 s" in caplog.text
+    assert "did not say within 1 s" in caplog.text
+    assert "taken to be like this machine" in caplog.text
+
+
+def test_one_that_does_not_answer_is_told_beside_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hosts = ("127.0.0.1", "127.0.0.2")  # one of each is asked
+    workers = {
+        host: {"cls": Nanny, "options": {"host": host, "nthreads": 1, "memory_limit": LIMIT}}
+        for host in hosts
+    }
+    options = {"host": hosts[0], "dashboard_address": ":0", "port": 0}
+    scheduler = {"cls": Scheduler, "options": options}
+    with SpecCluster(workers=workers, scheduler=scheduler) as found, Client(found):
+        monkeypatch.setattr(machine, "_ANSWER_S", 120.0)
+        machine_of(found.scheduler_address)  # now torch is imported
+        monkeypatch.setattr(machine, "_ANSWER_S", 3.0)
+        silent = found.workers[hosts[1]]
+        address = silent.worker_address
+        os.kill(silent.process.pid, signal.SIGSTOP)
+        try:
+            said = machine_of(found.scheduler_address)
+        finally:
+            os.kill(silent.process.pid, signal.SIGCONT)
+    assert said.devices == Machine.here().devices
+    (line,) = [one for one in caplog.messages if "did not say within 3 s" in one]
+    assert line.startswith(address)
+    assert line.endswith("taken to be like the others")
 
 
 def test_a_tile_that_does_not_fit_into_a_worker_is_refused(
