@@ -181,8 +181,8 @@ def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
 
     looks_n, bands = cube.sizes["time"], cube.sizes["band"]
     data = cube.data if cube.chunks else da.from_array(cube.values)
-    rows, cols = data.chunks[2:]
     if not (looks_n and looks):  # Dask has no blocks over an axis of no length
+        rows, cols = data.chunks[2:]
         shape = (len(looks), bands + 1, *cube.shape[2:])
         counts = da.zeros((shape[0], 1, *shape[2:]), dtype="float32", chunks=(-1, 1, rows, cols))
         values = da.full(

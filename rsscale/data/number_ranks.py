@@ -48,12 +48,15 @@ def number_percentile(
     torch.Tensor
         ``(pixels,)`` float32; where no look is valid, any number.
     """
-    # As there: high percentiles are low ones from the other end.
+    # As in `ranks.percentile`: high percentiles are low ones from the other end.
     mirrored = percent > 50
     if mirrored:
         looks = [np.invert(look) for look in looks]
-    between = _complete if valid.is_complete else _gated
-    (below, above), share = between(looks, valid, min(percent, 100 - percent))
+    lower = min(percent, 100 - percent)
+    if valid.is_complete:
+        (below, above), share = _complete(looks, lower)
+    else:
+        (below, above), share = _gated(looks, valid, lower)
     low = _scaled(below, scale, offset, mirrored=mirrored)
     if above is below:
         return low
@@ -69,7 +72,7 @@ def _scaled(
     return physical(np.invert(numbers) if mirrored else numbers, scale, offset, torch.device("cpu"))
 
 
-def _complete(looks: Numbers, valid: Validity, percent: int) -> tuple[_Pair, Any]:  # noqa: ARG001
+def _complete(looks: Numbers, percent: int) -> tuple[_Pair, Any]:
     """The numbers below and above where every pixel has the same ranks, and the share between."""
     below, share, above = rank(percent, len(looks))
     ranked = _sorted(looks, above + 1)

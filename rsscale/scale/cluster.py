@@ -26,19 +26,7 @@ _ANSWER_WITHIN = "15s"
 _NANNY = "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__"
 _log = logging.getLogger(__name__)
 
-# Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and OMP_NUM_THREADS=1,
-# which the run's own thread count replaces.
-_WORKER_ENVIRONMENT = {
-    **allocator.environment(),
-    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-    "MKL_NUM_THREADS": str(os.cpu_count() or 1),
-    "OPENBLAS_NUM_THREADS": "1",
-    # Threads of several workers share the cores: one that waits must not spin on them.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
-
 _LOCAL_SETTINGS = {
-    "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
     # A worker that died is started again by its nanny; but one that is found absent this long
     # after an earlier death, even if it is just starting, is let go for good, and at last there
     # is none.
@@ -137,13 +125,28 @@ def _gives_back() -> bool:
     )
 
 
+def _worker_environment() -> dict[str, str]:
+    """What workers of this machine are started with."""
+    # Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and
+    # OMP_NUM_THREADS=1, which the run's own thread count replaces.
+    return {
+        **allocator.environment(),
+        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+        "MKL_NUM_THREADS": str(os.cpu_count() or 1),
+        "OPENBLAS_NUM_THREADS": "1",
+        # Threads of several workers share the cores: one that waits must not spin on them.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
 @contextmanager
 def _local(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
+    environment = {"distributed.nanny.pre-spawn-environ": _worker_environment()}
     with (
-        dask.config.set(_LOCAL_SETTINGS),
+        dask.config.set({**_LOCAL_SETTINGS, **environment}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=TILES_AT_ONCE,
