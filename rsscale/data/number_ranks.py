@@ -3,7 +3,8 @@
 Where all looks have one scale, a look has the rank of its number. To sort those moves half the
 bytes of floats, and only the two ranks beside the percentile are scaled. The values are those of
 :mod:`rsscale.data.ranks`, to the bit: neither a product with a scale above zero, nor a sum, nor
-the rounding of either changes an order.
+the rounding of either changes an order. All of it is NumPy's, which never starts threads: torch
+would, for strips of this size.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def have_one_scale(scale: npt.NDArray[np.float32], offset: npt.NDArray[np.float3
 
 def number_percentile(
     looks: Numbers, valid: Validity, percent: int, scale: np.float32, offset: np.float32
-) -> torch.Tensor:
+) -> npt.NDArray[np.float32]:
     """A percentile of the valid numbers, scaled; as :func:`rsscale.data.ranks.percentile`.
 
     Parameters
@@ -45,7 +46,7 @@ def number_percentile(
 
     Returns
     -------
-    torch.Tensor
+    numpy.ndarray
         ``(pixels,)`` float32; where no look is valid, any number.
     """
     # As in `ranks.percentile`: high percentiles are low ones from the other end.
@@ -58,25 +59,31 @@ def number_percentile(
     else:
         (below, above), share = _gated(looks, valid, lower)
     low = _scaled(below, scale, offset, mirrored=mirrored)
-    if above is below:
-        return low
-    high = _scaled(above, scale, offset, mirrored=mirrored)
-    if percent == 50:  # the mean is exact where both are the same
-        return low.add_(high).mul_(0.5)
-    return low.add_(high.sub_(low).mul_(share))
+    if above is not below:
+        high = _scaled(above, scale, offset, mirrored=mirrored)
+        if percent == 50:  # the mean is exact where both are the same
+            low += high
+            low *= np.float32(0.5)
+        else:
+            high -= low
+            high *= share
+            low += high
+    return low
 
 
 def _scaled(
     numbers: npt.NDArray[Any], scale: np.float32, offset: np.float32, *, mirrored: bool
-) -> torch.Tensor:
-    return physical(np.invert(numbers) if mirrored else numbers, scale, offset, torch.device("cpu"))
+) -> npt.NDArray[np.float32]:
+    whole = np.invert(numbers) if mirrored else numbers
+    scaled: npt.NDArray[np.float32] = physical(whole, scale, offset, torch.device("cpu")).numpy()
+    return scaled
 
 
 def _complete(looks: Numbers, percent: int) -> tuple[_Pair, Any]:
     """The numbers below and above where every pixel has the same ranks, and the share between."""
     below, share, above = rank(percent, len(looks))
     ranked = _sorted(looks, above + 1)
-    return (ranked[below], ranked[above]), float(np.float32(share))
+    return (ranked[below], ranked[above]), np.float32(share)
 
 
 def _gated(looks: Numbers, valid: Validity, percent: int) -> tuple[_Pair, Any]:
@@ -95,13 +102,13 @@ def _gated(looks: Numbers, valid: Validity, percent: int) -> tuple[_Pair, Any]:
     return (below, above), share
 
 
-def _terms(valid: Validity, percent: int, dtype: np.dtype[Any]) -> tuple[Any, Any, torch.Tensor]:
+def _terms(valid: Validity, percent: int, dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
     """What is shared by all bands: see :class:`rsscale.data.ranks._Gates`."""
     limits = np.iinfo(dtype)
     least, most = dtype.type(limits.min), dtype.type(limits.max)
     gates, share = pixel_gates(valid, percent, least, most)
     missing = [either(look, most, least) for look in valid.invalid]
-    return missing, gates, torch.from_numpy(share)
+    return missing, gates, share
 
 
 def _sorted(looks: Numbers, ranks: int) -> list[npt.NDArray[np.integer[Any]]]:

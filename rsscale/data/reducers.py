@@ -23,6 +23,9 @@ from rsscale.pages import own_pages
 # elementwise operation of this many elements (at::internal::GRAIN_SIZE) in the calling
 # thread: more would start a team of OpenMP threads in each of Dask's threads.
 STRIP = 32768
+# NumPy starts no threads, and asks for the interpreter's lock after each operation: two threads
+# took longer than one for strips of 32768, and half as long for these.
+NUMBER_STRIP = 4 * STRIP
 # An accelerator wants few large calls instead.
 DEVICE_STRIP = 1 << 20
 
@@ -57,17 +60,21 @@ class _Strip:
             )
         ]
 
-    def percentile(self, band: int, valid: Validity, percent: int) -> torch.Tensor:
+    def percentile(self, band: int, valid: Validity, percent: int) -> _Reduced:
         """Of the numbers where they have the order of the values, else of these."""
         looks = [look[band] for look in self.numbers]
         scale, offset = self.scale[:, band], self.offset[:, band]
-        are_whole = looks[0].dtype.kind in "iu" and self.device.type == "cpu"
-        if are_whole and have_one_scale(scale, offset):
+        if _are_whole(looks[0], self.device) and have_one_scale(scale, offset):
             return number_percentile(looks, valid, percent, scale[0], offset[0])
         return percentile(self.values(band), valid, percent)
 
 
-Reducer = Callable[[_Strip, Validity], Iterable[torch.Tensor]]
+def _are_whole(numbers: npt.NDArray[Any], device: torch.device) -> bool:
+    return numbers.dtype.kind in "iu" and device.type == "cpu"
+
+
+_Reduced = torch.Tensor | npt.NDArray[np.float32]
+Reducer = Callable[[_Strip, Validity], Iterable[_Reduced]]
 
 
 def reduce_looks(
@@ -111,6 +118,9 @@ def reduce_looks(
     out = own_pages((len(looks), bands + 1, pixels), "float32")
     reduce, where = _reducer(reducer), torch.device(device)
     step = STRIP if where.type == "cpu" else DEVICE_STRIP
+    of_numbers = percent_of(reducer) is not None and _are_whole(planes[0][0], where)
+    if of_numbers and all(map(have_one_scale, scale.T, offset.T)):
+        step = NUMBER_STRIP
 
     for window, chosen in enumerate(looks):
         for start in range(0, pixels, step):
@@ -125,8 +135,15 @@ def reduce_looks(
             numbers = [[plane[strip] for plane in planes[look]] for look in seen]
             of_seen = _Strip(numbers, scale[seen], offset[seen], where)
             for band, reduced in enumerate(reduce(of_seen, valid)):
-                torch.from_numpy(out[window, band, strip]).copy_(reduced.add_(valid.blank))
+                _add(reduced, valid.blank, out[window, band, strip])
     return out.reshape(len(looks), bands + 1, *shape)
+
+
+def _add(reduced: _Reduced, blank: torch.Tensor, out: npt.NDArray[np.float32]) -> None:
+    if isinstance(reduced, torch.Tensor):
+        torch.from_numpy(out).copy_(reduced.add_(blank))
+    else:
+        np.add(reduced, blank.numpy(), out=out)
 
 
 def _reducer(name: str) -> Reducer:
@@ -137,7 +154,7 @@ def _reducer(name: str) -> Reducer:
     return _OTHERS[name]
 
 
-def _percentiles(strip: _Strip, valid: Validity, percent: int) -> Iterator[torch.Tensor]:
+def _percentiles(strip: _Strip, valid: Validity, percent: int) -> Iterator[_Reduced]:
     bands = range(strip.scale.shape[1])
     return (strip.percentile(band, valid, percent) for band in bands)
 

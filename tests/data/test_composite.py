@@ -114,6 +114,7 @@ def test_strips_do_not_show(monkeypatch):
     data = gaps((5, 2, 30, 30), 3)
     whole = composite(cube_of(data, days(5)), "year").compute()
     monkeypatch.setattr(reducers, "STRIP", 7)
+    monkeypatch.setattr(reducers, "NUMBER_STRIP", 7)
     strips = composite(cube_of(data, days(5)), "year").compute()
     np.testing.assert_array_equal(whole, strips)
 

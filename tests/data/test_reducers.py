@@ -236,6 +236,7 @@ def test_strips_where_all_or_nothing_is_valid_show_no_difference(monkeypatch, re
     data[0, :, 6:8] = 0
     whole = reduced(data, reducer)
     monkeypatch.setattr(reducers, "STRIP", 64)
+    monkeypatch.setattr(reducers, "NUMBER_STRIP", 64)
     rows = reduced(data, reducer)
     assert whole.values.tobytes() == rows.values.tobytes()
     assert np.array_equal(whole.observations, rows.observations)
@@ -248,6 +249,7 @@ def test_strips_do_not_show(monkeypatch, reducer):
     data = looks_gone((9, 3, 60, 61), 3)
     whole = reduced(data, reducer)
     monkeypatch.setattr(reducers, "STRIP", 37)
+    monkeypatch.setattr(reducers, "NUMBER_STRIP", 37)
     assert reduced(data, reducer).values.tobytes() == whole.values.tobytes()
 
 
