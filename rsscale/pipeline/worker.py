@@ -114,10 +114,8 @@ def _empty_frames(error: BaseException | None) -> None:
 
     Dask leaves a cycle of an error and its frames, which stays until Python looks for cycles.
     """
-    emptied: list[BaseException] = []
-    while error is not None and error not in emptied:  # causes may go round
+    while error is not None:
         traceback.clear_frames(error.__traceback__)
-        emptied.append(error)
         error = error.__cause__ or error.__context__
 
 
