@@ -18,7 +18,6 @@ from odc.geo.geom import Geometry
 
 import rsscale as rs
 from rsscale.data.meter import Meter
-from rsscale.data.reader import Reader
 from rsscale.errors import ReadError, RecipeError, TilesFailed
 from rsscale.grid import Grid
 from rsscale.lattice import Lattice, PixelBox
@@ -308,7 +307,7 @@ def test_wrong_keys_of_an_input_are_told(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("fails", [None, "reading", "predicting"])
+@pytest.mark.parametrize("fails", [None, "predicting"])
 def test_composites_go_with_their_tile(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:
@@ -323,20 +322,11 @@ def test_composites_go_with_their_tile(
         made.append(weakref.ref(array))
         return array
 
-    reads = Reader._read
-
-    def read(reader: Reader, *args: object) -> np.ndarray:
-        if DATES[-1] in reader.source.item:
-            raise ReadError("nothing is there")
-        return reads(reader, *args)
-
     def predict(*_: object, **__: object) -> None:
         raise ReadError("nothing is there")
 
     monkeypatch.setattr(strips, "own_pages", noted)
     monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
-    if fails == "reading":
-        monkeypatch.setattr(Reader, "_read", read)
     if fails == "predicting":
         monkeypatch.setattr(tile, "predict", predict)
     gc.collect()
@@ -347,9 +337,6 @@ def test_composites_go_with_their_tile(
         else:
             with pytest.raises(TilesFailed, match="nothing is there"):
                 run(archive, tmp_path / "run")
-            # Chunks that were begun when another failed are finished, for nobody.
-            strips._readers(2).shutdown(wait=True)
-            strips._readers.cache_clear()
         assert len(made) > 4
         assert not [one for one in made if one() is not None]
     finally:
