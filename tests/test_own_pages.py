@@ -1,5 +1,6 @@
 """Arrays outside the heap: their values, and that their memory goes when they go."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from rsscale.pages import own_pages
+from rsscale.scale import allocator
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7), (0, 4), (3, 1000, 1000)])
@@ -25,8 +27,15 @@ def test_an_array_like_any_other(shape: tuple[int, ...], dtype: str) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere they lie on the heap")
 @pytest.mark.parametrize(("make", "lets_go"), [("own_pages", True), ("np.zeros", False)])
 def test_memory_goes_with_the_array(make: str, lets_go: bool) -> None:
-    command = [sys.executable, "-c", GOES, make]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Started so that the heap keeps what is freed, whatever the environment of the tests says.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    told = subprocess.run(
+        [sys.executable, "-c", GOES, make],
+        env={**clean, **allocator.ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert told.stdout.split() == ["True", "True", str(lets_go)]
 
 
@@ -35,13 +44,11 @@ import resource
 import sys
 import numpy as np
 from rsscale.pages import own_pages
-from rsscale.scale import allocator
 
 def grown():
     with open("/proc/self/statm") as file:
         return (int(file.read().split()[1]) * resource.getpagesize() >> 20) - before
 
-allocator.keep_memory()  # so that the heap keeps what is freed
 before = 0
 before = grown()
 array = {"own_pages": own_pages, "np.zeros": np.zeros}[sys.argv[1]]((64, 1024, 1024), "uint8")

@@ -42,6 +42,7 @@ _HUGE_PAGES = {
 }
 
 _THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_STARTED_WITH = Path("/proc/self/environ")
 
 # Numbers of <malloc.h>.
 _MALLOPT = {-1: _KEEP, -3: _LARGE, -8: _ARENAS}
@@ -55,14 +56,15 @@ _TRIES, _UNCACHED = 128, 1 << 14
 def keep_memory() -> bool:
     """Set this process's allocator so; threads that started before keep their arenas.
 
-    A value in the environment wins. Nothing is done elsewhere than on Linux with glibc.
+    A value that the process was started with wins. Nothing is done elsewhere than on Linux with
+    glibc.
 
     Returns
     -------
     bool
         Whether it was done.
     """
-    if not has_glibc() or any(name in os.environ for name in ENVIRONMENT):
+    if not has_glibc() or started_with() & ENVIRONMENT.keys():
         return False
     taken = [ctypes.CDLL(None).mallopt(number, value) for number, value in _MALLOPT.items()]
     return all(taken)
@@ -80,7 +82,8 @@ def environment() -> dict[str, str]:
 
 def _has_huge_pages() -> bool:
     """Whether malloc can ask for huge pages, glibc 2.35, and the kernel gives them."""
-    if not has_glibc() or "GLIBC_TUNABLES" in os.environ:
+    ours = _HUGE_PAGES["GLIBC_TUNABLES"]  # also what a cluster before this one has left
+    if not has_glibc() or os.environ.get("GLIBC_TUNABLES", ours) != ours:
         return False
     try:
         version = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -88,6 +91,18 @@ def _has_huge_pages() -> bool:
         return numbers >= (2, 35) and "[never]" not in _THP.read_text("ascii")
     except (OSError, ValueError, IndexError):
         return False
+
+
+def started_with() -> set[str]:
+    """Names of the variables that glibc saw as this process started.
+
+    ``os.environ`` may have others since: Dask's nannies put those of their workers there.
+    """
+    try:
+        told = _STARTED_WITH.read_bytes()
+    except OSError:
+        return set(os.environ)
+    return {os.fsdecode(one.partition(b"=")[0]) for one in told.split(b"\0") if one}
 
 
 def trim() -> bool:

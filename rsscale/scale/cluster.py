@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,8 @@ def _hint(client: Client) -> None:
 def _gives_back() -> bool:
     """Whether this process was not started as :mod:`rsscale.scale.allocator` wants it."""
     return (
-        sys.platform.startswith("linux") and not os.environ.keys() >= allocator.ENVIRONMENT.keys()
+        sys.platform.startswith("linux")
+        and not allocator.started_with() >= allocator.ENVIRONMENT.keys()
     )
 
 
@@ -144,9 +145,10 @@ def _local(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    environment = {"distributed.nanny.pre-spawn-environ": _worker_environment()}
+    environment = _worker_environment()
     with (
-        dask.config.set({**_LOCAL_SETTINGS, **environment}),
+        _put_back(environment),
+        dask.config.set({**_LOCAL_SETTINGS, "distributed.nanny.pre-spawn-environ": environment}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=TILES_AT_ONCE,
@@ -157,3 +159,17 @@ def _local(workers: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _put_back(names: Iterable[str]) -> Iterator[None]:
+    """Take back what nannies leave: they start workers by way of this process's environment."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

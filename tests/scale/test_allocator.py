@@ -1,5 +1,6 @@
 """The allocator takes the settings; what they bring is for a benchmark to say."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from rsscale.scale import allocator, cluster
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="the settings are those of glibc"
 )
+OURS = "glibc.malloc.hugetlb=1"
 TOLD = "from rsscale.scale.allocator import keep_memory; print(keep_memory())"
 
 
@@ -32,17 +34,47 @@ def test_a_process_sets_itself_unless_it_was_started_otherwise(
     assert done.stdout.strip() == told
 
 
+def test_what_a_nanny_left_in_the_environment_counts_for_nothing() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import os; os.environ['MALLOC_TRIM_THRESHOLD_'] = '1'; {TOLD}",
+        ],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "True"
+
+
 def test_workers_of_a_local_cluster_are_started_so() -> None:
-    with cluster.connect("local:1") as client:
-        (slow,) = client.run(cluster._gives_back).values()
-    assert slow is False
+    before = _settings()
+    found = []
+    for _ in range(2):  # the first one must not change how the second one starts
+        with cluster.connect("local:1") as client:
+            (slow,) = client.run(cluster._gives_back).values()
+            (settings,) = client.run(_settings).values()
+        found.append(settings)
+        assert slow is False
+        assert _settings() == before
+    assert found[0] == found[1]
 
 
-def test_a_worker_started_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in allocator.ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
+def _settings() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in cluster._worker_environment()}
+
+
+def test_a_worker_started_otherwise_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = tmp_path / "environ"
+    monkeypatch.setattr(allocator, "_STARTED_WITH", started)
+    started.write_text("\0".join(f"{k}={v}" for k, v in allocator.ENVIRONMENT.items()) + "\0")
     assert not cluster._gives_back()
-    monkeypatch.delenv("MALLOC_ARENA_MAX")  # as a nanny that was told of the thresholds only
+    # As a nanny that was told of the thresholds only.
+    started.write_text("MALLOC_TRIM_THRESHOLD_=1\0MALLOC_MMAP_THRESHOLD_=1\0")
     assert cluster._gives_back()
 
 
@@ -54,6 +86,7 @@ def test_a_worker_started_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) ->
         ("glibc 2.31", "[always] madvise never", {}, False),
         ("glibc 2.36", "[always] madvise never", {"GLIBC_TUNABLES": "glibc.rtld.nns=4"}, False),
         ("glibc 2.36", None, {}, False),
+        ("glibc 2.36", "[always] madvise never", {"GLIBC_TUNABLES": OURS}, True),
     ],
 )
 def test_workers_get_huge_pages_where_there_are_some(
