@@ -16,7 +16,6 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
@@ -106,16 +105,23 @@ def in_memory(
     arrays = list(arrays)
     lazy = [_lazy(one) for one in arrays]
     places = [{name: _Place(values) for name, values in one.items()} for one in lazy]
-    # The scheduler is named: inside a Dask worker the default would submit to the cluster again.
-    da.store(
-        [values for one in lazy for values in one.values()],
-        [place for one in places for place in one.values()],
-        lock=False, scheduler="threads", pool=_Shared(threads, meter),
-    )  # fmt: skip
-    return tuple(
-        _with_values(one, {name: place.taken() for name, place in found.items()})
-        for one, found in zip(arrays, places, strict=True)
-    )
+    try:
+        # The scheduler is named: in a Dask worker the default would submit to the cluster again.
+        da.store(
+            [values for one in lazy for values in one.values()],
+            [place for one in places for place in one.values()],
+            lock=False, scheduler="threads", pool=_Shared(threads, meter),
+        )  # fmt: skip
+        return tuple(
+            _with_values(one, {name: place.values for name, place in found.items()})
+            for one, found in zip(arrays, places, strict=True)
+        )
+    finally:
+        # Dask's graph stays a while, in a cycle, and after an error its tasks; neither is to
+        # hold the values.
+        for found in places:
+            for place in found.values():
+                place.clear()
 
 
 class _Shared:
@@ -166,15 +172,16 @@ class _Place:
     """Where the chunks of a Dask array go."""
 
     def __init__(self, lazy: Any) -> None:
-        self.values = own_pages(lazy.shape, lazy.dtype)
+        self.values: Any = own_pages(lazy.shape, lazy.dtype)
 
     def __setitem__(self, where: Any, chunk: npt.NDArray[Any]) -> None:
-        self.values[where] = chunk
+        values = self.values
+        if values is not None:  # chunks begun when another failed are finished, for nobody
+            values[where] = chunk
 
-    def taken(self) -> npt.NDArray[Any]:
-        """What was put here. Dask's graph stays a while, in a cycle; it is not to hold it."""
-        values, self.values = self.values, np.empty(0)
-        return values
+    def clear(self) -> None:
+        """Hold the values no longer, nor take any."""
+        self.values = None
 
     def __dask_tokenize__(self) -> int:
         # By default Dask would hash the values.

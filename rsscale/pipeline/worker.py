@@ -114,8 +114,10 @@ def _empty_frames(error: BaseException | None) -> None:
 
     Dask leaves a cycle of an error and its frames, which stays until Python looks for cycles.
     """
-    while error is not None:
+    emptied: set[int] = set()
+    while error is not None and id(error) not in emptied:  # causes may go round
         traceback.clear_frames(error.__traceback__)
+        emptied.add(id(error))
         error = error.__cause__ or error.__context__
 
 

@@ -18,6 +18,7 @@ from odc.geo.geom import Geometry
 
 import rsscale as rs
 from rsscale.data.meter import Meter
+from rsscale.data.reader import Reader
 from rsscale.errors import ReadError, RecipeError, TilesFailed
 from rsscale.grid import Grid
 from rsscale.lattice import Lattice, PixelBox
@@ -307,7 +308,7 @@ def test_wrong_keys_of_an_input_are_told(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("fails", [None, "predicting"])
+@pytest.mark.parametrize("fails", [None, "reading", "predicting"])
 def test_composites_go_with_their_tile(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:
@@ -322,11 +323,20 @@ def test_composites_go_with_their_tile(
         made.append(weakref.ref(array))
         return array
 
+    reads = Reader._read
+
+    def read(reader: Reader, *args: object) -> np.ndarray:
+        if DATES[-1] in reader.source.item:
+            raise ReadError("nothing is there")
+        return reads(reader, *args)
+
     def predict(*_: object, **__: object) -> None:
         raise ReadError("nothing is there")
 
     monkeypatch.setattr(strips, "own_pages", noted)
     monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
+    if fails == "reading":
+        monkeypatch.setattr(Reader, "_read", read)
     if fails == "predicting":
         monkeypatch.setattr(tile, "predict", predict)
     gc.collect()
