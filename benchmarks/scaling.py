@@ -5,7 +5,7 @@
 Target 4: scheduler tasks for each tile, bytes of a graph, tasks in flight. Target 5: time to the
 first tile, and the client's memory then, for 1,000 and for 100,000 tiles of a synthetic catalogue
 with a tile function that does nothing. Target 6: peak memory of all processes of a run, for an
-area and for one 16 times as large.
+area and for one 16 times as large of the same archive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from benchmarks.engine import processes
 from benchmarks.engine.case import BANDS, EPSG, PERIOD, RESOLUTION, Case
 from benchmarks.engine.models import write_models
-from benchmarks.engine.scenes import write_catalog, write_scenes
+from benchmarks.engine.scenes import write_area, write_catalog, write_scenes
 from benchmarks.engine.table import goal_line
 from benchmarks.engine.tournament import once
 
@@ -67,18 +67,16 @@ def measure(folder: Path, *, quick: bool, threads: int) -> list[Goal]:
 
 
 def area_and_tasks(folder: Path, *, scene: int, threads: int) -> list[Goal]:
-    """The two-layer model over one scene, then over 16, on one local worker."""
+    """The two-layer model over 16 scenes, and over a sixteenth of them, on one local worker."""
     tile = scene // 2
     options = {"tile": tile, "cluster": "local:1"}
-    found = {}
-    for across in (1, 4):
-        case = Case(str(folder / f"area{across}"), across, across, scene, "two-layer", threads)
-        write_scenes(case)
-        write_models(case.path)
-        write_catalog(case, str(case.path / "scenes"))
-        found[across] = once(case, "rsscale local:1", options)[0]
-        shutil.rmtree(case.path / "out")
-    small, large = found[1], found[4]
+    whole = Case(str(folder / "whole"), 4, 4, scene, "two-layer", threads)
+    write_scenes(whole)
+    write_models(whole.path)
+    write_catalog(whole, str(whole.path / "scenes"))
+    small, large = (
+        once(case, "rsscale local:1", options)[0] for case in (write_middle(whole), whole)
+    )
     tiles = 16 * (scene // tile) ** 2
     tasks = large["tasks"] / tiles
     memory = large["peak_bytes"] / small["peak_bytes"]
@@ -97,6 +95,22 @@ def area_and_tasks(folder: Path, *, scene: int, threads: int) -> list[Goal]:
               memory <= 1.1)
         | {"bytes": [small["peak_bytes"], large["peak_bytes"]]},
     ]  # fmt: skip
+
+
+def write_middle(whole: Case) -> Case:
+    """The middle of a case, as large as one of its scenes.
+
+    Four scenes meet there, as in the densest tiles of the whole: what a tile needs is the same
+    in both, and what is left to differ is how many there are.
+    """
+    folder = whole.path.with_name(f"{whole.path.name}-middle")
+    middle = Case(str(folder), 1, 1, whole.scene, whole.model, whole.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_models(folder)
+    shutil.copy(whole.catalog, middle.catalog)
+    top, left = ((size - whole.scene) // 2 for size in whole.shape)
+    write_area(whole.geobox[top : top + whole.scene, left : left + whole.scene], folder)
+    return middle
 
 
 # --- the first tile of a country

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,6 @@ from benchmarks.engine.tiff import BLOCK, compress, write_tiff
 
 def write_scenes(case: Case) -> None:
     """Files of all scenes, unless an earlier call left them there; and the area."""
-    import geopandas as gpd
-    import shapely
-
     folder = case.path / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
@@ -42,11 +40,19 @@ def write_scenes(case: Case) -> None:
                     turned = blocks[shift:] + blocks[:shift]
                     write_tiff(path, case.scene, turned, case.transform(row, col), EPSG)
         done.write_text(json.dumps(what))
+    write_area(case.geobox, case.path)
+
+
+def write_area(geobox: GeoBox, folder: Path) -> None:
+    """The outline of what is to be mapped."""
+    import geopandas as gpd
+    import shapely
+
     # Pixels whose centre lies outside are not mapped: the outline runs inside the outer pixels.
-    left, bottom, right, top = case.geobox.boundingbox.bbox
+    left, bottom, right, top = geobox.boundingbox.bbox
     inset = RESOLUTION / 5
     outline = shapely.box(left + inset, bottom + inset, right - inset, top - inset)
-    gpd.GeoDataFrame(geometry=[outline], crs=EPSG).to_file(case.path / "area.gpkg")
+    gpd.GeoDataFrame(geometry=[outline], crs=EPSG).to_file(folder / "area.gpkg")
 
 
 def write_catalog(case: Case, root: str) -> None:

@@ -51,6 +51,7 @@ def test_train_and_map(tmp_path: Path) -> None:
     assert (tmp_path / "map.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_polygons_that_were_not_trained_on(
     tmp_path: Path, record_property: Callable[[str, float], None]
 ) -> None:
