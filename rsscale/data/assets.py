@@ -55,7 +55,7 @@ class Selection:
     Attributes
     ----------
     items : tuple of pystac.Item
-        Sorted by (datetime, id), unless they were ordered anew.
+        Sorted by (datetime, id).
     bands : tuple of str
         As they were asked for.
     keys : tuple of tuple of str
@@ -65,11 +65,6 @@ class Selection:
     items: tuple[pystac.Item, ...]
     bands: tuple[str, ...]
     keys: tuple[tuple[str, ...], ...]
-
-    def ordered(self, numbers: Sequence[int]) -> Selection:
-        """The same assets, items in another order."""
-        items = tuple(self.items[number] for number in numbers)
-        return Selection(items, self.bands, tuple(self.keys[number] for number in numbers))
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes; by its name alone when there are no items."""

@@ -46,17 +46,6 @@ def map_pixels(
     )  # fmt: skip
 
 
-def is_uniform(block: npt.NDArray[Any]) -> bool:
-    """Whether a block is one number in memory: where no file lies, loaders make such of nodata."""
-    return block.size > 0 and not any(block.strides)
-
-
-def is_blank(look: Sequence[npt.NDArray[Any]], fill: float) -> bool:
-    """Whether a band of a look is nodata everywhere, as far as that shows without a search."""
-    firsts = [band.flat[0] for band in look if is_uniform(band)]
-    return any(first == fill or not np.isfinite(first) for first in firsts)
-
-
 def planes(blocks: Blocks) -> Planes:
     """What blocks hold, without a copy."""
     return [

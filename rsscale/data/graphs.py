@@ -33,8 +33,6 @@ class Layout:
         The cube's nodata, of that type.
     chunks : tuple of tuple of int
         Of ``(time, band, y, x)``.
-    reach : tuple of PixelBox
-        The pixels at which each item may have values.
     on_error : callable, optional
         Takes the ReadError of what could not be read and then holds nodata; else it is raised.
     meter : Meter, optional
@@ -46,7 +44,6 @@ class Layout:
     dtype: np.dtype[Any]
     fill: np.generic
     chunks: tuple[tuple[int, ...], ...]
-    reach: tuple[PixelBox, ...]
     on_error: Callable[[ReadError], None] | None = None
     meter: Meter | None = None
 
@@ -61,6 +58,7 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
     import stackstac
 
     grid, box = layout.grid, layout.box
+    bounds = _bounds(layout)
     table = {f"{i}/{b}": s for i, row in enumerate(sources) for b, s in enumerate(row)}
     plain = [
         {
@@ -68,19 +66,18 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
             "properties": {
                 "datetime": assets.moment(item).isoformat(),
                 "proj:epsg": 1,
-                # stackstac drops items that lie outside; they are to stay, as slices of nodata.
-                "proj:bbox": _bounds(grid, box if reach.empty else reach),
+                "proj:bbox": bounds,
             },
             "assets": {band: {"href": f"{i}/{b}"} for b, band in enumerate(chosen.bands)},
         }
-        for i, (item, reach) in enumerate(zip(chosen.items, layout.reach, strict=True))
+        for i, item in enumerate(chosen.items)
     ]
     stacked = stackstac.stack(
         plain,
         assets=list(chosen.bands),
         epsg=1,
         resolution=(grid.res_x, grid.res_y),
-        bounds=_bounds(grid, box),
+        bounds=bounds,
         snap_bounds=False,
         chunksize=layout.chunks,
         dtype=layout.dtype,
@@ -102,7 +99,8 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
     return stacked.data
 
 
-def _bounds(grid: OutputGrid, box: PixelBox) -> tuple[float, float, float, float]:
-    affine, (height, width) = grid.transform(box), box.shape
+def _bounds(layout: Layout) -> tuple[float, float, float, float]:
+    grid, affine = layout.grid, layout.grid.transform(layout.box)
+    height, width = layout.box.shape
     left, top = affine.c, affine.f
     return left, top - height * grid.res_y, left + width * grid.res_x, top

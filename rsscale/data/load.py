@@ -22,9 +22,7 @@ from rsscale.data.pixels import METHODS
 from rsscale.data.placement import OutputGrid
 from rsscale.data.rasters import Source
 from rsscale.data.signing import PROPERTY
-from rsscale.data.together import lie_together, most_looks, reaches
 from rsscale.errors import ReadError, RecipeError, nearest
-from rsscale.lattice import PixelBox
 
 
 def _odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
@@ -33,7 +31,6 @@ def _odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Sou
     return odc_array(layout, chosen, sources)
 
 
-_ORDERS = ("time", "place")
 _LOADERS = {"stackstac": stackstac_array, "odc-stac": _odc_array}
 
 
@@ -44,7 +41,6 @@ def load(
     *,
     resampling: Mapping[str, str] | None = None,
     chunk: int = 1024,
-    order: Literal["time", "place"] = "time",
     loader: str = "stackstac",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
     meter: Meter | None = None,
@@ -68,10 +64,6 @@ def load(
         Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
         source (else of the grid), thin rests are joined to their neighbour, and with many
         looks blocks get smaller, so that one takes at most some 128 MB.
-    order : {"time", "place"}
-        Of the slices. By time, in one block. Or those first that lie together, each such group
-        sorted by time and a block of its own: where none of a group lies, its block takes no
-        memory and no time. Reducers give the same bits either way.
     loader : {"stackstac", "odc-stac"}
         Who builds the graph. The pixels are read by the same reader, so the cubes are equal.
     on_error : {"raise", "skip"} or callable
@@ -85,9 +77,8 @@ def load(
     -------
     xr.DataArray
         Dask-backed, dims ``(time, band, y, x)``, sorted by (datetime, id), the full time axis
-        in one block, unless ``order`` says otherwise. Codes and measurements are blocks of
-        their own along ``band``, so that a mask can be made without reading everything.
-        Coordinates: ``time`` (UTC,
+        in one block. Codes and measurements are blocks of their own along ``band``, so that
+        a mask can be made without reading everything. Coordinates: ``time`` (UTC,
         datetime64[ns]), ``band``, ``id(time)``, ``solar_day(time)`` (the day by the sun
         where the item is; whole days, in datetime64[s] as xarray knows none in days),
         ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
@@ -103,7 +94,7 @@ def load(
     AreaError
         When the GeoBox is not north-up.
     RecipeError
-        When ``resampling``, ``chunk``, ``order`` or ``loader`` make no sense.
+        When ``resampling``, ``chunk`` or ``loader`` make no sense.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
         else while computing. A failed read is never nodata, unless ``on_error`` says so.
@@ -122,26 +113,16 @@ def load(
             f"loader is {loader!r}; expected one of {', '.join(_LOADERS)}"
             f"{nearest(loader, _LOADERS)}"
         )
-    if order not in _ORDERS:
-        raise RecipeError(f"order is {order!r}; expected one of {', '.join(_ORDERS)}")
     chosen = assets.select(items, _checked(bands, how, chunk))
     grid, box = OutputGrid.of(geobox)
     codes = [chosen.is_categorical(column) for column in range(len(chosen.bands))]
     sources = _sources(chosen, codes, how)
     dtype, fill = number_type(chosen, sources)
+    looks = len(chosen.items)
     origin = block_origin(chosen, grid)
-    reach = reaches(chosen, grid, box)
-    looks = most_looks(reach) if order == "place" else len(chosen.items)
     chunks = cube_chunks(box, origin, chunk, codes, looks * dtype.itemsize)
-    groups = [list(range(len(chosen.items)))]
-    if order == "place":
-        groups = lie_together(reach, box, *chunks[1:])
-        chosen, sources, reach = _ordered(groups, chosen, sources, reach)
-    if chosen.items:
-        layout = Layout(
-            grid, box, dtype, fill, (tuple(map(len, groups)), *chunks), reach,
-            _on_error(on_error), meter,
-        )  # fmt: skip
+    if looks:
+        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error), meter)
         data = _LOADERS[loader](layout, chosen, sources)
     else:
         import dask.array as da
@@ -158,16 +139,6 @@ def load(
         },
         name="cube",
     )
-
-
-def _ordered(
-    groups: Sequence[Sequence[int]],
-    chosen: Selection,
-    sources: Sequence[list[Source]],
-    reach: Sequence[PixelBox],
-) -> tuple[Selection, list[list[Source]], tuple[PixelBox, ...]]:
-    numbers = [number for group in groups for number in group]
-    return chosen.ordered(numbers), [sources[n] for n in numbers], tuple(reach[n] for n in numbers)
 
 
 def _checked(bands: Sequence[str], resampling: Mapping[str, str], chunk: int) -> list[str]:

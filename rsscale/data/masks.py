@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.data.blocks import is_uniform
 from rsscale.data.georeference import geobox_of
 from rsscale.data.maskrules import PRESETS, MaskRule, is_one_of, mask_rule
 from rsscale.errors import RecipeError, nearest
@@ -138,8 +137,6 @@ def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
 
 def _states(codes: npt.NDArray[Any], *, rule: MaskRule, fill: Any) -> npt.NDArray[np.uint8]:
     """Clear, dropped or unseen, for ``(time, y, x)`` of the mask band."""
-    if is_uniform(codes) and codes.size > 1:
-        return np.broadcast_to(_states(codes[:1, :1, :1].copy(), rule=rule, fill=fill), codes.shape)
     unseen = is_one_of(codes, rule.unseen)
     if not np.isnan(fill):
         unseen |= codes == fill
@@ -163,8 +160,6 @@ def _apply(data: Any, states: Any, fill: Any) -> Any:
 def _fill_invalid(
     block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any
 ) -> npt.NDArray[Any]:
-    if is_uniform(block) and block.flat[0] == fill:
-        return block
     return np.where((states != _CLEAR)[:, None], fill, block)
 
 

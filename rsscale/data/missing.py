@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.data.blocks import Blocks, is_blank, planes
+from rsscale.data.blocks import Blocks, planes
 from rsscale.data.windows import TimeWindow
 
 Looks = tuple[tuple[int, ...], ...]
@@ -76,8 +75,6 @@ def composite_block(
     from rsscale.data.reducers import reduce_looks
 
     flat = [[plane.reshape(-1) for plane in look] for look in planes(blocks)]
-    seen = {look for look, bands in enumerate(flat) if not is_blank(bands, how["fill"])}
-    looks, of_years = _those_of(seen, looks), _those_of(seen, of_years)
     how["shape"] = blocks[0][0].shape[2:]
     out = reduce_looks(flat, looks=looks, **how)
     if not any(instead) or (out[:, -1] > 0).all():
@@ -85,10 +82,6 @@ def composite_block(
     years = reduce_looks(flat, looks=of_years, **how) if of_years else out[:0]
     fill_missing(out, years, instead)
     return out
-
-
-def _those_of(seen: AbstractSet[int], looks: Looks) -> Looks:
-    return tuple(tuple(look for look in chosen if look in seen) for chosen in looks)
 
 
 def fill_missing(

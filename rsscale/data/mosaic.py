@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.data.blocks import Blocks, is_blank, map_pixels, planes
+from rsscale.data.blocks import Blocks, map_pixels, planes
 from rsscale.data.masks import cube_nodata
 from rsscale.data.order import canonical_order, per_look
 from rsscale.data.validity import invalid_pixels, physical
@@ -157,8 +157,6 @@ def _merge_block(blocks: Blocks, *, plan: _Plan) -> npt.NDArray[Any]:
     for day, group in zip(out, plan.groups, strict=True):
         wanted = np.ones(shape, bool)
         for look in group:
-            if is_blank(looks[look], plan.fill):
-                continue
             taken = wanted & ~invalid_pixels(looks[look], plan.fill)
             if taken.any():
                 _copy(looks[look], day, taken, look, plan)

@@ -10,7 +10,6 @@ the cube at ``(x, y) = (col, -row)``. So no grid is too odd for it, not one with
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -42,26 +41,6 @@ _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
     """A Dask array ``(time, band, y, x)`` by ``odc.stac.load``, one look an item."""
     import dask.array as da
-
-    ends = pairwise(accumulate(layout.chunks[0], initial=0))
-    groups = [
-        _array(
-            dataclasses.replace(
-                layout,
-                chunks=((stop - start,), *layout.chunks[1:]),
-                reach=layout.reach[start:stop],
-            ),
-            chosen.ordered(range(start, stop)),
-            sources[start:stop],
-        )
-        for start, stop in ends
-    ]
-    return da.concatenate(groups)
-
-
-def _array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
-    """Items that are one block along time."""
-    import dask.array as da
     import odc.stac
 
     looks, runs, rows, cols = layout.chunks
@@ -71,10 +50,8 @@ def _array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]
     edges = list(pairwise(accumulate(runs, initial=0)))
     cube = odc.stac.load(
         [
-            _plain(str(number), item, [tuple(row[a:b]) for a, b in edges], layout, reach)
-            for number, (item, row, reach) in enumerate(
-                zip(chosen.items, sources, layout.reach, strict=True)
-            )
+            _plain(str(number), item, [tuple(row[a:b]) for a, b in edges], layout, geobox)
+            for number, (item, row) in enumerate(zip(chosen.items, sources, strict=True))
         ],
         bands=[f"run{n}" for n in range(len(runs))],
         geobox=geobox,
@@ -109,21 +86,19 @@ def _plain(
     item: pystac.Item,
     runs: Sequence[tuple[Source, ...]],
     layout: Layout,
-    reach: PixelBox,
+    geobox: GeoBox,
 ) -> pystac.Item:
-    """An item of one asset a run of bands, that covers some pixels of the plain grid."""
+    """An item of one asset a run of bands, that covers the whole of the cube."""
     from dask.base import tokenize
 
-    covered = layout.box if reach.empty else reach
-    row, col = covered.row0 - layout.box.row0, covered.col0 - layout.box.col0
     plain = pystac.Item(name, None, None, assets.moment(item), {}, stac_extensions=[_PROJECTION])
     for number, run in enumerate(runs):
         # The graph's keys are made of the addresses.
         token = tokenize(run, layout.grid, layout.box, layout.dtype.str, repr(layout.fill))
         fields = {
             "proj:code": _PLAIN_CRS,
-            "proj:shape": list(covered.shape),
-            "proj:transform": [1, 0, col, 0, -1, -row],
+            "proj:shape": list(geobox.shape),
+            "proj:transform": list(geobox.affine)[:6],
             "rsscale:sources": run,
             "rsscale:kind": (layout.dtype.str, layout.fill.item()),
         }

@@ -22,7 +22,7 @@ from rsscale.data.interval import item_range
 from rsscale.data.outlines import EVERYWHERE, Raster, bounds_in, is_degrees
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
-TURNS = (-360.0, 0.0, 360.0)
+_TURNS = (-360.0, 0.0, 360.0)
 
 
 class Lookup(Protocol):
@@ -55,10 +55,10 @@ class ItemIndex:
         self.items = chosen.items
         moments = [_moments(item) for item in self.items]
         self.extents = Extents(
-            bounds=raster_bounds(chosen, crs),
+            bounds=_all_bounds(chosen, crs),
             starts=np.array([start for start, _ in moments], "datetime64[us]"),
             ends=np.array([end for _, end in moments], "datetime64[us]"),
-            turns=TURNS if is_degrees(crs) else (0.0,),
+            turns=_TURNS if is_degrees(crs) else (0.0,),
         )
 
     def __len__(self) -> int:
@@ -108,11 +108,8 @@ class Extents:
         return np.flatnonzero(hit)
 
 
-def raster_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
-    """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say.
-
-    See :func:`rsscale.data.outlines.bounds_in`.
-    """
+def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
+    """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
     rows = [
         {assets.raster(item, item.assets[key]) for key in keys}
         for item, keys in zip(chosen.items, chosen.keys, strict=True)

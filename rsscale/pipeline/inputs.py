@@ -96,7 +96,6 @@ def prepare(
             around,
             bands_to_read(one),
             resampling=one.resampling,
-            order="place",
             loader=one.loader,
             on_error="raise" if one.on_error == "fail" else _noted(missing),
             meter=meter,

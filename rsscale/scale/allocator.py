@@ -101,8 +101,10 @@ def started_with() -> set[str]:
     try:
         told = _STARTED_WITH.read_bytes()
     except OSError:
-        return set(os.environ)
-    return {os.fsdecode(one.partition(b"=")[0]) for one in told.split(b"\0") if one}
+        told = b""
+    names = {os.fsdecode(one.partition(b"=")[0]) for one in told.split(b"\0") if one}
+    # A process that gave itself a title, as Dask's do with setproctitle, wrote over them.
+    return names if names & os.environ.keys() else set(os.environ)
 
 
 def trim() -> bool:

@@ -71,11 +71,22 @@ def test_a_worker_started_otherwise_is_found(
 ) -> None:
     started = tmp_path / "environ"
     monkeypatch.setattr(allocator, "_STARTED_WITH", started)
-    started.write_text("\0".join(f"{k}={v}" for k, v in allocator.ENVIRONMENT.items()) + "\0")
+    names = {"PATH": "/bin", **allocator.ENVIRONMENT}
+    started.write_text("\0".join(f"{k}={v}" for k, v in names.items()) + "\0")
     assert not cluster._gives_back()
     # As a nanny that was told of the thresholds only.
-    started.write_text("MALLOC_TRIM_THRESHOLD_=1\0MALLOC_MMAP_THRESHOLD_=1\0")
+    started.write_text("PATH=/bin\0MALLOC_TRIM_THRESHOLD_=1\0MALLOC_MMAP_THRESHOLD_=1\0")
     assert cluster._gives_back()
+
+
+@pytest.mark.parametrize("told", [None, b"", b"\0" * 200, b"dask worker\0\0\0"])
+def test_what_is_left_of_an_environment_by_a_title_is_not_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: bytes | None
+) -> None:
+    monkeypatch.setattr(allocator, "_STARTED_WITH", tmp_path / "environ")
+    if told is not None:
+        (tmp_path / "environ").write_bytes(told)
+    assert allocator.started_with() == set(os.environ)
 
 
 @pytest.mark.parametrize(
