@@ -122,7 +122,7 @@ def make_country(folder: Path, mpx: float, scene: int) -> Case:
 
 def tile_events(out: Path) -> list[list[Any]]:
     """(period, tile) of each tile that a run said to be done, in order."""
-    from rsscale.pipeline.run import Run
+    from rsscale.runs.run import Run
 
     return [[e["period"], e["tile"]] for e in Run(out).events() if e["event"] == "tile"]
 
@@ -135,7 +135,7 @@ def compare_undisturbed(
     import shapely
 
     import rsscale as rs
-    from rsscale.pipeline.run import Run
+    from rsscale.runs.run import Run
 
     content = case.recipe(options.tile)
     grid = rs.Grid(content["grid"]["crs"], RESOLUTION, options.tile)

@@ -40,10 +40,10 @@ from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsscale.data.files import POOL, WARPED
-from rsscale.data.load import load
-from rsscale.grid import Grid
-from rsscale.lattice import PixelBox
+from rsscale.cube.load import load
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.read.file_pool import POOL, WARPED
 
 REPEATS = 5
 LOADERS = ("stackstac", "odc-stac")

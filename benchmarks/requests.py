@@ -41,7 +41,7 @@ from rasterio.windows import Window
 
 import rsscale as rs
 from benchmarks.serving import VSICURL, free_port, nginx
-from rsscale.data import files
+from rsscale.read import file_pool as files
 
 BLOCK = 512
 CRS, TRANSFORM = "EPSG:32631", from_origin(0, 5_120_000, 10, 10)

@@ -34,7 +34,7 @@ from benchmarks.engine.tournament import once
 _TILE = 256  # of the run that does nothing
 _TIMEOUT_S = 1800.0
 # What a worker calls for a tile; `stop_at_first_tiles` knows its arguments and what it returns.
-_TILE_FUNCTION = ("rsscale.pipeline.run", "run_tile")
+_TILE_FUNCTION = ("rsscale.runs.run", "run_tile")
 
 Goal = dict[str, Any]
 
@@ -151,8 +151,8 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
     import importlib
 
     import rsscale as rs
-    from rsscale.pipeline.worker import summary
-    from rsscale.scale.ledger import Entry
+    from rsscale.runs.worker import summary
+    from rsscale.store.ledger import Entry
 
     seen: list[float] = []
     lock = threading.Lock()  # tiles run in threads, and only one of them may tell
@@ -176,7 +176,7 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
-    from rsscale.pipeline.worker import peak_rss
+    from rsscale.runs.worker import peak_rss
 
     peak = peak_rss()
     (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
@@ -191,7 +191,7 @@ def write_country(folder: Path, tiles: int, model: Path) -> None:
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-    from rsscale.data.items import freeze
+    from rsscale.items.freeze import freeze
 
     folder.mkdir(parents=True, exist_ok=True)
     across = math.isqrt(tiles)

@@ -10,6 +10,7 @@ used, so that the import costs nothing and needs neither torch nor a cluster.
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import (
@@ -22,69 +23,69 @@ from rsscale.errors import (
     RecipeError,
     RsscaleError,
     RunFolderError,
-    TilesFailed,
+    TilesFailedError,
 )
 
 if TYPE_CHECKING:
-    from rsscale.data.area import read_area
-    from rsscale.data.composite import composite
-    from rsscale.data.load import load
-    from rsscale.data.masks import mask
-    from rsscale.data.mosaic import merge_days
-    from rsscale.data.radiometry import to_reflectance
-    from rsscale.data.sar import to_decibel
-    from rsscale.data.scenes import newest_versions
-    from rsscale.data.search import search
+    from rsscale.catalog.search import search
+    from rsscale.change.post_classification import detect_change
+    from rsscale.composites.composite import composite
+    from rsscale.composites.merge_days import merge_days
+    from rsscale.cube.load import load
+    from rsscale.cube.masks import mask
+    from rsscale.cube.sar import to_decibel
     from rsscale.demo.simulate import simulate
-    from rsscale.grid import Grid
+    from rsscale.geo.area import read_area
+    from rsscale.geo.grid import Grid
+    from rsscale.inference.predict import predict
+    from rsscale.items.radiometry import to_reflectance
+    from rsscale.items.versions import newest_versions
     from rsscale.learn.models import open_model
-    from rsscale.maps.change import detect_change
-    from rsscale.maps.predict import predict
-    from rsscale.modelspec import LandClass, ModelInput, ModelSpec
+    from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
-    from rsscale.pipeline.checking import verify
-    from rsscale.pipeline.forecast import Plan, Prices, plan
     from rsscale.pipeline.preview import preview
-    from rsscale.pipeline.run import Run, Watch, resume, run
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
+    from rsscale.runs.estimate import Plan, Prices, plan
+    from rsscale.runs.run import Run, Watch, resume, run
+    from rsscale.runs.verification import verify
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Grid": "rsscale.grid",
-    "LandClass": "rsscale.modelspec",
-    "ModelInput": "rsscale.modelspec",
-    "ModelSpec": "rsscale.modelspec",
-    "Plan": "rsscale.pipeline.forecast",
-    "Prices": "rsscale.pipeline.forecast",
+    "Grid": "rsscale.geo.grid",
+    "LandClass": "rsscale.model.spec",
+    "ModelInput": "rsscale.model.spec",
+    "ModelSpec": "rsscale.model.spec",
+    "Plan": "rsscale.runs.estimate",
+    "Prices": "rsscale.runs.estimate",
     "Recipe": "rsscale.recipe",
-    "Run": "rsscale.pipeline.run",
-    "Watch": "rsscale.pipeline.run",
+    "Run": "rsscale.runs.run",
+    "Watch": "rsscale.runs.run",
     "assess": "rsscale.pipeline.assessment",
-    "composite": "rsscale.data.composite",
-    "detect_change": "rsscale.maps.change",
-    "load": "rsscale.data.load",
-    "mask": "rsscale.data.masks",
-    "merge_days": "rsscale.data.mosaic",
-    "newest_versions": "rsscale.data.scenes",
+    "composite": "rsscale.composites.composite",
+    "detect_change": "rsscale.change.post_classification",
+    "load": "rsscale.cube.load",
+    "mask": "rsscale.cube.masks",
+    "merge_days": "rsscale.composites.merge_days",
+    "newest_versions": "rsscale.items.versions",
     "open_model": "rsscale.learn.models",
-    "predict": "rsscale.maps.predict",
-    "plan": "rsscale.pipeline.forecast",
+    "predict": "rsscale.inference.predict",
+    "plan": "rsscale.runs.estimate",
     "preview": "rsscale.pipeline.preview",
     "quicklook": "rsscale.publish.quicklook",
-    "read_area": "rsscale.data.area",
+    "read_area": "rsscale.geo.area",
     "read_recipe": "rsscale.recipe",
-    "resume": "rsscale.pipeline.run",
+    "resume": "rsscale.runs.run",
     "rgb": "rsscale.publish.quicklook",
-    "run": "rsscale.pipeline.run",
-    "search": "rsscale.data.search",
+    "run": "rsscale.runs.run",
+    "search": "rsscale.catalog.search",
     "simulate": "rsscale.demo.simulate",
-    "to_decibel": "rsscale.data.sar",
-    "to_reflectance": "rsscale.data.radiometry",
+    "to_decibel": "rsscale.cube.sar",
+    "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
-    "verify": "rsscale.pipeline.checking",
+    "verify": "rsscale.runs.verification",
 }
 
 __all__ = [
@@ -105,7 +106,7 @@ __all__ = [
     "RsscaleError",
     "Run",
     "RunFolderError",
-    "TilesFailed",
+    "TilesFailedError",
     "Watch",
     "assess",
     "composite",
@@ -133,7 +134,17 @@ __all__ = [
 ]
 
 
+_RENAMED = {"TilesFailed": "TilesFailedError"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(
+            f"rsscale.{name} is called rsscale.{_RENAMED[name]} now",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return globals()[_RENAMED[name]]
     if name not in _WHERE:
         raise AttributeError(f"module 'rsscale' has no attribute {name!r}")
     module, _, attribute = _WHERE[name].partition(":")

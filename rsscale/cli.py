@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from rsscale.errors import RecipeError, RsscaleError, TilesFailed
+from rsscale.cluster.allocator import keep_memory
+from rsscale.errors import RecipeError, RsscaleError, TilesFailedError
 from rsscale.progress import show_progress
-from rsscale.scale.allocator import keep_memory
 
 app = typer.Typer(
     help="Deep learning for remote sensing at country scale.",
@@ -54,7 +54,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
-class _Interrupted(Exception):  # noqa: N818 -- no error: what Ctrl-C left to say
+class _InterruptedError(Exception):
     """Carries the message of a KeyboardInterrupt past click, which would drop it."""
 
 
@@ -66,7 +66,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **options)
         except KeyboardInterrupt as error:
-            raise _Interrupted(str(error)) from None
+            raise _InterruptedError(str(error)) from None
 
     app.command()(wrapped)
     return function
@@ -103,7 +103,7 @@ def _invoke(words: list[str], *, debug: bool) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (_Interrupted, typer.Abort, KeyboardInterrupt) as error:
+    except (_InterruptedError, typer.Abort, KeyboardInterrupt) as error:
         print(f"\n{error}" if str(error) else "\ninterrupted", file=sys.stderr)
         return 130
     except Exception as error:
@@ -176,8 +176,8 @@ def search(
     out: Annotated[Path | None, typer.Option(help="Write the items to stac-geoparquet.")] = None,
 ) -> None:
     """List the items of a catalogue, or freeze them to a file."""
-    from rsscale.data.items import freeze
-    from rsscale.data.search import search as find
+    from rsscale.catalog.search import search as find
+    from rsscale.items.freeze import freeze
 
     where = str(area) if area else [float(v) for v in bbox.split(",")] if bbox else None
     try:
@@ -221,8 +221,8 @@ def plan(
     set_: Set = None,
 ) -> None:
     """Tell what a run will take, and what can't work, before anything is written."""
-    from rsscale.pipeline.forecast import Prices
-    from rsscale.pipeline.forecast import plan as forecast
+    from rsscale.runs.estimate import Prices
+    from rsscale.runs.estimate import plan as forecast
 
     found = forecast(
         recipe,
@@ -261,8 +261,8 @@ def run(
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
-    from rsscale.pipeline.run import Watch
-    from rsscale.pipeline.run import run as start
+    from rsscale.runs.run import Watch
+    from rsscale.runs.run import run as start
 
     found = start(
         recipe,
@@ -288,8 +288,8 @@ def resume(
     grace: Grace = 25.0,
 ) -> None:
     """Go on with a run: compute what is missing, failed or damaged."""
-    from rsscale.pipeline.run import Watch
-    from rsscale.pipeline.run import resume as go_on
+    from rsscale.runs.run import Watch
+    from rsscale.runs.run import resume as go_on
 
     print(go_on(folder, cluster, watch=Watch(metrics, heartbeat, grace)).summary())
 
@@ -300,7 +300,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="All of run.json.")] = False,
 ) -> None:
     """Tell how far a run is, also from another terminal while it runs."""
-    from rsscale.pipeline.run import Run
+    from rsscale.runs.run import Run
 
     found = Run(folder)
     if as_json:
@@ -317,14 +317,14 @@ def verify(
     ] = False,
 ) -> None:
     """Read every shard of a run again and compare it with the ledger."""
-    from rsscale.pipeline.checking import verify as check
+    from rsscale.runs.verification import verify as check
 
     found = check(folder, repair=repair)
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
     for one in found.damaged:
         print(f"damaged {one.period}/{one.tile}: {one.reason}")
     if found.damaged:
-        raise TilesFailed(
+        raise TilesFailedError(
             f"{len(found.damaged)} tiles are not what was written; compute them again with: "
             f"rsscale resume {folder}"
         )
@@ -363,8 +363,8 @@ def quicklook(
     out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,
 ) -> None:
     """Draw a run's maps with a legend."""
-    from rsscale.pipeline.run import Run
     from rsscale.publish.quicklook import quicklook as draw
+    from rsscale.runs.run import Run
 
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")

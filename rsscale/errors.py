@@ -12,8 +12,8 @@
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
     │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
-    │   └── Superseded      a newer run works on the folder; this one's work is not wanted
-    └── TilesFailed         a run that ended, but not for all of its tiles
+    │   └── SupersededError      a newer run works on the folder; this one's work is not wanted
+    └── TilesFailedError         a run that ended, but not for all of its tiles
 
 ``exit_code`` is what the command line returns: 2 when the user's recipe, model or
 arguments are wrong, 1 when the work itself failed and can be resumed.
@@ -82,11 +82,11 @@ class StorageError(RunFolderError):
     exit_code: ClassVar[int] = 1
 
 
-class Superseded(RunFolderError):  # noqa: N818 -- what happened
+class SupersededError(RunFolderError):
     """A newer run works on this folder; what an older one still computes is not written."""
 
 
-class TilesFailed(RsscaleError):  # noqa: N818 -- a count of failures, not one error
+class TilesFailedError(RsscaleError):
     """A run ended and some tiles failed; they are listed, and can be resumed."""
 
     exit_code: ClassVar[int] = 1

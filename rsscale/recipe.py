@@ -18,12 +18,12 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rsscale.data.maskrules import mask_rule
-from rsscale.data.methods import check_reducer
-from rsscale.data.signing import check_name
-from rsscale.data.windows import time_windows
+from rsscale.composites.reducer_names import check_reducer
+from rsscale.composites.time_windows import time_windows
+from rsscale.cube.mask_rules import mask_rule
 from rsscale.errors import RecipeError, nearest
-from rsscale.grid import Grid
+from rsscale.geo.grid import Grid
+from rsscale.net.signing import check_name
 
 Layer = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]

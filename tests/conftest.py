@@ -2,9 +2,13 @@
 
 import socket
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from landscape import Landscape
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
@@ -34,6 +38,14 @@ def no_network_but_loopback() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", checked)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def landscape(tmp_path_factory: pytest.TempPathFactory) -> "Landscape":
+    """One archive: two zones, four dates, an untrained model. Read-only."""
+    from landscape import make
+
+    return make(Path(tmp_path_factory.mktemp("landscape")) / "archive")
 
 
 @pytest.fixture(scope="module")

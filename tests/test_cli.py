@@ -9,16 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from landscape import Landscape, make
 
 from rsscale.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent / "pipeline"))
-import landscape as make_landscape
-
-
-@pytest.fixture(scope="module")
-def landscape(tmp_path_factory: pytest.TempPathFactory) -> make_landscape.Landscape:
-    return make_landscape.make(tmp_path_factory.mktemp("cli") / "archive")
 
 
 def write(path: Path, content: dict) -> Path:
@@ -40,7 +33,7 @@ def one_line(err: str) -> str:
     return lines[0]
 
 
-def s2(landscape: make_landscape.Landscape, **changes: object) -> dict:
+def s2(landscape: Landscape, **changes: object) -> dict:
     return {"s2": {**landscape.recipe()["inputs"]["s2"], **changes}}
 
 
@@ -68,7 +61,7 @@ BAD: dict[str, tuple[dict, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_recipe_is_told_before_anything_is_written(
-    landscape: make_landscape.Landscape,
+    landscape: Landscape,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
@@ -93,7 +86,7 @@ def test_a_bad_recipe_is_told_before_anything_is_written(
     ],
 )
 def test_a_bad_polygon_is_told(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     shape: list, message: str,
 ) -> None:  # fmt: skip
     import re
@@ -106,7 +99,7 @@ def test_a_bad_polygon_is_told(
 
 
 def test_a_run_its_status_and_another_recipe_in_its_folder(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 1024})
     recipe = write(tmp_path / "recipe.yaml", content)
@@ -127,7 +120,7 @@ def test_a_run_its_status_and_another_recipe_in_its_folder(
 
 
 def test_a_folder_of_something_else_is_left_alone(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write(tmp_path / "recipe.yaml", landscape.recipe())
     (tmp_path / "photos").mkdir()
@@ -138,7 +131,7 @@ def test_a_folder_of_something_else_is_left_alone(
 
 
 def test_a_folder_that_cannot_be_made_is_told(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write(tmp_path / "recipe.yaml", landscape.recipe())
     code, _, err = run(capsys, "run", recipe, "--out", "/proc/none/out", "--quiet")
@@ -158,7 +151,7 @@ def test_arguments_that_do_not_exist(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_read_that_fails_fails_its_tiles_and_resume_does_only_those(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scape = make_landscape.make(tmp_path / "archive")
+    scape = make(tmp_path / "archive")
     recipe = write(tmp_path / "recipe.yaml", scape.recipe())
     broken = next((tmp_path / "archive").glob("S2_e_2023-07-05_red.tif"))
     content = broken.read_bytes()
@@ -181,7 +174,7 @@ def test_a_read_that_fails_fails_its_tiles_and_resume_does_only_those(
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_map(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import numpy as np
     import xarray as xr
@@ -216,7 +209,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_map(
 
 
 def test_damage_is_found_and_computed_again(
-    landscape: make_landscape.Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 1024})
     recipe = write(tmp_path / "recipe.yaml", content)

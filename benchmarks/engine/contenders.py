@@ -214,7 +214,7 @@ def cluster(case: Case, options: Options) -> Iterator[Counts]:
 
 @contextmanager
 def _rsscale_cluster(case: Case, options: Options) -> Iterator[Any]:
-    from rsscale.scale.cluster import connect
+    from rsscale.cluster.connection import connect
 
     name = options["cluster"]
     with connect(name) if name else nullcontext() as client:
@@ -231,7 +231,7 @@ def warm(case: Case) -> None:
     import stackstac
 
     import rsscale as rs
-    import rsscale.pipeline.run
+    import rsscale.runs.run
 
     features = read_items(case)[:1]
     items = [pystac.Item.from_dict(item) for item in features]

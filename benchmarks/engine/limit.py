@@ -31,7 +31,7 @@ def limit(case: Case, options: Options, out: Path) -> float:
     import torch
 
     import rsscale as rs
-    from rsscale.scale.allocator import keep_memory
+    from rsscale.cluster.allocator import keep_memory
 
     keep_memory()  # as a run does
     torch.set_num_threads(case.threads)

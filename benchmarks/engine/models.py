@@ -18,10 +18,10 @@ def write_models(folder: Path) -> None:
     """Both, untrained, as folders ``model-NAME``."""
     import torch
 
-    from rsscale.lattice import Lattice
+    from rsscale.geo.lattice import Lattice
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
-    from rsscale.modelspec import LandClass, ModelInput, ModelSpec
+    from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
     count = len(BANDS)
     for name, (architecture, hyperparameters) in MODELS.items():

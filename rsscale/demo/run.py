@@ -17,13 +17,13 @@ from rsscale.demo.serve import serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
 from rsscale.pipeline.assessment import assess
-from rsscale.pipeline.run import Run, run
 from rsscale.pipeline.training import train_recipe
 from rsscale.publish.quicklook import quicklook
 from rsscale.recipe import read_recipe
+from rsscale.runs.run import Run, run
 
 if TYPE_CHECKING:
-    from rsscale.maps.accuracy import Accuracy
+    from rsscale.accuracy.assess import Accuracy
 
 # Evaluated is what lies at least this far from any training label, in blocks of this width.
 _DISTANCE = _BLOCK = 1000.0

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 from torch import nn
 
+from rsscale.cluster.machine import Precision, has_bfloat16, no_bfloat16
 from rsscale.errors import ModelError, nearest
 
 if TYPE_CHECKING:
     from rsscale.learn.models import Model
-
-Precision = Literal["float32", "bfloat16"]
-"""What a network computes in; its scores are float32 in any case."""
 
 
 def accelerate(
@@ -81,7 +79,7 @@ def agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
         E.g. as opened, and accelerated.
     images : Tensor
         ``(N, C, H, W)`` float32, normalised, missing values 0, as
-        :func:`rsscale.maps.predict.first_windows` gives them; N as the models are used.
+        :func:`rsscale.inference.predict.first_windows` gives them; N as the models are used.
 
     Returns
     -------
@@ -108,28 +106,6 @@ class _Bfloat16(nn.Module):
 def _check_bfloat16(device: torch.device) -> None:
     if not has_bfloat16(device.type):
         raise ModelError(no_bfloat16(str(device)))
-
-
-def no_bfloat16(device: str) -> str:
-    """What to say where it is asked for in vain."""
-    return (
-        f"precision 'bfloat16' was asked for, and {device!r} has no instructions for it: "
-        "it would be several times slower; use 'float32'"
-    )
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether a kind of device of this machine multiplies bfloat16 itself.
-
-    Parameters
-    ----------
-    device : str
-        ``"cuda"``, or ``"cpu"``: with AVX512-BF16 or AMX.
-    """
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def _compiled(model: Model, batch: int) -> Model:

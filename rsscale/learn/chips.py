@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import RecipeError
+from rsscale.layers import NODATA
 from rsscale.learn.architectures import MAX_DEPTH
-from rsscale.modelspec import NODATA, LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
 UNLABELLED = -1
 """What :func:`to_targets` gives for 255."""

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
-from rsscale.learn.accelerate import Precision, accelerate
+from rsscale.learn.accelerate import accelerate
 from rsscale.learn.architectures import build, complete, small_size
-from rsscale.modelspec import ModelSpec
+from rsscale.model.spec import ModelSpec
 
 _WEIGHTS = "model.safetensors"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")

@@ -13,9 +13,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from rsscale.data.normalize import normalize
 from rsscale.errors import RecipeError
-from rsscale.lattice import Lattice
+from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build, complete, small_size
 from rsscale.learn.chips import (
     MULTIPLE,
@@ -30,7 +29,8 @@ from rsscale.learn.chips import (
     with_statistics,
 )
 from rsscale.learn.models import Model, check_windows, move
-from rsscale.modelspec import LandClass, ModelSpec
+from rsscale.model.normalize import normalize
+from rsscale.model.spec import LandClass, ModelSpec
 from rsscale.progress import progress
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]

@@ -11,20 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsscale.data.labels import read_labels
-from rsscale.data.raster import RasterOnGrid
-from rsscale.data.rasterize import area_mask
+from rsscale.accuracy.assess import Accuracy
+from rsscale.accuracy.assess import assess as assess_map
 from rsscale.errors import RecipeError
-from rsscale.lattice import PixelBox
-from rsscale.maps.accuracy import Accuracy
-from rsscale.maps.accuracy import assess as assess_map
-from rsscale.modelspec import NODATA, LandClass, classes_from_attributes
-from rsscale.pipeline.folder import RunFolder
-from rsscale.pipeline.planning import RunPlan
-from rsscale.pipeline.run import Run
-from rsscale.pipeline.tile import period_start
-from rsscale.scale import store
-from rsscale.scale.ledger import write_json
+from rsscale.geo.lattice import PixelBox
+from rsscale.geo.rasterize import area_mask
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass, classes_from_attributes
+from rsscale.passes.mapping import period_start
+from rsscale.reference.class_raster import RasterOnGrid
+from rsscale.reference.labels import read_labels
+from rsscale.runs.folder import RunFolder
+from rsscale.runs.planning import RunPlan
+from rsscale.runs.run import Run
+from rsscale.store import zarr_store as store
+from rsscale.store.ledger import write_json
 
 _RASTERS = (".tif", ".tiff", ".vrt")
 _Reference = Callable[[PixelBox], npt.NDArray[np.uint8]]

@@ -8,19 +8,19 @@ from typing import Any
 
 import xarray as xr
 
-from rsscale.data.area import read_area
+from rsscale.cluster.machine import Machine
+from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import AreaError
+from rsscale.geo.area import read_area
 from rsscale.learn.models import open_model
-from rsscale.pipeline.job import (
-    Profile,
+from rsscale.passes.job import (
     find_items,
     index_items,
     open_job,
     read_margin,
     recipe_area,
 )
-from rsscale.pipeline.machine import Machine
-from rsscale.pipeline.tile import stack_periods
+from rsscale.passes.mapping import stack_periods
 from rsscale.recipe import Recipe, read_recipe
 
 
@@ -56,7 +56,7 @@ def preview(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    profile = Profile.on(Machine.here(), device, threads)
+    profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
     area, asked = recipe_area(recipe), read_area(bbox)
     if not area.intersects(asked):

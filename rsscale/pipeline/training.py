@@ -12,19 +12,20 @@ import numpy as np
 import shapely
 from odc.geo.geom import Geometry
 
-from rsscale.data.channels import stack_channels
-from rsscale.data.labels import GridLabels, Labels, read_labels
-from rsscale.data.select import ItemIndex
 from rsscale.errors import RecipeError
-from rsscale.grid import Grid
-from rsscale.lattice import Lattice, PixelBox
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.items.item_index import ItemIndex
+from rsscale.layers import NODATA
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
-from rsscale.modelspec import NODATA, LandClass
-from rsscale.pipeline.inputs import prepare, window_names
-from rsscale.pipeline.job import find_items, index_items
+from rsscale.model.layout import stack_channels
+from rsscale.model.spec import LandClass
+from rsscale.passes.inputs import prepare, window_names
+from rsscale.passes.job import find_items, index_items
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
+from rsscale.reference.labels import GridLabels, Labels, read_labels
 
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
 _READ_TOGETHER = 512

@@ -13,7 +13,8 @@ import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
 from rsscale.errors import AreaError, BandError, nearest
-from rsscale.modelspec import NODATA, classes_from_attributes
+from rsscale.layers import NODATA
+from rsscale.model.spec import classes_from_attributes
 from rsscale.publish.sheet import Ground, Panel, draw
 
 _STRIP = 2048

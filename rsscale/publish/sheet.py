@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.modelspec import NODATA, LandClass
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass
 from rsscale.publish.page import Page, paint, text_width
 
 _EMPTY = "#ffffff"

@@ -23,7 +23,7 @@ from benchmarks.engine.outputs import Agreement, compare, make_reference, read_c
 from benchmarks.engine.scenes import write_catalog, write_scenes
 from benchmarks.engine.tiff import BLOCK, compress, write_tiff
 from benchmarks.engine.tournament import Standing, ratio
-from rsscale.scale.cluster import TILES_AT_ONCE, connect
+from rsscale.cluster.connection import TILES_AT_ONCE, connect
 
 
 @pytest.fixture(scope="module")

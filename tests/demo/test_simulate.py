@@ -21,9 +21,8 @@ from pystac.validation import validate_dict
 from rasterio.windows import Window
 from scipy.ndimage import distance_transform_edt
 
-from rsscale.data.load import load
-from rsscale.data.radiometry import scale_offset
-from rsscale.data.search import search
+from rsscale.catalog.search import search
+from rsscale.cube.load import load
 from rsscale.demo import atmosphere
 from rsscale.demo import simulate as module
 from rsscale.demo.noise import cells, fractal_noise
@@ -34,6 +33,7 @@ from rsscale.demo.tiles import make_tiles, truth_grid
 from rsscale.demo.truth import make_areas
 from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
+from rsscale.items.radiometry import scale_offset
 
 SIZE, YEARS, DATES, SEED = 600, (2023, 2024), 6, 3
 SMALL = {"size": 160, "years": (2023,), "dates": 4}
@@ -505,7 +505,7 @@ def test_memory_does_not_grow_with_the_size(tmp_path):
     """Peak resident memory of whole runs, 9 times the pixels."""
     code = (
         "import sys\n"
-        "from rsscale.pipeline.worker import peak_rss\n"
+        "from rsscale.runs.worker import peak_rss\n"
         "from rsscale.demo.simulate import simulate\n"
         "simulate(sys.argv[1], size=int(sys.argv[2]), years=(2023,), dates=4, workers=2)\n"
         "print(peak_rss())\n"

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from rsscale.errors import ModelError
-from rsscale.lattice import Lattice
+from rsscale.geo.lattice import Lattice
 from rsscale.learn import accelerate as module
 from rsscale.learn.accelerate import accelerate, agreement
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
-from rsscale.modelspec import LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
 ZEROS, ONES = (0.0, 0.0), (1.0, 1.0)
 

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import rsscale as rs
-from rsscale.data.labels import read_labels
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.reference.labels import read_labels
 
 RECIPE = Path(__file__).parent / "rachel_carson.yaml"
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/rachel-carson-sentinel2"

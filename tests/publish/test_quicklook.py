@@ -13,9 +13,10 @@ from odc.geo.xr import xr_coords
 
 import rsscale.publish.sheet as sheet
 from rsscale.errors import AreaError, BandError, ModelError
-from rsscale.grid import Grid
-from rsscale.lattice import PixelBox
-from rsscale.modelspec import NODATA, LandClass, class_attributes
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass, class_attributes
 from rsscale.publish.page import Page
 from rsscale.publish.quicklook import quicklook, rgb
 

@@ -1,0 +1,297 @@
+"""How right a map is: confusion matrix, accuracies, and an honest interval.
+
+Matrices have the map's classes in rows and the reference's in columns, as in Olofsson et al.
+(2014), "Good practices for estimating area and assessing accuracy of land change", Remote
+Sensing of Environment 148, https://doi.org/10.1016/j.rse.2014.02.015. (scikit-learn's are the
+other way round.) Reference pixels that the map leaves without a class are counted as wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.accuracy.evaluation_blocks import cluster_interval, count_pairs
+from rsscale.errors import ModelError
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Accuracy of a map on reference pixels, kept by spatial block so that it can be added up.
+
+    ``one + other`` pools two of them, e.g. of two years. A class is given by its name, or by
+    its position in ``classes``.
+
+    Attributes
+    ----------
+    classes : tuple of LandClass
+        K classes.
+    cells : int64 array (B, 2)
+        Row and column of each block in the lattice of blocks.
+    blocks : int64 array (B, K, K)
+        A confusion matrix for each block: rows map, columns reference.
+    unmapped : int64 array (B, K)
+        Reference pixels of each class where the map has no class; they count as wrong.
+    pixel_area : float
+        Square metres.
+    block : float
+        Width of a block, metres.
+    """
+
+    classes: tuple[LandClass, ...]
+    cells: npt.NDArray[np.int64]
+    blocks: npt.NDArray[np.int64]
+    unmapped: npt.NDArray[np.int64]
+    pixel_area: float
+    block: float
+
+    def __post_init__(self) -> None:
+        count, blocks = len(self.classes), len(self.cells)
+        shapes = (self.cells.shape, self.blocks.shape, self.unmapped.shape)
+        if shapes != ((blocks, 2), (blocks, count, count), (blocks, count)):
+            raise ModelError(
+                f"an accuracy of {count} classes has arrays of {shapes}; expected cells (B, 2), "
+                "blocks (B, K, K) and unmapped (B, K)"
+            )
+
+    @property
+    def matrix(self) -> npt.NDArray[np.int64]:
+        """The confusion matrix (K, K): rows map, columns reference."""
+        total: npt.NDArray[np.int64] = self.blocks.sum(axis=0)
+        return total
+
+    @property
+    def pixels(self) -> int:
+        """Reference pixels, mapped or not."""
+        return int(self.blocks.sum() + self.unmapped.sum())
+
+    @property
+    def overall(self) -> float:
+        """Share of reference pixels that are mapped right."""
+        return _ratio(np.trace(self.matrix), self.pixels)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the overall accuracy, blocks taken as the sample."""
+        return cluster_interval(np.trace(self.blocks, axis1=1, axis2=2), self._reference_by_block())
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa; pixels without a class in the map are a row of their own."""
+        matrix = np.vstack([self.matrix, self.unmapped.sum(axis=0)])
+        total = matrix.sum()
+        mapped, reference = matrix.sum(axis=1)[:-1], matrix.sum(axis=0)
+        # Python's floats: the product of two counts of a country does not fit into int64.
+        chance = _ratio(float(mapped.astype(float) @ reference.astype(float)), float(total) ** 2)
+        return _ratio(self.overall - chance, 1 - chance)
+
+    def users(self, which: str | int) -> float:
+        """User's accuracy (precision): of what is mapped as the class, the share that is it."""
+        k = self._index(which)
+        return _ratio(self.matrix[k, k], self.mapped_pixels(k))
+
+    def producers(self, which: str | int) -> float:
+        """Producer's accuracy (recall): of what is the class, the share that is mapped as it."""
+        k = self._index(which)
+        return _ratio(self.matrix[k, k], self.reference_pixels(k))
+
+    def f1(self, which: str | int) -> float:
+        """Harmonic mean of user's and producer's accuracy of a class."""
+        k = self._index(which)
+        return _ratio(2 * self.matrix[k, k], self.mapped_pixels(k) + self.reference_pixels(k))
+
+    def users_interval(self, which: str | int) -> tuple[float, float]:
+        """95 % interval of the user's accuracy of a class."""
+        k = self._index(which)
+        return cluster_interval(self.blocks[:, k, k], self.blocks[:, k].sum(axis=1))
+
+    def producers_interval(self, which: str | int) -> tuple[float, float]:
+        """95 % interval of the producer's accuracy of a class."""
+        k = self._index(which)
+        return cluster_interval(self.blocks[:, k, k], self._reference_by_block(k))
+
+    def mapped_pixels(self, which: str | int) -> int:
+        """Reference pixels of any class that are mapped as this one."""
+        return int(self.blocks[:, self._index(which)].sum())
+
+    def reference_pixels(self, which: str | int) -> int:
+        """Reference pixels of a class, mapped or not."""
+        return int(self._reference_by_block(self._index(which)).sum())
+
+    def __add__(self, other: Accuracy) -> Accuracy:
+        """The accuracy over the pixels of both.
+
+        A block that is in both stays one block: its pixels of two years are no more
+        independent of each other than those of one.
+
+        Raises
+        ------
+        ModelError
+            When classes, pixel or block size differ.
+        """
+        mine, others = (
+            ([c.name for c in one.classes], one.pixel_area, one.block) for one in (self, other)
+        )
+        if self.classes != other.classes or mine != others:
+            raise ModelError(
+                f"accuracies of (classes, pixel area, block) {mine} and {others} can't be "
+                "pooled; measure both on the same grid with the same classes"
+            )
+        cells, position = np.unique(
+            np.concatenate([self.cells, other.cells]), axis=0, return_inverse=True
+        )
+        blocks = np.zeros((len(cells), *self.blocks.shape[1:]), np.int64)
+        unmapped = np.zeros((len(cells), *self.unmapped.shape[1:]), np.int64)
+        np.add.at(blocks, position, np.concatenate([self.blocks, other.blocks]))
+        np.add.at(unmapped, position, np.concatenate([self.unmapped, other.unmapped]))
+        return Accuracy(self.classes, cells, blocks, unmapped, self.pixel_area, self.block)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``accuracy.json``; hectares, and None where there is nothing to divide by.
+
+        Areas are those of the pixels that were measured, not of the whole map.
+        """
+        return {
+            "overall": _plain(self.overall),
+            "interval": [_plain(v) for v in self.interval],
+            "kappa": _plain(self.kappa),
+            "pixels": self.pixels,
+            "unmapped": int(self.unmapped.sum()),
+            "blocks": len(self.blocks),
+            "classes": {one.name: self._class_dict(k) for k, one in enumerate(self.classes)},
+            "confusion_matrix": self.matrix.tolist(),
+            "confusion_axes": ["map", "reference"],
+        }
+
+    def _class_dict(self, k: int) -> dict[str, Any]:
+        mapped, reference = self.mapped_pixels(k), self.reference_pixels(k)
+        hectares = self.pixel_area / 10_000
+        return {
+            "value": self.classes[k].value,
+            "users_accuracy": _plain(self.users(k)),
+            "users_interval": [_plain(v) for v in self.users_interval(k)],
+            "producers_accuracy": _plain(self.producers(k)),
+            "producers_interval": [_plain(v) for v in self.producers_interval(k)],
+            "f1": _plain(self.f1(k)),
+            "mapped_pixels": mapped,
+            "reference_pixels": reference,
+            "mapped_ha": _plain(mapped * hectares),
+            "reference_ha": _plain(reference * hectares),
+        }
+
+    def __str__(self) -> str:
+        width = max(5, *(len(one.name) for one in self.classes))
+        lines = [self._summary(), f"{'class':<{width}}   user's  producer's     F1  reference ha"]
+        lines += [
+            f"{name:<{width}}   {users:>6}  {producers:>10}  {f1:>5}  {area:>12}"
+            for name, users, producers, f1, area in self._rows()
+        ]
+        return "\n".join(lines)
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("class")
+        for heading in ("user's", "producer's", "F1", "reference ha"):
+            table.add_column(heading, justify="right")
+        for row in self._rows():
+            table.add_row(*map(Text, row))
+        return Group(Text(self._summary()), table)
+
+    def _summary(self) -> str:
+        low, high = self.interval
+        return (
+            f"overall accuracy {self.overall:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+            f"kappa {self.kappa:.3f}, {self.pixels:,} pixels in {len(self.blocks):,} blocks"
+        )
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        hectares = self.pixel_area / 10_000
+        return [
+            (
+                one.name,
+                _decimals(self.users(k)),
+                _decimals(self.producers(k)),
+                _decimals(self.f1(k)),
+                f"{self.reference_pixels(k) * hectares:,.1f}",
+            )
+            for k, one in enumerate(self.classes)
+        ]
+
+    def _index(self, which: str | int) -> int:
+        names = [one.name for one in self.classes]
+        if isinstance(which, str):
+            if which not in names:
+                raise ModelError(f"there is no class {which!r}; there are {names}")
+            return names.index(which)
+        return which
+
+    def _reference_by_block(self, k: int | None = None) -> npt.NDArray[np.int64]:
+        by_class = self.blocks.sum(axis=1) + self.unmapped  # (B, K)
+        counts: npt.NDArray[np.int64] = by_class.sum(axis=1) if k is None else by_class[:, k]
+        return counts
+
+
+def confusion_matrix(
+    mapped: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8], classes: Sequence[LandClass]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Count pixels by mapped and reference class.
+
+    Parameters
+    ----------
+    mapped, reference : uint8 arrays of one shape
+        Class values; 255 is no value. Pixels whose reference is no class are left out.
+    classes : sequence of LandClass
+        K classes.
+
+    Returns
+    -------
+    (int64 array (K, K), int64 array (K,))
+        Rows map, columns reference; and reference pixels that have no class in the map, by
+        class.
+
+    Raises
+    ------
+    ModelError
+        When the arrays are not uint8 of one shape.
+    """
+    check_values(mapped, reference)
+    values = tuple(one.value for one in classes)
+    _, counts = count_pairs(mapped, reference, np.zeros(mapped.shape, np.int64), values)
+    total = counts.sum(axis=0)
+    return total[:-1], total[-1]
+
+
+def check_values(mapped: npt.NDArray[Any], reference: npt.NDArray[Any]) -> None:
+    """Refuse anything but uint8 arrays of one shape."""
+    if mapped.dtype != np.uint8 or reference.dtype != np.uint8 or mapped.shape != reference.shape:
+        raise ModelError(
+            f"map and reference are {mapped.dtype} {mapped.shape} and {reference.dtype} "
+            f"{reference.shape}; expected uint8 class values of one shape, {NODATA} for none"
+        )
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN."""
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"

@@ -1,0 +1,1 @@
+"""Search of STAC catalogues: APIs, files, filters."""

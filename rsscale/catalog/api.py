@@ -1,0 +1,135 @@
+"""A STAC API, searched with pystac-client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import shapely
+from pystac_client.conformance import ConformanceClasses
+from pystac_client.item_search import ItemSearch
+
+from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.http import CatalogIO
+from rsscale.catalog.query import as_cql2
+from rsscale.geo.area import sides, simpler
+from rsscale.net.hrefs import absolute, find_link, resolve
+from rsscale.progress import Bar, progress
+
+_PAGE = 100
+# Servers refuse long requests; the outline of a country has thousands of vertices.
+_MAX_VERTICES = 200
+
+
+@dataclass
+class ApiCatalog:
+    """A STAC API; ``read`` lets the server filter what it says that it can."""
+
+    name: str
+    landing: dict[str, Any]
+    url: str
+
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
+        """What the server finds, page by page as they come."""
+        for part in self._parts(wanted):
+            pages = self._pages(part, _PAGE)
+            first = next(pages, None)
+            if first is None:
+                continue
+            with progress("search", total=_matched(first), unit="items") as bar:
+                for page in chain((first,), pages):
+                    yield self._take(page, bar)
+
+    def probe(self, wanted: Wanted) -> tuple[bool, int | None]:
+        """Whether the server has any item for this, and how many if it says so."""
+        first = [next(self._pages(part, 1), None) for part in self._parts(wanted)]
+        pages = [page for page in first if page is not None]
+        counts = [_matched(page) for page in pages]
+        return bool(pages), sum(map(int, filter(None, counts))) if all(counts) else None
+
+    def collections(self) -> list[str]:
+        """The ids of all collections."""
+        link = find_link(self.landing, "data")
+        url = absolute(link["href"], self.url) if link else f"{self.url.rstrip('/')}/collections"
+        pages = CatalogIO(url).get_pages(url)
+        return sorted(str(one["id"]) for page in pages for one in page.get("collections", []))
+
+    def extent(self, collection: str) -> dict[str, Any]:
+        """The collection's extent, as STAC writes it; empty where it has none."""
+        base = self.url.rstrip("/")
+        document = CatalogIO(base).read_json(f"{base}/collections/{collection}")
+        return dict(document.get("extent") or {})
+
+    def _pages(self, wanted: Wanted, size: int) -> Iterator[dict[str, Any]]:
+        url, method = absolute(self._search_link()["href"], self.url), self._method()
+        search = ItemSearch(
+            url=url,
+            method=method,
+            stac_io=CatalogIO(url),
+            limit=size,
+            collections=[wanted.collection] if wanted.collection else None,
+            datetime=str(wanted.interval) if wanted.interval else None,
+            **self._spatial(wanted),
+            **self._properties(wanted),
+        )
+        yield from search.pages_as_dicts()
+
+    def _search_link(self) -> dict[str, Any]:
+        """The search's POST link when there is one: an area fits into no address."""
+        links = [link for link in self.landing["links"] if link.get("rel") == "search"]
+        return next((link for link in links if link.get("method") == "POST"), links[0])
+
+    def _method(self) -> str:
+        return str(self._search_link().get("method") or "GET").upper()
+
+    def _parts(self, wanted: Wanted) -> list[Wanted]:
+        """The search as one, or in two for an area that is sent as a box on both sides of 180.
+
+        A box with west > east is in the specification, but not in all servers.
+        """
+        if wanted.area is None or "bbox" not in self._spatial(wanted):
+            return [wanted]
+        return [replace(wanted, area=part) for part in sides(wanted.area)]
+
+    def _spatial(self, wanted: Wanted) -> dict[str, Any]:
+        """The area or, where it has too many vertices, something simpler around it."""
+        if wanted.area is None:
+            return {}
+        shape = None if self._method() == "GET" else simpler(wanted.area.geom, _MAX_VERTICES)
+        if shape is None:
+            return {"bbox": wanted.area.geom.bounds}
+        return {"intersects": shapely.geometry.mapping(shape)}
+
+    def _properties(self, wanted: Wanted) -> dict[str, Any]:
+        """The query, for a server that says it understands one.
+
+        Sent to any other it may be ignored, refused, or, by the memory backend of
+        ``rustac serve``, answered with no items at all.
+        """
+        if not wanted.query:
+            return {}
+        if self._conforms(ConformanceClasses.QUERY):
+            return {"query": {name: dict(tests) for name, tests in wanted.query.items()}}
+        cql2 = as_cql2(wanted.query)
+        if cql2 and self._method() == "POST" and self._conforms(ConformanceClasses.FILTER):
+            return {"filter": cql2, "filter_lang": "cql2-json"}
+        return {}
+
+    def _conforms(self, wanted: ConformanceClasses) -> bool:
+        return any(wanted.value in str(uri) for uri in self.landing.get("conformsTo") or [])
+
+    def _take(self, page: dict[str, Any], bar: Bar) -> list[ItemDict]:
+        bar.advance(len(page["features"]))
+        return [resolve(item, self._base(item)) for item in page["features"]]
+
+    def _base(self, item: ItemDict) -> str:
+        """What relative hrefs of an item are relative to."""
+        link = find_link(item, "self")
+        return str(link["href"]) if link else self.url
+
+
+def _matched(page: dict[str, Any]) -> int | None:
+    found = page.get("numberMatched", (page.get("context") or {}).get("matched"))
+    return found if isinstance(found, int) else None

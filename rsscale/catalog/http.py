@@ -1,0 +1,183 @@
+"""Catalogues over HTTP: retried with backoff, bounded in time, never silent about a failure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from requests.adapters import HTTPAdapter
+
+from rsscale.errors import CatalogError
+from rsscale.net.hrefs import absolute, find_link, shown
+from rsscale.net.retry import RETRIES, policy, redact_logs, why_no_answer
+
+CONNECT_S = 10.0
+ANSWER_S = 60.0
+CONNECTIONS = 8
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXCERPT = 160
+
+
+class CatalogIO(StacApiIO):
+    """pystac-client's requests, with this project's patience and errors.
+
+    Every failure is a `CatalogError` of one line, without user names and query strings.
+    """
+
+    def __init__(self, url: str) -> None:
+        # Nobody there is known at once; a restart takes a second.
+        retries = policy(connect=2)
+        super().__init__(timeout=(CONNECT_S, ANSWER_S))
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, HTTPAdapter(max_retries=retries, pool_maxsize=CONNECTIONS))
+        if urlsplit(url).hostname in _LOOPBACK:
+            self.session.trust_env = False  # a proxy cannot reach this machine's loopback
+        redact_logs()
+
+    def fetch(self, url: str) -> bytes:
+        """The body of ``url``."""
+        try:
+            answer = self.session.get(url, timeout=self.timeout)
+        except requests.RequestException as error:
+            raise CatalogError(f"{shown(url)}: {_reason(error)}") from None
+        if not answer.ok:
+            raise CatalogError(f"{shown(url)}: {_status(answer.status_code, answer.text)}")
+        return answer.content
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Send one request of a search, as pystac-client does."""
+        try:
+            return str(super().request(href, method, headers, parameters))
+        except APIError as error:
+            status = getattr(error, "status_code", None)
+            reason = _status(status, str(error)) if status else _reason(error.__context__ or error)
+            raise CatalogError(f"{shown(href)}: {reason}") from None
+
+    def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a JSON object, or say what came instead of it."""
+        text = self.read_text(source, *args, **kwargs)
+        return parse_json(text.encode(), str(getattr(source, "href", source)))
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Pages of a search that have items.
+
+        pystac-client stops at the first page without items, though a server may filter
+        after paging and still name a next page; and it follows a ``next`` in circles.
+        """
+        from pystac import Link
+
+        page = self.read_json(url, method=method, parameters=parameters)
+        requests_seen: set[str] = set()
+        items_seen: set[tuple[Any, Any]] = set()
+        while True:
+            found = _features(page, url)
+            keys = {(item.get("collection"), item.get("id")) for item in found}
+            following = _next_link(page, url)
+            asked = json.dumps(following, sort_keys=True)
+            if asked in requests_seen or (following and keys and keys <= items_seen):
+                raise CatalogError(
+                    f"{shown(url)}: the server's paging goes in circles after "
+                    f"{len(items_seen)} items; narrow the search, or tell its operator"
+                )
+            requests_seen.add(asked)
+            items_seen |= keys
+            if found:
+                yield page
+            if following is None:
+                return
+            page = self.read_json(Link.from_dict(following), parameters=parameters)
+
+
+def parse_json(body: bytes, name: str) -> dict[str, Any]:
+    """``body`` as a JSON object; a `CatalogError` that tells what it is otherwise."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        raise CatalogError(f"{shown(name)}: expected STAC JSON, {_looks_like(body)}") from None
+    if not isinstance(value, dict):
+        raise CatalogError(
+            f"{shown(name)}: expected a STAC object, found a JSON {type(value).__name__}"
+        )
+    return value
+
+
+def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
+    found = page.get("features", page.get("collections"))
+    if not isinstance(found, list):
+        raise CatalogError(
+            f"{shown(url)}: expected a page of items, found an object with "
+            f"{', '.join(sorted(page)[:6]) or 'nothing'}; is this the API's own address?"
+        )
+    return found
+
+
+def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
+    link = find_link(page, "next")
+    return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
+
+
+def _status(status: int, body: str) -> str:
+    hints = {
+        401: "it wants credentials",
+        403: "access is refused; check the credentials",
+        404: "nothing is there; check the address",
+        429: f"too many requests, also after {RETRIES} retries; wait, or ask for less",
+    }
+    hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= 500 else "")
+    said = _said(body)
+    return (
+        f"HTTP {status}" + (f", {hint}" if hint else "") + (f" (it says: {said})" if said else "")
+    )
+
+
+def _said(body: str) -> str:
+    """What an API's error document says for people, in one line."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    texts = (document.get(key) for key in ("description", "detail", "message", "error"))
+    text = next((text for text in texts if isinstance(text, str)), "")
+    return re.sub(r"\?\S*|\s+", " ", text).strip()[:_EXCERPT]
+
+
+def _looks_like(body: bytes) -> str:
+    start = body[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "found an HTML page; give the API's own address, not that of its browser"
+    if not start:
+        return "found nothing (an empty answer)"
+    if re.match(rb'[\[{]\s*["\[{]', start) and not body.rstrip().endswith((b"}", b"]")):
+        return f"found JSON that ends after {len(body)} bytes, cut short; try again later"
+    return f"found something else, starting with {body[:24]!r}"
+
+
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, and what to do."""
+    why = why_no_answer(error)
+    told = {
+        "silence": f"no answer within {ANSWER_S:g} s; try again later",
+        "connection refused": f"{why}; is the server running, and is the port right?",
+        "no such host": f"{why}; check the address and the network",
+        "its TLS certificate is not accepted": why,
+        "the answer was cut short": f"{why}; try again later",
+        "the connection was dropped": f"{why}, {RETRIES + 1} times; try again later",
+    }
+    return told.get(why, f"no answer ({why}); check the address and the network")

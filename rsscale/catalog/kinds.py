@@ -1,0 +1,224 @@
+"""The kinds of catalogue that a search can read, told apart by what is in them.
+
+::
+
+    a STAC API            its landing page has a link to search
+    a static catalogue    a Catalog or Collection, whose links are followed
+    an item collection    a FeatureCollection, as a file or an address
+    stac-geoparquet       starts with the bytes PAR1
+
+Each hands out items as JSON objects with absolute hrefs, at least those that are wanted:
+what a server or a folder cannot filter, `rsscale.catalog.search` filters after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from rsscale.catalog.api import ApiCatalog
+from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.http import CONNECTIONS, CatalogIO, parse_json
+from rsscale.errors import CatalogError
+from rsscale.items.freeze import read_geoparquet
+from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
+from rsscale.progress import Bar, progress
+
+_PARQUET = b"PAR1"
+# Items that are filtered together.
+_BATCH = 500
+
+
+class Catalog(Protocol):
+    """One kind of catalogue, opened."""
+
+    name: str
+
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
+        """At least the items that are wanted, some at a time."""
+
+    def collections(self) -> list[str]:
+        """The ids of its collections, where it can tell."""
+
+
+def open_catalog(catalog: str | Path) -> Catalog:
+    """Open a catalogue, whatever its kind.
+
+    Parameters
+    ----------
+    catalog : str or Path
+        An ``http(s)://`` address, a ``file://`` address or a path.
+
+    Raises
+    ------
+    CatalogError
+        It is not there, cannot be reached, or is none of the four kinds.
+    """
+    place = _place(str(catalog))
+    fetch = _fetcher(place)
+    body = fetch(place)
+    if body.startswith(_PARQUET):
+        return ItemList(shown(place), list(read_geoparquet(body, shown(place))), place)
+    document = parse_json(body, place)
+    kind = document.get("type")
+    root = _api_root(document, place)
+    if root is not None:
+        landing = document if root == place else parse_json(fetch(root), root)
+        return ApiCatalog(shown(root), landing, root)
+    if kind in ("Catalog", "Collection") or (kind is None and "links" in document):
+        return StaticCatalog(shown(place), document, place)
+    if kind == "FeatureCollection" and is_url(place) and find_link(document, "next"):
+        return ItemList(shown(place), _all_pages(place), place)
+    if kind in ("FeatureCollection", "Feature"):
+        return ItemList(shown(place), document.get("features", [document]), place)
+    raise CatalogError(
+        f"{shown(place)}: expected a STAC API, a Catalog, a Collection, an item collection or "
+        f"stac-geoparquet, found JSON of type {kind!r}"
+    )
+
+
+@dataclass
+class ItemList:
+    """Items of one file."""
+
+    name: str
+    features: list[ItemDict]
+    base: str
+
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:  # noqa: ARG002 -- all are at hand
+        """All items."""
+        yield from _batches(resolve(item, self.base) for item in self.features)
+
+    def collections(self) -> list[str]:
+        """The collections that the items name."""
+        return sorted({item["collection"] for item in self.features if item.get("collection")})
+
+
+@dataclass
+class StaticCatalog:
+    """A tree of JSON files; ``read`` walks it and leaves out items of other collections."""
+
+    name: str
+    document: dict[str, Any]
+    base: str
+    _collections: set[str] = field(default_factory=set)
+
+    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
+        """The items of the wanted collection, from wherever in the tree they are."""
+        fetch = _fetcher(self.base)
+        with progress("search", unit="items") as bar, ThreadPoolExecutor(CONNECTIONS) as pool:
+            one = partial(_read_item, fetch, bar)
+            yield from _batches(pool.map(one, self._item_links(fetch, wanted.collection)))
+
+    def collections(self) -> list[str]:
+        """The collections that ``read`` came across."""
+        return sorted(self._collections)
+
+    def _item_links(self, fetch: Any, collection: str | None) -> Iterator[tuple[str, str, Any]]:
+        """Where each item is, which document names it, and the collection it belongs to."""
+        seen = {self.base}
+        pending: list[tuple[dict[str, Any] | None, str, str]] = [(self.document, self.base, "")]
+        while pending:
+            document, place, parent = pending.pop()
+            document = document or parse_json(_fetch_linked(fetch, place, parent), place)
+            is_collection = document.get("type") == "Collection" or "extent" in document
+            here = document.get("id") if is_collection else None
+            if here:
+                self._collections.add(here)
+            for link in document.get("links") or []:
+                target = absolute(str(link.get("href", "")), place)
+                if link.get("rel") not in ("child", "item") or target in seen:
+                    continue
+                seen.add(target)
+                if link["rel"] == "child":
+                    pending.append((None, target, place))
+                elif collection is None or here in (None, collection):
+                    yield target, place, here
+
+
+def _batches(items: Iterable[ItemDict]) -> Iterator[list[ItemDict]]:
+    left = iter(items)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
+
+
+def _place(catalog: str) -> str:
+    """An address, or an absolute path."""
+    if is_url(catalog):
+        return catalog
+    if "://" in catalog and not catalog.startswith("file://"):
+        scheme = catalog.partition("://")[0]
+        raise CatalogError(
+            f"{shown(catalog)}: catalogues are read from http(s):// and paths, not from "
+            f"{scheme}://; copy it, or give its https address"
+        )
+    path = Path(absolute(catalog, str(Path.cwd() / "-"))).expanduser()
+    if path.is_dir():
+        found = [path / name for name in ("catalog.json", "collection.json")]
+        path = next((file for file in found if file.is_file()), path)
+    return str(path)
+
+
+def _fetcher(place: str) -> Any:
+    """A function from address to bytes, for a catalogue that starts at ``place``."""
+    if not is_url(place):
+        return _read_path
+    io = CatalogIO(place)
+    return lambda target: io.fetch(target) if is_url(target) else _read_path(target)
+
+
+def _read_path(place: str) -> bytes:
+    if is_url(place):  # a local catalogue may link to one elsewhere
+        return CatalogIO(place).fetch(place)
+    try:
+        return Path(place).read_bytes()
+    except FileNotFoundError:
+        raise CatalogError(
+            f"catalogue {place!r} is not there; check the path, or give the address of a STAC API"
+        ) from None
+    except IsADirectoryError:
+        raise CatalogError(
+            f"catalogue {place!r} is a folder without catalog.json; name the file itself"
+        ) from None
+    except OSError as error:
+        raise CatalogError(f"catalogue {place!r} cannot be read: {error.strerror}") from None
+
+
+def _fetch_linked(fetch: Any, place: str, parent: str) -> bytes:
+    try:
+        body: bytes = fetch(place)
+    except CatalogError as error:
+        raise CatalogError(f"{error} (linked from {shown(parent)})") from None
+    return body
+
+
+def _read_item(fetch: Any, bar: Bar, link: tuple[str, str, str | None]) -> ItemDict:
+    place, parent, collection = link
+    item = parse_json(_fetch_linked(fetch, place, parent), place)
+    if item.get("type") != "Feature":
+        raise CatalogError(
+            f"{shown(place)}: expected an item (a GeoJSON Feature), found type "
+            f"{item.get('type')!r} (linked from {shown(parent)})"
+        )
+    if collection and not item.get("collection"):
+        item["collection"] = collection
+    bar.advance()
+    return resolve(item, place)
+
+
+def _api_root(document: dict[str, Any], place: str) -> str | None:
+    """The landing page's address when ``document`` belongs to an API, else ``None``."""
+    if find_link(document, "search"):
+        return place
+    root = find_link(document, "root")
+    is_api = bool(find_link(document, "items")) and document.get("type") == "Collection"
+    return absolute(root["href"], place) if root and is_api and is_url(place) else None
+
+
+def _all_pages(url: str) -> list[ItemDict]:
+    return [item for page in CatalogIO(url).get_pages(url) for item in page["features"]]

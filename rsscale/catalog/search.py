@@ -1,0 +1,169 @@
+"""Search: a catalogue and a few filters to a list of items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pystac
+
+from rsscale.catalog.api import ApiCatalog
+from rsscale.catalog.filter_counts import Tally
+from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.kinds import Catalog, open_catalog
+from rsscale.catalog.query import Query, check_query
+from rsscale.errors import CatalogError, nearest
+from rsscale.geo.area import read_area
+from rsscale.items.freeze import to_items
+from rsscale.items.interval import DatetimeLike, parse_interval
+from rsscale.net.hrefs import shown
+from rsscale.net.signing import PROPERTY, signer
+
+if TYPE_CHECKING:
+    from rsscale.geo.area import AreaLike
+
+_LISTED = 12
+
+
+def search(
+    catalog: str | Path,
+    collection: str | None = None,
+    *,
+    area: AreaLike | None = None,
+    datetime: DatetimeLike = None,
+    query: Query | None = None,
+    sign: str | None = None,
+) -> pystac.ItemCollection:
+    """Find the items of a catalogue in an area and a time.
+
+    The same search gives the same items from each kind of catalogue: all filters are
+    applied here too, whatever a server makes of them.
+
+    Parameters
+    ----------
+    catalog : str or Path
+        A STAC API, a static ``catalog.json`` or ``collection.json``, an item collection,
+        or a stac-geoparquet file; by address or path.
+    collection : str, optional
+        Collection id; all collections when omitted.
+    area : optional
+        Anything that `rsscale.geo.area.read_area` takes. Items whose footprint, not only
+        its bounding box, meets the area are found.
+    datetime : optional
+        What STAC takes: ``"2023"``, ``"2023-03/2023-10"``, a datetime, or a pair. The
+        interval is closed; an item with a range is found when its range overlaps.
+    query : mapping, optional
+        Filters on properties in the form of the STAC query extension, as in
+        ``{"eo:cloud_cover": {"lt": 60}}``.
+    sign : str, optional
+        How access to the files is gained: a name of :mod:`rsscale.net.signing`, such as
+        ``"planetary-computer"``. The items carry the name; URLs are signed right before
+        each read, and again when a signature runs out.
+
+    Returns
+    -------
+    pystac.ItemCollection
+        At least one item, each once, sorted by (datetime, id), migrated to STAC 1.1,
+        with absolute hrefs (local ones as absolute paths). Hrefs are as the catalogue has
+        them: not signed.
+
+    Raises
+    ------
+    CatalogError
+        The catalogue is not there or is not STAC, has no such collection, or has no item
+        for this search; the message says which of the filters left nothing.
+    AreaError, RecipeError
+        The area, or the dates or query, cannot be read.
+    """
+    signer(sign)  # refuses a name that could not be used here
+    wanted = Wanted(
+        collection=collection,
+        area=None if area is None else read_area(area),
+        interval=parse_interval(datetime),
+        query=check_query(query),
+    )
+    source = open_catalog(catalog)
+    tally = Tally(wanted)
+    items = to_items(item for batch in _read(source, wanted) for item in tally.keep(batch))
+    if not items:
+        raise CatalogError(_why_nothing(source, wanted, tally))
+    for item in items:
+        # A catalogue's own word does not count: it could make its readers pay.
+        item.properties.pop(PROPERTY, None)
+        if sign is not None:
+            item.properties[PROPERTY] = sign
+    return items
+
+
+def _read(source: Catalog, wanted: Wanted) -> Iterator[list[ItemDict]]:
+    """The catalogue's answer; some APIs answer a wrong collection with an error of their own."""
+    try:
+        for batch in source.read(wanted):
+            _check_items(batch, source.name)
+            yield batch
+    except CatalogError as error:
+        unknown = _unknown_collection(source, wanted.collection)
+        if unknown:
+            raise CatalogError(unknown) from error
+        raise
+
+
+def _check_items(batch: list[ItemDict], name: str) -> None:
+    for item in batch:
+        if not isinstance(item.get("properties"), dict) or not item.get("id"):
+            raise CatalogError(f"{name}: item {item.get('id')!r} has no id or no properties")
+
+
+def _why_nothing(source: Catalog, wanted: Wanted, tally: Tally) -> str:
+    """One line: what was asked, and which filter left nothing."""
+    unknown = _unknown_collection(source, wanted.collection)
+    if unknown:
+        return unknown
+    if tally.total or not isinstance(source, ApiCatalog):
+        counts = tally.describe()
+    else:
+        counts = _count_answers(source, wanted)
+    return f"{source.name}: no items for {wanted}: {', '.join(counts) or 'the catalogue is empty'}"
+
+
+def _count_answers(source: ApiCatalog, wanted: Wanted) -> list[str]:
+    """The same by asking the server with one filter, then two, and so on."""
+    counts: list[str] = []
+    for words, partial in wanted.widened():
+        there, count = source.probe(partial)
+        if not there:
+            return [*counts, f"none {words}{_extent(source, wanted.collection, words)}"]
+        counts.append(f"it has {'some' if count is None else count} {words}")
+    return counts
+
+
+def _extent(source: ApiCatalog, collection: str | None, words: str) -> str:
+    """What the collection says that it covers; a courtesy, so never an error of its own."""
+    if collection is None or words not in ("in the area", "in the dates"):
+        return ""
+    try:
+        extent: dict[str, Any] = source.extent(collection)
+        if words == "in the area":
+            return f" (the collection covers {extent['spatial']['bbox'][0]})"
+        start, end = extent["temporal"]["interval"][0]
+    except (CatalogError, KeyError, IndexError, TypeError, ValueError):
+        return ""
+    return f" (the collection is from {start or '..'} to {end or '..'})"
+
+
+def _unknown_collection(source: Catalog, collection: str | None) -> str | None:
+    """A message when the catalogue lists its collections and this is not one of them."""
+    if collection is None:
+        return None
+    try:
+        known: Sequence[str] = source.collections()
+    except CatalogError:
+        return None
+    if not known or collection in known:
+        return None
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return (
+        f"{shown(source.name)} has no collection {collection!r}, it has "
+        f"{', '.join(known[:_LISTED])}{more}{nearest(collection, known)}"
+    )

@@ -1,0 +1,1 @@
+"""Change between maps: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Where tiles are computed: engine, Dask clusters, memory of workers."""

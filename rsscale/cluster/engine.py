@@ -1,0 +1,311 @@
+"""Evaluate a function for many tiles: in this process, or streamed to a Dask cluster.
+
+One task a tile, a bounded number in flight, outcomes as they come. The engine knows nothing
+of maps: ``work`` is any importable function of one small task, which has done all that it
+has to do when it returns, and is safe to run twice.
+
+A task that raises is tried again, on another worker if there is one, after a growing pause;
+then its failure is an outcome, and the others go on. A task whose workers die with it is tried
+once more with nothing else in flight: what still kills its worker then is poison, and is a
+failure too, but what only stood beside it is not blamed. When nothing but failures comes for
+long, the engine pauses, and at last gives up: a bucket that no longer lets anyone in would else
+fail a hundred thousand tiles one after another. It gives up soon where the fault is in no task:
+the run can't be written, or workers die of whatever they are given.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rsscale.cluster.pools import (
+    Answer,
+    ClusterLostError,
+    Pool,
+    WorkerDiedError,
+    is_about_storage,
+    open_pool,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Enough to keep every slot busy while results travel; memory and graph stay small.
+_IN_FLIGHT_PER_SLOT = 2
+# How often the loop looks up from waiting: at the clock, at ``stop``, at workers that came.
+_TICK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long something is tried.
+
+    Attributes
+    ----------
+    attempts : int
+        Of a task that raises.
+    pause_s : float
+        Before the second attempt; doubles with each.
+    longest_pause_s : float
+        Also of the whole engine, while nothing but failures comes.
+    give_up_after : int
+        Failed tasks in a row, without one that succeeds.
+    full_after : int
+        Tasks in a row whose results can't be written.
+    deadly_after : int
+        Tasks that each kill their workers alone, before any has succeeded.
+    """
+
+    attempts: int = 3
+    pause_s: float = 1.0
+    longest_pause_s: float = 60.0
+    give_up_after: int = 100
+    full_after: int = 5
+    deadly_after: int = 3
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after so many failures."""
+        return min(self.pause_s * 2.0 ** max(failures - 1, 0), self.longest_pause_s)
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """How one task ended: exactly one of ``result`` and ``error`` is set.
+
+    ``attempts`` counts how often it was tried, ``worker`` tells where last.
+    """
+
+    task: T
+    result: R | None = None
+    error: BaseException | None = None
+    attempts: int = 1
+    worker: str = ""
+
+
+@dataclass
+class Stop:
+    """How a run is asked to end early.
+
+    ``ask()``: no further task is started, those in flight are finished; with ``grace_s``, those
+    that take longer are abandoned. ``asked`` is safe to look at from any thread.
+    """
+
+    _event: threading.Event = field(default_factory=threading.Event)
+    _deadline: float | None = None
+
+    def ask(self, grace_s: float | None = None) -> None:
+        """End early."""
+        if grace_s is not None:
+            self._deadline = time.monotonic() + grace_s
+        self._event.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what is in flight must be abandoned."""
+        return self.asked and self._deadline is not None and time.monotonic() > self._deadline
+
+
+def execute(
+    tasks: Iterable[T],
+    work: Callable[[T], R],
+    *,
+    client: Client | None = None,
+    slots: int = 1,
+    stop: Stop | None = None,
+    patience: Patience | None = None,
+    on_tick: Callable[[int], None] | None = None,
+) -> Iterator[Outcome[T, R]]:
+    """Run ``work`` for every task; yield outcomes as they come, in any order.
+
+    Parameters
+    ----------
+    tasks : iterable
+        Consumed lazily: never more than are in flight.
+    work : callable
+        ``work(task)``; importable on the workers, and safe to run twice for one task.
+    client : distributed.Client, optional
+        Run on its cluster; on threads of this process when omitted.
+    slots : int
+        Threads, without a client. A cluster has its own.
+    stop : Stop, optional
+        Ends the run early.
+    patience : Patience, optional
+    on_tick : callable
+        Called several times a second with the number of tasks in flight, from the thread that
+        iterates.
+
+    Yields
+    ------
+    Outcome
+        An exception of a task is an outcome, not an end: the others go on.
+
+    Raises
+    ------
+    ClusterLostError
+        When the scheduler is gone. What was in flight is not reported.
+    TooManyFailuresError
+        When nothing but failures came for long.
+    """
+    stream: _Stream[T, R] = _Stream(
+        tasks, open_pool(work, client, slots), stop or Stop(), patience or Patience()
+    )
+    with stream.pool:
+        yield from stream.outcomes(on_tick or _ignore)
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+class TooManyFailuresError(RuntimeError):
+    """Nothing but failures came for long."""
+
+
+@dataclass
+class _Attempt(Generic[T]):
+    """A task on its way."""
+
+    task: T
+    number: int = 1
+    avoid: str = ""  # the worker that it failed on
+    due: float = 0.0  # not before, monotonic
+
+
+class _Stream(Generic[T, R]):
+    """The state of one :func:`execute`."""
+
+    def __init__(self, tasks: Iterable[T], pool: Pool, stop: Stop, patience: Patience) -> None:
+        self.pool = pool
+        self._fresh = iter(tasks)
+        self._is_dry = False
+        self._stop = stop
+        self._patience = patience
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._flying: dict[int, _Attempt[T]] = {}
+        self._again: list[_Attempt[T]] = []
+        self._suspects: deque[_Attempt[T]] = deque()
+        self._tickets = 0
+        self._in_a_row = self._full = self._deadly = 0
+        self._has_succeeded = False
+        self._quiet_until = 0.0
+
+    def outcomes(self, on_tick: Callable[[int], None]) -> Iterator[Outcome[T, R]]:
+        while True:
+            self._fill()
+            on_tick(len(self._flying))
+            if self._is_over():
+                return
+            try:
+                answer = self._answers.get(timeout=_TICK_S)
+            except queue.Empty:
+                self.pool.check()
+                continue
+            attempt = self._flying.pop(answer.ticket)
+            outcome = self._settle(attempt, answer)
+            if outcome is not None:
+                yield outcome
+                self._count(outcome)
+
+    def _is_over(self) -> bool:
+        if self._stop.asked:
+            return not self._flying or self._stop.is_late
+        return not (self._flying or self._again or self._suspects) and self._is_dry
+
+    def _fill(self) -> None:
+        """Put tasks in flight, as many as may be."""
+        if self._stop.asked or time.monotonic() < self._quiet_until:
+            return
+        room = self.pool.slots() * _IN_FLIGHT_PER_SLOT - len(self._flying)
+        while room > 0 and (attempt := self._next()) is not None:
+            self._tickets += 1
+            self._flying[self._tickets] = attempt
+            self.pool.submit(self._tickets, attempt.task, attempt.avoid, self._answers)
+            room -= 1
+
+    def _next(self) -> _Attempt[T] | None:
+        """What to start next: what waited its time, else a fresh task, else one suspect alone."""
+        if not self._has_succeeded and len(self._suspects) >= self.pool.slots():
+            # Does anything work here? One alone tells, before more workers die.
+            return None if self._flying else self._suspects.popleft()
+        now = time.monotonic()
+        for attempt in self._again:
+            if attempt.due <= now:
+                self._again.remove(attempt)
+                return attempt
+        if not self._is_dry:
+            for task in self._fresh:
+                return _Attempt(task)
+            self._is_dry = True
+        if self._suspects and not self._flying and not self._again:
+            return self._suspects.popleft()
+        return None
+
+    def _settle(self, attempt: _Attempt[T], answer: Answer) -> Outcome[T, R] | None:
+        """What an answer means: an outcome, or another attempt."""
+        error, number = answer.error, attempt.number
+        if error is None:
+            return Outcome(attempt.task, answer.result, None, number, answer.worker)
+        if isinstance(error, ClusterLostError):
+            raise error
+        is_suspect = isinstance(error, WorkerDiedError) and number == 1
+        if is_suspect:
+            # With nothing else in flight, so that it can take nothing else with it.
+            self._suspects.append(_Attempt(attempt.task, self._patience.attempts))
+            return None
+        if answer.may_retry and number < self._patience.attempts and not self._stop.asked:
+            due = time.monotonic() + self._patience.pause(number)
+            self._again.append(_Attempt(attempt.task, number + 1, answer.worker, due))
+            return None
+        return Outcome(attempt.task, None, error, number, answer.worker)
+
+    def _count(self, outcome: Outcome[T, R]) -> None:
+        """Back off while nothing but failures comes, and give up at last."""
+        error, patience = outcome.error, self._patience
+        if error is None:
+            self._in_a_row = self._full = 0
+            self._has_succeeded = True
+            return
+        self._in_a_row += 1
+        self._full = self._full + 1 if is_about_storage(error) else 0
+        self._deadly += isinstance(error, WorkerDiedError) and not self._has_succeeded
+        if self._in_a_row >= patience.give_up_after or self._full >= patience.full_after:
+            raise TooManyFailuresError(
+                f"{self._in_a_row} tiles failed one after another: {describe(error)}"
+            )
+        if self._deadly >= patience.deadly_after:
+            raise TooManyFailuresError(
+                f"no tile was finished, and {self._deadly} were tried alone: {describe(error)}; "
+                "their memory may be too small"
+            )
+        if self._in_a_row > self.pool.slots():
+            failures = self._in_a_row - self.pool.slots()
+            self._quiet_until = time.monotonic() + self._patience.pause(failures)
+
+
+def describe(error: BaseException) -> str:
+    """An error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+__all__ = [
+    "ClusterLostError",
+    "Outcome",
+    "Patience",
+    "Stop",
+    "TooManyFailuresError",
+    "describe",
+    "execute",
+]

@@ -1,0 +1,273 @@
+"""Where tasks run: threads of this process, or the workers of a Dask cluster.
+
+Both answer through a queue, so that who waits can also look at the clock, and both answer a
+task that raised with its error instead of raising: the error is small, is made of plain types
+when it comes from far, and names its worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rsscale.cluster.allocator import start_thread
+from rsscale.errors import ReadError, RsscaleError, StorageError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+
+# The scheduler answers in milliseconds, but tasks may end by the hundred a second.
+_ASK_EVERY_S = 1.0
+# A worker that is paused may still spill what it holds, and go on.
+_PAUSED_S = 120.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a ticket: a result or an error, and from which worker."""
+
+    ticket: int
+    result: Any = None
+    error: BaseException | None = None
+    may_retry: bool = True
+    worker: str = ""
+
+
+class WorkerDiedError(RuntimeError):
+    """Workers died while they had this task."""
+
+
+class ClusterLostError(RsscaleError):
+    """The scheduler is gone, and with it all that was in flight."""
+
+    exit_code = 1
+
+
+class RemoteTaskError(RuntimeError):
+    """An error on another machine, as text: its class may not be known here, only its name."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def is_about_storage(error: BaseException) -> bool:
+    """Whether an error says that the run can't be written: a matter of no single task."""
+    kind = error.kind if isinstance(error, RemoteTaskError) else type(error).__name__
+    return kind == StorageError.__name__
+
+
+class Pool(Protocol):
+    """Somewhere tasks run. Used as a context manager; leaving it cancels what still waits."""
+
+    def slots(self) -> int:
+        """How many tasks run at once now."""
+
+    def submit(
+        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+    ) -> None:
+        """Start a task, not on the worker ``avoid`` if there is another."""
+
+    def check(self) -> None:
+        """Raise :class:`ClusterLostError` when no answer will ever come."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_pool(work: Callable[[Any], Any], client: Client | None, slots: int) -> Pool:
+    """The pool of a client's cluster, or one of threads."""
+    return Threads(work, slots) if client is None else Cluster(work, client)
+
+
+_Asked = tuple[int, Any, queue.SimpleQueue[Answer]]
+
+
+class Threads:
+    """Threads of this process."""
+
+    def __init__(self, work: Callable[[Any], Any], slots: int) -> None:
+        self._work = work
+        self._slots = max(slots, 1)
+        self._tasks: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._is_open = True
+        for number in range(self._slots):
+            start_thread(self._work_off, f"rsscale-tile-{number}")
+
+    def slots(self) -> int:
+        """As many as there are threads."""
+        return self._slots
+
+    def submit(
+        self,
+        ticket: int,
+        task: Any,
+        avoid: str,  # noqa: ARG002 -- there is one worker only
+        answers: queue.SimpleQueue[Answer],
+    ) -> None:
+        """Start a task on a thread."""
+        self._tasks.put((ticket, task, answers))
+
+    def _work_off(self) -> None:
+        while (one := self._tasks.get()) is not None and self._is_open:
+            ticket, task, answers = one
+            answers.put(self._answer(ticket, task))
+
+    def _answer(self, ticket: int, task: Any) -> Answer:
+        try:
+            return Answer(ticket, self._work(task))
+        except BaseException as error:  # noqa: BLE001 -- reported: nobody waits here
+            return Answer(ticket, error=error, may_retry=_may_retry(error))
+
+    def check(self) -> None:
+        """Threads don't get lost."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_open = False
+        for _slot in range(self._slots):
+            self._tasks.put(None)
+
+
+class Cluster:
+    """The workers of a Dask cluster."""
+
+    def __init__(self, work: Callable[[Any], Any], client: Client) -> None:
+        self._attempt = partial(_attempt, work)
+        self._client = client
+        self._address = getattr(client.scheduler, "address", "")
+        self._futures: dict[int, Future] = {}
+        self._known: dict[str, Any] = {}
+        self._asked = -_ASK_EVERY_S
+        self._at_work = time.monotonic()
+
+    def slots(self) -> int:
+        """Threads of all workers that are there now, at least one."""
+        threads: int = sum(worker["nthreads"] for worker in self._workers().values())
+        return max(threads, 1)
+
+    def _workers(self) -> dict[str, Any]:
+        """What the scheduler says of its workers; asked every second at most."""
+        now = time.monotonic()
+        if now - self._asked >= _ASK_EVERY_S:
+            self._asked = now
+            self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        return self._known
+
+    def submit(
+        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+    ) -> None:
+        """Send a task; its future is let go of as soon as it has answered."""
+        others = self._others(avoid) if avoid else []
+        placed = {"workers": others, "allow_other_workers": True} if others else {}
+        # Impure: a task of an earlier run with the same arguments is not an answer.
+        future = self._client.submit(self._attempt, task, pure=False, **placed)
+        self._futures[ticket] = future
+        future.add_done_callback(partial(self._done, ticket, answers))
+
+    def _others(self, avoid: str) -> list[str]:
+        return [address for address in self._workers() if address != avoid]
+
+    def _done(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+        # On the client's own loop: a result that was lost with its worker comes when Dask has run
+        # the task again, and nobody may wait for it on the one thread that callbacks have.
+        waiting = self._fetch(ticket, answers, future)
+        asyncio.run_coroutine_threadsafe(waiting, self._client.loop.asyncio_loop)
+
+    async def _fetch(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+        try:
+            found = await self._client.gather(future, asynchronous=True)
+            answer = _with_ticket(ticket, found)
+        except asyncio.CancelledError:  # by a scheduler that started anew, mostly
+            answer = Answer(ticket, error=self._lost())
+        except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
+            answer = _of_dask(ticket, error)
+        self._futures.pop(ticket, None)
+        answers.put(answer)
+
+    def check(self) -> None:
+        """Whether the scheduler is still there, and its workers take tasks."""
+        if self._client.status != "running":
+            raise self._lost()
+        now, workers = time.monotonic(), self._workers()
+        # Without any worker a run waits: they may be queued for somewhere.
+        if not workers or any(one.get("status") == "running" for one in workers.values()):
+            self._at_work = now
+        if now - self._at_work > _PAUSED_S:
+            raise ClusterLostError(
+                f"all {len(workers)} workers of the Dask scheduler at {self._address} have been "
+                f"paused for {_PAUSED_S:.0f} s, as Dask does where memory is full; start workers "
+                "with more memory and resume: what is done is kept"
+            )
+
+    def _lost(self) -> ClusterLostError:
+        return ClusterLostError(
+            f"the Dask scheduler at {self._address} is gone, or has cancelled the run's tasks; "
+            "start it again and resume: what is done is kept"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Left early: don't leave tasks behind on a cluster that others use.
+        left = list(self._futures.values())
+        if left and self._client.status == "running":
+            self._client.cancel(left, force=True)
+
+
+def _of_dask(ticket: int, error: Exception) -> Answer:
+    """What went wrong outside the task."""
+    from distributed.scheduler import KilledWorker
+
+    if not isinstance(error, KilledWorker):
+        return Answer(ticket, error=error)
+    where = str(getattr(error.last_worker, "address", ""))
+    message = f"{error.allowed_failures + 1} workers died while they had this tile"
+    return Answer(ticket, error=WorkerDiedError(message), worker=where)
+
+
+def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
+    """Run a task on a worker; an error becomes plain text, with what is to be known of it."""
+    from distributed import get_worker
+
+    worker = {"worker": get_worker().address}
+    try:
+        return worker | {"result": work(task)}
+    except Exception as error:  # noqa: BLE001 -- told, not raised: its class may not be known there
+        told = {"kind": type(error).__name__, "text": str(error), "retry": _may_retry(error)}
+        return worker | {"error": told}
+
+
+def _with_ticket(ticket: int, found: dict[str, Any]) -> Answer:
+    told = found.get("error")
+    if told is None:
+        return Answer(ticket, found["result"], worker=found["worker"])
+    kind, text = told["kind"], told["text"]
+    known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
+    message = f"{kind}: {text}" if known else text
+    return Answer(ticket, None, RemoteTaskError(message, kind), told["retry"], found["worker"])
+
+
+def _may_retry(error: BaseException) -> bool:
+    """A user's mistake stays one; a read that failed, or a disk that was full, may get through."""
+    if isinstance(error, RsscaleError):
+        return isinstance(error, ReadError) or error.exit_code == 1
+    return not isinstance(error, (KeyboardInterrupt, SystemExit, AssertionError))
+
+
+def _subclasses(cls: type) -> set[str]:
+    return {cls.__name__}.union(*map(_subclasses, cls.__subclasses__()))
+
+
+# Errors whose message says all.
+_NAMED = _subclasses(RsscaleError)

@@ -1,0 +1,1 @@
+"""Observations of a time window reduced to one value a pixel."""

@@ -1,0 +1,184 @@
+"""Reduces the looks of a block of pixels with torch, a strip of pixels at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsscale.composites.geomedian import geomedian, medoid, picked
+from rsscale.composites.percentile import Looks, percentile
+from rsscale.composites.percentile_int import have_one_scale, number_percentile
+from rsscale.composites.reducer_names import percent_of
+from rsscale.composites.validity import Validity, physical
+from rsscale.memory import own_pages
+
+# Pixels a strip. A dozen looks of a strip stay in the second-level cache, and torch runs an
+# elementwise operation of this many elements (at::internal::GRAIN_SIZE) in the calling
+# thread: more would start a team of OpenMP threads in each of Dask's threads.
+STRIP = 32768
+# NumPy starts no threads, and asks for the interpreter's lock after each operation: two threads
+# took longer than one for strips of 32768, and half as long for these.
+NUMBER_STRIP = 4 * STRIP
+# An accelerator wants few large calls instead.
+DEVICE_STRIP = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """The looks of some pixels; iterated, the values of band after band.
+
+    Attributes
+    ----------
+    numbers : sequence of sequence of numpy.ndarray
+        ``(pixels,)``, of each look, of each band.
+    scale, offset : numpy.ndarray
+        ``(looks, bands)`` float32.
+    device : torch.device
+    """
+
+    numbers: Sequence[Sequence[npt.NDArray[Any]]]
+    scale: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32]
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Looks]:
+        return map(self.values, range(self.scale.shape[1]))
+
+    def values(self, band: int) -> Looks:
+        """Physical values of each look."""
+        return [
+            physical(look[band], scale, offset, self.device)
+            for look, scale, offset in zip(
+                self.numbers, self.scale[:, band], self.offset[:, band], strict=True
+            )
+        ]
+
+    def percentile(self, band: int, valid: Validity, percent: int) -> _Reduced:
+        """Of the numbers where they have the order of the values, else of these."""
+        looks = [look[band] for look in self.numbers]
+        scale, offset = self.scale[:, band], self.offset[:, band]
+        if _are_whole(looks[0], self.device) and have_one_scale(scale, offset):
+            return number_percentile(looks, valid, percent, scale[0], offset[0])
+        return percentile(self.values(band), valid, percent)
+
+
+def _are_whole(numbers: npt.NDArray[Any], device: torch.device) -> bool:
+    return numbers.dtype.kind in "iu" and device.type == "cpu"
+
+
+_Reduced = torch.Tensor | npt.NDArray[np.float32]
+Reducer = Callable[[_Strip, Validity], Iterable[_Reduced]]
+
+
+def reduce_looks(
+    planes: Sequence[Sequence[npt.NDArray[Any]]],
+    *,
+    shape: tuple[int, int],
+    looks: Sequence[Sequence[int]],
+    scale: npt.NDArray[np.float32],
+    offset: npt.NDArray[np.float32],
+    fill: float,
+    reducer: str,
+    device: str = "cpu",
+) -> npt.NDArray[np.float32]:
+    """Reduce the looks of some pixels.
+
+    Parameters
+    ----------
+    planes : sequence of sequence of numpy.ndarray
+        ``(h * w,)``, the numbers of the files: of each look, of each band.
+    shape : (int, int)
+        Height and width.
+    looks : sequence of sequence of int
+        The looks of each window, indices into T, in their canonical order; for
+        ``"best-pixel"``, the best first.
+    scale, offset : numpy.ndarray
+        ``(T, B)`` float32.
+    fill : float
+        Nodata of the numbers; NaN and infinity are nodata in any case.
+    reducer : str
+        One of :data:`rsscale.composites.reducer_names.REDUCERS`, or a percentile.
+    device : str
+        A torch device.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(windows, B + 1, h, w)`` float32: the bands, NaN without a valid look, and then
+        the number of valid looks, at most 254.
+    """
+    bands, pixels = len(planes[0]), math.prod(shape)
+    out = own_pages((len(looks), bands + 1, pixels), "float32")
+    reduce, where = _reducer(reducer), torch.device(device)
+    step = STRIP if where.type == "cpu" else DEVICE_STRIP
+    of_numbers = percent_of(reducer) is not None and _are_whole(planes[0][0], where)
+    if of_numbers and all(map(have_one_scale, scale.T, offset.T)):
+        step = NUMBER_STRIP
+
+    for window, chosen in enumerate(looks):
+        for start in range(0, pixels, step):
+            strip = slice(start, min(start + step, pixels))
+            seen_by = [[plane[strip] for plane in planes[look]] for look in chosen]
+            valid = Validity.of(seen_by, fill, strip.stop - strip.start, where)
+            seen, valid = valid.without_blank(chosen)
+            out[window, bands, strip] = np.minimum(valid.count, 254)
+            if not seen:
+                out[window, :bands, strip] = np.nan
+                continue
+            numbers = [[plane[strip] for plane in planes[look]] for look in seen]
+            of_seen = _Strip(numbers, scale[seen], offset[seen], where)
+            for band, reduced in enumerate(reduce(of_seen, valid)):
+                _add(reduced, valid.blank, out[window, band, strip])
+    return out.reshape(len(looks), bands + 1, *shape)
+
+
+def _add(reduced: _Reduced, blank: torch.Tensor, out: npt.NDArray[np.float32]) -> None:
+    if isinstance(reduced, torch.Tensor):
+        torch.from_numpy(out).copy_(reduced.add_(blank))
+    else:
+        np.add(reduced, blank.numpy(), out=out)
+
+
+def _reducer(name: str) -> Reducer:
+    """The function that a reducer's name stands for."""
+    percent = percent_of(name)
+    if percent is not None:
+        return partial(_percentiles, percent=percent)
+    return _OTHERS[name]
+
+
+def _percentiles(strip: _Strip, valid: Validity, percent: int) -> Iterator[_Reduced]:
+    bands = range(strip.scale.shape[1])
+    return (strip.percentile(band, valid, percent) for band in bands)
+
+
+def _each_band(reduce: Callable[[Looks, Validity], torch.Tensor]) -> Reducer:
+    """A reducer that needs no more than one band at a time in memory."""
+    return lambda bands, valid: (reduce(values, valid) for values in bands)
+
+
+def _mean(values: Looks, valid: Validity) -> torch.Tensor:
+    """Sum in the looks' order over their number; a look without data adds exactly zero."""
+    total = torch.zeros(valid.count.shape, dtype=torch.float64, device=valid.device)
+    for look, weight in zip(values, valid.weight, strict=True):
+        total += look.mul_(weight)
+    return total.div_(valid.number).float()
+
+
+def _first(values: Looks, valid: Validity) -> torch.Tensor:
+    return picked(values, valid.first, valid)
+
+
+_OTHERS: dict[str, Reducer] = {
+    "mean": _each_band(_mean),
+    "best-pixel": _each_band(_first),
+    "medoid": medoid,
+    "geomedian": geomedian,
+}

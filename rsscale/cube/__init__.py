@@ -1,0 +1,1 @@
+"""Items to a lazy cube, masked."""

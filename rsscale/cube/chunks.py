@@ -1,0 +1,96 @@
+"""Where the blocks of a cube end: on the blocks of the files, and small enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from affine import Affine
+
+from rsscale.geo.lattice import PixelBox
+from rsscale.items import assets
+from rsscale.items.assets import Selection
+from rsscale.read.placement import OutputGrid, parse_crs, place
+from rsscale.read.reader import BLOCK
+
+# What one block of the cube may take, all looks and bands in it. A thread holds about
+# three such blocks: as read, masked, and while it is reduced.
+_BLOCK_BYTES = 128 * 2**20
+_LEAST_CHUNK = 256
+
+
+def block_origin(chosen: Selection, grid: OutputGrid) -> tuple[int, int]:
+    """Where the blocks that most assets are read in start, (row, col) modulo a block.
+
+    An aligned file is read in its own blocks, which count from its corner; a warped one in
+    the fixed blocks of the grid.
+    """
+    votes: Counter[tuple[int, int]] = Counter()
+    memo: dict[Any, tuple[int, int]] = {}
+    for item, row in zip(chosen.items, chosen.keys, strict=True):
+        for key in row:
+            asset = item.assets[key]
+            crs = assets.crs(item, asset)
+            transform = assets.projection(item, asset, "transform")
+            shape = assets.projection(item, asset, "shape")
+            if not (crs and transform and shape):
+                continue
+            known = (crs, tuple(transform), tuple(shape))
+            if known not in memo:
+                where = place(grid, parse_crs(crs), Affine(*transform[:6]), tuple(shape), "nearest")
+                direct = where.box if where.zoom else None
+                memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
+            votes[memo[known]] += 1
+    return votes.most_common(1)[0][0] if votes else (0, 0)
+
+
+def cube_chunks(
+    box: PixelBox, origin: tuple[int, int], chunk: int, codes: Sequence[bool], look_bytes: int
+) -> tuple[tuple[int, ...], ...]:
+    """Chunks of ``(band, y, x)``.
+
+    Parameters
+    ----------
+    box : PixelBox
+        What the cube covers.
+    origin : (int, int)
+        Of the blocks to keep to, from :func:`block_origin`.
+    chunk : int
+        Width of a square of as many pixels as are wanted.
+    codes : sequence of bool
+        Which bands hold codes; runs of equal kind make a chunk.
+    look_bytes : int
+        Bytes a pixel of one band, all looks.
+    """
+    step = max(chunk // BLOCK, 1) * BLOCK if chunk >= BLOCK else chunk
+    while look_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
+        step //= 2
+    runs: list[int] = []
+    for column, code in enumerate(codes):
+        if column and code == codes[column - 1]:
+            runs[-1] += 1
+        else:
+            runs.append(1)
+    # Wide rather than high: the blocks of a COG lie row by row, so that a row of them is one
+    # request, and a column as many as it has blocks.
+    high = min(step, BLOCK)
+    rows = _edges(box.row0, box.row1, origin[0], high)
+    cols = _edges(box.col0, box.col1, origin[1], step * step // high)
+    return tuple(runs), rows, cols
+
+
+def _edges(start: int, stop: int, origin: int, step: int) -> tuple[int, ...]:
+    """Chunk widths of about ``step`` whose inner edges lie on blocks counted from ``origin``.
+
+    A rest thinner than a quarter step, such as a halo, is joined to its neighbour.
+    """
+    block = min(step, BLOCK)
+    edges = [start]
+    while stop - edges[-1] > step * 5 / 4:
+        reach = edges[-1] + step * 5 // 4
+        edges.append(reach - (reach - origin) % block)
+    if len(edges) > 1 and stop - edges[-1] < step / 4:
+        edges.pop()
+    return tuple(b - a for a, b in pairwise([*edges, stop]))

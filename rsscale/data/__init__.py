@@ -1,1 +1,0 @@
-"""Satellite to array: search, load, mask, composite, labels."""

@@ -1,0 +1,266 @@
+"""Areas of interest, from whatever a person has at hand to one geometry in EPSG:4326."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import shapely
+from odc.geo.geom import Geometry
+from shapely.geometry.base import BaseGeometry
+
+from rsscale.errors import AreaError
+from rsscale.geo.antimeridian import box_on_globe, jumps, on_globe
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    # A GeoDataFrame counts as Any here, because geopandas ships no types.
+    AreaLike: TypeAlias = (
+        Geometry
+        | BaseGeometry
+        | Mapping[str, Any]
+        | str
+        | Path
+        | Sequence[float]
+        | gpd.GeoDataFrame
+        | gpd.GeoSeries
+    )
+
+WGS84 = "EPSG:4326"
+_BOX = "the area's box"
+# An area that reaches further than this both west and east goes over the antimeridian.
+_NEAR = 170.0
+# A straight edge of a projected polygon is a curve in degrees. An edge as long as the
+# whole area is cut into this many pieces: one of 500 km in UTM then strays by 0.15 m.
+_PIECES = 256
+# Share of a shape's area that crossings of its edges may enclose and be taken for rounding.
+_ROUNDING = 1e-9
+
+
+def read_area(area: AreaLike) -> Geometry:
+    """Read an area of interest.
+
+    Parameters
+    ----------
+    area : GeoDataFrame, GeoSeries, odc.geo Geometry, shapely geometry, path, or [w, s, e, n]
+        Polygons with a CRS; a shapely geometry, a GeoJSON mapping and a box are in
+        EPSG:4326 (degrees, longitude first). All features of a file or frame together
+        make one area. Across the antimeridian, degrees are written as GeoJSON wants it (cut
+        at 180; a box with west > east), or with longitudes beyond 180.
+
+    Returns
+    -------
+    odc.geo.geom.Geometry
+        A valid Polygon or MultiPolygon in EPSG:4326 between -180 and 180, holes kept; cut at
+        the antimeridian, and along it to the pole where one lies inside.
+
+    Raises
+    ------
+    AreaError
+        A file that is absent or cannot be read; no features; no CRS; points or lines; NaN
+        or infinite coordinates; a self-crossing polygon (which is named, with the place:
+        it is not repaired, because a repair can drop half of it); degrees off the globe; a
+        ring in degrees that jumps by more than half the globe, since it may mean either side.
+    """
+    shapes, crs, name = _shapes(area)
+    shapes = [shapely.force_2d(s) for s in shapes if s is not None and not s.is_empty]
+    if not shapes:
+        raise AreaError(f"{name} is empty: it has no feature with a geometry; give it a polygon")
+    for number, shape in enumerate(shapes, start=1):
+        _check_shape(shape, f"{name}, feature {number} of {len(shapes)}" if shapes[1:] else name)
+    alone = not shapes[1:] and shapely.is_valid(shapes[0])
+    merged = shapes[0] if alone else shapely.union_all(shapes)
+    geometry = Geometry(merged, crs)
+    if geometry.crs != WGS84:
+        return _to_degrees(geometry, name)
+    # A box in numbers is as wide as it says.
+    return _in_degrees(geometry, name, may_jump=name == _BOX)
+
+
+def describe_bounds(geometry: Geometry) -> str:
+    """The bounds of an area in degrees, for a message: ``"[0.1600, 40.5200, …]"``."""
+    box = geometry.boundingbox
+    return f"[{box.left:.4f}, {box.bottom:.4f}, {box.right:.4f}, {box.top:.4f}]"
+
+
+def sides(area: Geometry) -> list[Geometry]:
+    """An area in degrees as what lies west and what lies east of Greenwich, if on both ends.
+
+    One box around an area on both sides of the antimeridian would go around the globe.
+    """
+    west, _, east, _ = area.geom.bounds
+    if west > -_NEAR or east < _NEAR:
+        return [area]
+    halves = (shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90))
+    parts = [shapely.intersection(area.geom, half) for half in halves]
+    return [Geometry(part, WGS84) for part in parts if part.area > 0]
+
+
+def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
+    """A shape of few vertices that covers another; ``None`` when only its box has so few.
+
+    Tried in this order: the shape itself; the hulls of its parts; their boxes; the hull of
+    what lies west and of what lies east of Greenwich, if it reaches both ends; the hull.
+
+    Parameters
+    ----------
+    shape : shapely geometry
+        In degrees.
+    vertices : int
+        At most.
+    """
+    parts = shapely.get_parts(shape)
+    halves = [part.geom for part in sides(Geometry(shape, WGS84))]
+    tried = [shape]
+    if len(parts) > 1 or halves[1:]:
+        tried += [
+            shapely.union_all(shapely.convex_hull(parts)),
+            shapely.union_all(shapely.envelope(parts)),
+        ]
+    tried.append(shapely.union_all(shapely.convex_hull(halves)))
+    return next((one for one in tried if shapely.get_num_coordinates(one) <= vertices), None)
+
+
+def _shapes(area: Any) -> tuple[list[BaseGeometry], Any, str]:
+    """Geometries, their CRS, and what to call the area in a message."""
+    if isinstance(area, Geometry):
+        if area.crs is None:
+            raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
+        return [area.geom], area.crs, "the area"
+    if isinstance(area, BaseGeometry):
+        return [area], WGS84, "the area"
+    if isinstance(area, Mapping):
+        return [_from_geojson(area)], WGS84, "the area"
+    if isinstance(area, (str, Path)):
+        return _from_frame(_read_file(Path(area)), f"area {str(area)!r}")
+    if hasattr(area, "total_bounds") and hasattr(area, "crs"):
+        return _from_frame(area, "the area")
+    return [_from_box(area)], WGS84, _BOX
+
+
+def _from_frame(frame: Any, name: str) -> tuple[list[BaseGeometry], Any, str]:
+    geometry = getattr(frame, "geometry", None)
+    if geometry is None:
+        raise AreaError(f"{name} has no geometry column; give it polygons")
+    if len(geometry) and geometry.crs is None:
+        raise AreaError(
+            f"{name} has no CRS; say which it is in with .set_crs(…), or save it with one"
+        )
+    return list(geometry), geometry.crs or WGS84, name
+
+
+def _read_file(path: Path) -> Any:
+    import geopandas as gpd
+
+    if not path.exists():
+        raise AreaError(f"area {str(path)!r} is not there; check the path (now in {Path.cwd()})")
+    try:
+        if path.suffix.lower() in (".parquet", ".geoparquet"):
+            return gpd.read_parquet(path)
+        return gpd.read_file(path)
+    except Exception as error:  # pyogrio, pyarrow and GDAL each raise their own
+        first = str(error).strip().partition("\n")[0]
+        raise AreaError(
+            f"area {str(path)!r} cannot be read as a vector file: {first}; "
+            "expected GeoJSON, GeoPackage, GeoParquet or another format of GDAL"
+        ) from error
+
+
+def _from_geojson(mapping: Mapping[str, Any]) -> BaseGeometry:
+    geometry = mapping.get("geometry") if mapping.get("type") == "Feature" else mapping
+    try:
+        return shapely.geometry.shape(geometry)
+    except Exception as error:  # noqa: BLE001 -- whatever shapely trips over
+        raise AreaError(
+            f"the area is a mapping of type {mapping.get('type')!r} that is not a GeoJSON "
+            f"geometry: {error}; give a Polygon, a MultiPolygon or a Feature"
+        ) from None
+
+
+def _from_box(area: Any) -> BaseGeometry:
+    try:
+        west, south, east, north = (float(value) for value in area)
+    except (TypeError, ValueError):
+        raise AreaError(
+            f"the area is {area!r}; expected a vector file, a geometry, a GeoDataFrame "
+            "or four numbers [west, south, east, north]"
+        ) from None
+    if not all(map(math.isfinite, (west, south, east, north))):
+        raise AreaError(f"the area's bounds are {list(area)}; expected four finite numbers")
+    # Across the antimeridian west is greater; but so it is when the two were swapped.
+    across = west - east >= 180 and east >= -180 and west <= 180
+    if south >= north or (west >= east and not across):
+        raise AreaError(
+            f"the area's bounds are {list(area)}; expected west < east and south < north "
+            "(swap them; west > east only across the antimeridian, as in [177, -20, -178, -12])"
+        )
+    beyond = west >= -360 and east <= 360 and (west < -180 or east > 180)
+    if across or beyond:
+        return box_on_globe(west, south, east, north)
+    return shapely.box(west, south, east, north)
+
+
+def _check_shape(shape: BaseGeometry, name: str) -> None:
+    if shape.geom_type not in ("Polygon", "MultiPolygon"):
+        raise AreaError(f"{name} is a {shape.geom_type}; expected a Polygon or a MultiPolygon")
+    # The bounds of a geometry skip its NaN coordinates, so that they say nothing.
+    coordinates = shapely.get_coordinates(shape)
+    if not all(map(math.isfinite, coordinates.ravel())):
+        raise AreaError(f"{name} has NaN or infinite coordinates; expected numbers in its CRS")
+    # Parts may overlap: what was cut at the antimeridian does, once it is projected.
+    broken = next((part for part in shapely.get_parts(shape) if not shapely.is_valid(part)), None)
+    if broken is not None:
+        raise AreaError(
+            f"{name} is not a valid polygon: {shapely.is_valid_reason(broken)} (x, y in its CRS); "
+            "redraw it there, or repair it with shapely.make_valid and look at the result"
+        )
+    if shape.area == 0:
+        raise AreaError(f"{name} covers nothing (area 0); expected a polygon with an inside")
+
+
+def _to_degrees(geometry: Geometry, name: str) -> Geometry:
+    box = geometry.boundingbox
+    step = max(box.span_x, box.span_y) / _PIECES
+    dense = Geometry(shapely.segmentize(geometry.geom, step), geometry.crs)
+    bent = dense.to_crs(WGS84).geom
+    if bent.is_empty or not all(map(math.isfinite, shapely.get_coordinates(bent).ravel())):
+        raise AreaError(
+            f"{name} cannot be brought from {geometry.crs} to degrees: it lies outside where "
+            "that CRS is defined; check the CRS and the order of x and y"
+        )
+    # Its edges are short now: one that jumps crosses the antimeridian.
+    result = _unrounded(on_globe(bent, whole=math.inf))
+    if not shapely.is_valid(result) or result.is_empty:
+        raise AreaError(
+            f"{name} is not a valid polygon once in degrees: {shapely.is_valid_reason(result)}"
+            "; draw it in EPSG:4326, and as two polygons where it crosses the antimeridian"
+        )
+    return Geometry(result, WGS84)
+
+
+def _unrounded(shape: BaseGeometry) -> BaseGeometry:
+    """A shape whose edges cross by no more than rounding, without those crossings."""
+    if shapely.is_valid(shape):
+        return shape
+    mended = shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    return mended if abs(mended.area - shape.area) <= _ROUNDING * shape.area else shape
+
+
+def _in_degrees(geometry: Geometry, name: str, *, may_jump: bool) -> Geometry:
+    box = geometry.boundingbox
+    if box.left < -360 or box.right > 360 or box.bottom < -90 or box.top > 90:
+        raise AreaError(
+            f"{name} has bounds {describe_bounds(geometry)}, which are not degrees on the globe; "
+            "if they are metres, give the CRS too (GeoDataFrame or odc.geo Geometry)"
+        )
+    if may_jump:
+        return geometry
+    if jumps(geometry.geom):
+        raise AreaError(
+            f"{name} has an edge of more than 180 degrees of longitude, so it may lie on either "
+            "side of the globe; cut it in two at the antimeridian, or go on beyond 180 there"
+        )
+    return Geometry(on_globe(geometry.geom), WGS84)

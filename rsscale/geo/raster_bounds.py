@@ -1,0 +1,301 @@
+"""Where rasters lie by their metadata (the projection extension), in any CRS.
+
+https://github.com/stac-extensions/projection
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from rsscale.geo.antimeridian import box_on_globe, unwrap
+
+Floats = npt.NDArray[np.float64]
+Fields = Mapping[str, Any]
+
+WGS84 = "EPSG:4326"
+EVERYWHERE = (-np.inf, -np.inf, np.inf, np.inf)
+# How far a resampling kernel reaches beyond a raster's edge, in its own pixels.
+_SUPPORT = 3
+# Points a side at which a raster is projected. Between two of them a smooth curve strays from
+# its chord by an eighth of the second difference; four times that is allowed for.
+_SAMPLES = 9
+_STRAY = 0.5
+# How many pixels a raster has a side, at least, when its metadata does not say.
+_SOME_PIXELS = 100
+# The transform's parts that stand for each other: who has one of its own has both.
+_PARTNER = {"transform": "shape", "shape": "transform"}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A box of pixels by its metadata.
+
+    Attributes
+    ----------
+    crs : str
+        Anything that pyproj reads.
+    transform : tuple of 6 floats
+        From (column, row) to (x, y), in the order of rasterio and STAC.
+    shape : (height, width)
+        Pixels.
+    """
+
+    crs: str
+    transform: tuple[float, ...]
+    shape: tuple[int, int]
+
+    def centre_longitude(self) -> float:
+        """Longitude of the middle, between -180 and 180; 0 where it has none."""
+        west, _, east, _ = bounds_in([self], WGS84)[0]
+        middle = (west + east) / 2
+        return float((middle + 180.0) % 360.0 - 180.0) if np.isfinite(middle) else 0.0
+
+    def place(self) -> Any:
+        """A box in degrees that holds the raster, as a shapely geometry; ``None`` if unknown."""
+        return _place(self)
+
+
+@lru_cache(maxsize=65536)
+def _place(raster: Raster) -> Any:
+    west, south, east, north = bounds_in([raster], WGS84)[0]
+    if not np.isfinite([west, east]).all():
+        west, east = -180.0, 180.0
+    if not np.isfinite([south, north]).any() and (west, east) == (-180.0, 180.0):
+        return None
+    return box_on_globe(west, max(south, -90.0), east, min(north, 90.0))
+
+
+def bounds_in(rasters: Sequence[Raster], crs: str) -> Floats:
+    """Bounds of rasters in a CRS, with room for a resampling kernel.
+
+    Parameters
+    ----------
+    rasters : sequence of Raster
+        Projected together, CRS by CRS.
+    crs : str
+        The target.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(N, 4)`` float64: left, bottom, right, top. In degrees, left and right of a raster
+        across the antimeridian are not cut: they leave [-180, 180]. A raster around a pole
+        has infinite bounds on that side and left and right. Where a raster leaves the
+        domain of the CRS, or its own CRS cannot be read, all four are infinite.
+    """
+    bounds = np.tile(np.array(EVERYWHERE), (len(rasters), 1))
+    by_crs: dict[str, list[int]] = {}
+    for number, raster in enumerate(rasters):
+        by_crs.setdefault(raster.crs, []).append(number)
+    for source, numbers in by_crs.items():
+        transformer, is_degrees = _transformer(source, crs)
+        if transformer is None:
+            continue
+        corners = np.array([rasters[n].transform for n in numbers], np.float64)
+        shapes = np.array([rasters[n].shape for n in numbers], np.float64)
+        xs, ys = _lattice(corners, shapes)
+        if _parse(source).is_geographic:
+            ys = np.clip(ys, -90.0, 90.0)  # the kernel's room may leave the globe
+        xs, ys = transformer.transform(xs, ys, errcheck=False)
+        bounds[numbers] = _bounds(np.asarray(xs), np.asarray(ys), is_degrees=is_degrees)
+    return bounds
+
+
+def is_degrees(crs: str) -> bool:
+    """Whether x is a longitude, which repeats itself."""
+    return bool(_parse(crs).is_geographic)
+
+
+def raster_of(own: Fields, common: Fields) -> Raster | None:
+    """The raster that ``proj:`` fields describe; ``None`` when they do not say where it is.
+
+    Parameters
+    ----------
+    own, common : mapping
+        Fields of the asset, and properties of its item.
+    """
+    crs = crs_text(own, common)
+    transform = _numbers(scope_of("transform", own, common).get("proj:transform"), (6, 9))
+    shape = _shape(scope_of("shape", own, common).get("proj:shape"))
+    bbox = _bbox(own, common)
+    if crs is None:
+        return None
+    if transform and shape:
+        raster = Raster(crs, transform[:6], shape)
+        # A transform and a box that lie apart cannot both be right.
+        return raster if bbox is None or _overlap(_extent(raster), bbox) else None
+    if bbox is None:
+        return None
+    left, bottom, right, top = bbox
+    height, width = shape or (_SOME_PIXELS, _SOME_PIXELS)
+    step_x, step_y = (right - left) / width, (top - bottom) / height
+    return Raster(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width))
+
+
+def crs_text(own: Fields, common: Fields) -> str | None:
+    """The CRS, as text that pyproj reads; the asset's in any form before the item's."""
+    for scope in (own, common):
+        if scope.get("proj:code"):
+            return str(scope["proj:code"])
+        epsg = _numbers([scope.get("proj:epsg")], (1,))
+        if epsg:
+            return f"EPSG:{int(epsg[0])}"
+        if scope.get("proj:wkt2"):
+            return str(scope["proj:wkt2"])
+        if scope.get("proj:projjson"):
+            return _wkt(json.dumps(scope["proj:projjson"], sort_keys=True))
+    return None
+
+
+def scope_of(name: str, own: Fields, common: Fields) -> Fields:
+    """Where a ``proj:`` field counts: on the asset, on the item, or nowhere (empty)."""
+    if own.get(f"proj:{name}") is not None:
+        return own
+    partner = _PARTNER.get(name)
+    mine, theirs = (_leading(scope.get(f"proj:{partner}")) for scope in (own, common))
+    return {} if partner and mine is not None and mine != theirs else common
+
+
+def _leading(value: Any) -> list[float] | None:
+    return list(value[:6]) if isinstance(value, (list, tuple)) else None
+
+
+def _numbers(value: Any, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
+    try:
+        found = tuple(float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) in lengths and all(map(math.isfinite, found)) else None
+
+
+def _shape(value: Any) -> tuple[int, int] | None:
+    found = _numbers(value, (2,))
+    return (int(found[0]), int(found[1])) if found and min(found) >= 1 else None
+
+
+def _bbox(own: Fields, common: Fields) -> tuple[float, ...] | None:
+    """``proj:bbox``, else the bounds of ``proj:geometry``; left, bottom, right, top."""
+    for scope in (own, common):
+        found = _numbers(scope.get("proj:bbox"), (4, 6))
+        if found:
+            half = len(found) // 2
+            return (*found[:2], *found[half : half + 2])
+        geometry = scope.get("proj:geometry")
+        if isinstance(geometry, Mapping):
+            points = _points(geometry.get("coordinates"))
+            if points.size:
+                return (*points.min(axis=0), *points.max(axis=0))
+    return None
+
+
+def _points(coordinates: Any) -> Floats:
+    """All (x, y) of nested GeoJSON coordinates, ``(N, 2)``; empty when they are broken."""
+    found: list[tuple[float, ...]] = []
+    pending = [coordinates]
+    while pending:
+        value = pending.pop()
+        if not isinstance(value, (list, tuple)):
+            continue
+        point = _numbers(value[:2], (2,))
+        if point:
+            found.append(point)
+        else:
+            pending += value
+    return np.array(found, np.float64).reshape(-1, 2)
+
+
+def _extent(raster: Raster) -> tuple[float, ...]:
+    a, b, c, d, e, f = raster.transform
+    height, width = raster.shape
+    xs = [c, c + a * width, c + b * height, c + a * width + b * height]
+    ys = [f, f + d * width, f + e * height, f + d * width + e * height]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return bool(one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1])
+
+
+def _lattice(transforms: Floats, shapes: Floats) -> tuple[Floats, Floats]:
+    """Points of rasters with room around, x and y of ``(N, samples, samples)``."""
+    at = np.linspace(0.0, 1.0, _SAMPLES)
+    rows = (at * (shapes[:, :1] + 2 * _SUPPORT) - _SUPPORT)[:, :, None]
+    cols = (at * (shapes[:, 1:] + 2 * _SUPPORT) - _SUPPORT)[:, None, :]
+    a, b, c, d, e, f = transforms.T[:, :, None, None]
+    return a * cols + b * rows + c, d * cols + e * rows + f
+
+
+def _bounds(xs: Floats, ys: Floats, *, is_degrees: bool) -> Floats:
+    """Bounds of projected lattices, ``(N, 4)``."""
+    with np.errstate(invalid="ignore"):
+        finite: npt.NDArray[np.bool_] = np.all(np.isfinite(xs) & np.isfinite(ys), axis=(1, 2))
+        xs = np.where(finite[:, None, None], xs, 0.0)
+        ys = np.where(finite[:, None, None], ys, 0.0)
+        turn = np.zeros(len(xs))
+        if is_degrees:
+            turn = _turn(xs)
+            xs = unwrap(xs)
+            first = unwrap(xs[:, :, 0])
+            xs = xs + (first - xs[:, :, 0])[:, :, None]
+    x_stray, y_stray = _stray(xs), _stray(ys)
+    bounds = np.stack(
+        [
+            xs.min(axis=(1, 2)) - x_stray,
+            ys.min(axis=(1, 2)) - y_stray,
+            xs.max(axis=(1, 2)) + x_stray,
+            ys.max(axis=(1, 2)) + y_stray,
+        ],
+        axis=1,
+    )
+    around = np.abs(turn) > 180.0  # the raster holds a pole
+    north = ys.mean(axis=(1, 2)) > 0
+    bounds[around, 0], bounds[around, 2] = -np.inf, np.inf
+    bounds[around & north, 3] = np.inf
+    bounds[around & ~north, 1] = -np.inf
+    bounds[~finite] = EVERYWHERE
+    return bounds
+
+
+def _turn(lons: Floats) -> Floats:
+    """How far longitude turns along the edges of lattices: 360 around a pole."""
+    edge = np.concatenate(
+        [lons[:, 0, :], lons[:, 1:, -1], lons[:, -1, -2::-1], lons[:, -2::-1, 0]], axis=1
+    )
+    unwrapped = unwrap(edge)
+    turned: Floats = unwrapped[:, -1] - unwrapped[:, 0]
+    return turned
+
+
+def _stray(values: Floats) -> Floats:
+    bends = [np.abs(np.diff(values, 2, axis=axis)).max(axis=(1, 2)) for axis in (1, 2)]
+    found: Floats = _STRAY * np.maximum(*bends)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _transformer(source: str, target: str) -> tuple[Transformer | None, bool]:
+    try:
+        made = Transformer.from_crs(_parse(source), _parse(target), always_xy=True)
+    except ProjError:
+        return None, False
+    return made, bool(_parse(target).is_geographic)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> CRS:
+    return CRS.from_user_input(text)
+
+
+@lru_cache(maxsize=256)
+def _wkt(projjson: str) -> str:
+    return str(CRS.from_json(projjson).to_wkt())

@@ -1,0 +1,116 @@
+"""Polygons to pixels of the grid, so that a pixel never depends on the box that was asked.
+
+GDAL burns a polygon line by line from the window's corner; where an edge passes through a
+pixel's centre, rounding may decide otherwise in another window. So shapes are burnt in fixed
+blocks that are anchored to the grid, and cropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+
+BLOCK = 512
+"""Width of the fixed blocks, pixels."""
+
+
+def rasterize(
+    shapes: Sequence[tuple[shapely.Geometry, int]], grid: Grid, box: PixelBox, *, fill: int
+) -> npt.NDArray[np.uint8]:
+    """Burn values of shapes into the pixels whose centre they hold.
+
+    Parameters
+    ----------
+    shapes : sequence of (geometry, value)
+        In the grid's CRS, values 0 to 255; where they overlap, the later one wins. A point
+        takes the pixel that it lies in.
+    grid : Grid
+    box : PixelBox
+        The pixels wanted.
+    fill : int
+        Where no shape is.
+
+    Returns
+    -------
+    uint8 array (rows, cols)
+    """
+    out = np.full(box.shape, fill, np.uint8)
+    if not shapes:
+        return out
+    tree = shapely.STRtree([shape for shape, _ in shapes])
+    for block in box.blocks(BLOCK):
+        hits = sorted(int(i) for i in tree.query(_extent(grid, block), predicate="intersects"))
+        if hits:
+            part = block & box
+            burnt = _burn([shapes[i] for i in hits], grid, block, fill)
+            out[part.slices(box)] = burnt[part.slices(block)]
+    return out
+
+
+def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[np.bool_]:
+    """Which pixels of a box have their centre inside an area.
+
+    Parameters
+    ----------
+    area : shapely geometry
+        In the grid's CRS; holes are outside.
+    grid : Grid
+    box : PixelBox
+        The pixels wanted.
+
+    Returns
+    -------
+    bool array (rows, cols)
+    """
+    out = np.zeros(box.shape, bool)
+    if box.empty:
+        return out
+    # A copy of its own to prepare: threads share the area, and GEOS builds the index of a
+    # prepared geometry when it is first asked, without a lock.
+    near = shapely.intersection(area, _extent(grid, box.snap(BLOCK)))
+    shapely.prepare(near)
+    for block in box.blocks(BLOCK):
+        extent = _extent(grid, block)
+        part = block & box
+        if near.covers(extent):
+            out[part.slices(box)] = True
+        elif near.intersects(extent):
+            # Cut from the area itself and not from what is near, which depends on the box.
+            shapes = [(polygon, 1) for polygon in _cut(area, _extent(grid, block.pad(1)))]
+            if shapes:
+                burnt = _burn(shapes, grid, block, 0)
+                out[part.slices(box)] = burnt[part.slices(block)] == 1
+    return out
+
+
+def _cut(area: shapely.Geometry, extent: shapely.Geometry) -> list[shapely.Polygon]:
+    """What of an area lies in an extent; lines and points where they only touch left out."""
+    parts = shapely.get_parts(shapely.get_parts(shapely.intersection(area, extent)))
+    return [part for part in parts if part.geom_type == "Polygon"]
+
+
+def _extent(grid: Grid, box: PixelBox) -> shapely.Geometry:
+    return grid.geobox_of(box).extent.geom
+
+
+def _burn(
+    shapes: Sequence[tuple[shapely.Geometry, int]], grid: Grid, block: PixelBox, fill: int
+) -> npt.NDArray[Any]:
+    from rasterio.features import rasterize as burn
+
+    burnt: npt.NDArray[Any] = burn(
+        shapes,
+        out_shape=block.shape,
+        fill=fill,
+        transform=grid.geobox_of(block).affine,
+        all_touched=False,
+        dtype="uint8",
+    )
+    return burnt

@@ -1,0 +1,1 @@
+"""A model over windows of a composite: arrays in, arrays out."""

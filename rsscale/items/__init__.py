@@ -1,0 +1,1 @@
+"""STAC items: their dialects, versions and extents, and how they are frozen."""

@@ -1,0 +1,204 @@
+"""Items as objects, and frozen to stac-geoparquet so that a run can be repeated."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from rsscale import durable
+from rsscale.errors import CatalogError, ItemError
+from rsscale.items import geoparquet
+from rsscale.items.geoparquet import EXACT
+from rsscale.items.interval import item_range
+from rsscale.net.hrefs import map_hrefs, strip_secrets
+
+__all__ = ["EXACT", "freeze", "read_geoparquet", "thaw", "to_items", "without_secrets"]
+
+_ROWS = 1000
+_Order = tuple[datetime, str, str]
+
+
+def to_items(features: Iterable[dict[str, Any]]) -> pystac.ItemCollection:
+    """Items from JSON objects: each once, sorted by (datetime, id), in STAC 1.1.
+
+    Features are read one after another, so that a stream of them needs no memory of its own. They
+    become part of the items: nobody may go on using them.
+
+    Raises
+    ------
+    CatalogError
+        Naming the item that is not valid STAC.
+    """
+    unique: dict[tuple[Any, Any], tuple[_Order, str, pystac.Item]] = {}
+    for feature in features:
+        key = (feature.get("collection"), feature.get("id"))
+        updated = _updated(feature)
+        # Pages shift while a catalogue grows, so that an item may come twice; of two
+        # versions the later one stays.
+        if key not in unique or updated > unique[key][1]:
+            unique[key] = _order(feature), updated, _to_item(feature)
+    ordered = sorted(unique.values(), key=lambda entry: entry[0])
+    return pystac.ItemCollection([item for *_, item in ordered], clone_items=False)
+
+
+def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
+    """Write items to a stac-geoparquet file, without tokens, in one step.
+
+    The same items give the same bytes, whatever their order. The file is complete or not
+    there at all, also after a crash.
+
+    Parameters
+    ----------
+    items : ItemCollection or iterable of Item
+        At least one.
+    path : str or Path
+        The file to write; its folder exists.
+
+    Raises
+    ------
+    ItemError
+        When there are none, or one holds NaN or an infinite number.
+    """
+    ordered = sorted(items, key=_order_of)
+    if not ordered:
+        raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
+    try:
+        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, without_secrets))
+    except ValueError as error:
+        raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
+
+
+def thaw(path: str | Path) -> pystac.ItemCollection:
+    """Read items that `freeze` wrote, exactly; or any stac-geoparquet, as far as it goes.
+
+    Raises
+    ------
+    CatalogError
+        When the file is not there, or is not stac-geoparquet.
+    """
+    path = Path(path)
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise CatalogError(f"items {str(path)!r} cannot be read: {error.strerror}") from None
+    return to_items(read_geoparquet(body, str(path)))
+
+
+def read_geoparquet(body: bytes, name: str) -> Iterator[dict[str, Any]]:
+    """Items of a stac-geoparquet file, as JSON objects, one after another.
+
+    Without the column of exact items, times are exact to the millisecond.
+
+    Parameters
+    ----------
+    body : bytes
+        The file's content.
+    name : str
+        What to call it in a message.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(body))
+        columns = set(file.schema_arrow.names)
+        if EXACT in columns and not _nulls(file):
+            for batch in file.iter_batches(columns=[EXACT], batch_size=_ROWS):
+                yield from map(json.loads, batch.column(0).to_pylist())
+            return
+        missing = {"id", "geometry", "assets"} - columns
+        if missing:
+            raise CatalogError(
+                f"{name}: Parquet, but not stac-geoparquet: it lacks the columns "
+                f"{', '.join(sorted(missing))}"
+            )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CatalogError(
+            f"{name}: damaged Parquet ({str(error).partition(chr(10))[0]}); write it again"
+        ) from None
+    yield from _read_with_rustac(body, name)
+
+
+def _nulls(file: Any) -> int:
+    """How many rows lack their exact item: files may be put together by other tools."""
+    batches = file.iter_batches(columns=[EXACT], batch_size=_ROWS)
+    return sum(batch.column(0).null_count for batch in batches)
+
+
+def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
+    import rustac
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "items.parquet"
+        copy.write_bytes(body)
+        try:
+            found = rustac.read_sync(str(copy), format="parquet", set_self_link=False)
+        except rustac.RustacError as error:
+            raise CatalogError(f"{name}: not readable as stac-geoparquet ({error})") from None
+    features: list[dict[str, Any]] = found["features"]
+    for feature in features:
+        feature.get("properties", {}).pop(EXACT, None)
+    return features
+
+
+def without_secrets(item: pystac.Item) -> dict[str, Any]:
+    """An item as JSON, without tokens in addresses or headers of links."""
+    feature = map_hrefs(item.to_dict(transform_hrefs=False), strip_secrets)
+    for link in feature["links"]:
+        link.pop("headers", None)  # where an API puts an Authorization
+    return dict(feature)
+
+
+class _Owned(dict[str, Any]):
+    """A JSON object that nobody else holds: pystac's migration copies it first, deeply.
+
+    That copy took half the time of a search.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Owned:
+        return self
+
+
+def _to_item(feature: dict[str, Any]) -> pystac.Item:
+    name = feature.get("id")
+    try:
+        with warnings.catch_warnings():
+            # An item that calls itself deprecated is the catalogue's choice, not a fault.
+            warnings.simplefilter("ignore", category=pystac.errors.DeprecatedWarning)
+            return pystac.Item.from_dict(_Owned(feature), preserve_dict=False)
+    except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
+        raise CatalogError(f"item {name!r} is not valid STAC: {error}") from None
+
+
+def _order_of(item: pystac.Item) -> _Order:
+    """The order of `to_items`; an item without a date comes last."""
+    when = item.datetime or item.common_metadata.start_datetime
+    latest = datetime.max.replace(tzinfo=UTC)
+    moment = latest if when is None else _utc(when)
+    return moment, item.id, str(item.collection_id)
+
+
+def _utc(when: datetime) -> datetime:
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _order(feature: dict[str, Any]) -> _Order:
+    start, _ = item_range(
+        {"datetime": feature["properties"].get("datetime")}
+        if feature["properties"].get("datetime")
+        else feature["properties"]
+    )
+    latest = datetime.max.replace(tzinfo=UTC)
+    return start or latest, str(feature.get("id")), str(feature.get("collection"))
+
+
+def _updated(feature: dict[str, Any]) -> str:
+    return str((feature.get("properties") or {}).get("updated") or "")

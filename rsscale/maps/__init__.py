@@ -1,1 +1,0 @@
-"""Maps from arrays: prediction, change, accuracy."""

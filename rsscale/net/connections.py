@@ -1,0 +1,137 @@
+"""Connections to servers of rasters: kept open, with the environment's proxies and ~/.netrc.
+
+requests finds out how a server is reached, once for each; urllib3, which it is built on, then
+asks it over and over. A large answer through requests takes several times the processor time,
+which all threads of a process have to share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
+
+from rsscale.net.retry import redact_logs
+
+CONNECT_S = 10.0
+SILENCE_S = 30.0  # without a byte
+CONNECTIONS = 32
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXCERPT_BYTES = 512
+
+# Servers that send us on, to a log-in or a mirror: requests follows, and keeps their cookies.
+_send_on: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said.
+
+    Attributes
+    ----------
+    status : int
+    headers : mapping
+        Names in any case.
+    body : bytes
+        The range; of anything else, which may be gigabytes, no more than its first bytes.
+    raw : urllib3 response
+        For ``Retry-After``.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    raw: BaseHTTPResponse
+
+
+def get(url: str, headers: Mapping[str, str]) -> Answer:
+    """Ask once.
+
+    Raises
+    ------
+    requests.RequestException, urllib3.exceptions.HTTPError
+        When no whole answer came.
+    """
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    route = None if origin in _send_on or "@" in parts.netloc else _route(origin)
+    if route is not None:
+        pool, own = route
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        raw = pool.urlopen(
+            "GET",
+            path,
+            headers={**own, **headers},
+            retries=False,
+            redirect=False,
+            timeout=Timeout(connect=CONNECT_S, read=SILENCE_S),
+            preload_content=False,
+        )
+        if not raw.get_redirect_location():
+            return _taken(raw, raw.status, raw.headers)
+        raw.close()
+        _send_on.add(origin)
+    answer = _session().get(url, headers=dict(headers), timeout=(CONNECT_S, SILENCE_S), stream=True)
+    return _taken(answer.raw, answer.status_code, answer.headers)
+
+
+def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> Answer:
+    """The answer with its body; the connection is free for others, or closed."""
+    try:
+        if status == requests.codes.partial_content:
+            body = raw.read(decode_content=False)  # in one piece: requests takes 10 KiB at a time
+            raw.release_conn()
+        else:
+            body = raw.read(_EXCERPT_BYTES, decode_content=False)
+    finally:
+        raw.close()
+    return Answer(status, headers, body, raw)
+
+
+@lru_cache(maxsize=256)
+def _route(origin: str) -> tuple[HTTPConnectionPool, dict[str, str]] | None:
+    """Connections to a server and the headers it wants; None when the way is by a proxy."""
+    session = _session()
+    request = session.prepare_request(requests.Request("GET", f"{origin}/"))
+    settings = session.merge_environment_settings(f"{origin}/", {}, True, None, None)
+    if requests.utils.select_proxy(f"{origin}/", settings["proxies"]):
+        return None
+    adapter: Any = session.get_adapter(f"{origin}/")
+    pool = adapter.get_connection_with_tls_context(
+        request, settings["verify"], cert=settings["cert"]
+    )
+    # As requests' own send does: the certificates that the environment, or certifi, names.
+    adapter.cert_verify(pool, f"{origin}/", settings["verify"], settings["cert"])
+    return pool, {name: str(value) for name, value in request.headers.items()}
+
+
+@lru_cache(maxsize=1)
+def _session() -> requests.Session:
+    """One for the process: it keeps connections open, and reads proxies and ~/.netrc."""
+    session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=0))
+    redact_logs()
+    return session
+
+
+class _Session(requests.Session):
+    def merge_environment_settings(self, url: Any, *settings: Any) -> Any:
+        found = super().merge_environment_settings(url, *settings)
+        if urlsplit(str(url)).hostname in _LOOPBACK:  # which a proxy cannot reach
+            found["proxies"] = {}
+        return found
+
+
+def forget() -> None:
+    """After a fork sockets are the parent's."""
+    _session.cache_clear()
+    _route.cache_clear()
+    _send_on.clear()

@@ -1,0 +1,192 @@
+"""Access to files that are not simply public: signed right before each read.
+
+What an input needs is known by a name, which travels with the frozen items; a signature never
+does. Credentials come from the usual environment of each service, never from a recipe.
+
+====================== =============================================================
+``planetary-computer`` short-lived tokens of the Planetary Computer, by its own package
+                      (``pip install 'rsscale[planetary-computer]'``)
+``aws-anonymous``     public buckets on S3, without credentials
+``aws-requester-pays`` buckets on S3 where the reader pays for the transfer
+``module:function``   your own: takes a URL and returns it signed, or ``(URL, expiry)`` with
+                      the expiry as an aware datetime. The module must be named in the
+                      environment variable ``RSSCALE_SIGNERS`` (comma-separated) of every
+                      process that reads: a recipe alone cannot make a machine run code.
+====================== =============================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+from rsscale.errors import ReadError, RecipeError, nearest
+from rsscale.net.hrefs import shown
+
+PROPERTY = "rsscale:sign"
+"""Property of an item that holds the name of its signer."""
+
+ALLOWED = "RSSCALE_SIGNERS"
+
+# GDAL reads S3 itself; the keys are its own.
+_GDAL = {
+    "aws-anonymous": {"AWS_NO_SIGN_REQUEST": "YES"},
+    "aws-requester-pays": {"AWS_REQUEST_PAYER": "requester"},
+}
+_NAMES = ("planetary-computer", *_GDAL)
+# A signature that runs out on the way to the server is no good.
+_BEFORE_EXPIRY = timedelta(seconds=60)
+_KEPT = 4096
+
+
+class Signer(Protocol):
+    """Signs URLs; safe to use from several threads."""
+
+    def __call__(self, url: str) -> str:
+        """The URL with a signature that holds for at least a minute."""
+
+    def renew(self, url: str) -> None:
+        """Forget the signature: a server called it stale."""
+
+
+def check_name(name: str) -> str:
+    """The name itself, when it is one of those above, or may be a function's.
+
+    Whether a module is allowed is asked where URLs are signed: a recipe is also read by who
+    only looks at its map.
+
+    Raises
+    ------
+    RecipeError
+        When it is neither.
+    """
+    module, colon, function = name.partition(":")
+    if name in _NAMES or (colon and module and function.isidentifier()):
+        return name
+    raise RecipeError(
+        f"sign is {name!r}; expected {', '.join(_NAMES)} or 'module:function'"
+        f"{nearest(name, _NAMES)}"
+    )
+
+
+def _function(name: str) -> Callable[[str], Any]:
+    """The function that a name stands for; imported only from a module that is allowed here."""
+    module, _, function = name.partition(":")
+    allowed = [one.strip() for one in os.environ.get(ALLOWED, "").split(",")]
+    if module not in allowed:
+        raise RecipeError(
+            f"sign is {name!r}, and this machine does not allow the module {module!r}; if you "
+            f"trust it, set {ALLOWED}={module} in the environment of all workers"
+        )
+    try:
+        found: Callable[[str], Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"sign is {name!r}, which cannot be imported: {error}") from None
+    return found
+
+
+def gdal_options(name: str | None) -> dict[str, str]:
+    """GDAL's options for access under a name; none for most."""
+    return _GDAL.get(name or "", {})
+
+
+@lru_cache(maxsize=16)
+def signer(name: str | None) -> Signer | None:
+    """The signer of a name, one in a process; ``None`` where URLs need no signature.
+
+    Raises
+    ------
+    RecipeError
+        When the name is unknown, not allowed, or its module or function is not there.
+    """
+    if name is None or check_name(name) in _GDAL:
+        return None
+    if name == "planetary-computer":
+        return _PlanetaryComputer()
+    return _Cached(_function(name), name)
+
+
+class _Cached:
+    """Keeps what a function signed until a minute before it runs out."""
+
+    def __init__(self, sign: Callable[[str], Any], name: str) -> None:
+        self._sign = sign
+        self._name = name
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[str, datetime]] = {}
+
+    def __call__(self, url: str) -> str:
+        with self._lock:
+            signed, expiry = self._kept.get(url, ("", datetime.min.replace(tzinfo=UTC)))
+        if datetime.now(UTC) + _BEFORE_EXPIRY < expiry:
+            return signed
+        try:
+            answer = self._sign(url)
+        except Exception as error:  # noqa: BLE001 -- anybody's function
+            # What a signer says may quote its secret.
+            raise ReadError(
+                f"{shown(url)} could not be signed: {self._name} raised {type(error).__name__}"
+            ) from None
+        signed, told = answer if isinstance(answer, tuple) else (answer, expiry_of(answer))
+        if told is not None:
+            with self._lock:
+                if len(self._kept) >= _KEPT:
+                    self._kept.clear()
+                self._kept[url] = signed, told
+        return str(signed)
+
+    def renew(self, url: str) -> None:
+        with self._lock:
+            self._kept.pop(url, None)
+
+
+class _PlanetaryComputer:
+    """Tokens by account and container, kept and renewed by the service's own package."""
+
+    def __init__(self) -> None:
+        try:
+            from planetary_computer import sas
+        except ImportError:
+            raise RecipeError(
+                "sign is 'planetary-computer', whose package is not installed; "
+                "pip install 'rsscale[planetary-computer]'"
+            ) from None
+        self._sas = sas
+
+    def __call__(self, url: str) -> str:
+        try:
+            return str(self._sas.sign_url(url))
+        except Exception as error:  # noqa: BLE001 -- requests, pydantic, KeyError: the package's
+            raise ReadError(
+                f"{shown(url)} could not be signed: the Planetary Computer gave no token "
+                f"({type(error).__name__})"
+            ) from None
+
+    def renew(self, url: str) -> None:  # noqa: ARG002 -- tokens belong to containers
+        self._sas.TOKEN_CACHE.clear()
+
+
+def expiry_of(url: str) -> datetime | None:
+    """When a signed URL runs out, as Azure, AWS, Google or CloudFront write it; else ``None``."""
+    query = {key.lower(): values[0] for key, values in parse_qs(urlsplit(url).query).items()}
+    if "se" in query:
+        try:
+            told = datetime.fromisoformat(query["se"])
+        except ValueError:
+            return None
+        return told if told.tzinfo else told.replace(tzinfo=UTC)
+    for cloud in ("x-amz", "x-goog"):
+        start, seconds = query.get(f"{cloud}-date", ""), query.get(f"{cloud}-expires", "")
+        if re.fullmatch(r"\d{8}T\d{6}Z", start) and seconds.isdigit():
+            begun = datetime.strptime(start, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return begun + timedelta(seconds=int(seconds))
+    if query.get("expires", "").isdigit():
+        return datetime.fromtimestamp(int(query["expires"]), UTC)
+    return None

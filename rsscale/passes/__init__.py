@@ -1,0 +1,1 @@
+"""Tile functions: what a run evaluates for every tile."""

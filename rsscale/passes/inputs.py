@@ -1,0 +1,183 @@
+"""The model's inputs over a box, as a recipe describes them: read, mask, merge, composite.
+
+Each input has its own catalogue, mask and composite; they meet on the grid, by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import xarray as xr
+
+from rsscale.composites.composite import composite
+from rsscale.composites.merge_days import merge_days
+from rsscale.composites.time_windows import TimeWindow, time_windows
+from rsscale.cube.load import load
+from rsscale.cube.masks import mask, mask_rule
+from rsscale.cube.sar import to_decibel
+from rsscale.errors import ReadError, RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.items.item_index import Lookup
+from rsscale.passes.strips import in_memory
+from rsscale.read.stage_timer import Meter
+from rsscale.recipe import InputRecipe, Recipe
+
+STATIC = "static"
+"""Name of the one time window of an input that does not change."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a model sees of a box.
+
+    Attributes
+    ----------
+    composites : mapping of input name to DataArray
+        Lazy float32 ``(time, band, y, x)``, NaN where nothing was seen.
+    items : tuple of str
+        Ids of the items that may have pixels in the box.
+    missing : dict of asset to str
+        Filled while the composites are computed: what could not be read and counts as not
+        seen, where the recipe says ``on_error: skip``. The first reason of each asset.
+    meter : Meter
+        Filled likewise: how long threads worked and read, and how much was read.
+    """
+
+    composites: dict[str, xr.DataArray]
+    items: tuple[str, ...]
+    missing: dict[str, str] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
+
+    def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
+        """Composites in memory, computed on threads of this process."""
+        found = in_memory(self.composites.values(), threads, self.meter)
+        return dict(zip(self.composites, found, strict=True))
+
+
+def prepare(
+    recipe: Recipe,
+    grid: Grid,
+    sources: Mapping[str, Lookup],
+    period: int,
+    box: PixelBox,
+    *,
+    device: str = "cpu",
+) -> Prepared:
+    """The model's inputs over a box, lazily.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    grid : Grid
+    sources : mapping of input name to Lookup
+    period : int
+        The year.
+    box : PixelBox
+        Pixels that the model reads.
+    device : str
+        Where composites are computed.
+    """
+    missing: dict[str, str] = {}
+    meter = Meter()
+    composites, used = {}, []
+    for name, one in recipe.inputs.items():
+        around = grid.geobox_of(box.pad(_margin(one, grid)))
+        items = sources[name].touching(around, *span(one, period))
+        cube = load(
+            items,
+            around,
+            bands_to_read(one),
+            resampling=one.resampling,
+            loader=one.loader,
+            on_error="raise" if one.on_error == "fail" else _noted(missing),
+            meter=meter,
+        )
+        reduced = _reduce(cube, one, period, device)
+        margin = _margin(one, grid)
+        composites[name] = reduced[..., margin:-margin, margin:-margin] if margin else reduced
+        used += [item.id for item in items]
+    return Prepared(composites, tuple(used), missing, meter)
+
+
+def _reduce(cube: xr.DataArray, one: InputRecipe, period: int, device: str) -> xr.DataArray:
+    """A cube's composite, as the recipe says."""
+    if not one.harmonize:  # numbers of all processing baselines alike, as some tools do
+        cube = cube.assign_coords(offset=xr.zeros_like(cube["offset"]))
+    if one.mask:
+        cube = mask(cube, one.mask.rule, dilate=one.mask.dilate)
+    cube = cube.sel(band=list(one.bands))
+    if one.merge_days:
+        cube = merge_days(cube)
+    rule = one.composite
+    if one.static:
+        reduced = _static(cube, rule.reducer, device)
+    else:
+        reduced = composite(
+            cube, rule.rule, rule.reducer, years=[period], missing=rule.missing, device=device
+        )
+    return to_decibel(reduced) if one.decibel else reduced
+
+
+def _static(cube: xr.DataArray, reducer: str, device: str) -> xr.DataArray:
+    """All items as one look at something that does not change, whenever they are dated.
+
+    It carries no ``observations``: to know the terrain of a pixel is not to have seen it.
+    """
+    any_day = np.full(cube.sizes["time"], np.datetime64("2000-01-01", "ns"))
+    reduced = composite(
+        cube.assign_coords(time=any_day), "year", reducer, years=[2000], device=device
+    )
+    return reduced.drop_vars("observations").assign_coords(window=("time", [STATIC]))
+
+
+def bands_to_read(one: InputRecipe) -> list[str]:
+    """The recipe's bands, and the band that its mask reads."""
+    if one.mask is None:
+        return list(one.bands)
+    band = mask_rule(one.mask.rule).band
+    if band in one.bands:
+        raise RecipeError(
+            f"{band!r} is the mask's band and also among the input's bands {list(one.bands)}; "
+            "a mask is not for the model to see: leave it out of 'bands'"
+        )
+    return [*one.bands, band]
+
+
+def windows(one: InputRecipe, period: int) -> tuple[TimeWindow, ...]:
+    """The time windows of an input; one over all time for a static one."""
+    if one.static:
+        return (TimeWindow(STATIC, date.min, date.max),)
+    return time_windows(one.composite.rule, period)
+
+
+def window_names(one: InputRecipe, period: int) -> tuple[str, ...]:
+    """Names of the time windows of an input."""
+    return tuple(window.name for window in windows(one, period))
+
+
+def span(one: InputRecipe, period: int) -> tuple[date, date]:
+    """First and last day that an input is read of."""
+    spans = windows(one, period)
+    return min(w.start for w in spans), max(w.end for w in spans)
+
+
+def _margin(one: InputRecipe, grid: Grid) -> int:
+    """Pixels beyond the box that its values depend on: how far a cloud's mask reaches."""
+    return math.ceil(one.mask.dilate / grid.resolution) if one.mask else 0
+
+
+def _noted(missing: dict[str, str]) -> Callable[[ReadError], None]:
+    def note(error: ReadError) -> None:
+        if error.asset not in missing:  # one of many blocks
+            missing[error.asset] = str(error)
+            _log.warning("counted as not seen: %s", error)
+
+    return note

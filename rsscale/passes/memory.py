@@ -1,0 +1,168 @@
+"""What a worker's memory must hold: told before a run, so that none dies of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rsscale.cluster.connection import TILES_AT_ONCE
+from rsscale.errors import ModelError, RecipeError
+from rsscale.geo.lattice import PixelBox
+from rsscale.inference.blend import blending_bytes
+from rsscale.learn.models import Model
+from rsscale.passes import strips
+from rsscale.read.file_pool import CACHE_BYTES
+from rsscale.recipe import Recipe
+
+# Python, torch, GDAL and what they import, measured.
+_BASE = 800 * 2**20
+# What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
+# it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
+_CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
+# A window to count a network's activations in, px; and how many times its scores those are,
+# where that can't be seen.
+_PROBE, _EXPORTED = 256, 16
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of one process, about, in bytes.
+
+    Attributes
+    ----------
+    composites : int
+        What the model sees of one tile, or of one strip of a large one.
+    reading : int
+        Chunks of looks that threads have in hand, and that wait for one.
+    model : int
+        Weights, and what the network holds of one batch of windows.
+    blending : int
+        What overlapping windows add up to, of one row of them; of the one tile that is predicted.
+    layers : int
+        The finished tile, and its shards.
+    """
+
+    composites: int
+    reading: int
+    model: int
+    blending: int
+    layers: int
+
+    @property
+    def total(self) -> int:
+        """With tiles side by side, caches, and what Python and the libraries take."""
+        beside = TILES_AT_ONCE * (self.composites + self.layers)
+        return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
+
+
+def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) -> Memory:
+    """Estimate the memory of a worker.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    model : Model
+    tile : int
+        Width of a tile, px.
+    threads : int
+        That read.
+    looks : int
+        Items of the tile that has most.
+    """
+    spec, lattice = model.spec, model.spec.lattice
+    box = PixelBox(0, 0, tile, tile)
+    channels = sum(one.channels for one in spec.inputs)
+    tallest = max(
+        (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
+        key=lambda read: read.shape[0],
+    )
+    height, width = tallest.shape
+    bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
+    chunk = min(looks * bands * min(height, 512) * width * 2, _CHUNK)
+    classes = len(spec.classes) if "probability" in recipe.output.layers else 0
+    return Memory(
+        composites=4 * channels * height * width,
+        reading=int(threads * chunk * (_COPIES + _WAITING)),
+        model=network_bytes(model),
+        blending=blending_bytes(lattice, len(spec.classes), tile),
+        layers=2 * tile * tile * (len(recipe.output.layers) + classes),
+    )
+
+
+def network_bytes(model: Model) -> int:
+    """Weights and activations of one window: half of all that the layers put out, about.
+
+    Counted in a small window, if the network takes one, and scaled. Torch's ``meta`` device,
+    which computes nothing, would cost more: it imports torch's compiler, some seconds.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.module.parameters())
+    window = model.spec.lattice.window
+    for size in (min(window, _PROBE), window):
+        try:
+            put_out = _put_out(model, size)
+        except Exception as error:  # noqa: BLE001 -- networks raise anything for a size they don't take
+            reason = " ".join(str(error).split())[:200]
+            continue
+        return weights + int(put_out * (window / size) ** 2) // 2
+    raise ModelError(
+        f"model {model.spec.name!r} can't compute one window of {model.spec.channels} channels "
+        f"and {window} px: {reason}"
+    )
+
+
+def _put_out(model: Model, size: int) -> int:
+    """Bytes that the layers of a network return for one window."""
+    put_out = 0
+
+    def count(_: torch.nn.Module, __: object, output: object) -> None:
+        nonlocal put_out
+        if isinstance(output, torch.Tensor):
+            put_out += output.numel() * output.element_size()
+
+    leaves = [one for one in model.module.modules() if not list(one.children())]
+    handles = [leaf.register_forward_hook(count) for leaf in leaves]
+    try:
+        with torch.inference_mode():
+            image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
+            scores = model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    # An exported program has no layers to listen to.
+    return put_out or _EXPORTED * scores.numel() * scores.element_size()
+
+
+def check_memory(
+    recipe: Recipe, model: Model, tile: int, threads: int, looks: int, *, limit: int
+) -> Memory:
+    """Refuse a tile that does not fit, with the width of one that does.
+
+    Parameters
+    ----------
+    recipe, model, tile, threads, looks
+        As for :func:`estimate`.
+    limit : int
+        Bytes that one process may take.
+
+    Raises
+    ------
+    RecipeError
+    """
+    needed = estimate(recipe, model, tile, threads, looks)
+    if needed.total <= limit:
+        return needed
+    fitting, width = None, tile
+    while width > 128 and fitting is None:
+        width //= 2
+        if estimate(recipe, model, width, threads, looks).total <= limit:
+            fitting = width
+    advice = (
+        f"set grid.tile to {fitting}"
+        if fitting
+        else "even small tiles don't: use fewer threads, a smaller model window, or more memory"
+    )
+    raise RecipeError(
+        f"a tile of {tile} px needs about {needed.total / 2**30:.1f} GiB in each process, and it "
+        f"may take {limit / 2**30:.1f} GiB; {advice}"
+    )

@@ -1,0 +1,1 @@
+"""Pixels of one raster file on the output grid."""

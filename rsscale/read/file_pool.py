@@ -1,0 +1,264 @@
+"""Open files of a process, the settings they are read with, and blocks worth keeping."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import math
+import os
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy.typing as npt
+import rasterio
+from rasterio.env import get_gdal_config, set_gdal_config
+
+from rsscale.net import gdal_files as remote
+from rsscale.net import retry
+from rsscale.net.gdal_files import RemoteFile
+from rsscale.net.hrefs import is_url
+from rsscale.net.signing import gdal_options, signer
+
+T = TypeVar("T")
+
+_WARPED_BYTES = 128 * 2**20
+
+# What GDAL needs to read cloud-optimised files well. A value in the environment wins.
+_GDAL = {
+    # No listing of the folder for side-car files: one request less, and a bucket of a
+    # million objects is never listed.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # The header of a COG fits in one request.
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    # stackstac's own reader switches it on for the whole process and leaves it so: each open file
+    # would keep up to 25 MB of its bytes, and hundreds are open.
+    "VSI_CACHE": "FALSE",
+    # What follows is for buckets, which GDAL asks itself (s3://, gs://, az://); what lies on an
+    # HTTP server is asked by rsscale.net.gdal_files. Growing pauses with jitter are GDAL's own.
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_MAX_RETRY": str(retry.RETRIES),
+    "GDAL_HTTP_RETRY_DELAY": str(retry.BACKOFF_S),
+    "GDAL_HTTP_RETRY_CODES": "408,425,429,500,502,503,504",
+    # A connection that says nothing for half a minute is dropped and asked again.
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+}
+
+# GDAL's cache of decoded blocks, of the whole process. Its default is 5 % of the machine, which
+# a Dask worker does not count as its own. Blocks are rarely read twice here: 64 tiles of 2048 px
+# took as long with 16 MB as with 256.
+CACHE_BYTES = 64 * 2**20
+
+
+def gdal_env(sign: str | None = None) -> rasterio.Env:
+    """GDAL's options for reading, for this thread, inside a ``with``.
+
+    Parameters
+    ----------
+    sign : str, optional
+        How access is gained, a name of :mod:`rsscale.net.signing`.
+    """
+    _bound_cache()
+    chosen = {k: v for k, v in _GDAL.items() if k not in os.environ}
+    return rasterio.Env(**chosen, **gdal_options(sign))
+
+
+@lru_cache(maxsize=1)
+def _bound_cache() -> None:
+    # Once, not in each Env: the size is the process's, and two threads that set and
+    # restore it would undo each other.
+    if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") > CACHE_BYTES:
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+
+
+def without_query(message: str) -> str:
+    """GDAL quotes URLs; what stands behind the question mark may be a token."""
+    return re.sub(r"\?\S+", "", message).replace("\n", " ")
+
+
+@dataclass
+class Opened:
+    """An open file, and what its borrowers want to remember with it."""
+
+    key: tuple[Any, ...]
+    dataset: rasterio.DatasetReader
+    remote: RemoteFile | None = None
+    memo: dict[Hashable, Any] = field(default_factory=dict)
+    _levels: dict[int, rasterio.DatasetReader] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, url: str, sign: str | None) -> Self:
+        """Open a file by its path or address."""
+        key = _version(url), sign
+        address = url.removeprefix("/vsicurl/")
+        if is_url(address):
+            remote = RemoteFile(address, signer(sign))
+            return cls(key, remote.open(sharing=False), remote)
+        return cls(key, rasterio.open(_bucket_path(url), sharing=False))
+
+    def overview(self, level: int) -> rasterio.DatasetReader:
+        """One of the file's overviews, kept open with it."""
+        if level not in self._levels:
+            options = {"sharing": False, "overview_level": level}
+            self._levels[level] = (
+                self.remote.open(**options)
+                if self.remote
+                else rasterio.open(self.dataset.name, **options)
+            )
+        return self._levels[level]
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Do something with the datasets: all that reads them goes through here."""
+        return self.remote.run(call) if self.remote is not None else call()
+
+    def check(self) -> None:
+        """Raise what a server answered in the last read, if it was not the bytes asked for."""
+        if self.remote is not None:
+            self.remote.check()
+
+    def close(self) -> None:
+        """Close the file and its overviews."""
+        for dataset in (*self._levels.values(), self.dataset):
+            self.run(dataset.close)
+
+
+class FilePool:
+    """Open files of this process, the least recently used closed first.
+
+    GDAL allows a dataset to be used by one thread at a time, whichever it is: so a file is
+    lent, and belongs to one thread until it is given back.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        # With the moment since when each is idle, the longest first.
+        self._idle: OrderedDict[int, tuple[float, Opened]] = OrderedDict()
+
+    @contextmanager
+    def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
+        """Lend an open file for the length of a ``with`` block; opens it if none is idle."""
+        opened = self._take((_version(url), sign)) or Opened.of(url, sign)
+        try:
+            yield opened
+            opened.check()
+        except BaseException:
+            # After a failure GDAL may keep half a block; a retry starts from the file.
+            opened.close()
+            opened.check()  # what the server said tells more than what GDAL made of it
+            raise
+        self._give(opened)
+
+    def close(self, since: float = math.inf) -> None:
+        """Close what is not lent.
+
+        Parameters
+        ----------
+        since : float
+            Just what nobody has used since then, a moment of :func:`time.monotonic`.
+        """
+        with self._lock:
+            old = list(itertools.takewhile(lambda one: one[0] < since, self._idle.values()))
+            for _, opened in old:
+                del self._idle[id(opened)]
+        for _, opened in old:
+            opened.close()
+
+    def forget(self) -> None:
+        """Let go of everything without closing: after a fork the files are the parent's."""
+        self._lock = threading.Lock()
+        self._idle = OrderedDict()
+
+    def _take(self, key: tuple[Any, ...]) -> Opened | None:
+        with self._lock:
+            for number, (_, opened) in reversed(self._idle.items()):
+                if opened.key == key:
+                    del self._idle[number]
+                    return opened
+        return None
+
+    def _give(self, opened: Opened) -> None:
+        with self._lock:
+            self._idle[id(opened)] = time.monotonic(), opened
+            old = self._idle.popitem(last=False)[1] if len(self._idle) > self._limit else None
+        if old is not None:
+            old[1].close()
+
+
+class BlockCache:
+    """Warped blocks that several windows share, least recently used out first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
+
+    def get(self, key: Hashable) -> npt.NDArray[Any] | None:
+        """The block, or ``None``. Not to be written to."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, block: npt.NDArray[Any]) -> None:
+        """Keep a block, and let go of old ones beyond the limit."""
+        with self._lock:
+            if key in self._kept:
+                return
+            self._kept[key] = block
+            self._bytes += block.nbytes
+            while self._bytes > self._limit:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def forget(self) -> None:
+        """Let go of everything; after a fork the lock may be held by a thread that is gone."""
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._kept = OrderedDict()
+
+
+def _version(url: str) -> tuple[Any, ...]:
+    """A local file that was written anew is another file."""
+    try:
+        stat = Path(url).stat()
+    except (OSError, ValueError):
+        return (url,)
+    return url, stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _bucket_path(url: str) -> str:
+    """GDAL's own path: through rasterio's the environment's credentials would need boto3."""
+    scheme, mark, rest = url.partition("://")
+    handlers = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
+    return handlers[scheme] + rest if mark and scheme in handlers else url
+
+
+def _open_limit() -> int:
+    """A quarter of the file descriptors that the process may have, and at most 256."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 128
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 256 if soft < 0 else max(16, min(256, soft // 4))
+
+
+POOL = FilePool(_open_limit())
+# Before the interpreter goes: a file on a server is read through Python.
+atexit.register(POOL.close)
+WARPED = BlockCache(_WARPED_BYTES)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.forget)
+    os.register_at_fork(after_in_child=WARPED.forget)
+    os.register_at_fork(after_in_child=remote.forget)

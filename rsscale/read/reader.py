@@ -1,0 +1,252 @@
+"""Reads one asset on the output grid, so that a pixel never depends on what was asked.
+
+On an aligned grid the window is read directly. Everything else is warped in fixed blocks
+that are anchored to the grid, not to the window: GDAL approximates the transformation over
+what it warps, so two windows over the same pixels would give values that differ by some
+digital numbers, and maps would change with the tile size.
+
+:class:`Reader` is what :func:`stackstac.stack` takes as ``reader=``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.windows import Window
+
+from rsscale.errors import ReadError, RsscaleError
+from rsscale.geo.lattice import PixelBox
+from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
+from rsscale.read.levels import Raster, Source, check, locate
+from rsscale.read.placement import OutputGrid
+from rsscale.read.stage_timer import Meter
+from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
+
+BLOCK = 512
+"""Width of the lattice of fixed blocks, in output pixels."""
+
+# Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
+# for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
+# more for 128 x 128; and the smaller they are, the less is warped in vain around a window.
+_PART_HEIGHT, _PART_WIDTH = BLOCK // 4, BLOCK // 2
+# To set up a warp costs as much as half a part, so that some parts share one. Fixed as well: how
+# far a kernel reaches is the same in all of a region.
+_REGION_HEIGHT = 2 * BLOCK
+
+
+class Reader:
+    """Reads windows of one asset, on the grid of the cube, in the cube's type and nodata.
+
+    Picklable and thread-safe: it holds no open file. Files are lent from a pool of the
+    process, each to one thread at a time, and GDAL releases the interpreter while it reads.
+
+    Parameters
+    ----------
+    url : str
+        The key of a :class:`Source` in ``sources``.
+    sources : dict of str to Source
+    grid : OutputGrid
+    box : PixelBox
+        The pixels of the grid that the cube covers; windows count from its corner.
+    dtype : numpy.dtype
+        Of the cube.
+    fill_value : scalar
+        The cube's nodata. The source's own nodata is replaced by it, and it is what lies
+        outside the source.
+    on_error : callable, optional
+        Takes the ReadError of what could not be read, which then holds nodata.
+    meter : Meter, optional
+        Counts the time and the bytes.
+    **others
+        What stackstac passes besides and this reader decides by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        sources: dict[str, Source],
+        grid: OutputGrid,
+        box: PixelBox,
+        dtype: npt.DTypeLike,
+        fill_value: Any,
+        on_error: Callable[[ReadError], None] | None = None,
+        meter: Meter | None = None,
+        **others: Any,  # noqa: ARG002
+    ) -> None:
+        self.source = sources[url]
+        self.grid = grid
+        self.box = box
+        self.dtype = np.dtype(dtype)
+        self.fill = self.dtype.type(fill_value)
+        self.on_error = on_error
+        self.meter = meter or Meter()
+
+    def read(self, window: Window, **_: Any) -> npt.NDArray[Any]:
+        """Read a window of the cube.
+
+        Parameters
+        ----------
+        window : rasterio.windows.Window
+            In pixels from the cube's north-west corner.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(height, width)``.
+
+        Raises
+        ------
+        ReadError
+            When anything at all goes wrong and there is no ``on_error``; a failure is
+            never turned into nodata without a word.
+        """
+        row0, col0 = self.box.row0 + int(window.row_off), self.box.col0 + int(window.col_off)
+        asked = PixelBox(row0, col0, row0 + int(window.height), col0 + int(window.width))
+        try:
+            with self.meter.reading(asked.shape[0] * asked.shape[1] * self.dtype.itemsize):
+                return self._open_and_read(asked)
+        except ReadError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
+            return np.full(asked.shape, self.fill, self.dtype)
+
+    def _open_and_read(self, asked: PixelBox) -> npt.NDArray[Any]:
+        source = self.source
+        with (
+            _named(source, "read"),
+            gdal_env(source.sign),
+            POOL.lend(source.url, source.sign) as opened,
+        ):
+            check(opened.dataset, source, self.dtype)
+            return opened.run(lambda: self._read(opened, asked))
+
+    def close(self) -> None:
+        """Nothing to do: the pool closes files."""
+
+    def _read(self, opened: Opened, asked: PixelBox) -> npt.NDArray[Any]:
+        key = (self.grid, self.source)
+        if key not in opened.memo:
+            opened.memo[key] = locate(opened, self.source, self.grid)
+        rasters: tuple[Raster, ...] = opened.memo[key]
+        if len(rasters) == 1 and rasters[0].placement.nests(asked):
+            return self._typed(rasters[0], *read_nested(rasters[0], asked))
+        out = np.full(asked.shape, self.fill, self.dtype)
+        for number, raster in enumerate(rasters):
+            for part, pixels in self._parts(opened, raster, asked):
+                target = out[part.slices(asked)]
+                is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
+                np.copyto(target, pixels, where=is_free)
+        return out
+
+    def _parts(
+        self, opened: Opened, raster: Raster, asked: PixelBox
+    ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
+        """What a raster has of a box, in pieces."""
+        placement = raster.placement
+        # Beyond 180 degrees lie pixels that PROJ places a turn away; then GDAL has to look.
+        is_known = placement.zoom is not None or not self.grid.goes_round(asked)
+        inside = asked & placement.box if placement.box is not None and is_known else asked
+        if inside.empty:
+            return
+        if placement.zoom is not None:
+            yield inside, self._typed(raster, *read_nested(raster, inside))
+            return
+        for region, blocks in warp_regions(inside):
+            with RegionWarp(raster, self.grid, region, self.source.resampling) as warp:
+                for block in blocks:
+                    part = block & inside
+                    whole = self._block(opened, raster, warp, block, is_shared=part != block)
+                    yield part, whole[part.slices(block)]
+
+    def _block(
+        self, opened: Opened, raster: Raster, warp: RegionWarp, block: PixelBox, *, is_shared: bool
+    ) -> npt.NDArray[Any]:
+        """One whole warped block; kept for the neighbouring window when it needs the rest."""
+        if not is_shared:
+            return self._typed(raster, *warp.read(block))
+        kind = self.dtype.str, repr(self.fill)
+        key = (opened.key, self.source, self.grid, raster.transform, block, kind)
+        warped = WARPED.get(key)
+        if warped is None:
+            warped = self._typed(raster, *warp.read(block))
+            opened.check()
+            WARPED.put(key, warped)
+        return warped
+
+    def _typed(
+        self, raster: Raster, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[Any]:
+        """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
+        data, fill = found.astype(self.dtype, copy=False), float(self.fill)
+        if masked is None and _is_filled(found.dtype, raster.nodata, fill):
+            return data
+        invalid = invalid_pixels(found, raster.nodata)
+        if masked is not None:
+            invalid |= masked
+        if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():
+            raise ReadError(
+                f"{self.source} holds valid pixels of {fill:g}, which is the cube's nodata, and "
+                f"its own nodata is {raster.nodata}; declare nodata in the item's metadata"
+            )
+        data[invalid] = self.fill
+        return data
+
+
+def warp_regions(box: PixelBox) -> Iterator[tuple[PixelBox, list[PixelBox]]]:
+    """Fixed regions and the blocks in them that a window needs: it does not move any of them."""
+    for area in box.blocks(_REGION_HEIGHT):
+        for col in range(area.col0, area.col1, _PART_WIDTH):
+            region = PixelBox(area.row0, col, area.row1, col + _PART_WIDTH)
+            parts = (
+                PixelBox(row, col, row + _PART_HEIGHT, col + _PART_WIDTH)
+                for row in range(region.row0, region.row1, _PART_HEIGHT)
+            )
+            needed = [part for part in parts if not (part & box).empty]
+            if needed:
+                yield region, needed
+
+
+def _is_filled(kind: np.dtype[Any], nodata: float | None, fill: float) -> bool:
+    """Whether pixels of this type that hold no value hold the cube's nodata already."""
+    if kind.kind == "f":
+        return math.isnan(fill) and (nodata is None or math.isnan(nodata))
+    return nodata == fill
+
+
+def describe(source: Source) -> tuple[np.dtype[Any], float | None]:
+    """Type and nodata of a file, from its header.
+
+    Raises
+    ------
+    ReadError
+        When it cannot be opened.
+    """
+    with (
+        _named(source, "opened"),
+        gdal_env(source.sign),
+        POOL.lend(source.url, source.sign) as opened,
+    ):
+        return np.dtype(opened.dataset.dtypes[0]), opened.dataset.nodata
+
+
+@contextmanager
+def _named(source: Source, done: str) -> Iterator[None]:
+    """Any failure as a ReadError that names item, asset and URL, and no token."""
+    try:
+        yield
+    except ReadError as error:
+        known = str(source) in str(error)
+        message = str(error) if known else f"{source} could not be {done}: {error}"
+        raise ReadError(message, str(source)) from None
+    except RsscaleError:
+        raise
+    except Exception as error:
+        reason = without_query(str(error) or type(error).__name__)
+        raise ReadError(f"{source} could not be {done}: {reason}", str(source)) from error

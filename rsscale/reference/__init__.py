@@ -1,0 +1,1 @@
+"""Labels and rasters of truth on the grid."""

@@ -1,0 +1,1 @@
+"""A run from plan to product: folder, loop, worker, monitor. Knows passes, no satellites."""

@@ -1,1 +1,0 @@
-"""A country, tile by tile: plan, engine, store, ledger."""

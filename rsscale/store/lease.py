@@ -1,0 +1,160 @@
+"""One run at a time on a folder, and no word from the dead.
+
+Whoever works on a run folder holds its newest epoch: ``lease/000007.json``. An epoch is taken by
+creating its file, which only one can; the holder renews it while it works. Work of an older epoch
+checks before each write whether a newer one is there, so that a worker that was stopped, or cut
+off, and wakes up later writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from rsscale.errors import RunFolderError, StorageError
+from rsscale.store.storage import Place
+
+LEASE_S = 60.0
+"""How long a holder that says nothing is taken for alive; on its own machine it is looked for."""
+
+_FOLDER = "lease"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who works on a folder."""
+
+    host: str
+    pid: int
+    born: float
+    until: float
+    released: bool = False
+
+    @classmethod
+    def me(cls, seconds: float) -> Holder:
+        """The process that asks, for some seconds from now."""
+        born = psutil.Process().create_time()
+        return cls(socket.gethostname(), os.getpid(), born, time.time() + seconds)
+
+    def is_alive(self) -> bool:
+        """Whether it may still be at work."""
+        if self.released:
+            return False
+        if self.host != socket.gethostname():
+            return time.time() < self.until
+        try:
+            # A number is given to another process some day; the time of birth tells them apart.
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.born) < 1.0
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+class Lease:
+    """The right to work on a run folder; from :func:`hold`."""
+
+    def __init__(self, folder: Place, epoch: int, seconds: float) -> None:
+        self.epoch = epoch
+        self._folder = folder
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self.lost = threading.Event()
+
+    def renew(self) -> None:
+        """Say that the holder is alive; notice if another has taken over."""
+        if is_superseded(self._folder, self.epoch):
+            self.lost.set()
+            return
+        _write(self._folder, self.epoch, Holder.me(self._seconds))
+
+    def release(self) -> None:
+        """Let the next one in at once."""
+        self._ended.set()
+        if self.lost.is_set():
+            return
+        mine = Holder.me(0.0)
+        with suppress(StorageError):  # a full disk: it ends with this process, or by its time
+            _write(self._folder, self.epoch, Holder(mine.host, mine.pid, mine.born, 0.0, True))
+
+    def keep(self) -> None:
+        """Renew until released; what a thread of its own does."""
+        while not self._ended.wait(self._seconds / 4):
+            try:
+                self.renew()
+            except (RunFolderError, OSError):
+                continue  # a full disk or a bucket out of reach; the next one may get through
+
+
+@contextmanager
+def hold(folder: Place, seconds: float = LEASE_S) -> Iterator[Lease]:
+    """Hold a run folder while the ``with`` block runs.
+
+    Raises
+    ------
+    RunFolderError
+        When another process works on it; says which and until when.
+    """
+    newest = latest_epoch(folder)
+    holder = _read(folder, newest)
+    if holder is not None and holder.is_alive():
+        raise _is_held(folder, holder)
+    lease = Lease(folder, newest + 1, seconds)
+    if not folder.create(_name(lease.epoch), _as_json(Holder.me(seconds))):
+        raise _is_held(folder, _read(folder, lease.epoch))
+    keeper = threading.Thread(target=lease.keep, name="rsscale-lease", daemon=True)
+    keeper.start()
+    try:
+        yield lease
+    finally:
+        lease.release()
+        keeper.join()
+
+
+def latest_epoch(folder: Place) -> int:
+    """The newest epoch of a run folder; 0 before the first."""
+    numbers = [int(name.rpartition("/")[2].removesuffix(".json")) for name in folder.names(_FOLDER)]
+    return max(numbers, default=0)
+
+
+def is_superseded(folder: Place, epoch: int) -> bool:
+    """Whether work of an epoch is not wanted any more."""
+    return folder.exists(_name(epoch + 1))
+
+
+def _is_held(folder: Place, holder: Holder | None) -> RunFolderError:
+    who = f"process {holder.pid} on {holder.host}" if holder else "another process"
+    left = max(holder.until - time.time(), 0.0) if holder else LEASE_S
+    return RunFolderError(
+        f"{who} is working on {folder.url}; wait for it, stop it, or, if it is dead, try again "
+        f"in {left:.0f} s"
+    )
+
+
+def _name(epoch: int) -> str:
+    return f"{_FOLDER}/{epoch:06d}.json"
+
+
+def _read(folder: Place, epoch: int) -> Holder | None:
+    try:
+        fields: dict[str, Any] = json.loads(folder.read(_name(epoch)))
+        return Holder(**fields)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _write(folder: Place, epoch: int, holder: Holder) -> None:
+    folder.write(_name(epoch), _as_json(holder))
+
+
+def _as_json(holder: Holder) -> bytes:
+    return json.dumps(holder.__dict__).encode()

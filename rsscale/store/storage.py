@@ -1,0 +1,238 @@
+"""Where a run's files lie: a folder, or a prefix of a bucket, behind the same few verbs.
+
+An object is there whole or not at all, and once written it stays: on a disk by a temporary
+file, fsync and rename, in a bucket by the service's own promise (S3 is strongly consistent).
+Nothing is ever changed in part, which no bucket can.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rsscale import durable
+from rsscale.errors import RunFolderError, StorageError
+from rsscale.store.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+class Place(Protocol):
+    """A folder of named objects; names are relative, with ``/``."""
+
+    @property
+    def url(self) -> str:
+        """The path or address that :func:`place` opens again."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether a log can grow; else each addition is an object of its own."""
+
+    def child(self, name: str) -> Place:
+        """A folder in this one."""
+
+    def read(self, name: str) -> bytes:
+        """An object's content. ``FileNotFoundError`` when it is not there."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object, durably; replaces one that is there.
+
+        Raises
+        ------
+        StorageError
+            When it can't be written; what was there before is still there.
+        """
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Put an object unless it is there; whether this call did. Safe among processes."""
+
+    def append(self, name: str, content: bytes) -> None:
+        """Add to the end of a log: to the file, or beside it in a part of its own."""
+
+    def read_log(self, name: str) -> bytes:
+        """All that was appended, in order; empty when nothing was."""
+
+    def exists(self, name: str) -> bool:
+        """Whether an object is there."""
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Names of all objects below a prefix (a folder), however deep."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+
+    def local(self, name: str) -> Path:
+        """A file with an object's content: the file itself, or a copy for this process."""
+
+    def sweep(self) -> int:
+        """Remove what writers that died left half written; how many. No writer may be at work."""
+
+    def zarr(self, *, read_only: bool) -> Store:
+        """The folder as a store of zarr-python."""
+
+
+def place(where: str | os.PathLike[str] | Place) -> Place:
+    """A place by its path or address.
+
+    Parameters
+    ----------
+    where : path, URL or Place
+        A local path, or ``s3://bucket/prefix`` (also ``gs://`` and ``az://``), for which the
+        extra ``rsscale[buckets]`` is needed. Credentials come from the usual environment.
+
+    Raises
+    ------
+    RunFolderError
+        For an address of another kind, or without the extra.
+    """
+    if not isinstance(where, (str, os.PathLike)):
+        return where
+    text = os.fspath(where)
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Folder(Path(text).absolute())
+    if scheme == "file":
+        return Folder(Path(text.removeprefix("file://")).absolute())
+    if scheme not in ("s3", "gs", "az"):
+        raise RunFolderError(
+            f"{text} is no place for a run; use a local path or an address with s3://, gs:// or az://"
+        )
+    from rsscale.store.bucket import open_bucket
+
+    return open_bucket(text)
+
+
+class Folder:
+    """A :class:`Place` on a disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Folder({str(self.path)!r})"
+
+    @property
+    def url(self) -> str:
+        """The absolute path."""
+        return str(self.path)
+
+    @property
+    def grows(self) -> bool:
+        """Files do."""
+        return True
+
+    def child(self, name: str) -> Folder:
+        """A folder in this one; need not exist."""
+        return Folder(self.path / name)
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Temporary file, fsync, rename, fsync of the folder."""
+        target = self.path / name
+
+        def put(file: Any) -> None:
+            file.write(content)
+            if "/c/" in name:  # a shard
+                failpoint("before-rename")
+
+        try:
+            _make_folder(target.parent)
+            durable.replace(target, put)
+        except OSError as error:
+            raise _refused(target, error) from error
+
+    def create(self, name: str, content: bytes) -> bool:
+        """A temporary file linked to the name, which fails when the name is taken."""
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            _make_folder(target.parent)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink()
+            durable.sync(target.parent)
+        except OSError as error:
+            raise _refused(target, error) from error
+        return True
+
+    def append(self, name: str, content: bytes) -> None:
+        """One write to the end of the file."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / name).open("ab") as file:
+                file.write(content)
+        except OSError as error:
+            raise _refused(self.path / name, error) from error
+
+    def read_log(self, name: str) -> bytes:
+        """The file's content."""
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return b""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.path / name).is_file()
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Files in order of their names, without those being written."""
+        top = self.path / prefix
+        for folder, below, files in os.walk(top):
+            below.sort()
+            for file in sorted(files):
+                if not file.endswith(".partial"):
+                    yield (Path(folder) / file).relative_to(self.path).as_posix()
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def local(self, name: str) -> Path:
+        """The file itself."""
+        return self.path / name
+
+    def sweep(self) -> int:
+        """Remove temporary files."""
+        left = list(self.path.rglob(".*.partial"))
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def zarr(self, *, read_only: bool) -> Store:
+        """A local store."""
+        from zarr.storage import LocalStore
+
+        return LocalStore(self.path, read_only=read_only)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder so that its name survives a power cut, and those above it."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        durable.sync(one.parent)
+
+
+def _refused(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} can't be written: {error.strerror or error}; free the disk or choose another "
+        "--out, what is done is kept"
+    )

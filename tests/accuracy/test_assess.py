@@ -1,0 +1,313 @@
+"""Accuracy against scikit-learn, the interval against simulation, blocks against brute force."""
+
+import json
+from pathlib import Path
+
+import dask.array as da
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import xarray as xr
+from odc.geo.xr import xr_coords
+from rich.console import Console
+from scipy.ndimage import gaussian_filter
+from sklearn import metrics
+
+from rsscale.accuracy.assess import Accuracy, assess, confusion_matrix
+from rsscale.accuracy.evaluation_blocks import cluster_interval
+from rsscale.errors import AreaError, ModelError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass, class_attributes
+
+CLASSES = (
+    LandClass(3, "water", "#0000ff"),
+    LandClass(7, "forest", "#00ff00"),
+    LandClass(9, "built up", "#ff0000"),
+)
+VALUES = [c.value for c in CLASSES]
+GRID = Grid("EPSG:32631", 10.0, origin=(5.0, 5.0))
+# Off the block lattice on all sides: the blocks of 40 px are cut at the map's edges.
+EXTENT = PixelBox(-4523, 30, -4310, 341)
+
+
+def layer(values: np.ndarray, box: PixelBox = EXTENT, grid: Grid = GRID) -> xr.DataArray:
+    coords = xr_coords(grid.geobox_of(box), always_yx=True)
+    attributes = class_attributes(CLASSES) | {"nodata": NODATA}
+    return xr.DataArray(values, dims=("y", "x"), coords=dict(coords), attrs=attributes)
+
+
+def pair(seed: int = 0, shape: tuple[int, int] = EXTENT.shape) -> tuple[np.ndarray, np.ndarray]:
+    """A map and a reference that agree in most pixels; both with holes."""
+    rng = np.random.default_rng(seed)
+    reference = rng.choice([*VALUES, NODATA], shape, p=[0.2, 0.5, 0.1, 0.2]).astype(np.uint8)
+    mapped = np.where(rng.random(shape) < 0.7, reference, rng.choice(VALUES, shape))
+    mapped = np.where(mapped == NODATA, 7, mapped).astype(np.uint8)
+    mapped[rng.random(shape) < 0.05] = NODATA
+    return mapped, reference
+
+
+def test_matrix_has_the_map_in_rows() -> None:
+    mapped = np.array([[3, 3, 7, 255, 200]], np.uint8)
+    reference = np.array([[3, 7, 255, 9, 9]], np.uint8)
+    matrix, unmapped = confusion_matrix(mapped, reference, CLASSES)
+    np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(unmapped, [0, 0, 2])  # a value that is no class is no class
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_figures_equal_scikit_learn(lazy: bool) -> None:
+    mapped, reference = pair()
+    data = da.from_array(mapped, chunks=64) if lazy else mapped
+    accuracy = assess(layer(data), layer(reference), grid=GRID, block=400)
+    known = reference != NODATA
+    truth, found = reference[known], mapped[known]
+    expected = metrics.confusion_matrix(truth, found, labels=VALUES)  # truth in rows
+    np.testing.assert_array_equal(accuracy.matrix, expected.T)
+    assert accuracy.pixels == known.sum()
+    assert accuracy.unmapped.sum() == (found == NODATA).sum() > 0
+    assert accuracy.overall == pytest.approx(metrics.accuracy_score(truth, found))
+    assert accuracy.kappa == pytest.approx(metrics.cohen_kappa_score(truth, found))
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth, found, labels=VALUES)
+    for k, one in enumerate(CLASSES):
+        assert accuracy.users(one.name) == accuracy.users(k) == pytest.approx(precision[k])
+        assert accuracy.producers(one.name) == pytest.approx(recall[k])
+        assert accuracy.f1(one.name) == pytest.approx(f1[k])
+
+
+def test_kappa_of_a_country_does_not_overflow() -> None:
+    blocks = np.array([[[4, 1], [1, 4]]]) * 10**10
+    accuracy = Accuracy(
+        CLASSES[:2], np.zeros((1, 2), int), blocks, np.zeros((1, 2), int), 100.0, 1000.0
+    )
+    assert accuracy.kappa == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("size", [7, 40, 5000])
+def test_blocks_are_those_of_the_global_lattice(size: int) -> None:
+    mapped, reference = pair(1)
+    accuracy = assess(layer(mapped), layer(reference), grid=GRID, block=size * 10)
+    assert accuracy.block == size * 10
+    rows = np.arange(EXTENT.row0, EXTENT.row1)[:, None] // size + np.zeros_like(mapped, int)
+    cols = np.arange(EXTENT.col0, EXTENT.col1)[None, :] // size + np.zeros_like(mapped, int)
+    cells = {tuple(c) for c in np.stack([rows, cols], -1)[reference != NODATA]}
+    assert {tuple(c) for c in accuracy.cells} == cells
+    for cell, matrix, unmapped in zip(
+        accuracy.cells, accuracy.blocks, accuracy.unmapped, strict=True
+    ):
+        inside = (rows == cell[0]) & (cols == cell[1])
+        expected = confusion_matrix(mapped[inside], reference[inside], CLASSES)
+        np.testing.assert_array_equal(matrix, expected[0])
+        np.testing.assert_array_equal(unmapped, expected[1])
+
+
+def test_a_map_of_several_pieces_is_counted_once() -> None:
+    box = PixelBox(-10, -2100, 5, 2500)
+    mapped, reference = pair(2, box.shape)
+    accuracy = assess(layer(mapped, box), layer(reference, box), grid=GRID, block=1000)
+    expected = confusion_matrix(mapped, reference, CLASSES)
+    np.testing.assert_array_equal(accuracy.matrix, expected[0])
+    np.testing.assert_array_equal(accuracy.unmapped.sum(axis=0), expected[1])
+    assert len(np.unique(accuracy.cells, axis=0)) == len(accuracy.cells)
+
+
+@pytest.mark.parametrize(
+    ("distance", "as_frame"),
+    # Projected there and back, edges neither merely touch nor lie at exactly 400 m.
+    [(0.0, False), (150.0, False), (400.0, False), (150.0, True)],
+)
+def test_blocks_near_labels_do_not_count(distance: float, as_frame: bool) -> None:
+    mapped, reference = pair(3)
+    size = 40
+    x0, y0 = 5 + 10 * 120, 5 + 10 * 4440
+    labels = shapely.MultiPolygon(
+        [
+            # Edges on block edges: the blocks beside it lie at 0 m, the next at exactly 400 m.
+            shapely.box(x0, y0, x0 + 400, y0 + 400),
+            shapely.Point(5 + 2000, 5 + 43500).buffer(57),
+        ]
+    )
+    exclude = (
+        gpd.GeoDataFrame(geometry=[labels], crs=GRID.crs).to_crs("EPSG:4326")
+        if as_frame
+        else labels
+    )
+    accuracy = assess(
+        layer(mapped),
+        layer(reference),
+        grid=GRID,
+        exclude=exclude,
+        distance=distance,
+        block=size * 10,
+    )
+    expected = set()
+    for cell in EXTENT.blocks(size):
+        extent = GRID.geobox_of(cell).extent.geom
+        overlap = extent.intersection(labels).area > 0
+        if not overlap and extent.distance(labels) >= distance:
+            expected.add((cell.row0 // size, cell.col0 // size))
+    assert {tuple(c) for c in accuracy.cells} == expected
+    assert 0 < len(expected) < len(list(EXTENT.blocks(size)))
+
+
+def test_no_block_left_says_why() -> None:
+    mapped, reference = pair()
+    everywhere = GRID.geobox_of(EXTENT).extent.geom
+    with pytest.raises(AreaError, match=r"none of 63 blocks .* 63 lie within 1000 m of training"):
+        assess(layer(mapped), layer(reference), grid=GRID, exclude=everywhere, block=400)
+    nothing = layer(np.full_like(reference, NODATA))
+    with pytest.raises(AreaError, match="the others have no reference"):
+        assess(layer(mapped), nothing, grid=GRID)
+
+
+def test_reference_from_a_file_a_function_and_an_array_are_the_same(tmp_path: Path) -> None:
+    mapped, reference = pair(4)
+    path = tmp_path / "truth.tif"
+    box = GRID.geobox_of(EXTENT)
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": EXTENT.shape[0],
+        "width": EXTENT.shape[1],
+        "crs": GRID.crs,
+        "transform": box.affine,
+        "nodata": NODATA,
+    }
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(reference, 1)
+    sources = (layer(reference), path, str(path), lambda part: reference[part.slices(EXTENT)])
+    found = [assess(layer(mapped), source, block=400) for source in sources]
+    for one in found[1:]:
+        np.testing.assert_array_equal(one.blocks, found[0].blocks)
+        np.testing.assert_array_equal(one.cells, found[0].cells)
+
+
+def test_only_pieces_with_a_block_that_counts_are_read() -> None:
+    """A country is not read for the sake of one region."""
+    box = PixelBox(0, 0, 10, 6000)
+    asked: list[PixelBox] = []
+
+    def reference(part: PixelBox) -> np.ndarray:
+        asked.append(part)
+        return np.full(part.shape, 3, np.uint8)
+
+    west = shapely.box(0, -500, 41_000, 500)
+    mapped = layer(np.full(box.shape, 3, np.uint8), box)
+    accuracy = assess(mapped, reference, grid=GRID, exclude=west, distance=1000, block=1000)
+    assert accuracy.overall == 1
+    assert asked
+    assert min(part.col0 for part in asked) >= 4000
+    assert max(part.shape[1] for part in asked) <= 2048
+
+
+def test_a_map_in_degrees_is_refused() -> None:
+    grid = Grid("EPSG:4326", 0.001)
+    mapped, reference = pair()
+    degrees = layer(mapped, grid=grid)
+    with pytest.raises(AreaError, match="WGS 84 is in degree; map on a projected CRS"):
+        assess(degrees, layer(reference, grid=grid), grid=grid)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    mapped, reference = pair()
+    with pytest.raises(ModelError, match="expected uint8"):
+        assess(layer(mapped.astype(float)), layer(reference), grid=GRID)
+    moved = layer(reference, PixelBox(*(v + 1 for v in (-4523, 30, -4310, 341))))
+    with pytest.raises(AreaError, match="crop both to the same area"):
+        assess(layer(mapped), moved, grid=GRID)
+    with pytest.raises(AreaError, match="choose one time"):
+        assess(layer(mapped).expand_dims("time"), layer(reference), grid=GRID)
+    with pytest.raises(ModelError, match="no class 'wate'"):
+        assess(layer(mapped), layer(reference), grid=GRID).f1("wate")
+
+
+def test_pooling_adds_pixels_and_keeps_blocks() -> None:
+    first, second = (
+        assess(layer(mapped), layer(reference), grid=GRID, block=400)
+        for mapped, reference in (pair(5), pair(6))
+    )
+    pooled = first + second
+    np.testing.assert_array_equal(pooled.matrix, first.matrix + second.matrix)
+    np.testing.assert_array_equal(pooled.unmapped.sum(0), (first.unmapped + second.unmapped).sum(0))
+    assert pooled.pixels == first.pixels + second.pixels
+    assert len(pooled.blocks) == len(first.blocks)
+    # The same year twice tells nothing new: the interval must not become narrower.
+    assert (first + first).overall == first.overall
+    assert (first + first).interval == pytest.approx(first.interval)
+    other = assess(layer(pair(5)[0]), layer(pair(5)[1]), grid=GRID, block=500)
+    with pytest.raises(ModelError, match="can't be pooled"):
+        first + other
+
+
+def test_json_and_text() -> None:
+    mapped, reference = pair()
+    reference[reference == 9] = NODATA
+    mapped[mapped == 9] = 3
+    accuracy = assess(layer(mapped), layer(reference), grid=GRID, block=400)
+    content = json.loads(json.dumps(accuracy.to_dict(), allow_nan=False))
+    assert content["overall"] == pytest.approx(accuracy.overall, abs=1e-6)
+    assert content["classes"]["built up"]["f1"] is None
+    forest = content["classes"]["forest"]
+    assert forest["reference_ha"] == pytest.approx((reference == 7).sum() / 100)
+    assert forest["reference_pixels"] == (reference == 7).sum()
+    low, high = forest["users_interval"]
+    assert low < forest["users_accuracy"] < high
+    assert "built up" in str(accuracy)
+    console = Console(width=100, force_terminal=False)
+    with console.capture() as shown:
+        console.print(accuracy)
+    assert shown.get().splitlines()[0].startswith(f"overall accuracy {accuracy.overall:.3f} (95 %")
+    assert len(shown.get().splitlines()) == len(str(accuracy).splitlines()) == 5
+
+
+def simulate_blocks(rng: np.random.Generator, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Right and all reference pixels of 100 blocks of 20 x 20 px; errors come in patches."""
+    field = gaussian_filter(rng.normal(size=(200, 200)), 2, mode="wrap")
+    field *= 2 * np.sqrt(4 * np.pi)  # a Gaussian of sigma s leaves 1 / (4 pi s^2) of the variance
+    right = field < level
+    labelled = rng.random((200, 200)) < np.repeat(np.repeat(rng.random((10, 10)), 20, 0), 20, 1)
+    right = (right & labelled).reshape(10, 20, 10, 20).sum(axis=(1, 3)).ravel()
+    return right, labelled.reshape(10, 20, 10, 20).sum(axis=(1, 3)).ravel()
+
+
+@pytest.mark.parametrize("truth", [0.8, 0.95])
+def test_interval_covers_the_truth_where_a_binomial_one_does_not(truth: float) -> None:
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(20)
+    covered, binomial = 0, 0
+    trials = 300
+    for _ in range(trials):
+        right, size = simulate_blocks(rng, norm.ppf(truth))
+        low, high = cluster_interval(right, size)
+        covered += low <= truth <= high
+        p = right.sum() / size.sum()
+        half = 1.96 * np.sqrt(p * (1 - p) / size.sum())
+        binomial += abs(p - truth) <= half
+    assert 0.90 <= covered / trials <= 0.98
+    assert binomial / trials < 0.6
+
+
+def test_interval_at_its_ends() -> None:
+    ten = np.full(50, 10)
+    low, high = cluster_interval(ten, ten)
+    assert high == pytest.approx(1)
+    assert 0.9 < low < 0.95  # 50 blocks without an error do not prove 1
+    mirrored = cluster_interval(ten * 0, ten)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+    assert cluster_interval(ten[:1], ten[:1]) == (0, 1)
+    # Blocks without a pixel say nothing.
+    padded = [np.concatenate([values, np.zeros(9, int)]) for values in (ten // 2, ten)]
+    assert cluster_interval(*padded) == cluster_interval(ten // 2, ten)
+
+
+def test_interval_of_independent_pixels_is_the_binomial_one() -> None:
+    rng = np.random.default_rng(3)
+    size = np.full(4000, 25)
+    right = rng.binomial(size, 0.9)
+    low, high = cluster_interval(right, size)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.09 / size.sum()), rel=0.05)

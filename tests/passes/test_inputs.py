@@ -1,0 +1,354 @@
+"""Several inputs on one grid, strips of a tile, and reads that fail: told, or counted."""
+
+import gc
+import json
+import logging
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import shapely
+import torch
+import xarray as xr
+from landscape import DATES, SIZE, ZONES, Landscape, make
+from odc.geo.geom import Geometry
+
+import rsscale as rs
+from rsscale.cluster.engine import Patience
+from rsscale.errors import ReadError, RecipeError, TilesFailedError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.learn.models import Model, save_model
+from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.passes import mapping as tile
+from rsscale.passes import strips
+from rsscale.passes.inputs import _noted, prepare
+from rsscale.passes.job import _with_margin, find_items, index_items, recipe_area
+from rsscale.read.reader import Reader
+from rsscale.read.stage_timer import Meter
+from rsscale.recipe import read_recipe
+
+CRS, TRANSFORM = ZONES["w"]
+SAR_NODATA = -9999.0
+SAR_EDGE = 800  # rows beyond the radar's swath
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Landscape:
+    """The landscape, with radar and elevation of the western scene beside it."""
+    land = make(tmp_path_factory.mktemp("inputs") / "archive")
+    rng = np.random.default_rng(5)
+    shape = (SIZE, SIZE)
+    radar = pystac.Catalog("s1", "radar")
+    for number, date in enumerate(DATES[:3]):
+        power = rng.gamma(4, 0.02, shape).astype("float32")
+        power[:SAR_EDGE] = SAR_NODATA
+        power[SAR_EDGE : SAR_EDGE + 20 + number] = 0.0  # a border of noise that was subtracted away
+        radar.add_item(item(land.folder, f"s1_{date}", date, {"vv": power, "vh": power / 4}))
+    radar.normalize_and_save(str(land.folder / "s1"), pystac.CatalogType.SELF_CONTAINED)
+    terrain = pystac.Catalog("dem", "elevation")
+    height = np.add.outer(np.arange(SIZE), np.arange(SIZE)).astype("float32")
+    terrain.add_item(item(land.folder, "dem", "2011-02-03", {"elevation": height}))
+    terrain.normalize_and_save(str(land.folder / "dem"), pystac.CatalogType.SELF_CONTAINED)
+    save_model(three_inputs(), land.folder / "model3")
+    return land
+
+
+def item(folder: Path, name: str, date: str, bands: dict) -> pystac.Item:
+    """An item on the western grid, of float bands."""
+    scene = pystac.Item.from_file(folder / f"S2_w_{DATES[0]}" / f"S2_w_{DATES[0]}.json")
+    made = pystac.Item(name, scene.geometry, scene.bbox, pystac.utils.str_to_datetime(date), {})
+    made.properties |= {k: v for k, v in scene.properties.items() if k.startswith("proj:")}
+    for band, data in bands.items():
+        path = folder / f"{name}_{band}.tif"
+        options = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "tiled": True}
+        with rasterio.open(
+            path, "w", dtype="float32", crs=CRS, transform=TRANSFORM, nodata=SAR_NODATA, **options
+        ) as target:
+            target.write(data, 1)
+        fields = {"raster:bands": [{"data_type": "float32", "nodata": SAR_NODATA}]}
+        made.add_asset(band, pystac.Asset(str(path), extra_fields=fields))
+    return made
+
+
+def three_inputs() -> Model:
+    """A pixel-wise network that every channel moves."""
+    spec = ModelSpec(
+        name="three",
+        inputs=(
+            ModelInput("s2", ("red", "nir"), ("spring", "summer"), (0.35, 0.35), (0.1, 0.1)),
+            ModelInput("s1", ("vv", "vh"), ("year",), (-12.0, -18.0), (2.0, 2.0)),
+            ModelInput("dem", ("elevation",), ("static",), (1000.0,), (500.0,)),
+        ),
+        classes=tuple(LandClass(k, f"class {k}", "#1b7837") for k in (1, 2, 3)),
+        lattice=Lattice(stride=256, halo=0),
+        architecture="pixel",
+        hyperparameters={"width": 8},
+        resolution=10.0,
+    )
+    torch.manual_seed(3)
+    from rsscale.learn.architectures import build
+
+    return Model(spec, build("pixel", spec.channels, 3, width=8).eval(), torch.device("cpu"))
+
+
+def recipe(land: Landscape, **changes: object) -> dict:
+    base = land.recipe()
+    base["inputs"] |= {
+        "s1": {
+            "catalog": str(land.folder / "s1" / "catalog.json"),
+            "bands": ["vv", "vh"],
+            "composite": {"by": "year"},
+            "decibel": True,
+        },
+        "dem": {
+            "catalog": str(land.folder / "dem" / "catalog.json"),
+            "bands": ["elevation"],
+            "static": True,
+        },
+    }
+    base["model"] = str(land.folder / "model3")
+    return base | changes
+
+
+@pytest.fixture(scope="module")
+def prepared(archive: Landscape) -> tuple[dict[str, xr.DataArray], PixelBox]:
+    one = read_recipe(recipe(archive))
+    grid = one.grid.build()
+    sources = index_items(one, grid, find_items(one, recipe_area(one), 0))
+    row, col = -int(TRANSFORM.f) // 10, int(TRANSFORM.c) // 10
+    box = PixelBox(row, col, row + SIZE, col + SIZE)
+    return prepare(one, grid, sources, 2023, box).compute(2), box
+
+
+def test_radar_is_decibel_of_the_median_and_safe_at_nodata(
+    archive: Landscape, prepared: tuple[dict[str, xr.DataArray], PixelBox]
+) -> None:
+    got = prepared[0]["s1"].sel(band="vv").values[0]
+    looks = [rasterio.open(archive.folder / f"s1_{d}_vv.tif").read(1) for d in DATES[:3]]
+    power = np.where(np.stack(looks) == SAR_NODATA, np.nan, looks)
+    assert np.isnan(got[: SAR_EDGE + 20]).all()  # nodata, and zero power in the median
+    clear = slice(SAR_EDGE + 30, None)
+    np.testing.assert_allclose(got[clear], 10 * np.log10(np.median(power[:, clear], 0)), rtol=1e-5)
+
+
+def test_elevation_is_one_static_window_that_sees_nothing(
+    prepared: tuple[dict[str, xr.DataArray], PixelBox],
+) -> None:
+    dem = prepared[0]["dem"]
+    assert dem["window"].values.tolist() == ["static"]
+    assert "observations" not in dem.coords
+    np.testing.assert_array_equal(
+        dem.values[0, 0], np.add.outer(np.arange(SIZE), np.arange(SIZE)).astype("float32")
+    )
+
+
+def run(land: Landscape, out: Path, **changes: object) -> xr.Dataset:
+    ds = rs.run(recipe(land, **changes), out, threads=2, device="cpu").open()
+    return ds.sel(x=slice(729_000, 744_910), y=slice(4_989_510, 4_979_990)).load()
+
+
+@pytest.fixture(scope="module")
+def reference(archive: Landscape, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    return run(archive, tmp_path_factory.mktemp("reference") / "run")
+
+
+def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Dataset) -> None:
+    known = reference.sel(  # where the elevation model has a value
+        x=slice(TRANSFORM.c, TRANSFORM.c + 10 * SIZE), y=slice(TRANSFORM.f, TRANSFORM.f - 10 * SIZE)
+    )
+    unseen = known.observations.values == 0
+    assert unseen.any()
+    assert (known.classification.values[unseen] == 255).all()
+    # Radar looks count like optical ones.
+    assert reference.observations.where(reference.observations < 255).max() > len(DATES)
+
+
+@pytest.mark.parametrize("tile", [384, 1024])
+def test_strips_and_tiles_do_not_show(
+    archive: Landscape,
+    reference: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tile: int,
+) -> None:
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1)  # one row of windows a strip
+    grid = {"crs": "EPSG:32631", "resolution": 10, "tile": tile}
+    found = run(archive, tmp_path / "run", grid=grid)
+    for name in reference.data_vars:
+        np.testing.assert_array_equal(found[name].values, reference[name].values)
+
+
+def test_strips_compute_no_row_twice() -> None:
+    import dask.array as da
+
+    done: list[tuple[int, int]] = []
+
+    def block(array: np.ndarray, block_info: dict | None = None) -> np.ndarray:
+        if block_info:
+            done.append(tuple(block_info[0]["array-location"][2]))
+        return array
+
+    data = da.zeros((1, 1, 1000, 30), chunks=(1, 1, (90, 256, 256, 256, 142), 30))
+    lazy = xr.DataArray(data.map_blocks(block, dtype="f4"), dims=("time", "band", "y", "x"))
+    around = PixelBox(-20, 0, 980, 30)
+    reads = [PixelBox(top, 0, min(top + 300, 980), 30) for top in range(-20, 900, 200)]
+    parts = strips.composite_strips({"a": lazy}, around, reads, 1, Meter())
+    sizes = [part["a"].sizes["y"] for part in parts]
+    assert sizes == [read.shape[0] for read in reads]
+    assert sorted(done) == [(0, 90), (90, 346), (346, 602), (602, 858), (858, 1000)]
+
+
+def test_strips_end_on_the_rows_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    box, lattice = PixelBox(100, 0, 1500, 600), Lattice(224, 8)
+    assert strips.strips(box, lattice, 3) == [box]
+    monkeypatch.setattr(strips, "STRIP_BYTES", 4 * 3 * (672 + 16) * 500)
+    cut = strips.strips(box, lattice, 3)
+    assert [part.row0 for part in cut] == [100, 448, 896, 1344]
+    assert cut[-1].row1 == 1500
+
+
+def broken(land: Landscape, folder: Path, **options: object) -> dict:
+    """A recipe whose catalogue names a file that is not there."""
+    catalog = json.loads((land.folder / "catalog.json").read_text())
+    features = []
+    for link in catalog["links"]:
+        if link["rel"] == "item":
+            one = pystac.Item.from_file(str(land.folder / link["href"]))
+            one.make_asset_hrefs_absolute()
+            features.append(one.to_dict(include_self_link=False))
+    features[0]["assets"]["nir"]["href"] = str(folder / "gone.tif")
+    (folder / "items.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": features})
+    )
+    made = land.recipe()
+    made["inputs"]["s2"] |= {"catalog": str(folder / "items.json"), **options}
+    return made
+
+
+def test_a_read_that_fails_fails_its_tiles(archive: Landscape, tmp_path: Path) -> None:
+    with pytest.raises(TilesFailedError, match=r"asset 'nir'.*gone\.tif"):
+        rs.run(broken(archive, tmp_path), tmp_path / "run", threads=2, device="cpu")
+
+
+def test_a_read_may_be_skipped_and_is_on_record(
+    archive: Landscape, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = rs.run(archive.recipe(), tmp_path / "full", threads=2, device="cpu").open()
+    with caplog.at_level(logging.WARNING):
+        skipping = broken(archive, tmp_path, on_error="skip")
+        rs.run(skipping, tmp_path / "run", threads=2, device="cpu")
+    ds = xr.open_zarr(tmp_path / "run" / "product.zarr")
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    told = [json.loads(f.read_text())["missing"] for f in (tmp_path / "run/ledger").rglob("*.json")]
+    lines = {line for entry in told for line in entry}
+    assert len(lines) == 1
+    assert "gone.tif" in next(iter(lines))
+    assert state["missing"] == sum(map(len, told)) > 0
+    assert "counted as not seen" in caplog.text
+    before, after = full.observations.values.astype(int), ds.observations.values.astype(int)
+    inside = before < 255
+    assert (after[inside] <= before[inside]).all()
+    assert (after[inside] < before[inside]).any()
+
+
+def test_many_failures_of_an_asset_are_one_line() -> None:
+    missing: dict[str, str] = {}
+    note = _noted(missing)
+    for block in range(3):
+        note(ReadError(f"item 'a', asset 'red': x.tif is cut short at {block}", "a/red"))
+    note(ReadError("item 'a', asset 'nir': x.tif is cut short", "a/nir"))
+    assert list(missing.values()) == [
+        "item 'a', asset 'red': x.tif is cut short at 0",
+        "item 'a', asset 'nir': x.tif is cut short",
+    ]
+
+
+def test_a_signer_that_is_not_allowed_here_is_told_before_anything_is_mapped(
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RSSCALE_SIGNERS", raising=False)
+    signed = archive.recipe()
+    signed["inputs"]["s2"]["sign"] = "os:system"
+    assert read_recipe(signed).inputs["s2"].sign == "os:system"  # to look at is no harm
+    with pytest.raises(RecipeError, match="does not allow the module 'os'"):
+        rs.run(signed, tmp_path / "run")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3460", "EPSG:32760"])
+def test_what_lies_around_an_area_across_180_degrees_stays_small(crs: str) -> None:
+    """As in Fiji: its halves must not be joined around the globe."""
+    halves = [[177.0, -19.0, 180.0, -16.0], [-180.0, -19.0, -179.0, -16.0]]
+    area = Geometry(shapely.MultiPolygon([shapely.box(*half) for half in halves]), "EPSG:4326")
+    around = _with_margin(Grid(crs, 10), area, 100)
+    assert around.geom.is_valid
+    assert 12.0 < around.geom.area < 13.0  # square degrees; the halves have 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask": {"band": "scl", "keep": [4], "drop": [3]}}, "exactly one of"),
+        ({"composite": {"by": "season", "reducer": "medain"}}, "reducer"),
+        ({"composite": {"by": "seasn"}}, "season"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"loader": "odc"}, "loader"),
+        ({"sign": "planetary-computr"}, "did you mean 'planetary-computer'"),
+    ],
+)
+def test_wrong_keys_of_an_input_are_told(
+    archive: Landscape, tmp_path: Path, changes: dict, message: str
+) -> None:
+    wrong = archive.recipe()
+    wrong["inputs"]["s2"] |= changes
+    with pytest.raises(RecipeError, match=message):
+        rs.run(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fails", [None, "reading", "predicting"])
+def test_composites_go_with_their_tile(
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
+) -> None:
+    """Cycles, as of xarray's accessors or Dask's errors, would hold some tiles' at a time."""
+    made: list[weakref.ref] = []
+
+    class Noted(np.ndarray):
+        pass
+
+    def noted(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        array = np.zeros(shape, dtype).view(Noted)
+        made.append(weakref.ref(array))
+        return array
+
+    reads = Reader._read
+
+    def read(reader: Reader, *args: object) -> np.ndarray:
+        if DATES[-1] in reader.source.item:
+            raise ReadError("nothing is there")
+        return reads(reader, *args)
+
+    def predict(*_: object, **__: object) -> None:
+        raise ReadError("nothing is there")
+
+    monkeypatch.setattr(strips, "own_pages", noted)
+    monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
+    if fails == "reading":
+        monkeypatch.setattr(Reader, "_read", read)
+    if fails == "predicting":
+        monkeypatch.setattr(tile, "predict", predict)
+    gc.collect()
+    gc.disable()
+    try:
+        if fails is None:
+            run(archive, tmp_path / "run")
+        else:
+            with pytest.raises(TilesFailedError, match="nothing is there"):
+                run(archive, tmp_path / "run")
+        assert len(made) > 4
+        assert not [one for one in made if one() is not None]
+    finally:
+        gc.enable()

@@ -1,0 +1,92 @@
+"""What a run will take, told before it starts; what can't work is refused."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from landscape import Landscape
+
+import rsscale as rs
+from rsscale.cluster.machine import Machine
+from rsscale.errors import ModelError, RecipeError
+from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.blend import blender
+from rsscale.learn.models import open_model
+from rsscale.passes.memory import estimate, network_bytes
+from rsscale.recipe import read_recipe
+from rsscale.runs import estimate as forecast
+from rsscale.runs.estimate import Prices
+
+
+def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
+    plan = rs.plan(landscape.recipe(), threads=2, device="cpu")
+    assert plan.tiles == 9
+    assert plan.items == {"s2": 8}
+    assert 0 < plan.looks[0] <= plan.looks[1] <= 8
+    # Three bands of uint16, at most eight looks of a whole tile.
+    assert 0 < plan.tile_bytes[0] < plan.tile_bytes[1] <= 8 * 3 * 2 * 512**2
+    assert plan.output_bytes == 9 * 3 * 512**2
+    assert plan.seconds is plan.money is None
+    assert "--pilot 8" in repr(plan)
+
+
+def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
+    prices = Prices(worker_hour=3600.0, gigabyte=1000.0)
+    # A worker's own process: the peak of this one is that of all the tests before.
+    recipe = landscape.recipe()
+    plan = rs.plan(recipe, client="local:1", threads=2, device="cpu", pilot=4, prices=prices)
+    assert plan.seconds is not None
+    assert plan.money is not None
+    middle, low, high = plan.seconds
+    assert 0 < low <= middle <= high
+    read = plan.tile_bytes[0] * plan.tiles / 1e9 * 1000.0
+    assert math.isclose(plan.money[0], middle + read)
+    assert plan.pilot["tiles"] == 3
+    # The estimate is of the peak that the pilot's process had, and not far from it.
+    assert 0.5 < plan.memory.total / plan.pilot["peak_rss_bytes"] < 2.0
+    assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
+
+
+def test_tiles_are_sampled_evenly(landscape: Landscape, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "_SAMPLE", 3)
+    assert rs.plan(landscape.recipe(), threads=2, device="cpu").tiles == 9
+
+
+@pytest.mark.parametrize("command", [rs.plan, rs.run])
+def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: object
+) -> None:
+    recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
+    for module in ("forecast", "run"):
+        monkeypatch.setattr(
+            f"rsscale.pipeline.{module}.machine_of", lambda _: Machine(2, 3 * 2**30)
+        )
+    out = {"out": tmp_path / "run"} if command is rs.run else {}
+    with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
+        command(recipe, threads=2, device="cpu", **out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_of_anything_needs_more_memory(landscape: Landscape) -> None:
+    recipe = read_recipe(landscape.recipe())
+    model = open_model(landscape.folder / "model", device="cpu")
+    least = estimate(recipe, model, 512, 1, 4)
+    assert least.blending == 0
+    hann = replace(model, spec=replace(model.spec, lattice=Lattice(224, 24, "hann")))
+    held = blender(hann.spec.lattice, PixelBox(0, 0, 512, 512), 3, torch.device("cpu"))._sum
+    assert estimate(recipe, hann, 512, 1, 4).blending > held.numel() * 4
+    assert estimate(recipe, model, 2048, 1, 4).total > least.total
+    assert estimate(recipe, model, 512, 8, 4).reading == 8 * least.reading
+    assert estimate(recipe, model, 512, 1, 40).reading > least.reading
+    assert network_bytes(model) > 4 * sum(p.numel() for p in model.module.parameters())
+    assert next(model.module.parameters()).device.type == "cpu"
+
+
+def test_a_model_that_does_not_fit_its_inputs_is_refused(landscape: Landscape) -> None:
+    wrong = landscape.recipe()
+    wrong["inputs"]["s2"]["bands"] = ["red"]
+    with pytest.raises(ModelError):
+        rs.plan(wrong)

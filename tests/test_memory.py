@@ -1,0 +1,63 @@
+"""Arrays outside the heap: their values, and that their memory goes when they go."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rsscale.cluster import allocator
+from rsscale.memory import own_pages
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7), (0, 4), (3, 1000, 1000)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_an_array_like_any_other(shape: tuple[int, ...], dtype: str) -> None:
+    array = own_pages(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == np.dtype(dtype)
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
+    assert not array.any()
+    array[...] = 7
+    assert (array == 7).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere they lie on the heap")
+@pytest.mark.parametrize(("make", "lets_go"), [("own_pages", True), ("np.zeros", False)])
+def test_memory_goes_with_the_array(make: str, lets_go: bool) -> None:
+    # Started so that the heap keeps what is freed, whatever the environment of the tests says.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    told = subprocess.run(
+        [sys.executable, "-c", GOES, make],
+        env={**clean, **allocator.ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["True", "True", str(lets_go)]
+
+
+GOES = """
+import resource
+import sys
+import numpy as np
+from rsscale.memory import own_pages
+
+def grown():
+    with open("/proc/self/statm") as file:
+        return (int(file.read().split()[1]) * resource.getpagesize() >> 20) - before
+
+before = 0
+before = grown()
+array = {"own_pages": own_pages, "np.zeros": np.zeros}[sys.argv[1]]((64, 1024, 1024), "uint8")
+keep = bytes(1 << 20)  # above it in the heap
+array[...] = 1
+view = array[3:]
+taken = grown() > 60
+del array
+held = grown() > 60 and bool(view.all())
+del view
+print(taken, held, grown() < 8)
+"""
