@@ -10,6 +10,7 @@ used, so that the import costs nothing and needs neither torch nor a cluster.
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from rsscale.inference.predict import predict
     from rsscale.items.radiometry import to_reflectance
     from rsscale.items.versions import newest_versions
+    from rsscale.layers import Axis, Layer
     from rsscale.learn.models import open_model
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
@@ -48,12 +50,14 @@ if TYPE_CHECKING:
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.runs.estimate import Plan, Prices, plan
-    from rsscale.runs.run import Run, Watch, resume, run
+    from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Axis": "rsscale.layers",
+    "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.model.spec",
     "ModelInput": "rsscale.model.spec",
@@ -62,7 +66,7 @@ _WHERE = {
     "Prices": "rsscale.runs.estimate",
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
-    "Watch": "rsscale.runs.run",
+    "RunOptions": "rsscale.runs.run",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
     "detect_change": "rsscale.change.post_classification",
@@ -90,11 +94,13 @@ _WHERE = {
 
 __all__ = [
     "AreaError",
+    "Axis",
     "BandError",
     "CatalogError",
     "Grid",
     "ItemError",
     "LandClass",
+    "Layer",
     "ModelError",
     "ModelInput",
     "ModelSpec",
@@ -106,8 +112,8 @@ __all__ = [
     "RsscaleError",
     "Run",
     "RunFolderError",
+    "RunOptions",
     "TilesFailedError",
-    "Watch",
     "assess",
     "composite",
     "detect_change",
@@ -134,7 +140,7 @@ __all__ = [
 ]
 
 
-_RENAMED = {"TilesFailed": "TilesFailedError"}
+_RENAMED = {"TilesFailed": "TilesFailedError", "Watch": "RunOptions"}
 
 
 def __getattr__(name: str) -> Any:
@@ -144,7 +150,7 @@ def __getattr__(name: str) -> Any:
             DeprecationWarning,
             stacklevel=2,
         )
-        return globals()[_RENAMED[name]]
+        return getattr(sys.modules[__name__], _RENAMED[name])
     if name not in _WHERE:
         raise AttributeError(f"module 'rsscale' has no attribute {name!r}")
     module, _, attribute = _WHERE[name].partition(":")

@@ -261,7 +261,7 @@ def run(
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
-    from rsscale.runs.run import Watch
+    from rsscale.runs.run import RunOptions
     from rsscale.runs.run import run as start
 
     found = start(
@@ -274,7 +274,7 @@ def run(
         compile=compile_,
         overrides=set_ or (),
         update=update,
-        watch=Watch(metrics, heartbeat, grace),
+        watch=RunOptions(metrics, heartbeat, grace),
     )
     print(found.summary())
 
@@ -288,10 +288,10 @@ def resume(
     grace: Grace = 25.0,
 ) -> None:
     """Go on with a run: compute what is missing, failed or damaged."""
-    from rsscale.runs.run import Watch
+    from rsscale.runs.run import RunOptions
     from rsscale.runs.run import resume as go_on
 
-    print(go_on(folder, cluster, watch=Watch(metrics, heartbeat, grace)).summary())
+    print(go_on(folder, cluster, watch=RunOptions(metrics, heartbeat, grace)).summary())
 
 
 @_command
@@ -322,7 +322,7 @@ def verify(
     found = check(folder, repair=repair)
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
     for one in found.damaged:
-        print(f"damaged {one.period}/{one.tile}: {one.reason}")
+        print(f"damaged {one.key}: {one.reason}")
     if found.damaged:
         raise TilesFailedError(
             f"{len(found.damaged)} tiles are not what was written; compute them again with: "

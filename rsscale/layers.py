@@ -1,4 +1,8 @@
-"""What a layer of a product is: name, type, nodata, a further axis, how overviews reduce it."""
+"""What a layer of a product is, and the key of one tile of it.
+
+A layer has a name, a type, a nodata, perhaps a further axis, and a rule for its overviews. Nothing
+here computes or does I/O: stores, passes and models all speak of layers in these words.
+"""
 
 from __future__ import annotations
 
@@ -183,6 +187,38 @@ class Layer:
                 "axis": Axis(axis[0], tuple(axis[1]), axis[2]) if axis else None,
             }
         )
+
+
+@dataclass(frozen=True, order=True)
+class TileKey:
+    """Which tile of which step: the unit of work. Small, since it travels.
+
+    Attributes
+    ----------
+    step : str
+        Name of the step.
+    span : str
+        Period or periods: ``"2023"``, ``"2023-2024"``, ``"all"``.
+    ix, iy : int
+        Index of the tile on the grid of its level; ``iy`` grows north.
+    level : int
+        0 is the grid's own resolution; each level has pixels twice as wide.
+    """
+
+    step: str
+    span: str
+    ix: int
+    iy: int
+    level: int = 0
+
+    @property
+    def tile(self) -> str:
+        """The tile's name: unique within step and span."""
+        level = f"_l{self.level}" if self.level else ""
+        return f"x{self.ix}_y{self.iy}{level}"
+
+    def __str__(self) -> str:
+        return f"{self.step}/{self.span}/{self.tile}"
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

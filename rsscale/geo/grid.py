@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -196,9 +196,22 @@ class Grid:
         """
         return self.geobox_of(self.box(as_geometry(area)))
 
+    def at_level(self, level: int) -> Grid:
+        """The grid of an overview: the same origin and tile width, pixels ``2**level`` as wide."""
+        return self if level == 0 else replace(self, resolution=self.resolution * 2**level)
+
+    def overlaps(self, shape: shapely.Geometry, box: PixelBox) -> bool:
+        """Whether a box shares some area with a shape in the grid's CRS: touching is not enough."""
+        extent = self.geobox_of(box).extent.geom
+        return bool(shape.intersects(extent) and not shape.touches(extent))
+
     def tile_at(self, ix: int, iy: int) -> Tile:
         """The tile with a GridSpec index; ``iy`` grows north."""
         return Tile(iy, ix, self.box_of(self._spec[ixy_(ix, iy)]))
+
+    def tile_of(self, box: PixelBox) -> Tile:
+        """The tile with a box that is one."""
+        return self._tile(box.row0, box.col0)
 
     def tiles(self, area: Geometry, start: int = 0, step: int = 1) -> Iterator[Tile]:
         """Tiles that share some area with ``area``, from north to south and west to east.

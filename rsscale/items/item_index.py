@@ -7,6 +7,7 @@ is not asked, since footprints are simplified and sometimes wrong.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,6 +31,12 @@ class Lookup(Protocol):
 
     def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
         """See :meth:`ItemIndex.touching`."""
+
+    def digest(self, geobox: GeoBox, start: date, end: date) -> str:
+        """Hash of the items that :meth:`touching` returns."""
+
+    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
+        """How many items that is, and the bytes that they decode to."""
 
 
 class ItemIndex:
@@ -61,8 +68,24 @@ class ItemIndex:
             turns=_TURNS if is_degrees(crs) else (0.0,),
         )
 
+        self._bands = len(bands)
+
     def __len__(self) -> int:
         return len(self.items)
+
+    def digest(self, geobox: GeoBox, start: date, end: date) -> str:
+        """Hash of the ids of what :meth:`touching` returns."""
+        ids = [item.id for item in self.touching(geobox, start, end)]
+        return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
+        """How many items touch a box, and the bytes that they decode to, as uint16."""
+        rows = self.extents.touching(geobox, start, end)
+        left, bottom, right, top = geobox.boundingbox.bbox
+        bounds = np.clip(self.extents.bounds[rows], [left, bottom] * 2, [right, top] * 2)
+        covered = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+        pixels = float(covered.sum()) / abs(geobox.resolution.x) ** 2
+        return len(rows), pixels * self._bands * 2
 
     def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
         """Items that can hold a pixel of ``geobox`` taken from ``start`` to ``end``, inclusive.

@@ -85,3 +85,7 @@ class FrozenItems:
         """Hash of the items that :meth:`touching` returns: it changes when one of them does."""
         rows = self._extents.touching(geobox, start, end)
         return hashlib.sha256(self._digests[rows].tobytes()).hexdigest()[:16]
+
+    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
+        """How many items touch a box; the bytes are not known here."""
+        return len(self._extents.touching(geobox, start, end)), 0.0

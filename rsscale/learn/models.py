@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -19,10 +18,10 @@ from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.learn.accelerate import accelerate
 from rsscale.learn.architectures import build, complete, small_size
+from rsscale.model.files import files_digest, read_item, weights_path
 from rsscale.model.spec import ModelSpec
 
 _WEIGHTS = "model.safetensors"
-_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,9 @@ def open_frozen(path: str | Path, device: str | torch.device) -> Model:
 
 
 def _read(folder: Path, device: str | torch.device | None, *, trust: bool, check: bool) -> Model:
-    item = _read_item(folder)
+    item = read_item(folder)
     spec = ModelSpec.from_item(item)
-    weights = _weights_path(folder, item)
+    weights = weights_path(folder, item)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = spec.lattice.window
@@ -143,7 +142,7 @@ def _read(folder: Path, device: str | torch.device | None, *, trust: bool, check
         size = small_size(size)  # seconds less for a U-Net
     if check:
         check_windows(module, spec, size, str(weights))
-    digest = _digest(folder / "item.json", weights)
+    digest = files_digest(folder / "item.json", weights)
     return Model(spec, move(module, device), torch.device(device), digest)
 
 
@@ -209,13 +208,7 @@ def save_model(
             f"the model can't be written to {folder}: {error.strerror or error}; choose another "
             "folder"
         ) from error
-    return replace(model, spec=spec, digest=_digest(folder / "item.json", folder / _WEIGHTS))
-
-
-def model_files(path: str | Path) -> list[Path]:
-    """The files of a model folder that make the model: its contract and its weights."""
-    folder = Path(path)
-    return [folder / "item.json", _weights_path(folder, _read_item(folder))]
+    return replace(model, spec=spec, digest=files_digest(folder / "item.json", folder / _WEIGHTS))
 
 
 def _check_known(spec: ModelSpec, module: nn.Module) -> None:
@@ -228,42 +221,6 @@ def _check_known(spec: ModelSpec, module: nn.Module) -> None:
             f"{dict(spec.hyperparameters)}, but its weights are of another network; it could not "
             "be opened again"
         )
-
-
-def _read_item(folder: Path) -> dict[str, Any]:
-    path = folder / "item.json"
-    if not folder.is_dir():
-        raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
-    try:
-        item: Any = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
-        ) from None
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
-        raise ModelError(f"{path} is not a STAC item with assets")
-    return item
-
-
-def _weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
-    """The file that the item's model asset names; a pickle is refused unread."""
-    assets = item["assets"].values()
-    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
-    if not hrefs:
-        raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
-    path = folder / str(hrefs[0])
-    if path.suffix.lower() in _PICKLES:
-        raise ModelError(
-            f"{path} is a pickle, which runs code when it is opened; save the weights with "
-            "safetensors.torch.save_file, or the network with torch.export.save as .pt2"
-        )
-    if path.suffix not in (".safetensors", ".pt2"):
-        raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
-    if not path.exists():
-        raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
-    return path
 
 
 def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
@@ -344,11 +301,3 @@ def move(module: nn.Module, device: str | torch.device) -> nn.Module:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises each
         reason = str(error).splitlines()[0][:200]
         raise ModelError(f"the model can't be moved to {str(device)!r}: {reason}") from None
-
-
-def _digest(*paths: Path) -> str:
-    total = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The tile function: what a pixel of the map is, wherever and whenever it is computed.
+"""The map as a pass: imagery to composites to a model's classes, confidences and observations.
 
 A person previews it on a small box, training takes its composites, a run evaluates it for
 every tile of a country. It depends on nothing but the recipe, the frozen items, the model
@@ -9,189 +9,349 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
-import shapely
 import xarray as xr
 
-from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
-from rsscale.geo.rasterize import area_mask
-from rsscale.inference.predict import first_windows, predict
+from rsscale.cluster.profile import NumericProfile
+from rsscale.composites.strips import composite_strips, strips
+from rsscale.errors import ModelError, RecipeError
+from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.seams import Seams, count_seams
-from rsscale.items.item_index import Lookup
-from rsscale.layers import NODATA
-from rsscale.learn.accelerate import agreement
-from rsscale.learn.models import Model
-from rsscale.model.spec import Predictor
-from rsscale.passes.inputs import prepare
-from rsscale.passes.strips import composite_strips, strips
-from rsscale.read.stage_timer import Meter
-from rsscale.recipe import Recipe
+from rsscale.layers import NODATA, Axis, Layer
+from rsscale.model.files import model_files, read_spec
+from rsscale.model.spec import ModelSpec, class_attributes
+from rsscale.recipe import Recipe, StepRecipe
+from rsscale.steps.attachments import Attachment, Kept
+from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
+from rsscale.steps.options import Options
+
+if TYPE_CHECKING:
+    from rsscale.learn.models import Model
 
 # Tiles of one worker read and write at the same time, but torch wants all cores for itself.
 _ONE_MODEL_AT_A_TIME = threading.Lock()
+# A model's resolution and the grid's may differ by rounding, not by more.
+_SAME_RESOLUTION = 0.01
+_DEFAULT_LAYERS = ("classification", "confidence", "observations")
 
 
-@dataclass(frozen=True)
-class MappedTile:
-    """One tile's map and what it took.
+class MapOptions(Options):
+    """``{kind: predict, model: FOLDER, layers: [...]}``."""
+
+    model: str | dict[int, str]
+    layers: tuple[str, ...] = _DEFAULT_LAYERS
+
+    def path(self, period: int) -> str:
+        """Folder of the model of a period."""
+        if isinstance(self.model, str):
+            return self.model
+        if period not in self.model:
+            raise RecipeError(f"'model' names no model for the period {period}")
+        return self.model[period]
+
+
+@dataclass(repr=False, kw_only=True)
+class MapPass(Pass):
+    """Composites of the inputs, predicted window by window with each period's model.
 
     Attributes
     ----------
-    layers : Dataset
-        ``(y, x)`` uint8, the layers that the recipe asks for.
-    items : tuple of str
-        Ids of the items that were read.
-    pixels, unseen, non_finite : int
-        Pixels inside the area; of them, never seen clearly; of them, without a finite score.
-    missing : tuple of str
-        What could not be read and counts as not seen (``on_error: skip``), a line an asset.
-    seconds : mapping
-        Of ``read``, ``prepare`` (mask and composite) and ``infer``, without waiting for a thread or
-        for the model; what threads do side by side counts by its share of them.
-    decoded_bytes : int
-        Of pixels that were read.
-    seams : Seams
-        How labels disagree along window lines.
-    batch : int
-        Windows at once, in the end: halved as often as memory asked for.
-    agreement : float, optional
-        Share of labels of the first windows that are those of the plain model.
+    names : tuple of str
+        Of the layers that are written.
+    models : mapping of period to Attachment or Kept
+        Where each period's model lies.
+    specs : mapping of period to ModelSpec
+    recipe : Recipe
     """
 
-    layers: xr.Dataset
-    items: tuple[str, ...]
-    pixels: int
-    unseen: int
-    non_finite: int
-    missing: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    decoded_bytes: int = 0
-    seams: Seams = field(default_factory=Seams)
-    batch: int = 1
-    agreement: float | None = None
+    kind: ClassVar[str] = "predict"
+    version: ClassVar[str] = "1"
+    Options: ClassVar[type[Options]] = MapOptions
+    facts: ClassVar[Mapping[str, Fold]] = {
+        "unseen": "sum",
+        "non_finite": "sum",
+        "line_pairs": "sum",
+        "line_differ": "sum",
+        "pairs": "sum",
+        "differ": "sum",
+        "batch": "min",
+        "agreement": "min",
+    }
+
+    step: str
+    sources: Mapping[str, Source]
+    layers: tuple[Layer, ...]
+    models: Mapping[str, Attachment | Kept]
+    specs: Mapping[str, ModelSpec]
+    recipe: Recipe
+
+    @classmethod
+    def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
+        """The folder of each period's model."""
+        folders = {p: Path(recipe.path(options.path(p))) for p in recipe.periods}
+        files = {folder: tuple(model_files(folder)) for folder in set(folders.values())}
+        return [Attachment(str(p), files[folder], "models") for p, folder in folders.items()]
+
+    @classmethod
+    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
+        """Read each period's contract and check it against the recipe's inputs."""
+        del recipe
+        models = {period: setup.attachment(step, period) for period in setup.periods()}
+        by_digest = {model.digest: model for model in models.values()}
+        read = {digest: read_spec(model.folder) for digest, model in by_digest.items()}
+        specs = {period: read[model.digest] for period, model in models.items()}
+        for period, spec in specs.items():
+            check_model(setup.recipe, spec, int(period))
+        first = next(iter(specs.values()))
+        _check_same_classes(specs)
+        return [
+            cls(
+                step=step,
+                sources={one.name: setup.source(one.name) for one in first.inputs},
+                layers=map_layers(options.layers, first),
+                models=models,
+                specs=specs,
+                recipe=setup.recipe,
+            )
+        ]
+
+    def spans(self) -> Sequence[str]:
+        """The periods."""
+        return tuple(self.specs)
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Nothing but the model, which :meth:`digest` has, and how inputs are processed."""
+        return {}
+
+    def digest(self, span: str) -> str:
+        """Hash of the period's model: contract and weights."""
+        return self.models[span].digest
+
+    def around(self, core: PixelBox) -> PixelBox:
+        """All pixels that the windows with a share in the core read, of any period's model."""
+        boxes = [lattice.read_box(core) for lattice in self._lattices()]
+        around = boxes[0]
+        for box in boxes[1:]:
+            around = around | box
+        return around
+
+    @property
+    def reach(self) -> int:
+        """A whole window: the lattice may lie in any way beside the tile."""
+        return max(lattice.window for lattice in self._lattices())
+
+    def check(self, profile: NumericProfile) -> None:
+        """Open each model and try it on a window."""
+        from rsscale.learn.models import open_model
+
+        for folder in {model.folder for model in self.models.values()}:
+            open_model(folder, device="cpu")
+        del profile
+
+    def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
+        """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
+        from rsscale.learn.models import open_frozen
+        from rsscale.passes.map_memory import estimate
+
+        pixel_bytes = sum(layer.pixel_bytes for layer in self.layers)
+        folders = {model.digest: model.folder for model in self.models.values()}
+        return max(
+            estimate(
+                self.recipe,
+                open_frozen(folder, device="cpu"),
+                tile,
+                profile.threads,
+                cost.observations,
+                pixel_bytes,
+            ).total
+            for folder in folders.values()
+        )
+
+    def overhead(self, tile: int) -> float:
+        """Pixels that the model computes for each one of the map."""
+        return max(lattice.redundancy(tile) for lattice in self._lattices())
+
+    def run(self, block: Block) -> Result:
+        """Map one tile, strip by strip."""
+        span, core, profile = block.key.span, block.core, block.resources.profile
+        model, spec = self._model(span, profile), self.specs[span]
+        lattice = spec.lattice
+        read = lattice.read_box(core)
+        rows, cols = read.slices(block.around)
+        lazy = {n: ds["composite"][..., rows, cols] for n, ds in block.inputs.items()}
+        cores = strips(core, lattice, sum(one.channels for one in spec.inputs))
+        reads = [lattice.read_box(part) for part in cores]
+        composites = composite_strips(
+            lazy, read, reads, profile.threads or None, block.resources.meter
+        )
+        seconds = {"infer": 0.0}
+        parts: list[xr.Dataset] = []
+        batch, agreement = profile.batch, None
+        with closing(composites):
+            for part in cores:
+                seen = next(composites)
+                if agreement is None:
+                    agreement = self._compared(span, model, seen, block)
+                with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
+                    parts.append(self._predict(seen, model, part, block, batch=batch))
+                del seen  # not to stay with this frame, see composite_strips
+                batch = parts[-1].attrs["batch"]
+        layers = parts[0] if len(parts) == 1 else _stacked(parts)
+        return Result(
+            layers=layers[[layer.name for layer in self.layers]],
+            facts=self._facts(layers, parts, block, lattice)
+            | {"batch": batch, "agreement": agreement},
+            seconds=seconds,
+        )
+
+    def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
+        """Agreement with the plain model, and how visible window lines are."""
+        if "agreement" in facts:
+            yield f"agreement {facts['agreement']:.6f} of labels are the plain model's"
+        if facts.get("line_pairs") and facts.get("pairs"):
+            line = facts["line_differ"] / facts["line_pairs"]
+            inside = facts["differ"] / facts["pairs"]
+            yield (
+                f"seams     neighbours differ at {line:.2%} along window lines, "
+                f"{inside:.2%} elsewhere"
+            )
+
+    def _lattices(self) -> list[Lattice]:
+        return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
+
+    def _predict(
+        self,
+        seen: Mapping[str, xr.DataArray],
+        model: Model,
+        core: PixelBox,
+        block: Block,
+        batch: int,
+    ) -> xr.Dataset:
+        from rsscale.inference.predict import predict
+
+        return predict(
+            seen,
+            model,
+            core=block.grid.geobox_of(core),
+            origin=block.grid.origin,
+            where=block.where[core.slices(block.core)],
+            probability=any(layer.name == "probability" for layer in self.layers),
+            batch=batch,
+        )
+
+    def _facts(
+        self, layers: xr.Dataset, parts: Sequence[xr.Dataset], block: Block, lattice: Lattice
+    ) -> dict[str, Any]:
+        classes = layers["classification"].values
+        non_finite = sum(int(part.attrs["non_finite"]) for part in parts)
+        unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
+        seams: Seams = count_seams(classes, block.core, lattice)
+        return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}
+
+    def _model(self, span: str, profile: NumericProfile) -> Model:
+        from rsscale.passes.open_models import opened
+
+        return opened(self.models[span], profile)
+
+    def _compared(
+        self, span: str, model: Model, seen: Mapping[str, xr.DataArray], block: Block
+    ) -> float | None:
+        """Share of labels that are the plain model's, once a process and model; else None."""
+        from rsscale.inference.predict import first_windows
+        from rsscale.learn.accelerate import agreement
+        from rsscale.passes.open_models import plain_once
+
+        profile = block.resources.profile
+        if profile.is_plain:
+            return None
+        windows = first_windows(seen, model.spec, origin=block.grid.origin, count=profile.batch)
+        if len(windows) < profile.batch:
+            return None  # nothing was seen
+        plain = plain_once(self.models[span], profile)
+        if plain is None:
+            return None
+        with _ONE_MODEL_AT_A_TIME:
+            return agreement(plain, cast("Any", model), windows)
 
 
-def map_tile(
-    recipe: Recipe,
-    grid: Grid,
-    sources: Mapping[str, Lookup],
-    model: Predictor,
-    *,
-    period: int,
-    box: PixelBox,
-    area: shapely.Geometry,
-    batch: int = 1,
-    threads: int | None = None,
-    device: str = "cpu",
-    plain: Model | None = None,
-) -> MappedTile:
-    """Map one box of pixels for one period.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to read and how to composite it.
-    grid : Grid
-        The recipe's grid.
-    sources : mapping of input name to Lookup
-        The frozen items of each input.
-    model : Predictor
-        The period's model.
-    period : int
-        The year.
-    box : PixelBox
-        Any box of the grid; a run passes tiles, a preview passes what was asked for.
-    area : shapely geometry in the grid's CRS
-        Pixels whose centre lies outside are nodata in every layer.
-    batch, threads : int
-        Windows that the model sees at once; threads that read and composite.
-    device : str
-        Where composites are computed: the model's.
-    plain : Model, optional
-        The model as it was opened; its labels are compared with those of ``model``, which
-        computes faster.
+def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
+    """Refuse a model that was made for other inputs or another resolution.
 
     Raises
     ------
-    ReadError
-        When an asset can't be read, unless its input says ``on_error: skip``: a tile is
-        never silently blank.
+    ModelError
     """
-    where = area_mask(area, grid, box)
-    lattice = model.spec.lattice
-    around = lattice.read_box(box)
-    inputs = prepare(recipe, grid, sources, period, around, device=device)
-    cores = strips(box, lattice, sum(one.channels for one in model.spec.inputs))
-    reads = [lattice.read_box(core) for core in cores]
-    composites = composite_strips(inputs.composites, around, reads, threads, inputs.meter)
-    seconds = {"infer": 0.0}
-    parts = []
-    same = None
-    with closing(composites):
-        for core in cores:
-            seen = next(composites)
-            if plain is not None and same is None:
-                same = _agreement(plain, model, seen, grid.origin, batch)
-            with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
-                parts.append(
-                    predict(
-                        seen,
-                        model,
-                        core=grid.geobox_of(core),
-                        origin=grid.origin,
-                        where=where[core.slices(box)],
-                        probability="probability" in recipe.output.layers,
-                        batch=batch,
-                    )
-                )
-            del seen  # not to stay with this frame, see composite_strips
-            batch = parts[-1].attrs["batch"]
-    layers = parts[0] if len(parts) == 1 else _stacked(parts)
-    unseen = where & (layers["classification"].values == NODATA)
-    non_finite = sum(int(part.attrs["non_finite"]) for part in parts)
-    return MappedTile(
-        layers=layers[list(recipe.output.layers)],
-        items=inputs.items,
-        pixels=int(where.sum()),
-        unseen=int(unseen.sum()) - non_finite,
-        non_finite=non_finite,
-        missing=tuple(sorted(inputs.missing.values())),
-        seconds=seconds | _shares(inputs.meter, threads),
-        decoded_bytes=inputs.meter.decoded_bytes,
-        seams=count_seams(layers["classification"].values, box, lattice),
-        batch=batch,
-        agreement=same,
-    )
+    from rsscale.steps.inputs import window_names
+
+    for wanted in spec.inputs:
+        if wanted.name not in recipe.inputs:
+            raise ModelError(
+                f"model {spec.name!r} wants an input {wanted.name!r}; "
+                f"the recipe has {list(recipe.inputs)}"
+            )
+        one = recipe.inputs[wanted.name]
+        spec.check_input(wanted.name, one.bands, window_names(one, period))
+    trained, used = spec.resolution, recipe.grid.resolution
+    if trained and abs(trained - used) > _SAME_RESOLUTION * used:
+        raise ModelError(
+            f"model {spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
+            f"grid has {used:g}; train a model for this grid, or change grid.resolution"
+        )
 
 
-def _agreement(
-    plain: Model,
-    fast: Predictor,
-    seen: Mapping[str, xr.DataArray],
-    origin: tuple[float, float],
-    batch: int,
-) -> float | None:
-    """Share of equal labels on the first windows; None where nothing was seen."""
-    windows = first_windows(seen, plain.spec, origin=origin, count=batch)
-    if len(windows) < batch:
-        return None
-    with _ONE_MODEL_AT_A_TIME:
-        return agreement(plain, cast("Model", fast), windows)
+def map_layers(names: Sequence[str], spec: ModelSpec) -> tuple[Layer, ...]:
+    """The layers of a map by name, with their CF attributes.
 
-
-def _shares(meter: Meter, threads: int | None) -> dict[str, float]:
-    """Seconds of the stages that threads share, as if all of them had worked all the time."""
-    count = threads or 1
-    return {
-        "read": meter.reading_s / count,
-        "prepare": (meter.working_s - meter.reading_s) / count,
+    Raises
+    ------
+    RecipeError
+        For a name that is none, or without ``classification``.
+    """
+    classes = Axis("class", tuple(c.value for c in spec.classes))
+    known = {
+        "classification": Layer(
+            "classification",
+            overview="mode",
+            attributes={"long_name": "land cover class", **class_attributes(spec.classes)},
+        ),
+        "confidence": Layer(
+            "confidence",
+            overview="mean",
+            attributes={"long_name": "probability of the class", "units": "percent"},
+        ),
+        "observations": Layer(
+            "observations", overview="mean", attributes={"long_name": "number of clear looks"}
+        ),
+        "probability": Layer(
+            "probability",
+            axis=classes,
+            overview="mean",
+            attributes={"long_name": "probability of each class", "units": "percent"},
+        ),
     }
+    unknown = [name for name in names if name not in known]
+    if unknown or "classification" not in names:
+        raise RecipeError(
+            f"layers are {list(names)}; expected 'classification', and of "
+            f"{', '.join(list(known)[1:])} those that are wanted"
+        )
+    return tuple(known[name] for name in names)
+
+
+def _check_same_classes(specs: Mapping[str, ModelSpec]) -> None:
+    (first, spec), *others = specs.items()
+    for period, other in others:
+        if [(c.value, c.name) for c in other.classes] != [(c.value, c.name) for c in spec.classes]:
+            raise ModelError(
+                f"the models of {first} and {period} have the classes "
+                f"{[c.name for c in spec.classes]} and {[c.name for c in other.classes]}; one "
+                "product has one legend: use models of the same classes and values"
+            )
 
 
 @contextmanager
@@ -207,19 +367,3 @@ def _stacked(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         parts, "y", data_vars="minimal", coords="minimal", compat="override", join="override",
         combine_attrs="override",
     )  # fmt: skip
-
-
-def stack_periods(tiles: Mapping[int, xr.Dataset]) -> xr.Dataset:
-    """Maps of several periods along ``time``, as the product has them."""
-    return xr.concat(
-        list(tiles.values()),
-        dim=xr.DataArray([period_start(p) for p in tiles], dims="time", name="time"),
-        coords="minimal",
-        compat="override",
-        join="override",
-    ).assign_coords(dict(next(iter(tiles.values())).coords.items()))
-
-
-def period_start(period: int) -> np.datetime64:
-    """The time coordinate of a period."""
-    return np.datetime64(f"{period:04d}-01-01", "ns")

@@ -18,14 +18,14 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass, classes_from_attributes
-from rsscale.passes.mapping import period_start
 from rsscale.reference.class_raster import RasterOnGrid
 from rsscale.reference.labels import read_labels
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.planning import RunPlan
+from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
+from rsscale.steps.base import span_time
 from rsscale.store import zarr_store as store
 from rsscale.store.ledger import write_json
+from rsscale.store.run_folder import RunFolder
 
 _RASTERS = (".tif", ".tiff", ".vrt")
 _Reference = Callable[[PixelBox], npt.NDArray[np.uint8]]
@@ -74,11 +74,15 @@ def assess(
     folder = run.folder if isinstance(run, Run) else RunFolder.at(run)
     plan = RunPlan.read(folder)
     references = _by_period(plan, reference, period)
-    product = store.open_product(folder.product)
+    product = store.open_product(folder.store("map"))
     keep_off = _training_labels(plan, exclude)
     by_period = {}
     for year, path in references.items():
-        layer = product["classification"].sel(time=period_start(year)).drop_vars("time")
+        layer = (
+            product["classification"]
+            .sel(time=span_time(str(year), plan.recipe.periods))
+            .drop_vars("time")
+        )
         classes = classes_from_attributes(layer.attrs)
         by_period[year] = assess_map(
             layer,
@@ -95,7 +99,7 @@ def assess(
         "block_m": block,
         "periods": {str(year): one.to_dict() for year, one in by_period.items()},
     }
-    write_json(folder.place, "accuracy.json", content)
+    write_json(folder.storage, "accuracy.json", content)
     return pooled
 
 

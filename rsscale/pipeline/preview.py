@@ -1,4 +1,4 @@
-"""The map of a small box, without a run: the same values that a run writes there."""
+"""The layers of a step over a small box, without a run: the same values that a run writes there."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import xarray as xr
 
 from rsscale.cluster.machine import Machine
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import AreaError
+from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
-from rsscale.learn.models import open_model
-from rsscale.passes.job import (
-    find_items,
-    index_items,
-    open_job,
-    read_margin,
-    recipe_area,
-)
-from rsscale.passes.mapping import stack_periods
+from rsscale.layers import TileKey
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.runs.planning import inputs_read, open_recipe, read_margin
+from rsscale.steps.base import Gather, Pass, Resources, span_time
+from rsscale.steps.evaluate import evaluate
+from rsscale.steps.find_items import find_items, index_items
+from rsscale.store.run_folder import RunFolder
 
 
 def preview(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     bbox: Any,
     *,
+    step: str = "map",
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
 ) -> xr.Dataset:
-    """Map a small box for all periods of a recipe, in memory.
+    """Compute a step of a recipe over a small box for all its spans, in memory.
 
     Parameters
     ----------
     recipe : path, mapping or Recipe
     bbox : (west, south, east, north) in degrees, or anything that is an area
-        Mapped are the grid's pixels around it.
+        Computed are the grid's pixels around it.
+    step : str
+        Which step; those that it reads are computed as far as it needs them.
     device, threads
         As for :func:`rsscale.run`; the same give the same values as a run.
     overrides : sequence of "key.sub=value"
@@ -46,28 +46,61 @@ def preview(
     Returns
     -------
     xarray.Dataset
-        ``(time, y, x)`` uint8 as the product has it; pixels outside the recipe's area are
-        nodata (255) here too.
+        ``(time, y, x)`` in the layers' types, as the product has it; pixels outside the recipe's
+        area are nodata here too.
 
     Raises
     ------
     AreaError
         When the box does not touch the recipe's area.
+    RecipeError
+        When there is no such step, or it writes no layers.
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
-    area, asked = recipe_area(recipe), read_area(bbox)
-    if not area.intersects(asked):
+    setup, steps = open_recipe(recipe, RunFolder.at(Path("preview")), computes=True)
+    chosen = _layered(steps, step)
+    asked = read_area(bbox)
+    if not setup.area.intersects(asked):
         raise AreaError(
             f"the box {list(asked.boundingbox.bbox)} lies outside the recipe's area "
-            f"{[round(v, 4) for v in area.boundingbox.bbox]}; choose a box inside it"
+            f"{[round(v, 4) for v in setup.area.boundingbox.bbox]}; choose a box inside it"
         )
-    models = {p: open_model(recipe.model_path(p), device="cpu") for p in recipe.periods}
-    items = find_items(recipe, asked, read_margin(recipe, models))
-    job = open_job(recipe, area, index_items(recipe, recipe.grid.build(), items), profile)
-    box = job.grid.box(asked)
-    return stack_periods(
-        {period: job.map(period, box, profile).layers for period in recipe.periods}
+    passes = [one for one in steps if isinstance(one, Pass)]
+    reach = read_margin(passes) + sum(one.reach for one in passes)
+    items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
+    setup.found.update(index_items(recipe, setup.grid, items))
+    box = setup.grid.box(asked)
+    by_span: list[xr.Dataset] = []
+    for span in chosen.spans():
+        found = evaluate(
+            chosen,
+            TileKey(step, span, 0, 0),
+            box,
+            grid=setup.grid,
+            shape=setup.shape,
+            resources=Resources(profile),
+        )
+        if found.result.layers is not None:
+            by_span.append(found.result.layers)
+    times = [span_time(span, recipe.periods) for span in chosen.spans()]
+    stacked: xr.Dataset = xr.concat(
+        by_span,
+        dim=xr.DataArray(times, dims="time", name="time"),
+        coords="minimal",
+        compat="override",
+        join="override",
     )
+    return stacked.assign_coords(dict(by_span[0].coords.items()))
+
+
+def _layered(steps: Sequence[Pass | Gather], name: str) -> Pass:
+    known = {one.step: one for one in steps if isinstance(one, Pass) and one.layers}
+    if name not in known:
+        raise RecipeError(
+            f"there is no step {name!r} with layers; the recipe has {', '.join(known)}"
+            f"{nearest(name, known)}"
+        )
+    return known[name]

@@ -21,11 +21,11 @@ from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.model.layout import stack_channels
 from rsscale.model.spec import LandClass
-from rsscale.passes.inputs import prepare, window_names
-from rsscale.passes.job import find_items, index_items
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
+from rsscale.steps.find_items import find_items, index_items
+from rsscale.steps.inputs import prepare, window_names
 
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
 _READ_TOGETHER = 512
@@ -186,9 +186,8 @@ def _classes(settings: TrainRecipe) -> tuple[LandClass, ...] | None:
 
 def _model_folder(recipe: Recipe) -> Path:
     if not isinstance(recipe.model, str):
-        raise RecipeError(
-            "the recipe names a model for each period; say with --out which one to train"
-        )
+        named = "names a model for each period" if recipe.model else "has no 'model'"
+        raise RecipeError(f"the recipe {named}; say with --out where the trained one goes")
     return Path(recipe.model)
 
 

@@ -1,53 +1,119 @@
-"""Change between two periods of a finished run, tile by tile, into ``change.zarr``."""
+"""What a command does to a run folder before tiles are computed: plan, go on, grow, update."""
 
 from __future__ import annotations
 
-import numpy as np
-import xarray as xr
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from rsscale.change.post_classification import detect_change
-from rsscale.passes.mapping import period_start
-from rsscale.progress import progress
-from rsscale.runs.planning import RunPlan
-from rsscale.store import zarr_store as store
+from rsscale.cluster.profile import NumericProfile
+from rsscale.errors import RunFolderError
+from rsscale.recipe import Recipe
+from rsscale.runs.estimate import must_fit
+from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
+from rsscale.runs.plan import RunPlan
+from rsscale.runs.planning import (
+    CheckedPlan,
+    as_geojson,
+    check_plan,
+    create_stores,
+    extend_items,
+    finish_stores,
+    open_recipe,
+    write_plan,
+)
+from rsscale.store.ledger import write_json
+from rsscale.store.run_folder import RunFolder
 
 
-def write_change(plan: RunPlan) -> None:
-    """Compare two periods and write the layers of :func:`rsscale.detect_change`.
+def prepare(
+    recipe: Recipe,
+    folder: RunFolder,
+    profile: Callable[[], NumericProfile],
+    search_at: Mapping[str, str] | None,
+    *,
+    update: bool,
+    memory: int,
+) -> Callable[[], None]:
+    """Check what a recipe asks of a folder; returns what writes it, once the folder is held.
 
-    Made anew whenever the run is finished: it costs little, and its inputs are complete then.
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : RunFolder
+        New, or with a run of this or another recipe.
+    profile : callable
+        The numeric profile of a new plan.
+    search_at : mapping, optional
+        As for :func:`rsscale.run`.
+    update : bool
+        Whether what changed may be computed anew.
+    memory : int
+        Bytes that one process may take.
+
+    Raises
+    ------
+    RsscaleError
+        For all that can't work; nothing is written then.
     """
-    recipe, folder = plan.recipe, plan.folder
-    if recipe.change is None:
-        return
-    product = store.open_product(folder.product)
-    before = _period(product, recipe.change.from_)
-    after = _period(product, recipe.change.to)
-    change = detect_change(before, after)
-    store.create(
-        folder.change,
-        plan.grid,
-        plan.extent,
-        times=[period_start(recipe.change.to)],
-        layers=[store.Layer(str(n), _attributes(v)) for n, v in change.data_vars.items()],
-        attributes={
-            "title": f"{recipe.name}: change {recipe.change.from_} to {recipe.change.to}",
-            "method": recipe.change.method,
-        },
+    if not folder.exists:
+        checked = check_plan(recipe, folder, profile(), search_at)
+        must_fit(checked, profile(), memory)
+        return lambda: _write_new(checked, profile())
+    state = folder.read_state()
+    plan = RunPlan.read(folder, cut_short=True)
+    setup, _ = open_recipe(recipe, folder)
+    difference = compare(plan, setup)
+    difference.refuse(folder, update=update)
+    if update:
+        refuse_other_layout(plan, setup)
+        checked = check_plan(recipe, folder, profile(), search_at)
+        must_fit(checked, profile(), memory)
+        return lambda: _write_update(plan, checked, profile(), state)
+    if state["state"] == "updating":
+        raise RunFolderError(
+            f"an update of {folder.url} was cut short while it was planned; run the recipe "
+            "again with --update"
+        )
+    if not difference.added and state["state"] != "extending":
+        return lambda: None
+    plan.refuse_other_versions()
+    checked = check_plan(
+        recipe, folder, plan.profile, search_at, frozen=None if difference.needs_items else plan
     )
-    boxes = list(plan.extent.blocks(plan.grid.tile))
-    with progress("change", len(boxes), "tiles") as bar:
-        for box in boxes:
-            rows, cols = box.slices(plan.extent)
-            part = change.isel(y=rows, x=cols).compute(scheduler="threads")
-            store.write_tile(folder.change, 0, box, plan.extent, part)
-            bar.advance()
+    must_fit(checked, plan.profile, memory)
+    return lambda: _write_extension(plan, checked, state)
 
 
-def _period(product: xr.Dataset, period: int) -> xr.Dataset:
-    return product.sel(time=np.datetime64(period_start(period))).drop_vars("time")
+def _write_new(checked: CheckedPlan, profile: NumericProfile) -> None:
+    create_stores(checked)
+    write_plan(checked, profile, _add_generation(checked, []))
 
 
-def _attributes(layer: xr.DataArray) -> dict[str, object]:
-    plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in layer.attrs.items()}
-    return {k: v for k, v in plain.items() if k not in ("grid_mapping", "coordinates", "nodata")}
+def _write_update(
+    plan: RunPlan, checked: CheckedPlan, profile: NumericProfile, state: dict[str, Any]
+) -> None:
+    """All items anew: what changed is computed anew, what did not stays."""
+    state = {**state, "state": "updating"}
+    widen_stores(plan, checked.setup, state)
+    finish_stores(checked.setup, checked.passes)
+    write_plan(checked, profile, _add_generation(checked, []))
+
+
+def _write_extension(plan: RunPlan, checked: CheckedPlan, state: dict[str, Any]) -> None:
+    """Tiles that are done see just the items that they saw before."""
+    state = {**state, "state": "extending"}
+    widen_stores(plan, checked.setup, state)
+    finish_stores(checked.setup, checked.passes)
+    generations = list(state["generations"])
+    if checked.items:
+        checked = extend_items(plan, checked)
+        generations = _add_generation(checked, generations)
+    write_plan(checked, plan.profile, generations, known_items=state["items"])
+
+
+def _add_generation(checked: CheckedPlan, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The generations with one more: what the run covers from now on."""
+    setup = checked.setup
+    name = f"areas/{len(before)}.geojson"
+    write_json(setup.run.storage, name, as_geojson(setup.area))
+    return [*before, {"periods": list(setup.periods()), "area": name}]

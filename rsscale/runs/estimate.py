@@ -1,4 +1,4 @@
-"""What a run will take, told before it starts: tiles, bytes, memory, time, money."""
+"""Estimate what a run will take before it starts: tiles, bytes, memory, time, money."""
 
 from __future__ import annotations
 
@@ -6,35 +6,42 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from scipy.special import stdtrit
 
 from rsscale.cluster.connection import TILES_AT_ONCE, connect
 from rsscale.cluster.engine import describe, execute
 from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import TilesFailedError
-from rsscale.passes.inputs import bands_to_read, span
-from rsscale.passes.memory import Memory, check_memory, network_bytes
+from rsscale.errors import RecipeError, TilesFailedError
+from rsscale.layers import TileKey
+from rsscale.monitoring.totals import in_order
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.planning import Prepared, RunPlan, TileTask, plan_run, prepare_plan
+from rsscale.runs.plan import RunPlan
+from rsscale.runs.planning import (
+    CheckedPlan,
+    as_geojson,
+    check_plan,
+    create_stores,
+    write_plan,
+)
 from rsscale.runs.worker import run_tile
+from rsscale.steps.base import Cost, Pass
 from rsscale.store.lease import hold
+from rsscale.store.ledger import write_json
+from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from distributed import Client
 
 # Tiles that bytes are counted for; evenly spread over the run.
 _SAMPLE = 200
-_BYTES = 2  # of a pixel: imagery is uint16 nearly always
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,39 @@ class Prices:
         self, seconds: tuple[float, float, float], workers: int, plan: Plan
     ) -> tuple[float, float, float]:
         """What a run of so many seconds costs."""
-        read = plan.tile_bytes[0] * plan.tiles / 1e9 * self.gigabyte
+        read = plan.read_bytes / 1e9 * self.gigabyte
         middle, low, high = (read + one * workers * self.worker_hour / 3600 for one in seconds)
         return middle, low, high
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """What one step will take.
+
+    Attributes
+    ----------
+    name : str
+    tiles : int
+        Of all spans and levels.
+    observations : (float, int)
+        Items, or dates, that a tile reads, on average and at most.
+    tile_bytes : (float, float)
+        Decoded bytes of a tile, on average and at most.
+    overhead : float
+        Pixels that are read for each one that is written.
+    memory : int
+        Bytes of one process, about.
+    output_bytes : int
+        Of its layers before compression.
+    """
+
+    name: str
+    tiles: int
+    observations: tuple[float, int]
+    tile_bytes: tuple[float, float]
+    overhead: float
+    memory: int
+    output_bytes: int
 
 
 @dataclass(frozen=True)
@@ -68,23 +105,12 @@ class Plan:
     Attributes
     ----------
     name : str
-    tiles : int
-        (period, tile) pairs: tasks.
     tile : int
         Width in pixels.
     items : mapping of input name to int
-    looks : (float, int)
-        Items of a tile, on average and at most.
-    tile_bytes : (float, float)
-        Decoded bytes of a tile, on average and at most.
-    redundancy : float
-        Pixels that the model computes over pixels of the map.
-    memory : Memory
-        Of one process.
-    output_bytes : int
-        Of the map before compression.
+    steps : tuple of StepEstimate
     seconds : (float, float, float), optional
-        Estimate and 95 % interval, from a pilot.
+        Estimate and 95 % interval, from a pilot of the first step.
     money : (float, float, float), optional
         Likewise.
     pilot : mapping, optional
@@ -92,31 +118,47 @@ class Plan:
     """
 
     name: str
-    tiles: int
     tile: int
     items: Mapping[str, int]
-    looks: tuple[float, int]
-    tile_bytes: tuple[float, float]
-    redundancy: float
-    memory: Memory
-    output_bytes: int
+    steps: tuple[StepEstimate, ...]
     seconds: tuple[float, float, float] | None = None
     money: tuple[float, float, float] | None = None
     pilot: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def tiles(self) -> int:
+        """Tasks of all steps."""
+        return sum(step.tiles for step in self.steps)
+
+    @property
+    def read_bytes(self) -> float:
+        """Decoded bytes that all steps read."""
+        return sum(step.tiles * step.tile_bytes[0] for step in self.steps)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of one process: of the step that needs most."""
+        return max(step.memory for step in self.steps)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of all layers before compression."""
+        return sum(step.output_bytes for step in self.steps)
+
     def rows(self) -> list[tuple[str, str]]:
         """The table."""
         found = ", ".join(f"{count} of {name}" for name, count in self.items.items())
-        mean, most = self.tile_bytes
-        total = mean * self.tiles
+        first = self.steps[0]
+        of_a_tile = ", at most ".join(map(_bytes, first.tile_bytes))
+        looks = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
-            ("tiles", f"{self.tiles} of {self.tile} px"),
-            ("items", f"{found}; {self.looks[0]:.1f} a tile, at most {self.looks[1]}"),
-            ("to read", f"{_bytes(total)} decoded; {_bytes(mean)} a tile, at most {_bytes(most)}"),
-            ("model", f"{self.redundancy:.2f} pixels computed for each of the map"),
-            ("memory", f"{_bytes(self.memory.total)} a process, about"),
-            ("map", f"{_bytes(self.output_bytes)} before compression"),
-        ]  # fmt: skip
+            ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
+            ("items", f"{found}; {looks} a tile"),
+            ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
+            ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
+            ("memory", f"{_bytes(self.memory)} a process, about"),
+            ("output", f"{_bytes(self.output_bytes)} before compression"),
+        ]
         if self.pilot:
             peak, stages = self.pilot["peak_rss_bytes"], self.pilot["stages"]
             whole = sum(stages.values()) or 1.0
@@ -131,6 +173,11 @@ class Plan:
             middle, low, high = (f"{value:,.2f}" for value in self.money)
             rows.append(("money", f"{middle} ({low} to {high})"))
         return rows
+
+    def _by_step(self) -> str:
+        if len(self.steps) == 1:
+            return ""
+        return ": " + ", ".join(f"{step.tiles} of {step.name}" for step in self.steps)
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:<9} {text}" for name, text in self.rows())
@@ -147,7 +194,7 @@ def plan(
     prices: Prices | None = None,
     memory: int | None = None,
 ) -> Plan:
-    """Tell what a run will take, and refuse what can't work; nothing stays on the disk.
+    """Estimate what a run will take, and refuse what can't work; nothing stays on the disk.
 
     Parameters
     ----------
@@ -157,7 +204,7 @@ def plan(
         folder that all of them see.
     overrides : sequence of "key.sub=value"
     pilot : int
-        Map so many tiles, evenly spread, and estimate the time from them.
+        Compute so many tiles of the first step, evenly spread, and estimate the time from them.
     prices : Prices, optional
     memory : int, optional
         Bytes that one process may take; this machine's, shared, when omitted.
@@ -173,106 +220,125 @@ def plan(
         recipe = read_recipe(recipe, overrides)
     machine = machine_of(client)
     profile = NumericProfile.on(machine, device, threads)
-    prepared = prepare_plan(recipe, profile)
-    grid = recipe.grid.build()
-    looks, sizes = _sampled(prepared)
-    needed = _fitting(prepared, profile, max(looks), memory or machine.memory)
-    model = prepared.models[recipe.periods[0]]
-    channels = len(recipe.output.layers)
-    if "probability" in recipe.output.layers:
-        channels += len(model.spec.classes) - 1
-    found = Plan(
-        name=recipe.name,
-        tiles=prepared.tiles,
-        tile=grid.tile,
-        items={name: len(items) for name, items in prepared.items.items()},
-        looks=(statistics.fmean(looks), max(looks)),
-        tile_bytes=(statistics.fmean(sizes), max(sizes)),
-        redundancy=model.spec.lattice.redundancy(grid.tile),
-        memory=needed,
-        output_bytes=prepared.tiles * grid.tile**2 * channels,
+    with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:
+        checked = check_plan(recipe, RunFolder.at(Path(scratch) / "run"), profile)
+        found = Plan(
+            name=recipe.name,
+            tile=checked.setup.grid.tile,
+            items={name: len(index) for name, index in checked.indexes.items()},
+            steps=tuple(_estimated(checked, profile, memory or machine.memory)),
+        )
+        if not pilot:
+            return found
+        pilot_of = _pilot(checked, profile, client, pilot)
+    return _timed(found, *pilot_of, prices=prices)
+
+
+def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
+    """Refuse tiles that don't fit into ``limit`` bytes, with the width of tiles that do.
+
+    Raises
+    ------
+    RecipeError
+        Which names the step.
+    """
+    for _ in _estimated(checked, profile, limit):
+        pass
+
+
+def _estimated(checked: CheckedPlan, profile: NumericProfile, limit: int) -> Iterator[StepEstimate]:
+    """What each step takes; refuses one that does not fit."""
+    plan, tile = checked.plan(), checked.setup.grid.tile
+    for step in checked.passes:
+        costs = list(_sampled(plan, step))
+        most = Cost(max(c.bytes for c in costs), max(c.observations for c in costs))
+        count = plan.count(step)
+        yield StepEstimate(
+            name=step.step,
+            tiles=count,
+            observations=(statistics.fmean(c.observations for c in costs), most.observations),
+            tile_bytes=(statistics.fmean(c.bytes for c in costs), most.bytes),
+            overhead=step.overhead(tile),
+            memory=_fitting(step, tile, most, profile, limit),
+            output_bytes=count * tile**2 * sum(layer.pixel_bytes for layer in step.layers),
+        )
+
+
+def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: int) -> int:
+    needed = step.memory(tile, cost, profile)
+    if needed <= limit:
+        return needed
+    width, fitting = tile, None
+    while width > 128 and fitting is None:
+        width //= 2
+        smaller = Cost(cost.bytes * (width / tile) ** 2, cost.observations)
+        fitting = width if step.memory(width, smaller, profile) <= limit else None
+    advice = (
+        f"set grid.tile to {fitting}"
+        if fitting
+        else "even small tiles don't: use fewer threads, a smaller model window, or more memory"
     )
-    if not pilot:
-        return found
-    results, wall, slots, workers = _pilot(prepared, profile, client, pilot)
-    return _timed(found, results, wall * slots, slots, workers=workers, prices=prices)
+    raise RecipeError(
+        f"a tile of {tile} px of step {step.step!r} needs about {needed / 2**30:.1f} GiB in each "
+        f"process, and it may take {limit / 2**30:.1f} GiB; {advice}"
+    )
 
 
-def must_fit(prepared: Prepared, profile: NumericProfile, limit: int) -> Memory:
-    """Refuse tiles that don't fit into ``limit`` bytes; see :func:`check_memory`."""
-    looks, _ = _sampled(prepared)
-    return _fitting(prepared, profile, max(looks), limit)
+def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
+    """What some tiles read, evenly spread over the run."""
+    for key in _spread(plan, step, _SAMPLE):
+        core = plan.tile(key).box
+        costs = [source.cost(core, key) for source in step.sources.values()]
+        yield sum(costs, Cost())
 
 
-def _fitting(prepared: Prepared, profile: NumericProfile, looks: int, limit: int) -> Memory:
-    recipe = prepared.recipe
-    model = max(prepared.models.values(), key=network_bytes)
-    return check_memory(recipe, model, recipe.grid.tile, profile.threads, looks, limit=limit)
-
-
-def _sampled(prepared: Prepared) -> tuple[list[int], list[float]]:
-    """Items and decoded bytes of some tiles, evenly spread."""
-    recipe, grid = prepared.recipe, prepared.recipe.grid.build()
-    looks, sizes = [], []
-    for task in _spread(prepared, _SAMPLE):
-        geobox = grid.geobox_of(grid.tile_at(task.ix, task.iy).box)
-        count, size = 0, 0.0
-        for name, one in recipe.inputs.items():
-            extents = prepared.indexes[name].extents
-            rows = extents.touching(geobox, *span(one, task.period))
-            left, bottom, right, top = geobox.boundingbox.bbox
-            bounds = np.clip(extents.bounds[rows], [left, bottom] * 2, [right, top] * 2)
-            covered = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
-            pixels = covered.sum() / grid.resolution**2
-            count += len(rows)
-            size += float(pixels) * len(bands_to_read(one)) * _BYTES
-        looks.append(count)
-        sizes.append(size)
-    return looks, sizes
-
-
-def _spread(prepared: Prepared, count: int) -> list[TileTask]:
-    """At most ``count`` tasks, evenly spread over periods and area."""
-    recipe = prepared.recipe
-    grid, tiles = recipe.grid.build(), prepared.tiles // len(recipe.periods)
-    step = max(prepared.tiles // count, 1)
-    tasks = []
-    for number, period in enumerate(recipe.periods):
-        start = (step // 2 - number * tiles) % step  # as if all periods were one list
-        found = grid.tiles(prepared.area, start, step)
-        tasks += [TileTask(period, tile.ix, tile.iy) for tile in found]
-    return tasks[:count]
+def _spread(plan: RunPlan, step: Pass, count: int) -> list[TileKey]:
+    """At most ``count`` tiles of a step, evenly spread over its spans and the area."""
+    level, spans = step.levels()[0], step.spans()
+    grid = plan.grid.at_level(level)
+    tiles = grid.extent(plan.area)[1]
+    every = max(tiles * len(spans) // count, 1)
+    keys: list[TileKey] = []
+    for number, span in enumerate(spans):
+        start = (every // 2 - number * tiles) % every  # as if all spans were one list
+        found = grid.tiles(plan.area, start, every)
+        keys += [TileKey(step.step, span, tile.ix, tile.iy, level) for tile in found]
+    return keys[:count]
 
 
 def _pilot(
-    prepared: Prepared, profile: NumericProfile, client: Client | str | None, count: int
+    checked: CheckedPlan, profile: NumericProfile, client: Client | str | None, count: int
 ) -> tuple[list[dict[str, Any]], float, int, int]:
-    """Map some tiles for real, by the run's own engine, into a folder that goes.
+    """Compute some tiles of the first step for real, by the run's own engine.
 
-    Returns what each tile told, wall seconds, tiles at once, and processes. The first tile opens
-    the model and warms up: it does not count.
+    Returns the tiles' summaries, the seconds that all slots had, how many slots, and processes. The
+    first tile opens the model and warms up: it does not count.
     """
     results = []
-    with (
-        tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch,
-        connect(client) as dask_client,
-        progress("pilot", count, "tiles") as bar,
-    ):
-        folder = RunFolder.at(scratch)
-        plan_run(prepared, folder, profile)
-        tasks = [RunPlan.read(folder).with_fingerprint(t) for t in _spread(prepared, count)]
+    with connect(client) as dask_client, progress("pilot", count, "tiles") as bar:
+        folder = checked.setup.run
+        folder.make()
+        create_stores(checked)
+        write_json(folder.storage, "areas/0.geojson", as_geojson(checked.setup.area))
+        write_plan(
+            checked,
+            profile,
+            [{"periods": list(checked.setup.periods()), "area": "areas/0.geojson"}],
+        )
+        plan = RunPlan.read(folder)
+        tasks = [plan.task(key) for key in _spread(plan, checked.passes[0], count)]
         slots, workers = _size(dask_client)
-        with hold(folder.place) as lease:
-            work = partial(run_tile, folder.url, folder.read_state()["plan"], lease.epoch)
+        with hold(folder.storage) as lease:
+            work = partial(run_tile, folder.url, plan.hash, lease.epoch)
             for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
-                _told(outcome)
+                _result(outcome)
                 bar.advance()
             started = time.perf_counter()
             for outcome in execute(tasks[1:] or tasks, work, client=dask_client, slots=slots):
-                results.append(_told(outcome))
+                results.append(_result(outcome))
                 bar.advance()
             wall = time.perf_counter() - started
-    return results, wall, min(slots, len(results)), workers
+    return results, wall * min(slots, len(results)), min(slots, len(results)), workers
 
 
 def _size(client: Client | None) -> tuple[int, int]:
@@ -288,35 +354,35 @@ def _timed(
     results: Sequence[Mapping[str, Any]],
     offered: float,
     slots: int,
-    *,
     workers: int,
+    *,
     prices: Prices | None,
 ) -> Plan:
     """A plan with time and money, from the tiles of a pilot.
 
-    ``offered`` are the seconds of all slots together. Tiles run side by side and hinder each
-    other, so what the clock saw is set against what each tile took.
+    ``offered`` = wall time x slots. The ratio offered / sum(tile seconds) corrects the per-tile
+    mean for contention between concurrent tiles.
     """
     seconds = [sum(result["seconds"].values()) for result in results]
     mean = statistics.fmean(seconds)
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
-    scale = found.tiles * offered / max(sum(seconds), 1e-9) / slots
+    scale = found.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
     interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
     stages = Counter[str]()
     for result in results:
         stages.update(result["seconds"])
-    told = {
+    summary = {
         "tiles": len(results),
         "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
-        "stages": dict(stages),
+        "stages": in_order(stages),
     }
     money = None if prices is None else prices.of(interval, workers, found)
-    return replace(found, seconds=interval, money=money, pilot=told)
+    return replace(found, seconds=interval, money=money, pilot=summary)
 
 
-def _told(outcome: Any) -> dict[str, Any]:
+def _result(outcome: Any) -> dict[str, Any]:
     if outcome.error is not None:
         raise TilesFailedError(f"a tile of the pilot failed: {describe(outcome.error)}")
     result: dict[str, Any] = outcome.result

@@ -1,4 +1,4 @@
-"""Plan a run: check everything, freeze the inputs, make the empty product.
+"""Plan a run: check everything, freeze what it is made from, make the empty stores.
 
 Nothing is written before all that can be checked has been checked.
 """
@@ -8,331 +8,318 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pystac
-import shapely
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RunFolderError
-from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
+from rsscale.items.freeze import freeze
 from rsscale.items.item_index import ItemIndex
-from rsscale.items.item_store import FrozenItems
-from rsscale.learn.models import Model
-from rsscale.model.spec import ModelSpec, class_attributes
-from rsscale.passes.inputs import span
-from rsscale.passes.job import (
-    find_items,
-    index_items,
-    open_models,
-    read_margin,
-    recipe_area,
-)
-from rsscale.passes.mapping import period_start
+from rsscale.items.item_store import INDEX, write_index
+from rsscale.layers import TileKey
 from rsscale.recipe import Recipe
-from rsscale.runs.folder import RunFolder
-from rsscale.store import zarr_store as store
-from rsscale.store.ledger import Entry
+from rsscale.runs.plan import RunPlan
+from rsscale.steps.attachments import Attachment
+from rsscale.steps.base import Pass, Step
+from rsscale.steps.find_items import find_items, index_items, recipe_area
+from rsscale.steps.kinds import attachments, open_steps
+from rsscale.steps.setup import RunSetup
+from rsscale.steps.sources import InputSource
+from rsscale.store.ledger import LedgerReader, write_json
+from rsscale.store.run_folder import AREA, RECIPE, RunFolder
+from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
+
+if TYPE_CHECKING:
+    from rsscale.items.item_index import Lookup
 
 _VERSIONS = ("rsscale", "torch", "rasterio", "stackstac", "xarray", "zarr", "dask", "numpy")
-# A model's content is the same on any device.
-_ANY = NumericProfile("cpu", 1)
 
 
 @dataclass(frozen=True)
-class TileTask:
-    """One unit of work of a run: small, since it travels to a worker.
+class CheckedPlan:
+    """All that a plan needs, checked and not yet written.
 
     Attributes
     ----------
-    period : int
-    ix, iy : int
-        Index of the tile.
-    fingerprint : str
-        Hash of what decides the tile's pixels; filled in when it is handed out.
+    setup : RunSetup
+    steps : tuple of Step
+    items : mapping of input name to ItemCollection
+    indexes : mapping of input name to ItemIndex
     """
 
-    period: int
-    ix: int
-    iy: int
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """A planned run as its folder keeps it.
-
-    Attributes
-    ----------
-    folder : RunFolder
-    recipe : Recipe
-    grid : Grid
-    area : Geometry
-        EPSG:4326.
-    extent : PixelBox
-        All tiles of the run: what the product covers.
-    hash : str
-        Of all that decides the pixels.
-    models : mapping of period to str
-        Digest of each period's model.
-    window : int
-        Width of what a model window reads beyond a tile, at most, px.
-    """
-
-    folder: RunFolder
-    recipe: Recipe
-    grid: Grid
-    area: Geometry
-    extent: PixelBox
-    hash: str
-    models: Mapping[int, str]
-    window: int
-
-    @classmethod
-    def read(cls, folder: RunFolder) -> RunPlan:
-        """Read back what :func:`plan_run` wrote."""
-        state = folder.read_state()
-        if state["state"] == "updating":
-            raise RunFolderError(
-                f"an update of {folder.url} was cut short while it was planned; run the recipe "
-                "again with --update"
-            )
-        recipe, area = folder.read_recipe()
-        return cls(
-            folder=folder,
-            recipe=recipe,
-            grid=recipe.grid.build(),
-            area=area,
-            extent=PixelBox(*state["extent"]),
-            hash=state["plan"],
-            models={int(period): digest for period, digest in state["models"].items()},
-            window=state["window"],
-        )
-
-    @cached_property
-    def sources(self) -> dict[str, FrozenItems]:
-        """The frozen items of each input."""
-        return self.folder.read_items(self.recipe)
-
-    @cached_property
-    def shape(self) -> shapely.Geometry:
-        """The area in the grid's CRS."""
-        return self.grid.project(self.area).geom
-
-    def tasks(self) -> Iterator[TileTask]:
-        """Every (period, tile), lazily."""
-        return tile_tasks(self.recipe, self.grid, self.area)
-
-    def tile(self, task: TileTask) -> Tile:
-        """The tile of a task."""
-        return self.grid.tile_at(task.ix, task.iy)
-
-    def time_index(self, task: TileTask) -> int:
-        """Where a task's period lies along the product's time axis."""
-        return self.recipe.periods.index(task.period)
-
-    def with_fingerprint(self, task: TileTask) -> TileTask:
-        """A task with the hash of all that decides its pixels: recipe, model, items, area.
-
-        Items count where they lie at all near the tile, by the whole of their JSON.
-        """
-        box = self.tile(task).box
-        around = self.grid.geobox_of(box.pad(self.window))
-        parts = [self.recipe.map_hash(), self.recipe.layout_hash(), self.models[task.period]]
-        parts.append(self._area_in(box))
-        for name, one in self.recipe.inputs.items():
-            parts.append(self.sources[name].digest(around, *span(one, task.period)))
-        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-        return replace(task, fingerprint=digest)
-
-    def _area_in(self, box: PixelBox) -> str:
-        extent = self.grid.geobox_of(box).extent.geom
-        part = shapely.intersection(self.shape, extent)
-        if part.equals(extent):
-            return "whole"
-        return hashlib.sha256(shapely.to_wkb(shapely.normalize(part))).hexdigest()
-
-    def damaged(self, task: TileTask, entry: Entry) -> list[str]:
-        """Layers of a tile whose stored object is not what its entry says."""
-        stored = store.tile_digests(
-            self.folder.product,
-            self.recipe.output.layers,
-            self.time_index(task),
-            self.tile(task).box,
-            self.extent,
-        )
-        return [name for name, found in stored.items() if entry.digests.get(name) != found]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that a plan needs, checked and not yet written."""
-
-    recipe: Recipe
-    area: Geometry
-    models: Mapping[int, Model]
+    setup: RunSetup
+    steps: tuple[Step, ...]
     items: Mapping[str, pystac.ItemCollection]
     indexes: Mapping[str, ItemIndex]
-    extent: PixelBox
-    tiles: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """As it was given."""
+        return self.setup.recipe
+
+    @property
+    def passes(self) -> list[Pass]:
+        """The steps that compute tiles."""
+        return [step for step in self.steps if isinstance(step, Pass)]
+
+    def plan(self) -> RunPlan:
+        """The same as a plan, of a folder that need not exist: to count its tiles."""
+        return RunPlan(self.setup.run, self.setup, self.steps, "", ())
 
 
-def prepare_plan(
-    recipe: Recipe, profile: NumericProfile, search_at: Mapping[str, str] | None = None
-) -> Prepared:
+def open_recipe(
+    recipe: Recipe, folder: RunFolder, *, computes: bool = False
+) -> tuple[RunSetup, tuple[Step, ...]]:
+    """Open the steps of a recipe where a run would lie; searches nothing, writes nothing.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : RunFolder
+        Need not exist.
+    computes : bool
+        Whether steps that read others compute them, as for a preview.
+    """
+    lookups: dict[str, Lookup] = {}
+    setup = RunSetup(
+        recipe=recipe,
+        grid=recipe.grid.build(),
+        area=recipe_area(recipe),
+        run=folder,
+        attachments=attachments(recipe),
+        lookups=lookups.__getitem__,
+        ledger=LedgerReader(folder.ledger),
+        found=lookups,
+        computes=computes,
+    )
+    return setup, tuple(open_steps(setup))
+
+
+def check_plan(
+    recipe: Recipe,
+    folder: RunFolder,
+    profile: NumericProfile,
+    search_at: Mapping[str, str] | None = None,
+    frozen: RunPlan | None = None,
+) -> CheckedPlan:
     """Open, search and check all that a recipe names; write nothing.
 
     Parameters
     ----------
     recipe : Recipe
+    folder : RunFolder
+        Where the run will lie.
     profile : NumericProfile
     search_at : mapping of input name to str, optional
         Other addresses of the inputs' catalogues.
+    frozen : RunPlan, optional
+        A plan whose items are those of this one too; no catalogue is searched then.
 
     Raises
     ------
     RsscaleError
         For anything that can't work: see :mod:`rsscale.errors`.
     """
-    models = open_models(recipe, replace(profile, device="cpu", precision="float32", compile=False))
-    area, grid = recipe_area(recipe), recipe.grid.build()
+    setup, steps = open_recipe(recipe, folder)
+    passes = [step for step in steps if isinstance(step, Pass)]
+    for step in passes:
+        step.check(profile)
+        for layer in step.layers:
+            axis_chunk(layer, setup.grid.tile)
+    if frozen is not None and set(inputs_read(passes)) <= set(frozen.items_frozen()):
+        setup.found.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
+        return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
-    items = find_items(searched, area, read_margin(recipe, models))
-    indexes = index_items(recipe, grid, items)  # refuses items without the bands
-    extent, tiles = grid.extent(area)
-    return Prepared(recipe, area, models, items, indexes, extent, tiles * len(recipe.periods))
+    items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
+    indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
+    setup.found.update(indexes)
+    return CheckedPlan(setup, steps, items, indexes)
 
 
-def check_same(recipe: Recipe, folder: RunFolder) -> list[str]:
-    """Keys in which a recipe differs from the one that a folder was made from.
+def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:
+    """Names of the inputs that any pass reads."""
+    sources = (source for step in passes for source in step.sources.values())
+    return tuple(dict.fromkeys(s.name for s in sources if isinstance(s, InputSource)))
 
-    Besides the recipe's own keys ``area`` and ``model`` (their content counts).
+
+def read_margin(passes: Iterable[Pass]) -> int:
+    """Pixels beyond the area that its imagery is needed for."""
+    return max(
+        (
+            step.reach + source.margin
+            for step in passes
+            for source in step.sources.values()
+            if isinstance(source, InputSource)
+        ),
+        default=0,
+    )
+
+
+def write_plan(
+    checked: CheckedPlan,
+    profile: NumericProfile,
+    generations: list[dict[str, Any]],
+    known_items: Mapping[str, int] | None = None,
+) -> None:
+    """Freeze what a run is made from; the stores must be there.
+
+    Parameters
+    ----------
+    checked : CheckedPlan
+    profile : NumericProfile
+    generations : list of {"periods", "area"}
+        What the run covered at first, and after each extension.
+    known_items : mapping of input name to int, optional
+        How many items are frozen already.
     """
-    stored, stored_area = folder.read_recipe()
-    differs = list(_differences(_deciding(stored), _deciding(recipe)))
-    if stored_area != recipe_area(recipe):
-        differs.append("area")
-    models = {str(p): digest for p, digest in digests(open_models(recipe, _ANY)).items()}
-    if models != folder.read_state().get("models"):
-        differs.append("model")
-    return differs
-
-
-def plan_run(prepared: Prepared, folder: RunFolder, profile: NumericProfile) -> None:
-    """Write a plan: freeze the inputs, make the empty product, or keep it for an update.
-
-    Raises
-    ------
-    RunFolderError
-        When an update would change what the product's arrays are: extent, periods or layers.
-    """
-    recipe, extent = prepared.recipe, prepared.extent
-    window = read_margin(recipe, prepared.models)
-    plan = {
-        "profile": profile.to_dict(),
-        "models": {str(p): digest for p, digest in digests(prepared.models).items()},
-        "window": window,
-        "items": {name: len(collection) for name, collection in prepared.items.items()},
-        "extent": [extent.row0, extent.col0, extent.row1, extent.col1],
-        "versions": {name: version(name) for name in _VERSIONS}
-        | {"python": platform.python_version()},
-    }
-    is_update = folder.exists
-    if is_update:
-        _check_layout(prepared, folder)
-        folder.write_state(folder.read_state() | {"state": "updating"})
-    paths = {m.digest: Path(recipe.model_path(p)) for p, m in prepared.models.items()}
-    folder.write_inputs(recipe, prepared.area, prepared.items, prepared.indexes, paths)
-    if not is_update:
-        store.create(
-            folder.product,
-            recipe.grid.build(),
-            extent,
-            times=[period_start(period) for period in recipe.periods],
-            layers=product_layers(recipe, prepared.models[recipe.periods[0]].spec),
-            attributes={"title": recipe.name, "source": f"rsscale {version('rsscale')}"},
-        )
+    setup, folder = checked.setup, checked.setup.run
+    write_json(folder.storage, AREA, as_geojson(setup.area))
+    for name, collection in checked.items.items():
+        write_items(folder, name, collection, checked.indexes[name])
+    kept = keep_attachments(folder, setup.attachments)
+    folder.storage.write(RECIPE, setup.recipe.model_copy(
+        update={"area": AREA, "bbox": None}
+    ).to_yaml().encode())  # fmt: skip
+    plan = checked.plan()
+    counts = {step.step: plan.count(step) for step in checked.steps}
     folder.write_state(
-        plan
-        | {
+        {
+            "profile": profile.to_dict(),
+            "attachments": kept,
+            "generations": generations,
+            "grid": setup.recipe.grid.model_dump(mode="json"),
+            "extent": box_as_list(setup.extent()),
+            "items": {**(known_items or {}), **{n: len(i) for n, i in checked.indexes.items()}},
+            "steps": {s.step: describe_step(s, setup, counts[s.step]) for s in checked.steps},
+            "versions": {name: version(name) for name in _VERSIONS}
+            | {"python": platform.python_version()},
             "state": "planned",
-            "plan": folder.plan_hash(recipe, digests(prepared.models)),
-            "tiles": {"total": prepared.tiles, "done": 0, "failed": 0},
+            "plan": plan_hash(folder, checked.steps, kept),
+            "tiles": {"total": sum(counts.values()), "done": 0, "failed": 0},
         }
     )
 
 
-def _check_layout(prepared: Prepared, folder: RunFolder) -> None:
-    """Refuse an update that the product's arrays can't hold."""
-    stored, _ = folder.read_recipe()
-    extent = PixelBox(*folder.read_state()["extent"])
-    spec = prepared.models[prepared.recipe.periods[0]].spec
-    flags = class_attributes(spec.classes)
-    metadata = json.loads(folder.product.read("classification/zarr.json"))["attributes"]
-    fixed = {
-        "grid": stored.grid == prepared.recipe.grid,
-        "periods": stored.periods == prepared.recipe.periods,
-        "output.layers": stored.output == prepared.recipe.output,
-        "area (its tiles)": extent == prepared.extent,
-        "model (its classes)": metadata["flag_values"] == list(flags["flag_values"])
-        and metadata["flag_meanings"] == flags["flag_meanings"],
+def create_stores(checked: CheckedPlan) -> None:
+    """Make the empty stores of all steps: every pixel reads as nodata."""
+    setup = checked.setup
+    for step in checked.passes:
+        if not step.layers:
+            continue
+        for level in step.levels():
+            setup.store(step, level).create(store_attributes(setup, step) if not level else None)
+    finish_stores(setup, checked.passes)
+
+
+def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:
+    """Write what is said of a store as a whole: its overviews, and the consolidated metadata."""
+    passes = [step for step in passes if step.layers]
+    for name in dict.fromkeys(step.store for step in passes):
+        overviews = [
+            (setup.store(step, level), step)
+            for step in passes
+            if step.store == name
+            for level in step.levels()
+            if level
+        ]
+        storage = setup.run.store(name)
+        if overviews:
+            methods = [layer.overview for _, step in overviews[:1] for layer in step.layers]
+            describe_levels(storage, [store for store, _ in overviews], methods)
+        consolidate(storage)
+
+
+def store_attributes(setup: RunSetup, step: Pass) -> dict[str, Any]:
+    """Attributes of a step's group, as CF has them."""
+    title = setup.recipe.name if step.step == "map" else f"{setup.recipe.name}: {step.step}"
+    return {"title": title, "source": f"rsscale {version('rsscale')}, {step.kind}"}
+
+
+def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
+    """What others read of a step in run.json: other runs, ``status``, people."""
+    described: dict[str, Any] = {
+        "kind": step.kind,
+        "version": step.version,
+        "tiles": {"total": count, "done": 0},
     }
-    differs = [name for name, is_same in fixed.items() if not is_same]
-    if differs:
-        raise RunFolderError(
-            f"{folder.url} can't be updated: {', '.join(differs)} would change the shape of its "
-            "product; choose another --out"
-        )
+    if not isinstance(step, Pass):
+        name = TileKey(step.step, "all", 0, 0)
+        return described | {"gathered": f"tables/{step.step}/all/{name.tile}.parquet"}
+    if step.layers:
+        store = setup.store(step)
+        described |= {
+            "store": step.store,
+            "spans": list(store.spans),
+            "times": [str(time) for time in store.times],
+            "layers": [layer.describe() for layer in step.layers],
+        }
+    return described
 
 
-def tile_tasks(recipe: Recipe, grid: Grid, area: Geometry) -> Iterator[TileTask]:
-    """Every (period, tile) of a run, lazily."""
-    for period in recipe.periods:
-        for tile in grid.tiles(area):
-            yield TileTask(period, tile.ix, tile.iy)
+def keep_attachments(
+    folder: RunFolder, found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, tuple[str, str]]]:
+    """Copy the files that steps are made from; where each lies in the folder."""
+    kept: dict[str, dict[str, tuple[str, str]]] = {}
+    for step, by_name in found.items():
+        kept[step] = {}
+        for name, one in by_name.items():
+            if isinstance(one, Attachment):
+                for file in one.files:
+                    target = f"{one.room}/{one.digest}/{file.name}"
+                    folder.storage.write(target, file.read_bytes())
+            kept[step][name] = (one.room, one.digest)
+    return kept
 
 
-def product_layers(recipe: Recipe, spec: ModelSpec) -> list[store.Layer]:
-    """The layers that a recipe writes, with their CF attributes."""
-    known = {
-        "classification": store.Layer(
-            "classification", {"long_name": "land cover class", **class_attributes(spec.classes)}
-        ),
-        "confidence": store.Layer(
-            "confidence", {"long_name": "probability of the class", "units": "percent"}
-        ),
-        "observations": store.Layer("observations", {"long_name": "number of clear looks"}),
-        "probability": store.Layer(
-            "probability",
-            {"long_name": "probability of each class", "units": "percent"},
-            tuple(c.value for c in spec.classes),
-        ),
-    }
-    return [known[name] for name in recipe.output.layers]
+def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
+    """The items of a run with those that its new periods or area bring, of a next generation."""
+    del plan
+    return checked
 
 
-def digests(models: Mapping[int, Model]) -> dict[int, str]:
-    """Content hash of each period's model."""
-    return {period: model.digest for period, model in models.items()}
+def write_items(
+    folder: RunFolder, name: str, collection: pystac.ItemCollection, index: ItemIndex
+) -> None:
+    """Freeze the items of an input: for other tools, and as workers read them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "items.parquet"
+        freeze(collection, file)
+        folder.storage.write(f"items/{name}.parquet", file.read_bytes())
+    write_index(index, partial(_write_index_file, folder, name))
 
 
-def _deciding(recipe: Recipe) -> dict[str, Any]:
-    """The parts of a recipe that decide the map, apart from area and model."""
-    return recipe.model_dump(mode="json", include={"grid", "periods", "inputs", "output", "change"})
+def _write_index_file(folder: RunFolder, name: str, ending: str, content: bytes) -> None:
+    folder.storage.write(f"items/{name}.{ending}", content)
 
 
-def _differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
-    """Keys that differ, as a recipe's author would write them."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            below = f"{place}.{key}" if place else str(key)
-            yield from _differences(one.get(key), other.get(key), below)
-    elif one != other:
-        yield place
+def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Mapping[str, Any]) -> str:
+    """Hash of all that decides what is stored: recipe, area, items, files, algorithms."""
+    parts = [
+        json.dumps([s.step, s.kind, s.version, dict(s.parameters())], sort_keys=True, default=str)
+        for s in steps
+    ]
+    parts.append(json.dumps(kept, sort_keys=True))
+    items = sorted(n for n in folder.storage.names("items") if n.endswith(INDEX))
+    files = (RECIPE, AREA, *items)
+    parts += [hashlib.sha256(folder.storage.read(file)).hexdigest() for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def box_as_list(box: PixelBox) -> list[int]:
+    """For run.json."""
+    return [box.row0, box.col0, box.row1, box.col1]
+
+
+def as_geojson(area: Geometry) -> dict[str, Any]:
+    """An area in EPSG:4326 as a collection of one feature."""
+    feature = {"type": "Feature", "properties": {}, "geometry": area.json}
+    return {"type": "FeatureCollection", "features": [feature]}

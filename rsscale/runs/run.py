@@ -1,50 +1,36 @@
-"""Run a recipe over all its tiles, and go on where a run stopped."""
+"""Run a recipe over all its tiles, go on where a run stopped, and let a run grow."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from rsscale.cluster.allocator import keep_memory
-from rsscale.cluster.connection import TILES_AT_ONCE, connect
-from rsscale.cluster.engine import (
-    ClusterLostError,
-    Outcome,
-    Stop,
-    TooManyFailuresError,
-    describe,
-    execute,
-)
+from rsscale.cluster.connection import connect
+from rsscale.cluster.engine import Stop
 from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RunFolderError, TilesFailedError
+from rsscale.errors import TilesFailedError
+from rsscale.monitoring.metrics import serve_metrics
+from rsscale.monitoring.monitor import Monitor
+from rsscale.monitoring.summary import summary
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.changes import write_change
-from rsscale.runs.estimate import must_fit
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.metrics import serve_metrics
-from rsscale.runs.monitor import Monitor
-from rsscale.runs.planning import RunPlan, TileTask, check_same, plan_run, prepare_plan
-from rsscale.runs.summary import summary
-from rsscale.runs.verification import unfinished
-from rsscale.runs.worker import run_tile
-from rsscale.store import zarr_store as store
+from rsscale.runs.loop import run_steps
+from rsscale.runs.plan import RunPlan
+from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
+from rsscale.steps.base import Step
 from rsscale.store.lease import Lease, hold
+from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from distributed import Client
-
-# What a run finds damaged when it looks back is computed once more, and looked at again.
-_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -66,16 +52,42 @@ class Run:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The content of ``run.json``: state, tiles, pixels, seconds, stages, versions."""
+        """The content of ``run.json``: state, tiles, steps with facts and stages, versions."""
         return self.folder.read_state()
 
-    def open(self) -> xr.Dataset:
-        """The map, lazy: dims ``(time, y, x)``, uint8, 255 where nothing was mapped."""
-        return store.open_product(self.folder.product)
+    def open(self, step: str = "map", level: int = 0) -> xr.Dataset:
+        """The layers of a step, lazy: dims ``(time, y, x)``; the map when no step is named.
+
+        Parameters
+        ----------
+        step : str
+        level : int
+            Of overviews; 0 is the full resolution.
+
+        Raises
+        ------
+        RunFolderError
+            When the run has no such step.
+        """
+        from rsscale.store.zarr_store import open_product
+
+        return open_product(self.folder.store(step), str(level) if level else "")
 
     def open_change(self) -> xr.Dataset:
         """The change between two periods, lazy; only for a recipe with ``change``."""
-        return store.open_product(self.folder.change)
+        return self.open("change")
+
+    def table(self, step: str) -> pa.Table:
+        """The rows of a step: those that a gather folded, or of all its tiles.
+
+        Raises
+        ------
+        RunFolderError
+            When the run has no such step, or it is not done.
+        """
+        from rsscale.runs.tables import read_table
+
+        return read_table(self.folder, step)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What happened, in order: the lines of ``events.jsonl``; the last may still be written."""
@@ -92,8 +104,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """How a run can be watched, and how it is told to end.
+class RunOptions:
+    """How a run can be watched, and how long it has when it is told to end.
 
     Attributes
     ----------
@@ -122,9 +134,9 @@ def run(
     overrides: Sequence[str] = (),
     search_at: Mapping[str, str] | None = None,
     update: bool = False,
-    watch: Watch | None = None,
+    watch: RunOptions | None = None,
 ) -> Run:
-    """Map everything that a recipe asks for.
+    """Compute every step that a recipe asks for, over all its tiles.
 
     Parameters
     ----------
@@ -133,7 +145,8 @@ def run(
     out : path or address, optional
         The run folder; ``out/<name>`` when omitted, ``s3://bucket/prefix`` with the extra
         ``rsscale[buckets]``. If it holds a run of the same recipe, only what is missing or
-        damaged is computed.
+        damaged is computed; where the recipe has more periods, area or steps, the run grows by
+        them and what it had stays as it is.
     client : distributed.Client or str, optional
         A Dask client, ``"local:2"`` or a scheduler's address; in this process when omitted.
     device : str
@@ -151,9 +164,9 @@ def run(
         Another address of an input's catalogue to search this time, such as a mirror; the
         run folder keeps the recipe's own.
     update : bool
-        Where the folder was made from another recipe, model, area or item list: search anew and
-        compute just the tiles whose inputs changed. Refused without it.
-    watch : Watch, optional
+        Where the folder was made from another recipe, model, algorithm or item list: search anew
+        and compute just the tiles whose inputs changed. Refused without it.
+    watch : RunOptions, optional
         Metrics, heartbeat, and the time that SIGTERM leaves.
 
     Returns
@@ -169,32 +182,30 @@ def run(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
+    from rsscale.runs.changes import prepare
+
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
-    with _sigterm_interrupts(f"interrupted; run the same command again, or resume {folder.url}"):
+    message = f"interrupted; run the same command again, or resume {folder.url}"
+    with sigterm_interrupts(message):
         folder.check_usable()
         if client is None:
             keep_memory()
-        planned = None
-        if update or not folder.exists:
-            machine = machine_of(client)
-            profile = NumericProfile.on(
-                machine, device, threads, precision=precision, compile=compile
-            )
-            planned = prepare_plan(recipe, profile, search_at), profile
-            must_fit(*planned, machine.memory)
-        else:
-            _refuse_other(folder, check_same(recipe, folder))
+        machine = machine_of(client)
+
+        def profile() -> NumericProfile:
+            return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)
+
+        write = prepare(recipe, folder, profile, search_at, update=update, memory=machine.memory)
         folder.make()
-        with hold(folder.place) as lease:
-            if planned is not None:
-                plan_run(planned[0], folder, planned[1])
-            return _work_off(folder, client, lease, watch or Watch(), out=out)
+        with hold(folder.storage) as lease:
+            write()
+            return work_off(folder, client, lease, watch or RunOptions(), out=out)
 
 
 def resume(
-    folder: str | Path, client: Client | str | None = None, *, watch: Watch | None = None
+    folder: str | Path, client: Client | str | None = None, *, watch: RunOptions | None = None
 ) -> Run:
     """Go on with a run: compute what is missing, failed or no longer what was written.
 
@@ -204,48 +215,47 @@ def resume(
         A run folder.
     client : distributed.Client or str, optional
         As for :func:`run`.
-    watch : Watch, optional
+    watch : RunOptions, optional
         As for :func:`run`.
     """
     target = RunFolder.at(folder)
     target.read_state()
     if client is None:
         keep_memory()
-    told = f"interrupted; go on with: rsscale resume {target.url}"
-    with _sigterm_interrupts(told), hold(target.place) as lease:
-        return _work_off(target, client, lease, watch or Watch(), out=folder)
+    message = f"interrupted; go on with: rsscale resume {target.url}"
+    with sigterm_interrupts(message), hold(target.storage) as lease:
+        return work_off(target, client, lease, watch or RunOptions(), out=folder)
 
 
-def _refuse_other(folder: RunFolder, differs: list[str]) -> None:
-    if differs:
-        raise RunFolderError(
-            f"{folder.url} was made from another recipe: {', '.join(differs)} differ; choose "
-            "another --out, run the recipe.yaml in it, or recompute what changed with --update"
-        )
-
-
-def _work_off(
-    folder: RunFolder, client: Client | str | None, lease: Lease, watch: Watch, out: Any
+def work_off(
+    folder: RunFolder,
+    client: Client | str | None,
+    lease: Lease,
+    watch: RunOptions,
+    *,
+    out: Any = None,
+    by_value: Step | None = None,
 ) -> Run:
     """Compute every tile that is not done, look back at all, and say how it went."""
     plan = RunPlan.read(folder)
-    folder.place.sweep()
-    total = folder.read_state()["tiles"]["total"]
+    plan.refuse_other_versions()
+    folder.storage.sweep()
+    counts = [(step, plan.count(step)) for step in plan.steps]
+    total = sum(count for _, count in counts)
     with ExitStack() as stack:
-        stop = stack.enter_context(_stop_on_signals(watch.grace_s))
+        stop = stack.enter_context(stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
         dask_client = stack.enter_context(connect(client))
         bar = stack.enter_context(progress("map", total, "tiles"))
-        monitor = Monitor(folder, bar, total, metrics, watch.heartbeat)
+        monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
         monitor.event("started", epoch=lease.epoch, tiles=total)
         monitor.save({"state": "running", "failed": []})
-        problem = _passes(plan, dask_client, lease, stop, monitor)
-    if stop.asked or problem:  # not all were looked at
-        monitor.totals.done = plan.folder.ledger.count()
+        problem = run_steps(plan, dask_client, lease, stop=stop, monitor=monitor, by_value=by_value)
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
+    if stop.asked or problem:  # not all were looked at
+        state["tiles"]["done"] = plan.folder.ledger.count()
     if state["state"] == "done":
-        folder.place.sweep()  # of workers that died
-        write_change(plan)
+        folder.storage.sweep()  # of workers that died
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()
     monitor.save(state)
@@ -253,56 +263,10 @@ def _work_off(
     return Run(out if out is not None else folder.url)
 
 
-def _passes(
-    plan: RunPlan, client: Client | None, lease: Lease, stop: Stop, monitor: Monitor
-) -> str:
-    """Compute what is not done until a look back finds nothing; what stopped it, if anything."""
-    for _ in range(_PASSES):
-        monitor.look_back()
-        computed = 0
-        todo = unfinished(plan, found=monitor.found, skip=monitor.failed)
-        work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
-        try:
-            for outcome in execute(
-                _while_held(todo, lease, stop),
-                work,
-                client=client,
-                slots=TILES_AT_ONCE,
-                stop=stop,
-                on_tick=monitor.tick,
-            ):
-                computed += 1
-                _record(plan, outcome, monitor)
-        except (ClusterLostError, TooManyFailuresError) as error:
-            return describe(error)
-        if stop.asked or not computed:
-            break
-    return ""
-
-
-def _while_held(tasks: Iterator[TileTask], lease: Lease, stop: Stop) -> Iterator[TileTask]:
-    """Tasks, until another run takes the folder over."""
-    for task in tasks:
-        if lease.lost.is_set():
-            stop.ask(0.0)
-            return
-        yield task
-
-
-def _record(plan: RunPlan, outcome: Outcome[TileTask, dict[str, Any]], monitor: Monitor) -> None:
-    """Tell one tile's outcome."""
-    if outcome.result is not None:
-        monitor.done(outcome.result, outcome.attempts, outcome.worker)
-        return
-    tile = plan.tile(outcome.task).id
-    error = describe(outcome.error) if outcome.error else ""
-    monitor.failure(outcome.task.period, tile, error, outcome.attempts, outcome.worker)
-
-
 def _ended(monitor: Monitor, stop: Stop) -> str:
     if stop.asked:
         return "interrupted"
-    return "done" if monitor.totals.done == monitor.total else "failed"
+    return "done" if monitor.count_done() == monitor.total else "failed"
 
 
 def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -> None:
@@ -317,11 +281,12 @@ def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -
             f"{problem}; {tiles['done']} of {tiles['total']} tiles are done; {go_on}"
         )
     if failed:
-        names = ", ".join(f"{f['period']}/{f['tile']}" for f in failed[:5])
+        names = ", ".join(f["key"] for f in failed[:5])
         more = ", …" if len(failed) > 5 else ""
+        waiting = f", {state['waiting']} wait for them" if state["waiting"] else ""
         raise TilesFailedError(
-            f"{len(failed)} tiles failed ({names}{more}), {tiles['done']} of {tiles['total']} are "
-            f"done; the first: {failed[0]['error']}; {go_on}"
+            f"{len(failed)} tiles failed ({names}{more}){waiting}, {tiles['done']} of "
+            f"{tiles['total']} are done; the first: {failed[0]['error']}; {go_on}"
         )
     if state["state"] != "done":
         raise TilesFailedError(
@@ -329,45 +294,4 @@ def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -
         )
 
 
-@contextmanager
-def _sigterm_interrupts(told: str) -> Iterator[None]:
-    """SIGTERM as Ctrl-C, where no tiles are in flight: while planning, and at the end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: Any) -> None:  # noqa: ARG001 -- as the signal module calls it
-        raise KeyboardInterrupt(told)
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _stop_on_signals(grace_s: float) -> Iterator[Stop]:
-    """Ctrl-C: finish what is in flight and stop; twice: at once. SIGTERM: within the grace."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if number == signal.SIGTERM:
-            stop.ask(grace_s)
-        elif stop.asked:
-            signal.default_int_handler(number, frame)
-        else:
-            stop.ask()
-
-    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-__all__ = ["Run", "Watch", "resume", "run"]
+__all__ = ["Run", "RunOptions", "resume", "run", "work_off"]

@@ -1,4 +1,4 @@
-"""Look back at what was written: every shard against its ledger entry."""
+"""Look back at what was written: every stored object against its ledger entry."""
 
 from __future__ import annotations
 
@@ -6,18 +6,51 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from rsscale.layers import TileKey
 from rsscale.progress import progress
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.planning import RunPlan, TileTask
-from rsscale.runs.worker import summary
+from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.steps.base import NotReadyError, Step
 from rsscale.store.lease import hold
 from rsscale.store.ledger import Entry
+from rsscale.store.run_folder import RunFolder
 
 # Looked at ahead of what is handed out: hides the latency of a bucket, holds no more.
 _AHEAD = 16
+
+
+class Condition(Enum):
+    """What a tile is in."""
+
+    SOUND = "sound"
+    ABSENT = "has not run"
+    WAITING = "waits for an earlier step"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One tile, as it was found.
+
+    Attributes
+    ----------
+    key : TileKey
+    condition : Condition
+    reason : str
+        Of damage, or what is waited for.
+    entry : Entry, optional
+    task : TileTask, optional
+        To compute it; not for one that waits.
+    """
+
+    key: TileKey
+    condition: Condition
+    reason: str = ""
+    entry: Entry | None = None
+    task: TileTask | None = None
 
 
 @dataclass(frozen=True)
@@ -26,13 +59,11 @@ class Damage:
 
     Attributes
     ----------
-    period : int
-    tile : str
+    key : TileKey
     reason : str
     """
 
-    period: int
-    tile: str
+    key: TileKey
     reason: str
 
 
@@ -43,11 +74,11 @@ class Verification:
     Attributes
     ----------
     total : int
-        Tiles of the run.
+        Tiles of the run, of all steps.
     sound : int
-        Tiles whose shards are what the ledger says, made from what the run is made from.
+        Tiles whose stored objects are what the ledger says, made from what the run is made from.
     absent : int
-        Tiles that have not run.
+        Tiles that have not run, or wait for one of an earlier step.
     damaged : tuple of Damage
     """
 
@@ -58,7 +89,7 @@ class Verification:
 
 
 def verify(folder: str | Path, *, repair: bool = False) -> Verification:
-    """Read every shard of a run again and compare it with the ledger.
+    """Read every stored object of a run again and compare it with the ledger.
 
     Parameters
     ----------
@@ -75,75 +106,95 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
     """
     target = RunFolder.at(folder)
     plan = RunPlan.read(target)
-    total = target.read_state()["tiles"]["total"]
+    total = sum(plan.count(step) for step in plan.steps)
     sound, absent = 0, 0
     damaged: list[Damage] = []
     with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(_AHEAD) as threads:
-        for task, (entry, reason) in _looked_at(plan, threads):
-            sound += not reason
-            absent += entry is None and reason == _ABSENT
-            if reason and reason != _ABSENT:
-                damaged.append(Damage(task.period, plan.tile(task).id, reason))
-            bar.advance()
+        for step, level in plan.rounds():
+            for found in judged(plan, step, level, threads):
+                sound += found.condition is Condition.SOUND
+                absent += found.condition in (Condition.ABSENT, Condition.WAITING)
+                if found.condition is Condition.DAMAGED:
+                    damaged.append(Damage(found.key, found.reason))
+                bar.advance()
     if repair and damaged:
-        with hold(target.place):
+        with hold(target.storage):
             for one in damaged:
-                target.ledger.forget(one.period, one.tile)
+                target.ledger.delete(one.key)
     return Verification(total, sound, absent, tuple(damaged))
 
 
 def unfinished(
     plan: RunPlan,
+    step: Step,
+    level: int,
     *,
-    found: Callable[[dict[str, Any]], None],
-    skip: Container[tuple[int, str]] = (),
+    found_done: Callable[[dict[str, Any]], None],
+    found_waiting: Callable[[TileKey], None],
+    skip: Container[TileKey] = (),
 ) -> Iterator[TileTask]:
-    """Tiles that are still to be computed, lazily, with their fingerprints.
+    """Tiles of a step that are still to be computed, lazily.
+
+    An entry that is no longer true is taken back before its tile is handed out, so that no later
+    step reads a tile that is about to change.
 
     Parameters
     ----------
     plan : RunPlan
-    found : callable
+    step : Step
+    level : int
+    found_done : callable
         Is given the summary of each tile that is done and sound.
-    skip : container of (period, tile id)
+    found_waiting : callable
+        Is given the key of each tile that reads one which is not done.
+    skip : container of TileKey
         Tiles to leave out.
     """
     with ThreadPoolExecutor(_AHEAD // 4) as threads:
-        for task, (entry, reason) in _looked_at(plan, threads):
-            if not reason and entry is not None:
-                found(summary(entry))
-            elif (task.period, plan.tile(task).id) not in skip:
-                yield task
+        for found in judged(plan, step, level, threads):
+            if found.condition is Condition.SOUND and found.entry is not None:
+                found_done(found.entry.summary())
+                continue
+            if found.condition is Condition.DAMAGED:
+                plan.folder.ledger.delete(found.key)
+            if found.task is None:
+                found_waiting(found.key)
+            elif found.key not in skip:
+                yield found.task
 
 
-_ABSENT = "has not run"
-_Judged = tuple[Entry | None, str]
-
-
-def _judge(plan: RunPlan, task: TileTask) -> _Judged:
-    """A tile's entry, and what is wrong with it (nothing: an empty string)."""
-    tile = plan.tile(task).id
-    entry = plan.folder.ledger.read(task.period, tile)
-    if entry is None:
-        is_there = plan.folder.ledger.holds(task.period, tile)
-        return None, "its ledger entry was cut short" if is_there else _ABSENT
-    if entry.fingerprint != task.fingerprint:
-        return entry, "was made from other inputs"
-    damaged = plan.damaged(task, entry)
-    return entry, f"stored {', '.join(damaged)} is not what was written" if damaged else ""
-
-
-def _looked_at(plan: RunPlan, threads: ThreadPoolExecutor) -> Iterator[tuple[TileTask, _Judged]]:
-    """All tasks in order, each with its judgement; some are looked at ahead."""
-
-    def look(task: TileTask) -> tuple[TileTask, _Judged]:
-        known = plan.with_fingerprint(task)
-        return known, _judge(plan, known)
-
-    ahead: deque[Future[tuple[TileTask, _Judged]]] = deque()
-    for task in plan.tasks():
-        ahead.append(threads.submit(look, task))
+def judged(
+    plan: RunPlan, step: Step, level: int, threads: ThreadPoolExecutor
+) -> Iterator[Judgement]:
+    """All tiles of a step at a level in order, each judged; some are looked at ahead."""
+    plan.setup.ledger.forget()
+    ahead: deque[Future[Judgement]] = deque()
+    for key in plan.keys(step, level):
+        ahead.append(threads.submit(_judge, plan, key))
         if len(ahead) > _AHEAD:
             yield ahead.popleft().result()
     while ahead:
         yield ahead.popleft().result()
+
+
+def _judge(plan: RunPlan, key: TileKey) -> Judgement:
+    """A tile by its entry, its fingerprint and its stored objects."""
+    entry = plan.folder.ledger.read(key)
+    is_cut_short = entry is None and plan.folder.ledger.holds(key)
+    try:
+        task = plan.task(key)
+    except NotReadyError as error:
+        condition = Condition.WAITING if entry is None else Condition.DAMAGED
+        return Judgement(key, condition, str(error), entry)
+    if is_cut_short:
+        return Judgement(key, Condition.DAMAGED, "its ledger entry was cut short", None, task)
+    if entry is None:
+        return Judgement(key, Condition.ABSENT, "", None, task)
+    if entry.fingerprint != task.fingerprint:
+        return Judgement(key, Condition.DAMAGED, "was made from other inputs", entry, task)
+    stored = plan.stored(key)
+    wrong = [name for name, digest in stored.items() if entry.digests.get(name) != digest]
+    if wrong:
+        reason = f"stored {', '.join(wrong)} is not what was written"
+        return Judgement(key, Condition.DAMAGED, reason, entry, task)
+    return Judgement(key, Condition.SOUND, "", entry, task)

@@ -1,38 +1,34 @@
-"""What a worker does for one tile: map it, make its shards durable, then say so in the ledger."""
+"""What a worker does for one tile: compute it, make it durable, then enter it in the ledger."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from rsscale.cluster.allocator import trim
-from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RunFolderError, SupersededError
-from rsscale.learn.models import Model, open_frozen
-from rsscale.passes.job import Job, open_job
-from rsscale.passes.mapping import MappedTile
-from rsscale.read.file_pool import POOL
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.planning import RunPlan, TileTask
+from rsscale.errors import RsscaleError, RunFolderError, SupersededError
+from rsscale.processes import peak_rss
+from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.steps.base import Gather, Pass, Resources, Step
+from rsscale.steps.evaluate import evaluate
 from rsscale.store import lease
-from rsscale.store import zarr_store as store
 from rsscale.store.failpoints import failpoint
 from rsscale.store.ledger import Entry
+from rsscale.store.run_folder import RunFolder
 
-_opened: dict[tuple[str, str], tuple[RunPlan, Job, NumericProfile]] = {}
+_opened: dict[tuple[str, str], RunPlan] = {}
 _opening = threading.Lock()
-_compared: set[tuple[str, int]] = set()
 
 
-def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, Any]:
-    """Map one tile of a run. Safe to run twice: the second run writes the same bytes.
+def run_tile(
+    url: str, plan_hash: str, epoch: int, task: TileTask, by_value: Step | None = None
+) -> dict[str, Any]:
+    """Compute one tile of a run. Safe to run twice: the second run writes the same bytes.
 
     Parameters
     ----------
@@ -43,11 +39,13 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     epoch : int
         Of the run that asks; once a newer one works on the folder, nothing is written.
     task : TileTask
+    by_value : Step, optional
+        The step itself, where its function is no importable one.
 
     Returns
     -------
     dict
-        Small: what was done, how long each stage took, and the process's peak memory.
+        The summary of the ledger entry, and the process's peak memory.
 
     Raises
     ------
@@ -58,45 +56,99 @@ def run_tile(url: str, plan_hash: str, epoch: int, task: TileTask) -> dict[str, 
     StorageError
         When the folder can't be written.
     """
-    plan, job, profile = _open(url, plan_hash)
-    profile.apply()
-    tile = plan.tile(task)
-    failpoint("tile-start", tile.id)
-    known = plan.folder.ledger.read(task.period, tile.id)
+    plan = _open(url, plan_hash)
+    plan.profile.apply()
+    key = task.key
+    failpoint("tile-start", key.tile)
+    known = plan.folder.ledger.read(key)
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
-        return summary(known) | {"peak_rss_bytes": peak_rss()}
-    with _let_go():
-        plain = _plain_once(plan, profile, task.period)
-        mapped = job.map(task.period, tile.box, profile, plain=plain)
-    started = time.perf_counter()
+        return known.summary() | {"peak_rss_bytes": peak_rss()}
 
     def still_wanted() -> None:
-        if lease.is_superseded(plan.folder.place, epoch):
+        if lease.is_superseded(plan.folder.storage, epoch):
             raise SupersededError(
-                f"a newer run works on {url}; what this one made of tile {tile.id} is dropped"
+                f"a newer run works on {url}; what this one made of tile {key} is dropped"
             )
 
-    digests = store.write_tile(
-        plan.folder.product,
-        plan.time_index(task),
-        tile.box,
-        plan.extent,
-        mapped.layers,
-        before_write=still_wanted,
-    )
-    seconds = {**mapped.seconds, "write": time.perf_counter() - started}
-    entry = _entry(task, tile.id, mapped, digests, seconds=seconds, epoch=epoch)
-    failpoint("after-shards", tile.id)
+    step = by_value or plan.step(key.step)
+    if isinstance(step, Gather):
+        entry = _gather(plan, step, task, still_wanted)
+    else:
+        entry = _compute(plan, step, task, still_wanted)
+    entry = replace(entry, epoch=epoch)
+    failpoint("after-shards", key.tile)
     still_wanted()
     plan.folder.ledger.commit(entry)
-    failpoint("after-ledger", tile.id)
-    return summary(entry) | {"peak_rss_bytes": peak_rss()}
+    failpoint("after-ledger", key.tile)
+    return entry.summary() | {"peak_rss_bytes": peak_rss()}
+
+
+def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[], None]) -> Entry:
+    """Evaluate a pass for one tile and store what it gives."""
+    key = task.key
+    resources = Resources(plan.profile)
+    grid = plan.grid.at_level(key.level)
+    with _released_afterwards():
+        found = evaluate(
+            step,
+            key,
+            plan.tile(key).box,
+            grid=grid,
+            shape=plan.setup.shape,
+            resources=resources,
+        )
+    result = found.result
+    started = time.perf_counter()
+    digests: dict[str, str] = {}
+    layers, rows = plan.layers_of(step, key.level), plan.rows_of(step)
+    if layers and result.layers is not None:
+        digests |= layers.write(key, result.layers, before_write=still_wanted)
+    if rows and result.table is not None:
+        digests |= rows.write(key, result.table, before_write=still_wanted)
+    seconds = {**found.seconds, "write": time.perf_counter() - started}
+    inputs = (n for source in step.sources.values() for n in source.inputs(found.around, key))
+    return Entry(
+        key=key,
+        fingerprint=task.fingerprint,
+        digests=digests,
+        inputs=tuple(dict.fromkeys(inputs)),
+        unreadable=tuple(sorted(resources.unreadable.values())),
+        facts={
+            "pixels": found.pixels,
+            "decoded_bytes": resources.meter.decoded_bytes,
+            "unreadable": len(resources.unreadable),
+            **{name: value for name, value in result.facts.items() if value is not None},
+        },
+        seconds={stage: round(value, 4) for stage, value in seconds.items()},
+    )
+
+
+def _gather(plan: RunPlan, step: Gather, task: TileTask, still_wanted: Callable[[], None]) -> Entry:
+    """Fold the tables of all tiles of a pass."""
+    source = plan.step(step.of)
+    parts = plan.rows_of(source)
+    rows = plan.rows_of(step)
+    if parts is None or rows is None or isinstance(source, Gather):
+        raise RsscaleError(f"{step.step} folds the rows of {step.of!r}, which writes none")
+    started = time.perf_counter()
+    keys = [key for level in source.levels() for key in plan.keys(source, level)]
+    table = step.fold((key, parts.read(key)) for key in keys)
+    folding = time.perf_counter() - started
+    digests = rows.write(task.key, table, before_write=still_wanted)
+    return Entry(
+        key=task.key,
+        fingerprint=task.fingerprint,
+        digests=digests,
+        inputs=(step.of,),
+        facts={"rows": table.num_rows},
+        seconds={"fold": round(folding, 4)},
+    )
 
 
 @contextmanager
-def _let_go() -> Iterator[None]:
-    """Afterwards, give back what was held for earlier tiles.
+def _released_afterwards() -> Iterator[None]:
+    """On exit, close files that this tile did not use and return freed heap memory.
 
     An open file holds a block or two, and a country has tens of thousands of files.
     """
@@ -107,12 +159,20 @@ def _let_go() -> Iterator[None]:
         _empty_frames(error)
         raise
     finally:
-        POOL.close(since=began)
+        _close_files(began)
         trim()
 
 
+def _close_files(since: float) -> None:
+    import sys
+
+    pool = sys.modules.get("rsscale.read.file_pool")  # not there where no raster was read
+    if pool is not None:
+        pool.POOL.close(since=since)
+
+
 def _empty_frames(error: BaseException | None) -> None:
-    """Let go of what the functions held that an error came through: composites, decoded looks.
+    """Let go of what the functions held that an error came through: composites, decoded pixels.
 
     Dask leaves a cycle of an error and its frames, which stays until Python looks for cycles.
     """
@@ -123,78 +183,16 @@ def _empty_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _entry(
-    task: TileTask,
-    tile: str,
-    mapped: MappedTile,
-    digests: Mapping[str, str],
-    *,
-    seconds: Mapping[str, float],
-    epoch: int,
-) -> Entry:
-    return Entry(
-        period=task.period,
-        tile=tile,
-        fingerprint=task.fingerprint,
-        digests=digests,
-        items=mapped.items,
-        pixels=mapped.pixels,
-        unseen=mapped.unseen,
-        non_finite=mapped.non_finite,
-        missing=mapped.missing,
-        seams=asdict(mapped.seams),
-        seconds={stage: round(value, 4) for stage, value in seconds.items()},
-        decoded_bytes=mapped.decoded_bytes,
-        batch=mapped.batch,
-        agreement=mapped.agreement,
-        epoch=epoch,
-    )
-
-
-def _plain_once(plan: RunPlan, profile: NumericProfile, period: int) -> Model | None:
-    """The model as it lies on disk, for the first tile of a process whose own computes faster."""
-    key = plan.hash, period
-    if profile.is_plain or key in _compared:
-        return None
-    _compared.add(key)
-    return open_frozen(plan.folder.model_path(plan.models[period]), device=profile.device)
-
-
-def summary(entry: Entry) -> dict[str, Any]:
-    """An entry without what is long."""
-    told = asdict(entry)
-    for long in ("digests", "fingerprint"):
-        del told[long]
-    return told | {"items": len(entry.items)}
-
-
-def _open(url: str, plan_hash: str) -> tuple[RunPlan, Job, NumericProfile]:
-    """The plan and all that it names, opened once in a process; an older plan is let go."""
+def _open(url: str, plan_hash: str) -> RunPlan:
+    """The plan, opened once in a process; an older one is let go."""
     with _opening:
         key = url, plan_hash
         if key not in _opened:
-            folder = RunFolder.at(url)
-            plan = RunPlan.read(folder)
+            plan = RunPlan.read(RunFolder.at(url))
             if plan.hash != plan_hash:
                 raise RunFolderError(
                     f"{url} was planned anew while this task waited; its result is not wanted"
                 )
-            profile = folder.profile()
-            paths = {period: folder.model_path(digest) for period, digest in plan.models.items()}
-            job = open_job(plan.recipe, plan.area, plan.sources, profile, paths)
             _opened.clear()
-            _opened[key] = plan, job, profile
+            _opened[key] = plan
         return _opened[key]
-
-
-def peak_rss() -> int:
-    """Peak resident memory of this process so far, in bytes."""
-    # getrusage would begin with what the process that started this one had.
-    try:
-        status = Path("/proc/self/status").read_text("ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

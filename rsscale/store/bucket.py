@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_bucket(url: str) -> Bucket:
-    """A prefix of a bucket by its address; see :func:`rsscale.store.storage.place`."""
+    """A prefix of a bucket by its address; see :func:`rsscale.store.storage.open_storage`."""
     try:
         from obstore.store import from_url
     except ImportError:
@@ -37,7 +37,7 @@ def open_bucket(url: str) -> Bucket:
 
 
 class Bucket:
-    """A :class:`~rsscale.store.storage.Place` in a bucket."""
+    """A :class:`~rsscale.store.storage.Storage` in a bucket."""
 
     def __init__(self, url: str, store: Any) -> None:
         self._url = url
@@ -52,7 +52,7 @@ class Bucket:
         return self._url
 
     @property
-    def grows(self) -> bool:
+    def supports_append(self) -> bool:
         """Objects don't."""
         return False
 
@@ -66,10 +66,11 @@ class Bucket:
 
         return bytes(obstore.get(self._store, name).bytes())
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """One PUT; the service makes it durable before it answers."""
         import obstore
 
+        del point  # a PUT is one step
         try:
             obstore.put(self._store, name, content)
         except Exception as error:
@@ -114,6 +115,19 @@ class Bucket:
         for page in obstore.list(self._store, f"{prefix.rstrip('/')}/" if prefix else None):
             yield from sorted(one["path"] for one in page)
 
+    def move(self, name: str, target: str) -> bool:
+        """A copy within the service, then a DELETE."""
+        import obstore
+
+        try:
+            obstore.copy(self._store, name, target, overwrite=True)
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            raise self._refused(target, error) from error
+        obstore.delete(self._store, name)
+        return True
+
     def delete(self, name: str) -> None:
         """Remove an object."""
         import obstore
@@ -153,13 +167,19 @@ class Bucket:
 
 
 _COPYING = threading.Lock()
+_MAKING = threading.Lock()
 # Which version of an object a copy is of.
 _tags: dict[Path, str] = {}
 
 
 @lru_cache(maxsize=1)
-def _copies() -> tempfile.TemporaryDirectory[str]:
+def _made_once() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="rsscale-")
+
+
+def _copies() -> tempfile.TemporaryDirectory[str]:
+    with _MAKING:  # two threads that ask first at once would get two folders
+        return _made_once()
 
 
 def _is_plain() -> bool:

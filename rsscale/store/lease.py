@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from rsscale.errors import RunFolderError, StorageError
-from rsscale.store.storage import Place
+from rsscale.store.storage import Storage
 
 LEASE_S = 60.0
 """How long a holder that says nothing is taken for alive; on its own machine it is looked for."""
@@ -63,7 +63,7 @@ class Holder:
 class Lease:
     """The right to work on a run folder; from :func:`hold`."""
 
-    def __init__(self, folder: Place, epoch: int, seconds: float) -> None:
+    def __init__(self, folder: Storage, epoch: int, seconds: float) -> None:
         self.epoch = epoch
         self._folder = folder
         self._seconds = seconds
@@ -96,7 +96,7 @@ class Lease:
 
 
 @contextmanager
-def hold(folder: Place, seconds: float = LEASE_S) -> Iterator[Lease]:
+def hold(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
     """Hold a run folder while the ``with`` block runs.
 
     Raises
@@ -120,18 +120,18 @@ def hold(folder: Place, seconds: float = LEASE_S) -> Iterator[Lease]:
         keeper.join()
 
 
-def latest_epoch(folder: Place) -> int:
+def latest_epoch(folder: Storage) -> int:
     """The newest epoch of a run folder; 0 before the first."""
     numbers = [int(name.rpartition("/")[2].removesuffix(".json")) for name in folder.names(_FOLDER)]
     return max(numbers, default=0)
 
 
-def is_superseded(folder: Place, epoch: int) -> bool:
+def is_superseded(folder: Storage, epoch: int) -> bool:
     """Whether work of an epoch is not wanted any more."""
     return folder.exists(_name(epoch + 1))
 
 
-def _is_held(folder: Place, holder: Holder | None) -> RunFolderError:
+def _is_held(folder: Storage, holder: Holder | None) -> RunFolderError:
     who = f"process {holder.pid} on {holder.host}" if holder else "another process"
     left = max(holder.until - time.time(), 0.0) if holder else LEASE_S
     return RunFolderError(
@@ -144,7 +144,7 @@ def _name(epoch: int) -> str:
     return f"{_FOLDER}/{epoch:06d}.json"
 
 
-def _read(folder: Place, epoch: int) -> Holder | None:
+def _read(folder: Storage, epoch: int) -> Holder | None:
     try:
         fields: dict[str, Any] = json.loads(folder.read(_name(epoch)))
         return Holder(**fields)
@@ -152,7 +152,7 @@ def _read(folder: Place, epoch: int) -> Holder | None:
         return None
 
 
-def _write(folder: Place, epoch: int, holder: Holder) -> None:
+def _write(folder: Storage, epoch: int, holder: Holder) -> None:
     folder.write(_name(epoch), _as_json(holder))
 
 

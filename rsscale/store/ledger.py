@@ -1,19 +1,21 @@
-"""What is done: one small JSON file for each finished (period, tile).
+"""The ledger: one small JSON file for each finished tile of a step.
 
-An entry is written after the tile's shards are durable, by the process that wrote them, so
+An entry is written after what the tile stores is durable, by the process that wrote it, so
 that it stays true when the coordinator, a worker or the machine dies. It holds a checksum of
-each stored object, and a fingerprint of all that decided their pixels: a tile is done when its
+each stored object, and a fingerprint of all that decided its content: a tile is done when its
 entry says so, the objects are still those, and it would be made from the same inputs today.
 """
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rsscale.store.storage import Place
+from rsscale.layers import TileKey
+from rsscale.store.storage import Storage
 
 _FOLDER = "ledger"
 
@@ -24,59 +26,54 @@ class Entry:
 
     Attributes
     ----------
-    period : int
-        The year that was mapped.
-    tile : str
-        The tile's id.
+    key : TileKey
     fingerprint : str
-        Hash of what decides the pixels: recipe, model, items and area of this tile.
+        Hash of what decides the content: the pass, its version and options, its sources.
     digests : mapping of layer to SHA-256
-        Of the stored objects.
-    items : tuple of str
-        Ids of the STAC items that were read.
-    pixels : int
-        Pixels of the tile inside the area.
-    unseen : int
-        Of them, those without any clear look (nodata in the map).
-    non_finite : int
-        Of them, those for which the model returned no number (nodata in the map).
-    missing : tuple of str
+        Of the stored objects; a table is called ``"table"``.
+    inputs : tuple of str
+        Names of what was read, such as ids of STAC items.
+    unreadable : tuple of str
         What could not be read and counts as not seen, a line an asset; empty unless the
         recipe allows it.
-    seams : mapping of str to int
-        How labels disagree along window lines; see :class:`rsscale.inference.seams.Seams`.
+    facts : mapping of str to number
+        What the pass counted.
     seconds : mapping of stage to float
-        Time of each stage: ``read``, ``prepare`` (mask, composite), ``infer``, ``write``.
-    decoded_bytes : int
-        Of pixels that were read, as they are in memory.
-    batch : int
-        Windows that the model saw at once; less than the profile's where memory was short.
-    agreement : float, optional
-        Share of labels that are those of the plain model, where it was compared.
+        Time of each stage.
     epoch : int
         Of the run that wrote it.
     """
 
-    period: int
-    tile: str
+    key: TileKey
     fingerprint: str
     digests: Mapping[str, str]
-    items: tuple[str, ...] = ()
-    pixels: int = 0
-    unseen: int = 0
-    non_finite: int = 0
-    missing: tuple[str, ...] = ()
-    seams: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    decoded_bytes: int = 0
-    batch: int = 1
-    agreement: float | None = None
     epoch: int = 0
 
-    @property
-    def key(self) -> tuple[int, str]:
-        """(period, tile id)."""
-        return self.period, self.tile
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the key's parts stand beside the rest."""
+        content = asdict(self)
+        key = content.pop("key")
+        return {**key, "tile": self.key.tile, **content}
+
+    def summary(self) -> dict[str, Any]:
+        """The same without what is long, for events."""
+        content = self.to_dict() | {"inputs": len(self.inputs)}
+        del content["digests"], content["fingerprint"]
+        return content
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Entry:
+        """Read back what :meth:`to_dict` gave."""
+        fields = dict(content)
+        del fields["tile"]
+        key = TileKey(**{name: fields.pop(name) for name in ("step", "span", "ix", "iy", "level")})
+        for name in ("inputs", "unreadable"):
+            fields[name] = tuple(fields[name])
+        return cls(key, **fields)
 
 
 class Ledger:
@@ -84,55 +81,75 @@ class Ledger:
 
     Parameters
     ----------
-    folder : Place
-        The run folder; entries lie in ``ledger/<period>/<tile>.json``.
+    folder : Storage
+        The run folder; entries lie in ``ledger/<step>/<span>/<tile>.json``.
     """
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: Storage) -> None:
         self._folder = folder
 
     def commit(self, entry: Entry) -> None:
         """Write an entry so that it is there whole, or not at all, even after a power cut."""
-        write_json(self._folder, _name(*entry.key), asdict(entry))
+        write_json(self._folder, _name(entry.key), entry.to_dict())
 
-    def read(self, period: int, tile: str) -> Entry | None:
+    def read(self, key: TileKey) -> Entry | None:
         """The entry of a tile, or None when there is none or it was cut short."""
         try:
-            return _entry(json.loads(self._folder.read(_name(period, tile))))
-        except (FileNotFoundError, ValueError, TypeError, AttributeError):
+            return Entry.parse(json.loads(self._folder.read(_name(key))))
+        except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
             return None  # also what is JSON, and no entry
 
-    def holds(self, period: int, tile: str) -> bool:
+    def holds(self, key: TileKey) -> bool:
         """Whether there is a file for a tile, readable or not."""
-        return self._folder.exists(_name(period, tile))
+        return self._folder.exists(_name(key))
 
     def count(self) -> int:
         """How many entries there are, unread."""
         return sum(1 for _ in self._folder.names(_FOLDER))
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries that can be read, one after another."""
-        for name in self._folder.names(_FOLDER):
-            _, period, file = name.split("/")
-            entry = self.read(int(period), file.removesuffix(".json"))
-            if entry is not None:
-                yield entry
+    def entries(self, step: str = "") -> Iterator[Entry]:
+        """All entries that can be read, of one step or of all, one after another."""
+        for name in self._folder.names(f"{_FOLDER}/{step}" if step else _FOLDER):
+            try:
+                yield Entry.parse(json.loads(self._folder.read(name)))
+            except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
+                continue
 
-    def forget(self, period: int, tile: str) -> None:
+    def delete(self, key: TileKey) -> None:
         """Take an entry back, so that its tile counts as not done."""
-        self._folder.delete(_name(period, tile))
+        self._folder.delete(_name(key))
 
 
-def _name(period: int, tile: str) -> str:
-    return f"{_FOLDER}/{period}/{tile}.json"
+class LedgerReader:
+    """Reads entries of neighbouring tiles again and again: keeps the last ones in memory.
+
+    For one look through a step, while nobody writes the entries that are read.
+    """
+
+    def __init__(self, ledger: Ledger, size: int = 4096) -> None:
+        self._ledger, self._size = ledger, size
+        self._kept: OrderedDict[TileKey, Entry | None] = OrderedDict()
+
+    def read(self, key: TileKey) -> Entry | None:
+        """As :meth:`Ledger.read`."""
+        if key in self._kept:
+            return self._kept[key]
+        entry = self._ledger.read(key)
+        self._kept[key] = entry
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return entry
+
+    def forget(self) -> None:
+        """Read all anew: entries may have been written."""
+        self._kept.clear()
 
 
-def _entry(fields: Mapping[str, Any]) -> Entry:
-    tuples = {name: tuple(fields.get(name, ())) for name in ("items", "missing")}
-    return Entry(**{**fields, **tuples})
+def _name(key: TileKey) -> str:
+    return f"{_FOLDER}/{key.step}/{key.span}/{key.tile}.json"
 
 
-def write_json(folder: Place, name: str, content: Any) -> None:
+def write_json(folder: Storage, name: str, content: Any) -> None:
     """Write JSON durably.
 
     Raises

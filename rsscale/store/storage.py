@@ -1,4 +1,4 @@
-"""Where a run's files lie: a folder, or a prefix of a bucket, behind the same few verbs.
+"""Storage of a run's files: a folder, or a prefix of a bucket, behind the same few verbs.
 
 An object is there whole or not at all, and once written it stays: on a disk by a temporary
 file, fsync and rename, in a bucket by the service's own promise (S3 is strongly consistent).
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """A folder of named objects; names are relative, with ``/``."""
 
     @property
     def url(self) -> str:
-        """The path or address that :func:`place` opens again."""
+        """The path or address that :func:`open_storage` opens again."""
 
     @property
-    def grows(self) -> bool:
+    def supports_append(self) -> bool:
         """Whether a log can grow; else each addition is an object of its own."""
 
-    def child(self, name: str) -> Place:
+    def child(self, name: str) -> Storage:
         """A folder in this one."""
 
     def read(self, name: str) -> bytes:
         """An object's content. ``FileNotFoundError`` when it is not there."""
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """Put an object, durably; replaces one that is there.
+
+        ``point`` names the failpoint at which the bytes are there under no name yet.
 
         Raises
         ------
@@ -62,6 +64,9 @@ class Place(Protocol):
     def names(self, prefix: str = "") -> Iterator[str]:
         """Names of all objects below a prefix (a folder), however deep."""
 
+    def move(self, name: str, target: str) -> bool:
+        """Give an object another name, durably; whether it was there. Safe to repeat."""
+
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""
 
@@ -75,12 +80,12 @@ class Place(Protocol):
         """The folder as a store of zarr-python."""
 
 
-def place(where: str | os.PathLike[str] | Place) -> Place:
-    """A place by its path or address.
+def open_storage(where: str | os.PathLike[str] | Storage) -> Storage:
+    """Open a storage by its path or address.
 
     Parameters
     ----------
-    where : path, URL or Place
+    where : path, URL or Storage
         A local path, or ``s3://bucket/prefix`` (also ``gs://`` and ``az://``), for which the
         extra ``rsscale[buckets]`` is needed. Credentials come from the usual environment.
 
@@ -99,7 +104,7 @@ def place(where: str | os.PathLike[str] | Place) -> Place:
         return Folder(Path(text.removeprefix("file://")).absolute())
     if scheme not in ("s3", "gs", "az"):
         raise RunFolderError(
-            f"{text} is no place for a run; use a local path or an address with s3://, gs:// or az://"
+            f"{text} can't hold a run; use a local path or an address with s3://, gs:// or az://"
         )
     from rsscale.store.bucket import open_bucket
 
@@ -107,7 +112,7 @@ def place(where: str | os.PathLike[str] | Place) -> Place:
 
 
 class Folder:
-    """A :class:`Place` on a disk."""
+    """A :class:`Storage` on a disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -121,7 +126,7 @@ class Folder:
         return str(self.path)
 
     @property
-    def grows(self) -> bool:
+    def supports_append(self) -> bool:
         """Files do."""
         return True
 
@@ -133,14 +138,14 @@ class Folder:
         """A file's content."""
         return (self.path / name).read_bytes()
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """Temporary file, fsync, rename, fsync of the folder."""
         target = self.path / name
 
         def put(file: Any) -> None:
             file.write(content)
-            if "/c/" in name:  # a shard
-                failpoint("before-rename")
+            if point:
+                failpoint(point)
 
         try:
             _make_folder(target.parent)
@@ -197,6 +202,20 @@ class Folder:
             for file in sorted(files):
                 if not file.endswith(".partial"):
                     yield (Path(folder) / file).relative_to(self.path).as_posix()
+
+    def move(self, name: str, target: str) -> bool:
+        """Rename a file; both folders are synced."""
+        source, place = self.path / name, self.path / target
+        try:
+            _make_folder(place.parent)
+            source.replace(place)
+            durable.sync(place.parent)
+            durable.sync(source.parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _refused(place, error) from error
+        return True
 
     def delete(self, name: str) -> None:
         """Remove a file."""

@@ -1,4 +1,4 @@
-"""The product: one Zarr v3 group for all periods, written a whole shard at a time.
+"""The layers of a step: one Zarr v3 group, written a whole shard at a time.
 
 Made with zarr-python itself, since a template written by xarray leaves Zarr's own fill
 value at 0, so that a tile that has not run would read as class 0.
@@ -8,66 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyproj
+import numpy.typing as npt
 import xarray as xr
 import zarr
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
-from rsscale.errors import RunFolderError
+from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.layers import NODATA
+from rsscale.layers import Layer, TileKey
+from rsscale.store import conventions
 from rsscale.store.failpoints import failpoint
-from rsscale.store.storage import Place
+from rsscale.store.storage import Storage
 
 _CHUNK = 512
+_SHARD_BYTES = 300_000_000
 # An all-nodata shard must be stored too: a missing object is how a lost one looks.
 _CONFIG: Any = {"write_empty_chunks": True}
-# https://github.com/zarr-conventions/zarr-conventions-spec: how a reader knows the prefixes.
-_CONVENTIONS = [
-    {
-        "name": "spatial",
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
-        "description": "Spatial coordinate information",
-    },
-    {
-        "name": "proj:",
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One uint8 layer of a product, dims ``(time, y, x)`` or ``(time, class, y, x)``.
-
-    Attributes
-    ----------
-    name : str
-        The variable's name.
-    attributes : mapping
-        CF attributes.
-    classes : tuple of int
-        Class values along the ``class`` dimension; empty for a 2-D layer.
-    """
-
-    name: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    classes: tuple[int, ...] = ()
 
 
 def inner_chunk(tile: int) -> int:
@@ -75,220 +41,328 @@ def inner_chunk(tile: int) -> int:
     return max(width for width in range(1, min(tile, _CHUNK) + 1) if tile % width == 0)
 
 
-def create(
-    product: Place,
-    grid: Grid,
-    extent: PixelBox,
-    *,
-    times: Sequence[np.datetime64],
-    layers: Sequence[Layer],
-    attributes: Mapping[str, Any],
+def axis_chunk(layer: Layer, tile: int) -> int:
+    """Values along a layer's axis in one shard, so that a shard stays below 300 MB.
+
+    Raises
+    ------
+    RecipeError
+        When even one value, or the chunk that the layer asks for, is larger.
+    """
+    value_bytes = tile * tile * layer.numpy_dtype.itemsize
+    most = _SHARD_BYTES // value_bytes
+    wanted = layer.axis.chunk if layer.axis and layer.axis.chunk else min(layer.depth, most)
+    if wanted > most or most == 0:
+        raise RecipeError(
+            f"a shard of layer {layer.name!r}, {max(wanted, 1)} values of {tile} x {tile} px, takes "
+            f"{max(wanted, 1) * value_bytes / 1e6:.0f} MB in memory; it may take "
+            f"{_SHARD_BYTES / 1e6:.0f} MB: use a smaller grid.tile or axis chunk"
+        )
+    return wanted
+
+
+@dataclass(frozen=True)
+class ZarrStore:
+    """The layers of one step at one level: a sink that writes whole shards, alone.
+
+    Attributes
+    ----------
+    storage : Storage
+        The root of the Zarr hierarchy.
+    grid : Grid
+        Of the level; its tile width is the width of a shard.
+    extent : PixelBox
+        All tiles: what the arrays cover. Must lie on tile lines.
+    spans : tuple of str
+        Along the time axis.
+    times : tuple of datetime64
+        Coordinate of each span.
+    layers : tuple of Layer
+    group : str
+        Path of the group below the root; empty for the root itself.
+    """
+
+    storage: Storage
+    grid: Grid
+    extent: PixelBox
+    spans: tuple[str, ...]
+    times: tuple[np.datetime64, ...]
+    layers: tuple[Layer, ...]
+    group: str = ""
+
+    def create(self, attributes: Mapping[str, Any] | None = None) -> None:
+        """Create the empty group; every pixel reads as its layer's nodata.
+
+        Replaces the metadata of one that is there and leaves its shards, so that a store can
+        grow; :func:`consolidate` the root afterwards.
+
+        Raises
+        ------
+        RunFolderError
+            When a tile is not a whole number of shards, or the folder can't be written.
+        """
+        if self.extent.snap(self.grid.tile) != self.extent:
+            raise RunFolderError(
+                f"the product's extent {self.extent} does not lie on tile lines of "
+                f"{self.grid.tile} px, so two tiles would write one shard and lose each other's "
+                "data; align it to the grid's tiles"
+            )
+        box = self.grid.geobox_of(self.extent)
+        memory: dict[str, Any] = {}
+        group = zarr.create_group(
+            MemoryStore(memory),
+            zarr_format=3,
+            attributes={
+                **(attributes or {}),
+                **conventions.georeference(box),
+                "rsscale": {"spans": list(self.spans)},
+            },
+        )
+        conventions.write_coordinates(group, box, self.times)
+        for layer in self.layers:
+            self._create_layer(group, layer)
+        for name, content in memory.items():
+            self.storage.write(self._path(name), content.to_bytes())
+
+    def write(
+        self,
+        key: TileKey,
+        layers: xr.Dataset,
+        *,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """Write one tile's layers as whole shards, each there whole or not at all, and durable.
+
+        Shards are encoded in memory and put in one step: zarr would merge into a shard that is
+        there, fail on one that is damaged, and never sync.
+
+        Parameters
+        ----------
+        key : TileKey
+        layers : Dataset
+            ``(y, x)`` or ``(axis, y, x)`` over the tile, of the store's layers.
+        before_write : callable
+            Called before each shard is put; raises where the tile is not wanted any more.
+
+        Returns
+        -------
+        dict of str to str
+            SHA-256 of the stored objects of each layer.
+        """
+        digests = {}
+        for number, layer in enumerate(self.layers):
+            if number:
+                failpoint("between-layers")
+            total = hashlib.sha256()
+            parts = self._parts(layer, layers[layer.name].values)
+            for name, values in zip(self._shards(layer, key), parts, strict=True):
+                content = self._encode(layer, values)
+                before_write()
+                self.storage.write(name, content, point="before-rename")
+                total.update(content)
+            digests[layer.name] = total.hexdigest()
+        return digests
+
+    def stored(self, key: TileKey) -> dict[str, str]:
+        """SHA-256 of a tile's stored objects as they are now; ``""`` where one is not there."""
+        found = {}
+        for layer in self.layers:
+            total = hashlib.sha256()
+            try:
+                for name in self._shards(layer, key):
+                    total.update(self.storage.read(name))
+            except FileNotFoundError:
+                found[layer.name] = ""
+            else:
+                found[layer.name] = total.hexdigest()
+        return found
+
+    def read(self, name: str, span: str, box: PixelBox) -> npt.NDArray[Any]:
+        """Stored values of a layer over any box of the level's grid; nodata beyond the extent.
+
+        Parameters
+        ----------
+        name : str
+            Of the layer.
+        span : str
+        box : PixelBox
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(y, x)`` or ``(axis, y, x)``, of the layer's type.
+
+        Raises
+        ------
+        RunFolderError
+            When a shard that is there can't be decoded.
+        """
+        layer = next(one for one in self.layers if one.name == name)
+        out = np.full(layer.shape(*box.shape), layer.nodata, layer.numpy_dtype)
+        inside = box & self.extent
+        if not inside.empty:
+            rows, cols = inside.slices(self.extent)
+            axis = (slice(None),) if layer.axis else ()
+            try:
+                found = self._arrays[name][(self.spans.index(span), *axis, rows, cols)]
+            except Exception as error:
+                raise RunFolderError(
+                    f"{name} of {span} in {self.storage.url} can't be read: {error}; verify the run"
+                ) from error
+            out[(..., *inside.slices(box))] = found
+        return out
+
+    def shards(self, key: TileKey) -> Iterator[str]:
+        """Names of all stored objects of a tile, from the root."""
+        for layer in self.layers:
+            yield from self._shards(layer, key)
+
+    def widened(self, extent: PixelBox, spans: Sequence[str], times: Sequence[Any]) -> ZarrStore:
+        """The same store over more tiles or spans."""
+        return replace(self, extent=extent, spans=tuple(spans), times=tuple(times))
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        root = zarr.open_group(self.storage.zarr(read_only=True), mode="r", path=self.group)
+        return {layer.name: root[layer.name] for layer in self.layers}
+
+    @cached_property
+    def _metadata(self) -> dict[str, dict[str, Any]]:
+        """What zarr says of each layer's array, made in memory: the same as in the store."""
+        memory: dict[str, Any] = {}
+        group = zarr.create_group(MemoryStore(memory), zarr_format=3)
+        for layer in self.layers:
+            self._create_layer(group, layer)
+        names = [layer.name for layer in self.layers]
+        return {name: json.loads(memory[f"{name}/zarr.json"].to_bytes()) for name in names}
+
+    def _path(self, name: str) -> str:
+        return f"{self.group}/{name}" if self.group else name
+
+    def _shards(self, layer: Layer, key: TileKey) -> Iterator[str]:
+        """Where a tile's shards lie (Zarr v3 core, default chunk key encoding)."""
+        box = self.grid.tile_at(key.ix, key.iy).box
+        rows, cols = box.slices(self.extent)
+        tile = self.grid.tile
+        place = (str(rows.start // tile), str(cols.start // tile))
+        time = str(self.spans.index(key.span))
+        for number in range(_chunks(layer, tile)):
+            axis = (str(number),) if layer.axis else ()
+            yield self._path("/".join([layer.name, "c", time, *axis, *place]))
+
+    def _parts(self, layer: Layer, values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        """What goes into each shard of a tile; the last is padded with nodata."""
+        if layer.axis is None:
+            yield values
+            return
+        size = axis_chunk(layer, self.grid.tile)
+        for start in range(0, layer.depth, size):
+            part = values[start : start + size]
+            if len(part) < size:
+                rest = np.full((size - len(part), *part.shape[1:]), layer.nodata, part.dtype)
+                part = np.concatenate([part, rest])
+            yield part
+
+    def _encode(self, layer: Layer, values: npt.NDArray[Any]) -> bytes:
+        """The bytes of one shard, by the codecs of the array that it belongs to."""
+        metadata = self._metadata[layer.name]
+        lone = {**metadata, "shape": metadata["chunk_grid"]["configuration"]["chunk_shape"]}
+        memory: dict[str, Any] = {"zarr.json": cpu.Buffer.from_bytes(json.dumps(lone).encode())}
+        array = zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3).with_config(_CONFIG)
+        array[...] = values[np.newaxis]
+        (shard,) = (content for path, content in memory.items() if path != "zarr.json")
+        content: bytes = shard.to_bytes()
+        return content
+
+    def _create_layer(self, group: zarr.Group, layer: Layer) -> None:
+        tile, chunk = self.grid.tile, inner_chunk(self.grid.tile)
+        size = (axis_chunk(layer, tile),) if layer.axis else ()
+        depth = (layer.depth,) if layer.axis else ()
+        group.create_array(
+            layer.name,
+            shape=(len(self.spans), *depth, *self.extent.shape),
+            dtype=layer.numpy_dtype,
+            chunks=(1, *size, chunk, chunk),
+            shards=(1, *size, tile, tile),
+            fill_value=layer.numpy_dtype.type(layer.nodata),
+            dimension_names=("time", *layer.dims()),
+            attributes={
+                **layer.cf_attributes(),
+                "grid_mapping": "spatial_ref",
+                "coordinates": "spatial_ref",
+            },
+            config=_CONFIG,
+        )
+        if layer.axis and layer.axis.name not in group:
+            values = np.array(layer.axis.values)
+            small = values.astype(np.uint8) if values.min() >= 0 and values.max() < 256 else values
+            group.create_array(
+                layer.axis.name,
+                data=small,
+                chunks=small.shape,
+                dimension_names=(layer.axis.name,),
+            )
+
+
+def _chunks(layer: Layer, tile: int) -> int:
+    """Shards of one tile along the axis."""
+    return math.ceil(layer.depth / axis_chunk(layer, tile)) if layer.axis else 1
+
+
+def describe_levels(
+    storage: Storage, overviews: Sequence[ZarrStore], methods: Sequence[str]
 ) -> None:
-    """Create the empty product; every pixel reads as nodata (255).
+    """Say in a store's root which overviews it has, by the convention ``multiscales``.
 
     Parameters
     ----------
-    product : Place
-        A folder without a product; anything that is there is replaced.
-    grid : Grid
-        Its tile width becomes the shard width: one task writes whole shards, alone.
-    extent : PixelBox
-        All tiles of the run; must lie on tile lines.
-    times : sequence of datetime64
-        Start of each period.
-    layers : sequence of Layer
-        What a tile writes.
-    attributes : mapping
-        Attributes of the group.
+    storage : Storage
+    overviews : sequence of ZarrStore
+        Groups of the same store, from fine to coarse.
+    methods : sequence of str
+        How their layers were reduced.
+    """
+    root = json.loads(storage.read("zarr.json"))
+    root.pop("consolidated_metadata", None)
+    boxes = {one.group: one.grid.geobox_of(one.extent) for one in overviews}
+    root["attributes"] = conventions.multiscales(root["attributes"], boxes, methods)
+    storage.write("zarr.json", json.dumps(root).encode())
+
+
+def consolidate(storage: Storage) -> None:
+    """Write the consolidated metadata of a whole store, which xarray opens by one read."""
+    with warnings.catch_warnings():
+        # Zarr warns that consolidated metadata is not in the v3 specification; xarray reads it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        try:
+            zarr.consolidate_metadata(storage.zarr(read_only=False), zarr_format=3)
+        except OSError as error:
+            raise RunFolderError(
+                f"{storage.url} can't be written: {error.strerror or error}"
+            ) from error
+
+
+def open_product(storage: Storage, group: str = "") -> xr.Dataset:
+    """A step's layers as a lazy Dataset, dims ``(time, y, x)``; chunks are whole shards.
+
+    Parameters
+    ----------
+    storage : Storage
+    group : str
+        Path of a group in the store, such as ``"1"``, the first overview.
 
     Raises
     ------
     RunFolderError
-        When a tile is not a whole number of shards, or the folder can't be written.
+        When there is none.
     """
-    if extent.snap(grid.tile) != extent:
-        raise RunFolderError(
-            f"the product's extent {extent} does not lie on tile lines of {grid.tile} px, so two "
-            "tiles would write one shard and lose each other's data; align it to the grid's tiles"
-        )
-    box, store = grid.geobox_of(extent), product.zarr(read_only=False)
-    try:
-        root = zarr.create_group(
-            store, overwrite=True, zarr_format=3, attributes={**attributes, **_conventions(box)}
-        )
-    except OSError as error:
-        raise RunFolderError(
-            f"{product.url} can't be written: {error.strerror or error}"
-        ) from error
-    _write_coordinates(root, box, times)
-    for layer in layers:
-        _create_layer(root, layer, len(times), extent, grid.tile)
-    with warnings.catch_warnings():
-        # Zarr warns that consolidated metadata is not in the v3 specification; xarray reads it.
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(store, zarr_format=3)
-
-
-def write_tile(
-    product: Place,
-    period: int,
-    box: PixelBox,
-    extent: PixelBox,
-    ds: xr.Dataset,
-    *,
-    before_write: Callable[[], None] = lambda: None,
-) -> dict[str, str]:
-    """Write one tile's layers as whole shards, each there whole or not at all, and durable.
-
-    Shards are encoded in memory and put in one step: zarr would merge into a shard that is
-    there, fail on one that is damaged, and never sync.
-
-    Parameters
-    ----------
-    product : Place
-        The product.
-    period : int
-        Index along time.
-    box, extent : PixelBox
-        The tile's core, and the product's extent.
-    ds : Dataset
-        ``(y, x)`` layers over ``box``.
-    before_write : callable
-        Called before each shard is put; raises where the tile is not wanted any more.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of the stored object of each layer.
-    """
-    digests = {}
-    for number, name in enumerate(map(str, ds.data_vars)):
-        metadata = json.loads(product.read(f"{name}/zarr.json"))
-        key = _shard_key(name, metadata, period, box, extent)
-        content = _encode(metadata, ds[name].values)
-        if number:
-            failpoint("between-layers")
-        before_write()
-        product.write(key, content)
-        digests[name] = hashlib.sha256(content).hexdigest()
-    return digests
-
-
-def _encode(metadata: Mapping[str, Any], values: np.ndarray) -> bytes:
-    """The bytes of one shard, by the codecs of the array that it belongs to."""
-    lone = {**metadata, "shape": metadata["chunk_grid"]["configuration"]["chunk_shape"]}
-    memory: dict[str, Any] = {"zarr.json": cpu.Buffer.from_bytes(json.dumps(lone).encode())}
-    array = zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3).with_config(_CONFIG)
-    array[...] = values[np.newaxis]
-    (shard,) = (content for path, content in memory.items() if path != "zarr.json")
-    content: bytes = shard.to_bytes()
-    return content
-
-
-def _shard_key(
-    name: str, metadata: Mapping[str, Any], period: int, box: PixelBox, extent: PixelBox
-) -> str:
-    """Where the shard of a tile is stored (Zarr v3 core, default chunk key encoding)."""
-    rows, cols = box.slices(extent)
-    shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    index = (period, *(0,) * (len(shape) - 3), rows.start // shape[-2], cols.start // shape[-1])
-    return "/".join([name, "c", *map(str, index)])
-
-
-def tile_digests(
-    product: Place, names: Sequence[str], period: int, box: PixelBox, extent: PixelBox
-) -> dict[str, str]:
-    """SHA-256 of a tile's stored objects as they are now; ``""`` for one that is not there."""
-    found = {}
-    for name in names:
-        try:
-            metadata = json.loads(product.read(f"{name}/zarr.json"))
-            content = product.read(_shard_key(name, metadata, period, box, extent))
-        except FileNotFoundError:
-            found[name] = ""
-        else:
-            found[name] = hashlib.sha256(content).hexdigest()
-    return found
-
-
-def open_product(product: Place) -> xr.Dataset:
-    """The product as a lazy Dataset, dims ``(time, y, x)``, uint8; chunks are whole shards."""
-    if not product.exists("zarr.json"):
-        raise RunFolderError(f"there is no product at {product.url}; run the recipe first")
-    source = product.zarr(read_only=True)
-    ds = xr.open_zarr(source, chunks={})
+    if not storage.exists(f"{group}/zarr.json" if group else "zarr.json"):
+        raise RunFolderError(f"there is no product at {storage.url}; run the recipe first")
+    source = storage.zarr(read_only=True)
+    options: dict[str, Any] = {"group": group} if group else {}
+    ds = xr.open_zarr(source, chunks={}, **options)
     first = next(iter(ds.data_vars.values()))
     width = first.encoding.get("shards", first.encoding["chunks"])[-1]
-    opened: xr.Dataset = xr.open_zarr(source, chunks={"time": 1, "y": width, "x": width})
+    chunks = {"time": 1, "y": width, "x": width}
+    opened: xr.Dataset = xr.open_zarr(source, chunks=chunks, **options)
     return opened
-
-
-def _write_coordinates(root: zarr.Group, box: GeoBox, times: Sequence[np.datetime64]) -> None:
-    coords = xr_coords(box, always_yx=True)
-    for name in ("y", "x"):
-        values = np.asarray(coords[name].values, np.float64)
-        # One chunk: a coordinate is read whole, always.
-        root.create_array(
-            name,
-            data=values,
-            chunks=values.shape,
-            dimension_names=(name,),
-            fill_value=np.nan,
-            attributes={k: v for k, v in coords[name].attrs.items() if k != "crs"},
-        )
-    days = np.array(times, "datetime64[D]").astype(np.int64)
-    root.create_array(
-        "time",
-        data=days,
-        chunks=days.shape,
-        dimension_names=("time",),
-        attributes={
-            "standard_name": "time",
-            "units": "days since 1970-01-01",
-            "calendar": "proleptic_gregorian",
-        },
-    )
-    crs = coords["spatial_ref"]
-    root.create_array(
-        "spatial_ref", data=np.array(0, np.int32), dimension_names=(), attributes=dict(crs.attrs)
-    )
-
-
-def _create_layer(root: zarr.Group, layer: Layer, times: int, extent: PixelBox, tile: int) -> None:
-    chunk = inner_chunk(tile)
-    classes = (len(layer.classes),) if layer.classes else ()
-    root.create_array(
-        layer.name,
-        shape=(times, *classes, *extent.shape),
-        dtype=np.uint8,
-        chunks=(1, *classes, chunk, chunk),
-        shards=(1, *classes, tile, tile),
-        fill_value=NODATA,
-        dimension_names=("time", "class", "y", "x") if classes else ("time", "y", "x"),
-        # `_FillValue` would make xarray return float32.
-        attributes={
-            **layer.attributes,
-            "nodata": NODATA,
-            "grid_mapping": "spatial_ref",
-            "coordinates": "spatial_ref",
-        },
-        config=_CONFIG,
-    )
-    if layer.classes and "class" not in root:
-        values = np.array(layer.classes, np.uint8)
-        root.create_array("class", data=values, chunks=values.shape, dimension_names=("class",))
-
-
-def _conventions(box: GeoBox) -> dict[str, Any]:
-    """Georeference by the Zarr conventions ``spatial`` and ``proj``, beside CF's spatial_ref."""
-    crs = pyproj.CRS(str(box.crs))
-    code = crs.to_epsg()
-    proj = {"proj:code": f"EPSG:{code}"} if code else {"proj:wkt2": crs.to_wkt()}
-    return {
-        "zarr_conventions": _CONVENTIONS,
-        "spatial:dimensions": ["y", "x"],
-        "spatial:bbox": list(box.boundingbox.bbox),
-        "spatial:transform": list(box.affine)[:6],
-        "spatial:shape": list(box.shape),
-        **proj,
-    }

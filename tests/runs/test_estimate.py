@@ -15,7 +15,7 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.blend import blender
 from rsscale.learn.models import open_model
-from rsscale.passes.memory import estimate, network_bytes
+from rsscale.passes.map_memory import estimate, network_bytes
 from rsscale.recipe import read_recipe
 from rsscale.runs import estimate as forecast
 from rsscale.runs.estimate import Prices

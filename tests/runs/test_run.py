@@ -13,19 +13,19 @@ import pytest
 import requests
 import xarray as xr
 from landscape import BANDS, Landscape, make_model
+from rsscale.passes.job import Job
+from rsscale.runs.folder import RunFolder
+from rsscale.runs.metrics import serve_metrics
 
 import rsscale as rs
 from rsscale.errors import RunFolderError, SupersededError
-from rsscale.passes.job import Job
 from rsscale.read.file_pool import POOL
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.metrics import serve_metrics
 from rsscale.runs.planning import RunPlan
 from rsscale.runs.run import Run, Watch, resume, run
 from rsscale.runs.verification import verify
 from rsscale.runs.worker import peak_rss, run_tile
 from rsscale.store.lease import hold
-from rsscale.store.storage import place
+from rsscale.store.storage import open_storage
 
 SETTINGS: dict[str, Any] = {"threads": 2, "device": "cpu"}
 
@@ -209,7 +209,7 @@ def test_an_update_that_was_cut_short_is_told(copy: Path) -> None:
 
 
 def test_two_runs_on_one_folder(archive: Landscape, copy: Path) -> None:
-    with hold(place(copy)):
+    with hold(open_storage(copy)):
         for second in (lambda: resume(copy), lambda: run(archive.recipe(), copy, **SETTINGS)):
             with pytest.raises(RunFolderError, match="is working on"):
                 second()
@@ -248,7 +248,7 @@ def test_a_bucket_holds_the_same_run(archive: Landscape, finished: Path, s3_serv
     assert found.state["tiles"]["done"] == 9
     xr.testing.assert_identical(layers(out), layers(finished))
     assert repr(found) == "Run('s3://maps/country/run', done, 9/9 tiles)"
-    there = place(out)
+    there = open_storage(out)
     names = list(there.names())
     shard = next(name for name in names if name.startswith("product.zarr/confidence/c/"))
     there.write(shard, b"garbage")

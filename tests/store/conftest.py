@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from rsscale.store.storage import Place, place
+from rsscale.store.storage import Storage, open_storage
 
 _numbers = count()
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """An empty place of each kind."""
     if request.param == "folder":
-        return place(tmp_path / "run")
+        return open_storage(tmp_path / "run")
     request.getfixturevalue("s3_server")
-    return place(f"s3://maps/run{next(_numbers)}")
+    return open_storage(f"s3://maps/run{next(_numbers)}")

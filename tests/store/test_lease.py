@@ -12,10 +12,10 @@ import pytest
 from rsscale.errors import RunFolderError
 from rsscale.store import lease
 from rsscale.store.lease import Holder, hold, is_superseded, latest_epoch
-from rsscale.store.storage import Place
+from rsscale.store.storage import Storage
 
 
-def test_each_holder_has_a_newer_epoch(anywhere: Place) -> None:
+def test_each_holder_has_a_newer_epoch(anywhere: Storage) -> None:
     with hold(anywhere) as first:
         assert first.epoch == 1
         assert not is_superseded(anywhere, 1)
@@ -25,7 +25,7 @@ def test_each_holder_has_a_newer_epoch(anywhere: Place) -> None:
     assert latest_epoch(anywhere) == 2
 
 
-def test_a_second_holder_is_refused(anywhere: Place) -> None:
+def test_a_second_holder_is_refused(anywhere: Storage) -> None:
     with (
         hold(anywhere),
         pytest.raises(RunFolderError, match=f"process {os.getpid()} on .* is working on"),
@@ -36,11 +36,11 @@ def test_a_second_holder_is_refused(anywhere: Place) -> None:
         pass
 
 
-def _held_by(place: Place, holder: Holder) -> None:
+def _held_by(place: Storage, holder: Holder) -> None:
     place.write("lease/000001.json", json.dumps(holder.__dict__).encode())
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(anywhere: Place) -> None:
+def test_a_dead_process_of_this_machine_holds_nothing(anywhere: Storage) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()
     me = Holder.me(1000.0)
@@ -49,7 +49,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(anywhere: Place) -> None:
         assert taken.epoch == 2
 
 
-def test_a_number_given_to_a_younger_process_holds_nothing(anywhere: Place) -> None:
+def test_a_number_given_to_a_younger_process_holds_nothing(anywhere: Storage) -> None:
     me = Holder.me(1000.0)
     _held_by(anywhere, Holder(me.host, me.pid, psutil.Process().create_time() - 100, me.until))
     with hold(anywhere) as taken:
@@ -57,7 +57,7 @@ def test_a_number_given_to_a_younger_process_holds_nothing(anywhere: Place) -> N
 
 
 @pytest.mark.parametrize(("left", "may"), [(1000.0, False), (-1.0, True)])
-def test_another_machine_holds_until_its_time(anywhere: Place, left: float, may: bool) -> None:
+def test_another_machine_holds_until_its_time(anywhere: Storage, left: float, may: bool) -> None:
     _held_by(anywhere, Holder("elsewhere", 1, 0.0, time.time() + left))
     if may:
         with hold(anywhere):
@@ -66,7 +66,7 @@ def test_another_machine_holds_until_its_time(anywhere: Place, left: float, may:
         pass
 
 
-def test_a_holder_renews_and_notices_when_it_was_superseded(anywhere: Place) -> None:
+def test_a_holder_renews_and_notices_when_it_was_superseded(anywhere: Storage) -> None:
     with hold(anywhere, seconds=1000.0) as mine:
         before = json.loads(anywhere.read("lease/000001.json"))["until"]
         mine.renew()
@@ -79,7 +79,7 @@ def test_a_holder_renews_and_notices_when_it_was_superseded(anywhere: Place) -> 
 
 
 def test_of_two_that_come_at_once_one_is_refused(
-    anywhere: Place, monkeypatch: pytest.MonkeyPatch
+    anywhere: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both saw that nobody holds; one created the epoch first."""
     monkeypatch.setattr(lease, "latest_epoch", lambda _: 0)

@@ -1,39 +1,42 @@
 """A run as others see it: events, state, heartbeat, metrics, a bar on the terminal.
 
-All of it is told by the loop that hands out tiles, so that a run that hangs looks like one.
+Updated only from the scheduling loop: if the loop hangs, the heartbeat stops.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rsscale.errors import StorageError
+from rsscale.layers import TileKey
+from rsscale.monitoring.metrics import Metrics
+from rsscale.monitoring.totals import COUNTED, StepTotals, in_order
+from rsscale.processes import peak_rss
 from rsscale.progress import Bar
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.metrics import Metrics
-from rsscale.runs.totals import STAGES, Totals
-from rsscale.runs.worker import peak_rss
+from rsscale.steps.base import Pass, Step
+from rsscale.store.run_folder import RunFolder
 
 _SAVE_EVERY_S = 5.0
 # Tiles that the rate is taken from: long enough to be steady, short enough to follow a change.
 _RECENT = 200
-_FAILURES_TOLD = 1000
+_FAILURES_KEPT = 1000
 
 
 class Monitor:
-    """Tells what a run does.
+    """Keeps count of a run and shows it.
 
     Parameters
     ----------
     folder : RunFolder
     bar : Bar
-    total : int
-        Tiles of the run.
+    steps : sequence of (Step, int)
+        In order, with how many tiles each has.
     metrics : Metrics
     heartbeat : Path, optional
         A file that is written anew every few seconds while the run makes its rounds.
@@ -43,64 +46,80 @@ class Monitor:
         self,
         folder: RunFolder,
         bar: Bar,
-        total: int,
+        steps: Sequence[tuple[Step, int]],
         metrics: Metrics,
         heartbeat: Path | None = None,
     ) -> None:
         self.folder = folder
-        self.total = total
-        self.totals = Totals()
-        self.failed: dict[tuple[int, str], dict[str, Any]] = {}
+        self.total = sum(count for _, count in steps)
+        self.totals = {step.step: StepTotals(_folds(step), count) for step, count in steps}
+        self.failed: dict[TileKey, dict[str, Any]] = {}
+        self.waiting = 0
         self.peak_rss = 0
+        self._steps = {step.step: step for step, _ in steps}
         self._reached = self._shown = 0
         self._bar = bar
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._started = self._saved = time.monotonic()
-        self._before = float(folder.read_state().get("seconds", 0.0))
+        state = folder.read_state()
+        self._before = float(state.get("seconds", 0.0))
+        self._described: dict[str, dict[str, Any]] = state["steps"]
         self._lines: list[str] = []
-        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)
-        self._busy: deque[dict[str, float]] = deque(maxlen=_RECENT)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._busy: deque[Mapping[str, float]] = deque(maxlen=_RECENT)
 
     def event(self, kind: str, **fields: Any) -> None:
         """One line of ``events.jsonl``; on disk with the next tick."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._lines.append(json.dumps({"time": now, "event": kind} | fields))
 
-    def found(self, entry: dict[str, Any]) -> None:
-        """A tile that was done before."""
-        self.totals.add(entry)
+    def found_done(self, entry: Mapping[str, Any]) -> None:
+        """Count a tile that was done before."""
+        self.totals[entry["step"]].add(entry)
         self._advance()
 
-    def done(self, result: dict[str, Any], attempts: int, worker: str) -> None:
-        """A tile that was computed."""
+    def done(self, result: Mapping[str, Any], attempts: int, worker: str) -> None:
+        """Count a tile that was computed."""
         self.event("tile", **result, attempts=attempts, worker=worker)
-        self.totals.add(result)
+        self.totals[result["step"]].add(result)
         self.peak_rss = max(self.peak_rss, result["peak_rss_bytes"])
-        self._recent.append((time.monotonic(), result["pixels"]))
+        self._recent.append(time.monotonic())
         self._busy.append(result["seconds"])
         self._metrics.tile(result)
         self._advance()
-        if self.folder.place.grows:
+        if self.folder.storage.supports_append:
             self.flush()
 
-    def failure(self, period: int, tile: str, error: str, attempts: int, worker: str) -> None:
-        """A tile that failed for good, in this run."""
-        told = {"period": period, "tile": tile, "error": error, "attempts": attempts}
+    def failure(self, key: TileKey, error: str, attempts: int, worker: str) -> None:
+        """Count a tile that failed for good, in this run."""
+        told = {
+            "key": str(key),
+            "step": key.step,
+            "span": key.span,
+            "tile": key.tile,
+            "error": error,
+            "attempts": attempts,
+        }
         self.event("tile-failed", **told, worker=worker)
-        self.failed[period, tile] = told
-        self._metrics.failure()
+        self.failed[key] = told
+        self._metrics.failure(key.step)
         self._advance()
         self.flush()
 
-    def look_back(self) -> None:
-        """Begin to count anew, from the ledger; what was said before stays said meanwhile."""
-        self._reached = max(self._reached, self.totals.done)
-        self.totals = Totals()
+    def look_back(self, step: str) -> None:
+        """Begin to count a step anew, from the ledger; the count shown does not go back."""
+        self._reached = max(self._reached, self.count_done())
+        known = self.totals[step]
+        self.totals[step] = StepTotals(known.folds, known.total)
+
+    def count_done(self) -> int:
+        """Tiles of all steps that are done."""
+        return sum(one.done for one in self.totals.values())
 
     def _advance(self) -> None:
         """Move the bar, which does not go back when tiles are looked at again."""
-        reached = self.totals.done + len(self.failed)
+        reached = self.count_done() + len(self.failed)
         self._bar.advance(max(reached - self._shown, 0))
         self._shown = max(self._shown, reached)
 
@@ -111,7 +130,7 @@ class Monitor:
             return
         self._saved = now
         self.peak_rss = max(self.peak_rss, peak_rss())
-        self._metrics.state(self.totals.done, self.total, len(self.failed), in_flight)
+        self._metrics.state(self.count_done(), self.total, len(self.failed), in_flight)
         self._bar.note(self._note(in_flight))
         self.flush()
         try:
@@ -123,16 +142,29 @@ class Monitor:
 
     def snapshot(self) -> dict[str, Any]:
         """How far the run is, for ``run.json``."""
-        done, failed = self.totals.done, len(self.failed)
+        stages: Counter[str] = Counter()
+        for one in self.totals.values():
+            stages.update(one.stages)
         return {
-            "tiles": {"total": self.total, "done": done, "failed": failed},
-            "failed": list(self.failed.values())[:_FAILURES_TOLD],
+            "tiles": {
+                "total": self.total,
+                "done": self.count_done(),
+                "failed": len(self.failed),
+            },
+            "steps": {name: self._snapshot_of(name) for name in self.totals},
+            "stages": in_order({stage: round(value, 3) for stage, value in stages.items()}),
+            "failed": list(self.failed.values())[:_FAILURES_KEPT],
+            "waiting": self.waiting,
             "seconds": round(self.seconds, 3),
             "rate": {"tiles_per_s": round(self.rate, 4), "seconds_left": self._left()},
             "peak_rss_bytes": max(self.peak_rss, peak_rss()),
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-            **self.totals.to_dict(),
         }
+
+    def _snapshot_of(self, name: str) -> dict[str, Any]:
+        step, totals = self._steps[name], self.totals[name]
+        lines = list(step.describe(totals.facts)) if isinstance(step, Pass) else []
+        return self._described[name] | totals.to_dict(lines)
 
     def save(self, state: dict[str, Any]) -> None:
         """Put what is known into ``run.json`` and the heartbeat."""
@@ -144,7 +176,7 @@ class Monitor:
             self._heartbeat.write_text(json.dumps(told) + "\n", "utf-8")
 
     def flush(self) -> None:
-        """Append what was told to ``events.jsonl``."""
+        """Append waiting events to ``events.jsonl``."""
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -163,18 +195,24 @@ class Monitor:
         """Tiles a second, of the last ones."""
         if len(self._recent) < 2:
             return 0.0
-        first, last = self._recent[0][0], time.monotonic()
+        first, last = self._recent[0], time.monotonic()
         return (len(self._recent) - 1) / max(last - first, 1e-9)
 
     def _left(self) -> float | None:
-        left = self.total - self.totals.done - len(self.failed)
+        left = self.total - self.count_done() - len(self.failed)
         return round(left / self.rate, 1) if self.rate else None
 
     def _note(self, in_flight: int) -> str:
         """Where the time of the last tiles went: the longest stage is the bottleneck."""
-        sums = {stage: sum(one.get(stage, 0.0) for one in self._busy) for stage in STAGES}
+        sums: Counter[str] = Counter()
+        for seconds in self._busy:
+            sums.update(seconds)
         whole = sum(sums.values())
         if not whole:
             return f"{in_flight} in flight"
-        shares = ", ".join(f"{stage} {value / whole:.0%}" for stage, value in sums.items())
+        shares = ", ".join(f"{stage} {v / whole:.0%}" for stage, v in in_order(sums).items())
         return f"{shares}; {in_flight} in flight"
+
+
+def _folds(step: Step) -> dict[str, Any]:
+    return {**COUNTED, **step.facts} if isinstance(step, Pass) else dict(COUNTED)

@@ -1,37 +1,31 @@
-"""The recipe: everything that decides a map, as data.
-
-A recipe is a YAML file without code. It is checked whole before anything else happens, and
-a mistake is told in one line with its place and the nearest name that would have been right.
-"""
+"""The keys of a recipe, each checked by itself and with the others."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rsscale.composites.reducer_names import check_reducer
 from rsscale.composites.time_windows import time_windows
 from rsscale.cube.mask_rules import mask_rule
-from rsscale.errors import RecipeError, nearest
+from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.net.signing import check_name
+from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 
-Layer = Literal["classification", "confidence", "observations", "probability"]
+LayerName = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What the data layer says of a value, as pydantic wants to hear it."""
+def _as_value_error() -> Iterator[None]:
+    """Turn a RecipeError of a lower layer into the ValueError that pydantic reports."""
     try:
         yield
     except RecipeError as error:
@@ -71,7 +65,7 @@ class MaskRecipe(_Strict):
     def _one_form(self) -> Self:
         if self.preset is None and self.band is None:
             raise ValueError("needs 'preset', or 'band' with 'keep', 'drop', 'bits' or 'fields'")
-        with _told():
+        with _as_value_error():
             mask_rule(self.rule)
         return self
 
@@ -95,7 +89,7 @@ class CompositeRecipe(_Strict):
     def _one_form(self) -> Self:
         if (self.by is None) == (self.windows is None):
             raise ValueError("needs either 'by' (year, season, month, days) or 'windows'")
-        with _told():
+        with _as_value_error():
             time_windows(self.rule, 2000)
             check_reducer(self.reducer)
         return self
@@ -104,6 +98,13 @@ class CompositeRecipe(_Strict):
     def rule(self) -> str | dict[str, Any]:
         """What :func:`rsscale.composite` takes as ``by``."""
         return self.by if self.by is not None else {"windows": self.windows}
+
+
+ACCESS = ("catalog", "sign", "loader")
+"""Keys of an input that say how it is reached: they change no pixel."""
+
+FINDING = ("collection", "query")
+"""Keys of an input that say which items it has: the items themselves are frozen."""
 
 
 class InputRecipe(_Strict):
@@ -124,10 +125,14 @@ class InputRecipe(_Strict):
     loader: Literal["stackstac", "odc-stac"] = "stackstac"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
 
+    def processing(self) -> dict[str, Any]:
+        """What decides a pixel's value, given the items: not what finds or reaches them."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
+
     @field_validator("sign")
     @classmethod
     def _known_signer(cls, value: str | None) -> str | None:
-        with _told():
+        with _as_value_error():
             return None if value is None else check_name(value)
 
     @model_validator(mode="after")
@@ -181,11 +186,11 @@ class TrainRecipe(_Strict):
 class OutputRecipe(_Strict):
     """Which layers are written."""
 
-    layers: tuple[Layer, ...] = ("classification", "confidence", "observations")
+    layers: tuple[LayerName, ...] = ("classification", "confidence", "observations")
 
     @field_validator("layers")
     @classmethod
-    def _has_classification(cls, value: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    def _has_classification(cls, value: tuple[LayerName, ...]) -> tuple[LayerName, ...]:
         if "classification" not in value:
             raise ValueError("must contain 'classification'")
         return value
@@ -208,10 +213,14 @@ class Recipe(_Strict):
     grid: GridRecipe
     periods: tuple[int, ...] = Field(min_length=1)
     inputs: dict[str, InputRecipe] = Field(min_length=1)
-    model: str | dict[int, str]
+    model: str | dict[int, str] | None = None
     train: TrainRecipe | None = None
     output: OutputRecipe = OutputRecipe()
     change: ChangeRecipe | None = None
+    steps: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], StepRecipe] = Field(
+        default_factory=dict
+    )
+    folder: Path = Field(default=Path(), exclude=True)  # that relative paths of steps count from
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -228,11 +237,24 @@ class Recipe(_Strict):
                 f"'change' is from {self.change.from_} to {self.change.to}; "
                 f"both must be among 'periods' {list(self.periods)}"
             )
+        check_steps(self.steps, self._short_form(), list(self.inputs))
         return self
 
-    def model_path(self, period: int) -> str:
-        """Folder of the model for a period."""
-        return self.model if isinstance(self.model, str) else self.model[period]
+    @property
+    def all_steps(self) -> dict[str, StepRecipe]:
+        """Every step, those of the short form too, each after the ones that it reads."""
+        return in_order(self._short_form() | self.steps)
+
+    def _short_form(self) -> dict[str, StepRecipe]:
+        """The steps that ``model``, ``output`` and ``change`` stand for."""
+        steps = {}
+        if self.model is not None:
+            options: dict[str, Any] = {"model": self.model, "layers": list(self.output.layers)}
+            steps["map"] = StepRecipe(kind="predict", **options)
+        if self.change is not None:
+            years: dict[str, Any] = {"from": self.change.from_, "to": self.change.to}
+            steps["change"] = StepRecipe(kind=self.change.method, of="map", **years)
+        return steps
 
     def with_catalogs(self, catalogs: Mapping[str, str]) -> Recipe:
         """The recipe with other addresses of some inputs' catalogues."""
@@ -247,160 +269,15 @@ class Recipe(_Strict):
         }
         return self.model_copy(update={"inputs": inputs})
 
-    def map_hash(self) -> str:
-        """Hash of what decides a pixel's value, apart from the model and the frozen items."""
-        return _hash(
-            self._plain(include={"inputs", "output"})
-            | {"grid": self.grid.model_dump(mode="json", exclude={"tile"})}
-        )
-
-    def layout_hash(self) -> str:
-        """Hash of how the work is cut."""
-        return _hash({"tile": self.grid.tile})
-
-    def _plain(self, **options: Any) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, **options)
+    def path(self, name: str) -> str:
+        """A path that a step names, counted from the recipe's folder; addresses as they are."""
+        return name if "://" in name else os.path.normpath(self.folder / Path(name).expanduser())
 
     def to_yaml(self) -> str:
         """The recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
-        return yaml.safe_dump(self._plain(exclude_defaults=True), sort_keys=False, width=100)
-
-
-def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe; local paths in it become absolute.
-
-    Parameters
-    ----------
-    source : path or mapping
-        A YAML file, whose folder relative paths count from, or the same as a mapping, whose
-        relative paths count from the current folder.
-    overrides : sequence of "key.sub=value"
-        Values are YAML: ``grid.tile=1024``, ``periods=[2023]``.
-
-    Raises
-    ------
-    RecipeError
-        When the file is not there, is no YAML, or a key is unknown or wrong: one line with
-        the place, what was found, and the nearest known key.
-    """
-    if isinstance(source, Mapping):
-        content, base, name = deepcopy(dict(source)), Path.cwd(), "recipe"
-    else:
-        content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
-    for override in overrides:
-        _override(content, override)
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(f"{name}: {_one_line(error)}") from None
-    return _absolute(recipe, base)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"there is no recipe at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} can't be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise RecipeError(
-            f"{path} holds {type(content).__name__}; expected keys like 'name', 'grid'"
+        # Elsewhere, paths that steps name still count from where the recipe was.
+        folder = {"folder": str(self.folder)} if self.steps else {}
+        plain = folder | self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
         )
-    return content
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise RecipeError(f"--set {override!r}: expected key.sub=value, e.g. grid.tile=1024")
-    *parents, last = key.split(".")
-    node = content
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise RecipeError(f"--set {override!r}: {parent!r} is not a group of keys")
-        node = child
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {override!r}: the value is not valid YAML") from None
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first mistake with its place; how many more there are."""
-    errors = error.errors(include_url=False)
-    # An unknown key tells more than the "missing" it causes.
-    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"]) or "recipe"
-    if first["type"] == "extra_forbidden":
-        message = f"{place}: unknown key{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
-    elif first["type"] == "missing":
-        message = f"{place}: missing"
-    elif first["type"] == "value_error":
-        message = f"{place}: {first['ctx']['error']}"
-    else:
-        found = first["input"]
-        message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {found!r}"
-        expected = first.get("ctx", {}).get("expected")
-        if expected and isinstance(found, str):
-            message += nearest(
-                found, [e.strip("' ") for e in expected.replace(" or ", ",").split(",")]
-            )
-    rest = len(errors) - 1
-    return message + (f" (and {rest} more)" if rest else "")
-
-
-def _keys(place: tuple[int | str, ...]) -> list[str]:
-    """Known keys of the group of a recipe that a place points to."""
-    model: Any = Recipe
-    for part in place:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            names = {f.alias or n: f.annotation for n, f in model.model_fields.items()}
-            # The name of an entry of a mapping, as in inputs.s2, is no field: same group.
-            model = _group(names[str(part)]) if str(part) in names else model
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    return [f.alias or n for n, f in model.model_fields.items()]
-
-
-def _group(annotation: Any) -> Any:
-    """The pydantic model inside an annotation such as ``dict[str, InputRecipe]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _group(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _absolute(recipe: Recipe, base: Path) -> Recipe:
-    """All local paths of a recipe, counted from its folder."""
-
-    def resolve(path: str) -> str:
-        return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
-
-    inputs = {
-        name: one.model_copy(update={"catalog": resolve(one.catalog)})
-        for name, one in recipe.inputs.items()
-    }
-    model = recipe.model
-    update: dict[str, Any] = {
-        "inputs": inputs,
-        "area": resolve(recipe.area) if recipe.area else None,
-        "model": resolve(model)
-        if isinstance(model, str)
-        else {period: resolve(path) for period, path in model.items()},
-    }
-    if recipe.train:
-        labels = resolve(recipe.train.labels)
-        update["train"] = recipe.train.model_copy(update={"labels": labels})
-    return recipe.model_copy(update=update)
-
-
-def _hash(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return yaml.safe_dump(plain, sort_keys=False, width=100)

@@ -13,13 +13,13 @@ class Metrics:
     """Counts nothing; what a run uses when nobody asks."""
 
     def tile(self, result: Mapping[str, Any]) -> None:
-        """A tile was computed."""
+        """Count a tile that was computed, by the summary of its entry."""
 
-    def failure(self) -> None:
-        """A tile failed for good."""
+    def failure(self, step: str) -> None:
+        """Count a tile that failed for good."""
 
     def state(self, done: int, total: int, failed: int, in_flight: int) -> None:
-        """How far the run is."""
+        """Set how far the run is."""
 
 
 class Prometheus(Metrics):
@@ -28,31 +28,33 @@ class Prometheus(Metrics):
     def __init__(self, registry: Any) -> None:
         from prometheus_client import Counter, Gauge
 
-        self._tiles = Counter("rsscale_tiles", "Tiles computed", registry=registry)
-        self._failures = Counter("rsscale_tile_failures", "Tiles failed", registry=registry)
-        self._pixels = Counter("rsscale_pixels", "Pixels mapped", registry=registry)
-        self._bytes = Counter("rsscale_decoded_bytes", "Bytes of pixels read", registry=registry)
-        self._stages = Counter(
-            "rsscale_stage_seconds", "Seconds of each stage", ["stage"], registry=registry
-        )
+        def counter(name: str, text: str, *labels: str) -> Any:
+            return Counter(f"rsscale_{name}", text, labels, registry=registry)
+
+        self._tiles = counter("tiles", "Tiles computed", "step")
+        self._failures = counter("tile_failures", "Tiles failed", "step")
+        self._pixels = counter("pixels", "Pixels computed", "step")
+        self._bytes = counter("decoded_bytes", "Bytes of pixels read", "step")
+        self._stages = counter("stage_seconds", "Seconds of each stage", "step", "stage")
         self._state = Gauge("rsscale_run_tiles", "Tiles of the run", ["state"], registry=registry)
 
     def tile(self, result: Mapping[str, Any]) -> None:
-        """A tile was computed."""
-        self._tiles.inc()
-        self._pixels.inc(result["pixels"])
-        self._bytes.inc(result["decoded_bytes"])
+        """Count a tile that was computed."""
+        step, facts = result["step"], result["facts"]
+        self._tiles.labels(step).inc()
+        self._pixels.labels(step).inc(facts.get("pixels", 0))
+        self._bytes.labels(step).inc(facts.get("decoded_bytes", 0))
         for stage, seconds in result["seconds"].items():
-            self._stages.labels(stage).inc(max(seconds, 0.0))
+            self._stages.labels(step, stage).inc(max(seconds, 0.0))
 
-    def failure(self) -> None:
-        """A tile failed for good."""
-        self._failures.inc()
+    def failure(self, step: str) -> None:
+        """Count a tile that failed for good."""
+        self._failures.labels(step).inc()
 
     def state(self, done: int, total: int, failed: int, in_flight: int) -> None:
-        """How far the run is."""
-        told = {"total": total, "done": done, "failed": failed, "in_flight": in_flight}
-        for name, value in told.items():
+        """Set how far the run is."""
+        values = {"total": total, "done": done, "failed": failed, "in_flight": in_flight}
+        for name, value in values.items():
             self._state.labels(name).set(value)
 
 

@@ -1,4 +1,4 @@
-"""What a worker's memory must hold: told before a run, so that none dies of it."""
+"""Estimate what the map takes in a worker's memory, before a run, so that none dies of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from rsscale.cluster.connection import TILES_AT_ONCE
-from rsscale.errors import ModelError, RecipeError
+from rsscale.composites import strips
+from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
 from rsscale.learn.models import Model
-from rsscale.passes import strips
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 
@@ -56,7 +56,14 @@ class Memory:
         return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
 
 
-def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) -> Memory:
+def estimate(  # noqa: PLR0917
+    recipe: Recipe,
+    model: Model,
+    tile: int,
+    threads: int,
+    looks: int,
+    pixel_bytes: int = 3,
+) -> Memory:
     """Estimate the memory of a worker.
 
     Parameters
@@ -69,6 +76,8 @@ def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) 
         That read.
     looks : int
         Items of the tile that has most.
+    pixel_bytes : int
+        Of all layers that are written.
     """
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
@@ -80,13 +89,12 @@ def estimate(recipe: Recipe, model: Model, tile: int, threads: int, looks: int) 
     height, width = tallest.shape
     bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
     chunk = min(looks * bands * min(height, 512) * width * 2, _CHUNK)
-    classes = len(spec.classes) if "probability" in recipe.output.layers else 0
     return Memory(
         composites=4 * channels * height * width,
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
-        layers=2 * tile * tile * (len(recipe.output.layers) + classes),
+        layers=2 * tile * tile * pixel_bytes,
     )
 
 
@@ -131,38 +139,3 @@ def _put_out(model: Model, size: int) -> int:
             handle.remove()
     # An exported program has no layers to listen to.
     return put_out or _EXPORTED * scores.numel() * scores.element_size()
-
-
-def check_memory(
-    recipe: Recipe, model: Model, tile: int, threads: int, looks: int, *, limit: int
-) -> Memory:
-    """Refuse a tile that does not fit, with the width of one that does.
-
-    Parameters
-    ----------
-    recipe, model, tile, threads, looks
-        As for :func:`estimate`.
-    limit : int
-        Bytes that one process may take.
-
-    Raises
-    ------
-    RecipeError
-    """
-    needed = estimate(recipe, model, tile, threads, looks)
-    if needed.total <= limit:
-        return needed
-    fitting, width = None, tile
-    while width > 128 and fitting is None:
-        width //= 2
-        if estimate(recipe, model, width, threads, looks).total <= limit:
-            fitting = width
-    advice = (
-        f"set grid.tile to {fitting}"
-        if fitting
-        else "even small tiles don't: use fewer threads, a smaller model window, or more memory"
-    )
-    raise RecipeError(
-        f"a tile of {tile} px needs about {needed.total / 2**30:.1f} GiB in each process, and it "
-        f"may take {limit / 2**30:.1f} GiB; {advice}"
-    )

@@ -16,6 +16,7 @@ import xarray as xr
 
 from rsscale.composites.composite import composite
 from rsscale.composites.merge_days import merge_days
+from rsscale.composites.strips import in_memory
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.load import load
 from rsscale.cube.masks import mask, mask_rule
@@ -24,7 +25,6 @@ from rsscale.errors import ReadError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_index import Lookup
-from rsscale.passes.strips import in_memory
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import InputRecipe, Recipe
 
@@ -35,15 +35,13 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TileInputs:
     """What a model sees of a box.
 
     Attributes
     ----------
     composites : mapping of input name to DataArray
         Lazy float32 ``(time, band, y, x)``, NaN where nothing was seen.
-    items : tuple of str
-        Ids of the items that may have pixels in the box.
     missing : dict of asset to str
         Filled while the composites are computed: what could not be read and counts as not
         seen, where the recipe says ``on_error: skip``. The first reason of each asset.
@@ -52,7 +50,6 @@ class Prepared:
     """
 
     composites: dict[str, xr.DataArray]
-    items: tuple[str, ...]
     missing: dict[str, str] = field(default_factory=dict)
     meter: Meter = field(default_factory=Meter)
 
@@ -70,7 +67,7 @@ def prepare(
     box: PixelBox,
     *,
     device: str = "cpu",
-) -> Prepared:
+) -> TileInputs:
     """The model's inputs over a box, lazily.
 
     Parameters
@@ -87,24 +84,57 @@ def prepare(
     """
     missing: dict[str, str] = {}
     meter = Meter()
-    composites, used = {}, []
-    for name, one in recipe.inputs.items():
-        around = grid.geobox_of(box.pad(_margin(one, grid)))
-        items = sources[name].touching(around, *span(one, period))
-        cube = load(
-            items,
-            around,
-            bands_to_read(one),
-            resampling=one.resampling,
-            loader=one.loader,
-            on_error="raise" if one.on_error == "fail" else _noted(missing),
-            meter=meter,
+    composites = {
+        name: prepare_input(
+            one, grid, sources[name], period, box, device=device, meter=meter, unreadable=missing
         )
-        reduced = _reduce(cube, one, period, device)
-        margin = _margin(one, grid)
-        composites[name] = reduced[..., margin:-margin, margin:-margin] if margin else reduced
-        used += [item.id for item in items]
-    return Prepared(composites, tuple(used), missing, meter)
+        for name, one in recipe.inputs.items()
+    }
+    return TileInputs(composites, missing, meter)
+
+
+def prepare_input(
+    one: InputRecipe,
+    grid: Grid,
+    lookup: Lookup,
+    period: int,
+    box: PixelBox,
+    *,
+    device: str,
+    meter: Meter,
+    unreadable: dict[str, str],
+) -> xr.DataArray:
+    """The composites of one input over a box, lazily: ``(time, band, y, x)`` float32.
+
+    Parameters
+    ----------
+    one : InputRecipe
+    grid : Grid
+    lookup : Lookup
+        The items of the input.
+    period : int
+        The year.
+    box : PixelBox
+    device : str
+        Where composites are computed.
+    meter : Meter
+        Counts what is read while they are.
+    unreadable : dict of asset to str
+        Filled likewise, where the recipe says ``on_error: skip``.
+    """
+    margin = mask_margin(one, grid)
+    around = grid.geobox_of(box.pad(margin))
+    cube = load(
+        lookup.touching(around, *span(one, period)),
+        around,
+        bands_to_read(one),
+        resampling=one.resampling,
+        loader=one.loader,
+        on_error="raise" if one.on_error == "fail" else _noted(unreadable),
+        meter=meter,
+    )
+    reduced = _reduce(cube, one, period, device)
+    return reduced[..., margin:-margin, margin:-margin] if margin else reduced
 
 
 def _reduce(cube: xr.DataArray, one: InputRecipe, period: int, device: str) -> xr.DataArray:
@@ -169,7 +199,7 @@ def span(one: InputRecipe, period: int) -> tuple[date, date]:
     return min(w.start for w in spans), max(w.end for w in spans)
 
 
-def _margin(one: InputRecipe, grid: Grid) -> int:
+def mask_margin(one: InputRecipe, grid: Grid) -> int:
     """Pixels beyond the box that its values depend on: how far a cloud's mask reaches."""
     return math.ceil(one.mask.dilate / grid.resolution) if one.mask else 0
 

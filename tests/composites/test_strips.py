@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rsscale.passes.strips import in_memory
+from rsscale.composites.strips import in_memory
 from rsscale.read.stage_timer import Meter
 
 THREADS, BLOCK_S = 2, 0.02

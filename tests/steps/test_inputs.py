@@ -15,21 +15,21 @@ import torch
 import xarray as xr
 from landscape import DATES, SIZE, ZONES, Landscape, make
 from odc.geo.geom import Geometry
+from rsscale.passes.job import _with_margin, find_items, index_items, recipe_area
 
 import rsscale as rs
 from rsscale.cluster.engine import Patience
+from rsscale.composites import strips
 from rsscale.errors import ReadError, RecipeError, TilesFailedError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 from rsscale.passes import mapping as tile
-from rsscale.passes import strips
-from rsscale.passes.inputs import _noted, prepare
-from rsscale.passes.job import _with_margin, find_items, index_items, recipe_area
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import read_recipe
+from rsscale.steps.inputs import _noted, prepare
 
 CRS, TRANSFORM = ZONES["w"]
 SAR_NODATA = -9999.0

@@ -1,0 +1,77 @@
+"""The files of a model folder, read without opening the network: contract, weights, digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rsscale.errors import ModelError
+from rsscale.model.spec import ModelSpec
+
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """The contract of a model folder; the weights are not opened, and torch is not needed."""
+    return ModelSpec.from_item(read_item(Path(path)))
+
+
+def model_files(path: str | Path) -> list[Path]:
+    """The files of a model folder that make the model: its contract and its weights."""
+    folder = Path(path)
+    return [folder / "item.json", weights_path(folder, read_item(folder))]
+
+
+def read_item(folder: Path) -> dict[str, Any]:
+    """The contract of a model folder, ``item.json``, as it is.
+
+    Raises
+    ------
+    ModelError
+        When the folder or the file is not there, or is no STAC item.
+    """
+    path = folder / "item.json"
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
+    try:
+        item: Any = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
+        raise ModelError(f"{path} is not a STAC item with assets")
+    return item
+
+
+def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
+    """The file that the item's model asset names; a pickle is refused unread."""
+    assets = item["assets"].values()
+    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
+    if not hrefs:
+        raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
+    path = folder / str(hrefs[0])
+    if path.suffix.lower() in _PICKLES:
+        raise ModelError(
+            f"{path} is a pickle, which runs code when it is opened; save the weights with "
+            "safetensors.torch.save_file, or the network with torch.export.save as .pt2"
+        )
+    if path.suffix not in (".safetensors", ".pt2"):
+        raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
+    if not path.exists():
+        raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
+    return path
+
+
+def files_digest(*paths: Path) -> str:
+    """Hash of the content of files, in their order."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]

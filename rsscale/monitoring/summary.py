@@ -1,0 +1,61 @@
+"""A run in a few lines: how far it is, what it took, where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_FAILURES = 10
+
+
+def summary(state: Mapping[str, Any], url: str) -> str:
+    """Lines on a run, for people.
+
+    Parameters
+    ----------
+    state : mapping
+        The content of ``run.json``.
+    url : str
+        The run folder.
+    """
+    return "\n".join([*_lines(state), *_products(state, url.rstrip("/"))])
+
+
+def _lines(state: Mapping[str, Any]) -> Iterator[str]:
+    tiles, steps = state["tiles"], state["steps"]
+    yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    if len(steps) > 1:
+        for name, step in steps.items():
+            yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
+    pixels = sum(step.get("facts", {}).get("pixels", 0) for step in steps.values())
+    if pixels:
+        rate = pixels / max(state["seconds"], 1e-9) / 1e6
+        yield (
+            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
+            f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
+        )
+    if state.get("stages"):
+        whole = sum(state["stages"].values()) or 1.0
+        shares = (f"{name} {v:.1f} s ({v / whole:.0%})" for name, v in state["stages"].items())
+        yield f"stages    {', '.join(shares)}, of all tiles together"
+    if state["state"] == "running":
+        left = state.get("rate", {}).get("seconds_left")
+        yield f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting")
+    unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
+    if unreadable:
+        yield f"missing   {unreadable} assets could not be read and count as not seen"
+    for step in steps.values():
+        yield from step.get("lines", ())
+    for failure in state.get("failed", [])[:_FAILURES]:
+        yield f"failed {failure['key']}: {failure['error']}"
+    if state.get("waiting"):
+        yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
+
+
+def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:
+    """Where each step's layers and tables lie."""
+    for name, step in state["steps"].items():
+        if step.get("layers") and step.get("store") == name:
+            yield f"{name:<9} {url}/{'product' if name == 'map' else name}.zarr"
+        if step.get("gathered"):
+            yield f"{name:<9} {url}/{step['gathered']}"

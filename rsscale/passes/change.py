@@ -1,0 +1,99 @@
+"""Change as a pass: two spans of an earlier step compared pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from rsscale.change.comparison import change_layers, compare
+from rsscale.errors import RecipeError
+from rsscale.layers import Layer
+from rsscale.model.spec import LandClass, classes_from_attributes
+from rsscale.recipe import StepRecipe
+from rsscale.steps.base import Block, Fold, Pass, Result, Setup, Source
+from rsscale.steps.options import Options
+
+_COMPARED = ("classification", "confidence", "probability")
+
+
+class CompareOptions(Options):
+    """``{kind: post-classification, of: STEP, from: PERIOD, to: PERIOD}``."""
+
+    from_: int = Field(alias="from")
+    to: int
+
+
+@dataclass(repr=False, kw_only=True)
+class ComparePass(Pass):
+    """Post-classification comparison; see :func:`rsscale.detect_change`.
+
+    Attributes
+    ----------
+    span : str
+        ``"2023-2024"``: the two periods.
+    classes : tuple of LandClass
+        Of both maps.
+    """
+
+    kind: ClassVar[str] = "post-classification"
+    version: ClassVar[str] = "1"
+    Options: ClassVar[type[Options]] = CompareOptions
+    facts: ClassVar[Mapping[str, Fold]] = {"compared": "sum", "changed": "sum"}
+
+    step: str
+    sources: Mapping[str, Source]
+    layers: tuple[Layer, ...]
+    span: str
+    classes: tuple[LandClass, ...]
+
+    @classmethod
+    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
+        """Two sources of one step, at the two periods."""
+        if len(recipe.references) != 1:
+            raise RecipeError("needs 'of': the one step whose two periods are compared")
+        (reference,) = recipe.references.values()
+        there = {layer.name: layer for layer in setup.layers(reference)}
+        if "classification" not in there:
+            raise RecipeError(
+                f"the step to compare has no layer 'classification'; it has {', '.join(there)}"
+            )
+        names = tuple(name for name in _COMPARED if name in there)
+        classes = classes_from_attributes(there["classification"].attributes)
+        return [
+            cls(
+                step=step,
+                sources={
+                    "before": setup.source(reference, names, at=str(options.from_)),
+                    "after": setup.source(reference, names, at=str(options.to)),
+                },
+                layers=change_layers(classes, doubt=len(names) > 1),
+                span=f"{options.from_}-{options.to}",
+                classes=classes,
+            )
+        ]
+
+    def spans(self) -> Sequence[str]:
+        """The one pair of periods."""
+        return (self.span,)
+
+    def run(self, block: Block) -> Result:
+        """Compare one tile."""
+        before, after = (_arrays(block, name) for name in ("before", "after"))
+        found = compare(before, after, len(self.classes))
+        change = found["change"]
+        facts = {"compared": int((change != 255).sum()), "changed": int((change == 1).sum())}
+        return Result(layers=block.dataset(self.layers, found), facts=facts)
+
+    def describe(self, facts: Mapping[str, float]) -> list[str]:
+        """Share of the pixels that were compared that changed."""
+        if not facts.get("compared"):
+            return []
+        share = facts.get("changed", 0) / facts["compared"]
+        return [f"changed   {share:.2%} of the pixels that both periods have"]
+
+
+def _arrays(block: Block, name: str) -> dict[str, Any]:
+    return {str(n): v.values[(..., *block.inside)] for n, v in block.inputs[name].items()}

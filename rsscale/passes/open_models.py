@@ -1,0 +1,46 @@
+"""The models of a process: opened once, whoever asks first, and kept while they are used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from rsscale.cluster.profile import NumericProfile
+from rsscale.learn.accelerate import accelerate
+from rsscale.learn.models import Model, open_frozen
+from rsscale.steps.attachments import Attachment, Kept
+
+_KEPT = 4
+
+_Key = tuple[str, NumericProfile]
+_models: OrderedDict[_Key, Model] = OrderedDict()
+_compared: set[_Key] = set()
+_opening = threading.Lock()
+
+
+def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
+    """The model, computing as the profile says; opened at the first call of a process."""
+    key = model.digest, profile
+    with _opening:
+        if key not in _models:
+            profile.apply()  # the number of threads becomes part of compiled code
+            _models[key] = accelerate(
+                open_frozen(model.folder, device=profile.device),
+                precision=profile.precision,
+                compile=profile.compile,
+                batch=profile.batch,
+            )
+            while len(_models) > _KEPT:
+                _models.popitem(last=False)
+        _models.move_to_end(key)
+        return _models[key]
+
+
+def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | None:
+    """The model as it lies on disk, for the first that asks in a process; None for the others."""
+    key = model.digest, profile
+    with _opening:
+        if key in _compared:
+            return None
+        _compared.add(key)
+    return open_frozen(model.folder, device=profile.device)

@@ -1,0 +1,170 @@
+"""Read a recipe: YAML, overrides, and each mistake in one line.
+
+A recipe is a YAML file without code. It is checked whole before anything else happens, and
+a mistake is told in one line with its place and the nearest name that would have been right.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rsscale.errors import RecipeError, nearest
+from rsscale.recipe.schema import Recipe
+
+
+def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe; local paths in it become absolute.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A YAML file, whose folder relative paths count from, or the same as a mapping, whose
+        relative paths count from the current folder.
+    overrides : sequence of "key.sub=value"
+        Values are YAML: ``grid.tile=1024``, ``periods=[2023]``.
+
+    Raises
+    ------
+    RecipeError
+        When the file is not there, is no YAML, or a key is unknown or wrong: one line with
+        the place, what was found, and the nearest known key.
+    """
+    if isinstance(source, Mapping):
+        content, base, name = deepcopy(dict(source)), Path.cwd(), "recipe"
+    else:
+        content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
+    for override in overrides:
+        _override(content, override)
+    base = Path(content.get("folder") or base).absolute()
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {_one_line(error)}") from None
+    return _absolute(recipe, base)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506 -- a safe loader
+    except FileNotFoundError:
+        raise RecipeError(f"there is no recipe at {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} can't be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(
+            f"{path} holds {type(content).__name__}; expected keys like 'name', 'grid'"
+        )
+    return content
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override!r}: expected key.sub=value, e.g. grid.tile=1024")
+    *parents, last = key.split(".")
+    node = content
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise RecipeError(f"--set {override!r}: {parent!r} is not a group of keys")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override!r}: the value is not valid YAML") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first mistake with its place; how many more there are."""
+    errors = error.errors(include_url=False)
+    # An unknown key tells more than the "missing" it causes.
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in first["loc"]) or "recipe"
+    if first["type"] == "extra_forbidden":
+        message = f"{place}: unknown key{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
+    elif first["type"] == "missing":
+        message = f"{place}: missing"
+    elif first["type"] == "value_error":
+        message = f"{place}: {first['ctx']['error']}"
+    else:
+        found = first["input"]
+        message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {found!r}"
+        expected = first.get("ctx", {}).get("expected")
+        if expected and isinstance(found, str):
+            message += nearest(
+                found, [e.strip("' ") for e in expected.replace(" or ", ",").split(",")]
+            )
+    rest = len(errors) - 1
+    return message + (f" (and {rest} more)" if rest else "")
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    """Known keys of the group of a recipe that a place points to."""
+    model: Any = Recipe
+    for part in place:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            names = {f.alias or n: f.annotation for n, f in model.model_fields.items()}
+            # The name of an entry of a mapping, as in inputs.s2, is no field: same group.
+            model = _group(names[str(part)]) if str(part) in names else model
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [f.alias or n for n, f in model.model_fields.items()]
+
+
+def _group(annotation: Any) -> Any:
+    """The pydantic model inside an annotation such as ``dict[str, InputRecipe]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _group(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _absolute(recipe: Recipe, base: Path) -> Recipe:
+    """All local paths of a recipe, counted from its folder."""
+
+    def resolve(path: str) -> str:
+        return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
+
+    inputs = {
+        name: one.model_copy(update={"catalog": resolve(one.catalog)})
+        for name, one in recipe.inputs.items()
+    }
+    model = recipe.model
+    update: dict[str, Any] = {
+        "folder": base,
+        "inputs": inputs,
+        "area": resolve(recipe.area) if recipe.area else None,
+        "model": {period: resolve(path) for period, path in model.items()}
+        if isinstance(model, dict)
+        else model and resolve(model),
+    }
+    if recipe.train:
+        labels = resolve(recipe.train.labels)
+        update["train"] = recipe.train.model_copy(update={"labels": labels})
+    return recipe.model_copy(update=update)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without code, in which a key that stands twice is a mistake and not a replacement."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"{key!r} stands twice in one group, again in line {line}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)

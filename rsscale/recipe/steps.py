@@ -1,0 +1,104 @@
+"""Steps of a recipe: which there are, what each reads, and in what order they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rsscale.errors import nearest
+
+# The store of the step ``map`` is called so.
+_RESERVED = ("product",)
+
+
+class RunReference(BaseModel):
+    """A step of another, finished run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str
+    step: str = "map"
+
+
+Reference = str | RunReference
+"""A step of the same recipe by its name, an input by its name, or a step of another run."""
+
+
+class StepRecipe(BaseModel):
+    """One step: its kind, what it reads, and the options of its kind."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    of: RunReference | str | dict[str, RunReference | str] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys but ``kind`` and ``of``."""
+        return dict(self.model_extra or {})
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """What it reads, by the names that its function knows them by."""
+        if self.of is None:
+            return {}
+        if isinstance(self.of, dict):
+            return dict(self.of)
+        return {self.of if isinstance(self.of, str) else self.of.step: self.of}
+
+    def within(self, names: Iterable[str]) -> list[str]:
+        """Of some names, those that it refers to."""
+        known = set(names)
+        return [r for r in self.references.values() if isinstance(r, str) and r in known]
+
+
+def check_steps(
+    steps: Mapping[str, StepRecipe], short_form: Mapping[str, StepRecipe], inputs: list[str]
+) -> None:
+    """Refuse steps that name what is not there, each other in a circle, or themselves twice.
+
+    Raises
+    ------
+    ValueError
+        Which pydantic reports with the recipe's name.
+    """
+    every = {**short_form, **steps}
+    if not every:
+        raise ValueError("needs 'model' (a map), or 'steps'")
+    twice = [name for name in steps if name in short_form]
+    if twice:
+        key = "model" if twice[0] == "map" else "change"
+        raise ValueError(
+            f"two steps are called {twice[0]!r}: one of 'steps', and what the key {key!r} stands "
+            "for; give one of them another name"
+        )
+    for name, step in every.items():
+        if name in inputs or name in _RESERVED:
+            raise ValueError(f"steps.{name}: an input or a store has this name; choose another")
+        for wanted in step.references.values():
+            if isinstance(wanted, str) and wanted not in every and wanted not in inputs:
+                raise ValueError(
+                    f"steps.{name}: 'of' names {wanted!r}, which is no step and no input; there "
+                    f"are {', '.join([*every, *inputs])}{nearest(wanted, [*every, *inputs])}"
+                )
+    in_order(every)
+
+
+def in_order(steps: Mapping[str, StepRecipe]) -> dict[str, StepRecipe]:
+    """Steps sorted so that each stands after those that it reads.
+
+    Raises
+    ------
+    ValueError
+        When steps read each other in a circle.
+    """
+    graph = {name: step.within(steps) for name, step in steps.items()}
+    try:
+        order = tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle = " of ".join(reversed(error.args[1]))
+        raise ValueError(f"steps read each other in a circle: {circle}") from None
+    return {name: steps[name] for name in order}

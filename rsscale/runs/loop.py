@@ -1,0 +1,137 @@
+"""The rounds of a run: step after step, what is not done, until a look back finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rsscale.cluster.connection import TILES_AT_ONCE
+from rsscale.cluster.engine import (
+    ClusterLostError,
+    Outcome,
+    Stop,
+    TooManyFailuresError,
+    describe,
+    execute,
+)
+from rsscale.monitoring.monitor import Monitor
+from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.runs.verification import unfinished
+from rsscale.runs.worker import run_tile
+from rsscale.steps.base import Step
+from rsscale.store.lease import Lease
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# What a run finds damaged when it looks back is computed once more, and looked at again.
+_ROUNDS = 3
+
+
+def run_steps(
+    plan: RunPlan,
+    client: Client | None,
+    lease: Lease,
+    *,
+    stop: Stop,
+    monitor: Monitor,
+    by_value: Step | None = None,
+) -> str:
+    """Compute what is not done of every step; returns what stopped it, if anything.
+
+    There is a barrier between steps, and between the levels of one: a tile begins when all
+    tiles that it could read are done. Tiles that read one which failed wait, the others go on.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    client : distributed.Client or None
+    lease : Lease
+    stop : Stop
+    monitor : Monitor
+    by_value : Step, optional
+        A step whose function is no importable one: it travels with its tasks.
+    """
+    work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
+    for _ in range(_ROUNDS):
+        computed = 0
+        monitor.waiting = 0
+        for step in plan.steps:
+            monitor.look_back(step.step)
+        for step, level in plan.rounds():
+            is_value = by_value is not None and by_value.step == step.step
+            try:
+                computed += _compute(
+                    plan,
+                    step,
+                    level,
+                    partial(work, by_value=by_value) if is_value else work,
+                    client=client,
+                    lease=lease,
+                    stop=stop,
+                    monitor=monitor,
+                )
+            except (ClusterLostError, TooManyFailuresError) as error:
+                return describe(error)
+            if stop.asked:
+                return ""
+        if not computed:
+            break
+    return ""
+
+
+def _compute(
+    plan: RunPlan,
+    step: Step,
+    level: int,
+    work: Any,
+    *,
+    client: Client | None,
+    lease: Lease,
+    stop: Stop,
+    monitor: Monitor,
+) -> int:
+    """Compute what is not done of a step at a level; how many tiles that was."""
+
+    def wait(_: Any) -> None:
+        monitor.waiting += 1
+
+    todo = unfinished(
+        plan,
+        step,
+        level,
+        found_done=monitor.found_done,
+        found_waiting=wait,
+        skip=monitor.failed,
+    )
+    computed = 0
+    for outcome in execute(
+        _while_held(todo, lease, stop),
+        work,
+        client=client,
+        slots=TILES_AT_ONCE,
+        stop=stop,
+        on_tick=monitor.tick,
+    ):
+        computed += 1
+        _record(outcome, monitor)
+    return computed
+
+
+def _while_held(tasks: Iterator[TileTask], lease: Lease, stop: Stop) -> Iterator[TileTask]:
+    """Tasks, until another run takes the folder over."""
+    for task in tasks:
+        if lease.lost.is_set():
+            stop.ask(0.0)
+            return
+        yield task
+
+
+def _record(outcome: Outcome[TileTask, dict[str, Any]], monitor: Monitor) -> None:
+    """Count one tile's outcome."""
+    if outcome.result is not None:
+        monitor.done(outcome.result, outcome.attempts, outcome.worker)
+        return
+    error = describe(outcome.error) if outcome.error else ""
+    monitor.failure(outcome.task.key, error, outcome.attempts, outcome.worker)

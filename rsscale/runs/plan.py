@@ -1,0 +1,307 @@
+"""A planned run as its folder keeps it: what workers, ``resume`` and ``verify`` read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from odc.geo.geom import Geometry
+
+from rsscale.cluster.profile import NumericProfile
+from rsscale.errors import RecipeError, RunFolderError
+from rsscale.geo.area import read_area
+from rsscale.geo.grid import Grid, Tile
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import TileKey
+from rsscale.recipe import Recipe, read_recipe
+from rsscale.steps.attachments import Kept
+from rsscale.steps.base import ALL, Gather, Pass, Step
+from rsscale.steps.fingerprint import area_in, fingerprint, gather_fingerprint
+from rsscale.steps.kinds import open_steps
+from rsscale.steps.setup import RunSetup
+from rsscale.store.ledger import LedgerReader
+from rsscale.store.run_folder import AREA, RECIPE, RunFolder
+from rsscale.store.table_store import TableStore
+
+if TYPE_CHECKING:
+    from rsscale.items.item_store import FrozenItems
+    from rsscale.store.zarr_store import ZarrStore
+
+CUT_SHORT = ("updating", "extending")
+"""States of a folder whose planning was cut short."""
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """One unit of work as it travels to a worker.
+
+    Attributes
+    ----------
+    key : TileKey
+    fingerprint : str
+        Hash of what decides what the tile stores.
+    """
+
+    key: TileKey
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a run covered when it was planned, or extended: later items are not of its tiles.
+
+    Attributes
+    ----------
+    periods : tuple of str
+    area : Geometry
+        EPSG:4326.
+    """
+
+    periods: tuple[str, ...]
+    area: Geometry
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A planned run.
+
+    Attributes
+    ----------
+    folder : RunFolder
+    setup : RunSetup
+        Recipe, grid and area, and where everything lies.
+    steps : tuple of Step
+        In the order in which they are computed.
+    hash : str
+        Of all that decides what is stored.
+    generations : tuple of Generation
+        The first plan, and each extension.
+    """
+
+    folder: RunFolder
+    setup: RunSetup
+    steps: tuple[Step, ...]
+    hash: str
+    generations: tuple[Generation, ...]
+
+    @classmethod
+    def read(cls, folder: RunFolder, *, cut_short: bool = False) -> RunPlan:
+        """Read back what was planned.
+
+        Parameters
+        ----------
+        folder : RunFolder
+        cut_short : bool
+            Also what an update or an extension began to replace.
+
+        Raises
+        ------
+        RunFolderError
+            When there is no run, its format is another, or its planning was cut short.
+        """
+        state = folder.read_state()
+        if state["state"] in CUT_SHORT and not cut_short:
+            flag = " with --update" if state["state"] == "updating" else ""
+            raise RunFolderError(
+                f"{state['state']} {folder.url} was cut short while it was planned; run the "
+                f"recipe again{flag}"
+            )
+        recipe, area = read_frozen(folder)
+        attachments = {
+            step: {name: Kept(digest, room, folder) for name, (room, digest) in kept.items()}
+            for step, kept in state["attachments"].items()
+        }
+        setup = RunSetup(
+            recipe=recipe,
+            grid=recipe.grid.build(),
+            area=area,
+            run=folder,
+            attachments=attachments,
+            lookups=_FrozenLookups(folder).get,
+            ledger=LedgerReader(folder.ledger),
+        )
+        return cls(
+            folder=folder,
+            setup=setup,
+            steps=tuple(open_steps(setup)),
+            hash=state["plan"],
+            generations=read_generations(folder, state),
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """As it was frozen."""
+        return self.setup.recipe
+
+    @property
+    def grid(self) -> Grid:
+        """Of level 0."""
+        return self.setup.grid
+
+    @property
+    def area(self) -> Geometry:
+        """EPSG:4326."""
+        return self.setup.area
+
+    @property
+    def extent(self) -> PixelBox:
+        """All tiles of level 0."""
+        return self.setup.extent()
+
+    @cached_property
+    def profile(self) -> NumericProfile:
+        """The numeric profile that the run was planned with."""
+        return NumericProfile(**self.folder.read_state()["profile"])
+
+    def rounds(self) -> Iterator[tuple[Step, int]]:
+        """Each step at each of its levels, in order: one begins when the one before has ended."""
+        for step in self.steps:
+            for level in step.levels() if isinstance(step, Pass) else (0,):
+                yield step, level
+
+    def keys(self, step: Step, level: int = 0) -> Iterator[TileKey]:
+        """Every tile of a step at a level, lazily; the one task of a gather."""
+        if isinstance(step, Gather):
+            yield TileKey(step.step, ALL, 0, 0)
+            return
+        grid = self.grid.at_level(level)
+        for span in step.spans():
+            for tile in grid.tiles(self.area):
+                yield TileKey(step.step, span, tile.ix, tile.iy, level)
+
+    def count(self, step: Step) -> int:
+        """Tiles of a step, of all spans and levels."""
+        if isinstance(step, Gather):
+            return 1
+        levels = (self.grid.at_level(level).extent(self.area)[1] for level in step.levels())
+        return len(step.spans()) * sum(levels)
+
+    def step(self, name: str) -> Step:
+        """A step by its name."""
+        return self.setup.steps[name]
+
+    def tile(self, key: TileKey) -> Tile:
+        """Box and index of a key."""
+        return self.grid.at_level(key.level).tile_at(key.ix, key.iy)
+
+    def task(self, key: TileKey) -> TileTask:
+        """A key with its fingerprint.
+
+        Raises
+        ------
+        NotReadyError
+            When it reads a tile of an earlier step that is not done.
+        """
+        step = self.step(key.step)
+        if isinstance(step, Gather):
+            return TileTask(key, gather_fingerprint(step, self.folder.ledger.entries(step.of)))
+        return TileTask(key, fingerprint(step, key, self.grid, self.setup.shape))
+
+    def layers_of(self, step: Step, level: int) -> ZarrStore | None:
+        """Where the layers of a step go, if it writes any."""
+        if isinstance(step, Gather) or not step.layers:
+            return None
+        return self.setup.store(step, level)
+
+    def rows_of(self, step: Step) -> TableStore | None:
+        """Where the rows of a step go, if it writes any."""
+        if step.schema is None:
+            return None
+        return TableStore(self.folder.storage, step.step, step.schema)
+
+    def items_frozen(self) -> list[str]:
+        """Names of the inputs whose items are frozen."""
+        return list(self.folder.read_state()["items"])
+
+    def stored(self, key: TileKey) -> dict[str, str]:
+        """Digests of what a tile has stored, as it is now."""
+        step = self.step(key.step)
+        layers, rows = self.layers_of(step, key.level), self.rows_of(step)
+        found = layers.stored(key) if layers else {}
+        return found | (rows.stored(key) if rows else {})
+
+    def refuse_other_versions(self) -> None:
+        """Refuse to go on with what another version of an algorithm has begun.
+
+        Raises
+        ------
+        RunFolderError
+            Which names the step and both versions.
+        """
+        known = self.folder.read_state()["steps"]
+        for step in self.steps:
+            made = known[step.step]["version"]
+            if made != step.version:
+                raise RunFolderError(
+                    f"step {step.step!r} of {self.folder.url} was begun by version {made} of "
+                    f"{step.kind!r}, this rsscale has version {step.version}: finish it with the "
+                    "rsscale that began it, or compute it anew with --update"
+                )
+
+
+class _FrozenLookups:
+    """The frozen items of each input, opened when they are first asked for."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._opened: dict[str, FrozenItems] = {}
+
+    def get(self, name: str) -> FrozenItems:
+        from rsscale.items.item_store import INDEX, RECORDS, FrozenItems
+
+        if name not in self._opened:
+            index, records = (
+                self._folder.storage.local(f"items/{name}.{ending}") for ending in (INDEX, RECORDS)
+            )
+            self._opened[name] = FrozenItems(index, records)
+        return self._opened[name]
+
+
+def read_frozen(folder: RunFolder) -> tuple[Recipe, Geometry]:
+    """The recipe and the area of a run, as they were frozen.
+
+    Raises
+    ------
+    RunFolderError
+        When they are damaged.
+    """
+    try:
+        content = yaml.safe_load(folder.storage.read(RECIPE))
+        area = json.loads(folder.storage.read(AREA))["features"][0]
+    except (FileNotFoundError, ValueError, yaml.YAMLError) as error:
+        raise RunFolderError(
+            f"{folder.url} is damaged: its recipe or area can't be read ({error}); run the "
+            "recipe again into an empty folder"
+        ) from None
+    try:
+        return read_recipe(content), read_area(area)
+    except RecipeError as error:
+        raise RunFolderError(f"{folder.url}/{RECIPE} is damaged: {error}") from None
+
+
+def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
+    """What a run covered at first, and after each extension."""
+    return tuple(
+        Generation(
+            tuple(one["periods"]),
+            read_area(json.loads(folder.storage.read(one["area"]))["features"][0]),
+        )
+        for one in state["generations"]
+    )
+
+
+def generation_of(
+    generations: tuple[Generation, ...], grid: Grid, span: str, box: PixelBox
+) -> int | None:
+    """The first plan that covered a tile as the last one does; None where there was only one."""
+    if len(generations) == 1:
+        return None
+    parts = [area_in(grid.project(one.area).geom, grid, box) for one in generations]
+    for number, one in enumerate(generations):
+        if span in one.periods and parts[number] == parts[-1]:
+            return number
+    return len(generations) - 1

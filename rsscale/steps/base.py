@@ -1,0 +1,397 @@
+"""What a pass is: one pure tile function, what it reads, and what it writes.
+
+A run is a list of passes. The engine evaluates each for every (span, tile): it reads the
+sources around the tile, calls :meth:`Pass.run`, and stores layers and rows with one ledger entry.
+The names here are all that it knows; what a pass computes is its own affair.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from rsscale.cluster.profile import NumericProfile
+from rsscale.errors import RsscaleError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer, TileKey
+from rsscale.read.stage_timer import Meter
+from rsscale.recipe import Recipe, Reference, StepRecipe
+from rsscale.steps.attachments import Attachment, Kept
+from rsscale.steps.options import Options
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+Fold = Literal["sum", "min", "max"]
+"""How a fact of many tiles becomes one of the run."""
+
+ALL = "all"
+"""The span of a pass that looks at all periods at once."""
+
+
+@dataclass
+class Resources:
+    """What one tile computes with, and what it notes meanwhile.
+
+    Attributes
+    ----------
+    profile : NumericProfile
+        Device, threads, batch, precision.
+    meter : Meter
+        Filled while sources are read: how long threads worked and read, how many bytes.
+    unreadable : dict of asset to str
+        Filled likewise: what could not be read and counts as not seen, where the recipe says so.
+    """
+
+    profile: NumericProfile
+    meter: Meter = field(default_factory=Meter)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def stages(self) -> dict[str, float]:
+        """Seconds of ``read`` and ``prepare``: of all threads together, over their number."""
+        count = self.profile.threads or 1
+        return {
+            "read": self.meter.reading_s / count,
+            "prepare": (self.meter.working_s - self.meter.reading_s) / count,
+        }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a source reads of a box.
+
+    Attributes
+    ----------
+    bytes : float
+        Decoded.
+    observations : int
+        Items, or dates, at most.
+    """
+
+    bytes: float = 0.0
+    observations: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.bytes + other.bytes, self.observations + other.observations)
+
+
+class NotReadyError(RsscaleError):
+    """A tile of an earlier step that a tile reads has not been computed, or is no longer valid."""
+
+    exit_code = 1
+
+
+class Source(Protocol):
+    """Something that a pass reads, by boxes of the grid's pixels: imagery, layers, a file.
+
+    What ``read`` returns of a pixel must not depend on the box that was asked for.
+    """
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """The values over a box for a key's span and level; may be lazy, for strips."""
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Hash of all that :meth:`read` could return: it changes when that does.
+
+        Raises
+        ------
+        NotReadyError
+            When something that it reads has not been computed yet.
+        """
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """Names of what is read, for the ledger: ids of items, or nothing."""
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """What reading the box takes, without reading."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a pass is given: one tile, and its sources around it.
+
+    Attributes
+    ----------
+    key : TileKey
+    grid : Grid
+        The pixels, at the key's level.
+    core : PixelBox
+        What the pass answers for.
+    around : PixelBox
+        Core and halo: what the inputs cover.
+    inputs : mapping of source name to Dataset
+        Over ``around``; values as they are stored, with ``nodata`` among the attributes.
+    where : bool array (y, x)
+        Pixels of the core inside the area. The engine writes nodata into all layers elsewhere.
+    resources : Resources
+    """
+
+    key: TileKey
+    grid: Grid
+    core: PixelBox
+    around: PixelBox
+    inputs: Mapping[str, xr.Dataset]
+    where: npt.NDArray[np.bool_]
+    resources: Resources
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the core in arrays over ``around``."""
+        return self.core.slices(self.around)
+
+    def dataset(
+        self, layers: Iterable[Layer], values: Mapping[str, npt.NDArray[Any]]
+    ) -> xr.Dataset:
+        """Values over the core as a Dataset with coordinates, in the layers' order and types."""
+        return over_box(layers, values, self.grid, self.core)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a pass gives back for a tile.
+
+    Attributes
+    ----------
+    layers : Dataset, optional
+        ``(y, x)`` or ``(axis, y, x)`` over the core: the pass's layers, no more and no less.
+    table : pyarrow.Table, optional
+        Rows of the pass's schema.
+    facts : mapping of str to number
+        Of those that the pass declares; one that is left out or None does not count.
+    seconds : mapping of stage to float
+        Where the time went, apart from reading and writing, which the engine takes.
+    """
+
+    layers: xr.Dataset | None = None
+    table: pa.Table | None = None
+    facts: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Setup(Protocol):
+    """What a step is opened with; the same when a run is planned, on a worker, for a preview."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The whole recipe."""
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of level 0."""
+
+    def periods(self) -> tuple[str, ...]:
+        """The recipe's periods as spans."""
+
+    def spans(self, reference: Reference) -> tuple[str, ...]:
+        """The spans of an input, or of a step of this or another run."""
+
+    def layers(self, reference: Reference) -> tuple[Layer, ...]:
+        """The layers of a step of this or another run."""
+
+    def source(self, reference: Reference, names: tuple[str, ...] = (), *, at: str = "") -> Source:
+        """Composites of an input, or layers of a step: all, or some by name.
+
+        ``at`` fixes the span, or is ``"all"`` for all spans along ``time``; empty, it is the
+        tile's own.
+        """
+
+    def attachment(self, step: str, name: str) -> Attachment | Kept:
+        """A file of a step, by the name that :meth:`Pass.attachments` gave it."""
+
+    def extent(self, level: int = 0) -> PixelBox:
+        """All tiles of a level, in its pixels."""
+
+
+class Pass(ABC):
+    """One pure tile function with its sources and what it writes.
+
+    Subclass it; an instance is one step of one run. Attributes that do not depend on options are
+    class variables. See ``docs/design.md`` for a whole one.
+
+    Attributes
+    ----------
+    kind : str
+        What recipes call it: ``steps: {name: {kind: …}}``.
+    version : str
+        Of the algorithm: raise it whenever values change. Part of every fingerprint.
+    Options : type
+        The keys that a recipe may give it, as a subclass of
+        :class:`rsscale.steps.options.Options`.
+    step : str
+        Name of the step, which names its store.
+    sources : mapping of str to Source
+        By the names that ``Block.inputs`` has them.
+    halo : int
+        Pixels around a tile that a value depends on.
+    layers : tuple of Layer
+        What it writes to a Zarr store; none for a pass that writes rows only.
+    schema : pyarrow.Schema, optional
+        Of the rows that it writes.
+    facts : mapping of str to {"sum", "min", "max"}
+        Numbers of a tile that are kept, and how those of many tiles fold. ``pixels`` (those inside
+        the area) is counted by the engine for every pass.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[str]
+    Options: ClassVar[type[Options]] = Options
+    step: str
+    sources: Mapping[str, Source]
+    halo: int = 0
+    layers: tuple[Layer, ...] = ()
+    schema: pa.Schema | None = None
+    facts: ClassVar[Mapping[str, Fold]] = {}
+
+    @classmethod
+    @abstractmethod
+    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> Sequence[Step]:
+        """Make the step, or the steps, that a part of a recipe describes.
+
+        Parameters
+        ----------
+        step : str
+            Its name.
+        recipe : StepRecipe
+            Its part of the recipe; ``recipe.references`` says what it reads.
+        options : Options
+            The recipe's options, checked: an instance of ``cls.Options``.
+        setup : Setup
+            Gives sources, layers and spans of earlier steps, and files.
+
+        Raises
+        ------
+        RecipeError
+            For what can't work; told with the name of the step.
+        """
+
+    @classmethod
+    def attachments(cls, options: Any, recipe: Recipe) -> Sequence[Attachment]:
+        """Files that the step is made from, which the run is to keep."""
+        del options, recipe
+        return ()
+
+    @abstractmethod
+    def run(self, block: Block) -> Result:
+        """Compute one tile; a value must depend on nothing but the pixels within the halo."""
+
+    @abstractmethod
+    def spans(self) -> Sequence[str]:
+        """What it is computed for, in order of time: ``["2023", "2024"]``, ``["2023-2024"]``."""
+
+    def parameters(self) -> Mapping[str, Any]:
+        """All options that decide values, as JSON: part of every fingerprint."""
+        return {}
+
+    def digest(self, span: str) -> str:
+        """What else decides the values of a span, such as a model's weights."""
+        del span
+        return ""
+
+    def around(self, core: PixelBox) -> PixelBox:
+        """The pixels that the sources are read over."""
+        return core.pad(self.halo)
+
+    def levels(self) -> Sequence[int]:
+        """Levels that it is computed at, in order; each after the one before."""
+        return (0,)
+
+    @property
+    def reach(self) -> int:
+        """How far beyond any tile its sources are read, px, at most."""
+        return self.halo
+
+    @property
+    def store(self) -> str:
+        """The step whose store the layers are written into: its own, but for overviews."""
+        return self.step
+
+    def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
+        """Peak bytes of a worker that computes tiles of ``tile`` px, two side by side, about."""
+        del profile
+        around = self.around(PixelBox(0, 0, tile, tile)).shape
+        written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
+        return int(2 * (cost.bytes * around[0] * around[1] / tile**2 + 3 * written))
+
+    def overhead(self, tile: int) -> float:
+        """Pixels that are read for each one that is written."""
+        height, width = self.around(PixelBox(0, 0, tile, tile)).shape
+        return height * width / tile**2
+
+    def check(self, profile: NumericProfile) -> None:
+        """Refuse, when a run is planned, what could only fail on its tiles."""
+        del profile
+
+    def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
+        """Lines on the folded facts of a run, for people: ``"name  text"``."""
+        del facts
+        return ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.step!r})"
+
+
+class Gather(ABC):
+    """Folds the tables of all tiles of a pass into one: it sees their rows, never their pixels.
+
+    Attributes
+    ----------
+    kind, version, step
+        As for :class:`Pass`.
+    of : str
+        The step whose tables are folded.
+    schema : pyarrow.Schema
+        Of the result, which must stay small.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[str]
+    step: str
+    of: str
+    schema: pa.Schema
+
+    @abstractmethod
+    def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
+        """One table from those of all tiles, which come in order of their keys."""
+
+    def parameters(self) -> Mapping[str, Any]:
+        """All options that decide values, as JSON."""
+        return {}
+
+
+Step = Pass | Gather
+
+
+def over_box(
+    layers: Iterable[Layer], values: Mapping[str, npt.NDArray[Any]], grid: Grid, box: PixelBox
+) -> xr.Dataset:
+    """Arrays over a box of a grid as a Dataset with coordinates and the layers' attributes."""
+    from odc.geo.xr import xr_coords  # brings rasterio
+
+    layers = list(layers)
+    coords: dict[str, Any] = {
+        str(k): v for k, v in xr_coords(grid.geobox_of(box), always_yx=True).items()
+    }
+    coords |= {one.axis.name: np.array(one.axis.values) for one in layers if one.axis}
+    arrays = {
+        one.name: xr.DataArray(
+            values[one.name],
+            dims=one.dims(),
+            attrs={**one.attributes, "nodata": one.nodata, "grid_mapping": "spatial_ref"},
+        )
+        for one in layers
+    }
+    return xr.Dataset(arrays, coords=coords)
+
+
+def span_time(span: str, periods: Sequence[int]) -> np.datetime64:
+    """The time coordinate of a span: the start of its last period."""
+    last = str(periods[-1]) if span == ALL else span.rpartition("-")[2]
+    return np.datetime64(f"{int(last):04d}-01-01", "ns")

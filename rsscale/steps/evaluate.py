@@ -1,0 +1,192 @@
+"""Evaluate a pass over a box: read its sources, run it, check what it gives.
+
+A worker does it for tiles, a preview for the box that a person asked for: the same function.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+import xarray as xr
+
+from rsscale.errors import RecipeError, RsscaleError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer, TileKey
+from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A pass over a box.
+
+    Attributes
+    ----------
+    result : Result
+        Checked; nodata outside the area.
+    pixels : int
+        Of the box inside the area.
+    around : PixelBox
+        What was read.
+    seconds : mapping of stage to float
+    """
+
+    result: Result
+    pixels: int
+    around: PixelBox
+    seconds: Mapping[str, float]
+
+
+def evaluate(
+    step: Pass,
+    key: TileKey,
+    core: PixelBox,
+    *,
+    grid: Grid,
+    shape: shapely.Geometry,
+    resources: Resources,
+) -> Evaluated:
+    """Evaluate a pass.
+
+    Parameters
+    ----------
+    step : Pass
+    key : TileKey
+        Its span and level count; the box need not be the tile's.
+    core : PixelBox
+        In pixels of the key's level.
+    grid : Grid
+        Of the key's level.
+    shape : shapely geometry
+        The area in the grid's CRS.
+    resources : Resources
+
+    Raises
+    ------
+    RsscaleError
+        When what the pass gives is not what it declares.
+    """
+    from rsscale.geo.rasterize import area_mask
+
+    around = step.around(core)
+    block = Block(
+        key=key,
+        grid=grid,
+        core=core,
+        around=around,
+        inputs={n: source.read(around, key, resources) for n, source in step.sources.items()},
+        where=area_mask(shape, grid, core),
+        resources=resources,
+    )
+    started = time.perf_counter()
+    result = step.run(block)
+    computing = time.perf_counter() - started
+    check_result(step, block, result)
+    seconds = {**resources.stages(), **(dict(result.seconds) or {"compute": computing})}
+    return Evaluated(result, int(block.where.sum()), around, seconds)
+
+
+def check_result(step: Pass, block: Block, result: Result) -> None:
+    """Refuse a result that is not what the pass declares; write nodata outside the area.
+
+    Raises
+    ------
+    RsscaleError
+        Which names the layer, what was given and what was declared.
+    """
+    given = {} if result.layers is None else {str(n): a for n, a in result.layers.items()}
+    declared = [layer.name for layer in step.layers]
+    if sorted(given) != sorted(declared):
+        raise RsscaleError(
+            f"step {step.step!r} gave the layers {list(given)}, declared are {declared}"
+        )
+    if (result.table is None) != (step.schema is None):
+        wanted = "rows, and declares none" if step.schema is None else "no rows, and declares some"
+        raise RsscaleError(f"step {step.step!r} gave {wanted}")
+    unknown = sorted(set(result.facts) - set(step.facts))
+    if unknown:
+        raise RsscaleError(
+            f"step {step.step!r} gave the fact {unknown[0]!r}, declared are {list(step.facts)}"
+        )
+    outside = None if block.where.all() else ~block.where
+    for layer in step.layers:
+        _check_layer(step, layer, given[layer.name], block)
+        if outside is not None:
+            _mask(given[layer.name], outside, layer)
+
+
+def _check_layer(step: Pass, layer: Layer, array: xr.DataArray, block: Block) -> None:
+    wanted = layer.shape(*block.core.shape)
+    if array.shape != wanted or array.dtype != layer.numpy_dtype:
+        raise RsscaleError(
+            f"step {step.step!r} gave layer {layer.name!r} as {array.dtype} {array.shape}, "
+            f"declared is {layer.dtype} {wanted}: the tile without its halo, in the declared type"
+        )
+
+
+def _mask(array: xr.DataArray, outside: np.ndarray, layer: Layer) -> None:
+    values = array.values
+    if not values.flags.writeable:
+        values = values.copy()
+        array.data = values
+    values[..., outside] = layer.nodata
+
+
+@dataclass(frozen=True)
+class ComputedSource:
+    """Layers of an earlier step, computed as they are read: for a box that no run has mapped.
+
+    Attributes
+    ----------
+    step : Pass
+    grid : Grid
+    shape : shapely geometry
+    names : tuple of str
+        Layers; all when empty.
+    at : str
+        A fixed span, ``"all"``, or the key's own when empty.
+    """
+
+    step: Pass
+    grid: Grid
+    shape: shapely.Geometry
+    names: tuple[str, ...] = ()
+    at: str = ""
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """The step's layers over a box, in memory."""
+        if self.step.levels() != (0,) or key.level:
+            raise RecipeError(f"step {self.step.step!r} has levels, of which no box is computed")
+        spans = self.step.spans() if self.at == ALL else (self.at or key.span,)
+        found = [self._over(box, span, resources) for span in spans]
+        if self.at != ALL:
+            return found[0]
+        return xr.concat(found, "time", coords="minimal", compat="override", join="override")
+
+    def _over(self, box: PixelBox, span: str, resources: Resources) -> xr.Dataset:
+        key = TileKey(self.step.step, span, 0, 0)
+        own = Resources(resources.profile, resources.meter, resources.unreadable)
+        layers = evaluate(
+            self.step, key, box, grid=self.grid, shape=self.shape, resources=own
+        ).result.layers
+        if layers is None:
+            raise RecipeError(f"step {self.step.step!r} writes no layers")
+        return layers[list(self.names)] if self.names else layers
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Nothing is stored, so that nothing is hashed."""
+        del box, key
+        return ""
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """What the step itself reads."""
+        return sum((s.cost(box, key) for s in self.step.sources.values()), Cost())

@@ -1,0 +1,172 @@
+"""What a pass is opened with: the recipe, the grid, the area, and where everything lies.
+
+The same steps are opened when a run is planned, in each worker, by ``verify`` and for a preview;
+what differs is where files and items come from, and that is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from odc.geo.geom import Geometry
+
+from rsscale.errors import RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer
+from rsscale.recipe import Recipe, RunReference
+from rsscale.steps.attachments import Attachment, Kept
+from rsscale.steps.base import Gather, Pass, Source, Step, span_time
+from rsscale.steps.evaluate import ComputedSource
+from rsscale.steps.sources import InputSource, LayersSource, Lookups, StoredLayers
+from rsscale.store.ledger import LedgerReader
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.zarr_store import ZarrStore
+
+if TYPE_CHECKING:
+    from rsscale.recipe.steps import Reference
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What steps are opened with.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    grid : Grid
+    area : Geometry
+        EPSG:4326.
+    run : RunFolder
+        Where stores and the ledger lie; need not exist yet.
+    attachments : mapping of step to mapping of name to Attachment or Kept
+    lookups : callable
+        Gives the items of an input, by the input's name.
+    ledger : LedgerReader
+    steps : dict of name to Step
+        Those opened so far.
+    found : dict of input name to Lookup
+        Items that were found while planning; ``lookups`` may read them from here.
+    computes : bool
+        Whether layers of a step are computed as they are read, and not read where a run stored
+        them: for a preview.
+    """
+
+    recipe: Recipe
+    grid: Grid
+    area: Geometry
+    run: RunFolder
+    attachments: Mapping[str, Mapping[str, Attachment | Kept]]
+    lookups: Lookups
+    ledger: LedgerReader
+    steps: dict[str, Step] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    computes: bool = False
+
+    @cached_property
+    def shape(self) -> shapely.Geometry:
+        """The area in the grid's CRS."""
+        return self.grid.project(self.area).geom
+
+    @cached_property
+    def _extents(self) -> dict[int, PixelBox]:
+        return {}
+
+    def extent(self, level: int = 0) -> PixelBox:
+        """All tiles of a level, in its pixels."""
+        if level not in self._extents:
+            self._extents[level] = self.grid.at_level(level).extent(self.area)[0]
+        return self._extents[level]
+
+    def periods(self) -> tuple[str, ...]:
+        """The recipe's periods as spans."""
+        return tuple(map(str, self.recipe.periods))
+
+    def attachment(self, step: str, name: str) -> Attachment | Kept:
+        """Files of a step by the name that the step gave them."""
+        return self.attachments[step][name]
+
+    def step(self, name: str) -> Pass:
+        """An earlier step that writes layers.
+
+        Raises
+        ------
+        RecipeError
+            When it writes rows only.
+        """
+        found = self.steps[name]
+        if isinstance(found, Gather) or not found.layers:
+            raise RecipeError(f"step {name!r} writes no layers, so that none can be read from it")
+        return found
+
+    def layers(self, reference: Reference) -> tuple[Layer, ...]:
+        """The layers of a step, of this run or another."""
+        if isinstance(reference, RunReference):
+            return self._other(reference).store.layers
+        return self.step(reference).layers
+
+    def spans(self, reference: Reference) -> tuple[str, ...]:
+        """The spans of a step, of this run or another; of an input, the periods."""
+        if isinstance(reference, RunReference):
+            return self._other(reference).store.spans
+        if reference in self.recipe.inputs:
+            return self.periods()
+        return tuple(self.step(reference).spans())
+
+    def source(
+        self,
+        reference: Reference,
+        names: tuple[str, ...] = (),
+        *,
+        at: str = "",
+    ) -> Source:
+        """Something to read: an input's composites, or layers of a step of this or another run.
+
+        Parameters
+        ----------
+        reference : str or RunReference
+        names : tuple of str
+            Layers; all when empty.
+        at : str
+            A fixed span, or ``"all"`` for all of them along ``time``; the key's own when empty.
+
+        Raises
+        ------
+        RecipeError
+            When the step has no such layer or span.
+        """
+        if isinstance(reference, str) and reference in self.recipe.inputs:
+            return InputSource(reference, self.recipe, self.grid, self.lookups)
+        if isinstance(reference, RunReference):
+            stored = {0: self._other(reference)}
+        else:
+            if self.computes:
+                return ComputedSource(self.step(reference), self.grid, self.shape, names, at)
+            stored = {0: self.stored(self.step(reference))}
+        return LayersSource(stored, names, at=at)
+
+    def stored(self, step: Pass, level: int = 0) -> StoredLayers:
+        """The layers of a step of this run, at a level, and the ledger that knows them."""
+        return StoredLayers(step.step, self.store(step, level), self.ledger, self.shape)
+
+    def store(self, step: Pass, level: int = 0) -> ZarrStore:
+        """Where the layers of a step lie, at a level."""
+        spans = tuple(step.spans())
+        return ZarrStore(
+            storage=self.run.store(step.store),
+            grid=self.grid.at_level(level),
+            extent=self.extent(level),
+            spans=spans,
+            times=tuple(span_time(span, self.recipe.periods) for span in spans),
+            layers=step.layers,
+            group=str(level) if level else "",
+        )
+
+    def _other(self, reference: RunReference) -> StoredLayers:
+        from rsscale.steps.other_run import stored_in
+
+        return stored_in(self.recipe.path(reference.run), reference.step, self.grid)
