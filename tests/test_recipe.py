@@ -120,10 +120,66 @@ def test_paths_count_from_the_recipes_folder(tmp_path: Path) -> None:
     assert remote.inputs["s2"].catalog == url
 
 
-def test_hashes_tell_what_decides_the_map() -> None:
-    base = read_recipe(MINIMAL)
-    assert read_recipe(MINIMAL, ["grid.tile=512"]).map_hash() == base.map_hash()
-    assert read_recipe(MINIMAL, ["grid.tile=512"]).layout_hash() != base.layout_hash()
-    assert read_recipe(MINIMAL, ["periods=[2023, 2024]"]).map_hash() == base.map_hash()
-    for override in ("grid.resolution=20", "inputs.s2.harmonize=false", "inputs.s2.bands=[red]"):
-        assert read_recipe(MINIMAL, [override]).map_hash() != base.map_hash()
+@pytest.mark.parametrize(
+    ("override", "decides"),
+    [
+        ("inputs.s2.harmonize=false", True),
+        ("inputs.s2.bands=[red]", True),
+        ("inputs.s2.on_error=skip", True),
+        ("inputs.s2.catalog=https://mirror.example/v1", False),
+        ("inputs.s2.loader=odc-stac", False),
+        ("inputs.s2.sign=aws-anonymous", False),
+    ],
+)
+def test_what_only_reaches_an_input_decides_no_pixel(override: str, *, decides: bool) -> None:
+    before, after = read_recipe(MINIMAL), read_recipe(MINIMAL, [override])
+    assert (before.inputs["s2"].processing() != after.inputs["s2"].processing()) == decides
+
+
+def with_steps(**steps: object) -> dict:
+    return {**{k: v for k, v in MINIMAL.items() if k != "change"}, "steps": steps}
+
+
+def test_steps_are_sorted_and_the_short_form_is_among_them() -> None:
+    recipe = read_recipe(
+        with_steps(
+            areas={"kind": "zones", "of": "edges", "zones": "communes.gpkg", "id": "code"},
+            edges={"kind": "function", "of": {"a": "map", "b": {"run": "../other"}}},
+        )
+    )
+    assert list(recipe.all_steps) == ["map", "edges", "areas"]
+    assert recipe.all_steps["map"].kind == "predict"
+    assert recipe.all_steps["edges"].references["b"].step == "map"
+    assert recipe.all_steps["areas"].options == {"zones": "communes.gpkg", "id": "code"}
+    assert read_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ({"a": {"kind": "overviews", "of": "mapp"}}, r"'mapp'.*did you mean 'map'"),
+        ({"a": {"kind": "x", "of": "b"}, "b": {"kind": "x", "of": "a"}}, "circle: . of . of ."),
+        ({"a": {"kind": "x", "of": "a"}}, "circle: a of a"),
+        ({"map": {"kind": "predict", "model": "m"}}, "two steps are called 'map'"),
+        ({"s2": {"kind": "x"}}, "steps.s2: an input or a store has this name"),
+        ({"product": {"kind": "x"}}, "steps.product: an input or a store"),
+        ({"a": {"of": "map"}}, r"steps\.a\.kind: missing"),
+        ({"A b": {"kind": "x"}}, "steps.A b"),
+    ],
+)
+def test_steps_that_can_not_be_are_refused(steps: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(with_steps(**steps))
+
+
+def test_a_recipe_without_model_and_steps_is_refused() -> None:
+    bare = {k: v for k, v in MINIMAL.items() if k not in ("model", "change")}
+    with pytest.raises(RecipeError, match="needs 'model'.*or 'steps'"):
+        read_recipe(bare)
+
+
+def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + "steps:\n  a: {kind: x}\n  a: {kind: y}\n")
+    with pytest.raises(RecipeError, match=r"'a' stands twice.*line \d+"):
+        read_recipe(path)

@@ -143,7 +143,7 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
     }
     model = recipe.model
     update: dict[str, Any] = {
-        "folder": base,
+        "folder": base if recipe.steps else Path(),
         "inputs": inputs,
         "area": resolve(recipe.area) if recipe.area else None,
         "model": {period: resolve(path) for period, path in model.items()}

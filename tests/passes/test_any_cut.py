@@ -19,7 +19,7 @@ from landscape import AREA, Landscape
 import rsscale as rs
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.models import open_model, save_model
-from rsscale.runs import run as run_module
+from rsscale.runs import loop as run_module
 
 LAYERS = ("classification", "confidence", "observations")
 # As in the landscape's model, with a halo that Hann's taper shows in.

@@ -25,9 +25,10 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
     plan = rs.plan(landscape.recipe(), threads=2, device="cpu")
     assert plan.tiles == 9
     assert plan.items == {"s2": 8}
-    assert 0 < plan.looks[0] <= plan.looks[1] <= 8
-    # Three bands of uint16, at most eight looks of a whole tile.
-    assert 0 < plan.tile_bytes[0] < plan.tile_bytes[1] <= 8 * 3 * 2 * 512**2
+    (step,) = plan.steps
+    assert 0 < step.observations[0] <= step.observations[1] <= 8
+    # Three bands of uint16, at most eight observations of a whole tile.
+    assert 0 < step.tile_bytes[0] < step.tile_bytes[1] <= 8 * 3 * 2 * 512**2
     assert plan.output_bytes == 9 * 3 * 512**2
     assert plan.seconds is plan.money is None
     assert "--pilot 8" in repr(plan)
@@ -42,11 +43,11 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     assert plan.money is not None
     middle, low, high = plan.seconds
     assert 0 < low <= middle <= high
-    read = plan.tile_bytes[0] * plan.tiles / 1e9 * 1000.0
+    read = plan.read_bytes / 1e9 * 1000.0
     assert math.isclose(plan.money[0], middle + read)
     assert plan.pilot["tiles"] == 3
     # The estimate is of the peak that the pilot's process had, and not far from it.
-    assert 0.5 < plan.memory.total / plan.pilot["peak_rss_bytes"] < 2.0
+    assert 0.5 < plan.memory / plan.pilot["peak_rss_bytes"] < 2.0
     assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
 
 
@@ -60,10 +61,8 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
     landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: object
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
-    for module in ("forecast", "run"):
-        monkeypatch.setattr(
-            f"rsscale.pipeline.{module}.machine_of", lambda _: Machine(2, 3 * 2**30)
-        )
+    for module in ("estimate", "run"):
+        monkeypatch.setattr(f"rsscale.runs.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)

@@ -13,18 +13,19 @@ import pytest
 import requests
 import xarray as xr
 from landscape import BANDS, Landscape, make_model
-from rsscale.passes.job import Job
-from rsscale.runs.folder import RunFolder
-from rsscale.runs.metrics import serve_metrics
 
 import rsscale as rs
 from rsscale.errors import RunFolderError, SupersededError
+from rsscale.monitoring.metrics import serve_metrics
+from rsscale.passes.mapping import MapPass
+from rsscale.processes import peak_rss
 from rsscale.read.file_pool import POOL
-from rsscale.runs.planning import RunPlan
-from rsscale.runs.run import Run, Watch, resume, run
+from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.runs.run import Run, RunOptions, resume, run
 from rsscale.runs.verification import verify
-from rsscale.runs.worker import peak_rss, run_tile
+from rsscale.runs.worker import run_tile
 from rsscale.store.lease import hold
+from rsscale.store.run_folder import RunFolder
 from rsscale.store.storage import open_storage
 
 SETTINGS: dict[str, Any] = {"threads": 2, "device": "cpu"}
@@ -59,6 +60,13 @@ def events(out: Path, kind: str = "tile") -> list[dict[str, Any]]:
     return [line for line in lines[start:] if line["event"] == kind]
 
 
+def first_task(plan: RunPlan) -> TileTask:
+    """The first tile of the map, taken back from the ledger."""
+    task = plan.task(next(plan.keys(plan.steps[0])))
+    plan.folder.ledger.delete(task.key)
+    return task
+
+
 def layers(out: str | Path) -> xr.Dataset:
     return rs.Run(out).open().load()
 
@@ -69,13 +77,15 @@ def test_a_tile_closes_files_that_it_did_not_read(
 ) -> None:
     folder = RunFolder.at(copy)
     plan = RunPlan.read(folder)
-    task = plan.with_fingerprint(next(plan.tasks()))
-    folder.ledger.forget(task.period, plan.tile(task).id)
+    task = first_task(plan)
     with POOL.lend(str(next(finished.parent.parent.glob("own*/archive/**/*.tif")))) as opened:
         pass
     if fails:
-        monkeypatch.setattr(Job, "map", lambda *_, **__: 1 / 0)
-    with hold(folder.place) as lease, pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        monkeypatch.setattr(MapPass, "run", lambda *_, **__: 1 / 0)
+    with (
+        hold(folder.storage) as lease,
+        pytest.raises(ZeroDivisionError) if fails else nullcontext(),
+    ):
         run_tile(folder.url, plan.hash, lease.epoch, task)
     assert opened.dataset.closed
 
@@ -86,12 +96,13 @@ def test_a_run_says_what_it_took(finished: Path) -> None:
     assert state["tiles"] == {"total": 9, "done": 9, "failed": 0}
     assert set(state["stages"]) == {"read", "prepare", "infer", "write"}
     assert all(seconds > 0 for seconds in state["stages"].values())
-    assert state["decoded_bytes"] > 0
-    assert state["seams"]["line_pairs"] > 0
-    assert state["batch"] == 1
+    facts = state["steps"]["map"]["facts"]
+    assert facts["decoded_bytes"] > 0
+    assert facts["line_pairs"] > 0
+    assert facts["batch"] == 1
     assert state["peak_rss_bytes"] > 2**27
     told = events(finished)
-    assert sum(one["pixels"] for one in told) == state["pixels"]
+    assert sum(one["facts"]["pixels"] for one in told) == facts["pixels"]
     assert {"attempts", "worker", "seconds", "peak_rss_bytes"} <= set(told[0])
 
 
@@ -104,7 +115,7 @@ def test_a_finished_run_computes_nothing_again(copy: Path) -> None:
 def test_verify_names_each_kind_of_damage_and_resume_mends_it(copy: Path) -> None:
     before = layers(copy)
     assert verify(copy).damaged == ()
-    entries = sorted((copy / "ledger" / "2023").iterdir())
+    entries = sorted((copy / "ledger" / "map" / "2023").iterdir())
     shards = sorted(p for p in (copy / "product.zarr/confidence/c").rglob("*") if p.is_file())
     shards[0].write_bytes(b"garbage")
     shards[3].unlink()
@@ -153,8 +164,8 @@ def test_an_update_computes_just_the_tiles_whose_items_changed(
     east = next(name for name in names if "e" in name.replace("scene", ""))
     used = {
         json.loads(path.read_text())["tile"]
-        for path in (copy / "ledger" / "2023").iterdir()
-        if east in json.loads(path.read_text())["items"]
+        for path in (copy / "ledger" / "map" / "2023").iterdir()
+        if east in json.loads(path.read_text())["inputs"]
     }
     change_item(archive, east)
     run(archive.recipe(), copy, update=True, **SETTINGS)
@@ -217,26 +228,25 @@ def test_two_runs_on_one_folder(archive: Landscape, copy: Path) -> None:
 
 def test_work_of_an_older_run_is_not_written(copy: Path) -> None:
     plan = RunPlan.read(RunFolder.at(copy))
-    task = plan.with_fingerprint(next(plan.tasks()))
-    plan.folder.ledger.forget(task.period, plan.tile(task).id)
+    task = first_task(plan)
     shards = {p: p.stat().st_mtime_ns for p in copy.rglob("c/0/0/*")}
     with (
-        hold(plan.folder.place) as newer,
+        hold(plan.folder.storage) as newer,
         pytest.raises(SupersededError, match="a newer run works on"),
     ):
         run_tile(plan.folder.url, plan.hash, newer.epoch - 1, task)
     assert {p: p.stat().st_mtime_ns for p in copy.rglob("c/0/0/*")} == shards
-    assert not plan.folder.ledger.holds(task.period, plan.tile(task).id)
+    assert not plan.folder.ledger.holds(task.key)
 
 
 def test_a_tile_that_this_run_has_done_is_not_computed_again(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = RunPlan.read(RunFolder.at(copy))
-    task = plan.with_fingerprint(next(plan.tasks()))
-    with hold(plan.folder.place) as lease:
+    task = plan.task(next(plan.keys(plan.steps[0])))
+    with hold(plan.folder.storage) as lease:
         first = run_tile(plan.folder.url, plan.hash, lease.epoch, task)
-        monkeypatch.setattr("rsscale.passes.job.map_tile", None)
+        monkeypatch.setattr(MapPass, "run", None)
         second = run_tile(plan.folder.url, plan.hash, lease.epoch, task)
     assert first["seconds"] == second["seconds"]
 
@@ -266,7 +276,7 @@ def test_a_bucket_holds_the_same_run(archive: Landscape, finished: Path, s3_serv
 def test_a_run_can_be_watched(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / "ledger")
     beat = tmp_path / "heartbeat"
-    resume(copy, watch=Watch(heartbeat=beat))
+    resume(copy, watch=RunOptions(heartbeat=beat))
     told = json.loads(beat.read_text())
     assert told["tiles"]["done"] == 9
 
@@ -278,16 +288,17 @@ def test_metrics_are_served() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with serve_metrics(port) as metrics:
-        result = {"pixels": 10, "decoded_bytes": 5, "seconds": {"read": 1.5}}
+        facts = {"pixels": 10, "decoded_bytes": 5}
+        result = {"step": "map", "facts": facts, "seconds": {"read": 1.5}}
         metrics.tile(result)
-        metrics.failure()
+        metrics.failure("map")
         metrics.state(3, 9, 1, 2)
         text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
     for line in (
-        "rsscale_tiles_total 1.0",
-        "rsscale_tile_failures_total 1.0",
-        "rsscale_pixels_total 10.0",
-        'rsscale_stage_seconds_total{stage="read"} 1.5',
+        'rsscale_tiles_total{step="map"} 1.0',
+        'rsscale_tile_failures_total{step="map"} 1.0',
+        'rsscale_pixels_total{step="map"} 10.0',
+        'rsscale_stage_seconds_total{stage="read",step="map"} 1.5',
         'rsscale_run_tiles{state="done"} 3.0',
         'rsscale_run_tiles{state="in_flight"} 2.0',
     ):
@@ -302,12 +313,12 @@ def test_seams_of_tiles_add_up_to_those_of_the_map(finished: Path) -> None:
     plan = RunPlan.read(RunFolder.at(finished))
     labels = layers(finished).classification.values[0]
     state = json.loads((finished / "run.json").read_text())
-    model = rs.open_model(plan.folder.model_path(plan.models[2023]))
-    whole = count_seams(labels, plan.extent, model.spec.lattice)
+    whole = count_seams(labels, plan.extent, plan.step("map").specs["2023"].lattice)
     # Pairs across the edges of tiles are nobody's.
-    assert 0 < state["seams"]["line_pairs"] <= whole.line_pairs
-    assert state["seams"]["pairs"] <= whole.pairs
-    assert np.isclose(state["seams"]["differ"] / state["seams"]["pairs"], whole.share, rtol=0.05)
+    facts = state["steps"]["map"]["facts"]
+    assert 0 < facts["line_pairs"] <= whole.line_pairs
+    assert facts["pairs"] <= whole.pairs
+    assert np.isclose(facts["differ"] / facts["pairs"], whole.share, rtol=0.05)
 
 
 def test_events_tell_what_happened_and_a_line_cut_short_is_left_out(copy: Path) -> None:
@@ -322,19 +333,18 @@ def test_events_tell_what_happened_and_a_line_cut_short_is_left_out(copy: Path) 
 
 
 def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
-    state = Run(copy).state | {
-        "seams": {"pairs": 1000, "differ": 20, "line_pairs": 100, "line_differ": 3},
-        "failed": [{"period": 2023, "tile": "x1_y2", "error": "no such file"}],
-    }
+    state = Run(copy).state
+    state["steps"]["map"]["lines"] = ["seams     neighbours differ at 3.00% along window lines"]
+    state["failed"] = [{"key": "map/2023/x1_y2", "error": "no such file"}]
     (copy / "run.json").write_text(json.dumps(state))
     told = Run(copy).summary()
-    assert "neighbours differ at 3.00% along window lines, 2.00% elsewhere" in told
-    assert "failed 2023/x1_y2: no such file" in told
+    assert "neighbours differ at 3.00% along window lines" in told
+    assert "failed map/2023/x1_y2: no such file" in told
     assert told.endswith(f"map       {copy}/product.zarr")
 
 
 def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
-    code = "from rsscale.runs.worker import peak_rss; import numpy; print(peak_rss())"
+    code = "from rsscale.processes import peak_rss; import numpy; print(peak_rss())"
     ballast = np.ones(2**28)  # 2 GiB
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_rss() > ballast.nbytes > 2 * int(done.stdout)

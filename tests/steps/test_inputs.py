@@ -15,7 +15,6 @@ import torch
 import xarray as xr
 from landscape import DATES, SIZE, ZONES, Landscape, make
 from odc.geo.geom import Geometry
-from rsscale.passes.job import _with_margin, find_items, index_items, recipe_area
 
 import rsscale as rs
 from rsscale.cluster.engine import Patience
@@ -23,12 +22,13 @@ from rsscale.composites import strips
 from rsscale.errors import ReadError, RecipeError, TilesFailedError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference import predict as predict_module
 from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
-from rsscale.passes import mapping as tile
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import read_recipe
+from rsscale.steps.find_items import _with_margin, find_items, index_items, recipe_area
 from rsscale.steps.inputs import _noted, prepare
 
 CRS, TRANSFORM = ZONES["w"]
@@ -243,11 +243,13 @@ def test_a_read_may_be_skipped_and_is_on_record(
         rs.run(skipping, tmp_path / "run", threads=2, device="cpu")
     ds = xr.open_zarr(tmp_path / "run" / "product.zarr")
     state = json.loads((tmp_path / "run" / "run.json").read_text())
-    told = [json.loads(f.read_text())["missing"] for f in (tmp_path / "run/ledger").rglob("*.json")]
+    told = [
+        json.loads(f.read_text())["unreadable"] for f in (tmp_path / "run/ledger").rglob("*.json")
+    ]
     lines = {line for entry in told for line in entry}
     assert len(lines) == 1
     assert "gone.tif" in next(iter(lines))
-    assert state["missing"] == sum(map(len, told)) > 0
+    assert state["steps"]["map"]["facts"]["unreadable"] == sum(map(len, told)) > 0
     assert "counted as not seen" in caplog.text
     before, after = full.observations.values.astype(int), ds.observations.values.astype(int)
     inside = before < 255
@@ -339,7 +341,7 @@ def test_composites_go_with_their_tile(
     if fails == "reading":
         monkeypatch.setattr(Reader, "_read", read)
     if fails == "predicting":
-        monkeypatch.setattr(tile, "predict", predict)
+        monkeypatch.setattr(predict_module, "predict", predict)
     gc.collect()
     gc.disable()
     try:

@@ -101,5 +101,5 @@ def test_a_bucket_that_is_not_there_is_one_line_without_secrets(s3_server: str) 
 
 
 def test_other_addresses_are_refused() -> None:
-    with pytest.raises(RunFolderError, match="ftp://host/run is no place"):
+    with pytest.raises(RunFolderError, match="ftp://host/run can't hold a run"):
         open_storage("ftp://host/run")
