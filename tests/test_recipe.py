@@ -174,7 +174,7 @@ def test_steps_that_can_not_be_are_refused(steps: dict, message: str) -> None:
 
 def test_a_recipe_without_model_and_steps_is_refused() -> None:
     bare = {k: v for k, v in MINIMAL.items() if k not in ("model", "change")}
-    with pytest.raises(RecipeError, match="needs 'model'.*or 'steps'"):
+    with pytest.raises(RecipeError, match=r"needs 'model'.*or 'steps'"):
         read_recipe(bare)
 
 

@@ -286,7 +286,7 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
     ------
     ModelError
     """
-    from rsscale.steps.inputs import window_names
+    from rsscale.steps.input_windows import window_names
 
     for wanted in spec.inputs:
         if wanted.name not in recipe.inputs:

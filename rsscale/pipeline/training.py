@@ -25,7 +25,8 @@ from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
 from rsscale.steps.find_items import find_items, index_items
-from rsscale.steps.inputs import prepare, window_names
+from rsscale.steps.input_windows import window_names
+from rsscale.steps.inputs import prepare
 
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
 _READ_TOGETHER = 512

@@ -13,7 +13,7 @@ from rsscale.geo.grid import Grid
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.versions import newest_versions
 from rsscale.recipe import Recipe
-from rsscale.steps.inputs import bands_to_read, span
+from rsscale.steps.input_windows import bands_to_read, span
 
 
 def recipe_area(recipe: Recipe) -> Geometry:

@@ -6,10 +6,8 @@ Each input has its own catalogue, mask and composite; they meet on the grid, by 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 
 import numpy as np
 import xarray as xr
@@ -17,19 +15,16 @@ import xarray as xr
 from rsscale.composites.composite import composite
 from rsscale.composites.merge_days import merge_days
 from rsscale.composites.strips import in_memory
-from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.load import load
-from rsscale.cube.masks import mask, mask_rule
+from rsscale.cube.masks import mask
 from rsscale.cube.sar import to_decibel
-from rsscale.errors import ReadError, RecipeError
+from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_index import Lookup
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import InputRecipe, Recipe
-
-STATIC = "static"
-"""Name of the one time window of an input that does not change."""
+from rsscale.steps.input_windows import STATIC, bands_to_read, mask_margin, span
 
 _log = logging.getLogger(__name__)
 
@@ -166,42 +161,6 @@ def _static(cube: xr.DataArray, reducer: str, device: str) -> xr.DataArray:
         cube.assign_coords(time=any_day), "year", reducer, years=[2000], device=device
     )
     return reduced.drop_vars("observations").assign_coords(window=("time", [STATIC]))
-
-
-def bands_to_read(one: InputRecipe) -> list[str]:
-    """The recipe's bands, and the band that its mask reads."""
-    if one.mask is None:
-        return list(one.bands)
-    band = mask_rule(one.mask.rule).band
-    if band in one.bands:
-        raise RecipeError(
-            f"{band!r} is the mask's band and also among the input's bands {list(one.bands)}; "
-            "a mask is not for the model to see: leave it out of 'bands'"
-        )
-    return [*one.bands, band]
-
-
-def windows(one: InputRecipe, period: int) -> tuple[TimeWindow, ...]:
-    """The time windows of an input; one over all time for a static one."""
-    if one.static:
-        return (TimeWindow(STATIC, date.min, date.max),)
-    return time_windows(one.composite.rule, period)
-
-
-def window_names(one: InputRecipe, period: int) -> tuple[str, ...]:
-    """Names of the time windows of an input."""
-    return tuple(window.name for window in windows(one, period))
-
-
-def span(one: InputRecipe, period: int) -> tuple[date, date]:
-    """First and last day that an input is read of."""
-    spans = windows(one, period)
-    return min(w.start for w in spans), max(w.end for w in spans)
-
-
-def mask_margin(one: InputRecipe, grid: Grid) -> int:
-    """Pixels beyond the box that its values depend on: how far a cloud's mask reaches."""
-    return math.ceil(one.mask.dilate / grid.resolution) if one.mask else 0
 
 
 def _noted(missing: dict[str, str]) -> Callable[[ReadError], None]:

@@ -54,7 +54,7 @@ class InputSource:
     @property
     def margin(self) -> int:
         """Pixels beyond a box that its values depend on, and within which items count."""
-        from rsscale.steps.inputs import mask_margin
+        from rsscale.steps.input_windows import mask_margin
 
         return mask_margin(self.recipe.inputs[self.name], self.grid) + _KERNEL
 
@@ -93,7 +93,7 @@ class InputSource:
         return self.grid.geobox_of(box.pad(self.margin))
 
     def _days(self, key: TileKey) -> Any:
-        from rsscale.steps.inputs import span
+        from rsscale.steps.input_windows import span
 
         return span(self.recipe.inputs[self.name], int(key.span))
 

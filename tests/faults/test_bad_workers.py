@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from fault_cluster import Cluster, until
-from fault_runs import Run, check_clear, check_resumed
+from fault_runs import Run, check_clear, check_resumed, key_of
 
 pytestmark = pytest.mark.faults
 
@@ -20,7 +20,7 @@ def test_a_tile_that_kills_every_worker(
     assert ended.code == 1, ended.err
     check_clear(ended)
     poisoned = {key for key in reference.entries() if key[1] == tile}
-    assert {(f["period"], f["tile"]) for f in run.state["failed"]} == poisoned
+    assert {key_of(f) for f in run.state["failed"]} == poisoned
     assert set(run.entries()) == set(reference.entries()) - poisoned
     assert tile in ended.err
     cluster.stop_workers()

@@ -48,7 +48,7 @@ def copied(reference: Run, tmp_path: Path) -> Run:
 
 
 def damage_entries(run: Run) -> int:
-    entries = sorted(run.path.glob("ledger/*/*.json"))
+    entries = sorted(run.path.glob("ledger/*/*/*.json"))
     for damage, entry in zip(ENTRIES, entries[3::7], strict=False):
         damage(entry)
     return len(ENTRIES)
@@ -77,7 +77,8 @@ def test_verify_names_what_is_damaged(
 ) -> None:
     damage(copied)
     ledger = (copied.path / "ledger").rglob("*.json")
-    gone = set(reference.entries()) - {(int(path.parent.name), path.stem) for path in ledger}
+    there = {(f"{path.parent.parent.name}/{path.parent.name}", path.stem) for path in ledger}
+    gone = set(reference.entries()) - there
     verified = copied.do("verify")
     assert verified.code == 1, verified.err
     assert TRACEBACK not in verified.err

@@ -14,10 +14,16 @@ import numpy as np
 import xarray as xr
 from fault_cluster import PATIENCE, Command, environment
 
-Key = tuple[int, str]
+Key = tuple[str, str]
+"""Step and span, and the tile's name."""
 TRACEBACK = "Traceback (most recent call last)"
 # A run whose client was killed is held until its lease runs out; resuming waits for that.
 _HELD = ("lease", "held by", "another run", "still running", "in use")
+
+
+def key_of(content: dict[str, Any]) -> Key:
+    """The key of a ledger entry, an event or a failure."""
+    return f"{content['step']}/{content['span']}", content["tile"]
 
 
 @dataclass(frozen=True)
@@ -94,17 +100,17 @@ class Run:
     def entries(self) -> dict[Key, int]:
         """Finished tiles by the ledger, and when each entry was written (ns)."""
         found = {}
-        for path in self.path.glob("ledger/*/*.json"):
+        for path in self.path.glob("ledger/*/*/*.json"):
             try:
                 entry = json.loads(path.read_text("utf-8"))
-                found[entry["period"], entry["tile"]] = path.stat().st_mtime_ns
+                found[key_of(entry)] = path.stat().st_mtime_ns
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return found
 
     def entry_count(self) -> int:
         """Cheaper: entries by name."""
-        return sum(1 for _ in self.path.glob("ledger/*/*.json"))
+        return sum(1 for _ in self.path.glob("ledger/*/*/*.json"))
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
         """Lines of events.jsonl; one that a death cut short is left out."""
@@ -124,7 +130,7 @@ class Run:
 
     def tiles_in_events(self) -> list[Key]:
         """Of every ``tile`` event, in order."""
-        return [(event["period"], event["tile"]) for event in self.events("tile")]
+        return [key_of(event) for event in self.events("tile")]
 
     @property
     def state(self) -> dict[str, Any]:
@@ -132,11 +138,11 @@ class Run:
         return state
 
     def files(self) -> set[str]:
-        """Of the product and the ledger, by name."""
+        """Of all stores, tables and the ledger, by name."""
         return {
             str(path.relative_to(self.path))
-            for folder in ("product.zarr", "ledger")
-            for path in (self.path / folder).rglob("*")
+            for folder in [*self.path.glob("*.zarr"), self.path / "ledger", self.path / "tables"]
+            for path in folder.rglob("*")
             if path.is_file()
         }
 
@@ -169,10 +175,13 @@ def differences(one: Path, other: Path) -> list[str]:
     with xr.open_zarr(one) as a, xr.open_zarr(other) as b:
         if set(a.variables) != set(b.variables) or dict(a.sizes) != dict(b.sizes):
             return [f"{dict(a.sizes)} {sorted(a.variables)}, {dict(b.sizes)} {sorted(b.variables)}"]
-        counts = {n: int((a[n].values != b[n].values).sum()) for n in map(str, a.variables)}
-        wrong = [f"{name}: {count} values" for name, count in counts.items() if count]
-        assert a.classification.dtype == np.uint8
-        return wrong
+        counts = {n: _differing(a[n].values, b[n].values) for n in map(str, a.variables)}
+        return [f"{name}: {count} values" for name, count in counts.items() if count]
+
+
+def _differing(one: np.ndarray, other: np.ndarray) -> int:
+    both_nan = (one != one) & (other != other)
+    return int(((one != other) & ~both_nan).sum())
 
 
 def check_clear(ended: Ended) -> None:
@@ -189,7 +198,10 @@ def check_said(ended: Ended) -> None:
 
 def check_same(run: Run, reference: Run) -> None:
     """The map, its files and the ledger are those of the undisturbed run; nothing lies about."""
-    assert differences(run.path / "product.zarr", reference.path / "product.zarr") == []
+    for store in reference.path.glob("*.zarr"):
+        assert differences(run.path / store.name, store) == []
+    for table in reference.path.glob("tables/**/*.parquet"):
+        assert (run.path / table.relative_to(reference.path)).read_bytes() == table.read_bytes()
     assert set(run.entries()) == set(reference.entries())
     assert run.files() == reference.files()
     assert run.state["state"] == "done"

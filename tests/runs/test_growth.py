@@ -1,0 +1,253 @@
+"""A run that grows: periods, area and steps are added, and what is there stays as it is."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fault_archive
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+import yaml
+
+import rsscale as rs
+from rsscale.errors import RunFolderError
+from rsscale.runs.verification import verify
+from rsscale.store.run_folder import RunFolder
+
+SETTINGS: dict[str, Any] = {"threads": 1, "device": "cpu"}
+# In the south-east of the whole area: it grows north and west, where shards get other numbers.
+PART = shapely.box(507_000, 4_589_400, 513_500, 4_594_000)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two years, and the area's south-east in a file of its own."""
+    folder = tmp_path_factory.mktemp("growth") / "archive"
+    fault_archive.make(folder)
+    whole = gpd.read_file(folder / "area.gpkg").geometry.iloc[0]
+    part = gpd.GeoDataFrame(geometry=[whole & PART], crs=fault_archive.CRS)
+    part.to_file(folder / "part.gpkg")
+    return folder
+
+
+def recipe(archive: Path, **changes: Any) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((archive / "recipe.yaml").read_text())
+    content["inputs"]["s2"]["catalog"] = str(archive / "catalog.json")
+    content |= {"model": str(archive / "model"), "area": str(archive / "area.gpkg")}
+    return {key: value for key, value in (content | changes).items() if value is not None}
+
+
+def small(archive: Path, **changes: Any) -> dict[str, Any]:
+    return recipe(archive, periods=[2023], area=str(archive / "part.gpkg"), **changes)
+
+
+CHANGE = {"from": 2022, "to": 2023}
+
+
+@pytest.fixture(scope="module")
+def first(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("first") / "run"
+    rs.run(small(archive), out, **SETTINGS)
+    return out
+
+
+@pytest.fixture
+def copy(first: Path, tmp_path: Path) -> Path:
+    shutil.copytree(first, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def at_once(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
+    out = tmp_path_factory.mktemp("at-once") / "run"
+    return rs.run(recipe(archive, change=CHANGE), out, **SETTINGS)
+
+
+def computed(out: Path) -> list[str]:
+    """Keys of the tiles that the last command computed."""
+    lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    start = max(n for n, line in enumerate(lines) if line["event"] == "started")
+    told = [line for line in lines[start:] if line["event"] == "tile"]
+    return [f"{line['step']}/{line['span']}/{line['tile']}" for line in told]
+
+
+def contents(out: Path) -> set[str]:
+    """Digests of all shards; those of coordinates are not among them."""
+    layers = ("classification", "confidence", "observations", "change", "from", "to")
+    folders = [folder for name in layers for folder in out.glob(f"*.zarr/{name}/c")]
+    shards = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+
+
+def same(one: xr.Dataset, other: xr.Dataset) -> None:
+    assert set(one.data_vars) == set(other.data_vars)
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=str(name))
+    np.testing.assert_array_equal(one.time, other.time)
+    np.testing.assert_array_equal(one.x, other.x)
+    np.testing.assert_array_equal(one.y, other.y)
+
+
+def test_a_run_grows_by_a_period_then_area_then_a_step(
+    archive: Path, copy: Path, at_once: rs.Run
+) -> None:
+    before, entries = contents(copy), {p.stem for p in (copy / "ledger/map/2023").iterdir()}
+    period = small(archive) | {"periods": [2022, 2023]}
+    rs.run(period, copy, **SETTINGS)
+    assert sorted(computed(copy)) == sorted(f"map/2022/{tile}" for tile in entries)
+    assert before <= contents(copy)
+
+    before = contents(copy)
+    run = rs.run(recipe(archive), copy, **SETTINGS)
+    done = computed(copy)
+    new = {p.stem for p in (copy / "ledger/map/2023").iterdir()} - entries
+    cut = {key.rpartition("/")[2] for key in done} - new
+    assert new
+    assert {f"map/{year}/{tile}" for tile in new for year in (2022, 2023)} <= set(done)
+    # Of the old ones, just those that the first area cut.
+    assert len(done) == 2 * (len(new) + len(cut))
+    whole = entries - cut
+    assert whole
+    assert {d for d in before if d in contents(copy)} >= shards_of(run, whole)
+
+    before = contents(copy)
+    run = rs.run(recipe(archive, change=CHANGE), copy, **SETTINGS)
+    assert {key.split("/")[0] for key in computed(copy)} == {"change"}
+    assert before <= contents(copy)
+    same(run.open().load(), at_once.open().load())
+    same(run.open_change().load(), at_once.open_change().load())
+    assert verify(copy).damaged == ()
+    assert verify(copy).sound == run.state["tiles"]["total"]
+
+
+def shards_of(run: rs.Run, tiles: set[str]) -> set[str]:
+    folder = run.folder.storage.path / "ledger/map"
+    entries = [json.loads((folder / y / f"{t}.json").read_text())
+               for t in tiles for y in ("2022", "2023")]  # fmt: skip
+    return {digest for entry in entries for digest in entry["digests"].values()}
+
+
+def test_the_same_recipe_again_computes_nothing(archive: Path, copy: Path) -> None:
+    rs.run(small(archive), copy, **SETTINGS)
+    assert computed(copy) == []
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_growth_that_was_cut_short_is_finished_by_the_same_command(
+    archive: Path, copy: Path, at_once: rs.Run, monkeypatch: pytest.MonkeyPatch, phase: int
+) -> None:
+    """A death between any two moves of shards loses none."""
+    states: list[int] = []
+    write = RunFolder.write_state
+
+    def dying(folder: RunFolder, state: dict[str, Any]) -> None:
+        write(folder, state)
+        states.append(state.get("moving", {}).get("phase", 0))
+        if states[-1] == phase:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_state", dying)
+    with pytest.raises(KeyboardInterrupt):
+        rs.run(recipe(archive), copy, **SETTINGS)
+    monkeypatch.undo()
+    with pytest.raises(RunFolderError, match="was cut short"):
+        rs.resume(copy)
+    run = rs.run(recipe(archive), copy, **SETTINGS)
+    same(run.open().load(), at_once.open().load())
+
+
+def test_a_death_among_moves_loses_no_shard(
+    archive: Path, copy: Path, at_once: rs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rsscale.store.storage import Folder
+
+    move, count = Folder.move, [0]
+
+    def dying(self: Folder, name: str, target: str) -> bool:
+        count[0] += 1
+        if count[0] in (7, 31):
+            raise KeyboardInterrupt
+        return move(self, name, target)
+
+    monkeypatch.setattr(Folder, "move", dying)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            rs.run(recipe(archive), copy, **SETTINGS)
+    run = rs.run(recipe(archive), copy, **SETTINGS)
+    assert count[0] > 31
+    same(run.open().load(), at_once.open().load())
+
+
+@pytest.mark.parametrize(
+    ("removed", "named"),
+    [
+        ({"periods": [2022]}, "periods.2023"),
+        ({"area": "part.gpkg"}, "area"),
+        ({"change": None}, "steps.change"),
+    ],
+)
+def test_removing_is_refused_with_what_to_do(
+    archive: Path, at_once: rs.Run, removed: dict[str, Any], named: str
+) -> None:
+    content = recipe(archive, change=CHANGE) | removed
+    if "area" in removed:
+        content["area"] = str(archive / "part.gpkg")
+    if removed.get("periods") or "change" in removed:
+        content.pop("change", None)
+    before = (at_once.folder.storage.path / "run.json").read_bytes()
+    with pytest.raises(
+        RunFolderError, match=rf"has more than the recipe: .*{named}.*put that back"
+    ):
+        rs.run(content, at_once.path, **SETTINGS)
+    assert (at_once.folder.storage.path / "run.json").read_bytes() == before
+
+
+def test_another_version_of_an_algorithm_is_refused_and_an_update_redoes_its_step(
+    archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rsscale.passes.change import ComparePass
+
+    shutil.copytree(at_once.path, tmp_path / "run")
+    monkeypatch.setattr(ComparePass, "version", "2")
+    again = recipe(archive, change=CHANGE)
+    for go_on in (lambda: rs.resume(tmp_path / "run"), lambda: rs.run(again, tmp_path / "run")):
+        with pytest.raises(RunFolderError, match=r"'change'.*version 1.*version 2.*--update"):
+            go_on()
+    run = rs.run(again, tmp_path / "run", update=True, **SETTINGS)
+    assert {key.split("/")[0] for key in computed(tmp_path / "run")} == {"change"}
+    assert len(computed(tmp_path / "run")) == run.state["steps"]["change"]["tiles"]["total"]
+
+
+def test_a_folder_of_another_format_is_refused(copy: Path) -> None:
+    state = json.loads((copy / "run.json").read_text())
+    del state["format"]
+    (copy / "run.json").write_text(json.dumps(state))
+    with pytest.raises(RunFolderError, match=r"format 0 .* reads 1; .*empty folder"):
+        rs.resume(copy)
+
+
+def test_what_only_reaches_the_items_is_no_other_recipe(
+    archive: Path, copy: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(archive, tmp_path / "mirror")
+    mirrored = small(archive)
+    mirrored["inputs"]["s2"] |= {
+        "catalog": str(tmp_path / "mirror/catalog.json"),
+        "loader": "odc-stac",
+    }
+    rs.run(mirrored, copy, **SETTINGS)
+    assert computed(copy) == []
+
+
+def test_steps_alone_search_no_catalogue(
+    archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rs.run(recipe(archive), tmp_path / "run", **SETTINGS)
+    monkeypatch.setattr("rsscale.runs.planning.find_items", None)
+    run = rs.run(recipe(archive, change=CHANGE), tmp_path / "run", **SETTINGS)
+    same(run.open_change().load(), at_once.open_change().load())
