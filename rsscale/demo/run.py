@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rsscale.demo.serve import serve_catalog
+from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
 from rsscale.pipeline.assessment import assess
 from rsscale.pipeline.training import train_recipe
+from rsscale.publish.page import require_matplotlib
 from rsscale.publish.quicklook import quicklook
 from rsscale.recipe import read_recipe
 from rsscale.runs.run import Run, run
@@ -75,8 +76,12 @@ def run_demo(
     ------
     RunFolderError
         When the folder holds something already.
+    MissingExtraError
+        When what the extra ``rsscale[demo]`` installs is not there.
     """
     folder = Path(folder)
+    require_matplotlib("the demo's picture", "demo")  # now, not after minutes
+    find_program()
     _claim(folder)
     say = Console(stderr=True, highlight=False).print
     started = time.monotonic()

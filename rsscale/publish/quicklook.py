@@ -15,6 +15,7 @@ import xarray as xr
 from rsscale.errors import AreaError, BandError, nearest
 from rsscale.layers import NODATA
 from rsscale.model.spec import classes_from_attributes
+from rsscale.publish.page import require_matplotlib
 from rsscale.publish.sheet import Ground, Panel, draw
 
 _STRIP = 2048
@@ -62,7 +63,10 @@ def quicklook(
         When the layer has no flag attributes, so that its classes are not known.
     AreaError
         When the change does not lie on the map's pixels.
+    MissingExtraError
+        When matplotlib is not installed: the extra ``rsscale[pictures]``.
     """
+    require_matplotlib()
     layers = _layers(ds, change)
     ground = _ground(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
     columns = ground.columns(len(layers), layers[0][1].shape)
