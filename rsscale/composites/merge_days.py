@@ -14,7 +14,7 @@ from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.masks import cube_nodata
 from rsscale.cube.order import canonical_order, per_look
 from rsscale.cube.slices import Blocks, map_pixels, planes
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
 
 def merge_days(cube: xr.DataArray) -> xr.DataArray:
@@ -152,7 +152,7 @@ def _merge_block(blocks: Blocks, *, plan: _Plan) -> npt.NDArray[Any]:
     """The looks of some pixels to ``(days, B, h, w)``."""
     looks = planes(blocks)
     shape = looks[0][0].shape
-    out = own_pages((len(plan.groups), len(looks[0]), *shape), plan.dtype)
+    out = mmap_array((len(plan.groups), len(looks[0]), *shape), plan.dtype)
     out[...] = plan.nodata
     for day, group in zip(out, plan.groups, strict=True):
         wanted = np.ones(shape, bool)

@@ -17,7 +17,7 @@ from rsscale.composites.percentile import Looks, percentile
 from rsscale.composites.percentile_int import have_one_scale, number_percentile
 from rsscale.composites.reducer_names import percent_of
 from rsscale.composites.validity import Validity, physical
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
 # Pixels a strip. A dozen looks of a strip stay in the second-level cache, and torch runs an
 # elementwise operation of this many elements (at::internal::GRAIN_SIZE) in the calling
@@ -115,7 +115,7 @@ def reduce_looks(
         the number of valid looks, at most 254.
     """
     bands, pixels = len(planes[0]), math.prod(shape)
-    out = own_pages((len(looks), bands + 1, pixels), "float32")
+    out = mmap_array((len(looks), bands + 1, pixels), "float32")
     reduce, where = _reducer(reducer), torch.device(device)
     step = STRIP if where.type == "cpu" else DEVICE_STRIP
     of_numbers = percent_of(reducer) is not None and _are_whole(planes[0][0], where)

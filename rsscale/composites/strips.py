@@ -20,7 +20,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 from rsscale.read.stage_timer import Meter
 
 STRIP_BYTES = 1 << 30
@@ -172,7 +172,7 @@ class _Place:
     """Where the chunks of a Dask array go."""
 
     def __init__(self, lazy: Any) -> None:
-        self.values: Any = own_pages(lazy.shape, lazy.dtype)
+        self.values: Any = mmap_array(lazy.shape, lazy.dtype)
 
     def __setitem__(self, where: Any, chunk: npt.NDArray[Any]) -> None:
         values = self.values

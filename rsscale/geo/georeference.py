@@ -1,4 +1,7 @@
-"""Where an array lies, asked without a trace on it."""
+"""Read an array's GeoBox without caching an accessor on it.
+
+The accessor would keep the array's pixels in memory.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _send_on: set[str] = set()
 
 
 @dataclass(frozen=True)
-class Answer:
+class RangeResponse:
     """What a server said.
 
     Attributes
@@ -51,7 +51,7 @@ class Answer:
     raw: BaseHTTPResponse
 
 
-def get(url: str, headers: Mapping[str, str]) -> Answer:
+def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
     """Ask once.
 
     Raises
@@ -82,7 +82,7 @@ def get(url: str, headers: Mapping[str, str]) -> Answer:
     return _taken(answer.raw, answer.status_code, answer.headers)
 
 
-def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> Answer:
+def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> RangeResponse:
     """The answer with its body; the connection is free for others, or closed."""
     try:
         if status == requests.codes.partial_content:
@@ -92,7 +92,7 @@ def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> An
             body = raw.read(_EXCERPT_BYTES, decode_content=False)
     finally:
         raw.close()
-    return Answer(status, headers, body, raw)
+    return RangeResponse(status, headers, body, raw)
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from rsscale.errors import ReadError
 from rsscale.net import connections, retry
-from rsscale.net.connections import SILENCE_S, Answer
+from rsscale.net.connections import SILENCE_S, RangeResponse
 from rsscale.net.hrefs import shown
 from rsscale.net.retry import why_no_answer
 from rsscale.net.signing import Signer
@@ -45,7 +45,7 @@ class Traffic:
 TRAFFIC = Traffic()
 
 
-def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> Answer:
+def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> RangeResponse:
     """Bytes ``start`` to before ``stop`` of a file on a server.
 
     Tried again, with growing pauses and as the server's ``Retry-After`` asks, after 408,
@@ -86,7 +86,7 @@ class _AgainError(Exception):
         self.answer = answer
 
 
-def _ask(url: str, start: int, stop: int) -> Answer:
+def _ask(url: str, start: int, stop: int) -> RangeResponse:
     """One request."""
     try:
         answer = connections.get(
@@ -105,7 +105,7 @@ def _ask(url: str, start: int, stop: int) -> Answer:
     return answer
 
 
-def _check(answer: Answer, url: str, start: int, stop: int) -> None:
+def _check(answer: RangeResponse, url: str, start: int, stop: int) -> None:
     """Refuse what is not the range."""
     status = answer.status
     if status == requests.codes.partial_content:
@@ -131,7 +131,7 @@ _HINTS = {
 }
 
 
-def total_size(answer: Answer, start: int) -> int:
+def total_size(answer: RangeResponse, start: int) -> int:
     """The file's size from ``Content-Range``."""
     total = answer.headers.get("Content-Range", "").rpartition("/")[2]
     return int(total) if total.isdigit() else start + len(answer.body)
