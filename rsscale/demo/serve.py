@@ -1,8 +1,8 @@
-"""A real STAC API server on this machine, for the demo and the tests.
+"""Run a real STAC API server on this machine, for the demo and the tests.
 
 `rustac serve <https://stac-utils.github.io/rustac/>`_ with its memory backend. It pages,
 and filters by collection, id, area and date; it says that it has no query extension, and
-answers a request that has one with no items.
+returns no items for a request that has one.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def bounds_in(rasters: Sequence[RasterBounds], crs: str) -> Floats:
 
 
 def is_degrees(crs: str) -> bool:
-    """Whether x is a longitude, which repeats itself."""
+    """Whether x is a longitude, which repeats after 360 degrees."""
     return bool(_parse(crs).is_geographic)
 
 
@@ -224,8 +224,9 @@ def _extent(raster: RasterBounds) -> tuple[float, ...]:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return bool(one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1])
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share some area."""
+    return bool(a[0] < b[2] and a[2] > b[0] and a[1] < b[3] and a[3] > b[1])
 
 
 def _sample_points(transforms: Floats, shapes: Floats) -> tuple[Floats, Floats]:

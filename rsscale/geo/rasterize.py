@@ -1,7 +1,7 @@
 """Burn polygons into pixels of the grid, with values that do not depend on the box.
 
 GDAL burns a polygon line by line from the window's corner; where an edge passes through a
-pixel's centre, rounding may decide otherwise in another window. So shapes are burnt in fixed
+pixel's centre, rounding may give another result in another window. So shapes are burnt in fixed
 blocks that are anchored to the grid, and cropped.
 """
 

@@ -1,7 +1,7 @@
-"""A page in pixels: boxes and images to the pixel, text by matplotlib.
+"""Draw a page in pixels: boxes and images to the pixel, text by matplotlib.
 
 Maps are pasted rather than plotted, so that a pixel of a map is a whole number of pixels of
-the picture and no class colour is mixed with its neighbour's. Nothing here touches pyplot.
+the picture and no class colour is mixed with its neighbour's. pyplot is not used.
 """
 
 from __future__ import annotations
