@@ -172,7 +172,7 @@ def _days(year: int, dates: int, rng: np.random.Generator) -> list[date]:
 def _covers(dates: int, rng: np.random.Generator) -> list[float]:
     """Cloud cover of each date: any three in a row hold a fair, a mixed and a bad one.
 
-    The order is drawn once a year. So every season has a look at most places, and without
+    The order is drawn once a year. So every season has an observation at most places, and without
     a mask every season's median is cloudy somewhere.
     """
     order = rng.permutation(3)
