@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Write files atomically and durably: whole or not at all, also after a power cut."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import IO
 
 
 def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that its name never stands for half of it.
+    """Write a file by a temporary one, fsync and rename, so that it is never half there.
 
     Parameters
     ----------
     path : Path
         Its folder exists.
     write : callable
-        Is given the open file.
+        Called with the open file, to write its content.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, survive a power cut."""
+    """Call fsync on a file, or on a folder for the names in it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

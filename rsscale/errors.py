@@ -9,6 +9,7 @@
     ├── ItemError           a STAC item that cannot be used
     ├── BandError           a band that no item, or not this item, has
     ├── ReadError           an asset that could not be read
+    ├── MissingExtraError   a library that is only needed for this is not installed
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
     │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
@@ -68,6 +69,10 @@ class ReadError(RsscaleError):
         self.asset = asset
 
 
+class MissingExtraError(RsscaleError):
+    """A library that only some uses need is not installed; the message names the extra."""
+
+
 class ModelError(RsscaleError):
     """A model cannot be opened, or its inputs do not match the cube's."""
 
@@ -90,6 +95,21 @@ class TilesFailedError(RsscaleError):
     """A run ended and some tiles failed; they are listed, and can be resumed."""
 
     exit_code: ClassVar[int] = 1
+
+
+def missing_extra(use: str, extra: str) -> MissingExtraError:
+    """Make the error for a use of a library that is not installed.
+
+    Parameters
+    ----------
+    use : str
+        What needs the library, the subject of the message.
+    extra : str
+        The extra of rsscale that installs it.
+    """
+    return MissingExtraError(
+        f"{use} needs a library that is not installed; pip install 'rsscale[{extra}]'"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

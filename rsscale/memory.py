@@ -1,4 +1,4 @@
-"""Arrays in memory pages of their own, outside the heap."""
+"""Allocate large arrays with mmap, so that freeing them returns memory to the operating system."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Smaller ones leave no holes worth speaking of, and a process may map 65,530 pieces only.
+# Smaller arrays leave small holes only, and a process may have no more than 65,530 mappings.
 _LEAST = 1 << 20
 
 
-def own_pages(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array of zeros; from 1 MB on, memory goes back to the kernel as soon as nobody has it.
+def mmap_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Allocate an array of zeros, from 1 MB on by mmap: freeing it returns its memory at once.
 
-    For tens of megabytes that live as long as a tile, or a chunk: on the heap, pieces that outlive
-    them settle around them, and the holes that they leave fit nothing else.
+    For arrays of tens of megabytes that live as long as a tile or a chunk. On the heap, smaller
+    pieces that outlive them would lie between them, and the holes could not be given back.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : numpy.dtype
+
+    Returns
+    -------
+    numpy.ndarray
+        Writeable. Smaller arrays, and all arrays off Linux, are those of :func:`numpy.zeros`.
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize

@@ -1,7 +1,7 @@
-"""Progress of anything that takes longer than two seconds.
+"""Show progress of stages that take longer than two seconds.
 
-On a terminal or in a notebook a bar with rate and time left; elsewhere (a log, a
-scheduler, CI) a line now and then, so that a log stays readable.
+On a terminal or in a notebook a bar with rate and time left; elsewhere (a log, a scheduler, CI)
+a line every ten seconds, so that a log stays readable.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _enabled = True
 
 
 class Bar(Protocol):
-    """What a stage tells about itself."""
+    """Progress of one stage, reported by the code that does the work."""
 
     def advance(self, n: float = 1) -> None:
-        """Say that ``n`` more units are done."""
+        """Count ``n`` more units as done."""
 
     def note(self, text: str) -> None:
-        """Say in a few words what is going on; shown behind the bar."""
+        """Show a few words behind the bar."""
 
 
 def show_progress(enabled: bool) -> None:
@@ -111,7 +111,7 @@ class _Terminal:
 
 
 class _Lines:
-    """One line every ten seconds; none at all for a stage that ends within two."""
+    """Progress as one line every ten seconds; none for a stage that ends within two."""
 
     def __init__(self, label: str, total: float | None, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit

@@ -1,4 +1,4 @@
-"""Arrays outside the heap: their values, and that their memory goes when they go."""
+"""Arrays by mmap: their values, and that freeing them returns their memory."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from rsscale.cluster import allocator
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7), (0, 4), (3, 1000, 1000)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_an_array_like_any_other(shape: tuple[int, ...], dtype: str) -> None:
-    array = own_pages(shape, dtype)
+    array = mmap_array(shape, dtype)
     assert array.shape == shape
     assert array.dtype == np.dtype(dtype)
     assert array.flags.writeable
@@ -25,7 +25,7 @@ def test_an_array_like_any_other(shape: tuple[int, ...], dtype: str) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere they lie on the heap")
-@pytest.mark.parametrize(("make", "lets_go"), [("own_pages", True), ("np.zeros", False)])
+@pytest.mark.parametrize(("make", "lets_go"), [("mmap_array", True), ("np.zeros", False)])
 def test_memory_goes_with_the_array(make: str, lets_go: bool) -> None:
     # Started so that the heap keeps what is freed, whatever the environment of the tests says.
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
@@ -43,7 +43,7 @@ GOES = """
 import resource
 import sys
 import numpy as np
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
 def grown():
     with open("/proc/self/statm") as file:
@@ -51,7 +51,7 @@ def grown():
 
 before = 0
 before = grown()
-array = {"own_pages": own_pages, "np.zeros": np.zeros}[sys.argv[1]]((64, 1024, 1024), "uint8")
+array = {"mmap_array": mmap_array, "np.zeros": np.zeros}[sys.argv[1]]((64, 1024, 1024), "uint8")
 keep = bytes(1 << 20)  # above it in the heap
 array[...] = 1
 view = array[3:]

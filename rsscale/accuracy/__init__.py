@@ -1,1 +1,1 @@
-"""How right a map is, away from what it was trained on."""
+"""Accuracy of a map on reference data, away from its training labels."""

@@ -1,4 +1,4 @@
-"""Measure a map against a reference, block by block, away from what it was trained on.
+"""Compare a map with a reference, block by block, away from its training labels.
 
 Matrices have the map's classes in rows and the reference's in columns; see
 :mod:`rsscale.accuracy.confusion`.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Accuracy", "Reference", "assess", "confusion_matrix"]
 
 Reference = Callable[[PixelBox], npt.NDArray[np.uint8]] | xr.DataArray | str | Path
-"""Where reference classes come from: boxes of the grid's pixels, an array, or a raster file."""
+"""Reference classes: a function of boxes of the grid's pixels, an array, or a raster file."""
 
 
 def assess(
@@ -79,17 +79,19 @@ def assess(
     lattice = BlockLattice(
         grid, max(round(block / grid.resolution), 1), _parts(exclude, grid), distance
     )
-    count = _Count(classification, _reader(reference, grid, extent), extent, lattice, classes)
+    counts = _BlockCounts(
+        classification, _reader(reference, grid, extent), extent, lattice, classes
+    )
     pieces = list(lattice.pieces(extent))
     with progress("accuracy", len(pieces), "pieces") as bar:
         for piece in pieces:
-            count.add(piece)
+            counts.add(piece)
             bar.advance()
-    return count.accuracy()
+    return counts.accuracy()
 
 
-class _Count:
-    """Counts of the blocks seen so far: those with a reference, and why others do not count."""
+class _BlockCounts:
+    """Counts of blocks with a reference; of the others, how many are too near to labels."""
 
     def __init__(
         self,
@@ -106,20 +108,20 @@ class _Count:
         self.total = self.near = 0
 
     def add(self, piece: PixelBox) -> None:
-        far = self.lattice.far_enough(piece)
+        far = self.lattice.keeps_distance(piece)
         self.total += far.size
         self.near += int((~far).sum())
         if not far.any():
             return
         inside = piece & self.extent
         reference = self.read(inside)
-        values = tuple(one.value for one in self.classes)
+        values = tuple(c.value for c in self.classes)
         if not np.isin(reference, values).any():
             return
         rows, cols = inside.slices(self.extent)
         mapped = self.classification.isel(y=rows, x=cols).values
         check_values(mapped, reference)
-        numbers = self.lattice.numbers(piece, inside)
+        numbers = self.lattice.block_numbers(piece, inside)
         numbers = np.where(far.ravel()[numbers], numbers, -1)
         blocks, counts = count_pairs(mapped, reference, numbers, values)
         corner = np.array([piece.row0, piece.col0]) // self.lattice.size

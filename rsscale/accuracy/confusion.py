@@ -1,4 +1,4 @@
-"""How right a map is: confusion matrix, accuracies, and an honest interval.
+"""Confusion matrix and accuracies of a map, with intervals that take blocks as the sample.
 
 Matrices have the map's classes in rows and the reference's in columns, as in Olofsson et al.
 (2014), "Good practices for estimating area and assessing accuracy of land change", Remote
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Accuracy of a map on reference pixels, kept by spatial block so that it can be added up.
+    """Accuracy of a map on reference pixels, kept by spatial block so that it can be pooled.
 
-    ``one + other`` pools two of them, e.g. of two years. A class is given by its name, or by
+    ``a + b`` pools two of them, e.g. of two years. A class is given by its name, or by
     its position in ``classes``.
 
     Attributes
@@ -129,7 +129,7 @@ class Accuracy:
         return int(self._reference_by_block(self._index(which)).sum())
 
     def __add__(self, other: Accuracy) -> Accuracy:
-        """The accuracy over the pixels of both.
+        """Pool two accuracies over the pixels of both.
 
         A block that is in both stays one block: its pixels of two years are no more
         independent of each other than those of one.
@@ -139,9 +139,7 @@ class Accuracy:
         ModelError
             When classes, pixel or block size differ.
         """
-        mine, others = (
-            ([c.name for c in one.classes], one.pixel_area, one.block) for one in (self, other)
-        )
+        mine, others = (([c.name for c in a.classes], a.pixel_area, a.block) for a in (self, other))
         if self.classes != other.classes or mine != others:
             raise ModelError(
                 f"accuracies of (classes, pixel area, block) {mine} and {others} can't be "
@@ -157,18 +155,18 @@ class Accuracy:
         return Accuracy(self.classes, cells, blocks, unmapped, self.pixel_area, self.block)
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``accuracy.json``; hectares, and None where there is nothing to divide by.
+        """The content of ``accuracy.json``: areas in hectares, None for ratios without a divisor.
 
         Areas are those of the pixels that were measured, not of the whole map.
         """
         return {
-            "overall": _plain(self.overall),
-            "interval": [_plain(v) for v in self.interval],
-            "kappa": _plain(self.kappa),
+            "overall": _json_number(self.overall),
+            "interval": [_json_number(v) for v in self.interval],
+            "kappa": _json_number(self.kappa),
             "pixels": self.pixels,
             "unmapped": int(self.unmapped.sum()),
             "blocks": len(self.blocks),
-            "classes": {one.name: self._class_dict(k) for k, one in enumerate(self.classes)},
+            "classes": {c.name: self._class_dict(k) for k, c in enumerate(self.classes)},
             "confusion_matrix": self.matrix.tolist(),
             "confusion_axes": ["map", "reference"],
         }
@@ -178,19 +176,19 @@ class Accuracy:
         hectares = self.pixel_area / 10_000
         return {
             "value": self.classes[k].value,
-            "users_accuracy": _plain(self.users(k)),
-            "users_interval": [_plain(v) for v in self.users_interval(k)],
-            "producers_accuracy": _plain(self.producers(k)),
-            "producers_interval": [_plain(v) for v in self.producers_interval(k)],
-            "f1": _plain(self.f1(k)),
+            "users_accuracy": _json_number(self.users(k)),
+            "users_interval": [_json_number(v) for v in self.users_interval(k)],
+            "producers_accuracy": _json_number(self.producers(k)),
+            "producers_interval": [_json_number(v) for v in self.producers_interval(k)],
+            "f1": _json_number(self.f1(k)),
             "mapped_pixels": mapped,
             "reference_pixels": reference,
-            "mapped_ha": _plain(mapped * hectares),
-            "reference_ha": _plain(reference * hectares),
+            "mapped_ha": _json_number(mapped * hectares),
+            "reference_ha": _json_number(reference * hectares),
         }
 
     def __str__(self) -> str:
-        width = max(5, *(len(one.name) for one in self.classes))
+        width = max(5, *(len(c.name) for c in self.classes))
         lines = [self._summary(), f"{'class':<{width}}   user's  producer's     F1  reference ha"]
         lines += [
             f"{name:<{width}}   {users:>6}  {producers:>10}  {f1:>5}  {area:>12}"
@@ -222,17 +220,17 @@ class Accuracy:
         hectares = self.pixel_area / 10_000
         return [
             (
-                one.name,
+                c.name,
                 _decimals(self.users(k)),
                 _decimals(self.producers(k)),
                 _decimals(self.f1(k)),
                 f"{self.reference_pixels(k) * hectares:,.1f}",
             )
-            for k, one in enumerate(self.classes)
+            for k, c in enumerate(self.classes)
         ]
 
     def _index(self, which: str | int) -> int:
-        names = [one.name for one in self.classes]
+        names = [c.name for c in self.classes]
         if isinstance(which, str):
             if which not in names:
                 raise ModelError(f"there is no class {which!r}; there are {names}")
@@ -269,14 +267,14 @@ def confusion_matrix(
         When the arrays are not uint8 of one shape.
     """
     check_values(mapped, reference)
-    values = tuple(one.value for one in classes)
+    values = tuple(c.value for c in classes)
     _, counts = count_pairs(mapped, reference, np.zeros(mapped.shape, np.int64), values)
     total = counts.sum(axis=0)
     return total[:-1], total[-1]
 
 
 def check_values(mapped: npt.NDArray[Any], reference: npt.NDArray[Any]) -> None:
-    """Refuse anything but uint8 arrays of one shape."""
+    """Raise ModelError unless both are uint8 arrays of one shape."""
     if mapped.dtype != np.uint8 or reference.dtype != np.uint8 or mapped.shape != reference.shape:
         raise ModelError(
             f"map and reference are {mapped.dtype} {mapped.shape} and {reference.dtype} "
@@ -288,8 +286,8 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def _plain(value: float) -> float | None:
-    """JSON has no NaN."""
+def _json_number(value: float) -> float | None:
+    """The value rounded to six decimals; None for NaN, which JSON does not have."""
     return round(float(value), 6) if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Spatial blocks: which of them a map is measured on, what they hold, and how sure that is.
+"""Evaluation blocks: their lattice, counts of pixels in them, and intervals over them.
 
 Blocks are cells of a lattice that is anchored to the grid's origin, so that maps of other
 areas and years are measured on the same blocks.
@@ -18,14 +18,14 @@ from rsscale.errors import AreaError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 
-# Pixels across that are read at once, and blocks across: what bounds the memory.
+# Most pixels and most blocks across that are read at once: they bound the memory.
 _PIECE_PX = 2048
 _PIECE_BLOCKS = 64
 
 
 @dataclass(frozen=True)
 class BlockLattice:
-    """Square blocks of pixels, and the places they must keep away from.
+    """Lattice of square blocks of pixels that keep a distance from excluded geometries.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ class BlockLattice:
         for piece in extent.blocks(self.size * across):
             yield piece & extent.snap(self.size)
 
-    def far_enough(self, piece: PixelBox) -> npt.NDArray[np.bool_]:
-        """Which blocks of a piece count, ``(block rows, block cols)``."""
+    def keeps_distance(self, piece: PixelBox) -> npt.NDArray[np.bool_]:
+        """Which blocks of a piece keep the distance, ``(block rows, block cols)``."""
         height, width = piece.shape
         rows, cols = height // self.size, width // self.size
         far = np.ones(rows * cols, bool)
@@ -86,8 +86,8 @@ class BlockLattice:
         extents: npt.NDArray[np.object_] = np.asarray(boxes, object).ravel()
         return extents
 
-    def numbers(self, piece: PixelBox, inside: PixelBox) -> npt.NDArray[np.int64]:
-        """For each pixel of ``inside`` the number of its block in the piece, row by row."""
+    def block_numbers(self, piece: PixelBox, inside: PixelBox) -> npt.NDArray[np.int64]:
+        """Number of the block of each pixel of ``inside``; blocks of a piece count row by row."""
         rows = (np.arange(inside.row0, inside.row1) - piece.row0) // self.size
         cols = (np.arange(inside.col0, inside.col1) - piece.col0) // self.size
         across = piece.shape[1] // self.size

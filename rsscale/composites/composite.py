@@ -1,4 +1,4 @@
-"""From a series of looks to one value a window of time: the composite."""
+"""Reduce a series of observations to one value for each window of time: the composite."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.composites.fallback import Looks, composite_block, stand_ins
-from rsscale.composites.reducer_names import check_missing, check_reducer
+from rsscale.composites.fallback import Scenes, composite_block, substitutes
+from rsscale.composites.reducer_names import check_fallback, check_reducer
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.order import canonical_order, per_look
 from rsscale.cube.slices import map_pixels
@@ -26,11 +26,12 @@ def composite(
     missing: str = "leave",
     device: str = "cpu",
 ) -> xr.DataArray:
-    """Reduce the looks of each window of time to one value a pixel and band, lazily.
+    """Reduce the observations of each window of time to one value a pixel and band, lazily.
 
-    A look counts when all its bands are valid there; it is left out for all bands when one
-    is nodata, so that a spectrum always comes from the same looks. Scale and offset are
-    applied to each look before reducing, in float32.
+    An observation is what one scene, a slice of the cube along time, holds at a pixel. It counts
+    when all its bands are valid, and is left out for all bands when one is nodata, so that a
+    spectrum always comes from the same observations. Scale and offset are applied to each
+    observation before reducing, in float32.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def composite(
     by : str or mapping
         The windows of a year, see :func:`time_windows`.
     reducer : str
-        Of the valid looks, each band by itself:
+        Of the valid observations, each band by itself:
 
         - ``"median"``: the middle one, or the mean of the middle two.
         - ``"mean"``: their sum in order of (datetime, id), over their number.
@@ -48,12 +49,12 @@ def composite(
 
         Or a spectrum as a whole:
 
-        - ``"best-pixel"``: the look nearest to the middle of the window, the earlier one on a
-          tie. Of the scores of White et al. (2014, Canadian Journal of Remote Sensing 40(3))
+        - ``"best-pixel"``: the observation nearest to the middle of the window, the earlier one
+          on a tie. Of the scores of White et al. (2014, Canadian Journal of Remote Sensing 40(3))
           this is the one for the day of the year; the mask decides on clouds.
-        - ``"medoid"``: the look with the least sum of distances to the others (Flood 2013).
-        - ``"geomedian"``: the point with the least sum of distances to all looks (Roberts,
-          Mueller, McIntyre 2017); not itself a look. Of two looks, their mean.
+        - ``"medoid"``: the observation with the least sum of distances to the others (Flood 2013).
+        - ``"geomedian"``: the point with the least sum of distances to all observations
+          (Roberts, Mueller, McIntyre 2017); not itself an observation. Of two, their mean.
 
         Distances are Euclidean over the bands, in their physical units.
     years : sequence of int, optional
@@ -61,46 +62,46 @@ def composite(
         December alone make no next year (it has the winter they belong to), unless they
         are all there is.
     missing : str
-        What a window without a look at a pixel holds: ``"leave"``: NaN. ``"neighbour"``: the
-        value of the window of the same year that has one and is nearest in time, middle to
-        middle, the earlier one on a tie. ``"year"``: all looks of the year's windows reduced
-        together. Pixels that no look of the year saw stay NaN.
+        The fallback for pixels without an observation in a window. ``"leave"``: NaN.
+        ``"neighbour"``: the value of the window of the same year that has one and is nearest in
+        time, middle to middle, the earlier one on a tie. ``"year"``: all observations of the
+        year's windows reduced together. Pixels without any in the year stay NaN.
     device : str
         Where torch reduces: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ….
 
     Returns
     -------
     xr.DataArray
-        float32 ``(time, band, y, x)``, NaN where there is no look, chunks of the cube in ``y`` and
-        ``x``. All windows of all years, also empty ones. Coordinates: ``time`` (start of the
-        window), ``window(time)`` and ``year(time)``, ``observations(time, y, x)`` (uint8,
-        number of looks in the window, 0 also where ``missing`` filled it, 254 for more; lazy),
-        ``band``, ``y``, ``x``, ``spatial_ref``.
+        float32 ``(time, band, y, x)``, NaN where there is no observation, chunks of the cube in
+        ``y`` and ``x``. All windows of all years, also empty ones. Coordinates: ``time`` (start
+        of the window), ``window(time)`` and ``year(time)``, ``observations(time, y, x)`` (uint8,
+        number of observations in the window, 0 also where the fallback filled it, 254 for more;
+        lazy), ``band``, ``y``, ``x``, ``spatial_ref``.
         Values are bitwise independent of chunks, of the order of the cube's slices, and of
-        looks that hold only nodata.
+        scenes that hold only nodata.
 
     Raises
     ------
     RecipeError
-        When windows, reducer, years, the rule for missing windows or the device make no sense.
+        When windows, reducer, years, the fallback or the device make no sense.
     """
     check_reducer(reducer)
-    check_missing(missing)
+    check_fallback(missing)
     _check_device(device)
     times = cube["time"].values.astype("datetime64[ns]")
     windows = [(y, w) for y in _years(times, by, years) for w in time_windows(by, y)]
     order = canonical_order(cube)
-    looks = tuple(_looks([w], times, order, reducer) for _, w in windows)
-    of_years: Looks = ()
+    scenes = tuple(_scenes([w], times, order, reducer) for _, w in windows)
+    of_years: Scenes = ()
     if missing == "year":
         groups = [[w for y, w in windows if y == year] for year in sorted({y for y, _ in windows})]
-        of_years = tuple(_looks(group, times, order, reducer) for group in groups)
+        of_years = tuple(_scenes(group, times, order, reducer) for group in groups)
     # (window, band + 1, y, x); the last is the count
     both = _reduced(
         cube,
-        looks=looks,
+        scenes=scenes,
         of_years=of_years,
-        instead=stand_ins(windows, missing),
+        instead=substitutes(windows, missing),
         reducer=reducer,
         device=device,
     )
@@ -137,13 +138,13 @@ def _check_device(device: str) -> None:
         ) from None
 
 
-def _looks(
+def _scenes(
     windows: Sequence[TimeWindow],
     times: npt.NDArray[np.datetime64],
     order: npt.NDArray[np.intp],
     reducer: str,
 ) -> tuple[int, ...]:
-    """Slices that lie in any of the windows; for the best pixel, the best first."""
+    """Slices of the cube in any of the windows, in canonical order or the best pixel first."""
     inside = np.zeros(times.shape, bool)
     for window in windows:
         inside |= window.holds(times)
@@ -175,15 +176,15 @@ def _years(
     return sorted((calendar_years & touched) | founded or touched or calendar_years)
 
 
-def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
+def _reduced(cube: xr.DataArray, *, scenes: Scenes, **how: Any) -> Any:
     """The composite and its counts as one array; ``how`` is for :func:`composite_block`."""
     import dask.array as da
 
-    looks_n, bands = cube.sizes["time"], cube.sizes["band"]
+    scene_count, bands = cube.sizes["time"], cube.sizes["band"]
     data = cube.data if cube.chunks else da.from_array(cube.values)
-    if not (looks_n and looks):  # Dask has no blocks over an axis of no length
+    if not (scene_count and scenes):  # Dask has no blocks over an axis of no length
         rows, cols = data.chunks[2:]
-        shape = (len(looks), bands + 1, *cube.shape[2:])
+        shape = (len(scenes), bands + 1, *cube.shape[2:])
         counts = da.zeros((shape[0], 1, *shape[2:]), dtype="float32", chunks=(-1, 1, rows, cols))
         values = da.full(
             (shape[0], bands, *shape[2:]), np.float32("nan"), chunks=(-1, -1, rows, cols)
@@ -192,9 +193,9 @@ def _reduced(cube: xr.DataArray, *, looks: Looks, **how: Any) -> Any:
     return map_pixels(
         composite_block,
         data,
-        (len(looks), bands + 1),
+        (len(scenes), bands + 1),
         "float32",
-        looks=looks,
+        scenes=scenes,
         scale=per_look(cube, "scale", 1.0),
         offset=per_look(cube, "offset", 0.0),
         fill=cube.attrs.get("nodata", float("nan")),

@@ -1,4 +1,4 @@
-"""What stands in where a window of time has no look: the nearest window, or the whole year."""
+"""Fill pixels without an observation in a window, from another window or from the whole year."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ import numpy.typing as npt
 from rsscale.composites.time_windows import TimeWindow
 from rsscale.cube.slices import Blocks, planes
 
-Looks = tuple[tuple[int, ...], ...]
+Scenes = tuple[tuple[int, ...], ...]
+"""Slices of the cube along time, for each window of a composite or each year."""
 
 
-def stand_ins(windows: Sequence[tuple[int, TimeWindow]], rule: str) -> tuple[tuple[int, ...], ...]:
-    """Which windows to ask for each window without a look, the best first.
+def substitutes(
+    windows: Sequence[tuple[int, TimeWindow]], rule: str
+) -> tuple[tuple[int, ...], ...]:
+    """Windows whose values fill each window's pixels without an observation, the best first.
 
     Parameters
     ----------
     windows : sequence of (year, TimeWindow)
         Of a composite, in its order.
     rule : str
-        One of :data:`rsscale.composites.reducer_names.MISSING`. With ``"year"`` the answers lie
-        beyond the windows: one more for each year, in order of years.
+        One of :data:`rsscale.composites.reducer_names.FALLBACKS`.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Positions in ``windows``; with ``"year"``, the number of windows plus the position of the
+        year among all years.
     """
     if rule == "leave":
         return tuple(() for _ in windows)
@@ -47,49 +55,49 @@ def stand_ins(windows: Sequence[tuple[int, TimeWindow]], rule: str) -> tuple[tup
 def composite_block(
     blocks: Blocks,
     *,
-    looks: Looks,
-    of_years: Looks,
+    scenes: Scenes,
+    of_years: Scenes,
     instead: tuple[tuple[int, ...], ...],
     **how: Any,
 ) -> npt.NDArray[np.float32]:
-    """Reduce the pixels of blocks and fill their windows without a look; their count stays 0.
+    """Reduce the pixels of blocks and fill those without an observation; their count stays 0.
 
     Parameters
     ----------
     blocks : list of list of numpy.ndarray
         The numbers of the files, see :data:`rsscale.cube.slices.Blocks`.
-    looks : tuple of tuple of int
-        The looks of each window.
+    scenes : tuple of tuple of int
+        Slices in each window.
     of_years : tuple of tuple of int
-        Those of all windows of a year, for each year; reduced only where it matters.
+        Slices in any window of each year; reduced only where a window is filled from the year.
     instead : tuple of tuple of int
-        From :func:`stand_ins`.
+        From :func:`substitutes`.
     **how
-        For :func:`rsscale.composites.reducers.reduce_looks`.
+        For :func:`rsscale.composites.reducers.reduce_observations`.
 
     Returns
     -------
     numpy.ndarray
-        ``(windows, B + 1, h, w)`` float32, the last of the bands the number of valid looks.
+        ``(windows, B + 1, h, w)`` float32, the last of the bands the number of valid observations.
     """
-    from rsscale.composites.reducers import reduce_looks
+    from rsscale.composites.reducers import reduce_observations
 
-    flat = [[plane.reshape(-1) for plane in look] for look in planes(blocks)]
+    flat = [[plane.reshape(-1) for plane in scene] for scene in planes(blocks)]
     how["shape"] = blocks[0][0].shape[2:]
-    out = reduce_looks(flat, looks=looks, **how)
+    out = reduce_observations(flat, scenes=scenes, **how)
     if not any(instead) or (out[:, -1] > 0).all():
         return out
-    years = reduce_looks(flat, looks=of_years, **how) if of_years else out[:0]
-    fill_missing(out, years, instead)
+    years = reduce_observations(flat, scenes=of_years, **how) if of_years else out[:0]
+    fill_empty(out, years, instead)
     return out
 
 
-def fill_missing(
+def fill_empty(
     reduced: npt.NDArray[np.float32],
     years: npt.NDArray[np.float32],
     instead: Sequence[Sequence[int]],
 ) -> None:
-    """Fill in place; what is looked up has looks of its own, so it is never filled itself."""
+    """Fill in place, from windows and years with observations: never from what was filled."""
     for window, others in zip(reduced, instead, strict=True):
         wanted = window[-1] == 0
         for other in others:

@@ -1,4 +1,4 @@
-"""Scenes of one day as one: what a satellite saw on its way over, put together again."""
+"""Merge the scenes of each solar day into one slice of a cube."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.masks import cube_nodata
 from rsscale.cube.order import canonical_order, per_look
 from rsscale.cube.slices import Blocks, map_pixels, planes
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
 
 def merge_days(cube: xr.DataArray) -> xr.DataArray:
-    """One slice for the scenes of each solar day, lazily: the first valid look wins.
+    """Merge the scenes of each solar day, lazily: the first valid observation counts.
 
-    Neighbouring tiles of one overpass overlap. Unmerged, they are several looks of the same
-    moment, which weigh more in a composite and are counted as often. To be done after
-    masking, so that a clear look is not hidden by a cloudy one.
+    Neighbouring tiles of one overpass overlap. Unmerged, they are several observations of the
+    same moment, which weigh more in a composite and are counted as often. To be done after
+    masking, so that a clear observation is not hidden by a cloudy one.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def merge_days(cube: xr.DataArray) -> xr.DataArray:
     -------
     xr.DataArray
         ``(day, band, y, x)`` with the dimension still named ``time``, in order of the first
-        scenes' (datetime, id). At each pixel all bands are those of the first look, in that
-        order, that is valid in all of them; without one they are nodata. Chunks of the cube
-        in ``y`` and ``x``, values independent of them. ``time`` is the first scene's, ``id``
+        scenes' (datetime, id). At each pixel all bands are those of the first observation, in
+        that order, that is valid in all of them; without one they are nodata. Chunks of the
+        cube in ``y`` and ``x``, values independent of them. ``time`` is the first scene's, ``id``
         their ids with ``+`` between, ``solar_day`` the day; other coordinates along ``time``
         stay where the scenes of each day agree. Type, ``scale``, ``offset`` and nodata stay
         when the scenes of each day share scale and offset; else values are physical
@@ -80,7 +80,7 @@ def merge_days(cube: xr.DataArray) -> xr.DataArray:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a block needs to know.
+    """How to merge a block.
 
     Attributes
     ----------
@@ -149,17 +149,17 @@ def _merged_coords(
 
 
 def _merge_block(blocks: Blocks, *, plan: _Plan) -> npt.NDArray[Any]:
-    """The looks of some pixels to ``(days, B, h, w)``."""
-    looks = planes(blocks)
-    shape = looks[0][0].shape
-    out = own_pages((len(plan.groups), len(looks[0]), *shape), plan.dtype)
+    """Merge the scenes of some pixels to ``(days, B, h, w)``."""
+    scenes = planes(blocks)
+    shape = scenes[0][0].shape
+    out = mmap_array((len(plan.groups), len(scenes[0]), *shape), plan.dtype)
     out[...] = plan.nodata
     for day, group in zip(out, plan.groups, strict=True):
         wanted = np.ones(shape, bool)
-        for look in group:
-            taken = wanted & ~invalid_pixels(looks[look], plan.fill)
+        for number in group:
+            taken = wanted & ~invalid_pixels(scenes[number], plan.fill)
             if taken.any():
-                _copy(looks[look], day, taken, look, plan)
+                _copy(scenes[number], day, taken, number, plan)
                 wanted &= ~taken
             if not wanted.any():
                 break
@@ -167,7 +167,7 @@ def _merge_block(blocks: Blocks, *, plan: _Plan) -> npt.NDArray[Any]:
 
 
 def _copy(
-    look: Sequence[npt.NDArray[Any]],
+    scene: Sequence[npt.NDArray[Any]],
     day: npt.NDArray[Any],
     taken: npt.NDArray[np.bool_],
     at: int,
@@ -175,7 +175,7 @@ def _copy(
 ) -> None:
     import torch
 
-    for band, (source, target) in enumerate(zip(look, day, strict=True)):
+    for band, (source, target) in enumerate(zip(scene, day, strict=True)):
         if plan.scale is None or plan.offset is None:
             np.copyto(target, source, where=taken)
         else:

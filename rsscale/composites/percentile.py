@@ -1,4 +1,4 @@
-"""Reducers that ask for ranks: median, percentiles, least and greatest.
+"""Percentiles of float32 values by a sorting network: median, percentiles, minimum, maximum.
 
 All pixels of a strip are sorted at once by a network of minima and maxima. It gives the
 values of a sort of each pixel at a fraction of its cost.
@@ -16,16 +16,17 @@ import torch
 
 from rsscale.composites.validity import Validity
 
-Looks = list[torch.Tensor]
+Observations = list[torch.Tensor]
+"""Values of one band, ``(pixels,)`` for each observation."""
 
 
-def percentile(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
+def percentile(values: Observations, valid: Validity, percent: int) -> torch.Tensor:
     """A percentile of the valid values, linear between ranks as ``numpy.percentile``.
 
     Parameters
     ----------
     values : list of torch.Tensor
-        Per look, ``(pixels,)`` float32 of one band; they are used up.
+        Per observation, ``(pixels,)`` float32 of one band; overwritten.
     valid : Validity
         Which of them count.
     percent : int
@@ -33,20 +34,20 @@ def percentile(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
     """
     if not values:
         return torch.zeros(valid.count.shape, device=valid.device)
-    # High percentiles are low ones of the negated values: then invalid looks, infinite, are
-    # always last, and only the few smallest need sorting.
+    # High percentiles are low ones of the negated values: then invalid observations, infinite,
+    # are always last, and only the few smallest need sorting.
     mirrored = percent > 50
     if mirrored:
-        for look in values:
-            look.neg_()
+        for observation in values:
+            observation.neg_()
     reduced = (_complete if valid.is_complete else _gated)(
         values, valid, min(percent, 100 - percent)
     )
     return reduced.neg_() if mirrored else reduced
 
 
-def _complete(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
-    """Where all looks are valid every pixel has the same ranks; the same arithmetic as gated."""
+def _complete(values: Observations, valid: Validity, percent: int) -> torch.Tensor:
+    """Where all observations are valid: equal ranks at every pixel, arithmetic as in `_gated`."""
     below, share, last = rank(percent, len(valid.invalid))
     if last == 0:
         return _least(values)
@@ -58,16 +59,16 @@ def _complete(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
     return values[below].add_(values[last].sub_(values[below]).mul_(float(np.float32(share))))
 
 
-def rank(percent: int, looks: int) -> tuple[int, float, int]:
-    """The rank below a percentile, how far it is from there to the next, and the rank above."""
-    span = percent * (looks - 1)
+def rank(percent: int, observations: int) -> tuple[int, float, int]:
+    """Rank below a percentile, share of the way to the next rank, and rank above, from 0."""
+    span = percent * (observations - 1)
     return span // 100, span % 100 / 100, -(-span // 100)
 
 
-def _gated(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
-    """Where each pixel has its own number of looks."""
-    for look, missing in zip(values, valid.missing, strict=True):
-        look.add_(missing)
+def _gated(values: Observations, valid: Validity, percent: int) -> torch.Tensor:
+    """Where the number of valid observations differs between pixels."""
+    for observation, penalty in zip(values, valid.penalty, strict=True):
+        observation.add_(penalty)
     gates = _gates(valid, percent)
     if not gates.pairs:
         return _least(values)
@@ -77,15 +78,15 @@ def _gated(values: Looks, valid: Validity, percent: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Gates:
-    """Which ranks a percentile lies between, as terms for minima and maxima.
+    """Terms of minima and maxima that select the ranks below and above a percentile.
 
     Attributes
     ----------
     pairs : list of (torch.Tensor, torch.Tensor)
-        Per rank from 1: infinity where the rank below, or above, the percentile is of that
-        rank or more; else minus infinity.
+        Per rank from 1, for the percentile's lower and upper rank: +inf where that rank is >= r,
+        else -inf; ``max(min(sorted[r], gate))`` over r then selects the value at the rank.
     share : torch.Tensor
-        How far from the one to the other, float32.
+        Position of the percentile between the two, 0 to 1, float32.
     """
 
     pairs: list[tuple[torch.Tensor, torch.Tensor]]
@@ -93,7 +94,7 @@ class _Gates:
 
 
 def _gates(valid: Validity, percent: int) -> _Gates:
-    """Gates of a strip, made once for all its bands."""
+    """Gates of a strip, computed once for all its bands."""
     if percent not in valid.shared:
         plus, minus = np.float32(np.inf), np.float32(-np.inf)
         pairs, share = pixel_gates(valid, percent, minus, plus)
@@ -110,12 +111,13 @@ def _tensor(numbers: npt.NDArray[Any], valid: Validity) -> torch.Tensor:
 def pixel_gates(
     valid: Validity, percent: int, least: Any, most: Any
 ) -> tuple[list[tuple[npt.NDArray[Any], npt.NDArray[Any]]], npt.NDArray[np.float32]]:
-    """For each rank from 1: ``most`` where the ranks below, and above, are that or more.
+    """Gates of each rank from 1, for the lower and the upper rank, and each pixel's share.
 
-    Elsewhere ``least``, a NumPy scalar of the same type; and each pixel's share between its ranks.
+    A gate is ``most`` where the percentile's rank is that rank or higher, else ``least``, a NumPy
+    scalar of the same type; see :class:`_Gates`.
     """
-    # Its number of looks decides of a pixel: all is worked out for each number, and looked up.
-    ranks = [rank(percent, max(looks, 1)) for looks in range(len(valid.invalid) + 1)]
+    # A pixel's ranks depend on its number of observations alone: one table for all numbers.
+    ranks = [rank(percent, max(count, 1)) for count in range(len(valid.invalid) + 1)]
     below, share, above = map(np.array, zip(*ranks, strict=True))
     number = valid.count.astype(np.intp)
 
@@ -129,14 +131,14 @@ def pixel_gates(
     return pairs, look_up(share.astype("float32"))
 
 
-def _least(values: Looks) -> torch.Tensor:
+def _least(values: Observations) -> torch.Tensor:
     least = values[0]
-    for look in values[1:]:
-        torch.minimum(least, look, out=least)
+    for observation in values[1:]:
+        torch.minimum(least, observation, out=least)
     return least
 
 
-def _sort(values: Looks, ranks: int) -> None:
+def _sort(values: Observations, ranks: int) -> None:
     """Put the ``ranks`` smallest in order; the others come after them in any order."""
     spare = torch.empty_like(values[0])
     for low, high in sorting_network(len(values), ranks):
@@ -145,8 +147,8 @@ def _sort(values: Looks, ranks: int) -> None:
         values[low], spare = spare, values[low]
 
 
-def _between(values: Looks, gates: _Gates, *, halves: bool) -> torch.Tensor:
-    """Between the ranks below and above: their mean, or a share of the way up."""
+def _between(values: Observations, gates: _Gates, *, halves: bool) -> torch.Tensor:
+    """Interpolate between the ranks below and above: by halves, or by each pixel's share."""
     below, above, spare = values[0].clone(), values[0].clone(), torch.empty_like(values[0])
     # Ranks rise in value, so the highest one that a gate lets through is the maximum.
     for ranked, (below_gate, above_gate) in zip(values[1:], gates.pairs, strict=False):
@@ -154,7 +156,7 @@ def _between(values: Looks, gates: _Gates, *, halves: bool) -> torch.Tensor:
         torch.maximum(above, torch.minimum(ranked, above_gate, out=spare), out=above)
     if halves:  # the mean is exact where both are the same
         return below.add_(above).mul_(0.5)
-    # Without any look both are infinite and the difference NaN, as the result has to be.
+    # Without any observation both are infinite and the difference NaN, as the result has to be.
     return below.add_(above.sub_(below).mul_(gates.share))
 
 

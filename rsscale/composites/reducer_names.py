@@ -1,4 +1,4 @@
-"""Names of the ways to composite; without torch, so that a recipe can be checked by them."""
+"""Names of reducers and fallbacks; without torch, so that a recipe is checked quickly."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from rsscale.errors import RecipeError, nearest
 
 REDUCERS = ("median", "mean", "min", "max", "best-pixel", "geomedian", "medoid")
-MISSING = ("leave", "neighbour", "year")
+FALLBACKS = ("leave", "neighbour", "year")
 
 _PERCENTS = {"median": 50, "min": 0, "max": 100}
 _PERCENTILE = re.compile(r"p([1-9]\d?)")
 
 
 def percent_of(reducer: str) -> int | None:
-    """Which percentile a reducer is (``"p10"``: 10, ``"median"``: 50), or None."""
+    """The percentile that a reducer computes (``"p10"``: 10, ``"median"``: 50), or None."""
     match = _PERCENTILE.fullmatch(reducer)
     return int(match[1]) if match else _PERCENTS.get(reducer)
 
 
 def check_reducer(reducer: str) -> str:
-    """The name of a reducer as it is.
+    """Return the name of a reducer.
 
     Raises
     ------
@@ -35,16 +35,17 @@ def check_reducer(reducer: str) -> str:
     )
 
 
-def check_missing(missing: str) -> str:
-    """The name of a rule for windows without a look, as it is.
+def check_fallback(fallback: str) -> str:
+    """Return the name of a fallback for windows without an observation, the key ``missing``.
 
     Raises
     ------
     RecipeError
-        When there is no such rule.
+        When there is no such fallback.
     """
-    if missing in MISSING:
-        return missing
+    if fallback in FALLBACKS:
+        return fallback
     raise RecipeError(
-        f"missing is {missing!r}; expected {', '.join(MISSING)}{nearest(str(missing), MISSING)}"
+        f"missing is {fallback!r}; expected {', '.join(FALLBACKS)}"
+        f"{nearest(str(fallback), FALLBACKS)}"
     )

@@ -1,4 +1,4 @@
-"""Reduces the looks of a block of pixels with torch, a strip of pixels at a time."""
+"""Reduce the observations of a block of pixels with torch, a strip of pixels at a time."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import numpy.typing as npt
 import torch
 
 from rsscale.composites.geomedian import geomedian, medoid, picked
-from rsscale.composites.percentile import Looks, percentile
+from rsscale.composites.percentile import Observations, percentile
 from rsscale.composites.percentile_int import have_one_scale, number_percentile
 from rsscale.composites.reducer_names import percent_of
 from rsscale.composites.validity import Validity, physical
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
 
-# Pixels a strip. A dozen looks of a strip stay in the second-level cache, and torch runs an
+# Pixels a strip. A dozen scenes of a strip stay in the second-level cache, and torch runs an
 # elementwise operation of this many elements (at::internal::GRAIN_SIZE) in the calling
 # thread: more would start a team of OpenMP threads in each of Dask's threads.
 STRIP = 32768
-# NumPy starts no threads, and asks for the interpreter's lock after each operation: two threads
-# took longer than one for strips of 32768, and half as long for these.
+# NumPy starts no threads, and takes the interpreter's lock after each operation: with strips of
+# 32768 two threads took longer than one, with these half as long.
 NUMBER_STRIP = 4 * STRIP
-# An accelerator wants few large calls instead.
+# An accelerator is faster with few large calls.
 DEVICE_STRIP = 1 << 20
 
 
 @dataclass(frozen=True)
 class _Strip:
-    """The looks of some pixels; iterated, the values of band after band.
+    """Observations of some pixels; iterating gives the values of band after band.
 
     Attributes
     ----------
     numbers : sequence of sequence of numpy.ndarray
-        ``(pixels,)``, of each look, of each band.
+        ``(pixels,)``, of each observation, of each band.
     scale, offset : numpy.ndarray
-        ``(looks, bands)`` float32.
+        ``(observations, bands)`` float32.
     device : torch.device
     """
 
@@ -48,24 +48,24 @@ class _Strip:
     offset: npt.NDArray[np.float32]
     device: torch.device
 
-    def __iter__(self) -> Iterator[Looks]:
+    def __iter__(self) -> Iterator[Observations]:
         return map(self.values, range(self.scale.shape[1]))
 
-    def values(self, band: int) -> Looks:
-        """Physical values of each look."""
+    def values(self, band: int) -> Observations:
+        """Physical values of each observation."""
         return [
-            physical(look[band], scale, offset, self.device)
-            for look, scale, offset in zip(
+            physical(observation[band], scale, offset, self.device)
+            for observation, scale, offset in zip(
                 self.numbers, self.scale[:, band], self.offset[:, band], strict=True
             )
         ]
 
     def percentile(self, band: int, valid: Validity, percent: int) -> _Reduced:
-        """Of the numbers where they have the order of the values, else of these."""
-        looks = [look[band] for look in self.numbers]
+        """Percentile by the integers where they are ordered as the values are, else by these."""
+        numbers = [observation[band] for observation in self.numbers]
         scale, offset = self.scale[:, band], self.offset[:, band]
-        if _are_whole(looks[0], self.device) and have_one_scale(scale, offset):
-            return number_percentile(looks, valid, percent, scale[0], offset[0])
+        if _are_whole(numbers[0], self.device) and have_one_scale(scale, offset):
+            return number_percentile(numbers, valid, percent, scale[0], offset[0])
         return percentile(self.values(band), valid, percent)
 
 
@@ -77,28 +77,28 @@ _Reduced = torch.Tensor | npt.NDArray[np.float32]
 Reducer = Callable[[_Strip, Validity], Iterable[_Reduced]]
 
 
-def reduce_looks(
+def reduce_observations(
     planes: Sequence[Sequence[npt.NDArray[Any]]],
     *,
     shape: tuple[int, int],
-    looks: Sequence[Sequence[int]],
+    scenes: Sequence[Sequence[int]],
     scale: npt.NDArray[np.float32],
     offset: npt.NDArray[np.float32],
     fill: float,
     reducer: str,
     device: str = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Reduce the looks of some pixels.
+    """Reduce the observations of some pixels.
 
     Parameters
     ----------
     planes : sequence of sequence of numpy.ndarray
-        ``(h * w,)``, the numbers of the files: of each look, of each band.
+        ``(h * w,)``, the numbers of the files: of each of T scenes, of each of B bands.
     shape : (int, int)
         Height and width.
-    looks : sequence of sequence of int
-        The looks of each window, indices into T, in their canonical order; for
-        ``"best-pixel"``, the best first.
+    scenes : sequence of sequence of int
+        Scenes of each window, indices into T, in canonical order; for ``"best-pixel"``, the
+        best first.
     scale, offset : numpy.ndarray
         ``(T, B)`` float32.
     fill : float
@@ -111,32 +111,32 @@ def reduce_looks(
     Returns
     -------
     numpy.ndarray
-        ``(windows, B + 1, h, w)`` float32: the bands, NaN without a valid look, and then
-        the number of valid looks, at most 254.
+        ``(windows, B + 1, h, w)`` float32: the bands, NaN without a valid observation, and then
+        the number of valid observations, at most 254.
     """
     bands, pixels = len(planes[0]), math.prod(shape)
-    out = own_pages((len(looks), bands + 1, pixels), "float32")
+    out = mmap_array((len(scenes), bands + 1, pixels), "float32")
     reduce, where = _reducer(reducer), torch.device(device)
     step = STRIP if where.type == "cpu" else DEVICE_STRIP
     of_numbers = percent_of(reducer) is not None and _are_whole(planes[0][0], where)
     if of_numbers and all(map(have_one_scale, scale.T, offset.T)):
         step = NUMBER_STRIP
 
-    for window, chosen in enumerate(looks):
+    for window, chosen in enumerate(scenes):
         for start in range(0, pixels, step):
             strip = slice(start, min(start + step, pixels))
-            seen_by = [[plane[strip] for plane in planes[look]] for look in chosen]
-            valid = Validity.of(seen_by, fill, strip.stop - strip.start, where)
+            cut = [[plane[strip] for plane in planes[scene]] for scene in chosen]
+            valid = Validity.of(cut, fill, strip.stop - strip.start, where)
             seen, valid = valid.without_blank(chosen)
             out[window, bands, strip] = np.minimum(valid.count, 254)
             if not seen:
                 out[window, :bands, strip] = np.nan
                 continue
-            numbers = [[plane[strip] for plane in planes[look]] for look in seen]
+            numbers = [[plane[strip] for plane in planes[scene]] for scene in seen]
             of_seen = _Strip(numbers, scale[seen], offset[seen], where)
             for band, reduced in enumerate(reduce(of_seen, valid)):
                 _add(reduced, valid.blank, out[window, band, strip])
-    return out.reshape(len(looks), bands + 1, *shape)
+    return out.reshape(len(scenes), bands + 1, *shape)
 
 
 def _add(reduced: _Reduced, blank: torch.Tensor, out: npt.NDArray[np.float32]) -> None:
@@ -147,7 +147,7 @@ def _add(reduced: _Reduced, blank: torch.Tensor, out: npt.NDArray[np.float32]) -
 
 
 def _reducer(name: str) -> Reducer:
-    """The function that a reducer's name stands for."""
+    """The function of a reducer's name."""
     percent = percent_of(name)
     if percent is not None:
         return partial(_percentiles, percent=percent)
@@ -159,20 +159,20 @@ def _percentiles(strip: _Strip, valid: Validity, percent: int) -> Iterator[_Redu
     return (strip.percentile(band, valid, percent) for band in bands)
 
 
-def _each_band(reduce: Callable[[Looks, Validity], torch.Tensor]) -> Reducer:
-    """A reducer that needs no more than one band at a time in memory."""
+def _each_band(reduce: Callable[[Observations, Validity], torch.Tensor]) -> Reducer:
+    """Make a reducer that holds one band at a time in memory."""
     return lambda bands, valid: (reduce(values, valid) for values in bands)
 
 
-def _mean(values: Looks, valid: Validity) -> torch.Tensor:
-    """Sum in the looks' order over their number; a look without data adds exactly zero."""
+def _mean(values: Observations, valid: Validity) -> torch.Tensor:
+    """Sum in canonical order over the number; an invalid observation adds exactly zero."""
     total = torch.zeros(valid.count.shape, dtype=torch.float64, device=valid.device)
-    for look, weight in zip(values, valid.weight, strict=True):
-        total += look.mul_(weight)
+    for observation, weight in zip(values, valid.weight, strict=True):
+        total += observation.mul_(weight)
     return total.div_(valid.number).float()
 
 
-def _first(values: Looks, valid: Validity) -> torch.Tensor:
+def _first(values: Observations, valid: Validity) -> torch.Tensor:
     return picked(values, valid.first, valid)
 
 

@@ -1,7 +1,7 @@
-"""A large tile from top to bottom: composites in strips, no row of them computed twice.
+"""Compute the composites of a large tile in strips, no row of them twice.
 
 A tile decodes the source blocks that its halo touches beside its own: 2.25 times its blocks at
-2048 px, 1.27 times at 8192 px (512 px blocks, halo up to 512). Large tiles are cheap, if a
+2048 px, 1.27 times at 8192 px (512 px blocks, halo up to 512). Large tiles decode the least, if a
 worker need not hold all their composites: so windows are predicted strip by strip, and the rows
 that two strips share are kept, not computed again.
 """
@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -20,11 +19,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.memory import own_pages
+from rsscale.memory import mmap_array
+from rsscale.once import once
 from rsscale.read.stage_timer import Meter
 
 STRIP_BYTES = 1 << 30
-"""What the composites of a strip may take, about."""
+"""Approximate memory of a strip's composites."""
 
 
 def strips(box: PixelBox, lattice: Lattice, channels: int) -> list[PixelBox]:
@@ -66,68 +66,68 @@ def composite_strips(
     around, reads : PixelBox
         Each strip's own box lies inside, as wide, from top to bottom.
     threads : int or None
-        That read and composite.
+        Number of threads that read and composite.
     meter : Meter
-        Counts their work.
+        Measures their work.
     """
-    feeds = {name: _Feed(array) for name, array in lazy.items()}
+    buffers = {name: _RowBuffer(array) for name, array in lazy.items()}
     # toolz, in Dask's optimisation, leaves a cycle of an exception and all frames below it: what is
-    # in a variable here when this ends stays until Python next looks for cycles.
+    # in a variable here when this ends stays until Python next collects cycles.
     try:
         for read in reads:
             start, stop = read.row0 - around.row0, read.row1 - around.row0
-            _fill(feeds, start, stop, threads, meter)
-            yield {name: feed.rows(start, stop) for name, feed in feeds.items()}
+            _fill(buffers, start, stop, threads, meter)
+            yield {name: buffer.rows(start, stop) for name, buffer in buffers.items()}
     finally:
-        feeds.clear()
+        buffers.clear()
 
 
 def _fill(
-    feeds: Mapping[str, _Feed], start: int, stop: int, threads: int | None, meter: Meter
+    buffers: Mapping[str, _RowBuffer], start: int, stop: int, threads: int | None, meter: Meter
 ) -> None:
-    """Compute what feeds lack of some rows, together."""
-    parts = {name: feed.next_part(stop) for name, feed in feeds.items()}
+    """Compute the rows that any of the buffers lacks, all of them in one graph."""
+    parts = {name: buffer.next_part(stop) for name, buffer in buffers.items()}
     computed = list(in_memory([p for p in parts.values() if p is not None], threads, meter))
     for name, part in parts.items():  # popped, so that nothing stays with this frame
-        feeds[name].take(start, None if part is None else computed.pop(0))
+        buffers[name].take(start, None if part is None else computed.pop(0))
 
 
 def in_memory(
     arrays: Iterable[xr.DataArray], threads: int | None, meter: Meter
 ) -> tuple[xr.DataArray, ...]:
-    """Lazy composites computed on threads of this process, values and looks from one graph.
+    """Compute lazy composites on threads of this process, values and counts from one graph.
 
-    Chunks are put in their place as they are done: to hold all of them until the last, and to
-    join them then on one thread, would take twice the memory.
+    Chunks are written to their place as they are done: to hold all of them until the last, and
+    to join them then on one thread, would take twice the memory.
     """
     import dask.array as da
 
     arrays = list(arrays)
-    lazy = [_lazy(one) for one in arrays]
-    places = [{name: _Place(values) for name, values in one.items()} for one in lazy]
+    lazy = [_lazy_parts(array) for array in arrays]
+    targets = [{name: _ChunkTarget(data) for name, data in parts.items()} for parts in lazy]
     try:
         # The scheduler is named: in a Dask worker the default would submit to the cluster again.
         da.store(
-            [values for one in lazy for values in one.values()],
-            [place for one in places for place in one.values()],
+            [data for parts in lazy for data in parts.values()],
+            [target for of_array in targets for target in of_array.values()],
             lock=False, scheduler="threads", pool=_Shared(threads, meter),
         )  # fmt: skip
         return tuple(
-            _with_values(one, {name: place.values for name, place in found.items()})
-            for one, found in zip(arrays, places, strict=True)
+            _with_values(array, {name: target.values for name, target in of_array.items()})
+            for array, of_array in zip(arrays, targets, strict=True)
         )
     finally:
         # Dask's graph stays a while, in a cycle, and after an error its tasks; neither is to
         # hold the values.
-        for found in places:
-            for place in found.values():
-                place.clear()
+        for of_array in targets:
+            for target in of_array.values():
+                target.clear()
 
 
 class _Shared:
-    """The threads that all tiles of this process read on, as a pool that Dask takes.
+    """Thread pool shared by all tiles of this process, in the form that Dask accepts.
 
-    Each chunk that a thread has in hand takes memory, all looks of it.
+    Shared because each chunk that a thread works on takes memory, for all its scenes.
     """
 
     def __init__(self, threads: int | None, meter: Meter) -> None:
@@ -145,7 +145,7 @@ class _Shared:
             return task(*args)
 
 
-@lru_cache
+@once(maxsize=128)
 def _readers(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rsscale-read")
 
@@ -155,32 +155,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_readers.cache_clear)
 
 
-def _lazy(array: xr.DataArray) -> dict[Hashable, Any]:
-    """What of an array is not yet computed: itself, by the name ``None``, and its coordinates."""
+def _lazy_parts(array: xr.DataArray) -> dict[Hashable, Any]:
+    """Lazy data of an array: its own, by the name ``None``, and that of its coordinates."""
     parts = {None: array.variable, **{name: c.variable for name, c in array.coords.items()}}
     return {name: part.data for name, part in parts.items() if part.chunks is not None}
 
 
 def _with_values(array: xr.DataArray, values: Mapping[Hashable, npt.NDArray[Any]]) -> xr.DataArray:
-    """The array with what was computed of it."""
+    """The array with computed data in place of lazy data."""
     itself = array.copy(data=values[None]) if None in values else array
     coords = {name: array[name].copy(data=v) for name, v in values.items() if name is not None}
     return itself.assign_coords({name: coord.variable for name, coord in coords.items()})
 
 
-class _Place:
-    """Where the chunks of a Dask array go."""
+class _ChunkTarget:
+    """Array in memory to which :func:`dask.array.store` writes the chunks of a Dask array."""
 
     def __init__(self, lazy: Any) -> None:
-        self.values: Any = own_pages(lazy.shape, lazy.dtype)
+        self.values: Any = mmap_array(lazy.shape, lazy.dtype)
 
     def __setitem__(self, where: Any, chunk: npt.NDArray[Any]) -> None:
         values = self.values
-        if values is not None:  # chunks begun when another failed are finished, for nobody
+        if values is not None:  # else a chunk was begun before another one failed
             values[where] = chunk
 
     def clear(self) -> None:
-        """Hold the values no longer, nor take any."""
+        """Release the values, and ignore chunks that are written later."""
         self.values = None
 
     def __dask_tokenize__(self) -> int:
@@ -188,8 +188,11 @@ class _Place:
         return id(self)
 
 
-class _Feed:
-    """Rows of one composite in memory: whole chunks come in below, what is done goes above."""
+class _RowBuffer:
+    """Sliding buffer over the rows of one composite.
+
+    Computed chunks are appended at the bottom, finished rows dropped at the top.
+    """
 
     def __init__(self, lazy: xr.DataArray) -> None:
         self._lazy = lazy
@@ -199,7 +202,7 @@ class _Feed:
         self._held: xr.DataArray | None = None
 
     def next_part(self, stop: int) -> xr.DataArray | None:
-        """What must be computed so that rows before ``stop`` are there, in whole chunks."""
+        """Lazy rows, in whole chunks, that are still to be computed before ``stop``; or None."""
         if stop <= self._next:
             return None
         edge = next(edge for edge in self._edges if edge >= stop)
@@ -208,7 +211,7 @@ class _Feed:
         return part
 
     def take(self, start: int, part: xr.DataArray | None) -> None:
-        """Let go of rows before ``start``, add a part."""
+        """Drop rows before ``start``, append a computed part."""
         held = self._held
         if held is not None and start > self._first:
             held = held.isel(y=slice(start - self._first, None))
@@ -218,7 +221,7 @@ class _Feed:
         self._held = held
 
     def rows(self, start: int, stop: int) -> xr.DataArray:
-        """Rows that are there."""
+        """Rows from the buffer."""
         if self._held is None:
             raise ValueError(f"rows {start} to {stop} were not computed")
         return self._held.isel(y=slice(start - self._first, stop - self._first))

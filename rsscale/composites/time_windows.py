@@ -1,4 +1,4 @@
-"""Windows of time: the named spans of a year that a composite has one value for."""
+"""Windows of time: named spans of a year, each with one value in a composite."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TimeWindow:
 
     @property
     def middle(self) -> np.datetime64:
-        """The moment (UTC) as far from the first instant as from the last."""
+        """Middle between the first and the last instant (UTC)."""
         start, after = np.datetime64(self.start, "ns"), np.datetime64(self.end, "ns")
         return start + (after + np.timedelta64(1, "D") - start) // 2
 
@@ -107,7 +107,7 @@ def time_windows(by: str | Mapping[str, Any], year: int) -> tuple[TimeWindow, ..
 
 
 def _form(by: Mapping[str, Any]) -> str:
-    """Which of the forms a mapping is; its other keys are known."""
+    """The form of a mapping of windows; raises RecipeError for unknown keys."""
     forms = [key for key in by if key in _FORMS]
     if len(forms) != 1:
         wrong = next((nearest(str(key), _FORMS) for key in by), "")
@@ -169,7 +169,7 @@ def _span(first: str, last: Any, year: int) -> tuple[date, date]:
 
 
 def _monthly(form: str, by: Mapping[str, Any], year: int) -> tuple[TimeWindow, ...]:
-    """Twelve months that end in a year, whole, in threes, or one by one."""
+    """Windows of the twelve months that end in a year: one, four of three months, or twelve."""
     first = by[form]
     if isinstance(first, bool) or not isinstance(first, int | np.integer) or not 1 <= first <= 12:
         raise RecipeError(

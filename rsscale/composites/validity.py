@@ -1,4 +1,4 @@
-"""Which looks of a strip of pixels count, in the forms that reducers use."""
+"""Valid observations of a strip of pixels, as the terms that reducers add and multiply."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import torch
 
 @dataclass
 class Validity:
-    """Valid looks of a strip, as terms to add and multiply.
+    """Valid observations of a strip of pixels, as terms to add and multiply.
 
-    Arithmetic with these runs at memory speed; a masked fill costs as much as thirty
-    comparators, and these are shared by all bands.
+    Arithmetic with these runs at memory speed, while a masked fill costs as much as thirty
+    comparators; and they are computed once for all bands.
 
     Attributes
     ----------
     count : numpy.ndarray
-        ``(pixels,)`` int16, number of valid looks.
+        ``(pixels,)`` int16, number of valid observations.
     invalid : list of numpy.ndarray
-        Per look, ``(pixels,)`` bool.
+        Per observation, ``(pixels,)`` bool.
     device : torch.device
-        Where the terms are needed.
+        Of the terms.
     shared : dict
-        Further terms, which a reducer makes once for all bands, by its own key.
+        Cache of per-strip arrays that a reducer reuses for every band, by its own key.
     """
 
     count: npt.NDArray[np.int16]
@@ -39,46 +39,46 @@ class Validity:
     @classmethod
     def of(
         cls,
-        looks: Sequence[Sequence[npt.NDArray[Any]]],
+        observations: Sequence[Sequence[npt.NDArray[Any]]],
         fill: float,
         pixels: int,
         device: torch.device,
     ) -> Validity:
-        """Of looks, ``(pixels,)`` a band: valid where no band is nodata."""
-        invalid = [invalid_pixels(look, fill) for look in looks]
-        count = np.full(pixels, len(looks), "int16")
-        for look in invalid:
-            count -= look
+        """From observations, ``(pixels,)`` a band: valid where no band is nodata."""
+        invalid = [invalid_pixels(observation, fill) for observation in observations]
+        count = np.full(pixels, len(observations), "int16")
+        for one_invalid in invalid:
+            count -= one_invalid
         return cls(count, invalid, device)
 
-    def without_blank(self, looks: Sequence[int]) -> tuple[list[int], Validity]:
-        """Looks that are valid anywhere, and their validity.
+    def without_blank(self, scenes: Sequence[int]) -> tuple[list[int], Validity]:
+        """Leave out scenes without a valid pixel in the strip: the others, and their validity.
 
-        Which of them are left out depends on how pixels were cut into strips; no value does,
-        since no reducer takes anything from an invalid look.
+        Which ones are left out depends on how pixels were cut into strips. No value does, since
+        no reducer takes anything from an invalid observation.
         """
         kept = [number for number, invalid in enumerate(self.invalid) if not invalid.all()]
         invalid = [self.invalid[number] for number in kept]
-        return [looks[number] for number in kept], Validity(self.count, invalid, self.device)
+        return [scenes[number] for number in kept], Validity(self.count, invalid, self.device)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every look is valid everywhere."""
+        """Whether all observations are valid at all pixels."""
         return bool(self.count.size) and int(self.count.min()) == len(self.invalid)
 
     @cached_property
-    def missing(self) -> list[torch.Tensor]:
-        """Per look, 0 where it is valid and infinity where not."""
-        return [self.switch(look, np.inf, 0.0) for look in self.invalid]
+    def penalty(self) -> list[torch.Tensor]:
+        """Per observation, 0 where it is valid and infinity where not: to add."""
+        return [self.switch(invalid, np.inf, 0.0) for invalid in self.invalid]
 
     @cached_property
     def weight(self) -> list[torch.Tensor]:
-        """Per look, 1 where it is valid and 0 where not."""
-        return [self.switch(look, 0.0, 1.0) for look in self.invalid]
+        """Per observation, 1 where it is valid and 0 where not: to multiply."""
+        return [self.switch(invalid, 0.0, 1.0) for invalid in self.invalid]
 
     @cached_property
     def first(self) -> list[torch.Tensor]:
-        """Per look, 1 where it is the first valid one and 0 elsewhere."""
+        """Per observation, 1 where it is the first valid one and 0 elsewhere."""
         taken = np.zeros(self.count.shape, bool)
         picks = []
         for invalid in self.invalid:
@@ -88,37 +88,37 @@ class Validity:
 
     @cached_property
     def number(self) -> torch.Tensor:
-        """Number of valid looks as float64, 1 where there is none: to divide by."""
+        """Number of valid observations as float64, 1 where there is none: to divide by."""
         return torch.from_numpy(np.maximum(self.count, 1).astype("float64")).to(self.device)
 
     @cached_property
     def blank(self) -> torch.Tensor:
-        """0, and NaN where no look is valid."""
+        """0 where an observation is valid, NaN where none is: to add."""
         return self.switch(self.count == 0, np.nan, 0.0)
 
     def switch(self, where: npt.NDArray[np.bool_], yes: float, no: float) -> torch.Tensor:
-        """One float32 number where a condition holds, else another, on the device."""
+        """Choose between two float32 numbers by a condition, on the device."""
         return torch.from_numpy(either(where, np.float32(yes), np.float32(no))).to(self.device)
 
 
 def either(where: npt.NDArray[np.bool_], yes: Any, no: Any) -> npt.NDArray[Any]:
-    """One number where a condition holds, else another; both NumPy scalars of one type."""
-    # By their bits: numpy's where takes six times as long.
+    """Choose between two NumPy scalars of one type by a condition, as :func:`numpy.where`."""
+    # By their bits: numpy.where takes six times as long.
     kind = f"int{8 * yes.itemsize}"
-    one, other = np.array([yes, no]).view(kind)
+    yes_bits, no_bits = np.array([yes, no]).view(kind)
     bits = where.view("int8").astype(kind)
     np.negative(bits, out=bits)  # all bits, or none
-    bits &= one ^ other
-    bits ^= other
+    bits &= yes_bits ^ no_bits
+    bits ^= no_bits
     return bits.view(yes.dtype)
 
 
 def invalid_pixels(
-    look: Sequence[npt.NDArray[Any]] | npt.NDArray[Any], fill: float
+    observation: Sequence[npt.NDArray[Any]] | npt.NDArray[Any], fill: float
 ) -> npt.NDArray[np.bool_]:
-    """Where any band of a look is nodata: the fill, NaN or infinite."""
-    invalid = np.zeros(look[0].shape, bool)
-    for band in look:
+    """Pixels where any band of an observation is nodata: the fill, NaN or infinite."""
+    invalid = np.zeros(observation[0].shape, bool)
+    for band in observation:
         if band.dtype.kind == "f":
             invalid |= ~np.isfinite(band)
         if not np.isnan(fill):
@@ -129,10 +129,10 @@ def invalid_pixels(
 def physical(
     numbers: npt.NDArray[Any], scale: np.float32, offset: np.float32, device: torch.device
 ) -> torch.Tensor:
-    """Numbers of a file to float32 with scale and offset; what is not finite becomes 0 first.
+    """Apply scale and offset to a file's numbers, in float32; not finite ones become 0 first.
 
-    The one place where a composite's values get their scale: product and sum are rounded
-    one after the other, on every device.
+    The only place where a composite's values are scaled: product and sum are rounded one after
+    the other, on every device.
     """
     values = numbers.astype("float32")
     if numbers.dtype.kind == "f":  # what is not finite must not survive a product with zero

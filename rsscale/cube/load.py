@@ -66,6 +66,7 @@ def load(
         looks blocks get smaller, so that one takes at most some 128 MB.
     loader : {"stackstac", "odc-stac"}
         Who builds the graph. The pixels are read by the same reader, so the cubes are equal.
+        odc-stac is installed by the extra ``rsscale[odc]``.
     on_error : {"raise", "skip"} or callable
         What becomes of a block that could not be read, after all retries: an error while
         computing; or nodata and a logged warning; or nodata, and the callable is given the
@@ -95,6 +96,8 @@ def load(
         When the GeoBox is not north-up.
     RecipeError
         When ``resampling``, ``chunk`` or ``loader`` make no sense.
+    MissingExtraError
+        When the loader is not installed.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
         else while computing. A failed read is never nodata, unless ``on_error`` says so.

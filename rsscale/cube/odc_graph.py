@@ -24,7 +24,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from rsscale.cube.stackstac_graph import Layout
-from rsscale.errors import ReadError
+from rsscale.errors import ReadError, missing_extra
 from rsscale.geo.lattice import PixelBox
 from rsscale.items import assets
 from rsscale.items.assets import Selection
@@ -41,7 +41,11 @@ _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
     """A Dask array ``(time, band, y, x)`` by ``odc.stac.load``, one look an item."""
     import dask.array as da
-    import odc.stac
+
+    try:
+        import odc.stac
+    except ImportError:
+        raise missing_extra("the loader 'odc-stac'", "odc") from None
 
     looks, runs, rows, cols = layout.chunks
     (top, tall), (left, wide) = _lattice(rows), _lattice(cols)

@@ -1,4 +1,4 @@
-"""Clouds, their shadows and haze over a scene, and the scene classification that sees most."""
+"""Simulate clouds, their shadows and haze over a scene, and an imperfect scene classification."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HAZE = np.array((1.0, 0.72, 0.55, 0.28, 0.08, 0.04), np.float32)
 
 @dataclass(frozen=True)
 class Sky:
-    """What stands between a window of the ground and the sensor, ``(row, col)`` float32.
+    """Opacity of clouds, shadows and haze over a window, ``(row, col)`` float32.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def _density(weather: Weather, x: Array, y: Array) -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=256)
 def _threshold(weather: Weather, extent: float) -> np.float32:
-    """The density that the wanted share of the sky exceeds, over a grid of points."""
+    """The density that a given share of the sky exceeds, over a grid of points."""
     steps = np.linspace(-1.0, 1.0, 72)
     x, y = np.meshgrid(extent * steps, 0.6 * extent * steps)
     density = _density(weather, x, y)
@@ -106,7 +106,7 @@ def _smoothstep(t: Array) -> npt.NDArray[np.float32]:
 
 
 def observe(surface: npt.NDArray[np.float32], above: Sky, weather: Weather) -> Array:
-    """Reflectance that reaches the sensor, ``(band, row, col)`` float32."""
+    """Reflectance at the sensor, ``(band, row, col)`` float32."""
     shape = (-1, 1, 1)
     lit = surface * (1 - above.shadow * (1 - _DIFFUSE.reshape(shape)))
     top = _CLOUD.reshape(shape) * above.relief

@@ -1,4 +1,4 @@
-"""Scenes to files: each is rendered block by block and copied to cloud-optimised GeoTIFFs."""
+"""Render scenes block by block and write them as cloud-optimised GeoTIFFs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARGIN = 1
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a scene turned out to be: shares in percent."""
+    """Shares of a rendered scene, in percent."""
 
     cloud_cover: float
     nodata: float
@@ -36,7 +36,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class GroundCache:
-    """The ground of a tile on disk, a file a block: evaluated once, used by every scene."""
+    """Cache of a tile's ground on disk, a file for each block, used by every scene."""
 
     folder: Path
     world: World
@@ -122,7 +122,7 @@ def render(scene: Scene, cache: GroundCache, extent: float, folder: Path) -> Ren
 def _block(
     scene: Scene, cache: GroundCache, extent: float, table: npt.NDArray[np.float32], window: Window
 ) -> tuple[Mapping[str, npt.NDArray[Any]], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Stored numbers of one block, where it is truly cloudy, and where it was seen."""
+    """Stored numbers of one block, its true cloud mask, and where it lies in the swath."""
     ground = cache.read(window, scene.year)
     surface = reflect(ground, scene.year, table, scene.doy)
     above = sky(scene.weather, scene.tile, window, extent)
@@ -150,7 +150,7 @@ def _seen(swath: Swath | None, tile: TileGrid, window: Window) -> npt.NDArray[np
 
 
 def grid_profile(tile: TileGrid) -> dict[str, Any]:
-    """Size and place of a raster, for rasterio."""
+    """Size, CRS and transform of a raster, for rasterio."""
     return {
         "height": tile.height,
         "width": tile.width,

@@ -1,4 +1,4 @@
-"""What ``rsscale demo`` does: the whole path, from an archive to a measured map of change."""
+"""Run ``rsscale demo``: from a simulated archive to a measured map of change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rsscale.demo.serve import serve_catalog
+from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
 from rsscale.pipeline.assessment import assess
 from rsscale.pipeline.training import train_recipe
+from rsscale.publish.page import require_matplotlib
 from rsscale.publish.quicklook import quicklook
 from rsscale.recipe import read_recipe
 from rsscale.runs.run import Run, run
@@ -31,7 +32,7 @@ _DISTANCE = _BLOCK = 1000.0
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """Results of the demo.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ def run_demo(
     size: int | None = None,
     cluster: str | None = None,
 ) -> Demo:
-    """Simulate an archive, train on one part of it, map all of it, and measure the rest.
+    """Simulate an archive, train on a part of it, map all of it, and measure the rest.
 
     Parameters
     ----------
@@ -75,8 +76,12 @@ def run_demo(
     ------
     RunFolderError
         When the folder holds something already.
+    MissingExtraError
+        When what the extra ``rsscale[demo]`` installs is not there.
     """
     folder = Path(folder)
+    require_matplotlib("the demo's picture", "demo")  # now, not after minutes
+    find_program()
     _claim(folder)
     say = Console(stderr=True, highlight=False).print
     started = time.monotonic()
@@ -108,7 +113,7 @@ def run_demo(
 
 
 def _claim(folder: Path) -> None:
-    """Refuse a folder that holds something: nothing of a person's is overwritten."""
+    """Make the folder; one that is not empty is refused, so that nothing is overwritten."""
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(
             f"{folder} is not empty; choose another --out, or delete it for a fresh demo"
@@ -120,7 +125,7 @@ def _claim(folder: Path) -> None:
 
 
 def _summary(demo: Demo, seconds: float) -> None:
-    """What was made, where it lies, and what to type next."""
+    """Print the accuracy, the paths of all results, and commands to try next."""
     console = Console(highlight=False)
     console.print()
     console.print(demo.accuracy)
@@ -156,12 +161,12 @@ def _next_steps(demo: Demo) -> list[str]:
 
 
 def program(name: str) -> str:
-    """What to type for a program of this environment: its name, or its path where that is needed.
+    """Command for a program of this environment: its name, or its path if not on the PATH.
 
-    Who ran ``.venv/bin/rsscale`` has no ``rsscale`` on the PATH, and another ``python``.
+    After ``.venv/bin/rsscale`` the PATH has no ``rsscale``, and another ``python``.
     """
     here = Path(sys.executable).with_name(name)
-    found = shutil.which(name)
-    if found and Path(found) == here:
+    on_path = shutil.which(name)
+    if on_path and Path(on_path) == here:
         return name
     return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)

@@ -1,4 +1,4 @@
-"""When the satellites passed, how they were processed, and what the weather was."""
+"""Schedule of the simulated scenes: dates, processing baselines and weather."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Processing:
-    """How one product was made, and what its metadata tells.
+    """How one product was processed, and what its metadata states.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ def _days(year: int, dates: int, rng: np.random.Generator) -> list[date]:
 def _covers(dates: int, rng: np.random.Generator) -> list[float]:
     """Cloud cover of each date: any three in a row hold a fair, a mixed and a bad one.
 
-    The order is drawn once a year. So every season has a look at most places, and without
+    The order is drawn once a year. So every season has an observation at most places, and without
     a mask every season's median is cloudy somewhere.
     """
     order = rng.permutation(3)
@@ -191,7 +191,7 @@ def _shuffled(pattern: list[int], count: int, rng: np.random.Generator) -> list[
 def _edges(covers: list[float], rng: np.random.Generator) -> list[int]:
     """Which tile lies on the edge of the swath on each date, 1 or 2, or 0: none.
 
-    Never on a fair date, so that few places lose the one look that they have.
+    Never on a fair date, so that few places lose their only observation.
     """
     return [int(rng.choice((0, 1, 2))) if cover > 0.1 else 0 for cover in covers]
 

@@ -1,8 +1,8 @@
-"""A real STAC API server on this machine, for the demo and the tests.
+"""Run a real STAC API server on this machine, for the demo and the tests.
 
 `rustac serve <https://stac-utils.github.io/rustac/>`_ with its memory backend. It pages,
 and filters by collection, id, area and date; it says that it has no query extension, and
-answers a request that has one with no items.
+returns no items for a request that has one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import IO
 
 import psutil
 
-from rsscale.errors import CatalogError
+from rsscale.errors import CatalogError, missing_extra
 
 _HOST = "127.0.0.1"
 _START_S = 30.0
@@ -51,13 +51,15 @@ def serve_catalog(items_json: str | Path) -> Iterator[str]:
     Raises
     ------
     CatalogError
-        The file or the server program is not there, or the server does not answer
-        within 30 s; the message holds its last lines.
+        The file is not there, or the server does not answer within 30 s; the message holds
+        its last lines.
+    MissingExtraError
+        The server program is neither beside this Python nor on the PATH.
     """
     items_json = Path(items_json)
     if not items_json.is_file():
         raise CatalogError(f"items {str(items_json)!r} are not there; nothing to serve")
-    program = _find_program()
+    program = find_program()
     with tempfile.TemporaryFile() as output:
         process, url = _start(program, items_json, output)
         try:
@@ -66,16 +68,13 @@ def serve_catalog(items_json: str | Path) -> Iterator[str]:
             _stop(process)
 
 
-def _find_program() -> str:
-    """``rustac`` beside this Python, as pip installs it, or on the PATH."""
+def find_program() -> str:
+    """Path of ``rustac``: beside this Python, as pip installs it, or on the PATH."""
     program = shutil.which("rustac", path=str(Path(sys.executable).parent)) or shutil.which(
         "rustac"
     )
     if program is None:
-        raise CatalogError(
-            "the program 'rustac' is neither beside this Python nor on the PATH; "
-            "install it with: pip install rustac"
-        )
+        raise missing_extra("the demo's STAC server, rustac,", "demo")
     return program
 
 

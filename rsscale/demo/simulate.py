@@ -1,4 +1,4 @@
-"""``rsscale simulate``: a synthetic Sentinel-2-like archive whose truth is known."""
+"""Run ``rsscale simulate``: write a synthetic Sentinel-2-like archive with known truth."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class SimulatedArchive:
-    """Where the parts of a simulated archive are.
+    """Paths of the parts of a simulated archive.
 
     Attributes
     ----------
@@ -205,14 +205,14 @@ def _write_scenes(
             bar.advance()
     extent = 0.85 * size * RESOLUTION
 
-    def one(scene: Scene) -> Rendered:
+    def render_scene(scene: Scene) -> Rendered:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
             folder = root / COLLECTION / scene.id
             return render(scene, caches[scene.tile.name], extent, folder)
 
     rendered: dict[str, Rendered] = {}
     with progress("scenes", len(scenes), "scenes") as bar:
-        for scene, result in pool.ordered(one, scenes):
+        for scene, result in pool.ordered(render_scene, scenes):
             rendered[scene.id] = result
             bar.advance()
     shutil.rmtree(scratch)

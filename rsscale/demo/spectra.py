@@ -1,4 +1,4 @@
-"""What the ground reflects on a day of the year: mixtures of soil, dry and green cover.
+"""Reflectance of the ground on a day of the year: mixtures of soil, dry and green cover.
 
 Each class has a calendar, and each of the ``KINDS`` kinds of parcel its own dates, vigour and
 soil, so that on any one day several classes look alike, while over a year they do not.

@@ -1,4 +1,4 @@
-"""Where the two tiles lie: MGRS-like squares of two UTM zones that overlap near 6 degrees east."""
+"""Grids of the two tiles: MGRS-like squares of two UTM zones that overlap near 6 degrees east."""
 
 from __future__ import annotations
 

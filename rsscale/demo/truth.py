@@ -1,4 +1,4 @@
-"""What is known about the simulated landscape: land cover, changes, labels, areas."""
+"""Write the truth of the simulated landscape: land cover, changes, labels, areas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated landscape: what covers the ground at any point, in any year.
+"""The simulated landscape: land cover at any point, in any year.
 
 A pure function of map coordinates (metres in the UTM zone of the first tile, counted from an
 anchor point): rivers are level sets of a warped coordinate, towns are blobs around jittered

@@ -1,8 +1,8 @@
-"""Shapes in degrees that know the globe: the antimeridian and the poles.
+"""Geometry in degrees across the antimeridian and around the poles.
 
 GeoJSON wants a shape that crosses the antimeridian to be cut there (RFC 7946, 3.1.9), and a box
 across it to have west > east (5.2). Catalogues also write longitudes beyond 180, or let a
-ring jump from 179 to -179. All of them mean the same place.
+ring jump from 179 to -179. Here all of them become polygons between -180 and 180.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _WHOLE = 359.999
 
 
 def box_on_globe(west: float, south: float, east: float, north: float) -> Any:
-    """A box in degrees as polygons between -180 and 180; across the antimeridian for west > east.
+    """Turn a box in degrees into polygons between -180 and 180.
 
-    Longitudes may lie beyond 180 as well.
+    With west > east it lies across the antimeridian; longitudes may lie beyond 180 as well.
     """
     if west > east:
         east += 360.0
@@ -35,10 +35,10 @@ def box_on_globe(west: float, south: float, east: float, north: float) -> Any:
 
 
 def on_globe(shape: Any, *, whole: float = _WHOLE) -> Any:
-    """A polygon or multipolygon in degrees as polygons between -180 and 180.
+    """Turn a polygon or multipolygon in degrees into polygons between -180 and 180.
 
-    Rings that jump, lie beyond 180 or go around a pole are read as what they mean; a shape
-    that has none of these is returned as it is.
+    Rings that jump by more than half the globe, lie beyond 180 or go around a pole are cut at
+    the antimeridian; a shape that has none of these is returned as it is.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def jumps(shape: Any, *, whole: float = _WHOLE) -> bool:
 def centre_longitude(
     geometry: Mapping[str, Any] | None, bbox: Sequence[float] | None
 ) -> float | None:
-    """The middle of the shortest stretch of longitudes that holds an item, in degrees.
+    """Middle of the shortest range of longitudes that holds an item, in degrees.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _on_globe(polygon: Any, whole: float) -> Any:
 
 
 def _filled(ring: Any, whole: float) -> Any:
-    """The inside of a ring, between -180 and 180."""
+    """The polygon inside a ring, between -180 and 180."""
     lons, lats = _lon_lat(ring)
     lons = unwrap(lons, whole=whole)
     turn = lons[-1] - lons[0]
@@ -160,7 +160,7 @@ def _filled(ring: Any, whole: float) -> Any:
 
 
 def _wrap(shape: Any) -> Any:
-    """A shape with longitudes of any size, cut at odd multiples of 180 and moved home."""
+    """Cut a shape at odd multiples of 180 degrees and move the parts to between -180 and 180."""
     west, _, east, _ = shape.bounds
     first, last = math.floor((west + 180.0) / 360.0), math.ceil((east - 180.0) / 360.0)
     if first == last == 0:
@@ -175,6 +175,6 @@ def _wrap(shape: Any) -> Any:
 
 
 def _polygons(shapes: Sequence[Any]) -> Any:
-    """The union of what has an inside; a repair also leaves lines and points."""
+    """Union of the polygons among shapes; a repair also leaves lines and points."""
     parts = shapely.get_parts(shapely.get_parts(np.array(shapes, object)))
     return shapely.union_all([part for part in parts if part.geom_type == "Polygon"])

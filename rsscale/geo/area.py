@@ -1,4 +1,4 @@
-"""Areas of interest, from whatever a person has at hand to one geometry in EPSG:4326."""
+"""Read areas of interest in any form as one geometry in EPSG:4326."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def describe_bounds(geometry: Geometry) -> str:
 
 
 def sides(area: Geometry) -> list[Geometry]:
-    """An area in degrees as what lies west and what lies east of Greenwich, if on both ends.
+    """Split an area in degrees at Greenwich if it reaches the antimeridian from both sides.
 
-    One box around an area on both sides of the antimeridian would go around the globe.
+    One box around such an area would go around the globe.
     """
     west, _, east, _ = area.geom.bounds
     if west > -_NEAR or east < _NEAR:
@@ -100,7 +100,7 @@ def sides(area: Geometry) -> list[Geometry]:
 
 
 def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
-    """A shape of few vertices that covers another; ``None`` when only its box has so few.
+    """Find a shape of few vertices that covers another; ``None`` when only its box has so few.
 
     Tried in this order: the shape itself; the hulls of its parts; their boxes; the hull of
     what lies west and of what lies east of Greenwich, if it reaches both ends; the hull.
@@ -121,11 +121,11 @@ def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
             shapely.union_all(shapely.envelope(parts)),
         ]
     tried.append(shapely.union_all(shapely.convex_hull(halves)))
-    return next((one for one in tried if shapely.get_num_coordinates(one) <= vertices), None)
+    return next((s for s in tried if shapely.get_num_coordinates(s) <= vertices), None)
 
 
 def _shapes(area: Any) -> tuple[list[BaseGeometry], Any, str]:
-    """Geometries, their CRS, and what to call the area in a message."""
+    """Geometries, their CRS, and the area's name for messages."""
     if isinstance(area, Geometry):
         if area.crs is None:
             raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
@@ -242,7 +242,7 @@ def _to_degrees(geometry: Geometry, name: str) -> Geometry:
 
 
 def _unrounded(shape: BaseGeometry) -> BaseGeometry:
-    """A shape whose edges cross by no more than rounding, without those crossings."""
+    """Repair a shape whose edges cross by no more than rounding; others stay as they are."""
     if shapely.is_valid(shape):
         return shape
     mended = shapely.make_valid(shape, method="structure", keep_collapsed=False)

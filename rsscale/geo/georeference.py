@@ -1,4 +1,7 @@
-"""Where an array lies, asked without a trace on it."""
+"""Read an array's GeoBox without caching an accessor on it.
+
+The accessor would keep the array's pixels in memory.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ import xarray as xr
 def geobox_of(array: xr.DataArray) -> Any:
     """The :class:`~odc.geo.geobox.GeoBox` that an array's coordinates describe, or None.
 
-    xarray keeps an accessor with the array that it was asked of, and the accessor holds the array:
-    such a cycle, and all its pixels, stay until Python next looks for cycles. A worker held
-    several tiles' composites that way. So a stand-in without pixels is asked.
+    xarray keeps an accessor with its array, and the accessor holds the array: such a cycle, and
+    all its pixels, stay until Python next collects cycles. A worker held several tiles'
+    composites that way. So the accessor is taken of a copy without pixels.
     """
     plain = array.drop_vars([name for name, c in array.coords.items() if c.ndim > 1])
     return plain.copy(data=np.broadcast_to(np.uint8(0), array.shape)).odc.geobox

@@ -28,7 +28,7 @@ from rsscale.geo.lattice import PixelBox
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
-# Tiles that are looked at together, in each direction.
+# Tiles that are tested together, in each direction.
 _TOGETHER = 16
 
 _Index = int | npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ class Tile:
 
     @property
     def id(self) -> str:
-        """A name that is the same in every run and year, usable in a file name."""
+        """The tile's name, the same in every run and year, usable in a file name."""
         return f"x{self.ix}_y{self.iy}"
 
 
@@ -146,7 +146,7 @@ class Grid:
         return PixelBox(round(row0), round(col0), round(row0) + height, round(col0) + width)
 
     def project(self, area: Geometry) -> Geometry:
-        """The area in the grid's CRS, its edges densified so that they stay where they were.
+        """Project an area to the grid's CRS, with edges densified so that they keep their course.
 
         Raises
         ------
@@ -216,8 +216,8 @@ class Grid:
     def tiles(self, area: Geometry, start: int = 0, step: int = 1) -> Iterator[Tile]:
         """Tiles that share some area with ``area``, from north to south and west to east.
 
-        Lazy: a country of a hundred thousand tiles is never held in memory. With ``start`` and
-        ``step`` some of them, as a slice of a list.
+        Lazy: a country of a hundred thousand tiles is never held in memory. ``start`` and
+        ``step`` choose some of them, as in a slice of a list.
         """
         skip = start
         for row, cols in self._tile_rows(area):
@@ -241,7 +241,7 @@ class Grid:
         return Tile(-row // self.tile - 1, col // self.tile, box)
 
     def _tile_rows(self, area: Geometry) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """First row, and first columns, of each row of tiles of an area, from north."""
+        """First pixel row, and first columns of the tiles, of each row of tiles from the north."""
         projected = self.project(area)
         shapely.prepare(projected.geom)
         around = self._box(projected).snap(self.tile)
@@ -258,7 +258,7 @@ class Grid:
         self, shape: shapely.Geometry, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         """Which tiles, by their first rows and columns, share some area with a shape."""
-        # Most of a country lies inside: blocks of tiles are looked at before single ones.
+        # Most of a country lies inside: blocks of tiles are tested before single tiles.
         starts = cols[::_TOGETHER]
         ends = np.append(starts[1:], cols[-1] + self.tile)
         some, whole = self._overlap(shape, rows[0], rows[-1] + self.tile, starts, ends)
@@ -288,7 +288,7 @@ class Grid:
 
 
 def as_geometry(area: object) -> Geometry:
-    """Any area as an odc-geo Geometry with a CRS.
+    """Convert an area to an odc-geo Geometry with a CRS.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Boxes of global pixel indices, and the lattice of windows that a model sees.
+"""Boxes of global pixel indices, and the lattice of a model's windows.
 
-Both are of the whole plane: a pixel has indices ``(row, col)`` counted from the grid's origin
+Both cover the whole plane: a pixel has indices ``(row, col)`` counted from the grid's origin
 (see :mod:`rsscale.geo.grid`), and no window depends on the area or the tile that is mapped.
 """
 
@@ -13,8 +13,12 @@ from typing import Literal, get_args
 
 from rsscale.errors import RecipeError, nearest
 
+WARP_BLOCK = 512
+"""Width of the fixed blocks, anchored to the grid's origin, in which rasters are warped and shapes
+are burnt, px. Values depend on such a block and never on the box that is read."""
+
 Blend = Literal["trim", "hann"]
-"""How windows of a model meet; see :class:`Lattice`."""
+"""How overlapping windows of a model are joined; see :class:`Lattice`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -104,8 +108,8 @@ class Lattice:
     halo : int
         Context on each side, px.
     blend : str
-        ``"trim"``: a pixel is what the one window says in whose core it lies. ``"hann"``: over
-        the ``2·halo`` px around each window line the probabilities of the windows on its two
+        ``"trim"``: a pixel is predicted by the one window in whose core it lies. ``"hann"``:
+        over the ``2·halo`` px around each window line the probabilities of the windows on its two
         sides are mixed by a raised cosine; needs ``2·halo <= stride``.
 
     Raises
@@ -142,25 +146,28 @@ class Lattice:
 
     @property
     def _reach(self) -> int:
-        """How far beyond its core a window has a say, px."""
+        """How far beyond its core a window contributes to pixels, px."""
         return self.halo if self.blend == "hann" else 0
 
     def share(self, core: PixelBox) -> PixelBox:
-        """Pixels that the window with this core has a say in: its core, or all it reads."""
+        """Pixels that the window with this core contributes to.
+
+        Its core when windows are trimmed, the whole window when they are blended.
+        """
         return core.pad(self._reach)
 
     def cores(self, box: PixelBox) -> Iterator[PixelBox]:
-        """Cores of all windows that have a say in ``box``, row by row."""
+        """Cores of all windows that contribute to pixels of ``box``, row by row."""
         return (box if box.empty else box.pad(self._reach)).blocks(self.stride)
 
     def read_box(self, box: PixelBox) -> PixelBox:
-        """All pixels that the windows with a say in ``box`` read."""
+        """All pixels that the windows that contribute to ``box`` read."""
         return box.pad(self._reach).snap(self.stride).pad(self.halo)
 
     def redundancy(self, tile: int) -> float:
-        """Pixels computed over pixels mapped, for tiles of ``tile`` px, windows' context included.
+        """Pixels computed over pixels mapped, for tiles of ``tile`` px, halos included.
 
-        A mean over all places that a tile can have on the lattice.
+        The mean over all positions that a tile can have on the lattice.
         """
         places = self.stride // math.gcd(self.stride, tile)
         count = sum(

@@ -1,4 +1,4 @@
-"""Where rasters lie by their metadata (the projection extension), in any CRS.
+"""Bounds of rasters in any CRS, from the fields of STAC's projection extension.
 
 https://github.com/stac-extensions/projection
 """
@@ -30,15 +30,16 @@ _SUPPORT = 3
 # its chord by an eighth of the second difference; four times that is allowed for.
 _SAMPLES = 9
 _STRAY = 0.5
-# How many pixels a raster has a side, at least, when its metadata does not say.
+# Width and height that are assumed, in pixels, when metadata gives none.
 _SOME_PIXELS = 100
-# The transform's parts that stand for each other: who has one of its own has both.
+# Fields that belong together: an asset with one that differs from its item's does not take the
+# other from the item.
 _PARTNER = {"transform": "shape", "shape": "transform"}
 
 
 @dataclass(frozen=True)
-class Raster:
-    """A box of pixels by its metadata.
+class RasterBounds:
+    """Position of a raster: its CRS, transform and shape, as its metadata says.
 
     Attributes
     ----------
@@ -55,18 +56,19 @@ class Raster:
     shape: tuple[int, int]
 
     def centre_longitude(self) -> float:
-        """Longitude of the middle, between -180 and 180; 0 where it has none."""
+        """Longitude of the middle, between -180 and 180; 0 where it cannot be projected."""
         west, _, east, _ = bounds_in([self], WGS84)[0]
         middle = (west + east) / 2
         return float((middle + 180.0) % 360.0 - 180.0) if np.isfinite(middle) else 0.0
 
-    def place(self) -> Any:
+    def degrees_box(self) -> Any:
         """A box in degrees that holds the raster, as a shapely geometry; ``None`` if unknown."""
-        return _place(self)
+        return box_in_degrees(self)
 
 
 @lru_cache(maxsize=65536)
-def _place(raster: Raster) -> Any:
+def box_in_degrees(raster: RasterBounds) -> Any:
+    """A box in EPSG:4326 around a raster; see :meth:`RasterBounds.degrees_box`."""
     west, south, east, north = bounds_in([raster], WGS84)[0]
     if not np.isfinite([west, east]).all():
         west, east = -180.0, 180.0
@@ -75,12 +77,12 @@ def _place(raster: Raster) -> Any:
     return box_on_globe(west, max(south, -90.0), east, min(north, 90.0))
 
 
-def bounds_in(rasters: Sequence[Raster], crs: str) -> Floats:
+def bounds_in(rasters: Sequence[RasterBounds], crs: str) -> Floats:
     """Bounds of rasters in a CRS, with room for a resampling kernel.
 
     Parameters
     ----------
-    rasters : sequence of Raster
+    rasters : sequence of RasterBounds
         Projected together, CRS by CRS.
     crs : str
         The target.
@@ -103,7 +105,7 @@ def bounds_in(rasters: Sequence[Raster], crs: str) -> Floats:
             continue
         corners = np.array([rasters[n].transform for n in numbers], np.float64)
         shapes = np.array([rasters[n].shape for n in numbers], np.float64)
-        xs, ys = _lattice(corners, shapes)
+        xs, ys = _sample_points(corners, shapes)
         if _parse(source).is_geographic:
             ys = np.clip(ys, -90.0, 90.0)  # the kernel's room may leave the globe
         xs, ys = transformer.transform(xs, ys, errcheck=False)
@@ -112,12 +114,12 @@ def bounds_in(rasters: Sequence[Raster], crs: str) -> Floats:
 
 
 def is_degrees(crs: str) -> bool:
-    """Whether x is a longitude, which repeats itself."""
+    """Whether x is a longitude, which repeats after 360 degrees."""
     return bool(_parse(crs).is_geographic)
 
 
-def raster_of(own: Fields, common: Fields) -> Raster | None:
-    """The raster that ``proj:`` fields describe; ``None`` when they do not say where it is.
+def raster_of(own: Fields, common: Fields) -> RasterBounds | None:
+    """The raster that ``proj:`` fields describe; ``None`` when they give no position.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ def raster_of(own: Fields, common: Fields) -> Raster | None:
     if crs is None:
         return None
     if transform and shape:
-        raster = Raster(crs, transform[:6], shape)
+        raster = RasterBounds(crs, transform[:6], shape)
         # A transform and a box that lie apart cannot both be right.
         return raster if bbox is None or _overlap(_extent(raster), bbox) else None
     if bbox is None:
@@ -139,7 +141,7 @@ def raster_of(own: Fields, common: Fields) -> Raster | None:
     left, bottom, right, top = bbox
     height, width = shape or (_SOME_PIXELS, _SOME_PIXELS)
     step_x, step_y = (right - left) / width, (top - bottom) / height
-    return Raster(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width))
+    return RasterBounds(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width))
 
 
 def crs_text(own: Fields, common: Fields) -> str | None:
@@ -158,7 +160,7 @@ def crs_text(own: Fields, common: Fields) -> str | None:
 
 
 def scope_of(name: str, own: Fields, common: Fields) -> Fields:
-    """Where a ``proj:`` field counts: on the asset, on the item, or nowhere (empty)."""
+    """The fields in which a ``proj:`` field counts: the asset's, the item's, or none (empty)."""
     if own.get(f"proj:{name}") is not None:
         return own
     partner = _PARTNER.get(name)
@@ -214,7 +216,7 @@ def _points(coordinates: Any) -> Floats:
     return np.array(found, np.float64).reshape(-1, 2)
 
 
-def _extent(raster: Raster) -> tuple[float, ...]:
+def _extent(raster: RasterBounds) -> tuple[float, ...]:
     a, b, c, d, e, f = raster.transform
     height, width = raster.shape
     xs = [c, c + a * width, c + b * height, c + a * width + b * height]
@@ -222,12 +224,13 @@ def _extent(raster: Raster) -> tuple[float, ...]:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return bool(one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1])
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share some area."""
+    return bool(a[0] < b[2] and a[2] > b[0] and a[1] < b[3] and a[3] > b[1])
 
 
-def _lattice(transforms: Floats, shapes: Floats) -> tuple[Floats, Floats]:
-    """Points of rasters with room around, x and y of ``(N, samples, samples)``."""
+def _sample_points(transforms: Floats, shapes: Floats) -> tuple[Floats, Floats]:
+    """Points of rasters and of a margin around them: x and y, ``(N, samples, samples)``."""
     at = np.linspace(0.0, 1.0, _SAMPLES)
     rows = (at * (shapes[:, :1] + 2 * _SUPPORT) - _SUPPORT)[:, :, None]
     cols = (at * (shapes[:, 1:] + 2 * _SUPPORT) - _SUPPORT)[:, None, :]
@@ -236,7 +239,7 @@ def _lattice(transforms: Floats, shapes: Floats) -> tuple[Floats, Floats]:
 
 
 def _bounds(xs: Floats, ys: Floats, *, is_degrees: bool) -> Floats:
-    """Bounds of projected lattices, ``(N, 4)``."""
+    """Bounds of projected sample points, ``(N, 4)``."""
     with np.errstate(invalid="ignore"):
         finite: npt.NDArray[np.bool_] = np.all(np.isfinite(xs) & np.isfinite(ys), axis=(1, 2))
         xs = np.where(finite[:, None, None], xs, 0.0)
@@ -267,7 +270,7 @@ def _bounds(xs: Floats, ys: Floats, *, is_degrees: bool) -> Floats:
 
 
 def _turn(lons: Floats) -> Floats:
-    """How far longitude turns along the edges of lattices: 360 around a pole."""
+    """Change of longitude along the edge of sample points: 360 degrees around a pole."""
     edge = np.concatenate(
         [lons[:, 0, :], lons[:, 1:, -1], lons[:, -1, -2::-1], lons[:, -2::-1, 0]], axis=1
     )
@@ -277,6 +280,7 @@ def _turn(lons: Floats) -> Floats:
 
 
 def _stray(values: Floats) -> Floats:
+    """How far a projected edge may leave the straight line between its sample points."""
     bends = [np.abs(np.diff(values, 2, axis=axis)).max(axis=(1, 2)) for axis in (1, 2)]
     found: Floats = _STRAY * np.maximum(*bends)
     return found

@@ -1,7 +1,7 @@
-"""Polygons to pixels of the grid, so that a pixel never depends on the box that was asked.
+"""Burn polygons into pixels of the grid, with values that do not depend on the box.
 
 GDAL burns a polygon line by line from the window's corner; where an edge passes through a
-pixel's centre, rounding may decide otherwise in another window. So shapes are burnt in fixed
+pixel's centre, rounding may give another result in another window. So shapes are burnt in fixed
 blocks that are anchored to the grid, and cropped.
 """
 
@@ -15,10 +15,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
-
-BLOCK = 512
-"""Width of the fixed blocks, pixels."""
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 
 
 def rasterize(
@@ -33,7 +30,7 @@ def rasterize(
         takes the pixel that it lies in.
     grid : Grid
     box : PixelBox
-        The pixels wanted.
+        Pixels to return.
     fill : int
         Where no shape is.
 
@@ -45,7 +42,7 @@ def rasterize(
     if not shapes:
         return out
     tree = shapely.STRtree([shape for shape, _ in shapes])
-    for block in box.blocks(BLOCK):
+    for block in box.blocks(WARP_BLOCK):
         hits = sorted(int(i) for i in tree.query(_extent(grid, block), predicate="intersects"))
         if hits:
             part = block & box
@@ -63,7 +60,7 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
         In the grid's CRS; holes are outside.
     grid : Grid
     box : PixelBox
-        The pixels wanted.
+        Pixels to return.
 
     Returns
     -------
@@ -74,9 +71,9 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
         return out
     # A copy of its own to prepare: threads share the area, and GEOS builds the index of a
     # prepared geometry when it is first asked, without a lock.
-    near = shapely.intersection(area, _extent(grid, box.snap(BLOCK)))
+    near = shapely.intersection(area, _extent(grid, box.snap(WARP_BLOCK)))
     shapely.prepare(near)
-    for block in box.blocks(BLOCK):
+    for block in box.blocks(WARP_BLOCK):
         extent = _extent(grid, block)
         part = block & box
         if near.covers(extent):
@@ -91,7 +88,7 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
 
 
 def _cut(area: shapely.Geometry, extent: shapely.Geometry) -> list[shapely.Polygon]:
-    """What of an area lies in an extent; lines and points where they only touch left out."""
+    """Polygons of the intersection; lines and points, where the two only touch, are left out."""
     parts = shapely.get_parts(shapely.get_parts(shapely.intersection(area, extent)))
     return [part for part in parts if part.geom_type == "Polygon"]
 

@@ -18,7 +18,7 @@ from pystac.utils import str_to_datetime
 
 from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
-from rsscale.geo.raster_bounds import Raster, crs_text, raster_of, scope_of
+from rsscale.geo.raster_bounds import RasterBounds, crs_text, raster_of, scope_of
 from rsscale.items.bands import described, find_assets, is_code, known_names
 
 
@@ -176,7 +176,7 @@ def crs(item: pystac.Item, asset: pystac.Asset) -> str | None:
     return crs_text(asset.extra_fields, item.properties)
 
 
-def raster(item: pystac.Item, asset: pystac.Asset) -> Raster | None:
+def raster(item: pystac.Item, asset: pystac.Asset) -> RasterBounds | None:
     """The box of pixels that metadata declares; ``None`` if it doesn't say where they are."""
     return raster_of(asset.extra_fields, item.properties)
 

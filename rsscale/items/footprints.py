@@ -86,7 +86,7 @@ def raster_place(item: ItemDict) -> Any:
     for asset in (item.get("assets") or {}).values():
         raster = raster_of(asset, common) if isinstance(asset, Mapping) else None
         if raster is not None:
-            return raster.place()
+            return raster.degrees_box()
     return None
 
 

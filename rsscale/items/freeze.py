@@ -14,7 +14,7 @@ from typing import Any
 import pystac
 
 from rsscale import durable
-from rsscale.errors import CatalogError, ItemError
+from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
@@ -134,7 +134,10 @@ def _nulls(file: Any) -> int:
 
 
 def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
-    import rustac
+    try:
+        import rustac
+    except ImportError:
+        raise missing_extra(f"{name}, written by another tool,", "stac-geoparquet") from None
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "items.parquet"

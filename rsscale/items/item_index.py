@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pystac
 from odc.geo.geobox import GeoBox
 
-from rsscale.geo.raster_bounds import EVERYWHERE, Raster, bounds_in, is_degrees
+from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
 from rsscale.items.interval import item_range
 
@@ -138,8 +138,10 @@ def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
         for item, keys in zip(chosen.items, chosen.keys, strict=True)
     ]
     # Scenes of one tile share their raster: each is projected once.
-    rasters: list[Raster] = list(dict.fromkeys(r for row in rows for r in row if r is not None))
-    known: dict[Raster | None, npt.NDArray[np.float64]] = dict(
+    rasters: list[RasterBounds] = list(
+        dict.fromkeys(r for row in rows for r in row if r is not None)
+    )
+    known: dict[RasterBounds | None, npt.NDArray[np.float64]] = dict(
         zip(rasters, bounds_in(rasters, crs), strict=True)
     )
     known[None] = np.array(EVERYWHERE)

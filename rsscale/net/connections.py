@@ -1,15 +1,14 @@
 """Connections to servers of rasters: kept open, with the environment's proxies and ~/.netrc.
 
-requests finds out how a server is reached, once for each; urllib3, which it is built on, then
-asks it over and over. A large answer through requests takes several times the processor time,
-which all threads of a process have to share.
+requests decides once for each server how it is reached (proxy, credentials, certificates); the
+requests themselves are sent by urllib3, on which it is built. A large response through requests
+takes several times the processor time, which all threads of a process have to share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from rsscale.net.retry import redact_logs
+from rsscale.once import once
 
 CONNECT_S = 10.0
 SILENCE_S = 30.0  # without a byte
@@ -26,13 +26,13 @@ CONNECTIONS = 32
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT_BYTES = 512
 
-# Servers that send us on, to a log-in or a mirror: requests follows, and keeps their cookies.
+# Origins that redirect, to a log-in or a mirror: requests follows, and keeps their cookies.
 _send_on: set[str] = set()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said.
+class RangeResponse:
+    """A server's response to a request for a range.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Answer:
     headers : mapping
         Names in any case.
     body : bytes
-        The range; of anything else, which may be gigabytes, no more than its first bytes.
+        The range; of any other response, which may be gigabytes, its first 512 bytes.
     raw : urllib3 response
         For ``Retry-After``.
     """
@@ -51,13 +51,13 @@ class Answer:
     raw: BaseHTTPResponse
 
 
-def get(url: str, headers: Mapping[str, str]) -> Answer:
-    """Ask once.
+def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
+    """Send one GET request.
 
     Raises
     ------
     requests.RequestException, urllib3.exceptions.HTTPError
-        When no whole answer came.
+        When no whole response came.
     """
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -82,8 +82,8 @@ def get(url: str, headers: Mapping[str, str]) -> Answer:
     return _taken(answer.raw, answer.status_code, answer.headers)
 
 
-def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> Answer:
-    """The answer with its body; the connection is free for others, or closed."""
+def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> RangeResponse:
+    """Read the body; then the connection is free for other requests, or closed."""
     try:
         if status == requests.codes.partial_content:
             body = raw.read(decode_content=False)  # in one piece: requests takes 10 KiB at a time
@@ -92,12 +92,12 @@ def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> An
             body = raw.read(_EXCERPT_BYTES, decode_content=False)
     finally:
         raw.close()
-    return Answer(status, headers, body, raw)
+    return RangeResponse(status, headers, body, raw)
 
 
-@lru_cache(maxsize=256)
+@once(maxsize=256)
 def _route(origin: str) -> tuple[HTTPConnectionPool, dict[str, str]] | None:
-    """Connections to a server and the headers it wants; None when the way is by a proxy."""
+    """Connection pool of a server and the headers to send; None when a proxy is between."""
     session = _session()
     request = session.prepare_request(requests.Request("GET", f"{origin}/"))
     settings = session.merge_environment_settings(f"{origin}/", {}, True, None, None)
@@ -112,9 +112,9 @@ def _route(origin: str) -> tuple[HTTPConnectionPool, dict[str, str]] | None:
     return pool, {name: str(value) for name, value in request.headers.items()}
 
 
-@lru_cache(maxsize=1)
+@once()
 def _session() -> requests.Session:
-    """One for the process: it keeps connections open, and reads proxies and ~/.netrc."""
+    """The process's session, which keeps connections open and reads proxies and ~/.netrc."""
     session = _Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=0))
@@ -131,7 +131,7 @@ class _Session(requests.Session):
 
 
 def forget() -> None:
-    """After a fork sockets are the parent's."""
+    """Drop all connections; after a fork, since sockets are the parent's."""
     _session.cache_clear()
     _route.cache_clear()
     _send_on.clear()

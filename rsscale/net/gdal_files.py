@@ -1,4 +1,4 @@
-"""Files on HTTP servers, for GDAL: every request retried, signed and counted by us.
+"""Open files on HTTP servers in GDAL, with requests that are retried, signed and counted here.
 
 GDAL's own HTTP client cannot honour ``Retry-After``, cannot sign a request again when a
 token runs out in the middle of a file, and remembers a failure for the life of the process.
@@ -14,7 +14,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import count
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -28,14 +27,15 @@ from rsscale.net.connections import CONNECTIONS
 from rsscale.net.hrefs import shown
 from rsscale.net.ranges import fetch_range, refuse_page, total_size
 from rsscale.net.signing import Signer
+from rsscale.once import once
 
 T = TypeVar("T")
 
 # The header of a COG, with the places of all its blocks, fits in one request.
 HEADER_BYTES = 32768
-# What lies this close together is asked for at once: about what arrives in a round trip.
+# Ranges with smaller gaps are one request: about as many bytes as arrive in a round trip.
 GAP_BYTES = 16384
-# A read outside the header, of a file that is not laid out as a COG.
+# Least size of a read outside the header, of a file that is not laid out as a COG.
 AHEAD_BYTES = 65536
 
 _number = count()
@@ -43,7 +43,7 @@ _Header = tuple[bytes, int | None, str | None]
 
 
 class _Headers:
-    """Headers of files that several threads of this process have open, the last ones used."""
+    """Cache of the headers of files, shared by the threads of this process; last ones used."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -67,7 +67,7 @@ class _Headers:
             self._kept.pop(url, None)
 
     def forget(self) -> None:
-        """After a fork the lock may be held by a thread that is gone."""
+        """Empty the cache after a fork, when a thread that is gone may hold the lock."""
         self.__init__(self._limit)  # type: ignore[misc]
 
 
@@ -87,7 +87,7 @@ class RemoteFile:
     Raises
     ------
     ReadError
-        When its first bytes can't be had, or are a page for people.
+        When its first bytes cannot be read, or are an HTML or text page.
     """
 
     def __init__(self, url: str, sign: Signer | None) -> None:
@@ -112,9 +112,9 @@ class RemoteFile:
         self._is_inside = False
 
     def open(self, **options: Any) -> rasterio.DatasetReader:
-        """The file, or one of its overviews, as a dataset.
+        """Open the file, or one of its overviews, as a dataset.
 
-        GDAL's messages do not say what the server answered: call :meth:`check` after each read.
+        GDAL's errors do not carry the server's response: call :meth:`check` after each read.
         """
         try:
             opener = _Folder(self._name, self)
@@ -130,7 +130,7 @@ class RemoteFile:
         return dataset
 
     def run(self, call: Callable[[], T]) -> T:
-        """Call GDAL where it finds this file: whatever opens, reads or closes it, in any thread."""
+        """Run a call of GDAL that opens, reads or closes this file, in the file's context."""
         if self._is_inside:
             return call()
         self._is_inside = True
@@ -140,12 +140,12 @@ class RemoteFile:
             self._is_inside = False
 
     def check(self) -> None:
-        """Raise what went wrong inside a call of GDAL, which cannot carry it."""
+        """Raise the error of a request inside a call of GDAL, which cannot raise it."""
         if self._failure is not None:
             raise self._failure
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes in one piece: fewer at the end, none after a failure."""
+        """Bytes of one range: fewer at the end of the file, none after a failure."""
         stop = min(start + size, self.size or 0)
         if stop <= start:
             return b""
@@ -158,9 +158,9 @@ class RemoteFile:
             return b""
 
     def read_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
-        """Several pieces, neighbours in one request, requests beside each other.
+        """Bytes of several ranges: neighbours in one request, requests in parallel.
 
-        After a failure zeros, and :meth:`check` raises: rasterio cannot hand on an exception.
+        After a failure zeros, and :meth:`check` raises: rasterio cannot pass on an exception.
         """
         merged = merge_ranges(offsets, sizes)
         try:
@@ -195,7 +195,7 @@ class RemoteFile:
 
 
 class _Cursor:
-    """A place in a remote file, which is what GDAL opens."""
+    """A file object with a position in a remote file, for GDAL."""
 
     def __init__(self, file: RemoteFile) -> None:
         self._file = file
@@ -255,7 +255,7 @@ def _cut(merged: Sequence[tuple[int, int]], parts: Sequence[bytes], start: int, 
 
 
 class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython, untyped
-    """The folder that GDAL believes a file lies in; there is nothing beside it."""
+    """A virtual folder that holds one file, for rasterio's interface of openers."""
 
     def __init__(self, name: str, file: RemoteFile) -> None:
         self._name = name
@@ -288,17 +288,17 @@ class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython,
 
 
 def _name(url: str) -> str:
-    """The file's name, which GDAL shows and takes the format from; nothing else of the URL."""
+    """The file's name, by which GDAL chooses the format; nothing else of the URL is in it."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(url).path.rpartition("/")[2]) or "file"
 
 
-@lru_cache(maxsize=1)
+@once()
 def _requests_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CONNECTIONS // 2, thread_name_prefix="rsscale-range")
 
 
 def forget() -> None:
-    """After a fork sockets and threads are the parent's."""
+    """Drop headers, connections and threads; after a fork, since they are the parent's."""
     _HEADERS.forget()
     connections.forget()
     _requests_pool.cache_clear()

@@ -1,4 +1,4 @@
-"""Addresses: made absolute, and free of secrets before they are written or shown."""
+"""Make addresses absolute, and strip secrets before they are written or shown."""
 
 from __future__ import annotations
 

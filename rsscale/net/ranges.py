@@ -1,4 +1,4 @@
-"""One range of bytes from an HTTP server: asked again, signed anew, or refused by name."""
+"""Fetch one range of bytes from an HTTP server, with retries and renewed signatures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib3.exceptions import HTTPError
 
 from rsscale.errors import ReadError
 from rsscale.net import connections, retry
-from rsscale.net.connections import SILENCE_S, Answer
+from rsscale.net.connections import SILENCE_S, RangeResponse
 from rsscale.net.hrefs import shown
 from rsscale.net.retry import why_no_answer
 from rsscale.net.signing import Signer
 
-# A name that is no address (a ValueError too) will be none the next time.
+# Errors that another try may mend; not those that are a ValueError too, such as an invalid URL.
 _MAY_PASS = (
     requests.ConnectionError,
     requests.Timeout,
@@ -27,7 +27,7 @@ _MAY_PASS = (
 
 @dataclass
 class Traffic:
-    """What this process has asked of servers since it started."""
+    """Counts of this process's requests since it started."""
 
     requests: int = 0
     bytes: int = 0
@@ -35,7 +35,7 @@ class Traffic:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, requests: int = 0, size: int = 0, retries: int = 0) -> None:
-        """Count."""
+        """Add to the counts."""
         with self._lock:
             self.requests += requests
             self.bytes += size
@@ -45,8 +45,8 @@ class Traffic:
 TRAFFIC = Traffic()
 
 
-def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> Answer:
-    """Bytes ``start`` to before ``stop`` of a file on a server.
+def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> RangeResponse:
+    """Fetch bytes ``start`` to before ``stop`` of a file on a server.
 
     Tried again, with growing pauses and as the server's ``Retry-After`` asks, after 408,
     425, 429, 500 and 502-504, a dropped or silent connection, and an answer cut short; and
@@ -55,7 +55,7 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> Answer:
     Raises
     ------
     ReadError
-        What the server answered at last, without the URL's query.
+        With the server's last response; the URL without its query.
     """
     tried, may_renew = 0, sign is not None
     while True:
@@ -79,15 +79,15 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> Answer:
 
 
 class _AgainError(Exception):
-    """What another try may mend: the problem in words, and the answer if there was one."""
+    """A problem that another try may mend, with the response if there was one."""
 
     def __init__(self, problem: str, answer: BaseHTTPResponse | None = None) -> None:
         super().__init__(problem)
         self.answer = answer
 
 
-def _ask(url: str, start: int, stop: int) -> Answer:
-    """One request."""
+def _ask(url: str, start: int, stop: int) -> RangeResponse:
+    """Send one request for a range."""
     try:
         answer = connections.get(
             url, {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
@@ -105,8 +105,8 @@ def _ask(url: str, start: int, stop: int) -> Answer:
     return answer
 
 
-def _check(answer: Answer, url: str, start: int, stop: int) -> None:
-    """Refuse what is not the range."""
+def _check(answer: RangeResponse, url: str, start: int, stop: int) -> None:
+    """Raise unless the response is the range."""
     status = answer.status
     if status == requests.codes.partial_content:
         wanted = min(stop, total_size(answer, start)) - start
@@ -131,14 +131,14 @@ _HINTS = {
 }
 
 
-def total_size(answer: Answer, start: int) -> int:
+def total_size(answer: RangeResponse, start: int) -> int:
     """The file's size from ``Content-Range``."""
     total = answer.headers.get("Content-Range", "").rpartition("/")[2]
     return int(total) if total.isdigit() else start + len(answer.body)
 
 
 def refuse_page(url: str, header: bytes) -> None:
-    """Raise when a file begins like a page for people, which servers send in place of files."""
+    """Raise when a file begins like HTML or text, which servers send in place of files."""
     text = header[:512].lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"{")):
         kind = "an HTML page" if b"html" in text else "a text document"

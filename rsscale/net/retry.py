@@ -1,22 +1,36 @@
-"""How often and how long to wait for a server; the same for catalogues and for pixels."""
+"""Retry policy for HTTP requests, the same for catalogues and for pixels."""
 
 from __future__ import annotations
 
+import http.client
 import logging
 import random
 import re
+import socket
+import ssl
 import time
 from typing import Any
 
 import requests
 from urllib3 import BaseHTTPResponse, Retry
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    InvalidChunkLength,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+_Classes = tuple[type[BaseException], ...]
 
 # Between two tries: 0, 1, 2, 4, 8 s, each plus up to a second so that the workers of one
 # cluster do not come back in step.
 RETRIES = 5
 BACKOFF_S = 0.5
 JITTER_S = 1.0
-# A server may ask for hours. Longer than this, a person would rather know.
+# A server may ask for hours; longer than this, the request fails instead.
 RETRY_AFTER_MAX_S = 120.0
 # Answers that another try may change: too many requests, and faults of servers and gateways.
 RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -32,14 +46,14 @@ class BoundedRetry(Retry):
 
 
 def policy(**options: Any) -> BoundedRetry:
-    """What urllib3 is to retry: any method, since asking twice does no harm here."""
+    """urllib3's settings of retries: for any method, since no request here changes anything."""
     return BoundedRetry(
         total=RETRIES,
         backoff_factor=BACKOFF_S,
         backoff_jitter=JITTER_S,
         status_forcelist=RETRY_STATUS,
         allowed_methods=None,
-        raise_on_status=False,  # the last answer says more than "too many errors"
+        raise_on_status=False,  # the last response says more than "too many errors"
         **options,
     )
 
@@ -71,29 +85,50 @@ def why_no_answer(error: BaseException) -> str:
         ``"its TLS certificate is not accepted"``, ``"the answer was cut short"``,
         ``"the connection was dropped"``, or else the exception's name.
     """
-    inner: BaseException = error
-    while True:
-        cause = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
-        if not isinstance(cause, BaseException):
-            break
-        inner = cause
-    text = f"{type(inner).__name__} {inner}".lower()
-    if isinstance(error, requests.Timeout) or "timed out" in text:
-        return "silence"
-    for signs, words in _SIGNS.items():
-        if any(sign in text for sign in signs):
+    causes = _causes(error)
+    for words, classes, others in _REASONS:
+        if any(isinstance(e, classes) and not isinstance(e, others) for e in causes):
             return words
-    return type(inner).__name__
+    return type(_innermost(error)).__name__
 
 
-# In order: a connection that breaks in the middle of an answer is told as both of the last two.
-_SIGNS = {
-    ("refused",): "connection refused",
-    ("resol", "name or service"): "no such host",
-    ("certificate", "ssl"): "its TLS certificate is not accepted",
-    ("incomplete",): "the answer was cut short",
-    ("reset", "aborted", "remotedisconnected", "broken"): "the connection was dropped",
-}
+# The first that fits, with its classes and subclasses of these that mean something else: a response
+# that is cut short is a dropped connection (ProtocolError) too.
+_REASONS: tuple[tuple[str, _Classes, _Classes], ...] = (
+    (
+        "silence",
+        (requests.Timeout, ReadTimeoutError, ConnectTimeoutError, TimeoutError),
+        (NewConnectionError,),  # a ConnectTimeoutError for the sake of old callers
+    ),
+    ("connection refused", (ConnectionRefusedError,), ()),
+    ("no such host", (NameResolutionError, socket.gaierror), ()),
+    (
+        "its TLS certificate is not accepted",
+        (SSLError, requests.exceptions.SSLError, ssl.SSLError),
+        (),
+    ),
+    ("the answer was cut short", (http.client.IncompleteRead,), (InvalidChunkLength,)),
+    ("the connection was dropped", (ProtocolError, ConnectionError), ()),
+)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and all that it was made from: its reason, its arguments, its cause."""
+    found = [error]
+    for one in found:
+        for cause in (getattr(one, "reason", None), *one.args, one.__cause__):
+            if isinstance(cause, BaseException) and not any(cause is known for known in found):
+                found.append(cause)
+    return found
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that requests and urllib3 wrapped."""
+    while True:
+        cause = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(cause, BaseException):
+            return error
+        error = cause
 
 
 class _Redact(logging.Filter):
@@ -111,6 +146,6 @@ _REDACT = _Redact()
 
 
 def redact_logs() -> None:
-    """Keep tokens out of what urllib3 logs; again does nothing more."""
+    """Keep tokens out of what urllib3 logs; calling it again changes nothing."""
     for name in ("urllib3.connectionpool", "urllib3.util.retry"):
         logging.getLogger(name).addFilter(_REDACT)

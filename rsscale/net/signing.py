@@ -1,7 +1,7 @@
-"""Access to files that are not simply public: signed right before each read.
+"""Sign URLs of files that are not public, right before each read.
 
-What an input needs is known by a name, which travels with the frozen items; a signature never
-does. Credentials come from the usual environment of each service, never from a recipe.
+How an input is signed is given by a name, which is kept with the frozen items; a signature is
+never kept. Credentials come from the usual environment of each service, never from a recipe.
 
 ====================== =============================================================
 ``planetary-computer`` short-lived tokens of the Planetary Computer, by its own package
@@ -23,12 +23,12 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.net.hrefs import shown
+from rsscale.once import once
 
 PROPERTY = "rsscale:sign"
 """Property of an item that holds the name of its signer."""
@@ -57,10 +57,10 @@ class Signer(Protocol):
 
 
 def check_name(name: str) -> str:
-    """The name itself, when it is one of those above, or may be a function's.
+    """Return a signer's name: one of those above, or ``module:function``.
 
-    Whether a module is allowed is asked where URLs are signed: a recipe is also read by who
-    only looks at its map.
+    Whether the module is allowed is checked where URLs are signed: a recipe is also read on
+    machines that only show its map.
 
     Raises
     ------
@@ -77,9 +77,9 @@ def check_name(name: str) -> str:
 
 
 def _function(name: str) -> Callable[[str], Any]:
-    """The function that a name stands for; imported only from a module that is allowed here."""
+    """Import the function of a name, if its module is allowed on this machine."""
     module, _, function = name.partition(":")
-    allowed = [one.strip() for one in os.environ.get(ALLOWED, "").split(",")]
+    allowed = [part.strip() for part in os.environ.get(ALLOWED, "").split(",")]
     if module not in allowed:
         raise RecipeError(
             f"sign is {name!r}, and this machine does not allow the module {module!r}; if you "
@@ -93,13 +93,13 @@ def _function(name: str) -> Callable[[str], Any]:
 
 
 def gdal_options(name: str | None) -> dict[str, str]:
-    """GDAL's options for access under a name; none for most."""
+    """GDAL's options of a signer's name; none for most."""
     return _GDAL.get(name or "", {})
 
 
-@lru_cache(maxsize=16)
+@once(maxsize=16)
 def signer(name: str | None) -> Signer | None:
-    """The signer of a name, one in a process; ``None`` where URLs need no signature.
+    """The process's signer of a name; ``None`` where URLs need no signature.
 
     Raises
     ------
@@ -130,16 +130,16 @@ class _Cached:
         try:
             answer = self._sign(url)
         except Exception as error:  # noqa: BLE001 -- anybody's function
-            # What a signer says may quote its secret.
+            # A signer's own message may quote its secret.
             raise ReadError(
                 f"{shown(url)} could not be signed: {self._name} raised {type(error).__name__}"
             ) from None
-        signed, told = answer if isinstance(answer, tuple) else (answer, expiry_of(answer))
-        if told is not None:
+        signed, expiry = answer if isinstance(answer, tuple) else (answer, expiry_of(answer))
+        if expiry is not None:
             with self._lock:
                 if len(self._kept) >= _KEPT:
                     self._kept.clear()
-                self._kept[url] = signed, told
+                self._kept[url] = signed, expiry
         return str(signed)
 
     def renew(self, url: str) -> None:
@@ -178,10 +178,10 @@ def expiry_of(url: str) -> datetime | None:
     query = {key.lower(): values[0] for key, values in parse_qs(urlsplit(url).query).items()}
     if "se" in query:
         try:
-            told = datetime.fromisoformat(query["se"])
+            expiry = datetime.fromisoformat(query["se"])
         except ValueError:
             return None
-        return told if told.tzinfo else told.replace(tzinfo=UTC)
+        return expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
     for cloud in ("x-amz", "x-goog"):
         start, seconds = query.get(f"{cloud}-date", ""), query.get(f"{cloud}-expires", "")
         if re.fullmatch(r"\d{8}T\d{6}Z", start) and seconds.isdigit():

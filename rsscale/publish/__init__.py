@@ -1,1 +1,1 @@
-"""What people look at: quicklooks of a finished map."""
+"""Pictures of maps: quicklooks with a legend, and true colour."""

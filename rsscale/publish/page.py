@@ -1,7 +1,7 @@
-"""A page in pixels: boxes and images to the pixel, text by matplotlib.
+"""Draw a page in pixels: boxes and images to the pixel, text by matplotlib.
 
 Maps are pasted rather than plotted, so that a pixel of a map is a whole number of pixels of
-the picture and no class colour is mixed with its neighbour's. Nothing here touches pyplot.
+the picture and no class colour is mixed with its neighbour's. pyplot is not used.
 """
 
 from __future__ import annotations
@@ -13,12 +13,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.errors import missing_extra
+
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
 _DPI = 144
 _PAPER = "#ffffff"
 _FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same everywhere
+
+
+def require_matplotlib(use: str = "a picture", extra: str = "pictures") -> None:
+    """Raise MissingExtraError where matplotlib is not installed; called before any work is done.
+
+    Parameters
+    ----------
+    use : str
+        What needs it, as the message says.
+    extra : str
+        The extra that the message names.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise missing_extra(use, extra) from None
 
 
 def text_width(text: str, size: int, *, bold: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""Pictures of maps and imagery: a PNG with a legend, and true colour."""
+"""Draw maps as a PNG with a legend, and imagery in true colour."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import xarray as xr
 from rsscale.errors import AreaError, BandError, nearest
 from rsscale.layers import NODATA
 from rsscale.model.spec import classes_from_attributes
+from rsscale.publish.page import require_matplotlib
 from rsscale.publish.sheet import Ground, Panel, draw
 
 _STRIP = 2048
@@ -62,7 +63,10 @@ def quicklook(
         When the layer has no flag attributes, so that its classes are not known.
     AreaError
         When the change does not lie on the map's pixels.
+    MissingExtraError
+        When matplotlib is not installed: the extra ``rsscale[pictures]``.
     """
+    require_matplotlib()
     layers = _layers(ds, change)
     ground = _ground(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
     columns = ground.columns(len(layers), layers[0][1].shape)
@@ -80,7 +84,7 @@ def rgb(
     *,
     percentiles: tuple[float, float] = (2.0, 98.0),
 ) -> npt.NDArray[np.uint8]:
-    """A picture in three bands, stretched between two percentiles of all of them.
+    """Make an RGB picture of three bands, stretched between two percentiles of all of them.
 
     One stretch for all three keeps their balance: grey stays grey.
 
@@ -130,7 +134,7 @@ def rgb(
 
 
 def _layers(ds: xr.Dataset, change: xr.Dataset | None) -> list[tuple[str, xr.DataArray]]:
-    """What each panel is called, and its layer ``(y, x)``, north up."""
+    """Title and layer ``(y, x)``, north up, of each panel."""
     layer = _north_up(ds["classification"])
     if "time" in layer.dims:
         names = _dates(layer["time"].values)
@@ -160,14 +164,14 @@ def _north_up(layer: xr.DataArray) -> xr.DataArray:
 
 
 def _dates(times: npt.NDArray[Any]) -> list[str]:
-    """Years where they tell the maps apart, else dates."""
+    """Years where all differ, else dates."""
     days = [str(np.datetime64(t, "D")) for t in times]
     years = [day[:4] for day in days]
     return years if len(set(years)) == len(years) else days
 
 
 def _ground(layer: xr.DataArray, credit: str) -> Ground:
-    """How large a pixel is on the ground, as far as the coordinates and the CRS tell."""
+    """Size of a pixel on the ground, by coordinates and CRS."""
     spacing = [
         abs(float(v[-1] - v[0])) / (v.size - 1) if v.size > 1 else 0.0
         for v in (layer["y"].values, layer["x"].values)
@@ -191,7 +195,7 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
 
 
 def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
-    """Evenly spaced pixels, and a count of all, read in strips of rows."""
+    """Thin a layer to evenly spaced pixels and count all its values, in strips of rows."""
     rows, cols = (_spaced(size, factor) for size in layer.shape)
     counts = np.zeros(256, np.int64)
     thinned = []
@@ -211,7 +215,7 @@ def _spaced(size: int, factor: float) -> npt.NDArray[np.int64]:
 
 
 def _cropped(panels: list[Panel]) -> list[Panel]:
-    """Without the rows and columns around in which no panel has a value."""
+    """Crop off the outer rows and columns in which no panel has a value."""
     filled = np.any([panel.values != NODATA for panel in panels], axis=0)
     if not filled.any():
         return panels

@@ -1,4 +1,4 @@
-"""The sheet of a quicklook: panels of maps, a legend with shares, a scale bar and a note."""
+"""Lay out a quicklook: panels of maps, a legend with shares, a scale bar and a note."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ground:
-    """A pixel of the map on the ground.
+    """Size of a pixel of the map on the ground.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Ground:
     note: str
 
     def columns(self, panels: int, shape: tuple[int, ...]) -> int:
-        """Into how many columns panels of ``shape`` (rows, cols) are best put."""
+        """Number of columns for panels of ``shape`` (rows, cols), for a well-proportioned page."""
         ratio = shape[1] / (shape[0] * self.aspect)
 
         def unpleasant(columns: int) -> float:
@@ -86,12 +86,12 @@ class Ground:
         return min(range(1, panels + 1), key=unpleasant)
 
     def factor(self, panels: int, shape: tuple[int, ...], columns: int, max_px: int) -> float:
-        """How many pixels of the map one of the picture stands for, at least 1."""
+        """Pixels of the map for each pixel of the picture, at least 1."""
         high = shape[0] * self.aspect * math.ceil(panels / columns)
         return max(max(shape[1] * columns, high) / max_px, 1.0)
 
     def thinned(self, factor: float) -> Ground:
-        """The ground of a map of which one pixel in ``factor`` is left in each direction."""
+        """The ground of a map thinned by a factor in each direction."""
         return replace(self, meters=None if self.meters is None else self.meters * factor)
 
 
@@ -108,7 +108,7 @@ def draw(panels: list[Panel], columns: int, ground: Ground, title: str, max_px: 
     title : str
         May be empty.
     max_px : int
-        What a small map is enlarged to at most, all panels together.
+        Largest width and height of all panels together to which a small map is enlarged.
     """
     rows = math.ceil(len(panels) / columns)
     wide, high = panels[0].values.shape[1], panels[0].values.shape[0] * ground.aspect
@@ -154,23 +154,23 @@ def _put(page: Page, panel: Panel, corner: tuple[int, int], shape: tuple[int, in
     (x, y), (height, width) = corner, shape
     page.text(x, y - 12, panel.title, size=_HEADING, color=_INK)
     page.box(x - 1, y - 1, width + 2, height + 2, _LINE)
-    colors = {one.value: one.color for one in panel.classes}
+    colors = {c.value: c.color for c in panel.classes}
     page.image(x, y, paint(panel.values, colors, _EMPTY, shape))
 
 
 class _Legend:
-    """Swatches, names and shares of the classes; below them what the other panels show."""
+    """Swatches, names and shares of the classes; below them those of panels with other classes."""
 
     def __init__(self, panels: list[Panel]) -> None:
         maps = [p for p in panels if p.classes == panels[0].classes]
-        # Many dates: the first and the last say how it went.
+        # Of many dates the first and the last have their shares in the legend.
         self.shown = maps if len(maps) <= _MAX_SHARES else [maps[0], maps[-1]]
-        self.rows = [self._row(one, self.shown) for one in panels[0].classes]
+        self.rows = [self._row(c, self.shown) for c in panels[0].classes]
         self.others = [
-            self._row(one, [panel])
+            self._row(c, [panel])
             for panel in panels
             if panel.classes != panels[0].classes
-            for one in panel.classes
+            for c in panel.classes
         ]
         self.empty = any((panel.values == NODATA).any() for panel in panels)
         names = [line for lines, _, _ in self.rows + self.others for line in lines] + ["no data"]
@@ -178,9 +178,10 @@ class _Legend:
         self.share = 22 + max(text_width(t, _BODY) for t in [p.title for p in panels] + ["100.0 %"])
 
     @staticmethod
-    def _row(one: LandClass, panels: list[Panel]) -> tuple[list[str], str, list[str]]:
-        lines = textwrap.wrap(one.name, _NAME_CHARACTERS) or [""]
-        return lines, one.color, [_percent(panel.share(one.value)) for panel in panels]
+    def _row(land_class: LandClass, panels: list[Panel]) -> tuple[list[str], str, list[str]]:
+        lines = textwrap.wrap(land_class.name, _NAME_CHARACTERS) or [""]
+        shares = [_percent(panel.share(land_class.value)) for panel in panels]
+        return lines, land_class.color, shares
 
     @property
     def width(self) -> int:
@@ -219,14 +220,14 @@ class _Legend:
 
 @dataclass(frozen=True)
 class _Bar:
-    """A scale bar: its length in pixels, 0 for none, and what it says."""
+    """A scale bar: its length in pixels, 0 for none, and its label."""
 
     length: int
     text: str
 
     @property
     def width(self) -> int:
-        """With its text and the space behind it."""
+        """Width with its text and the space behind it, pixels."""
         return self.length + 10 + text_width(self.text, _SMALL) + 28 if self.length else 0
 
     def put(self, page: Page, x: int, y: int) -> None:
@@ -236,7 +237,7 @@ class _Bar:
 
 
 def _scale_bar(width: int, meters: Any) -> _Bar:
-    """A round length of about a quarter of a panel; ``meters`` are those of a pixel."""
+    """A bar of a round length, about a quarter of a panel; ``meters`` is the width of a pixel."""
     if not meters:
         return _Bar(0, "")
     target = max(width / 4, _SHORTEST_BAR) * meters
@@ -251,7 +252,7 @@ def _height(lines: list[str]) -> int:
 
 
 def _percent(share: float) -> str:
-    """One decimal; what is there but rounds to nothing is told from what is not."""
+    """A share in per cent with one decimal; ``<0.1 %`` where that rounds to zero, a dash for 0."""
     if share == 0:
         return "–"  # noqa: RUF001 -- a dash as in tables
     return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"

@@ -1,4 +1,4 @@
-"""A raster file on the grid's pixels: references, truths, static maps of classes."""
+"""Read a raster file of class values on the grid's pixels: references and other maps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from rasterio.vrt import WarpedVRT
 
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import NODATA
-
-_BLOCK = 512
 
 
 class RasterOnGrid:
@@ -52,7 +50,7 @@ class RasterOnGrid:
     def read(self, box: PixelBox) -> npt.NDArray[np.uint8]:
         """Class values of a box, ``(rows, cols)``; 255 where the raster has none."""
         out = np.full(box.shape, NODATA, np.uint8)
-        for block in box.blocks(_BLOCK):
+        for block in box.blocks(WARP_BLOCK):
             part = block & box
             out[part.slices(box)] = self._block(block)[part.slices(block)]
         return out

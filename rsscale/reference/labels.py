@@ -1,4 +1,4 @@
-"""Labels: polygons or points with a class name, as pixels of the grid."""
+"""Read labelled polygons or points, and burn them into pixels of the grid."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rsscale.model.spec import LandClass
 if TYPE_CHECKING:
     import geopandas as gpd
 
-# Paul Tol's "muted" and "bright" schemes (https://personal.sron.nl/~pault/), told apart with
-# any colour vision; used where nobody chose colours.
+# Paul Tol's "muted" and "bright" schemes (https://personal.sron.nl/~pault/), distinct with
+# any colour vision; used where no colours are given.
 _PALETTE = (
     "#332288",
     "#117733",
@@ -69,7 +69,7 @@ class Labels:
     source: str
 
     def on(self, grid: Grid, period: int | None = None) -> GridLabels:
-        """The labels on a grid that are true for a year; of all years when None."""
+        """The labels of a year (of all years when None) on a grid."""
         frame = self.frame
         if period is not None:
             frame = frame[frame["period"].isin([_ALWAYS, period])]
@@ -106,10 +106,11 @@ class GridLabels:
         Returns
         -------
         uint8 array (rows, cols)
-            255 where unlabelled, and where features of different classes overlap: which of
-            them is right can't be told.
+            255 where unlabelled, and where features of different classes overlap, since it is not
+            known which of them is right.
         """
-        # Burnt upwards the highest class wins, downwards the lowest: equal where there is one.
+        # Burnt in ascending order the highest class wins, in descending order the lowest: where
+        # both are equal there is one class only.
         shapes = [self._sorted[i] for i in self._near(box)]
         highest = rasterize(shapes, self.grid, box, fill=NODATA)
         lowest = rasterize(shapes[::-1], self.grid, box, fill=NODATA)

@@ -72,8 +72,8 @@ def test_a_composite_takes_the_way_that_its_scales_allow(monkeypatch, offsets) -
             reducers, name, lambda *a, name=name, way=way: taken.append(name) or way(*a)
         )
     planes = np.arange(1, 13, dtype="uint16").reshape(3, 1, 4)
-    found = reducers.reduce_looks(
-        planes, shape=(2, 2), looks=[(0, 1, 2)], scale=np.ones((3, 1), "float32"),
+    found = reducers.reduce_observations(
+        planes, shape=(2, 2), scenes=[(0, 1, 2)], scale=np.ones((3, 1), "float32"),
         offset=np.float32(offsets)[:, None], fill=0.0, reducer="median",
     )  # fmt: skip
     values = planes[:, 0] + np.float32(offsets)[:, None]

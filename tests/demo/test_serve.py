@@ -11,7 +11,7 @@ import pytest
 
 from rsscale.demo import serve
 from rsscale.demo.serve import serve_catalog
-from rsscale.errors import CatalogError
+from rsscale.errors import CatalogError, MissingExtraError
 
 ITEM = {
     "type": "Feature",
@@ -72,7 +72,10 @@ def test_items_that_the_server_refuses(tmp_path):
 def test_program_that_is_not_installed(items, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(CatalogError, match="pip install rustac"), serve_catalog(items):
+    with (
+        pytest.raises(MissingExtraError, match=r"pip install 'rsscale\[demo\]'"),
+        serve_catalog(items),
+    ):
         pass
 
 

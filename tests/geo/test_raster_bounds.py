@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from rsscale.geo.raster_bounds import Raster, bounds_in, raster_of
+from rsscale.geo.raster_bounds import RasterBounds, bounds_in, raster_of
 
 TRANSFORM = [10.0, 0.0, 600000.0, 0.0, -10.0, 5000040.0]
 SHAPE = [10980, 10980]
 BBOX = [600000.0, 4890240.0, 709800.0, 5000040.0]
 UTM31 = {"proj:code": "EPSG:32631"}
 WHOLE = {"proj:transform": TRANSFORM, "proj:shape": SHAPE}
-EXPECTED = Raster("EPSG:32631", tuple(TRANSFORM), (10980, 10980))
+EXPECTED = RasterBounds("EPSG:32631", tuple(TRANSFORM), (10980, 10980))
 
 
 def square(left, bottom, right, top):
@@ -102,7 +102,9 @@ def covered(raster, crs, n=60):
 def test_bounds_hold_every_pixel(zone, south, east, north, target):
     code = f"EPSG:{(32700 if south else 32600) + zone}"
     top = (10_000_000 - north * 100_000) if south else north * 100_000 + 109_800
-    raster = Raster(code, (10.0, 0.0, 199_980.0 + east * 100_000, 0.0, -10.0, top), (10980, 10980))
+    raster = RasterBounds(
+        code, (10.0, 0.0, 199_980.0 + east * 100_000, 0.0, -10.0, top), (10980, 10980)
+    )
     if target == "next":
         target = f"EPSG:{(32700 if south else 32600) + zone % 60 + 1}"
     left, bottom, right, upper = bounds_in([raster], target)[0]
@@ -119,7 +121,7 @@ def test_bounds_hold_every_pixel(zone, south, east, north, target):
 
 
 def test_bounds_are_tight():
-    tile = Raster("EPSG:32631", tuple(TRANSFORM), (10980, 10980))
+    tile = RasterBounds("EPSG:32631", tuple(TRANSFORM), (10980, 10980))
     same = bounds_in([tile], "EPSG:32631")[0]
     assert np.allclose(same, [BBOX[0] - 30, BBOX[1] - 30, BBOX[2] + 30, BBOX[3] + 30])
     xs, ys = covered(tile, "EPSG:32632")
@@ -129,7 +131,7 @@ def test_bounds_are_tight():
 
 def test_edges_that_bend_between_samples():
     """Tens of degrees wide and with small pixels, so that the kernel's room hides nothing."""
-    wide = Raster("EPSG:4326", (0.001, 0.0, -10.0, 0.0, -0.001, 65.0), (30_000, 50_000))
+    wide = RasterBounds("EPSG:4326", (0.001, 0.0, -10.0, 0.0, -0.001, 65.0), (30_000, 50_000))
     left, bottom, right, top = bounds_in([wide], "EPSG:3035")[0]
     xs, ys = covered(wide, "EPSG:3035", n=500)
     assert left <= xs.min()
@@ -140,24 +142,28 @@ def test_edges_that_bend_between_samples():
 
 
 def test_across_the_antimeridian_and_around_a_pole():
-    across = Raster("EPSG:32601", (10.0, 0.0, 300000.0, 0.0, -10.0, 8000040.0), (10980, 10980))
+    across = RasterBounds(
+        "EPSG:32601", (10.0, 0.0, 300000.0, 0.0, -10.0, 8000040.0), (10980, 10980)
+    )
     west, _, east, _ = bounds_in([across], "EPSG:4326")[0]
     assert 177 < west < 178
     assert 180 < east < 181
-    assert across.place().bounds[0] == -180
+    assert across.degrees_box().bounds[0] == -180
     assert 178 < across.centre_longitude() < 180
-    pole = Raster("EPSG:3031", (1000.0, 0.0, -500000.0, 0.0, -1000.0, 500000.0), (1000, 1000))
+    pole = RasterBounds("EPSG:3031", (1000.0, 0.0, -500000.0, 0.0, -1000.0, 500000.0), (1000, 1000))
     west, south, east, north = bounds_in([pole], "EPSG:4326")[0]
     assert (west, south, east) == (-np.inf, -np.inf, np.inf)
     assert -84 < north < -82
-    assert pole.place().bounds == (-180, -90, 180, north)
+    assert pole.degrees_box().bounds == (-180, -90, 180, north)
 
 
 def test_many_at_once_are_as_one_by_one():
     rasters = [
-        Raster(f"EPSG:{32600 + zone}", (10.0, 0.0, 300000.0, 0.0, -10.0, 5e6), (1000, 2000 + zone))
+        RasterBounds(
+            f"EPSG:{32600 + zone}", (10.0, 0.0, 300000.0, 0.0, -10.0, 5e6), (1000, 2000 + zone)
+        )
         for zone in (60, 1, 31, 60, 1)
-    ] + [Raster("EPSG:0", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), (5, 5))]
+    ] + [RasterBounds("EPSG:0", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), (5, 5))]
     together = bounds_in(rasters, "EPSG:4326")
     alone = np.concatenate([bounds_in([raster], "EPSG:4326") for raster in rasters])
     assert np.array_equal(together, alone)

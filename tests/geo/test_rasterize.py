@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from odc.geo.geom import Geometry
 
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
-from rsscale.geo.rasterize import BLOCK, area_mask, rasterize
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+from rsscale.geo.rasterize import area_mask, rasterize
 
 GRID = Grid("EPSG:32631", 10.0, tile=1024)
 # Around a corner of four blocks far from the origin, where floats have few bits to spare.
-ROW, COL = -BLOCK * 900, BLOCK * 100
+ROW, COL = -WARP_BLOCK * 900, WARP_BLOCK * 100
 WHOLE = PixelBox(ROW - 40, COL - 40, ROW + 40, COL + 40)
 COUNTRIES = Path(__file__).resolve().parents[2] / "../shared/data/countries-50m.parquet"
 

@@ -336,7 +336,7 @@ def test_composites_go_with_their_tile(
     def predict(*_: object, **__: object) -> None:
         raise ReadError("nothing is there")
 
-    monkeypatch.setattr(strips, "own_pages", noted)
+    monkeypatch.setattr(strips, "mmap_array", noted)
     monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
     if fails == "reading":
         monkeypatch.setattr(Reader, "_read", read)
