@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rsscale.items.radiometry import to_reflectance
     from rsscale.items.versions import newest_versions
     from rsscale.layers import Axis, Layer
+    from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
@@ -60,6 +61,7 @@ _WHERE = {
     "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.model.spec",
+    "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.spec",
     "ModelSpec": "rsscale.model.spec",
     "Plan": "rsscale.runs.estimate",
@@ -102,6 +104,7 @@ __all__ = [
     "LandClass",
     "Layer",
     "ModelError",
+    "ModelFolder",
     "ModelInput",
     "ModelSpec",
     "Plan",
