@@ -2,7 +2,7 @@
 
 The same function serves a notebook and a country. A window is read, predicted and blended
 where the lattice says, whatever box was asked for; so two calls over overlapping boxes give
-the same values wherever both had the model's context.
+the same values wherever both had the model's context, and so do the blocks of a lazy map.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
@@ -21,8 +20,10 @@ from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.infer import infer
-from rsscale.inference.stack import Channels
+from rsscale.inference.lazy import is_lazy, lazy_layers
+from rsscale.inference.model_source import ModelSource, opened, source_of
+from rsscale.inference.predict_box import predict_box
+from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import NODATA
 from rsscale.model.spec import ModelSpec, Predictor, class_attributes
@@ -33,31 +34,33 @@ if TYPE_CHECKING:
 
 def predict(
     composite: xr.DataArray | Mapping[str, xr.DataArray],
-    model: Predictor,
+    model: Predictor | ModelSource,
     *,
     core: GeoBox | None = None,
     origin: tuple[float, float] = (0.0, 0.0),
-    where: np.ndarray | None = None,
+    where: Any = None,
     probability: bool = False,
     batch: int = 1,
 ) -> xr.Dataset:
-    """Map the classes of a model over a composite.
+    """Map the classes of a model over a composite: at once of one in memory, lazily of a lazy one.
 
     Parameters
     ----------
     composite : DataArray or mapping of name to DataArray
         ``(time, band, y, x)`` float32, NaN where nothing was seen, as
         :func:`rsscale.composite` returns it; one for each input of the model, all on the
-        same GeoBox. Lazy arrays are computed here.
-    model : Model
-        From :func:`rsscale.open_model`.
+        same GeoBox. The map is lazy when one of them is Dask's; others may be in memory, and
+        travel in the graph then.
+    model : Model or ModelFolder
+        From :func:`rsscale.open_model`, or :class:`rsscale.ModelFolder` for one that is opened
+        on the workers alone.
     core : GeoBox, optional
         Where the map is wanted; the composite's own box when omitted. Pixels that a window
         needs beyond the composite are missing values to the model.
     origin : (float, float)
         The grid's origin, which the windows are counted from, in CRS units.
     where : bool array (y, x), optional
-        Pixels of ``core`` to map; the others are nodata in every layer.
+        Pixels of ``core`` to map; the others are nodata in every layer. May be lazy.
     probability : bool
         Also return the probability of every class.
     batch : int
@@ -67,43 +70,65 @@ def predict(
     Returns
     -------
     xarray.Dataset
-        ``(y, x)`` uint8, in memory: ``classification`` holding class values, ``confidence``
+        ``(y, x)`` uint8: ``classification`` holding class values, ``confidence``
         in percent, ``observations`` (clear looks over all time windows, saturating at 254)
         and, if asked, ``probability (class, y, x)`` in percent. 255 is nodata: outside
-        ``where``, or never seen clearly. Attribute ``non_finite`` counts pixels for which
-        the model returned no number; they are nodata too. Attribute ``batch`` is the batch
-        that all was predicted with: ``batch``, halved as often as memory asked for.
+        ``where``, or never seen clearly. Attribute ``batch`` is the batch that all was
+        predicted with: ``batch``, halved as often as memory asked for. Attribute
+        ``non_finite`` counts pixels for which the model returned no number; they are nodata too.
+
+        Of a lazy composite the layers are Dask arrays, and nothing is computed here. ``batch``
+        is the one that was asked for, and there is no ``non_finite``: a block that is
+        predicted with fewer windows, or has such pixels, is logged by its worker.
 
     Raises
     ------
     ModelError
-        When the inputs' bands or time windows are not the model's, or one window does not
-        fit into memory.
+        When the inputs' bands or time windows are not the model's; when one window does not
+        fit into memory, or a worker can't open the model (of a lazy map, once it is computed);
+        when a model that is in no folder can't be pickled.
     AreaError
-        When the inputs have no georeference or lie on different pixels, or ``core`` lies
-        between theirs.
-    """
-    inputs = _computed(_named(composite, model.spec))
-    reference = next(iter(inputs.values()))
-    source = _geobox(reference)
-    grid = Grid(str(source.crs), source.affine.a, origin=origin)
-    read = grid.box_of(source)
-    kept = grid.box_of(core) if core is not None else read
-    channels = Channels(inputs, model.spec, read)
-    wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
-    mapped = channels.seen(kept)
-    mapped &= wanted
+        When the inputs have no georeference or lie on different pixels, ``core`` lies
+        between theirs, or ``where`` has another shape.
 
-    layers = _empty_layers(kept, len(model.spec.classes) if probability else 0)
-    non_finite, used = infer(layers, channels, model, kept, mapped, batch=batch)
-    layers["observations"] = channels.looks(kept)
-    for name, layer in layers.items():
-        outside = ~(wanted if name == "observations" else mapped)
-        # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
-        np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
-    dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
-    dataset.attrs |= {"non_finite": non_finite, "batch": used}
-    return dataset
+    Notes
+    -----
+    The values of a lazy map are those of the eager call to the bit, on any scheduler and however
+    the composite is cut, within one numeric profile: device, batch, precision, compilation, and
+    whether torch has one thread within an operation or more. The last is what it is at the call,
+    and more than one where torch is not loaded. A client that Dask's nannies have set
+    ``OMP_NUM_THREADS=1`` for before torch was loaded has one, and so have its workers then;
+    ``torch.set_num_threads(2)`` lets them use all of theirs.
+
+    One task predicts a block of whole windows, about 2048 px wide (1024 where there are many
+    channels), whose edges are counted from ``origin``; it takes of the composite's chunks what
+    its windows read. Chunks of the layers are as wide as a block and begin at the corner of
+    ``core``, since Zarr takes no others: they are the blocks where ``core`` begins with one.
+    On one process a device runs one block at a time, so several may read meanwhile.
+
+    A model of :func:`rsscale.open_model` that was not changed since travels as its path, digest
+    and how it was opened; each process opens it once, and refuses a folder with another digest.
+    Any other model is pickled as it is at the call, and is one task of the graph, which goes
+    once to each process that needs it: a graph grows by that much. Save it and open it for
+    graphs of a few kilobytes.
+    """
+    inputs = _named(composite, model.spec)
+    source_box = _geobox(next(iter(inputs.values())))
+    grid = Grid(str(source_box.crs), source_box.affine.a, origin=origin)
+    read = grid.box_of(source_box)
+    kept = grid.box_of(core) if core is not None else read
+    where = _checked(where, kept)
+    place = grid.geobox_of(kept)
+    if any(is_lazy(array) for array in inputs.values()):
+        lazy = lazy_layers(
+            inputs, source_of(model), read, kept, where, probability=probability, batch=batch
+        )
+        return _dataset(lazy, place, model.spec, batch=batch)
+    stack = InputStack(inputs, model.spec, read)
+    wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
+    network = opened(model) if isinstance(model, ModelSource) else model
+    found = predict_box(stack, network, kept, wanted, probability=probability, batch=batch)
+    return _dataset(found.layers, place, model.spec, batch=found.batch, non_finite=found.non_finite)
 
 
 def first_windows(
@@ -141,11 +166,11 @@ def first_windows(
     inputs = _computed(_named(composite, spec))
     source = _geobox(next(iter(inputs.values())))
     box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
-    channels = Channels(inputs, spec, box)
-    cores = (core for core in spec.lattice.cores(box) if channels.seen(core & box).any())
+    stack = InputStack(inputs, spec, box)
+    cores = (core for core in spec.lattice.cores(box) if stack.seen(core & box).any())
     windows = [core.pad(spec.lattice.halo) for core in islice(cores, count)]
     staging = HostStaging(spec, len(windows), torch.device("cpu"))
-    return staging.load(channels, windows)
+    return staging.load(stack, windows)
 
 
 def _named(
@@ -198,25 +223,29 @@ def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     return dict(zip(inputs, arrays, strict=True))
 
 
-def _empty_layers(box: PixelBox, classes: int) -> dict[str, npt.NDArray[np.uint8]]:
-    layers = {
-        "classification": np.full(box.shape, NODATA, np.uint8),
-        "confidence": np.full(box.shape, NODATA, np.uint8),
-    }
-    if classes:
-        layers["probability"] = np.full((classes, *box.shape), NODATA, np.uint8)
-    return layers
+def _checked(where: Any, kept: PixelBox) -> Any:
+    """The pixels that are wanted as a bare array of the right shape; None for all."""
+    if where is None:
+        return None
+    where = where.data if isinstance(where, xr.DataArray) else where
+    where = where if hasattr(where, "dask") else np.asarray(where, bool)
+    if where.shape != kept.shape:
+        raise AreaError(f"where has the shape {where.shape}, the core has {kept.shape}")
+    return where
 
 
-def _dataset(layers: Mapping[str, np.ndarray], box: GeoBox, spec: ModelSpec) -> xr.Dataset:
+def _dataset(
+    layers: Mapping[str, Any], box: GeoBox, spec: ModelSpec, **attributes: int
+) -> xr.Dataset:
     coords: dict[Any, Any] = dict(xr_coords(box, always_yx=True))
-    attributes = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
-    attributes["classification"] |= class_attributes(spec.classes)
-    attributes["confidence"]["units"] = "percent"
+    of = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
+    of["classification"] |= class_attributes(spec.classes)
+    of["confidence"]["units"] = "percent"
     if "probability" in layers:
         coords["class"] = [c.value for c in spec.classes]
     dims = {name: ("class", "y", "x")[-values.ndim :] for name, values in layers.items()}
     return xr.Dataset(
-        {n: xr.DataArray(v, dims=dims[n], attrs=attributes[n]) for n, v in layers.items()},
+        {n: xr.DataArray(v, dims=dims[n], attrs=of[n]) for n, v in layers.items()},
         coords=coords,
+        attrs=attributes,
     )
