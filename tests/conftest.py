@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from once import Once
+from two_workers import cluster_of_two
 
 if TYPE_CHECKING:
     from landscape import Landscape
@@ -41,11 +43,39 @@ def no_network_but_loopback() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def landscape(tmp_path_factory: pytest.TempPathFactory) -> "Landscape":
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
+    """``once(name, make)``: a folder made once for all processes; whoever changes it fails."""
+    shared = Once.in_session(tmp_path_factory.getbasetemp())
+    yield shared
+    assert shared.changed() == []
+
+
+@pytest.fixture(scope="session")
+def landscape(once: Once) -> "Landscape":
     """One archive: two zones, four dates, an untrained model. Read-only."""
     from landscape import make
 
-    return make(Path(tmp_path_factory.mktemp("landscape")) / "archive")
+    return once("landscape", make)
+
+
+@pytest.fixture(scope="session")
+def landscape_run(once: Once, landscape: "Landscape") -> Path:
+    """The run folder of its map in tiles of 512 px, by the recipe as it is. Read-only."""
+
+    def make(folder: Path) -> Path:
+        import rsscale as rs
+
+        rs.run(landscape.recipe(), folder, threads=2, device="cpu")
+        return folder
+
+    return once("landscape-run", make)
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Dask cluster of two worker processes, for tests that kill none of them."""
+    with cluster_of_two(tmp_path_factory.mktemp("two_workers") / "cluster") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
