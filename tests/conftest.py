@@ -1,5 +1,6 @@
 """For all tests: no network but this machine."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from two_workers import cluster_of_two
 
 if TYPE_CHECKING:
     from landscape import Landscape
+
+# Several processes of tests share the cores: a thread of torch that waits for another one must
+# not spin meanwhile, or training takes four times its CPU time. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
@@ -81,8 +86,6 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """Address of a server with a bucket ``maps``; the environment's names point to it."""
-    import os
-
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
