@@ -23,12 +23,17 @@ _LEFT_OUT = ("faults", "long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long suites out unless they are asked for by name: ``-m faults``."""
+    """Leave long suites out unless they are asked for by name, ``-m faults``; slow files first.
+
+    Processes that have nothing left take tests from one another: at the end, these should be short.
+    """
     out = {name for name in _LEFT_OUT if name not in config.option.markexpr}
     left = [item for item in items if out & {mark.name for mark in item.iter_markers()}]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
 
 
 @pytest.fixture(autouse=True, scope="session")
