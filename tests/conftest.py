@@ -1,14 +1,21 @@
 """For all tests: no network but this machine."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from once import Once
+from two_workers import cluster_of_two
 
 if TYPE_CHECKING:
     from landscape import Landscape
+
+# Several processes of tests share the cores: a thread of torch that waits for another one must
+# not spin meanwhile, or training takes four times its CPU time. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
@@ -16,12 +23,17 @@ _LEFT_OUT = ("faults", "long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long suites out unless they are asked for by name: ``-m faults``."""
+    """Leave long suites out unless they are asked for by name, ``-m faults``; slow files first.
+
+    Processes that have nothing left take tests from one another: at the end, these should be short.
+    """
     out = {name for name in _LEFT_OUT if name not in config.option.markexpr}
     left = [item for item in items if out & {mark.name for mark in item.iter_markers()}]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,18 +53,44 @@ def no_network_but_loopback() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def landscape(tmp_path_factory: pytest.TempPathFactory) -> "Landscape":
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
+    """``once(name, make)``: a folder made once for all processes; whoever changes it fails."""
+    shared = Once.in_session(tmp_path_factory.getbasetemp())
+    yield shared
+    assert shared.changed() == []
+
+
+@pytest.fixture(scope="session")
+def landscape(once: Once) -> "Landscape":
     """One archive: two zones, four dates, an untrained model. Read-only."""
     from landscape import make
 
-    return make(Path(tmp_path_factory.mktemp("landscape")) / "archive")
+    return once("landscape", make)
+
+
+@pytest.fixture(scope="session")
+def landscape_run(once: Once, landscape: "Landscape") -> Path:
+    """The run folder of its map in tiles of 512 px, by the recipe as it is. Read-only."""
+
+    def make(folder: Path) -> Path:
+        import rsscale as rs
+
+        rs.run(landscape.recipe(), folder, threads=2, device="cpu")
+        return folder
+
+    return once("landscape-run", make)
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Dask cluster of two worker processes, for tests that kill none of them."""
+    with cluster_of_two(tmp_path_factory.mktemp("two_workers") / "cluster") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """Address of a server with a bucket ``maps``; the environment's names point to it."""
-    import os
-
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,20 +1,63 @@
 """The package as a whole: what importing it costs, and that every public name is there."""
 
+import json
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 import rsscale
 
+HEAVY = ("torch", "distributed", "rasterio", "stackstac")
+# What a user does, and the modules that it must not import. All of it is done by one process, in
+# this order, since each takes seconds to start: what an earlier line may import, a later one may.
+LIGHT = {
+    "import rsscale": HEAVY,
+    "command('--help')": HEAVY,
+    "import rsscale.composites.time_windows": HEAVY,
+    "import rsscale.composites.composite": ("torch",),
+    # A notebook's own backend and figures are not touched.
+    "from rsscale.publish.page import Page; Page(20, 10).save(folder / 'a.png')": (
+        "matplotlib.pyplot",
+    ),
+}
+PROGRAM = """
+import contextlib, io, json, pathlib, sys
 
-def test_import_brings_no_heavy_library() -> None:
-    code = (
-        "import sys, rsscale; "
-        "print([m for m in ('torch', 'distributed', 'rasterio', 'stackstac') if m in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+def command(*words):
+    from rsscale.cli import main
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        main(list(words))
+    assert "rsscale" in said.getvalue()
+
+folder = pathlib.Path(sys.argv[1])
+found = {}
+for line in json.loads(sys.argv[2]):
+    exec(line)
+    found[line] = sorted(sys.modules)
+print(json.dumps(found))
+"""
+
+
+@cache
+def modules_after(folder: Path) -> dict[str, list[str]]:
+    """What has been imported after each line."""
+    words = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(list(LIGHT))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_what_is_light_brings_no_heavy_library(
+    tmp_path_factory: pytest.TempPathFactory, line: str
+) -> None:
+    found = modules_after(tmp_path_factory.getbasetemp())[line]
+    assert "rsscale" in found
+    assert not set(LIGHT[line]) & set(found)
 
 
 def test_every_public_name_can_be_used() -> None:

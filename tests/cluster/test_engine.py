@@ -27,9 +27,9 @@ def square(task: int) -> int:
     return task * task
 
 
-@pytest.fixture(scope="module", params=[None, "local:2"])
+@pytest.fixture(scope="module", params=[None, "two_workers"])
 def client(request: pytest.FixtureRequest) -> Iterator[object]:
-    with connect(request.param) as found:
+    with connect(request.param and request.getfixturevalue(request.param)) as found:
         yield found
 
 
@@ -104,8 +104,8 @@ def test_what_fails_is_tried_again(client: object, tmp_path: Path, failures: int
     assert [(o.result, o.attempts) for o in outcomes] == [("done", failures + 1)] * 4
 
 
-def test_a_second_attempt_goes_to_another_worker(tmp_path: Path) -> None:
-    with connect("local:2") as client:
+def test_a_second_attempt_goes_to_another_worker(two_workers: str, tmp_path: Path) -> None:
+    with connect(two_workers) as client:
         run([1], Flaky(tmp_path, 1), client)
     assert len({path.name.split("-")[2] for path in tmp_path.iterdir()}) == 2
 
@@ -127,6 +127,7 @@ def deadly(task: tuple[int, int]) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_poison_is_one_failure_and_takes_nothing_with_it() -> None:
     with connect("local:2") as client:
         outcomes = run([(n, 5) for n in range(12)], deadly, client)

@@ -18,19 +18,23 @@ from rsscale.errors import ModelError, RecipeError
 
 BOTH = frozenset({"cpu", "cuda"})
 LIMIT = 3 * 10**9
+HOSTS = ("127.0.0.1", "127.0.0.1", "127.0.0.2")  # one worker of each host is asked
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Two worker processes that a user started, with a limit of their own."""
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=LIMIT,
-        dashboard_address="127.0.0.1:0",
-        host="127.0.0.1",
-    ) as found:
+def cluster() -> Iterator[SpecCluster]:
+    """Three worker processes that a user started, with a limit of their own, two on one host."""
+    workers = {
+        number: {"cls": Nanny, "options": {"host": host, "nthreads": 1, "memory_limit": LIMIT}}
+        for number, host in enumerate(HOSTS)
+    }
+    options = {"host": HOSTS[0], "dashboard_address": ":0", "port": 0}
+    with (
+        SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options}) as found,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(machine, "_ANSWER_S", 120.0)  # however busy this machine is
+        machine_of(found.scheduler_address)  # now torch is imported; they answer at once
         yield found
 
 
@@ -43,7 +47,8 @@ def test_a_local_cluster_shares_this_machine() -> None:
         machine_of("locl")
 
 
-def test_workers_tell_of_themselves(cluster: LocalCluster) -> None:
+@pytest.mark.slow
+def test_workers_tell_of_themselves(cluster: SpecCluster) -> None:
     found = machine_of(cluster.scheduler_address)
     assert found == Machine(
         cores=max((os.cpu_count() or 1) // 2, 1),
@@ -53,21 +58,23 @@ def test_workers_tell_of_themselves(cluster: LocalCluster) -> None:
     )
 
 
-def test_busy_workers_answer_too(cluster: LocalCluster) -> None:
+@pytest.mark.slow
+def test_busy_workers_answer_too(cluster: SpecCluster) -> None:
     with Client(cluster.scheduler_address) as client:
-        done = [client.submit(_until, "go", pure=False) for _ in range(2)]
+        done = [client.submit(_until, "go", pure=False) for _ in HOSTS]
         assert machine_of(cluster.scheduler_address).cores == max((os.cpu_count() or 1) // 2, 1)
         assert not any(one.done() for one in done)
         Event("go", client).set()
-        assert [one.result(60) for one in done] == [True, True]
+        assert [one.result(60) for one in done] == [True] * 3
 
 
 def _until(name: str) -> bool:
     return Event(name).wait(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_answer_is_not_waited_for(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: SpecCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(machine, "_ANSWER_S", 1.0)
     stopped = [one.process.pid for one in cluster.workers.values()]
@@ -84,35 +91,27 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(
     assert "taken to be like this machine" in caplog.text
 
 
+@pytest.mark.slow
 def test_one_that_does_not_answer_is_told_beside_one_that_does(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: SpecCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hosts = ("127.0.0.1", "127.0.0.2")  # one of each is asked
-    workers = {
-        host: {"cls": Nanny, "options": {"host": host, "nthreads": 1, "memory_limit": LIMIT}}
-        for host in hosts
-    }
-    options = {"host": hosts[0], "dashboard_address": ":0", "port": 0}
-    scheduler = {"cls": Scheduler, "options": options}
-    with SpecCluster(workers=workers, scheduler=scheduler) as found, Client(found):
-        monkeypatch.setattr(machine, "_ANSWER_S", 120.0)
-        machine_of(found.scheduler_address)  # now torch is imported
-        monkeypatch.setattr(machine, "_ANSWER_S", 3.0)
-        silent = found.workers[hosts[1]]
-        address = silent.worker_address
-        os.kill(silent.process.pid, signal.SIGSTOP)
-        try:
-            said = machine_of(found.scheduler_address)
-        finally:
-            os.kill(silent.process.pid, signal.SIGCONT)
+    monkeypatch.setattr(machine, "_ANSWER_S", 3.0)
+    silent = cluster.workers[HOSTS.index("127.0.0.2")]
+    address = silent.worker_address
+    os.kill(silent.process.pid, signal.SIGSTOP)
+    try:
+        said = machine_of(cluster.scheduler_address)
+    finally:
+        os.kill(silent.process.pid, signal.SIGCONT)
     assert said.devices == Machine.here().devices
     (line,) = [one for one in caplog.messages if "did not say within 3 s" in one]
     assert line.startswith(address)
     assert line.endswith("taken to be like the others")
 
 
+@pytest.mark.slow
 def test_a_tile_that_does_not_fit_into_a_worker_is_refused(
-    cluster: LocalCluster, landscape: Landscape, tmp_path: Path
+    cluster: SpecCluster, landscape: Landscape, tmp_path: Path
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 16384})
     with pytest.raises(RecipeError, match=r"it may take 2\.8 GiB"):

@@ -1,14 +1,10 @@
 import pickle
-import subprocess
-import sys
 from datetime import date
 
 import dask
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from series import cube_of, days, gaps
 
 from rsscale.composites import reducers
@@ -80,34 +76,6 @@ def test_infinite_and_nan_looks_are_left_out():
         out = composite(cube_of(data, days(6), fill=-1), "year", reducer)
         assert out.values.item() == 3
         assert out.observations.values.item() == 3
-
-
-@given(seed=st.integers(0, 2**32 - 1), data=st.data())
-@settings(max_examples=25, deadline=None)
-@pytest.mark.parametrize("reducer", ["median", "mean"])
-def test_bits_do_not_depend_on_chunks_or_empty_scenes(reducer, seed, data):
-    looks = data.draw(st.integers(1, 9))
-    numbers = gaps((looks, 2, 13, 11), seed)
-    times = days(looks)
-    offset = np.random.default_rng(seed).choice([0, -0.1], (looks, 1))
-    one = composite(cube_of(numbers, times, scale=1e-4, offset=offset), "month", reducer)
-    at = data.draw(st.integers(0, looks))
-    more = np.insert(numbers, at, 0, axis=0)
-    times = np.insert(times, at, times[min(at, looks - 1)])
-    offset = np.insert(offset, at, -0.3, axis=0)
-    chunks = (
-        data.draw(st.sampled_from([1, 2, -1])),
-        data.draw(st.sampled_from([1, 2])),
-        data.draw(st.integers(1, 13)),
-        data.draw(st.integers(1, 11)),
-    )
-    other = composite(
-        cube_of(more, times, chunks=chunks, scale=1e-4, offset=offset), "month", reducer
-    )
-    with dask.config.set(scheduler="synchronous"):
-        one, other = one.compute(), other.compute()
-    assert one.values.tobytes() == other.values.tobytes()
-    np.testing.assert_array_equal(one.observations, other.observations)
 
 
 def test_strips_do_not_show(monkeypatch):
@@ -252,11 +220,6 @@ def test_lazy_picklable_and_few_tasks():
     np.testing.assert_array_equal(again.compute(), out.compute())
     assert len(out.__dask_graph__()) - len(cube.__dask_graph__()) <= 4 * 5
     assert composite(cube, "season").data.name == out.data.name  # the same work has one name
-
-
-def test_windows_of_time_do_not_bring_torch():
-    code = "import sys, rsscale.composites.composite; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,18 @@ def test_geomedian_resolves_small_differences_of_large_values():
 
 # All of them
 
+# One low and one high percentile: the others run the same code. Empty windows are filled after
+# reducing, so those rules are tried with the reducers to which the order of looks matters.
+CUTS = [(reducer, "leave") for reducer in (*REDUCERS, "p25", "p90")] + [
+    (reducer, missing)
+    for reducer in ("mean", "best-pixel", "geomedian")
+    for missing in ("neighbour", "year")
+]
+
 
 @given(seed=st.integers(0, 2**32 - 1), data=st.data())
 @settings(max_examples=10, deadline=None)
-@pytest.mark.parametrize("reducer", ALL)
-@pytest.mark.parametrize("missing", ["leave", "neighbour", "year"])
+@pytest.mark.parametrize(("reducer", "missing"), CUTS)
 def test_bits_do_not_depend_on_chunks_order_or_empty_scenes(reducer, missing, seed, data):
     looks = data.draw(st.integers(1, 8))
     numbers = gaps((looks, 2, 11, 9), seed, share=0.3)

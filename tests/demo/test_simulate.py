@@ -4,7 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import geopandas
@@ -41,9 +41,8 @@ CLOUD_CODES = (8, 9, 10)
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulated") / "archive"
-    return simulate(folder, size=SIZE, years=YEARS, dates=DATES, seed=SEED)
+def archive(once):
+    return once("simulated", partial(simulate, size=SIZE, years=YEARS, dates=DATES, seed=SEED))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ SIZE = 1100
 DATES = ("2023-04-01", "2023-05-03", "2023-07-05", "2023-08-20")
 BANDS = ("red", "nir")
 # In EPSG:32631 metres: off all tile lines, across both scenes and where they overlap.
+PART = [6.015, 44.97, 6.05, 45.0]  # degrees, across the eastern edge of the western scenes
 AREA = ((729_005, 4_981_007), (736_003, 4_980_000), (744_901, 4_985_000), (738_007, 4_989_500))
 
 
@@ -57,6 +59,20 @@ class Landscape:
             "model": str(self.folder / "model"),
             **changes,
         }
+
+    def part(self, **changes: object) -> dict:
+        """A recipe over six tiles, some with scenes of both zones: a third of the time."""
+        recipe = self.recipe(bbox=PART, grid={"crs": "EPSG:32631", "resolution": 10, "tile": 256})
+        del recipe["area"]
+        return {**recipe, **changes}
+
+    def copy(self, folder: Path) -> Landscape:
+        """The same archive again, for a test that damages its files."""
+        shutil.copytree(self.folder, folder)
+        for path in folder.rglob("*.json"):
+            text = path.read_text()
+            path.write_text(text.replace(str(self.folder), str(folder)))
+        return Landscape(folder)
 
 
 def make(folder: Path) -> Landscape:

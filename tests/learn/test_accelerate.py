@@ -138,7 +138,7 @@ def test_a_model_is_opened_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert plain.digest == opened.digest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_network_gives_the_same_labels() -> None:

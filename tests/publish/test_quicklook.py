@@ -1,7 +1,5 @@
 """The pixels of the picture: colours, place, orientation, proportions; the shares it prints."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import dask.array as da
@@ -261,24 +259,6 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     ds["classification"].attrs.clear()
     with pytest.raises(ModelError, match="classes are not known"):
         quicklook(ds, tmp_path / "map.png")
-
-
-def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
-    """A notebook's own backend and figures are not touched."""
-    code = (
-        "import sys, numpy as np\n"
-        "from rsscale.publish.page import Page\n"
-        "from pathlib import Path\n"
-        "Page(20, 10).save(Path(sys.argv[1]))\n"
-        "assert 'matplotlib.pyplot' not in sys.modules\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.png")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def composite(seed: int = 0) -> xr.DataArray:
