@@ -203,21 +203,21 @@ def write_map(model: str, out: str, size: int, with_torch: bool) -> dict[str, An
 
 
 def _count_openings() -> None:
-    from rsscale.learn import models
+    from rsscale.learn import weights
 
-    read, counts = models._read, []  # noqa: SLF001
+    read, counts = weights.read_model, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         counts.append(1)
         return read(*arguments, **options)
 
-    models._read, models.openings = counted, counts  # type: ignore[attr-defined] # noqa: SLF001
+    weights.read_model, weights.openings = counted, counts  # type: ignore[attr-defined]
 
 
 def _openings() -> int:
-    from rsscale.learn import models
+    from rsscale.learn import weights
 
-    return len(models.openings)  # type: ignore[attr-defined]
+    return len(weights.openings)  # type: ignore[attr-defined]
 
 
 def peak_bytes() -> int:

@@ -68,8 +68,11 @@ def compare(before: _Arrays, after: _Arrays, classes: int) -> dict[str, npt.NDAr
 def _same_class(before: _Arrays, after: _Arrays, classes: int) -> npt.NDArray[np.float32] | None:
     """Probability that the class is the same in both, 0 to 1; None where nothing tells it."""
     if "probability" in before and "probability" in after:
-        one, other = (_share(maps["probability"]) for maps in (before, after))
-        total: npt.NDArray[np.float32] = (one * other).sum(axis=0)
+        # Class by class: the order of a sum over an axis, and so its last bit, is NumPy's to
+        # choose, by the shape of the block.
+        total = np.zeros(before["classification"].shape, np.float32)
+        for one, other in zip(before["probability"], after["probability"], strict=True):
+            total += _share(one) * _share(other)
         return total
     if "confidence" not in before or "confidence" not in after:
         return None

@@ -10,6 +10,8 @@ of: that is ``change_probability``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +19,16 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.accuracy.assess import Accuracy, Reference, assess
+from rsscale.change.comparison import CHANGE, change_layers, compare
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass, class_attributes, classes_from_attributes
+from rsscale.model.spec import classes_from_attributes
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import shapely
 
-_CHANGE = (LandClass(0, "unchanged", "#e4e4e0"), LandClass(1, "changed", "#d7301f"))
 _LAYERS = ("classification", "confidence", "probability")
 
 
@@ -67,19 +69,39 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
             f"the maps have the classes {[(c.value, c.name) for c in classes]} and "
             f"{[(c.value, c.name) for c in others]}; compare maps of the same classes"
         )
-    old, new = before["classification"], after["classification"]
-    seen = (old != NODATA) & (new != NODATA)
-    nodata = np.uint8(NODATA)
-    layers = {
-        "change": (old != new).astype("uint8").where(seen, nodata),
-        "from": old.where(seen, nodata),
-        "to": new.where(seen, nodata),
-    }
-    same = _agreement(before, after, len(classes))
-    if same is not None:
-        percent = ((1 - same) * 100).clip(0, 100).round().astype("uint8")
-        layers["change_probability"] = percent.where(seen, nodata)
-    return _described(xr.Dataset(layers), classes)
+    names = [name for name in _LAYERS if name in before and name in after]
+    layers = change_layers(classes, doubt=len(names) > 1)
+    arrays = [ds[name] for ds in (before, after) for name in names]
+    found = xr.apply_ufunc(
+        partial(_compared, names=names, classes=len(classes), layers=[one.name for one in layers]),
+        *arrays,
+        input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
+        output_core_dims=[[] for _ in layers],
+        dask="parallelized",
+        output_dtypes=[np.uint8 for _ in layers],
+        # Classes may be cut into chunks of their own, as in a product.
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    change = xr.Dataset({one.name: array for one, array in zip(layers, found, strict=True)})
+    for one in layers:
+        change[one.name].attrs = {
+            **one.attributes,
+            "nodata": NODATA,
+            "grid_mapping": "spatial_ref",
+        }
+    return change
+
+
+def _compared(
+    *values: npt.NDArray[np.uint8], names: Sequence[str], classes: int, layers: Sequence[str]
+) -> tuple[npt.NDArray[np.uint8], ...]:
+    """Blocks of both maps to blocks of the change; classes come last, as apply_ufunc has them."""
+    first = [np.moveaxis(v, -1, 0) if n == "probability" else v
+             for n, v in zip([*names, *names], values, strict=True)]  # fmt: skip
+    before = dict(zip(names, first[: len(names)], strict=True))
+    after = dict(zip(names, first[len(names) :], strict=True))
+    found = compare(before, after, classes)
+    return tuple(found[name] for name in layers)
 
 
 def change_accuracy(
@@ -111,9 +133,7 @@ def change_accuracy(
     """
     layer = change["change"] if isinstance(change, xr.Dataset) else change
     layer = layer.squeeze("time", drop=True) if layer.sizes.get("time") == 1 else layer
-    return assess(
-        layer, reference, classes=_CHANGE, exclude=exclude, distance=distance, block=block
-    )
+    return assess(layer, reference, classes=CHANGE, exclude=exclude, distance=distance, block=block)
 
 
 def _one_time(ds: xr.Dataset) -> xr.Dataset:
@@ -128,61 +148,6 @@ def _one_time(ds: xr.Dataset) -> xr.Dataset:
         )
     keep = {"y", "x", "spatial_ref", "class"}
     return ds.drop_vars([name for name in ds.coords if name not in keep])
-
-
-def _agreement(before: xr.Dataset, after: xr.Dataset, classes: int) -> xr.DataArray | None:
-    """Probability that the class is the same in both, 0 to 1; None where nothing tells it."""
-    if "probability" in before and "probability" in after:
-        return _same_class(before["probability"], after["probability"])
-    if "confidence" not in before or "confidence" not in after:
-        return None
-    p, q = (ds["confidence"].astype("float32") / 100 for ds in (before, after))
-    rest = max(classes - 1, 1)
-    same_class = before["classification"] == after["classification"]
-    # Mapped alike: both right, or both the same other class out of the rest.
-    alike = p * q + (1 - p) * (1 - q) / rest
-    # Mapped as a and b: really a in both, really b in both, or one of the other classes.
-    unlike = (p * (1 - q) + (1 - p) * q) / rest + (1 - p) * (1 - q) * max(rest - 1, 0) / rest**2
-    return alike.where(same_class, unlike)
-
-
-def _same_class(before: xr.DataArray, after: xr.DataArray) -> xr.DataArray:
-    """Sum over the classes of the product of two percentages, 0 to 1, float32."""
-    same: xr.DataArray = xr.apply_ufunc(
-        _sum_of_products,
-        before,
-        after,
-        input_core_dims=[["class"], ["class"]],
-        dask="parallelized",
-        # Classes may be cut into chunks of their own, as in a product.
-        dask_gufunc_kwargs={"allow_rechunk": True, "meta": np.empty((0, 0), np.float32)},
-    )
-    return same
-
-
-def _sum_of_products(
-    before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.float32]:
-    # Class by class: the order of a sum over an axis, and so its last bit, is NumPy's to choose,
-    # by the shape of the block.
-    total = np.zeros(before.shape[:-1], np.float32)
-    hundred = np.float32(100)
-    for number in range(before.shape[-1]):
-        total += (before[..., number] / hundred) * (after[..., number] / hundred)
-    return total
-
-
-def _described(dataset: xr.Dataset, classes: tuple[LandClass, ...]) -> xr.Dataset:
-    flags = class_attributes(classes)
-    attributes: dict[str, dict[str, Any]] = {
-        "change": {"long_name": "change of class", **class_attributes(_CHANGE)},
-        "from": {"long_name": "class before", **flags},
-        "to": {"long_name": "class after", **flags},
-        "change_probability": {"long_name": "probability of change", "units": "percent"},
-    }
-    for name, layer in dataset.data_vars.items():
-        layer.attrs = attributes[str(name)] | {"nodata": NODATA, "grid_mapping": "spatial_ref"}
-    return dataset
 
 
 def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ from rsscale.cluster.machine import Precision, has_bfloat16, no_bfloat16
 from rsscale.errors import ModelError, nearest
 
 if TYPE_CHECKING:
-    from rsscale.learn.models import Model
+    from rsscale.learn.model import Model
 
 
 def accelerate(

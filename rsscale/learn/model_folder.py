@@ -82,14 +82,16 @@ class ModelFolder:
             When this machine does not see the folder, or another model lies in it by now; and as
             :func:`rsscale.open_model`.
         """
-        from rsscale.learn.models import open_again
+        from rsscale.learn.accelerate import accelerate
+        from rsscale.learn.weights import read_model
 
         if not Path(self.path).is_dir():
             raise ModelError(
                 f"the worker on {socket.gethostname()!r} sees no model folder {self.path}; put it "
                 "on a disk that all workers see under this path"
             )
-        model = open_again(self)
+        model = read_model(Path(self.path), self.device, trust=self.trust, check=False)
+        model = accelerate(model, precision=self.precision, compile=self.compile)
         if model.digest != self.digest:
             raise ModelError(
                 f"the model folder {self.path} on {socket.gethostname()!r} holds another model "

@@ -28,7 +28,8 @@ from rsscale.learn.chips import (
     validation_groups,
     with_statistics,
 )
-from rsscale.learn.models import Model, check_windows, move
+from rsscale.learn.model import Model, move
+from rsscale.learn.weights import check_windows
 from rsscale.model.normalize import normalize
 from rsscale.model.spec import LandClass, ModelSpec
 from rsscale.progress import progress

@@ -11,7 +11,7 @@ from rsscale.composites import strips
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
-from rsscale.learn.models import Model
+from rsscale.learn.model import Model
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 

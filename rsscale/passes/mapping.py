@@ -7,7 +7,6 @@ and the box; and the value of a pixel does not depend on the box.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.device_lock import device_lock
 from rsscale.inference.seams import Seams, count_seams
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.model.files import model_files, read_spec
@@ -31,10 +31,8 @@ from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
-    from rsscale.learn.models import Model
+    from rsscale.learn.model import Model
 
-# Tiles of one worker read and write at the same time, but torch wants all cores for itself.
-_ONE_MODEL_AT_A_TIME = threading.Lock()
 # A model's resolution and the grid's may differ by rounding, not by more.
 _SAME_RESOLUTION = 0.01
 _DEFAULT_LAYERS = ("classification", "confidence", "observations")
@@ -155,7 +153,7 @@ class MapPass(Pass):
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
-        from rsscale.learn.models import open_frozen
+        from rsscale.learn.weights import open_frozen
         from rsscale.passes.map_memory import estimate
 
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers)
@@ -197,7 +195,7 @@ class MapPass(Pass):
                 seen = next(composites)
                 if agreement is None:
                     agreement = self._compared(span, model, seen, block)
-                with _ONE_MODEL_AT_A_TIME, _timed(seconds, "infer"):
+                with device_lock(model.device), _timed(seconds, "infer"):
                     parts.append(self._predict(seen, model, part, block, batch=batch))
                 del seen  # not to stay with this frame, see composite_strips
                 batch = parts[-1].attrs["batch"]
@@ -275,7 +273,7 @@ class MapPass(Pass):
         plain = plain_once(self.models[span], profile)
         if plain is None:
             return None
-        with _ONE_MODEL_AT_A_TIME:
+        with device_lock(model.device):
             return agreement(plain, cast("Any", model), windows)
 
 

@@ -7,7 +7,8 @@ from collections import OrderedDict
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.learn.accelerate import accelerate
-from rsscale.learn.models import Model, open_frozen
+from rsscale.learn.model import Model
+from rsscale.learn.weights import open_frozen
 from rsscale.steps.attachments import Attachment, Kept
 
 _KEPT = 4

@@ -22,7 +22,7 @@ from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference import lazy as lazy_module
 from rsscale.inference.predict import predict
-from rsscale.learn import models
+from rsscale.learn import weights
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.models import open_model
 
@@ -60,18 +60,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _count_openings() -> None:
-    read = models._read
-    models.openings = []  # type: ignore[attr-defined]
+    read = weights.read_model
+    weights.openings = []  # type: ignore[attr-defined]
 
-    def counted(folder: Path, *args: object, **options: object) -> models.Model:
-        models.openings.append(str(folder))  # type: ignore[attr-defined]
+    def counted(folder: Path, *args: object, **options: object) -> object:
+        weights.openings.append(str(folder))  # type: ignore[attr-defined]
         return read(folder, *args, **options)  # type: ignore[arg-type]
 
-    models._read = counted
+    weights.read_model = counted
 
 
 def _openings(folder: str) -> int:
-    return models.openings.count(folder)  # type: ignore[attr-defined,no-any-return]
+    return weights.openings.count(folder)  # type: ignore[attr-defined,no-any-return]
 
 
 def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:

@@ -1,0 +1,118 @@
+"""A network with its contract, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from rsscale.cluster.machine import Precision
+from rsscale.errors import ModelError
+from rsscale.model.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class AsOpened:
+    """Where a model came from, and how to tell whether it is still what was opened."""
+
+    folder: Any  # a ModelFolder
+    module: nn.Module
+    state: str
+
+    def is_still(self, module: nn.Module) -> bool:
+        """Whether a network is the one that was opened, with its weights as they were."""
+        return module is self.module and state_digest(module) == self.state
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its contract, ready to predict.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        What it reads, how it is run, what it returns.
+    module : torch.nn.Module
+        ``(N, C, H, W)`` float32 to class scores ``(N, K, H, W)``, in evaluation mode.
+    device : torch.device
+        Where the weights are.
+    digest : str
+        Hash of contract and weights as they lie on disk; empty for a model that does not.
+    precision : str
+        What the network computes in: ``"float32"`` or ``"bfloat16"``.
+    compiled : bool
+        Whether ``module`` was compiled.
+    """
+
+    spec: ModelSpec
+    module: nn.Module
+    device: torch.device
+    digest: str = ""
+    precision: Precision = "float32"
+    compiled: bool = False
+    _opened: AsOpened | None = field(default=None, repr=False, compare=False)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Class scores before softmax for normalised images, missing values 0."""
+        # The layout that oneDNN and cuDNN convolve fastest; it does not change a value's meaning.
+        scores: torch.Tensor = self.module(batch.contiguous(memory_format=torch.channels_last))
+        return scores
+
+    def to(self, device: str | torch.device) -> Model:
+        """The same model on another device; this one stays where it is.
+
+        Raises
+        ------
+        ModelError
+            When there is no such device, or the model was compiled for the one where it is.
+        """
+        if self.compiled:
+            raise ModelError(
+                f"model {self.spec.name!r} is compiled for {str(self.device)!r}; move it first, "
+                "then compile it"
+            )
+        module = move(deepcopy(self.module), device)
+        opened = self._opened
+        if opened is not None and opened.module is self.module:
+            folder = replace(opened.folder, device=str(device))
+            opened = replace(opened, folder=folder, module=module)
+        return replace(self, module=module, device=torch.device(device), _opened=opened)
+
+    def source(self) -> Any:
+        """The :class:`ModelFolder` to open this very model from; None for none, or once changed.
+
+        Weights that were trained further, another module and the mode of training count as
+        changed. All weights are hashed to tell.
+        """
+        opened = self._opened
+        return opened.folder if opened is not None and opened.is_still(self.module) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process is not what was opened there.
+        return {**self.__dict__, "_opened": None}
+
+
+def move(module: nn.Module, device: str | torch.device) -> nn.Module:
+    """A network on another device, moved in place; a device that is not there is refused."""
+    try:
+        return module.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises each
+        reason = str(error).splitlines()[0][:200]
+        raise ModelError(f"the model can't be moved to {str(device)!r}: {reason}") from None
+
+
+def state_digest(module: nn.Module) -> str:
+    """A digest of a network's weights and of which of its parts are in the mode of training."""
+    total = hashlib.sha256(bytes(part.training for part in module.modules()))
+    for name, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            kind = f"{name} {value.dtype} {tuple(value.shape)}"
+            total.update(kind.encode())
+            # As bytes: NumPy has no bfloat16.
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            total.update(flat.view(torch.uint8).numpy().data)
+    return total.hexdigest()
