@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from once import Once
 from two_workers import cluster_of_two
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # Several processes of tests share the cores: a thread of torch that waits for another one must
 # not spin meanwhile, or training takes four times its CPU time. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# No test is about time: examples take longer where others compute too.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
