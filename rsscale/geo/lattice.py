@@ -149,7 +149,7 @@ class Lattice:
         """How far beyond its core a window contributes to pixels, px."""
         return self.halo if self.blend == "hann" else 0
 
-    def share(self, core: PixelBox) -> PixelBox:
+    def influence(self, core: PixelBox) -> PixelBox:
         """Pixels that the window with this core contributes to.
 
         Its core when windows are trimmed, the whole window when they are blended.

@@ -87,7 +87,7 @@ class Hann:
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
         """Rows above all that this window, the next in lattice order, has a say in."""
-        share = self._lattice.share(core)
+        share = self._lattice.influence(core)
         if self._top is not None and share.row0 > self._top:
             yield from self._parts(share.row0)
             self._drop(share.row0 - self._top)

@@ -111,7 +111,9 @@ def _infer(
 
     lattice = model.spec.lattice
     cores = [
-        core for core in lattice.cores(box) if mapped[(lattice.share(core) & box).slices(box)].any()
+        core
+        for core in lattice.cores(box)
+        if mapped[(lattice.influence(core) & box).slices(box)].any()
     ]
     with torch.inference_mode():
         staging = staging_for(model, batch)

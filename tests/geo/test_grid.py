@@ -61,7 +61,7 @@ def test_blended_windows_have_a_say_in_all_that_they_read(
     want = [core for core in around.blocks(stride) if not (core.pad(halo) & area).empty]
     cores = list(lattice.cores(area))
     assert cores == want
-    assert all(lattice.share(core) == core.pad(halo) for core in cores)
+    assert all(lattice.influence(core) == core.pad(halo) for core in cores)
     read = lattice.read_box(area)
     assert read == cores[0].pad(halo) | cores[-1].pad(halo)
 
