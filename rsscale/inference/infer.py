@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blender
-from rsscale.inference.stack import Channels
+from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import staging_for
 from rsscale.layers import NODATA
 from rsscale.model.spec import Predictor
@@ -30,7 +30,7 @@ Layers = Mapping[str, npt.NDArray[np.uint8]]
 
 def infer(
     layers: Layers,
-    channels: Channels,
+    stack: InputStack,
     model: Predictor,
     box: PixelBox,
     mapped: npt.NDArray[np.bool_],
@@ -44,7 +44,7 @@ def infer(
     layers : mapping of name to uint8 array
         ``classification`` and ``confidence`` ``(row, col)`` and, if wanted, ``probability``
         ``(class, row, col)`` over ``box``; written where ``mapped``, elsewhere undefined.
-    channels : Channels
+    stack : InputStack
     model : Predictor
     box : PixelBox
     mapped : bool array (row, col)
@@ -65,7 +65,7 @@ def infer(
     """
     while True:
         try:
-            return _infer(layers, channels, model, box, mapped, batch=batch), batch
+            return _infer(layers, stack, model, box, mapped, batch=batch), batch
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -100,7 +100,7 @@ def _release(device: torch.device) -> None:
 
 def _infer(
     layers: Layers,
-    channels: Channels,
+    stack: InputStack,
     model: Predictor,
     box: PixelBox,
     mapped: npt.NDArray[np.bool_],
@@ -119,7 +119,7 @@ def _infer(
         sink = _Sink(layers, model, box, mapped)
         for start in range(0, len(cores), batch):
             group = cores[start : start + batch]
-            scores = model(staging.load(channels, [core.pad(lattice.halo) for core in group]))
+            scores = model(staging.load(stack, [core.pad(lattice.halo) for core in group]))
             for core, window in zip(group, scores, strict=False):  # the last batch is padded
                 for part, probability in blend.add(core, window):
                     sink.take(part, probability)

@@ -22,7 +22,7 @@ from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.infer import infer
-from rsscale.inference.stack import Channels
+from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import NODATA
 from rsscale.model.spec import ModelSpec, Predictor, class_attributes
@@ -89,14 +89,14 @@ def predict(
     grid = Grid(str(source.crs), source.affine.a, origin=origin)
     read = grid.box_of(source)
     kept = grid.box_of(core) if core is not None else read
-    channels = Channels(inputs, model.spec, read)
+    stack = InputStack(inputs, model.spec, read)
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
-    mapped = channels.seen(kept)
+    mapped = stack.seen(kept)
     mapped &= wanted
 
     layers = _empty_layers(kept, len(model.spec.classes) if probability else 0)
-    non_finite, used = infer(layers, channels, model, kept, mapped, batch=batch)
-    layers["observations"] = channels.looks(kept)
+    non_finite, used = infer(layers, stack, model, kept, mapped, batch=batch)
+    layers["observations"] = stack.looks(kept)
     for name, layer in layers.items():
         outside = ~(wanted if name == "observations" else mapped)
         # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
@@ -141,11 +141,11 @@ def first_windows(
     inputs = _computed(_named(composite, spec))
     source = _geobox(next(iter(inputs.values())))
     box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
-    channels = Channels(inputs, spec, box)
-    cores = (core for core in spec.lattice.cores(box) if channels.seen(core & box).any())
+    stack = InputStack(inputs, spec, box)
+    cores = (core for core in spec.lattice.cores(box) if stack.seen(core & box).any())
     windows = [core.pad(spec.lattice.halo) for core in islice(cores, count)]
     staging = HostStaging(spec, len(windows), torch.device("cpu"))
-    return staging.load(channels, windows)
+    return staging.load(stack, windows)
 
 
 def _named(

@@ -32,7 +32,7 @@ def strips(box: PixelBox, rows: int) -> Iterator[PixelBox]:
         yield PixelBox(top, box.col0, min(top + rows, box.row1), box.col1)
 
 
-class Channels:
+class InputStack:
     """The inputs of a model over one box.
 
     Parameters

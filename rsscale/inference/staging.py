@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.stack import Channels, rows_in_cache, strips
+from rsscale.inference.stack import InputStack, rows_in_cache, strips
 from rsscale.model.normalize import normalize
 from rsscale.model.spec import ModelSpec, Predictor
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Staging(Protocol):
     """Cuts windows out of composites into a batch."""
 
-    def load(self, channels: Channels, windows: Sequence[PixelBox]) -> torch.Tensor:
+    def load(self, stack: InputStack, windows: Sequence[PixelBox]) -> torch.Tensor:
         """``(batch, channel, row, col)`` on the model's device, normalised, missing values 0."""
 
 
@@ -48,14 +48,14 @@ class HostStaging:
         rows = rows_in_cache(4 * spec.channels * width)
         self._strip = np.empty((spec.channels, rows, width), np.float32)
 
-    def load(self, channels: Channels, windows: Sequence[PixelBox]) -> torch.Tensor:
+    def load(self, stack: InputStack, windows: Sequence[PixelBox]) -> torch.Tensor:
         """See :class:`Staging`; valid until the next call."""
         import torch
 
         for image, window in zip(self._images, windows, strict=False):
             for strip in strips(window, self._strip.shape[1]):
                 values = self._strip[:, : strip.shape[0]]
-                channels.fill(values, strip)
+                stack.fill(values, strip)
                 rows, _ = strip.slices(window)
                 image[:, rows] = normalize(torch.from_numpy(values)[None], self._spec)[0]
         self._images[len(windows) :] = 0.0
@@ -79,7 +79,7 @@ class PinnedStaging:
             host = torch.full(shape, float("nan"), pin_memory=True)
             self._slots.append((host, torch.cuda.Event()))  # type: ignore[no-untyped-call]
 
-    def load(self, channels: Channels, windows: Sequence[PixelBox]) -> torch.Tensor:
+    def load(self, stack: InputStack, windows: Sequence[PixelBox]) -> torch.Tensor:
         """See :class:`Staging`."""
         import torch
 
@@ -87,7 +87,7 @@ class PinnedStaging:
         self._slots.rotate()
         copied.synchronize()  # at once for an event that was never recorded
         for image, window in zip(host.numpy(), windows, strict=False):
-            channels.fill(image, window)
+            stack.fill(image, window)
         host[len(windows) :] = float("nan")
         images = host.to(self._device, non_blocking=True)
         copied.record(torch.cuda.current_stream(self._device))

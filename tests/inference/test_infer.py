@@ -11,7 +11,7 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference import staging as staging_module
 from rsscale.inference.infer import first_largest, quantise
 from rsscale.inference.predict import first_windows, predict
-from rsscale.inference.stack import Channels
+from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging, PinnedStaging
 from rsscale.model.layout import stack_channels
 from rsscale.model.normalize import normalize
@@ -89,64 +89,64 @@ def inputs(dtype: str = "float64") -> dict[str, xr.DataArray]:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", ">i2"])
 def test_channels_come_in_the_order_of_training(dtype: str) -> None:
     arrays = inputs(dtype)
-    channels = Channels(arrays, SPEC, SMALL)
-    out = np.zeros((len(channels), *SMALL.shape), np.float32)
-    channels.fill(out, SMALL)
+    stack = InputStack(arrays, SPEC, SMALL)
+    out = np.zeros((len(stack), *SMALL.shape), np.float32)
+    stack.fill(out, SMALL)
     assert np.array_equal(out, stack_channels(arrays, SPEC.inputs), equal_nan=True)
 
 
 def test_beyond_the_composite_all_is_missing() -> None:
-    channels = Channels(inputs(), SPEC, SMALL)
+    stack = InputStack(inputs(), SPEC, SMALL)
     box = SMALL.pad(4)
-    out = np.zeros((len(channels), *box.shape), np.float32)
-    channels.fill(out, box)
+    out = np.zeros((len(stack), *box.shape), np.float32)
+    stack.fill(out, box)
     inside = SMALL.slices(box)
     assert np.array_equal(out[(..., *inside)], stack_channels(inputs(), SPEC.inputs), True)
     out[(..., *inside)] = np.nan
     assert np.isnan(out).all()
     far = PixelBox(900, 900, 910, 910)
-    channels.fill(out[:, :10, :10], far)
+    stack.fill(out[:, :10, :10], far)
     assert np.isnan(out[:, :10, :10]).all()
-    assert not channels.seen(far).any()
-    assert not channels.looks(far).any()
+    assert not stack.seen(far).any()
+    assert not stack.looks(far).any()
 
 
 def test_elevation_alone_is_not_to_have_seen() -> None:
     arrays = inputs()
-    channels = Channels(arrays, SPEC, SMALL)
+    stack = InputStack(arrays, SPEC, SMALL)
     seen = np.isfinite(arrays["s2"].values).any(axis=(0, 1))
     assert not seen.all()
-    assert np.array_equal(channels.seen(SMALL), seen)
+    assert np.array_equal(stack.seen(SMALL), seen)
     bare = {
         name: array.drop_vars("observations", errors="ignore") for name, array in arrays.items()
     }
-    assert Channels(bare, SPEC, SMALL).seen(SMALL).all()
+    assert InputStack(bare, SPEC, SMALL).seen(SMALL).all()
 
 
 def test_looks_saturate() -> None:
     arrays = inputs()
     arrays["s2"]["observations"][:] = 200
-    assert (Channels(arrays, SPEC, SMALL).looks(SMALL) == 254).all()
+    assert (InputStack(arrays, SPEC, SMALL).looks(SMALL) == 254).all()
 
 
 WINDOWS = [core.pad(3) for core in Lattice(16, 3).cores(SMALL)]
 
 
-def want_images(channels: Channels, windows: list[PixelBox], batch: int) -> torch.Tensor:
-    raw = np.full((batch, len(channels), 22, 22), np.nan, np.float32)
+def want_images(stack: InputStack, windows: list[PixelBox], batch: int) -> torch.Tensor:
+    raw = np.full((batch, len(stack), 22, 22), np.nan, np.float32)
     for image, window in zip(raw, windows, strict=False):
-        channels.fill(image, window)
+        stack.fill(image, window)
     return normalize(torch.from_numpy(raw), SPEC)
 
 
 def test_staging_is_filled_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging_module, "rows_in_cache", lambda _: 5)  # does not divide 22
-    channels = Channels(inputs(), SPEC, SMALL)
+    stack = InputStack(inputs(), SPEC, SMALL)
     staging = HostStaging(SPEC, 3, torch.device("cpu"))
     for group in (WINDOWS[:3], WINDOWS[3:6], WINDOWS[6:7]):
-        images = staging.load(channels, group)
+        images = staging.load(stack, group)
         assert images.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(images, want_images(channels, group, 3))
+        assert torch.equal(images, want_images(stack, group, 3))
         images.fill_(float("nan"))  # a network may work in place
 
 
@@ -178,10 +178,10 @@ def test_pinned_buffers_are_not_filled_before_they_were_copied(
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: "the stream")
     monkeypatch.setattr(torch, "full", pinned)
-    channels = Channels(inputs(), SPEC, SMALL)
+    stack = InputStack(inputs(), SPEC, SMALL)
     staging = PinnedStaging(SPEC, 2, torch.device("cpu"))
     for group in (WINDOWS[:2], WINDOWS[2:4], WINDOWS[4:6], WINDOWS[6:7]):
-        assert torch.equal(staging.load(channels, group), want_images(channels, group, 2))
+        assert torch.equal(staging.load(stack, group), want_images(stack, group, 2))
     assert log == [(what, slot) for slot in (0, 1, 0, 1) for what in ("wait", "record")]
 
 
