@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rsscale.items.radiometry import to_reflectance
     from rsscale.items.versions import newest_versions
     from rsscale.layers import Axis, Layer
+    from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.assessment import assess
@@ -61,6 +62,7 @@ _WHERE = {
     "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.model.spec",
+    "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.spec",
     "ModelSpec": "rsscale.model.spec",
     "Plan": "rsscale.runs.estimate",
@@ -104,6 +106,7 @@ __all__ = [
     "Layer",
     "MissingExtraError",
     "ModelError",
+    "ModelFolder",
     "ModelInput",
     "ModelSpec",
     "Plan",

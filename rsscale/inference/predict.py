@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
@@ -21,7 +20,9 @@ from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.infer import infer
+from rsscale.inference.lazy import is_lazy, lazy_layers
+from rsscale.inference.model_source import ModelSource, opened, source_of
+from rsscale.inference.predict_box import predict_box
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import NODATA
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
 def predict(
     composite: xr.DataArray | Mapping[str, xr.DataArray],
-    model: Predictor,
+    model: Predictor | ModelSource,
     *,
     core: GeoBox | None = None,
     origin: tuple[float, float] = (0.0, 0.0),
-    where: np.ndarray | None = None,
+    where: Any = None,
     probability: bool = False,
     batch: int = 1,
 ) -> xr.Dataset:
@@ -83,27 +84,23 @@ def predict(
         When the inputs have no georeference or lie on different pixels, or ``core`` lies
         between theirs.
     """
-    inputs = _computed(_named(composite, model.spec))
-    reference = next(iter(inputs.values()))
-    source = _geobox(reference)
-    grid = Grid(str(source.crs), source.affine.a, origin=origin)
-    read = grid.box_of(source)
+    inputs = _named(composite, model.spec)
+    source_box = _geobox(next(iter(inputs.values())))
+    grid = Grid(str(source_box.crs), source_box.affine.a, origin=origin)
+    read = grid.box_of(source_box)
     kept = grid.box_of(core) if core is not None else read
+    where = _checked(where, kept)
+    place = grid.geobox_of(kept)
+    if any(is_lazy(array) for array in inputs.values()):
+        lazy = lazy_layers(
+            inputs, source_of(model), read, kept, where, probability=probability, batch=batch
+        )
+        return _dataset(lazy, place, model.spec, batch=batch)
     stack = InputStack(inputs, model.spec, read)
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
-    mapped = stack.seen(kept)
-    mapped &= wanted
-
-    layers = _empty_layers(kept, len(model.spec.classes) if probability else 0)
-    non_finite, used = infer(layers, stack, model, kept, mapped, batch=batch)
-    layers["observations"] = stack.looks(kept)
-    for name, layer in layers.items():
-        outside = ~(wanted if name == "observations" else mapped)
-        # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
-        np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
-    dataset = _dataset(layers, grid.geobox_of(kept), model.spec)
-    dataset.attrs |= {"non_finite": non_finite, "batch": used}
-    return dataset
+    network = opened(model) if isinstance(model, ModelSource) else model
+    found = predict_box(stack, network, kept, wanted, probability=probability, batch=batch)
+    return _dataset(found.layers, place, model.spec, batch=found.batch, non_finite=found.non_finite)
 
 
 def first_windows(
@@ -198,25 +195,29 @@ def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     return dict(zip(inputs, arrays, strict=True))
 
 
-def _empty_layers(box: PixelBox, classes: int) -> dict[str, npt.NDArray[np.uint8]]:
-    layers = {
-        "classification": np.full(box.shape, NODATA, np.uint8),
-        "confidence": np.full(box.shape, NODATA, np.uint8),
-    }
-    if classes:
-        layers["probability"] = np.full((classes, *box.shape), NODATA, np.uint8)
-    return layers
+def _checked(where: Any, kept: PixelBox) -> Any:
+    """The pixels that are wanted as a bare array of the right shape; None for all."""
+    if where is None:
+        return None
+    where = where.data if isinstance(where, xr.DataArray) else where
+    where = where if hasattr(where, "dask") else np.asarray(where, bool)
+    if where.shape != kept.shape:
+        raise AreaError(f"where has the shape {where.shape}, the core has {kept.shape}")
+    return where
 
 
-def _dataset(layers: Mapping[str, np.ndarray], box: GeoBox, spec: ModelSpec) -> xr.Dataset:
+def _dataset(
+    layers: Mapping[str, Any], box: GeoBox, spec: ModelSpec, **attributes: int
+) -> xr.Dataset:
     coords: dict[Any, Any] = dict(xr_coords(box, always_yx=True))
-    attributes = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
-    attributes["classification"] |= class_attributes(spec.classes)
-    attributes["confidence"]["units"] = "percent"
+    of = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
+    of["classification"] |= class_attributes(spec.classes)
+    of["confidence"]["units"] = "percent"
     if "probability" in layers:
         coords["class"] = [c.value for c in spec.classes]
     dims = {name: ("class", "y", "x")[-values.ndim :] for name, values in layers.items()}
     return xr.Dataset(
-        {n: xr.DataArray(v, dims=dims[n], attrs=attributes[n]) for n, v in layers.items()},
+        {n: xr.DataArray(v, dims=dims[n], attrs=of[n]) for n, v in layers.items()},
         coords=coords,
+        attrs=attributes,
     )

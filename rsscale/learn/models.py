@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,23 @@ from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.learn.accelerate import accelerate
 from rsscale.learn.architectures import build, complete, small_size
+from rsscale.learn.model_folder import ModelFolder
 from rsscale.model.files import files_digest, read_item, weights_path
 from rsscale.model.spec import ModelSpec
 
 _WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class _AsOpened:
+    """Where a model came from, and how to tell whether it is still what was opened."""
+
+    folder: ModelFolder
+    module: nn.Module
+    state: str
+
+    def is_still(self, module: nn.Module) -> bool:
+        return module is self.module and _state_digest(module) == self.state
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Model:
     digest: str = ""
     precision: Precision = "float32"
     compiled: bool = False
+    _opened: _AsOpened | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Class scores before softmax for normalised images, missing values 0."""
@@ -70,8 +85,25 @@ class Model:
                 f"model {self.spec.name!r} is compiled for {str(self.device)!r}; move it first, "
                 "then compile it"
             )
-        module = deepcopy(self.module)
-        return replace(self, module=move(module, device), device=torch.device(device))
+        module = move(deepcopy(self.module), device)
+        opened = self._opened
+        if opened is not None and opened.module is self.module:
+            folder = replace(opened.folder, device=str(device))
+            opened = replace(opened, folder=folder, module=module)
+        return replace(self, module=module, device=torch.device(device), _opened=opened)
+
+    def source(self) -> ModelFolder | None:
+        """The folder to open this very model from; None when it came from none, or was changed.
+
+        Weights that were trained further, another module and the mode of training count as
+        changed. All weights are hashed to tell.
+        """
+        opened = self._opened
+        return opened.folder if opened is not None and opened.is_still(self.module) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process is not what was opened there.
+        return {**self.__dict__, "_opened": None}
 
 
 def open_model(
@@ -112,8 +144,23 @@ def open_model(
         other; when the weights are a pickle, or a program that is not trusted; when there is
         no such device, or it has no such precision.
     """
+    folder = Path(path).absolute()
     model = _read(Path(path), device, trust=trust, check=True)
-    return accelerate(model, precision=precision, compile=compile)
+    model = accelerate(model, precision=precision, compile=compile)
+    how = ModelFolder(str(folder), model.digest, str(model.device), trust, precision, compile)
+    return replace(model, _opened=_AsOpened(how, model.module, _state_digest(model.module)))
+
+
+def open_again(folder: ModelFolder) -> Model:
+    """Open what was looked at, or opened and tried on a window, before; on a worker, say.
+
+    Parameters
+    ----------
+    folder : ModelFolder
+        Its digest is not compared.
+    """
+    model = _read(Path(folder.path), folder.device, trust=folder.trust, check=False)
+    return accelerate(model, precision=folder.precision, compile=folder.compile)
 
 
 def open_frozen(path: str | Path, device: str | torch.device) -> Model:
@@ -301,3 +348,16 @@ def move(module: nn.Module, device: str | torch.device) -> nn.Module:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises each
         reason = str(error).splitlines()[0][:200]
         raise ModelError(f"the model can't be moved to {str(device)!r}: {reason}") from None
+
+
+def _state_digest(module: nn.Module) -> str:
+    """A digest of a network's weights and of which of its parts are in the mode of training."""
+    total = hashlib.sha256(bytes(part.training for part in module.modules()))
+    for name, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            kind = f"{name} {value.dtype} {tuple(value.shape)}"
+            total.update(kind.encode())
+            # As bytes: NumPy has no bfloat16.
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            total.update(flat.view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -1,5 +1,10 @@
 """A model whose scores are easily had in another way, and composites for it."""
 
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import torch
 import xarray as xr
@@ -7,6 +12,8 @@ from odc.geo.xr import xr_coords
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.learn.architectures import build
+from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
 BOX = PixelBox(-37, 1005, 24, 1079)
@@ -55,3 +62,55 @@ def composite(box: PixelBox, seed: int = 0, gaps: bool = True) -> xr.DataArray:
             **coords,
         },
     )
+
+
+class CarriedModel(BoxModel):
+    """Lies in no folder, and carries ballast.
+
+    Counts in each process how often it came there, how many ran at once at most, and torch's
+    threads.
+    """
+
+    arrived = running = most = 0
+    threads: set[int] = set()  # noqa: RUF012 -- of the process
+    _guard = threading.Lock()
+
+    def __init__(self, stride: int = 16, halo: int = HALO, ballast: int = 0) -> None:
+        super().__init__(stride, halo)
+        self.ballast = np.random.default_rng(0).bytes(ballast)
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        CarriedModel.arrived += 1
+        self.__dict__.update(state)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        with self._guard:
+            CarriedModel.running += 1
+            CarriedModel.most = max(self.most, self.running)
+            self.threads.add(torch.get_num_threads())
+        scores = super().__call__(batch)
+        time.sleep(0.001)
+        with self._guard:
+            CarriedModel.running -= 1
+        return scores
+
+
+def untrained_unet(folder: Path, blend: str = "trim", width: int = 4) -> Path:
+    """A folder with a small U-Net whose windows see less than it could: where they lie shows."""
+    torch.manual_seed(0)
+    spec = replace(
+        BoxModel().spec,
+        name=f"{blend} {width}",
+        classes=tuple(LandClass(k, f"class {k}", "#000000") for k in (3, 9, 11)),
+        lattice=Lattice(32, 8, blend),  # type: ignore[arg-type]
+        architecture="unet",
+        hyperparameters={"width": width, "depth": 2},
+    )
+    module = build("unet", spec.channels, 3, width=width, depth=2).eval()
+    with torch.no_grad():  # random weights alone would always choose the same class
+        scores = module(torch.rand(1, spec.channels, 128, 128))
+        module.head.weight *= 3 / scores.std(dim=(0, 2, 3)).view(-1, 1, 1, 1)
+        scores = module(torch.rand(1, spec.channels, 128, 128))
+        module.head.bias -= scores.mean(dim=(0, 2, 3))
+    save_model(Model(spec, module, torch.device("cpu")), folder)
+    return folder

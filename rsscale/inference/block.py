@@ -1,0 +1,180 @@
+"""What the tasks of a lazy map do, each a small object that is called: it travels to a worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from rsscale.geo.lattice import PixelBox
+from rsscale.inference.device_lock import turn
+from rsscale.inference.model_source import ModelSource, opened
+from rsscale.inference.predict_box import BoxLayers, empty_layers, predict_box
+from rsscale.inference.stack import InputStack
+from rsscale.layers import NODATA
+
+_log = logging.getLogger("rsscale")
+
+Layers = dict[str, npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Gives a model's source, weights and all: as a task of its own it goes once to a process."""
+
+    source: ModelSource
+
+    def __call__(self) -> ModelSource:
+        """The source."""
+        return self.source
+
+
+@dataclass(frozen=True)
+class Part:
+    """How pieces make an array.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : str
+    places : tuple of tuple of int
+        Where each piece begins.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    places: tuple[tuple[int, ...], ...]
+
+    def join(self, pieces: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The array; the only piece itself where there is one."""
+        if len(pieces) == 1:
+            return pieces[0]
+        whole = np.empty(self.shape, self.dtype)
+        for start, piece in zip(self.places, pieces, strict=True):
+            whole[tuple(slice(a, a + n) for a, n in zip(start, piece.shape, strict=True))] = piece
+        return whole
+
+
+@dataclass(frozen=True)
+class BlockInput:
+    """One input of the model: its name, bands in the model's order, and whether it counts looks."""
+
+    name: str
+    bands: tuple[str, ...]
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """Predicts one block; all layers, 255 where ``wanted`` is not.
+
+    Attributes
+    ----------
+    inputs : tuple of BlockInput
+    classes : int
+        Whose probabilities are wanted; 0 for none.
+    batch : int
+    box, around : PixelBox
+        What is mapped; what of the inputs is there of all that its windows read.
+    parts : tuple of Part
+        Of each input its values and, if it counts them, looks; then of a lazy ``where``.
+    wanted : bool, bytes or None
+        All pixels or none; or bits, as :func:`numpy.packbits` gives them; or None: the last part.
+    """
+
+    inputs: tuple[BlockInput, ...]
+    classes: int
+    batch: int
+    box: PixelBox
+    around: PixelBox
+    parts: tuple[Part, ...]
+    wanted: bool | bytes | None
+
+    def __call__(self, source: ModelSource, pieces: Sequence[npt.NDArray[Any]]) -> Layers:
+        """All layers, from the pieces of all parts, one part after the other."""
+        arrays = self._join(pieces)
+        wanted = self._wanted(arrays)
+        if not wanted.any():
+            blank = empty_layers(self.box, self.classes)
+            return blank | {"observations": np.full(self.box.shape, NODATA, np.uint8)}
+        model = opened(source)
+        stack = InputStack(self._inputs(arrays), model.spec, self.around)
+        with turn(model.device):
+            found = predict_box(
+                stack, model, self.box, wanted, probability=self.classes > 0, batch=self.batch
+            )
+        self._tell(found)
+        return found.layers
+
+    def _join(self, pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        rest = iter(pieces)
+        return [part.join([next(rest) for _ in part.places]) for part in self.parts]
+
+    def _wanted(self, arrays: list[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+        if self.wanted is None:
+            return np.asarray(arrays.pop(), bool)
+        if isinstance(self.wanted, bool):
+            return np.full(self.box.shape, self.wanted)
+        bits = np.frombuffer(self.wanted, np.uint8)
+        rows, cols = self.box.shape
+        return np.unpackbits(bits, count=rows * cols).reshape(rows, cols).astype(bool)
+
+    def _inputs(self, arrays: list[npt.NDArray[Any]]) -> dict[str, xr.DataArray]:
+        rest, inputs = iter(arrays), {}
+        for one in self.inputs:
+            array = xr.DataArray(
+                next(rest), dims=("time", "band", "y", "x"), coords={"band": list(one.bands)}
+            )
+            if one.counts:
+                array = array.assign_coords(observations=(("time", "y", "x"), next(rest)))
+            inputs[one.name] = array
+        return inputs
+
+    def _tell(self, found: BoxLayers) -> None:
+        if found.non_finite:
+            _log.warning(
+                "the model returned no number for %d pixels of %s; they are nodata",
+                found.non_finite,
+                self.box,
+            )
+        if found.batch != self.batch:
+            _log.warning(
+                "%s was predicted with %d windows at once, since memory was too small for %d",
+                self.box,
+                found.batch,
+                self.batch,
+            )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Puts a layer's chunk together of the blocks that it touches.
+
+    Attributes
+    ----------
+    layer : str
+    leading : tuple of int
+        Lengths of the axes before rows and columns.
+    box : PixelBox
+    blocks : tuple of PixelBox
+    """
+
+    layer: str
+    leading: tuple[int, ...]
+    box: PixelBox
+    blocks: tuple[PixelBox, ...]
+
+    def __call__(self, found: Sequence[Layers]) -> npt.NDArray[np.uint8]:
+        """The chunk, from the layers of each block."""
+        if self.blocks == (self.box,):
+            return found[0][self.layer]
+        whole = np.empty((*self.leading, *self.box.shape), np.uint8)
+        for block, layers in zip(self.blocks, found, strict=True):
+            part = block & self.box
+            whole[(..., *part.slices(self.box))] = layers[self.layer][(..., *part.slices(block))]
+        return whole

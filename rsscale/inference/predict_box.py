@@ -1,0 +1,86 @@
+"""The layers of one box, from its inputs in memory: what eager and lazy maps are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.geo.lattice import PixelBox
+from rsscale.inference.infer import infer
+from rsscale.inference.stack import InputStack
+from rsscale.layers import NODATA
+from rsscale.model.spec import Predictor
+
+
+@dataclass(frozen=True)
+class BoxLayers:
+    """The map of a box.
+
+    Attributes
+    ----------
+    layers : dict of name to uint8 array
+        ``classification``, ``confidence`` and ``observations`` ``(row, col)``, and if asked for
+        ``probability (class, row, col)``; 255 is nodata.
+    non_finite : int
+        Mapped pixels for which the model returned no number.
+    batch : int
+        Windows that the model saw at once.
+    """
+
+    layers: dict[str, npt.NDArray[np.uint8]]
+    non_finite: int
+    batch: int
+
+
+def predict_box(
+    stack: InputStack,
+    model: Predictor,
+    box: PixelBox,
+    wanted: npt.NDArray[np.bool_],
+    *,
+    probability: bool,
+    batch: int,
+) -> BoxLayers:
+    """Map one box; a pixel's values do not depend on the box.
+
+    Parameters
+    ----------
+    stack : InputStack
+        Over all that the windows of the box read, or as much of it as there is.
+    model : Predictor
+    box : PixelBox
+    wanted : bool array (row, col)
+        Pixels of ``box`` to map; the others are nodata in every layer.
+    probability : bool
+        Also the probability of every class.
+    batch : int
+        Windows that the model sees at once, if memory allows.
+
+    Raises
+    ------
+    ModelError
+        When one window does not fit into memory.
+    """
+    mapped = stack.seen(box)
+    mapped &= wanted
+    layers = empty_layers(box, len(model.spec.classes) if probability else 0)
+    non_finite, used = infer(layers, stack, model, box, mapped, batch=batch)
+    layers["observations"] = stack.looks(box)
+    for name, layer in layers.items():
+        outside = ~(wanted if name == "observations" else mapped)
+        # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
+        np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
+    return BoxLayers(layers, non_finite, used)
+
+
+def empty_layers(box: PixelBox, classes: int) -> dict[str, npt.NDArray[np.uint8]]:
+    """Classification, confidence and, of so many classes, probability: all nodata."""
+    layers = {
+        "classification": np.full(box.shape, NODATA, np.uint8),
+        "confidence": np.full(box.shape, NODATA, np.uint8),
+    }
+    if classes:
+        layers["probability"] = np.full((classes, *box.shape), NODATA, np.uint8)
+    return layers
