@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
 from rsscale.accuracy.assess import Accuracy, Reference, assess
 from rsscale.errors import AreaError, ModelError
+from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass, class_attributes, classes_from_attributes
 
@@ -38,7 +38,7 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     before, after : Dataset
         ``(y, x)`` layers of :func:`rsscale.predict` or of a product at one time:
         ``classification``, and if both have it ``probability`` ``(class, y, x)`` or else
-        ``confidence``, in percent. Same pixels, same classes. Lazy in, lazy out.
+        ``confidence``, in percent. Same pixels, same classes.
 
     Returns
     -------
@@ -48,7 +48,8 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         probabilities ``p`` of all classes, and errors of the two maps taken as independent,
         it is ``1 - sum_k p_before(k) p_after(k)``. With the confidence of the mapped class
         alone, the rest is spread evenly over the other classes. Maps with neither give no
-        ``change_probability``.
+        ``change_probability``. Lazy when a map is: then nothing is computed here, and the values
+        are those of maps in memory, however they are cut into chunks.
 
     Raises
     ------
@@ -132,8 +133,7 @@ def _one_time(ds: xr.Dataset) -> xr.Dataset:
 def _agreement(before: xr.Dataset, after: xr.Dataset, classes: int) -> xr.DataArray | None:
     """Probability that the class is the same in both, 0 to 1; None where nothing tells it."""
     if "probability" in before and "probability" in after:
-        one, other = (ds["probability"].astype("float32") / 100 for ds in (before, after))
-        return (one * other).sum("class")
+        return _same_class(before["probability"], after["probability"])
     if "confidence" not in before or "confidence" not in after:
         return None
     p, q = (ds["confidence"].astype("float32") / 100 for ds in (before, after))
@@ -144,6 +144,32 @@ def _agreement(before: xr.Dataset, after: xr.Dataset, classes: int) -> xr.DataAr
     # Mapped as a and b: really a in both, really b in both, or one of the other classes.
     unlike = (p * (1 - q) + (1 - p) * q) / rest + (1 - p) * (1 - q) * max(rest - 1, 0) / rest**2
     return alike.where(same_class, unlike)
+
+
+def _same_class(before: xr.DataArray, after: xr.DataArray) -> xr.DataArray:
+    """Sum over the classes of the product of two percentages, 0 to 1, float32."""
+    same: xr.DataArray = xr.apply_ufunc(
+        _sum_of_products,
+        before,
+        after,
+        input_core_dims=[["class"], ["class"]],
+        dask="parallelized",
+        # Classes may be cut into chunks of their own, as in a product.
+        dask_gufunc_kwargs={"allow_rechunk": True, "meta": np.empty((0, 0), np.float32)},
+    )
+    return same
+
+
+def _sum_of_products(
+    before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    # Class by class: the order of a sum over an axis, and so its last bit, is NumPy's to choose,
+    # by the shape of the block.
+    total = np.zeros(before.shape[:-1], np.float32)
+    hundred = np.float32(100)
+    for number in range(before.shape[-1]):
+        total += (before[..., number] / hundred) * (after[..., number] / hundred)
+    return total
 
 
 def _described(dataset: xr.Dataset, classes: tuple[LandClass, ...]) -> xr.Dataset:
@@ -160,8 +186,9 @@ def _described(dataset: xr.Dataset, classes: tuple[LandClass, ...]) -> xr.Datase
 
 
 def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:
-    if before.odc.crs != after.odc.crs:
-        names = [ds.odc.crs.proj.name if ds.odc.crs else "none" for ds in (before, after)]
+    one_crs, other_crs = _crs(before), _crs(after)
+    if one_crs != other_crs:
+        names = [crs.proj.name if crs else "none" for crs in (one_crs, other_crs)]
         raise AreaError(f"the maps have the CRS {names}; compare maps of the same grid")
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values
@@ -170,6 +197,11 @@ def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:
                 f"the maps differ in {axis}: {_span(one)} and {_span(other)}; compare maps of the "
                 "same grid and area"
             )
+
+
+def _crs(ds: xr.Dataset) -> Any:
+    box = geobox_of(ds["classification"])
+    return box.crs if box is not None else None
 
 
 def _span(values: npt.NDArray[Any]) -> str:

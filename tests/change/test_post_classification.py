@@ -1,5 +1,8 @@
 """Change against a plain loop over pixels, and its probability against enumeration."""
 
+import gc
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import dask
@@ -104,6 +107,62 @@ def test_all_probabilities_are_used_when_they_are_there() -> None:
     change = detect_change(*maps)
     expected = 100 * (1 - (exact[0] * exact[1]).sum(axis=0))
     np.testing.assert_allclose(change["change_probability"], expected, atol=2)
+
+
+def probabilities(seed: int) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    percent = (rng.dirichlet([1, 1, 1], BOX.shape).transpose(2, 0, 1) * 100).round()
+    classes = VALUES[percent.argmax(axis=0)]
+    classes[rng.random(BOX.shape) < 0.1] = NODATA
+    return land_map(classes, 2020 + seed, probability=percent.astype(np.uint8))
+
+
+@pytest.mark.parametrize("make", [random_map, probabilities])
+@pytest.mark.parametrize(
+    "chunks",
+    [({"y": 7, "x": 40}, {"y": 16, "x": 9}), ({"y": 1}, None), (None, {"class": 1})],
+)
+def test_chunks_of_either_map_change_no_value(
+    make: Callable[[int], xr.Dataset], chunks: tuple[dict[str, int] | None, ...]
+) -> None:
+    maps = [make(0), make(1)]
+    cut = [
+        ds if sizes is None else ds.chunk({k: n for k, n in sizes.items() if k in ds.dims})
+        for ds, sizes in zip(maps, chunks, strict=True)
+    ]
+    found = detect_change(*cut)
+    assert all(dask.is_dask_collection(layer.data) for layer in found.values())
+    found, expected = found.compute(scheduler="synchronous"), detect_change(*maps)
+    assert found.identical(expected)
+
+
+def test_nothing_is_computed_at_the_call() -> None:
+    def refuse(_block: np.ndarray) -> np.ndarray:
+        raise AssertionError("a pixel was computed at the call")
+
+    def untouchable(array: xr.DataArray) -> xr.DataArray:
+        meta = np.empty((0,) * array.ndim, array.dtype)
+        return array.copy(data=array.chunk(y=10).data.map_blocks(refuse, meta=meta))
+
+    change = detect_change(*(probabilities(seed).map(untouchable) for seed in (0, 1)))
+    assert {layer.dtype for layer in change.values()} == {np.dtype("uint8")}
+    with pytest.raises(AssertionError, match="was computed at the call"):
+        change.compute(scheduler="synchronous")
+
+
+def test_maps_are_not_kept_once_they_are_compared() -> None:
+    """xarray keeps an accessor with its array, which the accessor keeps."""
+    maps = [random_map(0), random_map(1)]
+    kept = [weakref.ref(ds["classification"].values) for ds in maps]
+    gc.collect()
+    gc.disable()
+    try:
+        change = detect_change(*maps)
+        del maps
+        assert all(ref() is None for ref in kept)
+        assert change["change"].shape == BOX.shape
+    finally:
+        gc.enable()
 
 
 def test_rounded_probabilities_never_leave_0_to_100() -> None:
