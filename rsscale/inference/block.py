@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.device_lock import turn
+from rsscale.inference.device_lock import device_lock, torch_threads
 from rsscale.inference.model_source import ModelSource, opened
 from rsscale.inference.predict_box import BoxLayers, empty_layers, predict_box
 from rsscale.inference.stack import InputStack
@@ -79,6 +79,8 @@ class Block:
     classes : int
         Whose probabilities are wanted; 0 for none.
     batch : int
+    several_threads : bool
+        Whether torch had more than one where the map was asked for.
     box, around : PixelBox
         What is mapped; what of the inputs is there of all that its windows read.
     parts : tuple of Part
@@ -90,6 +92,7 @@ class Block:
     inputs: tuple[BlockInput, ...]
     classes: int
     batch: int
+    several_threads: bool
     box: PixelBox
     around: PixelBox
     parts: tuple[Part, ...]
@@ -102,12 +105,14 @@ class Block:
         if not wanted.any():
             blank = empty_layers(self.box, self.classes)
             return blank | {"observations": np.full(self.box.shape, NODATA, np.uint8)}
-        model = opened(source)
-        stack = InputStack(self._inputs(arrays), model.spec, self.around)
-        with turn(model.device):
-            found = predict_box(
-                stack, model, self.box, wanted, probability=self.classes > 0, batch=self.batch
-            )
+        # Also while it is opened: compiled code has their number in it.
+        with torch_threads(several=self.several_threads):
+            model = opened(source)
+            stack = InputStack(self._inputs(arrays), model.spec, self.around)
+            with device_lock(model.device):
+                found = predict_box(
+                    stack, model, self.box, wanted, probability=self.classes > 0, batch=self.batch
+                )
         self._tell(found)
         return found.layers
 

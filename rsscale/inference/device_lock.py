@@ -26,31 +26,32 @@ def device_lock(device: torch.device) -> threading.Lock:
 
 
 @contextmanager
-def turn(device: torch.device) -> Iterator[None]:
-    """Wait for a device, and have it; with :func:`torch_threads`."""
-    with device_lock(device), torch_threads():
-        yield
+def torch_threads(*, several: bool) -> Iterator[None]:
+    """Set how many threads torch has within one operation, for this thread and this while.
 
-
-@contextmanager
-def torch_threads() -> Iterator[None]:
-    """In a task of a Dask worker, give torch all threads of the worker.
-
-    A worker's nanny sets ``OMP_NUM_THREADS=1``, and while one block has its turn the worker's other
-    threads wait for theirs. Where that is set to another value, it is the user's and stays.
+    Parameters
+    ----------
+    several : bool
+        Whether it is to be more than one. Torch then takes another convolution for kernels of 1 by
+        1 px than with one thread, which rounds differently; how many more changes no bit of the
+        architectures here. In a task of a Dask worker they are as many as the worker has: its
+        nanny sets ``OMP_NUM_THREADS=1``, and while one block has its turn the worker's other
+        threads wait for theirs. Where that is set to another value, it is the user's and stays.
     """
-    threads = _worker_threads()
-    if threads is None:
-        yield
-        return
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(_worker_threads() or before, 2) if several else 1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def has_several_threads() -> bool:
+    """Whether torch has more than one thread in this process, or is not here and so may have."""
+    torch = sys.modules.get("torch")
+    return torch is None or torch.get_num_threads() > 1
 
 
 def _worker_threads() -> int | None:

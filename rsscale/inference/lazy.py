@@ -19,6 +19,7 @@ import xarray as xr
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.block import Block, BlockInput, Chunk, Held, Part
 from rsscale.inference.chunk_parts import ChunkParts
+from rsscale.inference.device_lock import has_several_threads
 from rsscale.inference.model_source import ModelSource, PickledModel
 
 # A wide block makes few tasks and a small share of halo; one of many channels is narrower.
@@ -67,7 +68,8 @@ def lazy_layers(
     classes = len(spec.classes) if probability else 0
     width = block_width(spec.lattice, spec.channels)
     arrays = _arrays(inputs, source, width)
-    token = tokenize(source.key, [a.name for a in arrays], read, kept, where, classes, batch)
+    how = classes, batch, has_several_threads()
+    token = tokenize(source.key, [a.name for a in arrays], read, kept, where, how)
     name = f"rsscale-predict-{token}"
     blocks = lattice_blocks(kept, spec.lattice, width)
 
@@ -85,7 +87,7 @@ def lazy_layers(
         taken = [] if wanted is False else [one.of(around, index) for one in cutters]
         taken += mask
         parts = tuple(part for part, _ in taken)
-        block = Block(described, classes, batch, box, around, parts, wanted)
+        block = Block(described, *how, box, around, parts, wanted)
         graph[name, *index] = (block, model, [key for _, keys in taken for key in keys])
 
     base = HighLevelGraph.from_collections(name, graph, dependencies=[*arrays, *masks.arrays])

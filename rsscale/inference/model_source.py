@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
 
 from rsscale.errors import ModelError
-from rsscale.inference.device_lock import torch_threads
 from rsscale.model.spec import ModelSpec, Predictor
 
 # One for each of two dates, and one that comes next.
@@ -123,8 +122,7 @@ class _Models:
     def get(self, source: ModelSource) -> Predictor:
         with self._opening:
             if source.key not in self._models:
-                with torch_threads():  # their number becomes a part of compiled code
-                    self._models[source.key] = source.open()
+                self._models[source.key] = source.open()
                 while len(self._models) > _KEPT:
                     self._models.popitem(last=False)
             self._models.move_to_end(source.key)

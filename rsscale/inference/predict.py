@@ -2,7 +2,7 @@
 
 The same function serves a notebook and a country. A window is read, predicted and blended
 where the lattice says, whatever box was asked for; so two calls over overlapping boxes give
-the same values wherever both had the model's context.
+the same values wherever both had the model's context, and so do the blocks of a lazy map.
 """
 
 from __future__ import annotations
@@ -42,23 +42,25 @@ def predict(
     probability: bool = False,
     batch: int = 1,
 ) -> xr.Dataset:
-    """Map the classes of a model over a composite.
+    """Map the classes of a model over a composite: at once of one in memory, lazily of a lazy one.
 
     Parameters
     ----------
     composite : DataArray or mapping of name to DataArray
         ``(time, band, y, x)`` float32, NaN where nothing was seen, as
         :func:`rsscale.composite` returns it; one for each input of the model, all on the
-        same GeoBox. Lazy arrays are computed here.
-    model : Model
-        From :func:`rsscale.open_model`.
+        same GeoBox. The map is lazy when one of them is Dask's; others may be in memory, and
+        travel in the graph then.
+    model : Model or ModelFolder
+        From :func:`rsscale.open_model`, or :class:`rsscale.ModelFolder` for one that is opened
+        on the workers alone.
     core : GeoBox, optional
         Where the map is wanted; the composite's own box when omitted. Pixels that a window
         needs beyond the composite are missing values to the model.
     origin : (float, float)
         The grid's origin, which the windows are counted from, in CRS units.
     where : bool array (y, x), optional
-        Pixels of ``core`` to map; the others are nodata in every layer.
+        Pixels of ``core`` to map; the others are nodata in every layer. May be lazy.
     probability : bool
         Also return the probability of every class.
     batch : int
@@ -68,21 +70,47 @@ def predict(
     Returns
     -------
     xarray.Dataset
-        ``(y, x)`` uint8, in memory: ``classification`` holding class values, ``confidence``
+        ``(y, x)`` uint8: ``classification`` holding class values, ``confidence``
         in percent, ``observations`` (clear looks over all time windows, saturating at 254)
         and, if asked, ``probability (class, y, x)`` in percent. 255 is nodata: outside
-        ``where``, or never seen clearly. Attribute ``non_finite`` counts pixels for which
-        the model returned no number; they are nodata too. Attribute ``batch`` is the batch
-        that all was predicted with: ``batch``, halved as often as memory asked for.
+        ``where``, or never seen clearly. Attribute ``batch`` is the batch that all was
+        predicted with: ``batch``, halved as often as memory asked for. Attribute
+        ``non_finite`` counts pixels for which the model returned no number; they are nodata too.
+
+        Of a lazy composite the layers are Dask arrays, and nothing is computed here. ``batch``
+        is the one that was asked for, and there is no ``non_finite``: a block that is
+        predicted with fewer windows, or has such pixels, is logged by its worker.
 
     Raises
     ------
     ModelError
-        When the inputs' bands or time windows are not the model's, or one window does not
-        fit into memory.
+        When the inputs' bands or time windows are not the model's; when one window does not
+        fit into memory, or a worker can't open the model (of a lazy map, once it is computed);
+        when a model that is in no folder can't be pickled.
     AreaError
-        When the inputs have no georeference or lie on different pixels, or ``core`` lies
-        between theirs.
+        When the inputs have no georeference or lie on different pixels, ``core`` lies
+        between theirs, or ``where`` has another shape.
+
+    Notes
+    -----
+    The values of a lazy map are those of the eager call to the bit, on any scheduler and however
+    the composite is cut, within one numeric profile: device, batch, precision, compilation, and
+    whether torch has one thread within an operation or more. The last is what it is at the call,
+    and more than one where torch is not loaded. A client that Dask's nannies have set
+    ``OMP_NUM_THREADS=1`` for before torch was loaded has one, and so have its workers then;
+    ``torch.set_num_threads(2)`` lets them use all of theirs.
+
+    One task predicts a block of whole windows, about 2048 px wide (1024 where there are many
+    channels), whose edges are counted from ``origin``; it takes of the composite's chunks what
+    its windows read. Chunks of the layers are as wide as a block and begin at the corner of
+    ``core``, since Zarr takes no others: they are the blocks where ``core`` begins with one.
+    On one process a device runs one block at a time, so several may read meanwhile.
+
+    A model of :func:`rsscale.open_model` that was not changed since travels as its path, digest
+    and how it was opened; each process opens it once, and refuses a folder with another digest.
+    Any other model is pickled as it is at the call, and is one task of the graph, which goes
+    once to each process that needs it: a graph grows by that much. Save it and open it for
+    graphs of a few kilobytes.
     """
     inputs = _named(composite, model.spec)
     source_box = _geobox(next(iter(inputs.values())))

@@ -95,7 +95,7 @@ class CarriedModel(BoxModel):
         return scores
 
 
-def untrained_unet(folder: Path, blend: str = "trim", width: int = 4) -> Path:
+def untrained_unet(folder: Path, blend: str = "trim", width: int = 16) -> Path:
     """A folder with a small U-Net whose windows see less than it could: where they lie shows."""
     torch.manual_seed(0)
     spec = replace(

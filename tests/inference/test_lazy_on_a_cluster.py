@@ -38,7 +38,7 @@ def client() -> Iterator[Client]:
     before = dict(os.environ)
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None,
+            n_workers=2, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
         ) as cluster,
         Client(cluster) as client,
@@ -187,10 +187,22 @@ def test_a_worker_that_sees_no_folder_says_so_in_one_line(
     assert str(here) in str(error.value)
 
 
-def test_torch_has_the_threads_of_the_worker_while_a_block_has_its_turn(client: Client) -> None:
-    predict(composite(BOX).chunk(y=16), CarriedModel(ballast=1)).compute()
-    assert set().union(*client.run(_threads_seen).values()) == {2}
+@pytest.mark.parametrize("here", [1, 2])
+def test_torch_has_the_threads_of_the_worker_or_one_as_here(client: Client, here: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(here)
+    try:
+        maps = predict(composite(BOX).chunk(y=16), CarriedModel(ballast=here))
+    finally:
+        torch.set_num_threads(before)
+    client.run(_forget_threads)
+    maps.compute()
+    assert set().union(*client.run(_threads_seen).values()) == {here}
     assert set(client.run(torch.get_num_threads).values()) == {1}  # as the nanny has set it
+
+
+def _forget_threads() -> None:
+    CarriedModel.threads.clear()
 
 
 def _threads_seen() -> set[int]:
