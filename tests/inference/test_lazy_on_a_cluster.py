@@ -8,12 +8,15 @@ from pathlib import Path
 
 import dask
 import numpy as np
+import pystac
 import pytest
 import torch
 import xarray as xr
 from box_model import BOX, GRID, CarriedModel, composite, untrained_unet
 from distributed import Client, LocalCluster
+from landscape import Landscape
 
+import rsscale as rs
 from rsscale.change.post_classification import detect_change
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
@@ -148,6 +151,23 @@ def test_what_is_written_is_the_map(
         for name, layer in expected.data_vars.items():
             assert np.array_equal(found[name].values, layer.values)
         assert found.classification.attrs["flag_values"] == [3, 9, 11]
+
+
+def test_from_files_to_a_map_without_a_pixel_here(client: Client, landscape: Landscape) -> None:
+    del client
+    recipe = landscape.recipe()["inputs"]["s2"]
+    box = PixelBox(-498_500, 73_800, -498_050, 74_300)  # across two scenes
+    items = list(pystac.read_file(recipe["catalog"]).get_items())
+    cube = rs.load(items, GRID.geobox_of(box), [*recipe["bands"], "scl"])
+    comp = rs.composite(
+        rs.mask(cube, "sentinel2-scl"),
+        recipe["composite"],
+        years=[2023],
+    )
+    maps = predict(comp, ModelFolder.at(landscape.folder / "model"), probability=True)
+    expected = predict(comp.compute(), open_model(landscape.folder / "model"), probability=True)
+    assert len(np.unique(expected.classification)) > 2
+    assert_same(maps.compute(), expected)
 
 
 def test_change_between_two_lazy_maps(client: Client, folders: dict[str, Path]) -> None:
