@@ -10,7 +10,7 @@ from typing import Any
 
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
-from rsscale.model.files import files_digest, read_item, weights_path
+from rsscale.model.files import files_digest, model_files, read_spec
 from rsscale.model.spec import ModelSpec, Predictor
 
 
@@ -59,14 +59,13 @@ class ModelFolder:
             When the folder, its item or its weights are missing, or the weights are a pickle.
         """
         folder = Path(path).absolute()
-        weights = weights_path(folder, read_item(folder))
-        digest = files_digest(folder / "item.json", weights)
+        digest = files_digest(*model_files(folder))
         return cls(str(folder), digest, device, trust, precision, compile)
 
     @cached_property
     def spec(self) -> ModelSpec:
         """The contract, as the folder has it."""
-        return ModelSpec.from_item(read_item(Path(self.path)))
+        return read_spec(self.path)
 
     @property
     def key(self) -> str:
