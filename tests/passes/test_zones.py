@@ -10,11 +10,13 @@ import pandas as pd
 import pyproj
 import pytest
 import shapely
+import xarray as xr
 from formula_pass import AREA, allowed, formula_recipe, values
 
 import rsscale as rs
 from rsscale.errors import RecipeError, TilesFailedError
 from rsscale.geo.lattice import PixelBox
+from rsscale.runs.verification import verify
 
 CRS = "EPSG:32631"
 OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu"}
@@ -233,3 +235,37 @@ def test_the_sum_waits_for_every_tile(tmp_path: Path, zones: gpd.GeoDataFrame) -
     flag.unlink()
     found = rs.resume(tmp_path / "run").table("areas")
     assert found.equals(counted(tmp_path / "other", zones).table("areas"))
+
+
+def test_a_run_that_grows_ends_with_the_table_and_the_overviews_of_a_whole_one(
+    tmp_path: Path, zones: gpd.GeoDataFrame
+) -> None:
+    zones.to_file(tmp_path / "zones.gpkg")
+    steps = {
+        "pyramid": {"kind": "overviews", "of": "map", "levels": 2},
+        "areas": {
+            "kind": "zones",
+            "of": "map",
+            "zones": str(tmp_path / "zones.gpkg"),
+            "id": "code",
+        },
+    }
+    # Area is added in the north and west too, and a period before the other: shards move.
+    part = shapely.intersection(
+        shapely.Polygon(AREA).buffer(-50), shapely.box(733e3, 0, 738e3, 5e6)
+    )
+    gpd.GeoDataFrame(geometry=[part], crs=CRS).to_file(tmp_path / "part.gpkg")
+
+    def made(name: str, **changes: Any) -> rs.Run:
+        recipe = formula_recipe(tmp_path, tile=256, options=MAP, **changes)
+        return rs.run(recipe, tmp_path / name, **OPTIONS)
+
+    made("grown", area=str(tmp_path / "part.gpkg"))
+    made("grown", area=str(tmp_path / "part.gpkg"), steps=steps)
+    grown = made("grown", steps=steps, periods=[2022, 2023])
+    whole = made("whole", steps=steps, periods=[2022, 2023])
+    for level in range(3):
+        xr.testing.assert_identical(grown.open(level=level).load(), whole.open(level=level).load())
+    assert grown.table("areas").equals(whole.table("areas"))
+    found = verify(tmp_path / "grown")
+    assert (found.sound, found.damaged) == (found.total, ())
