@@ -97,7 +97,8 @@ def preview(
 
 
 def _layered(steps: Sequence[Pass | Gather], name: str) -> Pass:
-    known = {one.step: one for one in steps if isinstance(one, Pass) and one.layers}
+    passes = [one for one in steps if isinstance(one, Pass)]
+    known = {one.step: one for one in passes if one.layers and 0 in one.levels()}
     if name not in known:
         raise RecipeError(
             f"there is no step {name!r} with layers; the recipe has {', '.join(known)}"

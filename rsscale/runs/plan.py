@@ -194,11 +194,12 @@ class RunPlan:
         Raises
         ------
         NotReadyError
-            When it reads a tile of an earlier step that is not done.
+            When it reads, or folds, a tile of an earlier step that is not done.
         """
         step = self.step(key.step)
         if isinstance(step, Gather):
-            return TileTask(key, gather_fingerprint(step, self.folder.ledger.entries(step.of)))
+            entries, count = self.folder.ledger.entries(step.of), self.count(self.step(step.of))
+            return TileTask(key, gather_fingerprint(step, entries, count))
         return TileTask(key, fingerprint(step, key, self.grid, self.setup.shape))
 
     def layers_of(self, step: Step, level: int) -> ZarrStore | None:

@@ -130,7 +130,8 @@ class Block:
     inputs : mapping of source name to Dataset
         Over ``around``; values as they are stored, with ``nodata`` among the attributes.
     where : bool array (y, x)
-        Pixels of the core inside the area. The engine writes nodata into all layers elsewhere.
+        Pixels of the core inside the area. The engine writes nodata into all layers elsewhere,
+        where the pass is masked.
     resources : Resources
     """
 
@@ -203,6 +204,9 @@ class Setup(Protocol):
         tile's own.
         """
 
+    def level_below(self, step: Pass) -> Source:
+        """For each level of a pass that writes overviews: the level below, of the same layers."""
+
     def attachment(self, step: str, name: str) -> Attachment | Kept:
         """A file of a step, by the name that :meth:`Pass.attachments` gave it."""
 
@@ -238,6 +242,9 @@ class Pass(ABC):
     facts : mapping of str to {"sum", "min", "max"}
         Numbers of a tile that are kept, and how those of many tiles fold. ``pixels`` (those inside
         the area) is counted by the engine for every pass.
+    masked : bool
+        Whether the engine writes nodata into all layers outside the area; not needed where what
+        is read has it already, and wrong for overviews, whose pixels lie across its border.
     """
 
     kind: ClassVar[str]
@@ -249,6 +256,7 @@ class Pass(ABC):
     layers: tuple[Layer, ...] = ()
     schema: pa.Schema | None = None
     facts: ClassVar[Mapping[str, Fold]] = {}
+    masked: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

@@ -91,7 +91,7 @@ def evaluate(
 
 
 def check_result(step: Pass, block: Block, result: Result) -> None:
-    """Refuse a result that is not what the pass declares; write nodata outside the area.
+    """Refuse a result that is not what the pass declares; mask what lies outside the area.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def check_result(step: Pass, block: Block, result: Result) -> None:
         raise RsscaleError(
             f"step {step.step!r} gave the fact {unknown[0]!r}, declared are {list(step.facts)}"
         )
-    outside = None if block.where.all() else ~block.where
+    outside = ~block.where if step.masked and not block.where.all() else None
     for layer in step.layers:
         _check_layer(step, layer, given[layer.name], block)
         if outside is not None:

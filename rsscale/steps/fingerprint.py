@@ -11,7 +11,7 @@ import shapely
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.steps.base import Gather, Pass
+from rsscale.steps.base import Gather, NotReadyError, Pass
 from rsscale.store.ledger import Entry
 
 
@@ -51,11 +51,30 @@ def fingerprint(step: Pass, key: TileKey, grid: Grid, shape: shapely.Geometry) -
     return _hash(parts)
 
 
-def gather_fingerprint(step: Gather, entries: Iterable[Entry]) -> str:
-    """Hash of a gather and of every table that it folds."""
+def gather_fingerprint(step: Gather, entries: Iterable[Entry], count: int) -> str:
+    """Hash of a gather and of every table that it folds.
+
+    Parameters
+    ----------
+    step : Gather
+    entries : iterable of Entry
+        Of the tiles that are done.
+    count : int
+        How many tiles there are.
+
+    Raises
+    ------
+    NotReadyError
+        When not all of them are done.
+    """
     parts = [step.kind, step.version, _json(dict(step.parameters())), step.schema.to_string()]
-    parts += sorted(f"{entry.key} {sorted(entry.digests.items())}" for entry in entries)
-    return _hash(parts)
+    tables = sorted(f"{entry.key} {sorted(entry.digests.items())}" for entry in entries)
+    if len(tables) < count:
+        raise NotReadyError(
+            f"it folds the rows of step {step.of!r}, {count - len(tables)} tiles of which are "
+            "not done"
+        )
+    return _hash(parts + tables)
 
 
 def area_in(shape: shapely.Geometry, grid: Grid, box: PixelBox) -> str:

@@ -43,6 +43,8 @@ def open_steps(setup: RunSetup) -> list[Step]:
     """
     for name, recipe in setup.recipe.all_steps.items():
         for step in open_step(name, recipe, setup):
+            if step.step in setup.steps:
+                raise RecipeError(f"steps.{name}: there are two steps {step.step!r}; rename one")
             setup.steps[step.step] = step
     return list(setup.steps.values())
 

@@ -96,11 +96,13 @@ class RunSetup:
         Raises
         ------
         RecipeError
-            When it writes rows only.
+            When it writes rows or overviews only.
         """
         found = self.steps[name]
-        if isinstance(found, Gather) or not found.layers:
-            raise RecipeError(f"step {name!r} writes no layers, so that none can be read from it")
+        if isinstance(found, Gather) or not found.layers or 0 not in found.levels():
+            raise RecipeError(
+                f"step {name!r} writes no layers at full resolution; read those of another step"
+            )
         return found
 
     def layers(self, reference: Reference) -> tuple[Layer, ...]:
@@ -148,6 +150,21 @@ class RunSetup:
                 return ComputedSource(self.step(reference), self.grid, self.shape, names, at)
             stored = {0: self.stored(self.step(reference))}
         return LayersSource(stored, names, at=at)
+
+    def level_below(self, step: Pass) -> LayersSource:
+        """For each level of a pass that writes overviews: the level below, of the same layers.
+
+        Raises
+        ------
+        RecipeError
+            When the store has overviews by another step.
+        """
+        for other in self.steps.values():
+            if isinstance(other, Pass) and other.step != step.store and other.store == step.store:
+                raise RecipeError(f"step {other.step!r} writes overviews of {step.store!r} already")
+        stored = {0: self.stored(self.step(step.store))}
+        stored |= {level: self.stored(step, level) for level in step.levels()}
+        return LayersSource(stored, tuple(layer.name for layer in step.layers), below=1)
 
     def stored(self, step: Pass, level: int = 0) -> StoredLayers:
         """The layers of a step of this run, at a level, and the ledger that knows them."""

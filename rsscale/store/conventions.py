@@ -35,6 +35,9 @@ MULTISCALES = {
     "description": "Multiscale layout of zarr datasets",
 }
 
+# What the convention calls the ways in which layers are reduced.
+_METHODS = {"mode": "mode", "mean": "average", "nearest": "nearest"}
+
 
 def georeference(box: GeoBox) -> dict[str, Any]:
     """Attributes of a group by the Zarr conventions ``spatial`` and ``proj``."""
@@ -83,7 +86,7 @@ def multiscales(
         layout.append(level)
         before = level
     known = {c["name"]: c for c in attributes["zarr_conventions"]} | {"multiscales": MULTISCALES}
-    method = {"resampling_method": methods[0]} if len(set(methods)) == 1 else {}
+    method = {"resampling_method": _METHODS[methods[0]]} if len(set(methods)) == 1 else {}
     return {
         **attributes,
         "zarr_conventions": list(known.values()),

@@ -1,0 +1,163 @@
+"""Zones: polygons with an id, such as communes or parcels, in the CRS of a grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from rsscale.errors import RecipeError, nearest
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+
+# Edges are cut so short before they are projected that they stay where they were, by less than
+# 5 cm. By length and not by the zone's size: neighbours must cut the edge that they share alike.
+_DEGREES = 0.01
+_METRES = 1000.0
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Polygons on a grid; they may overlap.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        Each once.
+    shapes : tuple of shapely geometry
+        In the grid's CRS.
+    grid : Grid
+    """
+
+    ids: tuple[str, ...]
+    shapes: tuple[shapely.Geometry, ...]
+    grid: Grid
+
+    def near(self, box: PixelBox) -> list[tuple[int, PixelBox]]:
+        """Zones that may have pixels in a box: number, and which pixels of the box those are."""
+        extent = self.grid.geobox_of(box).extent.geom
+        boxes = ((int(n), self._around(n) & box) for n in sorted(self._tree.query(extent)))
+        return [(number, around) for number, around in boxes if not around.empty]
+
+    def _around(self, number: int) -> PixelBox:
+        """All pixels that a zone may touch."""
+        (x0, y0), res = self.grid.origin, self.grid.resolution
+        west, south, east, north = shapely.bounds(self.shapes[number])
+        return PixelBox(
+            math.floor((y0 - north) / res),
+            math.floor((west - x0) / res),
+            math.floor((y0 - south) / res) + 1,
+            math.floor((east - x0) / res) + 1,
+        )
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.shapes)
+
+
+def read_zones(path: Path, column: str, grid: Grid) -> Zones:
+    """Read zones from a vector file and bring them into a grid's CRS.
+
+    Parameters
+    ----------
+    path : Path
+        GeoPackage, GeoJSON, GeoParquet or another format of GDAL, with a CRS.
+    column : str
+        Of the id.
+    grid : Grid
+
+    Raises
+    ------
+    RecipeError
+        When the file can't be read, has no CRS or no such column, an id is missing or there
+        twice, or a geometry is empty, no polygon, not valid or outside of the grid's CRS; the
+        message names the zone.
+    """
+    frame = _read(path)
+    columns = [str(name) for name in frame.columns if name != frame.geometry.name]
+    if column not in columns:
+        raise RecipeError(
+            f"zones {path.name} have no column {column!r}; there are {columns}"
+            f"{nearest(column, columns)}"
+        )
+    missing = int(frame[column].isna().sum())
+    if missing:
+        raise RecipeError(f"{missing} zones of {path.name} have no {column!r}; give each an id")
+    ids = frame[column].astype(str)
+    twice = ids[ids.duplicated()].unique().tolist()
+    if twice:
+        raise RecipeError(
+            f"{len(twice)} ids are there more than once in column {column!r} of {path.name}, "
+            f"{_some(twice)}; dissolve those zones, or choose another column"
+        )
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    _check(shapes, ids.tolist(), path.name)
+    if frame.crs != grid.crs:
+        shapes = _projected(shapes, frame.crs, grid)
+        lost = ids[~np.isfinite(shapely.bounds(shapes)).all(axis=1)].tolist()
+        if lost:
+            raise RecipeError(
+                f"{len(lost)} zones of {path.name} can't be projected to {grid.crs}, "
+                f"{_some(lost)}; leave out what lies far from the area"
+            )
+    return Zones(tuple(ids), tuple(shapes), grid)
+
+
+def _read(path: Path) -> Any:
+    import geopandas as gpd
+
+    try:
+        if path.suffix.lower() in (".parquet", ".geoparquet"):
+            frame = gpd.read_parquet(path)
+        else:
+            frame = gpd.read_file(path)
+    except Exception as error:  # noqa: BLE001 -- each driver raises its own
+        raise RecipeError(
+            f"zones {path.name} can't be read as a vector file: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from None
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise RecipeError(f"zones {path.name} hold no feature with a geometry")
+    if frame.crs is None:
+        raise RecipeError(f"zones {path.name} have no CRS; save them with one")
+    return frame.reset_index(drop=True)
+
+
+def _check(shapes: Any, ids: list[str], name: str) -> None:
+    """Refuse what has no area, or not one only."""
+    is_polygon = np.isin(shapely.get_type_id(shapes), [3, 6])  # Polygon, MultiPolygon
+    for what, wrong, advice in (
+        ("are empty", shapely.is_missing(shapes) | shapely.is_empty(shapes), "remove them"),
+        ("are no polygons", ~is_polygon, "keep polygons only"),
+        ("are not valid", ~shapely.is_valid(shapes), "repair them, e.g. by shapely.make_valid"),
+    ):
+        found = np.flatnonzero(wrong)
+        if len(found):
+            reason = ""
+            if what == "are not valid":
+                reason = f" ({shapely.is_valid_reason(shapes[found[0]])})"
+            some = _some([ids[n] for n in found])
+            raise RecipeError(f"{len(found)} zones of {name} {what}, {some}{reason}; {advice}")
+
+
+def _projected(shapes: Any, crs: Any, grid: Grid) -> Any:
+    import pyproj
+
+    unit = crs.axis_info[0].unit_conversion_factor
+    step = np.radians(_DEGREES) / unit if crs.is_geographic else _METRES / unit
+    to_grid = pyproj.Transformer.from_crs(crs, grid.crs, always_xy=True)
+
+    def project(points: Any) -> Any:
+        return np.column_stack(to_grid.transform(points[:, 0], points[:, 1]))
+
+    return shapely.transform(shapely.segmentize(shapes, step), project)
+
+
+def _some(names: list[str]) -> str:
+    more = ", …" if len(names) > 3 else ""
+    return "such as " + ", ".join(map(repr, names[:3])) + more
