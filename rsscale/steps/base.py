@@ -329,6 +329,13 @@ class Pass(ABC):
         """Refuse, when a run is planned, what could only fail on its tiles."""
         del profile
 
+    def ready(self) -> None:  # noqa: B027 -- most steps need nothing
+        """Refuse to go on with a run where something is not here that no run folder can hold.
+
+        Asked of each step before tiles are computed, but for one that is completed by value: see
+        :class:`rsscale.steps.by_value.ByValue`. ``verify`` and ``status`` need not be ready.
+        """
+
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Lines on the folded facts of a run, for people: ``"name  text"``."""
         del facts
