@@ -9,6 +9,7 @@
     ├── ItemError           a STAC item that cannot be used
     ├── BandError           a band that no item, or not this item, has
     ├── ReadError           an asset that could not be read
+    ├── FunctionError       a user's function that raised, and on which tile
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
     │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
@@ -66,6 +67,12 @@ class ReadError(RsscaleError):
     def __init__(self, message: str, asset: str = "") -> None:
         super().__init__(message)
         self.asset = asset
+
+
+class FunctionError(RsscaleError):
+    """A user's function raised; the message names it, the tile, and what it raised."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class ModelError(RsscaleError):
