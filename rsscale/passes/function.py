@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
-from rsscale.passes.function_call import Function, UserFunction
+from rsscale.passes.function_call import Function, UserFunction, check_call
 from rsscale.passes.function_layers import LayerOptions
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source
@@ -40,12 +40,19 @@ _OWN = 2
 class FunctionOptions(Options):
     """``{kind: function, of: STEP, function: module:name, layers: [{name: …}], halo: 8, …}``."""
 
-    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:\w[\w-]*$")
+    function: str
     version: str = "1"
     layers: tuple[LayerOptions, ...] = Field(min_length=1)
     halo: int = Field(default=0, ge=0)
     parameters: dict[str, Any] = Field(default_factory=dict)
     at: str | None = None
+
+    @field_validator("function")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:\w[\w-]*", value):
+            raise ValueError(f"is {value!r}; expected module:function")
+        return value
 
     @field_validator("version", "at", mode="before")
     @classmethod
@@ -125,15 +132,8 @@ class FunctionPass(Pass):
     def check(self, profile: NumericProfile) -> None:
         """Import the function, and see whether it takes its arguments."""
         del profile
-        if self.is_of_notebook:
-            return
-        try:
-            inspect.signature(self._function()).bind({}, **self.options)
-        except TypeError as error:
-            raise RecipeError(
-                f"steps.{self.step}: {self.address} can't be called with the inputs and the "
-                f"parameters {list(self.options)}: {error}"
-            ) from None
+        if not self.is_of_notebook:
+            check_call(f"steps.{self.step}: {self.address}", self._function(), self.options)
 
     def ready(self) -> None:
         """Refuse a function that is not here, or not allowed here."""
@@ -175,8 +175,6 @@ class FunctionPass(Pass):
             )
         check_allowed(self.address, f"steps.{self.step}", ALLOWED)
         found: Function = load(self.address, f"steps.{self.step}")
-        if not callable(found):
-            raise RecipeError(f"steps.{self.step}: {self.address} is no function")
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +94,28 @@ class UserFunction:
         if values.shape != layer.shape(*shape):
             values = values[..., self.halo : -self.halo, self.halo : -self.halo]
         return np.ascontiguousarray(values)
+
+
+def check_call(what: str, function: Function, parameters: Mapping[str, Any]) -> None:
+    """Refuse a function that does not take its arguments.
+
+    Raises
+    ------
+    RecipeError
+    """
+    if not callable(function):
+        raise RecipeError(f"{what} is {type(function).__name__}; expected a function f(inputs)")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some that are written in C
+        return
+    try:
+        signature.bind({}, **parameters)
+    except TypeError as error:
+        raise RecipeError(
+            f"{what} can't be called as f(inputs, **parameters) with the parameters "
+            f"{list(parameters)}: {error}"
+        ) from None
 
 
 def call(

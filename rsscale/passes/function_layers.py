@@ -123,13 +123,13 @@ def seen_layers(
 
 def _seen(function: str, array: xr.DataArray, advice: str) -> Layer:
     further = [str(dim) for dim in array.dims if dim not in ("y", "x")]
-    is_map = {"y", "x"} <= set(array.dims) and len(further) < 2
+    is_map = {"y", "x"} <= set(array.dims) and len(further) < 2 and "time" not in further
     if not is_map or str(array.dtype) not in get_args(DataType):
         raise RecipeError(
             f"function {function!r} returned {str(array.name)!r} as {array.dtype} "
-            f"({', '.join(map(str, array.dims))}) on an empty block; a layer is (y, x) or "
-            f"(axis, y, x), and one of {', '.join(get_args(DataType))}: cast it with .astype, or "
-            f"{advice}"
+            f"({', '.join(map(str, array.dims))}) on an empty block; a layer is (y, x), "
+            "or (axis, y, x) with an axis other than time, and one of "
+            f"{', '.join(get_args(DataType))}: cast it with .astype, or {advice}"
         )
     axis = _axis(array, further[0]) if further else None
     dtype = str(array.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from rsscale.errors import RecipeError
 from rsscale.layers import Layer
+from rsscale.passes.function_call import check_call
 from rsscale.passes.function_layers import LayerOptions
 from rsscale.pipeline.apply_arrays import apply_to_arrays
 from rsscale.pipeline.apply_run import RunCall, apply_to_runs
@@ -118,12 +118,10 @@ def apply(
         found = rs.apply(edges, run, layers=layers, halo=1, client=client)
         rs.Run(found.attrs["run"]).summary()
     """
-    if not callable(f):
-        raise RecipeError(f"f is {type(f).__name__}; expected a function f(inputs) -> Dataset")
     if not isinstance(halo, int) or halo < 0:
         raise RecipeError(f"halo is {halo!r}; expected a number of pixels, 0 or more")
     parameters = dict(parameters or {})
-    _check_call(f, parameters)
+    check_call("f", f, parameters)
     step = _step_name(f, name)
     declared = None if layers is None else _layers(layers)
     runs = _runs(of)
@@ -135,20 +133,6 @@ def apply(
         if value is not None:
             raise RecipeError(f"{key} is for runs; 'of' are arrays, computed where you compute")
     return apply_to_arrays(step, f, _arrays(of), layers=declared, halo=halo, parameters=parameters)
-
-
-def _check_call(f: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
-    try:
-        signature = inspect.signature(f)
-    except ValueError:  # of some functions written in C
-        return
-    try:
-        signature.bind({}, **parameters)
-    except TypeError as error:
-        raise RecipeError(
-            f"f can't be called as f(inputs, **parameters) with the parameters "
-            f"{list(parameters)}: {error}"
-        ) from None
 
 
 def _step_name(f: Callable[..., Any], name: str | None) -> str:
