@@ -76,7 +76,7 @@ class FunctionPass(Pass):
         The span that all sources are read at, ``"all"``, or empty for each tile's own.
     spans_of : tuple of str
     function : callable, optional
-        Of a notebook, which no worker can import; see :class:`~rsscale.steps.by_value.ByValue`.
+        Of a notebook, which no worker can import; see :class:`~rsscale.steps.base.ByValue`.
     """
 
     kind: ClassVar[str] = "function"
@@ -197,7 +197,7 @@ def _spans(references: Mapping[str, Reference], at: str, setup: Setup) -> tuple[
 
 def _channels(source: Source) -> int:
     """Bands of the composites of an input, of all its time windows; none for layers."""
-    from rsscale.steps.inputs import window_names
+    from rsscale.steps.input_windows import window_names
 
     if not isinstance(source, InputSource):
         return 0

@@ -19,8 +19,7 @@ from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.verification import unfinished
 from rsscale.runs.worker import run_tile
-from rsscale.steps.base import Step
-from rsscale.steps.by_value import ByValue
+from rsscale.steps.base import ByValue, Step
 from rsscale.store.lease import Lease
 
 if TYPE_CHECKING:

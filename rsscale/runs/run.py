@@ -24,8 +24,7 @@ from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
-from rsscale.steps.base import Pass
-from rsscale.steps.by_value import ByValue
+from rsscale.steps.base import ByValue, Pass
 from rsscale.store.lease import Lease, hold
 from rsscale.store.run_folder import RunFolder
 

@@ -14,8 +14,7 @@ from rsscale.cluster.allocator import trim
 from rsscale.errors import RsscaleError, RunFolderError, SupersededError
 from rsscale.processes import peak_rss
 from rsscale.runs.plan import RunPlan, TileTask
-from rsscale.steps.base import Gather, Pass, Resources
-from rsscale.steps.by_value import ByValue
+from rsscale.steps.base import ByValue, Gather, Pass, Resources
 from rsscale.steps.evaluate import evaluate
 from rsscale.store import lease
 from rsscale.store.failpoints import failpoint
