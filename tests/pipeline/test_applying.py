@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tile_functions
 import xarray as xr
+import yaml
 from fault_cluster import environment
 from index_pass import index_recipe
 from odc.geo.geobox import GeoBox
@@ -20,7 +21,9 @@ from odc.geo.xr import xr_coords
 import rsscale as rs
 from rsscale.cluster.connection import connect
 from rsscale.errors import AreaError, FunctionError, RecipeError, RunFolderError, TilesFailedError
+from rsscale.passes.function import FunctionOptions
 
+_SHARED = ("kind", "of")
 MAJORITY = [rs.Layer("majority", overview="mode")]
 HELPERS = Path(__file__).parents[1] / "helpers"
 
@@ -154,6 +157,22 @@ if __name__ == "__main__":
     values = rs.Run(tmp_path / "out").open("doubled")["doubled"].values
     original = finished.open()["classification"].values
     np.testing.assert_array_equal(values, np.where(original == 255, 255, original * 2))
+
+
+def test_the_functions_of_the_page(finished: rs.Run, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "functions.md").read_text("utf-8")
+    space: dict[str, Any] = {"xr": xr}
+    exec(page.split("```python\n")[1].split("```")[0], space)  # noqa: S102
+    layers = [rs.Layer("edge", dtype="uint8", nodata=255, overview="mode")]
+    found = rs.apply(
+        space["edges"], finished, layers=layers, halo=1, out=tmp_path / "out", threads=1
+    )
+    whole = rs.apply(space["edges"], {"map": finished.open().isel(time=0)}, layers=layers, halo=1)
+    np.testing.assert_array_equal(found["edge"].values[0], whole["edge"].values)
+    assert {0, 1, 255} == set(np.unique(whole["edge"]))
+    (step,) = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["steps"].values()
+    options = FunctionOptions.model_validate({k: v for k, v in step.items() if k not in _SHARED})
+    assert options.layers[0].build().attributes == {"long_name": "edge of a class"}
 
 
 def test_two_steps_and_all_periods(finished: rs.Run, tmp_path: Path) -> None:
