@@ -18,6 +18,7 @@ from rsscale.errors import (
     AreaError,
     BandError,
     CatalogError,
+    FunctionError,
     ItemError,
     MissingExtraError,
     ModelError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+    from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
@@ -70,6 +72,7 @@ _WHERE = {
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
+    "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
     "detect_change": "rsscale.change.post_classification",
@@ -100,6 +103,7 @@ __all__ = [
     "Axis",
     "BandError",
     "CatalogError",
+    "FunctionError",
     "Grid",
     "ItemError",
     "LandClass",
@@ -119,6 +123,7 @@ __all__ = [
     "RunFolderError",
     "RunOptions",
     "TilesFailedError",
+    "apply",
     "assess",
     "composite",
     "detect_change",

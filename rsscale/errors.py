@@ -10,6 +10,7 @@
     ├── BandError           a band that no item, or not this item, has
     ├── ReadError           an asset that could not be read
     ├── MissingExtraError   a library that is only needed for this is not installed
+    ├── FunctionError       a user's function that raised, and on which tile
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
     │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
@@ -71,6 +72,12 @@ class ReadError(RsscaleError):
 
 class MissingExtraError(RsscaleError):
     """A library that only some uses need is not installed; the message names the extra."""
+
+
+class FunctionError(RsscaleError):
+    """A user's function raised; the message names it, the tile, and what it raised."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class ModelError(RsscaleError):

@@ -212,7 +212,7 @@ class Recipe(_Strict):
     bbox: tuple[float, float, float, float] | None = None
     grid: GridRecipe
     periods: tuple[int, ...] = Field(min_length=1)
-    inputs: dict[str, InputRecipe] = Field(min_length=1)
+    inputs: dict[str, InputRecipe] = Field(default_factory=dict)
     model: str | dict[int, str] | None = None
     train: TrainRecipe | None = None
     output: OutputRecipe = OutputRecipe()
@@ -226,6 +226,8 @@ class Recipe(_Strict):
     def _consistent(self) -> Self:
         if (self.area is None) == (self.bbox is None):
             raise ValueError("needs either 'area' (a file) or 'bbox' ([west, south, east, north])")
+        if not self.inputs and (self.model is not None or self.train is not None):
+            raise ValueError("needs 'inputs': the imagery that a model sees")
         if list(self.periods) != sorted(set(self.periods)):
             raise ValueError(f"'periods' is {list(self.periods)}; list each year once, in order")
         if isinstance(self.model, dict):

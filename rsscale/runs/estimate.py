@@ -147,7 +147,7 @@ class Plan:
 
     def rows(self) -> list[tuple[str, str]]:
         """The table."""
-        found = ", ".join(f"{count} of {name}" for name, count in self.items.items())
+        found = ", ".join(f"{count} of {name}" for name, count in self.items.items()) or "none"
         first = self.steps[0]
         of_a_tile = ", at most ".join(map(_bytes, first.tile_bytes))
         looks = f"{first.observations[0]:.1f}, at most {first.observations[1]},"

@@ -19,7 +19,7 @@ from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.verification import unfinished
 from rsscale.runs.worker import run_tile
-from rsscale.steps.base import Step
+from rsscale.steps.base import ByValue, Step
 from rsscale.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_steps(
     *,
     stop: Stop,
     monitor: Monitor,
-    by_value: Step | None = None,
+    by_value: ByValue | None = None,
 ) -> str:
     """Compute what is not done of every step; returns what stopped it, if anything.
 
@@ -50,8 +50,8 @@ def run_steps(
     lease : Lease
     stop : Stop
     monitor : Monitor
-    by_value : Step, optional
-        A step whose function is no importable one: it travels with its tasks.
+    by_value : ByValue, optional
+        What one step lacks that the run folder can't hold: it travels with that step's tasks.
     """
     work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
     for _ in range(_ROUNDS):

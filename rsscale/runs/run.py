@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import xarray as xr
 from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Stop
-from rsscale.cluster.machine import Precision, machine_of
+from rsscale.cluster.machine import Machine, Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import TilesFailedError
 from rsscale.monitoring.metrics import serve_metrics
@@ -24,7 +24,7 @@ from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
-from rsscale.steps.base import Step
+from rsscale.steps.base import ByValue, Pass
 from rsscale.store.lease import Lease, hold
 from rsscale.store.run_folder import RunFolder
 
@@ -182,26 +182,70 @@ def run(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
-    from rsscale.runs.changes import prepare
-
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
+
+    def profile(machine: Machine) -> NumericProfile:
+        return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)
+
+    return carry_out(
+        recipe,
+        out if out is not None else Path("out") / recipe.name,
+        client,
+        profile,
+        search_at=search_at,
+        update=update,
+        watch=watch,
+    )
+
+
+def carry_out(
+    recipe: Recipe,
+    out: str | Path,
+    client: Client | str | None,
+    profile: Callable[[Machine], NumericProfile],
+    *,
+    search_at: Mapping[str, str] | None = None,
+    update: bool = False,
+    watch: RunOptions | None = None,
+    by_value: ByValue | None = None,
+) -> Run:
+    """Plan a run, or what is new of it, and compute what is not done.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    out : path or address
+    client, search_at, update, watch
+        As for :func:`run`.
+    profile : callable
+        Gives the numeric profile of a new plan for what the cluster has.
+    by_value : ByValue, optional
+        What one step lacks that the run folder can't hold.
+    """
+    from rsscale.runs.changes import prepare
+
+    folder = RunFolder.at(out)
     message = f"interrupted; run the same command again, or resume {folder.url}"
     with sigterm_interrupts(message):
         folder.check_usable()
         if client is None:
             keep_memory()
         machine = machine_of(client)
-
-        def profile() -> NumericProfile:
-            return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)
-
-        write = prepare(recipe, folder, profile, search_at, update=update, memory=machine.memory)
+        write = prepare(
+            recipe,
+            folder,
+            lambda: profile(machine),
+            search_at,
+            update=update,
+            memory=machine.memory,
+        )
         folder.make()
         with hold(folder.storage) as lease:
             write()
-            return work_off(folder, client, lease, watch or RunOptions(), out=out)
+            return work_off(
+                folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
+            )
 
 
 def resume(
@@ -234,11 +278,14 @@ def work_off(
     watch: RunOptions,
     *,
     out: Any = None,
-    by_value: Step | None = None,
+    by_value: ByValue | None = None,
 ) -> Run:
     """Compute every tile that is not done, look back at all, and say how it went."""
     plan = RunPlan.read(folder)
     plan.refuse_other_versions()
+    for step in plan.steps:
+        if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
+            step.ready()
     folder.storage.sweep()
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
@@ -259,7 +306,8 @@ def work_off(
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()
     monitor.save(state)
-    _raise_unless_done(folder, state, problem)
+    again = f"rsscale resume {folder.url}" if by_value is None else "the same call"
+    _raise_unless_done(state, problem, f"go on with: {again}")
     return Run(out if out is not None else folder.url)
 
 
@@ -269,9 +317,8 @@ def _ended(monitor: Monitor, stop: Stop) -> str:
     return "done" if monitor.count_done() == monitor.total else "failed"
 
 
-def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -> None:
+def _raise_unless_done(state: dict[str, Any], problem: str, go_on: str) -> None:
     failed, tiles = state["failed"], state["tiles"]
-    go_on = f"go on with: rsscale resume {folder.url}"
     if state["state"] == "interrupted":
         raise KeyboardInterrupt(
             f"interrupted with {tiles['done']} of {tiles['total']} tiles done; {go_on}"
@@ -294,4 +341,4 @@ def _raise_unless_done(folder: RunFolder, state: dict[str, Any], problem: str) -
         )
 
 
-__all__ = ["Run", "RunOptions", "resume", "run", "work_off"]
+__all__ = ["Run", "RunOptions", "carry_out", "resume", "run", "work_off"]

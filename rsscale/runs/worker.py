@@ -14,7 +14,7 @@ from rsscale.cluster.allocator import trim
 from rsscale.errors import RsscaleError, RunFolderError, SupersededError
 from rsscale.processes import peak_rss
 from rsscale.runs.plan import RunPlan, TileTask
-from rsscale.steps.base import Gather, Pass, Resources, Step
+from rsscale.steps.base import ByValue, Gather, Pass, Resources
 from rsscale.steps.evaluate import evaluate
 from rsscale.store import lease
 from rsscale.store.failpoints import failpoint
@@ -26,7 +26,7 @@ _opening = threading.Lock()
 
 
 def run_tile(
-    url: str, plan_hash: str, epoch: int, task: TileTask, by_value: Step | None = None
+    url: str, plan_hash: str, epoch: int, task: TileTask, by_value: ByValue | None = None
 ) -> dict[str, Any]:
     """Compute one tile of a run. Safe to run twice: the second run writes the same bytes.
 
@@ -39,8 +39,8 @@ def run_tile(
     epoch : int
         Of the run that asks; once a newer one works on the folder, nothing is written.
     task : TileTask
-    by_value : Step, optional
-        The step itself, where its function is no importable one.
+    by_value : ByValue, optional
+        What the step lacks that the run folder can't hold.
 
     Returns
     -------
@@ -71,7 +71,9 @@ def run_tile(
                 f"a newer run works on {url}; what this one made of tile {key} is dropped"
             )
 
-    step = by_value or plan.step(key.step)
+    step = plan.step(key.step)
+    if by_value is not None:
+        step = by_value.complete(step)
     if isinstance(step, Gather):
         entry = _gather(plan, step, task, still_wanted)
     else:

@@ -337,6 +337,13 @@ class Pass(ABC):
         """Refuse, when a run is planned, what could only fail on its tiles."""
         del profile
 
+    def ready(self) -> None:  # noqa: B027 -- most steps need nothing
+        """Refuse to go on with a run where something is not here that no run folder can hold.
+
+        Asked of each step before tiles are computed, but for one that is completed by value: see
+        :class:`ByValue`. ``verify`` and ``status`` need not be ready.
+        """
+
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Lines on the folded facts of a run, for people: ``"name  text"``."""
         del facts
@@ -375,6 +382,21 @@ class Gather(ABC):
 
 
 Step = Pass | Gather
+
+
+class ByValue(Protocol):
+    """What a step lacks that no run folder can hold, such as a function of a notebook.
+
+    Only what is given travels with the tasks, pickled: a worker opens the step from the run folder
+    and completes it, so that a task stays small however much sources and ledgers hold.
+    """
+
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+
+    def complete(self, opened: Step) -> Step:
+        """The step with what it lacked."""
 
 
 def over_box(

@@ -1,0 +1,142 @@
+"""The layers of a user's function: as a recipe writes them, or seen on an empty block."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from rsscale.errors import FunctionError, RecipeError
+from rsscale.layers import NODATA, Axis, DataType, Layer, Overview
+from rsscale.passes.function_call import Function, call
+from rsscale.steps.options import Options
+
+EMPTY_CORE = 32
+"""Width of the empty block that a function is tried on, without its halo, px."""
+
+
+class AxisOptions(Options):
+    """``{name: component, values: [0, 1, 2], chunk: 1}``."""
+
+    name: str
+    values: tuple[int, ...]
+    chunk: int | None = None
+
+
+class LayerOptions(Options):
+    """One layer: ``{name: edges, dtype: uint8, nodata: 255, overview: nearest, …}``.
+
+    Further CF attributes than ``long_name`` and ``units`` go into ``attributes``.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z]\w*$")
+    dtype: str = "uint8"
+    nodata: float | None = None
+    overview: str = "nearest"
+    axis: AxisOptions | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    long_name: str | None = None
+    units: str | None = None
+    attributes: dict[str, Any] = Field(default_factory=dict)
+
+    def build(self) -> Layer:
+        """The layer.
+
+        Raises
+        ------
+        RecipeError
+            For a type, nodata or overview that there is not.
+        """
+        named = {"long_name": self.long_name, "units": self.units}
+        known = self.dtype in get_args(DataType)  # else Layer says what there is
+        nodata = default_nodata(self.dtype) if self.nodata is None and known else self.nodata
+        return Layer(
+            self.name,
+            cast("DataType", self.dtype),
+            NODATA if nodata is None else nodata,
+            Axis(self.axis.name, self.axis.values, self.axis.chunk) if self.axis else None,
+            self.scale,
+            self.offset,
+            cast("Overview", self.overview),
+            {k: v for k, v in named.items() if v is not None} | self.attributes,
+        )
+
+
+def as_options(layer: Layer) -> dict[str, Any]:
+    """A layer as a recipe writes it."""
+    described = layer.describe()
+    axis = layer.axis
+    parts = {"name": axis.name, "values": list(axis.values), "chunk": axis.chunk} if axis else None
+    return {**described, "axis": parts}
+
+
+def default_nodata(dtype: str) -> float:
+    """255 for uint8, NaN for floats; else the end of the type that values reach last."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return float("nan")
+    return float(np.iinfo(kind).max if kind.kind == "u" else np.iinfo(kind).min)
+
+
+def seen_layers(
+    name: str, function: Function, inputs: Mapping[str, xr.Dataset], parameters: Mapping[str, Any]
+) -> tuple[Layer, ...]:
+    """The layers that a function returns, seen by calling it on an empty block.
+
+    Parameters
+    ----------
+    name : str
+        Of the function, for messages.
+    function : callable
+    inputs : mapping of name to Dataset
+        A small block, all of it nodata.
+    parameters : mapping
+
+    Returns
+    -------
+    tuple of Layer
+        With the name, type and axis of each variable; nodata by :func:`default_nodata`. Attributes
+        are not taken: xarray carries those of the inputs through arithmetic.
+
+    Raises
+    ------
+    RecipeError
+        When the function can't take such a block, or a variable can be no layer.
+    """
+    where = "an empty block"
+    advice = "say layers=[rs.Layer(name, dtype, nodata), ...]"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of means of nothing and the like
+            returned = call(name, function, inputs, parameters, where)
+    except (FunctionError, RecipeError) as error:
+        raise RecipeError(f"{error}; to use it without that trial, {advice}") from error
+    if not returned.data_vars:
+        raise RecipeError(f"function {name!r} returned no layers on {where}; {advice}")
+    return tuple(_seen(name, array, advice) for array in returned.data_vars.values())
+
+
+def _seen(function: str, array: xr.DataArray, advice: str) -> Layer:
+    further = [str(dim) for dim in array.dims if dim not in ("y", "x")]
+    is_map = {"y", "x"} <= set(array.dims) and len(further) < 2 and "time" not in further
+    if not is_map or str(array.dtype) not in get_args(DataType):
+        raise RecipeError(
+            f"function {function!r} returned {str(array.name)!r} as {array.dtype} "
+            f"({', '.join(map(str, array.dims))}) on an empty block; a layer is (y, x), "
+            "or (axis, y, x) with an axis other than time, and one of "
+            f"{', '.join(get_args(DataType))}: cast it with .astype, or {advice}"
+        )
+    axis = _axis(array, further[0]) if further else None
+    dtype = str(array.dtype)
+    return Layer(str(array.name), cast("DataType", dtype), default_nodata(dtype), axis)
+
+
+def _axis(array: xr.DataArray, dim: str) -> Axis:
+    numbered = dim in array.coords and array[dim].dtype.kind in "iu"
+    values = array[dim].values.tolist() if numbered else range(array.sizes[dim])
+    return Axis(dim, tuple(values))
