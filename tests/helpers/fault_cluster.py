@@ -33,7 +33,9 @@ def environment(**changes: str) -> dict[str, str]:
         # Where nothing was compiled ahead, each of a hundred processes would compile torch.
         kept["PYTHONPYCACHEPREFIX"] = os.environ.get("PYTHONPYCACHEPREFIX", "/tmp/rsscale-pyc")  # noqa: S108
     return kept | {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]),
+        "RSSCALE_PASSES": "formula_pass",
+        "RSSCALE_FUNCTIONS": "tile_functions",
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         **changes,
