@@ -78,7 +78,7 @@ class PickledModel:
         ModelError
             When it can't be pickled, as a compiled model.
         """
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle
 
         try:
             data = cloudpickle.dumps(model, protocol=5)
