@@ -27,14 +27,15 @@ def test_long_edges_are_bent_by_projecting(tmp_path: Path) -> None:
 
 
 def test_neighbours_of_any_size_leave_no_gap_once_projected(tmp_path: Path) -> None:
-    small = shapely.box(3, 45, 3.02, 45.1)
-    # Its edge holds the other's corners, and is cut by another rule if zones are cut by size.
-    large = [(3.02, 44), (6, 44), (6, 46), (3.02, 46), (3.02, 45.1), (3.02, 45)]
-    frame = gpd.GeoDataFrame({"id": [1, 2]}, geometry=[small, shapely.Polygon(large)], crs=4326)
+    # A parallel, which bends, is the edge of a low zone and of one ten times as large.
+    low, large = shapely.box(3, 46, 5, 46.05), shapely.box(3, 26, 5, 46)
+    frame = gpd.GeoDataFrame({"id": [1, 2]}, geometry=[low, large], crs=4326)
     frame.to_parquet(tmp_path / "zones.parquet")
     zones = read_zones(tmp_path / "zones.parquet", "id", GRID)
-    x, y = pyproj.Transformer.from_crs(4326, CRS, always_xy=True).transform(3.02, 45.05)
-    row, col = int(-y // 10), int(x // 10)
-    box = PixelBox(row - 300, col - 50, row + 300, col + 50)
+    to_grid = pyproj.Transformer.from_crs(4326, CRS, always_xy=True)
+    (west, east), (south, north) = to_grid.transform([3.0, 4.98], [46.0, 46.0])
+    box = PixelBox(
+        -int(north // 10) - 50, int(west // 10) + 50, 50 - int(south // 10), int(east // 10)
+    )
     times = sum(centres(pixel_edges(one, GRID), box).astype(int) for one in zones.shapes)
     assert (times == 1).all()
