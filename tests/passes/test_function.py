@@ -154,12 +154,23 @@ def test_it_reads_composites_in_memory(landscape: Landscape, tmp_path: Path) -> 
     assert 0.1 < float(seen.mean()) < 1
     assert 0 < float(found["brightness"].max()) < 2
     assert {"read", "prepare", "compute", "write"} == set(run.state["stages"])
-    box = run.folder.storage and found["brightness"].odc.geobox[760:800, 800:860]
+    box = found["brightness"].odc.geobox[760:800, 800:860]
     part = rs.preview(recipe, box.extent.to_crs("EPSG:4326"), step="f", **OPTIONS).isel(time=0)
-    same = found.sel(y=part.y, x=part.x)
-    xr.testing.assert_equal(
-        part["brightness"].drop_vars("time"), same["brightness"].drop_vars("time")
-    )
+    there = found.sel(y=part.y, x=part.x)
+    assert bool(part["brightness"].notnull().any())
+    for name in ("brightness", "looks"):
+        np.testing.assert_array_equal(part[name].values, there[name].values)
+
+
+def test_a_plan_of_a_recipe_without_inputs(tmp_path: Path) -> None:
+    planned = rs.plan(index_recipe(tmp_path, steps={"f": MAJORITY}), threads=1, device="cpu")
+    assert [one.name for one in planned.steps] == ["map", "f"]
+    assert planned.steps[1].overhead == pytest.approx((68 / 64) ** 2)
+    assert "items     none" in repr(planned)
+    with pytest.raises(RecipeError, match=r"of step 'f' needs about .*GiB"):
+        rs.plan(index_recipe(tmp_path, steps={"f": MAJORITY}), memory=2**20)
+    with pytest.raises(RecipeError, match="needs 'inputs': the imagery"):
+        rs.plan(index_recipe(tmp_path, model="model", steps={}) | {"steps": {}})
 
 
 @pytest.mark.parametrize(
