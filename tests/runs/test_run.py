@@ -151,8 +151,9 @@ def change_item(archive: Landscape, name: str) -> None:
     item = json.loads(path.read_text())
     for asset in item["assets"].values():
         file = path.parent / asset["href"]
-        shutil.copy(file, file.with_stem(f"{file.stem}-2"))
-        asset["href"] = str(Path(asset["href"]).with_stem(f"{file.stem}-2"))
+        again = path.parent / f"{file.stem}-2{file.suffix}"
+        shutil.copy(file, again)
+        asset["href"] = str(again)
     path.write_text(json.dumps(item))
 
 
