@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from rsscale.catalog.filters import Stage, Wanted
-from rsscale.items.footprints import ItemDict, footprints
+from rsscale.catalog.footprints import ItemDict, footprints
 from rsscale.items.interval import item_range
 
 _DATES = ("datetime", "start_datetime", "end_datetime")

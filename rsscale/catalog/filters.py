@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from odc.geo.geom import Geometry
 
+from rsscale.catalog.footprints import ItemDict, meets
 from rsscale.catalog.query import Query, matches
 from rsscale.geo.area import describe_bounds
-from rsscale.items.footprints import ItemDict, meets
 from rsscale.items.interval import Interval
 
 __all__ = ["ItemDict", "Stage", "Wanted"]

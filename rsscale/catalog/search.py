@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pystac
 
@@ -15,7 +15,8 @@ from rsscale.catalog.kinds import Catalog, open_catalog
 from rsscale.catalog.query import Query, check_query
 from rsscale.errors import CatalogError, nearest
 from rsscale.geo.area import read_area
-from rsscale.items.freeze import to_items
+from rsscale.items.features import Feature, Item
+from rsscale.items.freeze import to_features, to_items
 from rsscale.items.interval import DatetimeLike, parse_interval
 from rsscale.net.hrefs import shown
 from rsscale.net.signing import PROPERTY, signer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rsscale.geo.area import AreaLike
 
 _LISTED = 12
+
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 def search(
@@ -76,16 +79,52 @@ def search(
     AreaError, RecipeError
         The area, or the dates or query, cannot be read.
     """
-    signer(sign)  # refuses a name that could not be used here
-    wanted = Wanted(
+    wanted = _wanted(collection, area, datetime, query)
+    return pystac.ItemCollection(_search(to_items, catalog, wanted, sign), clone_items=False)
+
+
+def find_features(
+    catalog: str | Path,
+    collection: str | None = None,
+    *,
+    area: AreaLike | None = None,
+    datetime: DatetimeLike = None,
+    query: Query | None = None,
+    sign: str | None = None,
+) -> list[Feature]:
+    """As :func:`search`, for planning: the catalogue's own JSON, not migrated to STAC 1.1.
+
+    Returns
+    -------
+    list of Feature
+        Sorted by (datetime, id).
+    """
+    return _search(to_features, catalog, _wanted(collection, area, datetime, query), sign)
+
+
+def _wanted(
+    collection: str | None, area: AreaLike | None, datetime: DatetimeLike, query: Query | None
+) -> Wanted:
+    return Wanted(
         collection=collection,
         area=None if area is None else read_area(area),
         interval=parse_interval(datetime),
         query=check_query(query),
     )
+
+
+def _search(
+    read: Callable[[Iterator[ItemDict]], Iterable[AnyItem]],
+    catalog: str | Path,
+    wanted: Wanted,
+    sign: str | None,
+) -> list[AnyItem]:
+    """The items of a catalogue, in the form that ``read`` gives them."""
+    signer(sign)  # refuses a name that could not be used here
     source = open_catalog(catalog)
     tally = Tally(wanted)
-    items = to_items(item for batch in _read(source, wanted) for item in tally.keep(batch))
+    kept = (item for batch in _read(source, wanted) for item in tally.keep(batch))
+    items = list(read(kept))
     if not items:
         raise CatalogError(_why_nothing(source, wanted, tally))
     for item in items:

@@ -10,8 +10,7 @@ from typing import Any
 from affine import Affine
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.items import assets
-from rsscale.items.assets import Selection
+from rsscale.items.records import Scenes
 from rsscale.read.placement import OutputGrid, parse_crs, place
 from rsscale.read.reader import BLOCK
 
@@ -21,7 +20,7 @@ _BLOCK_BYTES = 128 * 2**20
 _LEAST_CHUNK = 256
 
 
-def block_origin(chosen: Selection, grid: OutputGrid) -> tuple[int, int]:
+def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
     """Where the blocks that most assets are read in start, (row, col) modulo a block.
 
     An aligned file is read in its own blocks, which count from its corner; a warped one in
@@ -29,20 +28,16 @@ def block_origin(chosen: Selection, grid: OutputGrid) -> tuple[int, int]:
     """
     votes: Counter[tuple[int, int]] = Counter()
     memo: dict[Any, tuple[int, int]] = {}
-    for item, row in zip(chosen.items, chosen.keys, strict=True):
-        for key in row:
-            asset = item.assets[key]
-            crs = assets.crs(item, asset)
-            transform = assets.projection(item, asset, "transform")
-            shape = assets.projection(item, asset, "shape")
-            if not (crs and transform and shape):
-                continue
-            known = (crs, tuple(transform), tuple(shape))
-            if known not in memo:
-                where = place(grid, parse_crs(crs), Affine(*transform[:6]), tuple(shape), "nearest")
-                direct = where.box if where.zoom else None
-                memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
-            votes[memo[known]] += 1
+    for band in (band for record in scenes for band in record.bands):
+        if not (band.crs and band.transform and band.shape):
+            continue
+        known = band.crs, band.transform, band.shape
+        if known not in memo:
+            crs, transform = parse_crs(band.crs), Affine(*band.transform)
+            where = place(grid, crs, transform, band.shape, "nearest")
+            direct = where.box if where.zoom else None
+            memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
+        votes[memo[known]] += 1
     return votes.most_common(1)[0][0] if votes else (0, 0)
 
 

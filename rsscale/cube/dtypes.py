@@ -7,23 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from rsscale.items import assets, radiometry
-from rsscale.items.assets import Selection
+from rsscale.items.records import Scenes
 from rsscale.read.levels import Source
 from rsscale.read.reader import describe
 
 
 def number_type(
-    chosen: Selection, sources: Sequence[Sequence[Source]]
+    scenes: Scenes, sources: Sequence[Sequence[Source]]
 ) -> tuple[np.dtype[Any], np.generic]:
-    """One type and one nodata value for a cube, by the rule in ``load``'s notes."""
+    """One type and one nodata value for a cube, by the rule in the notes of `load`."""
     kinds: list[tuple[np.dtype[Any], float | None]] = []
-    for column in range(len(chosen.bands)):
+    for column in range(len(scenes.names)):
         header: tuple[np.dtype[Any], float | None] | None = None
-        for item, row, source in zip(chosen.items, chosen.keys, sources, strict=True):
-            asset = item.assets[row[column]]
-            dtype = assets.data_type(item, asset) or radiometry.known_type(item, row[column])
-            nodata = source[column].nodata
+        for record, source in zip(scenes, sources, strict=True):
+            known, nodata = record.bands[column].dtype, record.bands[column].nodata
+            dtype = None if known is None else np.dtype(known)
             if dtype is None or nodata is None:
                 header = header or describe(source[column])
             kind = (

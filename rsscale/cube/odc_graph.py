@@ -10,9 +10,10 @@ the cube at ``(x, y) = (col, -row)``. So no grid is too odd for it, not one with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -21,24 +22,20 @@ import numpy.typing as npt
 import pystac
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.windows import Window
 
-from rsscale.cube.stackstac_graph import Layout
-from rsscale.errors import ReadError, missing_extra
+from rsscale.cube.dask_graph import Layout, Sources
+from rsscale.errors import missing_extra
 from rsscale.geo.lattice import PixelBox
-from rsscale.items import assets
-from rsscale.items.assets import Selection
+from rsscale.items.records import SceneRecord, Scenes
 from rsscale.read.levels import Source
-from rsscale.read.placement import OutputGrid
-from rsscale.read.reader import Reader
-from rsscale.read.stage_timer import Meter
 
 # Any projection in metres will do: only pixel numbers are written in it.
 _PLAIN_CRS = "EPSG:3857"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 
-def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
+def odc_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
     """A Dask array ``(time, band, y, x)`` by ``odc.stac.load``, one look an item."""
     import dask.array as da
 
@@ -54,8 +51,8 @@ def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Sour
     edges = list(pairwise(accumulate(runs, initial=0)))
     cube = odc.stac.load(
         [
-            _plain(str(number), item, [tuple(row[a:b]) for a, b in edges], layout, geobox)
-            for number, (item, row) in enumerate(zip(chosen.items, sources, strict=True))
+            _plain(str(number), record, [tuple(row[a:b]) for a, b in edges], layout, geobox)
+            for number, (record, row) in enumerate(zip(scenes, sources, strict=True))
         ],
         bands=[f"run{n}" for n in range(len(runs))],
         geobox=geobox,
@@ -64,7 +61,7 @@ def odc_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Sour
         nodata=layout.fill.item(),
         groupby="id",
         fuse_func=f"{__name__}.replace",
-        driver=_Driver(layout.grid, layout.box, layout.dtype.str, layout.on_error, layout.meter),
+        driver=_Driver(layout),
     )
     array = da.concatenate([cube[f"run{n}"].data for n in range(len(runs))], axis=1)
     return array[:, :, top:, left:].rechunk(layout.chunks)
@@ -87,7 +84,7 @@ def _lattice(widths: Sequence[int]) -> tuple[int, int]:
 
 def _plain(
     name: str,
-    item: pystac.Item,
+    record: SceneRecord,
     runs: Sequence[tuple[Source, ...]],
     layout: Layout,
     geobox: GeoBox,
@@ -95,7 +92,8 @@ def _plain(
     """An item of one asset a run of bands, that covers the whole of the cube."""
     from dask.base import tokenize
 
-    plain = pystac.Item(name, None, None, assets.moment(item), {}, stac_extensions=[_PROJECTION])
+    moment = _EPOCH + timedelta(microseconds=record.microseconds)
+    plain = pystac.Item(name, None, None, moment, {}, stac_extensions=[_PROJECTION])
     for number, run in enumerate(runs):
         # The graph's keys are made of the addresses.
         token = tokenize(run, layout.grid, layout.box, layout.dtype.str, repr(layout.fill))
@@ -114,11 +112,7 @@ def _plain(
 class _Driver:
     """odc-loader's ``ReaderDriver``: opens nothing, keeps nothing."""
 
-    grid: OutputGrid
-    box: PixelBox
-    dtype: str
-    on_error: Callable[[ReadError], None] | None = None
-    meter: Meter | None = None
+    layout: Layout
     dask_reader: None = None
     aux_reader: None = None
 
@@ -143,7 +137,7 @@ class _Driver:
         return nullcontext()
 
     def open(self, src: Any, ctx: None) -> _Bands:
-        return _Bands(src.driver_data, self)
+        return _Bands(src.driver_data, self.layout)
 
 
 class _Parser:
@@ -169,7 +163,7 @@ class _Bands:
     """odc-loader's ``RasterReader`` of one item's bands."""
 
     sources: tuple[Source, ...]
-    driver: _Driver
+    layout: Layout
 
     def read(
         self,
@@ -182,18 +176,11 @@ class _Bands:
         row, col = round(-dst_geobox.affine.f), round(dst_geobox.affine.c)
         height, width = dst_geobox.shape
         asked = PixelBox(row, col, row + height, col + width)
-        inside = asked & PixelBox(0, 0, *self.driver.box.shape)
-        window = Window(inside.col0, inside.row0, *inside.shape[::-1])
+        box = self.layout.box
+        inside = asked & PixelBox(0, 0, *box.shape)
+        top, left = box.row0 + inside.row0, box.col0 + inside.col0
+        pixels = PixelBox(top, left, top + inside.shape[0], left + inside.shape[1])
         out = np.empty((len(self.sources), *inside.shape), cfg.dtype)
         for band, source in zip(out, self.sources, strict=True):
-            band[...] = Reader(
-                url="",
-                sources={"": source},
-                grid=self.driver.grid,
-                box=self.driver.box,
-                dtype=cfg.dtype,
-                fill_value=cfg.fill_value,
-                on_error=self.driver.on_error,
-                meter=self.driver.meter,
-            ).read(window)
+            self.layout.reader(source).read_into(pixels, band)
         return inside.slices(asked), out

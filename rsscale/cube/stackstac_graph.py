@@ -1,54 +1,16 @@
-"""The lazy array of a cube: what both loaders build, and stackstac's way to build it."""
+"""The lazy array of a cube by stackstac."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from rsscale.errors import ReadError
-from rsscale.geo.lattice import PixelBox
-from rsscale.items import assets
-from rsscale.items.assets import Selection
-from rsscale.read.levels import Source
-from rsscale.read.placement import OutputGrid
+from rsscale.cube.dask_graph import Layout, Sources
+from rsscale.items.records import Scenes
 from rsscale.read.reader import Reader
-from rsscale.read.stage_timer import Meter
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The array that a loader has to give.
-
-    Attributes
-    ----------
-    grid : OutputGrid
-    box : PixelBox
-        The pixels of the grid that the cube covers.
-    dtype : numpy.dtype
-    fill : numpy.generic
-        The cube's nodata, of that type.
-    chunks : tuple of tuple of int
-        Of ``(time, band, y, x)``.
-    on_error : callable, optional
-        Takes the ReadError of what could not be read and then holds nodata; else it is raised.
-    meter : Meter, optional
-        Counts what is read.
-    """
-
-    grid: OutputGrid
-    box: PixelBox
-    dtype: np.dtype[Any]
-    fill: np.generic
-    chunks: tuple[tuple[int, ...], ...]
-    on_error: Callable[[ReadError], None] | None = None
-    meter: Meter | None = None
-
-
-def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequence[Source]]) -> Any:
+def stackstac_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
     """A Dask array ``(time, band, y, x)`` by stackstac, one look an item.
 
     stackstac is given plain items that hide everything but the names. From real items it
@@ -62,19 +24,19 @@ def stackstac_array(layout: Layout, chosen: Selection, sources: Sequence[Sequenc
     table = {f"{i}/{b}": s for i, row in enumerate(sources) for b, s in enumerate(row)}
     plain = [
         {
-            "id": item.id,
+            "id": record.id,
             "properties": {
-                "datetime": assets.moment(item).isoformat(),
+                "datetime": f"{record.moment}Z",
                 "proj:epsg": 1,
                 "proj:bbox": bounds,
             },
-            "assets": {band: {"href": f"{i}/{b}"} for b, band in enumerate(chosen.bands)},
+            "assets": {band: {"href": f"{i}/{b}"} for b, band in enumerate(scenes.names)},
         }
-        for i, item in enumerate(chosen.items)
+        for i, record in enumerate(scenes)
     ]
     stacked = stackstac.stack(
         plain,
-        assets=list(chosen.bands),
+        assets=list(scenes.names),
         epsg=1,
         resolution=(grid.res_x, grid.res_y),
         bounds=bounds,

@@ -58,8 +58,9 @@ class RasterBounds:
     def centre_longitude(self) -> float:
         """Longitude of the middle, between -180 and 180; 0 where it cannot be projected."""
         west, _, east, _ = bounds_in([self], WGS84)[0]
-        middle = (west + east) / 2
-        return float((middle + 180.0) % 360.0 - 180.0) if np.isfinite(middle) else 0.0
+        if not np.isfinite([west, east]).all():
+            return 0.0
+        return float(((west + east) / 2 + 180.0) % 360.0 - 180.0)
 
     def degrees_box(self) -> Any:
         """A box in degrees that holds the raster, as a shapely geometry; ``None`` if unknown."""

@@ -6,35 +6,40 @@ in the item's properties. The functions here look in all of them and give one an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pystac
-from pystac.utils import str_to_datetime
 
 from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
 from rsscale.geo.raster_bounds import RasterBounds, crs_text, raster_of, scope_of
 from rsscale.items.bands import described, find_assets, is_code, known_names
+from rsscale.items.features import Asset, Item
 
 
-def canonical(items: Iterable[pystac.Item | Mapping[str, Any]]) -> list[pystac.Item]:
-    """The items as pystac objects, sorted by (datetime, id).
+def canonical(items: Iterable[Item | Mapping[str, Any]]) -> list[Item]:
+    """The items as objects, sorted by (datetime, id).
 
     Raises
     ------
     ItemError
         When an item has neither ``datetime`` nor ``start_datetime``.
     """
-    made = [i if isinstance(i, pystac.Item) else pystac.Item.from_dict(dict(i)) for i in items]
+    made = [_from_json(item) if isinstance(item, Mapping) else item for item in items]
     return sorted(made, key=lambda item: (moment(item), item.id))
 
 
-def moment(item: pystac.Item) -> datetime:
+def _from_json(item: Mapping[str, Any]) -> Item:
+    import pystac
+
+    return pystac.Item.from_dict(dict(item))
+
+
+def moment(item: Item) -> datetime:
     """When the item was acquired, in UTC: ``datetime``, else ``start_datetime``."""
     when = item.datetime
     if when is None:
@@ -44,8 +49,14 @@ def moment(item: pystac.Item) -> datetime:
                 f"item {item.id!r} has neither datetime nor start_datetime; "
                 "leave it out or give it a date"
             )
-        when = start if isinstance(start, datetime) else str_to_datetime(start)
+        when = start if isinstance(start, datetime) else _parsed(start)
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _parsed(text: str) -> datetime:
+    from pystac.utils import str_to_datetime
+
+    return str_to_datetime(text)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class Selection:
 
     Attributes
     ----------
-    items : tuple of pystac.Item
+    items : tuple of pystac.Item or Feature
         Sorted by (datetime, id).
     bands : tuple of str
         As they were asked for.
@@ -62,7 +73,7 @@ class Selection:
         Asset keys, ``keys[item][band]``.
     """
 
-    items: tuple[pystac.Item, ...]
+    items: tuple[Item, ...]
     bands: tuple[str, ...]
     keys: tuple[tuple[str, ...], ...]
 
@@ -74,7 +85,7 @@ class Selection:
         )
 
 
-def select(items: Iterable[pystac.Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
+def select(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
     """Find the asset of each band in each item.
 
     A band is an asset key, or else a common name or band name (``eo:bands`` of STAC 1.0,
@@ -107,18 +118,18 @@ def select(items: Iterable[pystac.Item | Mapping[str, Any]], bands: Sequence[str
     return Selection(tuple(ordered), tuple(bands), keys)
 
 
-def location(asset: pystac.Asset) -> str:
+def location(asset: Asset) -> str:
     """Where an asset lies: a URL, or a local path.
 
     An absolute path is local, whatever the item's own address is: pystac would take it as a
     path on the server that the item came from.
     """
-    if Path(asset.href).is_absolute():
+    if os.path.isabs(asset.href):  # noqa: PTH117 -- a Path of each takes longer than all else
         return asset.href
     return asset.get_absolute_href() or asset.href
 
 
-def field(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
+def field(item: Item, asset: Asset, name: str) -> Any:
     """A raster fact such as ``"nodata"``, ``"scale"``, ``"offset"`` or ``"data_type"``.
 
     Looked for in the band's object (``raster:bands`` of STAC 1.0, ``bands`` of 1.1), then
@@ -134,13 +145,13 @@ def field(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
     return None
 
 
-def nodata(item: pystac.Item, asset: pystac.Asset) -> float | None:
+def nodata(item: Item, asset: Asset) -> float | None:
     """The nodata value that metadata declares, in the file's own numbers; ``None`` if none."""
     value = field(item, asset, "nodata")
     return None if value is None else float(value)  # float() also reads STAC's "nan" and "inf"
 
 
-def data_type(item: pystac.Item, asset: pystac.Asset) -> np.dtype[Any] | None:
+def data_type(item: Item, asset: Asset) -> np.dtype[Any] | None:
     """The NumPy type that metadata declares; ``None`` if none, or not a NumPy type."""
     name = field(item, asset, "data_type")
     if name is None:  # which NumPy would take for float64
@@ -151,14 +162,14 @@ def data_type(item: pystac.Item, asset: pystac.Asset) -> np.dtype[Any] | None:
         return None
 
 
-def is_categorical(band: str, asset: pystac.Asset) -> bool:
+def is_categorical(band: str, asset: Asset) -> bool:
     """Whether values are codes or bits: by name, or by the classification extension."""
     scopes: list[dict[str, Any]] = [asset.extra_fields, *described(asset)]
     classified = any(key.startswith("classification:") for scope in scopes for key in scope)
     return classified or is_code(band)
 
 
-def projection(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
+def projection(item: Item, asset: Asset, name: str) -> Any:
     """A ``proj:`` field of the asset, else of the item: ``"transform"``, ``"shape"`` and so on.
 
     An item's transform belongs to its shape: neither is taken for an asset that has another
@@ -167,7 +178,7 @@ def projection(item: pystac.Item, asset: pystac.Asset, name: str) -> Any:
     return scope_of(name, asset.extra_fields, item.properties).get(f"proj:{name}")
 
 
-def crs(item: pystac.Item, asset: pystac.Asset) -> str | None:
+def crs(item: Item, asset: Asset) -> str | None:
     """The CRS that metadata declares, as text that pyproj reads; ``None`` if none does.
 
     From ``proj:code``, ``proj:epsg``, ``proj:wkt2`` or ``proj:projjson``, of the asset before the
@@ -176,12 +187,12 @@ def crs(item: pystac.Item, asset: pystac.Asset) -> str | None:
     return crs_text(asset.extra_fields, item.properties)
 
 
-def raster(item: pystac.Item, asset: pystac.Asset) -> RasterBounds | None:
+def raster(item: Item, asset: Asset) -> RasterBounds | None:
     """The box of pixels that metadata declares; ``None`` if it doesn't say where they are."""
     return raster_of(asset.extra_fields, item.properties)
 
 
-def solar_day(item: pystac.Item) -> np.datetime64:
+def solar_day(item: Item) -> np.datetime64:
     """The day on which the item was taken, by the sun: where it is, not in Greenwich.
 
     Local mean solar time is UTC plus the centre longitude at 15 degrees an hour. Scenes of one

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pystac
-
 from rsscale.errors import BandError
+from rsscale.items.features import Asset, FeatureAsset, Item
 
 # Bands whose values are codes or bit fields: an average of two codes is a third, wrong code.
 CATEGORICAL = frozenset({
@@ -36,7 +35,7 @@ def is_code(name: str) -> bool:
     return plain(name) in CATEGORICAL
 
 
-def find_assets(item: pystac.Item, bands: Sequence[str]) -> list[str | None]:
+def find_assets(item: Item, bands: Sequence[str]) -> list[str | None]:
     """The keys of the assets that are meant by some bands; ``None`` where there is none.
 
     In this order: the key itself; the band's name or common name; the same without regard to
@@ -60,7 +59,7 @@ def find_assets(item: pystac.Item, bands: Sequence[str]) -> list[str | None]:
     return found
 
 
-def _vocabulary(item: pystac.Item) -> dict[str, set[str]]:
+def _vocabulary(item: Item) -> dict[str, set[str]]:
     """Names of the assets that can be a band: of one, or that say nothing and are rasters."""
     counts = {key: len(described(asset)) for key, asset in item.assets.items()}
     return {
@@ -70,7 +69,7 @@ def _vocabulary(item: pystac.Item) -> dict[str, set[str]]:
     }
 
 
-def _find(item: pystac.Item, band: str, known: Mapping[str, set[str]]) -> str | None:
+def _find(item: Item, band: str, known: Mapping[str, set[str]]) -> str | None:
     fits = [key for key, given in known.items() if band in given]
     if not fits:
         wanted = plain(band)
@@ -84,7 +83,7 @@ def _find(item: pystac.Item, band: str, known: Mapping[str, set[str]]) -> str | 
     return fits[0] if fits else None
 
 
-def _check_single(item: pystac.Item, band: str) -> None:
+def _check_single(item: Item, band: str) -> None:
     count = len(described(item.assets[band]))
     if count > 1:
         raise BandError(
@@ -93,8 +92,16 @@ def _check_single(item: pystac.Item, band: str) -> None:
         )
 
 
-def described(asset: pystac.Asset) -> list[dict[str, Any]]:
+def described(asset: Asset) -> list[dict[str, Any]]:
     """One dict a band in the file, whichever dialects describe them, merged by position."""
+    if not isinstance(asset, FeatureAsset):  # a pystac object may have changed
+        return _described(asset)
+    if asset.described is None:
+        asset.described = _described(asset)
+    return asset.described
+
+
+def _described(asset: Asset) -> list[dict[str, Any]]:
     merged: list[dict[str, Any]] = []
     for name in ("eo:bands", "bands", "raster:bands"):
         entries = asset.extra_fields.get(name)
@@ -105,7 +112,7 @@ def described(asset: pystac.Asset) -> list[dict[str, Any]]:
     return merged
 
 
-def names(key: str, item: pystac.Item) -> set[str]:
+def names(key: str, item: Item) -> set[str]:
     """All names of an asset: its key, and of one with one band the band's name and common name."""
     asset = item.assets[key]
     found = described(asset)
@@ -116,7 +123,7 @@ def names(key: str, item: pystac.Item) -> set[str]:
     return {key, *(str(name) for name in given if name)}
 
 
-def known_names(items: Sequence[pystac.Item]) -> list[str]:
+def known_names(items: Sequence[Item]) -> list[str]:
     """Asset keys that look like bands, and their common names, for a message."""
     known: dict[str, None] = {}
     for item in items[:50]:
@@ -128,21 +135,21 @@ def known_names(items: Sequence[pystac.Item]) -> list[str]:
     return list(known)
 
 
-def _entry(entry: Any, asset: pystac.Asset) -> dict[str, Any]:
+def _entry(entry: Any, asset: Asset) -> dict[str, Any]:
     """One band's object where it is, as before STAC 1.0, an index into a list of the item's."""
-    if isinstance(entry, int) and isinstance(asset.owner, pystac.Item):
+    if isinstance(entry, int) and asset.owner is not None:
         listed = asset.owner.properties.get("eo:bands")
         if isinstance(listed, list) and 0 <= entry < len(listed):
             entry = listed[entry]
     return entry if isinstance(entry, dict) else {}
 
 
-def _is_raster(asset: pystac.Asset) -> bool:
+def _is_raster(asset: Asset) -> bool:
     kind = asset.media_type or ""
     return not kind or "tif" in kind or "jp2" in kind
 
 
-def _best(fits: Sequence[str], assets: Mapping[str, pystac.Asset]) -> list[str]:
+def _best(fits: Sequence[str], assets: Mapping[str, Asset]) -> list[str]:
     """Fewer of several fits, where all but one are copies of it."""
     if len(fits) > 1:
         # Some catalogues list every band twice, as COG and as the original JPEG 2000.

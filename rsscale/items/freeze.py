@@ -16,11 +16,20 @@ import pystac
 from rsscale import durable
 from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
+from rsscale.items.features import Feature, Item, is_plain, newest_features
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
 from rsscale.net.hrefs import map_hrefs, strip_secrets
 
-__all__ = ["EXACT", "freeze", "read_geoparquet", "thaw", "to_items", "without_secrets"]
+__all__ = [
+    "EXACT",
+    "freeze",
+    "read_geoparquet",
+    "thaw",
+    "to_features",
+    "to_items",
+    "without_secrets",
+]
 
 _ROWS = 1000
 _Order = tuple[datetime, str, str]
@@ -29,27 +38,39 @@ _Order = tuple[datetime, str, str]
 def to_items(features: Iterable[dict[str, Any]]) -> pystac.ItemCollection:
     """Items from JSON objects: each once, sorted by (datetime, id), in STAC 1.1.
 
-    Features are read one after another, so that a stream of them needs no memory of its own. They
-    become part of the items: nobody may go on using them.
+    The objects become part of the items: nobody may go on using them.
 
     Raises
     ------
     CatalogError
         Naming the item that is not valid STAC.
     """
-    unique: dict[tuple[Any, Any], tuple[_Order, str, pystac.Item]] = {}
-    for feature in features:
-        key = (feature.get("collection"), feature.get("id"))
-        updated = _updated(feature)
-        # Pages shift while a catalogue grows, so that an item may come twice; of two
-        # versions the later one stays.
-        if key not in unique or updated > unique[key][1]:
-            unique[key] = _order(feature), updated, _to_item(feature)
-    ordered = sorted(unique.values(), key=lambda entry: entry[0])
-    return pystac.ItemCollection([item for *_, item in ordered], clone_items=False)
+    items = [_to_item(feature) for feature in newest_features(features)]
+    return pystac.ItemCollection(items, clone_items=False)
 
 
-def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
+def to_features(features: Iterable[dict[str, Any]]) -> list[Feature]:
+    """Items from JSON objects, in place: each once, sorted by (datetime, id).
+
+    As :func:`to_items`, without a pystac object of an item that needs no migration.
+
+    Parameters
+    ----------
+    features : iterable of dict
+        With absolute hrefs. They become part of the result.
+
+    Raises
+    ------
+    CatalogError
+        Naming the item that is not valid STAC.
+    """
+    return [
+        Feature(one if is_plain(one) else _to_item(one).to_dict(transform_hrefs=False))
+        for one in newest_features(features)
+    ]
+
+
+def freeze(items: Iterable[Item], path: str | Path) -> None:
     """Write items to a stac-geoparquet file, without tokens, in one step.
 
     The same items give the same bytes, whatever their order. The file is complete or not
@@ -57,7 +78,7 @@ def freeze(items: Iterable[pystac.Item], path: str | Path) -> None:
 
     Parameters
     ----------
-    items : ItemCollection or iterable of Item
+    items : iterable of pystac.Item or Feature
         At least one.
     path : str or Path
         The file to write; its folder exists.
@@ -152,7 +173,7 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
     return features
 
 
-def without_secrets(item: pystac.Item) -> dict[str, Any]:
+def without_secrets(item: Item) -> dict[str, Any]:
     """An item as JSON, without tokens in addresses or headers of links."""
     feature = map_hrefs(item.to_dict(transform_hrefs=False), strip_secrets)
     for link in feature["links"]:
@@ -181,27 +202,13 @@ def _to_item(feature: dict[str, Any]) -> pystac.Item:
         raise CatalogError(f"item {name!r} is not valid STAC: {error}") from None
 
 
-def _order_of(item: pystac.Item) -> _Order:
+def _order_of(item: Item) -> _Order:
     """The order of `to_items`; an item without a date comes last."""
-    when = item.datetime or item.common_metadata.start_datetime
-    latest = datetime.max.replace(tzinfo=UTC)
-    moment = latest if when is None else _utc(when)
-    return moment, item.id, str(item.collection_id)
+    if item.datetime is None:
+        start, _ = item_range(item.properties)
+        return start or datetime.max.replace(tzinfo=UTC), item.id, str(item.collection_id)
+    return _utc(item.datetime), item.id, str(item.collection_id)
 
 
 def _utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-
-
-def _order(feature: dict[str, Any]) -> _Order:
-    start, _ = item_range(
-        {"datetime": feature["properties"].get("datetime")}
-        if feature["properties"].get("datetime")
-        else feature["properties"]
-    )
-    latest = datetime.max.replace(tzinfo=UTC)
-    return start or latest, str(feature.get("id")), str(feature.get("collection"))
-
-
-def _updated(feature: dict[str, Any]) -> str:
-    return str((feature.get("properties") or {}).get("updated") or "")

@@ -21,8 +21,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pystac
 import shapely
+
+from rsscale.items.features import Item
 
 EXACT = "rsscale:item"
 
@@ -50,14 +51,14 @@ _INT64 = 2**63
 
 
 def write(
-    file: IO[bytes], items: Sequence[pystac.Item], to_json: Callable[[pystac.Item], dict[str, Any]]
+    file: IO[bytes], items: Sequence[Item], to_json: Callable[[Item], dict[str, Any]]
 ) -> None:
     """Write items; memory grows by a thousand of them at most.
 
     Parameters
     ----------
     file : binary file
-    items : sequence of pystac.Item
+    items : sequence of pystac.Item or Feature
         In the order wanted; the same items give the same bytes.
     to_json : function
         From an item to the JSON object that is kept.
@@ -79,7 +80,7 @@ def _batches(features: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]
         yield batch
 
 
-def _schema(items: Sequence[pystac.Item]) -> pa.Schema:
+def _schema(items: Sequence[Item]) -> pa.Schema:
     keys = sorted({key for item in items for key in item.assets})[:_ASSETS]
     fields = dict(_CORE)
     if keys:  # Parquet has no structs without fields

@@ -1,50 +1,38 @@
-"""Which items can hold a pixel of a box.
-
-Selection must never decide a value: a pixel's value would then depend on the box that was
-asked for. So an item is left out only where its *rasters* can't reach the box; its footprint
-is not asked, since footprints are simplified and sometimes wrong.
-"""
+"""Items resolved to scene records: what STAC says, asked once, when a run is planned."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date
-from typing import Protocol
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pystac
-from odc.geo.geobox import GeoBox
 
+from rsscale.errors import ItemError
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
+from rsscale.items.bands import is_code
+from rsscale.items.features import Asset, Item
 from rsscale.items.interval import item_range
+from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
+from rsscale.items.products import Rule, product_rule, specified
+from rsscale.items.radiometry import scaling
+from rsscale.items.records import BandRecord, SceneRecord, Scenes
+from rsscale.net.signing import PROPERTY
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
 _TURNS = (-360.0, 0.0, 360.0)
+_EPOCH = np.datetime64(0, "us")
 
 
-class Lookup(Protocol):
-    """Finds the items of a box: those in memory, or those that a run has frozen."""
-
-    def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
-        """See :meth:`ItemIndex.touching`."""
-
-    def digest(self, geobox: GeoBox, start: date, end: date) -> str:
-        """Hash of the items that :meth:`touching` returns."""
-
-    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
-        """How many items that is, and the bytes that they decode to."""
-
-
-class ItemIndex:
-    """Items by where their rasters lie and when they were taken.
+class ItemIndex(ScenesInMemory):
+    """Items in memory, by where their rasters lie and when they were taken.
 
     Parameters
     ----------
-    items : iterable of pystac.Item
+    items : iterable of pystac.Item or Feature
         Sorted by (datetime, id) here.
     crs : str
         The grid's CRS.
@@ -55,88 +43,191 @@ class ItemIndex:
     ------
     BandError
         When no item, or not every item, has a band.
+    ItemError
+        When an item has no date.
     """
 
-    def __init__(self, items: Iterable[pystac.Item], crs: str, bands: Sequence[str]) -> None:
+    def __init__(self, items: Iterable[Item], crs: str, bands: Sequence[str]) -> None:
         chosen = assets.select(items, bands)
-        self.items = chosen.items
-        moments = [_moments(item) for item in self.items]
-        self.extents = Extents(
-            bounds=_all_bounds(chosen, crs),
+        places = _places(chosen)
+        scenes = _scenes(chosen, places)
+        moments = [_moments(item) for item in chosen.items]
+        digests = b"".join(record.digest() for record in scenes)
+        extents = Extents(
+            bounds=_all_bounds(places, crs),
             starts=np.array([start for start, _ in moments], "datetime64[us]"),
             ends=np.array([end for _, end in moments], "datetime64[us]"),
-            turns=_TURNS if is_degrees(crs) else (0.0,),
+            digests=np.frombuffer(digests, np.uint8).reshape(len(scenes), 16),
+            generations=np.zeros(len(scenes), np.uint16),
+            pixel_bytes=np.array([_pixel_bytes(record) for record in scenes], np.uint16),
+            turns=np.array(_TURNS if is_degrees(crs) else (0.0,)),
         )
-
-        self._bands = len(bands)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def digest(self, geobox: GeoBox, start: date, end: date) -> str:
-        """Hash of the ids of what :meth:`touching` returns."""
-        ids = [item.id for item in self.touching(geobox, start, end)]
-        return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
-        """How many items touch a box, and the bytes that they decode to, as uint16."""
-        rows = self.extents.touching(geobox, start, end)
-        left, bottom, right, top = geobox.boundingbox.bbox
-        bounds = np.clip(self.extents.bounds[rows], [left, bottom] * 2, [right, top] * 2)
-        covered = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
-        pixels = float(covered.sum()) / abs(geobox.resolution.x) ** 2
-        return len(rows), pixels * self._bands * 2
-
-    def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
-        """Items that can hold a pixel of ``geobox`` taken from ``start`` to ``end``, inclusive.
-
-        Parameters
-        ----------
-        geobox : GeoBox
-            In the CRS of the index.
-        start, end : date
-            The last day counts whole.
-        """
-        return [self.items[row] for row in self.extents.touching(geobox, start, end)]
+        super().__init__(scenes, extents, crs)
 
 
-@dataclass(frozen=True)
-class Extents:
-    """Where the rasters of many items lie, and when they were taken.
+def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Scenes:
+    """What reading needs to know of some bands of some items.
 
-    Attributes
+    Parameters
     ----------
-    bounds : float64 array (N, 4)
-        West, south, east, north in the CRS of the index.
-    starts, ends : datetime64[us] array (N,)
-        First and last moment, UTC.
-    turns : tuple of float
-        What may be added to a longitude.
+    items : iterable of pystac.Item, Feature or JSON object
+    bands : sequence of str
+
+    Raises
+    ------
+    BandError
+        When no item, or not every item, has a band.
+    ItemError
+        When an item has no date.
     """
+    chosen = assets.select(items, bands)
+    return _scenes(chosen, _places(chosen))
 
-    bounds: npt.NDArray[np.float64]
-    starts: npt.NDArray[np.datetime64]
-    ends: npt.NDArray[np.datetime64]
-    turns: tuple[float, ...]
 
-    def touching(self, geobox: GeoBox, start: date, end: date) -> npt.NDArray[np.intp]:
-        """Numbers of the items that :meth:`ItemIndex.touching` returns."""
-        left, bottom, right, top = geobox.boundingbox.bbox
-        west, south, east, north = self.bounds.T
-        first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1
-        hit = (south < top) & (north > bottom) & (self.starts < after) & (self.ends >= first)
-        hit &= np.logical_or.reduce(
-            [(west < right + turn) & (east > left + turn) for turn in self.turns]
+def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> ScenesInMemory:
+    """The records of a run and those that it did not have yet.
+
+    Parameters
+    ----------
+    frozen : Lookup
+        What the run has. Kept exactly as it is, also where the catalogue now says something else
+        of an item or does not have it any more: tiles that are done were made from it.
+    found : Lookup
+        What was resolved now, of the same bands and CRS. Items whose ids the run has are left
+        out; the others become the next generation.
+    generation : int, optional
+        The number of that generation, at least the greatest that the run's records have: a run
+        with several inputs counts for all of them. One more than the greatest when omitted.
+
+    Returns
+    -------
+    ScenesInMemory
+        For :func:`rsscale.items.item_store.write_index`. With no new item, what was frozen.
+
+    Raises
+    ------
+    ItemError
+        When bands or CRS differ, or the number of the generation is too small or too large.
+    """
+    old, new = frozen.scenes, found.scenes
+    if (old.names, frozen.crs) != (new.names, found.crs):
+        raise ItemError(
+            f"items of bands {list(new.names)} in {found.crs} can't extend items of bands "
+            f"{list(old.names)} in {frozen.crs}; plan them as a run of their own"
         )
-        return np.flatnonzero(hit)
+    known = {record.id for record in old}
+    added: Rows = np.array([n for n, record in enumerate(new) if record.id not in known], np.intp)
+    newest = int(frozen.extents.generations.max(initial=0))
+    if generation is None:
+        generation = newest + bool(len(old))
+    if not newest <= generation <= np.iinfo(np.uint16).max:
+        raise ItemError(
+            f"generation {generation} can't follow {newest}; expected a number from there to 65,535"
+        )
+    fresh = found.extents.take(added)
+    fresh.generations[:] = generation
+    records = (*old.records, *(new.records[number] for number in added))
+    order = sorted(range(len(records)), key=lambda n: (records[n].microseconds, records[n].id))
+    return ScenesInMemory(
+        Scenes(old.names, old.codes, tuple(records[number] for number in order)),
+        frozen.extents.join(fresh).take(np.array(order, np.intp)),
+        frozen.crs,
+    )
 
 
-def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
+class _Place(NamedTuple):
+    """Where a file lies, by metadata."""
+
+    crs: str | None
+    transform: tuple[float, ...] | None
+    shape: tuple[int, int] | None
+    raster: RasterBounds | None
+
+
+def _places(chosen: assets.Selection) -> list[list[_Place]]:
+    """Where the files lie, by item and band."""
+    return [_places_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
+
+
+def _places_of(item: Item, keys: Sequence[str]) -> list[_Place]:
+    found, common = [], None
+    for key in keys:
+        asset = item.assets[key]
+        if any(name.startswith("proj:") for name in asset.extra_fields):
+            found.append(_place(item, asset))
+            continue
+        # Assets that say nothing of their own lie where the item does.
+        common = common or _place(item, asset)
+        found.append(common)
+    return found
+
+
+def _place(item: Item, asset: Asset) -> _Place:
+    shape = _numbers(assets.projection(item, asset, "shape"), 2)
+    return _Place(
+        crs=assets.crs(item, asset),
+        transform=_numbers(assets.projection(item, asset, "transform"), 6),
+        shape=None if shape is None else (int(shape[0]), int(shape[1])),
+        raster=assets.raster(item, asset),
+    )
+
+
+def _scenes(chosen: assets.Selection, places: Sequence[Sequence[_Place]]) -> Scenes:
+    return Scenes(
+        names=chosen.bands,
+        codes=tuple(map(is_code, chosen.bands)),
+        records=tuple(
+            SceneRecord(
+                id=item.id,
+                microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
+                day=int(assets.solar_day(item).astype(np.int64)),
+                sign=item.properties.get(PROPERTY),
+                bands=tuple(map(partial(_band, item, product_rule(item)), keys, there)),
+            )
+            for item, keys, there in zip(chosen.items, chosen.keys, places, strict=True)
+        ),
+    )
+
+
+def _band(item: Item, rule: Rule | None, key: str, place: _Place) -> BandRecord:
+    asset = item.assets[key]
+    declared = assets.data_type(item, asset)
+    known = specified(rule, item, key, declared)
+    dtype = declared or (known.dtype if known else None)
+    nodata = assets.nodata(item, asset)
+    categorical = assets.is_categorical(key, asset)
+    scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known)
+    return BandRecord(
+        asset=key,
+        url=assets.location(asset),
+        dtype=None if dtype is None else dtype.str,
+        nodata=known.nodata if nodata is None and known else nodata,
+        scale=scale,
+        offset=offset,
+        categorical=categorical,
+        crs=place.crs,
+        transform=place.transform,
+        shape=place.shape,
+    )
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
+    """The first of a list of finite numbers; ``None`` where there is no such list."""
+    try:
+        found = tuple(float(value) for value in values[:count])
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def _pixel_bytes(record: SceneRecord) -> int:
+    """Bytes of one pixel of all bands: a cube's type is the widest of its bands'."""
+    return max((band.itemsize for band in record.bands), default=0) * len(record.bands)
+
+
+def _all_bounds(places: Sequence[Sequence[_Place]], crs: str) -> npt.NDArray[np.float64]:
     """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
-    rows = [
-        {assets.raster(item, item.assets[key]) for key in keys}
-        for item, keys in zip(chosen.items, chosen.keys, strict=True)
-    ]
+    rows = [{place.raster for place in row} for row in places]
     # Scenes of one tile share their raster: each is projected once.
     rasters: list[RasterBounds] = list(
         dict.fromkeys(r for row in rows for r in row if r is not None)
@@ -152,9 +243,11 @@ def _all_bounds(chosen: assets.Selection, crs: str) -> npt.NDArray[np.float64]:
     return out
 
 
-def _moments(item: pystac.Item) -> tuple[np.datetime64, np.datetime64]:
+def _moments(item: Item) -> tuple[np.datetime64, np.datetime64]:
     start, end = item_range(item.properties)
     nominal = assets.moment(item)
-    return tuple(  # type: ignore[return-value]
-        np.datetime64((moment or nominal).replace(tzinfo=None), "us") for moment in (start, end)
-    )
+    return _utc64(start or nominal), _utc64(end or nominal)
+
+
+def _utc64(moment: Any) -> np.datetime64:
+    return np.datetime64(moment.replace(tzinfo=None), "us")

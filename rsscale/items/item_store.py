@@ -1,58 +1,218 @@
-"""The frozen items of a run as its workers see them: on disk, found by their extent.
+"""Finding scene records by place and time: the tables of an index, in memory or frozen on disk.
 
-A country has tens of thousands of items, each some 50 kB as an object, and a tile needs a few
-dozen: so a worker holds where they lie, some 70 bytes each, and reads those that it needs.
+A country has tens of thousands of items and a tile needs a few dozen: so a worker holds where they
+lie, some 70 bytes each, and reads the records that it needs.
+
+Selection must never decide a value: a pixel's value would then depend on the box that was
+asked for. So an item is left out only where its *rasters* can't reach the box; its footprint
+is not asked, since footprints are simplified and sometimes wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import zlib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
-import pystac
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from rsscale.items.freeze import to_items, without_secrets
-from rsscale.items.item_index import Extents, ItemIndex
+from rsscale.items.records import SceneRecord, Scenes
 
 INDEX, RECORDS = "index.npz", "records"
 """Endings of the two files of an index."""
 
+_ZLIB_WINDOW = 32 * 2**10
 
-def write_index(index: ItemIndex, put: Callable[[str, bytes], None]) -> None:
-    """Write an index of items and the items themselves, without tokens.
+Rows = npt.NDArray[np.intp]
+
+
+class Cost(NamedTuple):
+    """What it takes to read a box: how many scenes, and bytes of their pixels in it, decoded."""
+
+    records: int
+    decoded: int
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Where the rasters of many items lie, when they were taken, what decides their pixels.
+
+    Attributes
+    ----------
+    bounds : float64 array (N, 4)
+        West, south, east, north in the CRS of the index.
+    starts, ends : datetime64[us] array (N,)
+        First and last moment, UTC.
+    digests : uint8 array (N, 16)
+        Of what decides pixels.
+    generations : uint16 array (N,)
+        How often the run had grown when the record came.
+    pixel_bytes : uint16 array (N,)
+        Of one pixel of all bands that are read, decoded.
+    turns : float64 array
+        What may be added to a longitude.
+    """
+
+    bounds: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.datetime64]
+    ends: npt.NDArray[np.datetime64]
+    digests: npt.NDArray[np.uint8]
+    generations: npt.NDArray[np.uint16]
+    pixel_bytes: npt.NDArray[np.uint16]
+    turns: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def rows(self, geobox: GeoBox, start: date, end: date, generation: int | None = None) -> Rows:
+        """Numbers of the records that :meth:`Lookup.touching` returns, ascending."""
+        left, bottom, right, top = geobox.boundingbox.bbox
+        west, south, east, north = self.bounds.T
+        first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1
+        hit = (south < top) & (north > bottom) & (self.starts < after) & (self.ends >= first)
+        # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
+        hit &= np.logical_or.reduce(
+            [(west < right + turn) & (east > left + turn) for turn in self.turns]
+        )
+        if generation is not None:
+            hit &= self.generations <= generation
+        return np.flatnonzero(hit)
+
+    def digest(self, rows: Rows) -> str:
+        """Hash of the digests of some records."""
+        return hashlib.sha256(self.digests[rows].tobytes()).hexdigest()[:16]
+
+    def cost(self, rows: Rows, geobox: GeoBox) -> Cost:
+        """How many, and the bytes of their pixels in a box."""
+        left, bottom, right, top = geobox.boundingbox.bbox
+        boxes = np.clip(self.bounds[rows], [left, bottom] * 2, [right, top] * 2)
+        covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        pixels = covered / abs(geobox.affine.a * geobox.affine.e)
+        return Cost(len(rows), round(float((pixels * self.pixel_bytes[rows]).sum())))
+
+    def take(self, rows: Rows) -> Self:
+        """The same of some records."""
+        columns = {name: getattr(self, name)[rows] for name in _columns()}
+        return type(self)(**columns, turns=self.turns)
+
+    def join(self, other: Self) -> Self:
+        """The same of two tables, one after the other."""
+        columns = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _columns()
+        }
+        return type(self)(**columns, turns=self.turns)
+
+
+def _columns() -> list[str]:
+    """Names of the arrays that have a row for each record."""
+    return [field.name for field in fields(Extents) if field.name != "turns"]
+
+
+class Lookup(ABC):
+    """Finds the scenes of a box: those in memory, or those that a run has frozen.
+
+    Everywhere ``geobox`` is in the CRS of the index, and ``start`` and ``end`` are days of which
+    the last one counts whole. With a ``generation`` only records count that were there when the
+    run had grown so often: those that a tile saw that was done then.
+
+    Attributes
+    ----------
+    extents : Extents
+        A row for each scene.
+    crs : str
+        Of the extents.
+    """
+
+    extents: Extents
+    crs: str
+
+    @abstractmethod
+    def read(self, rows: Iterable[int]) -> Scenes:
+        """Scenes by their numbers, in that order."""
+
+    def __len__(self) -> int:
+        return len(self.extents)
+
+    @property
+    def scenes(self) -> Scenes:
+        """All of them; tens of thousands on disk may take a second."""
+        return self.read(range(len(self)))
+
+    def touching(
+        self, geobox: GeoBox, start: date, end: date, generation: int | None = None
+    ) -> Scenes:
+        """Scenes that can hold a pixel of ``geobox`` taken from ``start`` to ``end``."""
+        return self.read(map(int, self.extents.rows(geobox, start, end, generation)))
+
+    def digest(self, geobox: GeoBox, start: date, end: date, generation: int | None = None) -> str:
+        """Hash of all in the scenes that :meth:`touching` returns that decides pixels."""
+        return self.extents.digest(self.extents.rows(geobox, start, end, generation))
+
+    def cost(self, geobox: GeoBox, start: date, end: date, generation: int | None = None) -> Cost:
+        """How many scenes those are and the bytes of them in the box; reads no record."""
+        return self.extents.cost(self.extents.rows(geobox, start, end, generation), geobox)
+
+
+class ScenesInMemory(Lookup):
+    """Scenes that are at hand.
 
     Parameters
     ----------
-    index : ItemIndex
+    scenes : Scenes
+    extents : Extents
+        A row for each of them.
+    crs : str
+        Of the extents.
+    """
+
+    def __init__(self, scenes: Scenes, extents: Extents, crs: str) -> None:
+        self._scenes, self.extents, self.crs = scenes, extents, crs
+
+    def read(self, rows: Iterable[int]) -> Scenes:
+        """See :meth:`Lookup.read`."""
+        records = tuple(self._scenes.records[row] for row in rows)
+        return Scenes(self._scenes.names, self._scenes.codes, records)
+
+
+def write_index(index: Lookup, put: Callable[[str, bytes], None]) -> None:
+    """Write an index and its scenes, without tokens; the same scenes give the same bytes.
+
+    Parameters
+    ----------
+    index : Lookup
     put : callable
         Takes each file's ending, :data:`INDEX` and :data:`RECORDS`, and its content.
     """
-    plain = [json.dumps(without_secrets(item), sort_keys=True).encode() for item in index.items]
-    records = [zlib.compress(one) for one in plain]
-    digests = [hashlib.sha256(one).digest()[:16] for one in plain]
-    extents, file = index.extents, io.BytesIO()
+    scenes = index.scenes
+    plain = [record.to_bytes() for record in scenes]
+    # Records look alike: what they share is kept once, as a dictionary of the compression.
+    shared = plain[0][-_ZLIB_WINDOW:] if plain else b""
+    records = [_compress(one, shared) for one in plain]
+    columns = {field.name: getattr(index.extents, field.name) for field in fields(Extents)}
+    file = io.BytesIO()
     np.savez(
         file,
-        bounds=extents.bounds,
-        starts=extents.starts,
-        ends=extents.ends,
-        turns=np.array(extents.turns),
         edges=np.cumsum([0, *map(len, records)]),
-        digests=np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), 16),
+        shared=np.frombuffer(shared, np.uint8),
+        names=np.array(scenes.names, str),
+        codes=np.array(scenes.codes, bool),
+        crs=np.array(index.crs),
+        **columns,
     )
     put(RECORDS, b"".join(records))
     put(INDEX, file.getvalue())
 
 
-class FrozenItems:
-    """Items that :func:`write_index` wrote.
+class FrozenItems(Lookup):
+    """Scenes that :func:`write_index` wrote.
 
     Parameters
     ----------
@@ -62,30 +222,28 @@ class FrozenItems:
 
     def __init__(self, index: Path, records: Path) -> None:
         with np.load(index, allow_pickle=False) as arrays:
-            turns = tuple(arrays["turns"].tolist())
-            self._extents = Extents(arrays["bounds"], arrays["starts"], arrays["ends"], turns)
-            self._edges, self._digests = arrays["edges"], arrays["digests"]
+            self.extents = Extents(**{field.name: arrays[field.name] for field in fields(Extents)})
+            self.crs = str(arrays["crs"])
+            self._edges, self._shared = arrays["edges"], arrays["shared"].tobytes()
+            self._names = tuple(map(str, arrays["names"]))
+            self._codes = tuple(map(bool, arrays["codes"]))
         self._records = records
 
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def touching(self, geobox: GeoBox, start: date, end: date) -> list[pystac.Item]:
-        """As :meth:`rsscale.items.item_index.ItemIndex.touching`, in the same order."""
-        rows = self._extents.touching(geobox, start, end)
-        features = []
+    def read(self, rows: Iterable[int]) -> Scenes:
+        """See :meth:`Lookup.read`."""
+        found = []
         with self._records.open("rb") as file:
             for row in rows:
-                file.seek(self._edges[row])
-                record = file.read(self._edges[row + 1] - self._edges[row])
-                features.append(json.loads(zlib.decompress(record)))
-        return list(to_items(features))
+                start, stop = int(self._edges[row]), int(self._edges[row + 1])
+                file.seek(start)
+                found.append(SceneRecord.from_bytes(_expand(file.read(stop - start), self._shared)))
+        return Scenes(self._names, self._codes, tuple(found))
 
-    def digest(self, geobox: GeoBox, start: date, end: date) -> str:
-        """Hash of the items that :meth:`touching` returns: it changes when one of them does."""
-        rows = self._extents.touching(geobox, start, end)
-        return hashlib.sha256(self._digests[rows].tobytes()).hexdigest()[:16]
 
-    def cost(self, geobox: GeoBox, start: date, end: date) -> tuple[int, float]:
-        """How many items touch a box; the bytes are not known here."""
-        return len(self._extents.touching(geobox, start, end)), 0.0
+def _compress(record: bytes, shared: bytes) -> bytes:
+    packer = zlib.compressobj(zdict=shared) if shared else zlib.compressobj()
+    return packer.compress(record) + packer.flush()
+
+
+def _expand(record: bytes, shared: bytes) -> bytes:
+    return (zlib.decompressobj(zdict=shared) if shared else zlib.decompressobj()).decompress(record)

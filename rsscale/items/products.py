@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import pystac
 
 from rsscale.items import assets
 from rsscale.items.bands import names, plain
+from rsscale.items.features import Item
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,25 @@ class BandSpec:
         return np.dtype(self.kind)
 
 
-def specification(item: pystac.Item, key: str) -> BandSpec | None:
+Rule = Callable[[Item, str], BandSpec | None]
+"""From an item and the key of an asset to what is specified."""
+
+
+def specification(item: Item, key: str) -> BandSpec | None:
     """What is specified for an asset; ``None`` for other products, or other kinds of numbers."""
-    rule = next((rule for applies, rule in _PRODUCTS if applies(item)), None)
+    return specified(product_rule(item), item, key, assets.data_type(item, item.assets[key]))
+
+
+def product_rule(item: Item) -> Rule | None:
+    """What knows the bands of an item's product; ``None`` for a product that is not known."""
+    return next((rule for applies, rule in _PRODUCTS if applies(item)), None)
+
+
+def specified(
+    rule: Rule | None, item: Item, key: str, declared: np.dtype[Any] | None
+) -> BandSpec | None:
+    """What :func:`specification` gives, by the rule of the item and the type that it declares."""
     spec = rule(item, key) if rule else None
-    declared = assets.data_type(item, item.assets[key])
     if spec is None or declared is None:
         return spec
     # A quicklook in uint8, or reflectance in float32, is no file of the product.
@@ -70,7 +84,7 @@ _S2_REFLECTANCE = re.compile(
 _S2_ATMOSPHERE = re.compile(r"^(AOT|WVP)(_\d+m)?$", re.IGNORECASE)
 
 
-def is_sentinel2(item: pystac.Item) -> bool:
+def is_sentinel2(item: Item) -> bool:
     """Whether an item is ESA's scene of Sentinel-2: by its metadata, its collection or its id.
 
     What others made of Sentinel-2 (HLS, Digital Earth Australia) has other numbers.
@@ -86,7 +100,7 @@ def is_sentinel2(item: pystac.Item) -> bool:
     )
 
 
-def baseline(item: pystac.Item) -> tuple[int, int]:
+def baseline(item: Item) -> tuple[int, int]:
     """Sentinel-2's processing baseline as (major, minor); (0, 0) when nothing tells it.
 
     From ``s2:processing_baseline``, ``processing:version`` or the product's name; never from the
@@ -105,7 +119,7 @@ def baseline(item: pystac.Item) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _sentinel2(item: pystac.Item, key: str) -> BandSpec | None:
+def _sentinel2(item: Item, key: str) -> BandSpec | None:
     """Reflectance is shifted from baseline 04.00 on, so that dark pixels aren't cut off at 0."""
     if plain(key) == "scl":
         return BandSpec(1.0, 0.0, "uint8", 0)
@@ -134,7 +148,7 @@ _LANDSAT = {
 }
 
 
-def _is_landsat2(item: pystac.Item) -> bool:
+def _is_landsat2(item: Item) -> bool:
     properties = item.properties
     number = str(properties.get("landsat:collection_number", "")).lstrip("0")
     level = str(properties.get("landsat:correction", ""))
@@ -146,7 +160,7 @@ def _is_landsat2(item: pystac.Item) -> bool:
     )
 
 
-def _landsat2(item: pystac.Item, key: str) -> BandSpec | None:
+def _landsat2(item: Item, key: str) -> BandSpec | None:
     """By the file's name, which USGS keeps; B6 is a thermal band before Landsat 8."""
     match = _LANDSAT_FILE.search(urlsplit(item.assets[key].href).path)
     if match:
@@ -165,12 +179,12 @@ _DEA_PRODUCT = re.compile(r"^ga_(ls\d[a-z]|s2[a-d]m)_ard_\d")
 _DEA_BAND = re.compile(r"^nbart?_(?!contiguity)")
 
 
-def _is_dea(item: pystac.Item) -> bool:
+def _is_dea(item: Item) -> bool:
     product = item.properties.get("odc:product") or item.collection_id
     return bool(_DEA_PRODUCT.match(str(product)))
 
 
-def _dea(item: pystac.Item, key: str) -> BandSpec | None:
+def _dea(item: Item, key: str) -> BandSpec | None:
     given = names(key, item)
     return BandSpec(0.0001, 0.0, "int16", -999) if any(map(_DEA_BAND.match, given)) else None
 
@@ -181,20 +195,18 @@ _HLS_ID = re.compile(r"^HLS\.[LS]30\.", re.IGNORECASE)
 _HLS_BAND = re.compile(r"^B(0[1-9]|8A|1[0-2])$")
 
 
-def _is_hls(item: pystac.Item) -> bool:
+def _is_hls(item: Item) -> bool:
     return bool(_HLS_ID.match(item.id))
 
 
-def _hls(item: pystac.Item, key: str) -> BandSpec | None:
+def _hls(item: Item, key: str) -> BandSpec | None:
     thermal = "L30" in item.id and key in ("B10", "B11")  # brightness temperatures
     known = _HLS_BAND.match(key) and not thermal
     return BandSpec(0.0001, 0.0, "int16", -9999) if known else None
 
 
 # The first that applies; what was made of Sentinel-2 stands before Sentinel-2.
-_PRODUCTS: tuple[
-    tuple[Callable[[pystac.Item], bool], Callable[[pystac.Item, str], BandSpec | None]], ...
-] = (
+_PRODUCTS: tuple[tuple[Callable[[Item], bool], Rule], ...] = (
     (_is_hls, _hls),
     (_is_dea, _dea),
     (_is_landsat2, _landsat2),

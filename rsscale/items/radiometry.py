@@ -11,19 +11,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pystac
 import xarray as xr
 
 from rsscale.items import assets
-from rsscale.items.products import is_sentinel2, specification
+from rsscale.items.features import Item
+from rsscale.items.products import BandSpec, is_sentinel2, specification
 
-__all__ = ["is_sentinel2", "known_nodata", "known_type", "scale_offset", "to_reflectance"]
+__all__ = [
+    "is_sentinel2", "known_nodata", "known_type", "scale_offset", "scaling", "to_reflectance",
+]  # fmt: skip
 
 # A written scale that is the specification's, but for rounding.
 _SAME = 1e-3
 
 
-def scale_offset(item: pystac.Item, asset: str) -> tuple[float, float]:
+def scale_offset(item: Item, asset: str) -> tuple[float, float]:
     """Scale and offset of one asset of one item.
 
     In this order; the first that applies decides:
@@ -48,7 +50,7 @@ def scale_offset(item: pystac.Item, asset: str) -> tuple[float, float]:
 
     Parameters
     ----------
-    item : pystac.Item
+    item : pystac.Item or Feature
     asset : str
         The asset's key in the item.
 
@@ -57,10 +59,14 @@ def scale_offset(item: pystac.Item, asset: str) -> tuple[float, float]:
     (float, float)
         ``value = number * scale + offset``; for Sentinel-2 the value is reflectance, 0 to 1.
     """
-    one = item.assets[asset]
-    if assets.is_categorical(asset, one):
+    if assets.is_categorical(asset, item.assets[asset]):
         return 1.0, 0.0
-    known = specification(item, asset)
+    return scaling(item, asset, specification(item, asset))
+
+
+def scaling(item: Item, asset: str, known: BandSpec | None) -> tuple[float, float]:
+    """What :func:`scale_offset` gives for measurements, by the product's specification."""
+    one = item.assets[asset]
     scale = assets.field(item, one, "scale")
     offset = assets.field(item, one, "offset")
     if offset is None and known and (scale is None or _same(float(scale), known.scale)):
@@ -70,13 +76,13 @@ def scale_offset(item: pystac.Item, asset: str) -> tuple[float, float]:
     return float(scale), 0.0 if _offset_applied(item) else float(offset or 0.0)
 
 
-def known_type(item: pystac.Item, key: str) -> np.dtype[Any] | None:
+def known_type(item: Item, key: str) -> np.dtype[Any] | None:
     """The type that a product's specification gives a band; ``None`` if not known."""
     known = specification(item, key)
     return known.dtype if known else None
 
 
-def known_nodata(item: pystac.Item, key: str) -> float | None:
+def known_nodata(item: Item, key: str) -> float | None:
     """The nodata value that a product's specification gives a band; ``None`` if not known."""
     known = specification(item, key)
     return known.nodata if known else None
@@ -86,7 +92,7 @@ def _same(one: float, other: float) -> bool:
     return abs(one - other) <= _SAME * abs(other)
 
 
-def _offset_applied(item: pystac.Item) -> bool:
+def _offset_applied(item: Item) -> bool:
     keys = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
     return any(item.properties.get(key) is True for key in keys)
 

@@ -12,15 +12,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pystac
 import shapely
 
 from rsscale.geo.antimeridian import on_globe
 from rsscale.items import assets
+from rsscale.items.features import Item
 from rsscale.items.products import baseline
+
+if TYPE_CHECKING:
+    import pystac
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ _SAME_STRIP = np.timedelta64(5, "s")
 
 Key = tuple[Any, ...]
 Rank = tuple[Any, ...]
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,7 @@ class Versions:
 
     def __str__(self) -> str:
         """One line: how many were left out, and an example."""
-        total = len(self.items) + len(self.left_out)
-        if not self.left_out:
-            return f"{total} items, each the only version of its scene"
-        old, new = next(iter(self.left_out.items()))
-        return (
-            f"{len(self.left_out)} of {total} items are older versions of other items and left "
-            f"out, such as {old} (there is {new})"
-        )
+        return _summary(len(self.items), self.left_out)
 
 
 def newest_versions(items: Iterable[pystac.Item]) -> Versions:
@@ -110,9 +107,22 @@ def newest_versions(items: Iterable[pystac.Item]) -> Versions:
     ItemError
         When an item has no date.
     """
-    kept: list[pystac.Item] = []
+    import pystac
+
+    kept, left_out = keep_newest(items)
+    return Versions(pystac.ItemCollection(kept, clone_items=False), left_out)
+
+
+def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]]:
+    """What :func:`newest_versions` keeps, sorted by (datetime, id), and what it leaves out.
+
+    Parameters
+    ----------
+    items : iterable of pystac.Item or Feature
+    """
+    kept: list[AnyItem] = []
     left_out: dict[str, str] = {}
-    by_scene: dict[Key, list[pystac.Item]] = {}
+    by_scene: dict[Key, list[AnyItem]] = {}
     for item in items:
         key = _product(item) or _tile_and_pass(item)
         if key is None:
@@ -120,7 +130,7 @@ def newest_versions(items: Iterable[pystac.Item]) -> Versions:
         else:
             by_scene.setdefault((item.collection_id, *key), []).append(item)
     for several in by_scene.values():
-        best: list[pystac.Item] = []
+        best: list[AnyItem] = []
         for item in sorted(several, key=_rank, reverse=True):
             newer = next((other for other in best if _same_scene(item, other)), None)
             if newer is None:
@@ -128,16 +138,25 @@ def newest_versions(items: Iterable[pystac.Item]) -> Versions:
             else:
                 left_out[item.id] = newer.id
         kept += best
-    found = Versions(
-        pystac.ItemCollection(assets.canonical(kept), clone_items=False),
-        dict(sorted(left_out.items())),
-    )
+    kept.sort(key=lambda item: (assets.moment(item), item.id))
+    left_out = dict(sorted(left_out.items()))
     if left_out:
-        _log.info("%s", found)
-    return found
+        _log.info("%s", _summary(len(kept), left_out))
+    return kept, left_out
 
 
-def _product(item: pystac.Item) -> Key | None:
+def _summary(kept: int, left_out: Mapping[str, str]) -> str:
+    total = kept + len(left_out)
+    if not left_out:
+        return f"{total} items, each the only version of its scene"
+    old, new = next(iter(left_out.items()))
+    return (
+        f"{len(left_out)} of {total} items are older versions of other items and left "
+        f"out, such as {old} (there is {new})"
+    )
+
+
+def _product(item: Item) -> Key | None:
     """What names of products say about the scene, without what versions differ in."""
     for name in _given(item, _S2_NAMES):
         match = _S2_PRODUCT.match(name)
@@ -158,7 +177,7 @@ def _product(item: pystac.Item) -> Key | None:
     return None
 
 
-def _tile_and_pass(item: pystac.Item) -> Key | None:
+def _tile_and_pass(item: Item) -> Key | None:
     """Platform, tile, orbit, level and assets, for items whose names say nothing."""
     properties = item.properties
     tile = next(_tiles(properties), None)
@@ -185,7 +204,7 @@ def _tiles(properties: Mapping[str, Any]) -> Iterator[Key]:
             yield tuple(str(value).lstrip("0") for value in found)
 
 
-def _same_scene(older: pystac.Item, newer: pystac.Item) -> bool:
+def _same_scene(older: Item, newer: Item) -> bool:
     """Whether two items of one key are versions of each other."""
     strips = [_datastrip(item) for item in (older, newer)]
     if None not in strips and np.ptp(np.array(strips, "datetime64[s]")) > _SAME_STRIP:
@@ -200,13 +219,13 @@ def _same_scene(older: pystac.Item, newer: pystac.Item) -> bool:
     return _overlap(older, newer) >= _SAME_PLACE
 
 
-def _datastrip(item: pystac.Item) -> datetime | None:
+def _datastrip(item: Item) -> datetime | None:
     """When the datastrip was sensed; two of one datatake start at different times."""
     match = re.search(r"_S(\d{8}T\d{6})", str(item.properties.get("s2:datastrip_id", "")))
     return datetime.strptime(match[1], "%Y%m%dT%H%M%S") if match else None  # noqa: DTZ007 -- UTC
 
 
-def _overlap(one: pystac.Item, other: pystac.Item) -> float:
+def _overlap(one: Item, other: Item) -> float:
     """Shared part of two footprints, of both together; 1 when that cannot be told."""
     if not one.geometry or not other.geometry:
         return 1.0
@@ -221,7 +240,7 @@ def _overlap(one: pystac.Item, other: pystac.Item) -> float:
     return float(first.intersection(second).area / whole) if whole > 0 else 1.0
 
 
-def _rank(item: pystac.Item) -> Rank:
+def _rank(item: Item) -> Rank:
     """What makes a version newer; compared from left to right."""
     properties = item.properties
     major, minor = baseline(item)
@@ -245,7 +264,7 @@ def _rank(item: pystac.Item) -> Rank:
     )  # fmt: skip
 
 
-def _given(item: pystac.Item, names: Iterable[str]) -> list[str]:
+def _given(item: Item, names: Iterable[str]) -> list[str]:
     found = [str(item.properties.get(name) or "") for name in names]
     return [name for name in (*found, item.id) if name]
 

@@ -108,16 +108,35 @@ class Reader:
         """
         row0, col0 = self.box.row0 + int(window.row_off), self.box.col0 + int(window.col_off)
         asked = PixelBox(row0, col0, row0 + int(window.height), col0 + int(window.width))
+        out = np.empty(asked.shape, self.dtype)
+        self.read_into(asked, out)
+        return out
+
+    def read_into(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+        """Read pixels of the grid into an array.
+
+        Parameters
+        ----------
+        asked : PixelBox
+            Of the grid, anywhere.
+        out : numpy.ndarray
+            Of that shape and the cube's type; all of it is written.
+
+        Raises
+        ------
+        ReadError
+            As :meth:`read`.
+        """
         try:
-            with self.meter.reading(asked.shape[0] * asked.shape[1] * self.dtype.itemsize):
-                return self._open_and_read(asked)
+            with self.meter.reading(out.nbytes):
+                self._open_and_read(asked, out)
         except ReadError as error:
             if self.on_error is None:
                 raise
             self.on_error(error)
-            return np.full(asked.shape, self.fill, self.dtype)
+            out[...] = self.fill
 
-    def _open_and_read(self, asked: PixelBox) -> npt.NDArray[Any]:
+    def _open_and_read(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
         source = self.source
         with (
             _named(source, "read"),
@@ -125,25 +144,39 @@ class Reader:
             POOL.lend(source.url, source.sign) as opened,
         ):
             check(opened.dataset, source, self.dtype)
-            return opened.run(lambda: self._read(opened, asked))
+            opened.run(lambda: self._read(opened, asked, out))
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""
 
-    def _read(self, opened: Opened, asked: PixelBox) -> npt.NDArray[Any]:
+    def _read(self, opened: Opened, asked: PixelBox, out: npt.NDArray[Any]) -> None:
         key = (self.grid, self.source)
         if key not in opened.memo:
             opened.memo[key] = locate(opened, self.source, self.grid)
         rasters: tuple[Raster, ...] = opened.memo[key]
-        if len(rasters) == 1 and rasters[0].placement.nests(asked):
-            return self._typed(rasters[0], *read_nested(rasters[0], asked))
-        out = np.full(asked.shape, self.fill, self.dtype)
+        if not rasters[0].placement.nests(asked):
+            out[...] = self.fill
         for number, raster in enumerate(rasters):
+            box = raster.placement.box
+            if number == 0 and raster.placement.zoom is not None and box is not None:
+                inside = asked & box
+                if not inside.empty:
+                    self._read_nested(raster, inside, out[inside.slices(asked)])
+                continue
             for part, pixels in self._parts(opened, raster, asked):
                 target = out[part.slices(asked)]
                 is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
                 np.copyto(target, pixels, where=is_free)
-        return out
+
+    def _read_nested(self, raster: Raster, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+        """Pixels of a file that nests in the grid, straight into an array where they are as it."""
+        kind = np.dtype(raster.dataset.dtypes[0])
+        if kind == self.dtype and _is_filled(kind, raster.nodata, float(self.fill)):
+            _, masked = read_nested(raster, asked, out)
+            if masked is not None:
+                out[masked] = self.fill
+            return
+        out[...] = self._typed(raster, *read_nested(raster, asked))
 
     def _parts(
         self, opened: Opened, raster: Raster, asked: PixelBox

@@ -40,7 +40,7 @@ def has_mask(dataset: rasterio.DatasetReader) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
 
 
-def read_nested(raster: Raster, inside: PixelBox) -> Pixels:
+def read_nested(raster: Raster, inside: PixelBox, out: npt.NDArray[Any] | None = None) -> Pixels:
     """Pixels of a file whose grid nests in the output's, those of a coarser one repeated.
 
     Parameters
@@ -49,6 +49,8 @@ def read_nested(raster: Raster, inside: PixelBox) -> Pixels:
         Whose placement has a ``zoom`` and a ``box``.
     inside : PixelBox
         A part of that box.
+    out : numpy.ndarray, optional
+        Of its shape and the file's type: where the numbers go, which are returned too.
     """
     dataset, placement = raster.dataset, raster.placement
     if placement.zoom is None or placement.box is None:
@@ -68,7 +70,12 @@ def read_nested(raster: Raster, inside: PixelBox) -> Pixels:
         larger = upright.repeat(ky, axis=0).repeat(kx, axis=1)
         return larger[top : top + height, left : left + width]
 
-    data = placed(dataset.read(1, window=window))
+    if out is not None and (ky, kx) == (1, 1) and not placement.south_up:
+        data = dataset.read(1, window=window, out=out)
+    else:
+        data = placed(dataset.read(1, window=window))
+        if out is not None:
+            out[...] = data
     if not has_mask(dataset):
         return data, None
     return data, placed(dataset.read_masks(1, window=window) == 0)

@@ -122,7 +122,7 @@ class InputRecipe(_Strict):
     merge_days: bool = False
     decibel: bool = False
     on_error: Literal["fail", "skip"] = "fail"
-    loader: Literal["stackstac", "odc-stac"] = "stackstac"
+    loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
 
     def processing(self) -> dict[str, Any]:

@@ -9,18 +9,18 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pystac
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.lattice import PixelBox
+from rsscale.items.features import Item
 from rsscale.items.freeze import freeze
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import INDEX, write_index
@@ -38,7 +38,7 @@ from rsscale.store.run_folder import AREA, RECIPE, RunFolder
 from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
 
 if TYPE_CHECKING:
-    from rsscale.items.item_index import Lookup
+    from rsscale.items.item_store import Lookup
 
 _VERSIONS = ("rsscale", "torch", "rasterio", "stackstac", "xarray", "zarr", "dask", "numpy")
 
@@ -51,13 +51,13 @@ class CheckedPlan:
     ----------
     setup : RunSetup
     steps : tuple of Step
-    items : mapping of input name to ItemCollection
+    items : mapping of input name to items
     indexes : mapping of input name to ItemIndex
     """
 
     setup: RunSetup
     steps: tuple[Step, ...]
-    items: Mapping[str, pystac.ItemCollection]
+    items: Mapping[str, Collection[Item]]
     indexes: Mapping[str, ItemIndex]
 
     @property
@@ -287,7 +287,7 @@ def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
 
 
 def write_items(
-    folder: RunFolder, name: str, collection: pystac.ItemCollection, index: ItemIndex
+    folder: RunFolder, name: str, collection: Collection[Item], index: ItemIndex
 ) -> None:
     """Freeze the items of an input: for other tools, and as workers read them."""
     with tempfile.TemporaryDirectory() as scratch:

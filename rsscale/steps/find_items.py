@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-import pystac
 from odc.geo.geom import Geometry
 
-from rsscale.catalog.search import search
+from rsscale.catalog.search import find_features
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
+from rsscale.items.features import Feature, Item
 from rsscale.items.item_index import ItemIndex
-from rsscale.items.versions import newest_versions
+from rsscale.items.versions import keep_newest
 from rsscale.recipe import Recipe
 from rsscale.steps.input_windows import bands_to_read, span
 
@@ -22,7 +22,7 @@ def recipe_area(recipe: Recipe) -> Geometry:
 
 
 def index_items(
-    recipe: Recipe, grid: Grid, items: Mapping[str, pystac.ItemCollection]
+    recipe: Recipe, grid: Grid, items: Mapping[str, Iterable[Item]]
 ) -> dict[str, ItemIndex]:
     """The items of each input by where they lie; refuses items without the bands."""
     return {
@@ -37,7 +37,7 @@ def find_items(
     margin: int,
     periods: tuple[int, ...] | None = None,
     inputs: tuple[str, ...] | None = None,
-) -> dict[str, pystac.ItemCollection]:
+) -> dict[str, list[Feature]]:
     """Search each input's catalogue, period by period.
 
     Parameters
@@ -54,7 +54,7 @@ def find_items(
 
     Returns
     -------
-    dict of input name to pystac.ItemCollection
+    dict of input name to list of Feature
         Each scene once, in its newest version.
 
     Raises
@@ -66,9 +66,9 @@ def find_items(
     found = {}
     for name in recipe.inputs if inputs is None else inputs:
         one = recipe.inputs[name]
-        items: dict[str, pystac.Item] = {}
+        items: dict[str, Feature] = {}
         for period in periods or recipe.periods:
-            result = search(
+            result = find_features(
                 one.catalog,
                 one.collection,
                 area=around,
@@ -77,7 +77,7 @@ def find_items(
                 sign=one.sign,
             )
             items |= {item.id: item for item in result}
-        found[name] = newest_versions(items.values()).items
+        found[name], _ = keep_newest(items.values())
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,16 +16,16 @@ import xarray as xr
 from rsscale.composites.composite import composite
 from rsscale.composites.merge_days import merge_days
 from rsscale.composites.strips import in_memory
-from rsscale.cube.load import load
+from rsscale.cube.build import build_cube
 from rsscale.cube.masks import mask
 from rsscale.cube.sar import to_decibel
 from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.items.item_index import Lookup
+from rsscale.items.item_store import Lookup
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import STATIC, bands_to_read, mask_margin, span
+from rsscale.steps.input_windows import STATIC, mask_margin, span
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def prepare(
     box: PixelBox,
     *,
     device: str = "cpu",
+    generation: int | None = None,
 ) -> TileInputs:
     """The model's inputs over a box, lazily.
 
@@ -76,13 +78,19 @@ def prepare(
         Pixels that the model reads.
     device : str
         Where composites are computed.
+    generation : int, optional
+        Take only scenes that were there when the run had grown so often; all when omitted.
     """
     missing: dict[str, str] = {}
     meter = Meter()
+    how: dict[str, Any] = {
+        "device": device,
+        "meter": meter,
+        "unreadable": missing,
+        "generation": generation,
+    }
     composites = {
-        name: prepare_input(
-            one, grid, sources[name], period, box, device=device, meter=meter, unreadable=missing
-        )
+        name: prepare_input(one, grid, sources[name], period, box, **how)
         for name, one in recipe.inputs.items()
     }
     return TileInputs(composites, missing, meter)
@@ -98,6 +106,7 @@ def prepare_input(
     device: str,
     meter: Meter,
     unreadable: dict[str, str],
+    generation: int | None = None,
 ) -> xr.DataArray:
     """The composites of one input over a box, lazily: ``(time, band, y, x)`` float32.
 
@@ -116,13 +125,14 @@ def prepare_input(
         Counts what is read while they are.
     unreadable : dict of asset to str
         Filled likewise, where the recipe says ``on_error: skip``.
+    generation : int, optional
+        Take only scenes that were there when the run had grown so often; all when omitted.
     """
     margin = mask_margin(one, grid)
     around = grid.geobox_of(box.pad(margin))
-    cube = load(
-        lookup.touching(around, *span(one, period)),
+    cube = build_cube(
+        lookup.touching(around, *span(one, period), generation),
         around,
-        bands_to_read(one),
         resampling=one.resampling,
         loader=one.loader,
         on_error="raise" if one.on_error == "fail" else _noted(unreadable),

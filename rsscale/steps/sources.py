@@ -21,7 +21,7 @@ from rsscale.store.ledger import LedgerReader
 from rsscale.store.zarr_store import ZarrStore
 
 if TYPE_CHECKING:
-    from rsscale.items.item_index import Lookup
+    from rsscale.items.item_store import Lookup
 
 Lookups = Callable[[str], "Lookup"]
 """Gives the items of an input by its name."""

@@ -66,6 +66,47 @@ def test_window_counts_from_the_corner_of_the_cube(scenes):
     np.testing.assert_array_equal(got, scenes["west data"][17:57, 25:55])
 
 
+STRAIGHT = {
+    "same type": {},
+    "wider type": {"dtype": "int32"},
+    "south-up": {"transform": Affine(10, 0, WEST.c, 0, 10, WEST.f - 10 * 400)},
+    "coarser": {"transform": Affine(20, 0, WEST.c, 0, -20, WEST.f), "resampling": "nearest"},
+    "half a pixel off": {"transform": Affine(10, 0, WEST.c + 5, 0, -10, WEST.f - 5)},
+    "another nodata": {"fill": 9},
+    "a mask": {"mask": True},
+}
+
+
+@pytest.mark.parametrize("kind", STRAIGHT)
+@pytest.mark.parametrize(("row", "col"), [(0, 0), (20, 30), (-50, -60), (350, 380), (5000, 0)])
+def test_pixels_go_straight_into_an_array_whatever_its_strides(tmp_path, kind, row, col):
+    how = dict(STRAIGHT[kind])
+    transform, masked = how.pop("transform", WEST), how.pop("mask", False)
+    data = texture((400, 400), 3)
+    data[100:140, 50:90] = 0
+    path = write(tmp_path / "a.tif", data, transform, "EPSG:32631")
+    if masked:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(texture((400, 400), 4) > 4000)
+    box = geobox(row, col, 120, 110)
+    expected = read(path, box, **how)
+    grid, pixels = OutputGrid.of(box)
+    made = Reader(
+        url="", sources={"": Source("scene", "red", path, how.get("resampling", "bilinear"))},
+        grid=grid, box=pixels, dtype=how.get("dtype", "uint16"), fill_value=how.get("fill", 0),
+    )  # fmt: skip
+    wide = np.full((2, 130, 3, 150), 77, expected.dtype)
+    made.read_into(pixels, wide[1, 5:125, 2, 20:130])
+    np.testing.assert_array_equal(wide[1, 5:125, 2, 20:130], expected)
+    wide[1, 5:125, 2, 20:130] = 77
+    assert (wide == 77).all()
+    top, left = (max(0, start) for start in (row, col))
+    if kind == "same type" and row < 400:
+        part = data[top : row + 120, left : col + 110]
+        inside = expected[top - row :, left - col :][: part.shape[0], : part.shape[1]]
+        np.testing.assert_array_equal(inside, part)
+
+
 @pytest.mark.parametrize("method", ["nearest", "bilinear", "cubic"])
 def test_resampling_does_not_touch_an_aligned_grid(scenes, method):
     got = read(scenes["west"], geobox(100, 100, 50, 60), resampling=method)

@@ -146,12 +146,23 @@ def test_what_was_half_written_is_swept(copy: Path) -> None:
 
 
 def change_item(archive: Landscape, name: str) -> None:
-    """A catalogue that has processed a scene anew, and says so."""
+    """A catalogue that has processed a scene anew, into files of their own."""
     path = archive.folder / name / f"{name}.json"
     item = json.loads(path.read_text())
-    item["properties"]["processing:version"] = (
-        item["properties"].get("processing:version", "") + "x"
-    )
+    for asset in item["assets"].values():
+        file = path.parent / asset["href"]
+        again = path.parent / f"{file.stem}-2{file.suffix}"
+        shutil.copy(file, again)
+        asset["href"] = str(again)
+    path.write_text(json.dumps(item))
+
+
+def touch_item(archive: Landscape, name: str) -> None:
+    """A catalogue that says something new of a scene, its pixels left as they are."""
+    path = archive.folder / name / f"{name}.json"
+    item = json.loads(path.read_text())
+    item["properties"] |= {"updated": "2030-01-01T00:00:00Z", "eo:cloud_cover": 12.5}
+    item["assets"]["thumbnail"] = {"href": "thumbnail.png", "type": "image/png"}
     path.write_text(json.dumps(item))
 
 
@@ -173,6 +184,7 @@ def test_an_update_computes_just_the_tiles_whose_items_changed(
     assert used <= computed
     assert len(computed) <= 9
     xr.testing.assert_identical(layers(copy), before)
+    touch_item(archive, east)
     run(archive.recipe(), copy, update=True, **SETTINGS)
     assert events(copy) == []
 

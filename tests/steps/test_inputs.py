@@ -3,6 +3,8 @@
 import gc
 import json
 import logging
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -23,12 +25,15 @@ from rsscale.errors import ReadError, RecipeError, TilesFailedError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference import predict as predict_module
+from rsscale.items.item_index import ItemIndex, extend
+from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import Meter
 from rsscale.recipe import read_recipe
 from rsscale.steps.find_items import _with_margin, find_items, index_items, recipe_area
+from rsscale.steps.input_windows import bands_to_read
 from rsscale.steps.inputs import _noted, prepare
 
 CRS, TRANSFORM = ZONES["w"]
@@ -144,6 +149,72 @@ def test_elevation_is_one_static_window_that_sees_nothing(
     np.testing.assert_array_equal(
         dem.values[0, 0], np.add.outer(np.arange(SIZE), np.arange(SIZE)).astype("float32")
     )
+
+
+ALONE = """
+import json, sys
+from pathlib import Path
+
+from rsscale.geo.lattice import PixelBox
+from rsscale.items.item_store import FrozenItems
+from rsscale.steps.inputs import prepare
+from rsscale.recipe import read_recipe
+
+folder = Path(sys.argv[1])
+recipe = read_recipe(json.loads((folder / "recipe.json").read_text()))
+sources = {name: FrozenItems(folder / f"{name}.index.npz", folder / f"{name}.records")
+           for name in recipe.inputs}
+box = PixelBox(*json.loads(sys.argv[2]))
+found = prepare(recipe, recipe.grid.build(), sources, 2023, box, generation=0).compute(2)
+told = {name: array.values.tobytes().hex() for name, array in found.items()}
+print(json.dumps([told, sorted(sys.modules)]))
+"""
+
+
+def test_a_worker_needs_no_stac(archive: Landscape, tmp_path: Path) -> None:
+    """Composites from frozen records alone: equal, and nothing that reads STAC is imported."""
+    plain = recipe(archive)
+    one = read_recipe(plain)
+    grid = one.grid.build()
+    sources = index_items(one, grid, find_items(one, recipe_area(one), 0))
+    for name, index in sources.items():
+        write_index(index, lambda e, content, name=name: put(tmp_path / f"{name}.{e}", content))
+    (tmp_path / "recipe.json").write_text(json.dumps(plain))
+    row, col = -int(TRANSFORM.f) // 10, int(TRANSFORM.c) // 10
+    box = [row + SAR_EDGE - 40, col + 300, row + SAR_EDGE + 60, col + 400]
+    command = [sys.executable, "-c", ALONE, str(tmp_path), json.dumps(box)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told, modules = json.loads(done.stdout)
+    expected = prepare(one, grid, sources, 2023, PixelBox(*box)).compute(2)
+    assert told == {name: array.values.tobytes().hex() for name, array in expected.items()}
+    assert np.isfinite(expected["s2"].values).any()
+    roots = {name.partition(".")[0] for name in modules}
+    assert not roots & {"pystac", "pystac_client", "stackstac", "odc.stac", "rustac"}
+    dialects = ("assets", "bands", "products", "radiometry", "versions", "freeze", "features")
+    assert not {f"rsscale.items.{name}" for name in (*dialects, "item_index")} & set(modules)
+    assert not [name for name in modules if name.startswith(("rsscale.catalog", "odc.stac"))]
+
+
+def put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def test_a_generation_sees_what_was_there_then(archive: Landscape) -> None:
+    one = read_recipe(archive.recipe())
+    grid = one.grid.build()
+    found = find_items(one, recipe_area(one), 0)["s2"]
+    first = ItemIndex(found[::2], grid.crs, bands_to_read(one.inputs["s2"]))
+    grown = extend(first, ItemIndex(found, grid.crs, bands_to_read(one.inputs["s2"])))
+    row, col = -int(TRANSFORM.f) // 10, int(TRANSFORM.c) // 10
+    box = PixelBox(row + 300, col + 300, row + 364, col + 364)
+
+    def prepared(index: Lookup, generation: int | None) -> xr.DataArray:
+        return prepare(one, grid, {"s2": index}, 2023, box, generation=generation).compute(2)["s2"]
+
+    before, then, now = prepared(first, None), prepared(grown, 0), prepared(grown, None)
+    xr.testing.assert_identical(before, then)
+    assert (now.observations.values >= then.observations.values).all()
+    assert (now.observations.values > then.observations.values).any()
 
 
 def run(land: Landscape, out: Path, **changes: object) -> xr.Dataset:

@@ -5,8 +5,8 @@ import pytest
 import shapely
 from stac_factory import make_item, write_items
 
+from rsscale.catalog.footprints import footprints, meets
 from rsscale.catalog.search import search
-from rsscale.items.footprints import footprints, meets
 
 FIJI = shapely.MultiPolygon([shapely.box(177, -20, 180, -12), shapely.box(-180, -20, -178, -12)])
 WEST, EAST = shapely.box(179, -16, 179.5, -15), shapely.box(-179, -16, -178.5, -15)

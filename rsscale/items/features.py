@@ -1,0 +1,156 @@
+"""STAC items as the JSON objects that catalogues send, read in place.
+
+A pystac object of each item, copied and migrated, takes longer than all that planning asks of it.
+A :class:`Feature` answers to the same names as a ``pystac.Item`` (those of :class:`Item`), so
+that whatever reads items takes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from rsscale.items.interval import item_range
+
+# Written by these versions, an item needs no migration: the readers of this package know what
+# extensions called their fields then. Older items go through pystac's.
+_CURRENT = {"1.0.0", "1.1.0"}
+
+
+class Asset(Protocol):
+    """What is asked of an asset; ``pystac.Asset`` has it."""
+
+    href: str
+    media_type: str | None
+    extra_fields: dict[str, Any]
+
+    @property
+    def owner(self) -> Any:
+        """Its item."""
+
+    def get_absolute_href(self) -> str | None:
+        """Its address; ``None`` where it is relative to nothing."""
+
+
+class Item(Protocol):
+    """What is asked of an item; ``pystac.Item`` has it."""
+
+    id: str
+    collection_id: str | None
+    datetime: datetime | None
+    geometry: dict[str, Any] | None
+    bbox: list[float] | None
+    properties: dict[str, Any]
+
+    @property
+    def assets(self) -> Mapping[str, Asset]:
+        """Its assets by their keys."""
+
+    def to_dict(self, *, transform_hrefs: bool = True) -> dict[str, Any]:
+        """The item as JSON."""
+
+
+class FeatureAsset:
+    """An asset of a feature; its hrefs are absolute, and nobody changes its fields.
+
+    Attributes
+    ----------
+    described : list of dict or None
+        What :func:`rsscale.items.bands.described` found here, kept: it is asked often.
+    """
+
+    __slots__ = ("described", "extra_fields", "href", "media_type", "owner")
+
+    def __init__(self, fields: dict[str, Any], owner: Feature) -> None:
+        self.href: str = fields["href"]
+        self.media_type: str | None = fields.get("type")
+        self.extra_fields = fields
+        self.owner = owner
+        self.described: list[dict[str, Any]] | None = None
+
+    def get_absolute_href(self) -> str:
+        """Its address."""
+        return self.href
+
+
+class Feature:
+    """An item, as its JSON object.
+
+    Parameters
+    ----------
+    json : dict
+        For which :func:`is_plain` holds, with absolute hrefs. It is kept, not copied.
+    """
+
+    __slots__ = (
+        "assets", "bbox", "collection_id", "datetime", "geometry", "id", "json", "properties",
+    )  # fmt: skip
+
+    def __init__(self, json: dict[str, Any]) -> None:
+        self.json = json
+        self.id: str = json["id"]
+        self.collection_id: str | None = json.get("collection")
+        self.geometry: dict[str, Any] | None = json.get("geometry")
+        self.bbox: list[float] | None = json.get("bbox")
+        self.properties: dict[str, Any] = json["properties"]
+        nominal = self.properties.get("datetime")
+        self.datetime = None if nominal is None else datetime.fromisoformat(nominal)
+        self.assets = {key: FeatureAsset(one, self) for key, one in json["assets"].items()}
+
+    def to_dict(self, *, transform_hrefs: bool = True) -> dict[str, Any]:  # noqa: ARG002 -- pystac's
+        """The JSON object itself; not to be changed."""
+        return self.json
+
+
+def is_plain(feature: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a valid item of a current STAC version, with all that is asked.
+
+    What is not is for pystac: to migrate it, or to say what is wrong.
+    """
+    properties, assets = feature.get("properties"), feature.get("assets")
+    return (
+        feature.get("stac_version") in _CURRENT
+        and feature.get("type") == "Feature"
+        and isinstance(feature.get("id"), str)
+        and isinstance(properties, dict)
+        and isinstance(assets, dict)
+        and isinstance(feature.get("links"), list)
+        and all(isinstance(a, dict) and isinstance(a.get("href"), str) for a in assets.values())
+        and _has_date(properties)
+    )
+
+
+def feature_order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:
+    """By what JSON objects are sorted: moment, id, collection; without a date last."""
+    properties = feature["properties"]
+    nominal = properties.get("datetime")
+    start, _ = item_range({"datetime": nominal} if nominal else properties)
+    latest = datetime.max.replace(tzinfo=UTC)
+    return start or latest, str(feature.get("id")), str(feature.get("collection"))
+
+
+def newest_features(features: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """JSON objects of items, each item once, sorted by :func:`feature_order`.
+
+    Pages shift while a catalogue grows, so that an item may come twice; of two versions the one
+    that was updated later stays.
+    """
+    unique: dict[tuple[Any, Any], tuple[str, dict[str, Any]]] = {}
+    for feature in features:
+        key = feature.get("collection"), feature.get("id")
+        updated = str((feature.get("properties") or {}).get("updated") or "")
+        if key not in unique or updated > unique[key][0]:
+            unique[key] = updated, feature
+    return sorted((feature for _, feature in unique.values()), key=feature_order)
+
+
+def _has_date(properties: Mapping[str, Any]) -> bool:
+    nominal = properties.get("datetime")
+    if nominal is None:
+        return all(item_range(properties))
+    try:
+        datetime.fromisoformat(nominal)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""Scene records: all that reading needs to know of an item, resolved once.
+
+Planning resolves what STAC says, in whatever dialect, into these records
+(:mod:`rsscale.items.item_index`); workers read them and know nothing of STAC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self, overload
+
+import numpy as np
+
+from rsscale.net.hrefs import strip_secrets
+
+
+@dataclass(frozen=True)
+class BandRecord:
+    """One band of one item: the file that holds it, and how its numbers are meant.
+
+    Attributes
+    ----------
+    asset : str
+        The asset's key in the item, for messages.
+    url : str
+        Path or address of the file.
+    dtype : str or None
+        NumPy type of the file's numbers, such as ``"<u2"``; ``None``: the file decides.
+    nodata : float or None
+        In the file's own numbers; ``None``: the file decides.
+    scale, offset : float
+        ``value = number * scale + offset``.
+    categorical : bool
+        Whether the item says that the numbers are codes or bits.
+    crs : str or None
+        Used where the file has none, as the transform.
+    transform : tuple of 6 floats or None
+        From (column, row) to (x, y).
+    shape : (height, width) or None
+        Pixels.
+    """
+
+    asset: str
+    url: str
+    dtype: str | None = None
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    categorical: bool = False
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+    shape: tuple[int, int] | None = None
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number; two where the type is not known, as imagery nearly always has."""
+        return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
+
+    def without_secrets(self) -> list[Any]:
+        """As JSON, without tokens in the address."""
+        return [
+            self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
+            int(self.categorical), self.crs, self.transform, self.shape,
+        ]  # fmt: skip
+
+    @classmethod
+    def read(cls, values: list[Any]) -> Self:
+        """Read back what :meth:`without_secrets` gave."""
+        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values
+        return cls(
+            asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
+            None if transform is None else tuple(transform),
+            None if shape is None else (shape[0], shape[1]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One item: a slice of a cube along time.
+
+    Attributes
+    ----------
+    id : str
+    microseconds : int
+        When it was acquired: since 1970, UTC.
+    day : int
+        The day by the sun where the scene lies, in days since 1970.
+    sign : str or None
+        How access is gained, a name of :mod:`rsscale.net.signing`.
+    bands : tuple of BandRecord
+        In the order of the bands that are read.
+    """
+
+    id: str
+    microseconds: int
+    day: int
+    sign: str | None
+    bands: tuple[BandRecord, ...]
+
+    @property
+    def moment(self) -> np.datetime64:
+        """When it was acquired, UTC, in microseconds."""
+        return np.datetime64(self.microseconds, "us")
+
+    @property
+    def solar_day(self) -> np.datetime64:
+        """The day by the sun where the scene lies."""
+        return np.datetime64(self.day, "D")
+
+    def to_bytes(self) -> bytes:
+        """The record as JSON, without tokens."""
+        bands = [band.without_secrets() for band in self.bands]
+        return _json([self.id, self.microseconds, self.day, self.sign, bands])
+
+    @classmethod
+    def from_bytes(cls, record: bytes) -> Self:
+        """Read back what :meth:`to_bytes` gave."""
+        name, microseconds, day, sign, bands = json.loads(record)
+        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)))
+
+    def digest(self) -> bytes:
+        """Hash of what decides pixels, 16 bytes.
+
+        All but the key of an asset, its shape (which only places chunks) and how access is
+        gained: the signer, tokens, user names.
+        """
+        deciding = [self.id, self.microseconds, self.day]
+        for band in self.bands:
+            _, *values, _ = band.without_secrets()
+            deciding += values
+        return hashlib.sha256(_json(deciding)).digest()[:16]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Records of the same bands, sorted by (moment, id): what a cube is built from.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The bands, as they were asked for.
+    codes : tuple of bool
+        Which bands hold codes or bits by their name alone.
+    records : tuple of SceneRecord
+    """
+
+    names: tuple[str, ...]
+    codes: tuple[bool, ...]
+    records: tuple[SceneRecord, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[SceneRecord]:
+        return iter(self.records)
+
+    @overload
+    def __getitem__(self, number: int) -> SceneRecord: ...
+    @overload
+    def __getitem__(self, number: slice) -> Self: ...
+    def __getitem__(self, number: int | slice) -> SceneRecord | Self:
+        if isinstance(number, slice):
+            return type(self)(self.names, self.codes, self.records[number])
+        return self.records[number]
+
+    def is_categorical(self, column: int) -> bool:
+        """Whether a band holds codes: by its name, or by what one of the items says."""
+        return self.codes[column] or any(record.bands[column].categorical for record in self)
+
+
+def _json(value: Any) -> bytes:
+    # repr of a float gives its bits back; NaN and infinities are nodata values too.
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
