@@ -115,21 +115,23 @@ class RunPlan:
             step: {name: Kept(digest, room, folder) for name, (room, digest) in kept.items()}
             for step, kept in state["attachments"].items()
         }
+        grid, generations = recipe.grid.build(), read_generations(folder, state)
         setup = RunSetup(
             recipe=recipe,
-            grid=recipe.grid.build(),
+            grid=grid,
             area=area,
             run=folder,
             attachments=attachments,
             lookups=_FrozenLookups(folder).get,
             ledger=LedgerReader(folder.ledger),
+            generation=GenerationOfTile(generations, grid),
         )
         return cls(
             folder=folder,
             setup=setup,
             steps=tuple(open_steps(setup)),
             hash=state["plan"],
-            generations=read_generations(folder, state),
+            generations=generations,
         )
 
     @property
@@ -295,14 +297,26 @@ def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Gener
     )
 
 
-def generation_of(
-    generations: tuple[Generation, ...], grid: Grid, span: str, box: PixelBox
-) -> int | None:
-    """The first plan that covered a tile as the last one does; None where there was only one."""
-    if len(generations) == 1:
-        return None
-    parts = [area_in(grid.project(one.area).geom, grid, box) for one in generations]
-    for number, one in enumerate(generations):
-        if span in one.periods and parts[number] == parts[-1]:
-            return number
-    return len(generations) - 1
+class GenerationOfTile:
+    """Which items a tile sees: those of the first plan that covered it as the last one does.
+
+    Parameters
+    ----------
+    generations : tuple of Generation
+    grid : Grid
+    """
+
+    def __init__(self, generations: tuple[Generation, ...], grid: Grid) -> None:
+        self._generations, self._grid = generations, grid
+        self._shapes = [grid.project(one.area).geom for one in generations[1:] and generations]
+
+    def __call__(self, key: TileKey) -> int | None:
+        """The number of the generation; None where there was only one."""
+        if len(self._generations) == 1:
+            return None
+        box = self._grid.tile_at(key.ix, key.iy).box
+        parts = [area_in(shape, self._grid, box) for shape in self._shapes]
+        for number, one in enumerate(self._generations):
+            if key.span in one.periods and parts[number] == parts[-1]:
+                return number
+        return len(self._generations) - 1

@@ -10,7 +10,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.features import Item
 from rsscale.items.freeze import freeze
-from rsscale.items.item_index import ItemIndex
+from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe
@@ -52,13 +52,13 @@ class CheckedPlan:
     setup : RunSetup
     steps : tuple of Step
     items : mapping of input name to items
-    indexes : mapping of input name to ItemIndex
+    indexes : mapping of input name to Lookup
     """
 
     setup: RunSetup
     steps: tuple[Step, ...]
     items: Mapping[str, Collection[Item]]
-    indexes: Mapping[str, ItemIndex]
+    indexes: Mapping[str, Lookup]
 
     @property
     def recipe(self) -> Recipe:
@@ -281,14 +281,20 @@ def keep_attachments(
 
 
 def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
-    """The items of a run with those that its new periods or area bring, of a next generation."""
-    del plan
-    return checked
+    """The items of a run with those that its new periods or area bring, of a next generation.
+
+    Items that the run has stay exactly as they were frozen, whatever the catalogue says of them
+    now: tiles that are done were made from them.
+    """
+    known, number = plan.items_frozen(), len(plan.generations)
+    indexes = {
+        name: extend(plan.setup.lookups(name), index, number) if name in known else index
+        for name, index in checked.indexes.items()
+    }
+    return replace(checked, indexes=indexes)
 
 
-def write_items(
-    folder: RunFolder, name: str, collection: Collection[Item], index: ItemIndex
-) -> None:
+def write_items(folder: RunFolder, name: str, collection: Collection[Item], index: Lookup) -> None:
     """Freeze the items of an input: for other tools, and as workers read them."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "items.parquet"

@@ -22,7 +22,14 @@ from rsscale.recipe import Recipe, RunReference
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Gather, Pass, Source, Step, span_time
 from rsscale.steps.evaluate import ComputedSource
-from rsscale.steps.sources import InputSource, LayersSource, Lookups, StoredLayers
+from rsscale.steps.sources import (
+    Generations,
+    InputSource,
+    LayersSource,
+    Lookups,
+    StoredLayers,
+    no_generation,
+)
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.zarr_store import ZarrStore
@@ -51,6 +58,8 @@ class RunSetup:
         Those opened so far.
     found : dict of input name to Lookup
         Items that were found while planning; ``lookups`` may read them from here.
+    generation : callable
+        Gives the newest generation of items that a tile sees, by its key.
     computes : bool
         Whether layers of a step are computed as they are read, and not read where a run stored
         them: for a preview.
@@ -66,6 +75,7 @@ class RunSetup:
     steps: dict[str, Step] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
     computes: bool = False
+    generation: Generations = no_generation
 
     @cached_property
     def shape(self) -> shapely.Geometry:
@@ -142,7 +152,7 @@ class RunSetup:
             When the step has no such layer or span.
         """
         if isinstance(reference, str) and reference in self.recipe.inputs:
-            return InputSource(reference, self.recipe, self.grid, self.lookups)
+            return InputSource(reference, self.recipe, self.grid, self.lookups, self.generation)
         if isinstance(reference, RunReference):
             stored = {0: self._other(reference)}
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 Lookups = Callable[[str], "Lookup"]
 """Gives the items of an input by its name."""
 
+Generations = Callable[[TileKey], "int | None"]
+"""Gives the newest generation of items that a tile sees; None: all of them."""
+
+
+def no_generation(key: TileKey) -> int | None:
+    """All items, for a run that has not grown."""
+    del key
+    return None
+
+
 # How far beyond its box a value may depend on a file's pixels: the support of a resampling kernel.
 _KERNEL = 4
 
@@ -44,12 +55,15 @@ class InputSource:
     recipe : Recipe
     grid : Grid
     lookups : callable
+    generation : callable
+        Which items a tile sees, in a run that has grown.
     """
 
     name: str
     recipe: Recipe
     grid: Grid
     lookups: Lookups
+    generation: Generations = no_generation
 
     @property
     def margin(self) -> int:
@@ -71,18 +85,25 @@ class InputSource:
             device=resources.profile.device,
             meter=resources.meter,
             unreadable=resources.unreadable,
+            generation=self.generation(key),
         )
         return composite.to_dataset(name="composite")
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Hash of the items that may have pixels in the box, and of how they are processed."""
         parts = [repr(sorted(self.recipe.inputs[self.name].processing().items()))]
-        parts.append(self.lookups(self.name).digest(self._around(box), *self._days(key)))
+        found = self.lookups(self.name).digest(
+            self._around(box), *self._days(key), self.generation(key)
+        )
+        parts.append(found)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
         """Ids of the items that may have pixels in the box."""
-        return [i.id for i in self.lookups(self.name).touching(self._around(box), *self._days(key))]
+        scenes = self.lookups(self.name).touching(
+            self._around(box), *self._days(key), self.generation(key)
+        )
+        return [record.id for record in scenes]
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
         """Decoded bytes and items of the box."""
@@ -92,7 +113,7 @@ class InputSource:
     def _around(self, box: PixelBox) -> Any:
         return self.grid.geobox_of(box.pad(self.margin))
 
-    def _days(self, key: TileKey) -> Any:
+    def _days(self, key: TileKey) -> tuple[date, date]:
         from rsscale.steps.input_windows import span
 
         return span(self.recipe.inputs[self.name], int(key.span))

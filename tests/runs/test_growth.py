@@ -244,6 +244,40 @@ def test_what_only_reaches_the_items_is_no_other_recipe(
     assert computed(copy) == []
 
 
+def test_items_that_changed_meanwhile_are_not_seen_by_tiles_that_are_done(
+    archive: Path, tmp_path: Path
+) -> None:
+    """Growing keeps what is there, whatever the catalogue says by then; --update asks it anew."""
+    own = tmp_path / "archive"
+    shutil.copytree(archive, own)
+    out = tmp_path / "run"
+    rs.run(small(own), out, **SETTINGS)
+    done = {p.name: p.read_bytes() for p in (out / "ledger/map/2023").iterdir()}
+    # A scene of 2023 now has another offset, and there is a new one of the same year.
+    path = next(own.glob("scene_2023-05-06/*.json"))
+    item = json.loads(path.read_text())
+    item["assets"]["red"]["raster:bands"][0]["offset"] = -0.05
+    path.write_text(json.dumps(item))
+    new = item | {"id": "scene_new"}
+    new["properties"] = item["properties"] | {"datetime": "2023-07-01T00:00:00Z"}
+    (own / "scene_new").mkdir()
+    (own / "scene_new/scene_new.json").write_text(json.dumps(new))
+    catalog = json.loads((own / "catalog.json").read_text())
+    catalog["links"].append({"rel": "item", "href": "./scene_new/scene_new.json"})
+    (own / "catalog.json").write_text(json.dumps(catalog))
+    wide = recipe(own, periods=[2023])
+    rs.run(wide, out, **SETTINGS)
+    kept = {p.name: p.read_bytes() for p in (out / "ledger/map/2023").iterdir()}
+    whole = [name for name in done if f"map/2023/{Path(name).stem}" not in computed(out)]
+    assert whole
+    assert all(kept[name] == done[name] for name in whole)
+    seen = [set(json.loads(kept[name])["inputs"]) for name in kept]
+    assert any("scene_new" in ids for ids in seen)
+    assert all("scene_new" not in json.loads(kept[name])["inputs"] for name in whole)
+    rs.run(wide, out, update=True, **SETTINGS)
+    assert {f"map/2023/{Path(name).stem}" for name in whole} <= set(computed(out))
+
+
 def test_steps_alone_search_no_catalogue(
     archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
