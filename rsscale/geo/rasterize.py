@@ -7,6 +7,7 @@ blocks that are anchored to the grid, and cropped.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ import shapely
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+
+# rasterio changes the process's filters of warnings meanwhile, which are not made for threads.
+_BURNING = threading.Lock()
 
 
 def rasterize(
@@ -102,12 +106,13 @@ def _burn(
 ) -> npt.NDArray[Any]:
     from rasterio.features import rasterize as burn
 
-    burnt: npt.NDArray[Any] = burn(
-        shapes,
-        out_shape=block.shape,
-        fill=fill,
-        transform=grid.geobox_of(block).affine,
-        all_touched=False,
-        dtype="uint8",
-    )
+    with _BURNING:
+        burnt: npt.NDArray[Any] = burn(
+            shapes,
+            out_shape=block.shape,
+            fill=fill,
+            transform=grid.geobox_of(block).affine,
+            all_touched=False,
+            dtype="uint8",
+        )
     return burnt

@@ -19,8 +19,8 @@ from rsscale.steps.setup import RunSetup
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.zarr_store import ZarrStore
 
-# Share of an area that projecting and writing it may move.
-_SAME_AREA = 1e-9
+# Share of an area that projecting it may move: its slanted edges are cut into pieces by its size.
+_SAME_AREA = 1e-5
 
 
 @dataclass(frozen=True)
