@@ -124,7 +124,7 @@ def tile_events(out: Path) -> list[list[Any]]:
     """(period, tile) of each tile that a run said to be done, in order."""
     from rsscale.runs.run import Run
 
-    return [[e["period"], e["tile"]] for e in Run(out).events() if e["event"] == "tile"]
+    return [[e["span"], e["tile"]] for e in Run(out).events() if e["event"] == "tile"]
 
 
 def compare_undisturbed(

@@ -34,7 +34,7 @@ from benchmarks.engine.tournament import once
 _TILE = 256  # of the run that does nothing
 _TIMEOUT_S = 1800.0
 # What a worker calls for a tile; `stop_at_first_tiles` knows its arguments and what it returns.
-_TILE_FUNCTION = ("rsscale.runs.run", "run_tile")
+_TILE_FUNCTION = ("rsscale.runs.loop", "run_tile")
 
 Goal = dict[str, Any]
 
@@ -151,21 +151,19 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
     import importlib
 
     import rsscale as rs
-    from rsscale.runs.worker import summary
     from rsscale.store.ledger import Entry
 
     seen: list[float] = []
     lock = threading.Lock()  # tiles run in threads, and only one of them may tell
 
-    def nothing(url: str, plan: str, epoch: int, task: Any) -> dict[str, Any]:
+    def nothing(url: str, plan: str, epoch: int, task: Any, **_: Any) -> dict[str, Any]:
         del url, plan
         with lock:
             seen.append(time.perf_counter())
             if len(seen) == 100:
                 _tell(folder, seen[0] - started)
-            number = len(seen)
-        entry = Entry(task.period, str(number), task.fingerprint, digests={}, epoch=epoch)
-        return summary(entry) | {"peak_rss_bytes": 0}
+        entry = Entry(task.key, task.fingerprint, digests={}, epoch=epoch)
+        return entry.summary() | {"peak_rss_bytes": 0}
 
     name, function = _TILE_FUNCTION
     # Libraries are imported before the clock starts, as in the table.
@@ -176,7 +174,7 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
-    from rsscale.runs.worker import peak_rss
+    from rsscale.processes import peak_rss
 
     peak = peak_rss()
     (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
