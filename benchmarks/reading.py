@@ -46,7 +46,7 @@ from rsscale.cube.load import load
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.read.file_pool import POOL, WARPED
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 
 REPEATS = 5
 LOADERS = ("dask", "stackstac", "odc-stac")
@@ -194,7 +194,7 @@ def _in_place(
 
     def way() -> list[Array]:
         cubes = (load(items, box, BANDS, loader="dask") for box in tiles)
-        return [in_memory([cube], threads, Meter())[0].values for cube in cubes]
+        return [in_memory([cube], threads, StageTimer())[0].values for cube in cubes]
 
     return way
 

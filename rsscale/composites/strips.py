@@ -21,7 +21,7 @@ import xarray as xr
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.memory import mmap_array
 from rsscale.once import once
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 
 STRIP_BYTES = 1 << 30
 """Approximate memory of a strip's composites."""
@@ -55,7 +55,7 @@ def composite_strips(
     around: PixelBox,
     reads: Sequence[PixelBox],
     threads: int | None,
-    meter: Meter,
+    meter: StageTimer,
 ) -> Generator[dict[str, xr.DataArray], None, None]:
     """Composites of overlapping strips, in memory.
 
@@ -67,7 +67,7 @@ def composite_strips(
         Each strip's own box lies inside, as wide, from top to bottom.
     threads : int or None
         Number of threads that read and composite.
-    meter : Meter
+    meter : StageTimer
         Measures their work.
     """
     buffers = {name: _RowBuffer(array) for name, array in lazy.items()}
@@ -83,7 +83,7 @@ def composite_strips(
 
 
 def _fill(
-    buffers: Mapping[str, _RowBuffer], start: int, stop: int, threads: int | None, meter: Meter
+    buffers: Mapping[str, _RowBuffer], start: int, stop: int, threads: int | None, meter: StageTimer
 ) -> None:
     """Compute the rows that any of the buffers lacks, all of them in one graph."""
     parts = {name: buffer.next_part(stop) for name, buffer in buffers.items()}
@@ -93,7 +93,7 @@ def _fill(
 
 
 def in_memory(
-    arrays: Iterable[xr.DataArray], threads: int | None, meter: Meter
+    arrays: Iterable[xr.DataArray], threads: int | None, meter: StageTimer
 ) -> tuple[xr.DataArray, ...]:
     """Compute lazy composites on threads of this process, values and counts from one graph.
 
@@ -130,7 +130,7 @@ class _Shared:
     Shared because each chunk that a thread works on takes memory, for all its scenes.
     """
 
-    def __init__(self, threads: int | None, meter: Meter) -> None:
+    def __init__(self, threads: int | None, meter: StageTimer) -> None:
         from dask.system import CPU_COUNT
 
         self._max_workers = threads or CPU_COUNT  # Dask asks for it by this name

@@ -18,7 +18,7 @@ from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes
 from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import METHODS
 
 
@@ -49,7 +49,7 @@ def build_cube(
     chunk: int = 1024,
     loader: str = "dask",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
-    meter: Meter | None = None,
+    meter: StageTimer | None = None,
 ) -> xr.DataArray:
     """Build the lazy cube of some scenes on a grid.
 

@@ -19,7 +19,7 @@ from rsscale.memory import mmap_array
 from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
 from rsscale.read.reader import Reader
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 
 Sources = Sequence[Sequence[Source]]
 """``sources[look][band]``."""
@@ -41,7 +41,7 @@ class Layout:
         Of ``(time, band, y, x)``.
     on_error : callable, optional
         Takes the ReadError of what could not be read and then holds nodata; else it is raised.
-    meter : Meter, optional
+    meter : StageTimer, optional
         Counts what is read.
     """
 
@@ -51,7 +51,7 @@ class Layout:
     fill: np.generic
     chunks: tuple[tuple[int, ...], ...]
     on_error: Callable[[ReadError], None] | None = None
-    meter: Meter | None = None
+    meter: StageTimer | None = None
 
     def part(self, block: tuple[int, ...]) -> tuple[slice, slice, PixelBox]:
         """Slices and bands of a chunk, and its pixels on the grid."""

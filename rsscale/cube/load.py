@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from rsscale.cube.build import build_cube, check_request
 from rsscale.errors import ReadError
 from rsscale.items.item_index import resolve
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 
 
 def load(
@@ -24,7 +24,7 @@ def load(
     chunk: int = 1024,
     loader: str = "stackstac",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
-    meter: Meter | None = None,
+    meter: StageTimer | None = None,
 ) -> xr.DataArray:
     """Build the lazy cube of some items on a grid.
 
@@ -52,7 +52,7 @@ def load(
         What becomes of a block that could not be read, after all retries: an error while
         computing; or nodata and a logged warning; or nodata, and the callable is given the
         ReadError (in the thread that reads).
-    meter : rsscale.read.stage_timer.Meter, optional
+    meter : rsscale.read.stage_timer.StageTimer, optional
         Counts time and bytes while the cube is computed.
 
     Returns

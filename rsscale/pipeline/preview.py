@@ -14,10 +14,10 @@ from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.runs.find_items import find_items, index_items
 from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
-from rsscale.steps.find_items import find_items, index_items
 from rsscale.store.run_folder import RunFolder
 
 

@@ -24,7 +24,7 @@ from rsscale.model.spec import LandClass
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
-from rsscale.steps.find_items import find_items, index_items
+from rsscale.runs.find_items import find_items, index_items
 from rsscale.steps.input_windows import window_names
 from rsscale.steps.inputs import prepare
 

@@ -24,7 +24,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
 from rsscale.read.levels import Raster, Source, check, locate
 from rsscale.read.placement import OutputGrid
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
 
 BLOCK = 512
@@ -60,7 +60,7 @@ class Reader:
         outside the source.
     on_error : callable, optional
         Takes the ReadError of what could not be read, which then holds nodata.
-    meter : Meter, optional
+    meter : StageTimer, optional
         Counts the time and the bytes.
     **others
         What stackstac passes besides and this reader decides by itself.
@@ -76,7 +76,7 @@ class Reader:
         dtype: npt.DTypeLike,
         fill_value: Any,
         on_error: Callable[[ReadError], None] | None = None,
-        meter: Meter | None = None,
+        meter: StageTimer | None = None,
         **others: Any,  # noqa: ARG002
     ) -> None:
         self.source = sources[url]
@@ -85,7 +85,7 @@ class Reader:
         self.dtype = np.dtype(dtype)
         self.fill = self.dtype.type(fill_value)
         self.on_error = on_error
-        self.meter = meter or Meter()
+        self.meter = meter or StageTimer()
 
     def read(self, window: Window, **_: Any) -> npt.NDArray[Any]:
         """Read a window of the cube.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Self
 
 
-class Meter:
+class StageTimer:
     """Counts what the threads of one box do.
 
     Attributes

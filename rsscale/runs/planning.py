@@ -26,10 +26,10 @@ from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe
+from rsscale.runs.find_items import find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
-from rsscale.steps.find_items import find_items, index_items, recipe_area
 from rsscale.steps.kinds import attachments, open_steps
 from rsscale.steps.setup import RunSetup
 from rsscale.steps.sources import InputSource

@@ -23,7 +23,7 @@ from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_store import Lookup
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import InputRecipe, Recipe
 from rsscale.steps.input_windows import STATIC, mask_margin, span
 
@@ -41,13 +41,13 @@ class TileInputs:
     missing : dict of asset to str
         Filled while the composites are computed: what could not be read and counts as not
         seen, where the recipe says ``on_error: skip``. The first reason of each asset.
-    meter : Meter
+    meter : StageTimer
         Filled likewise: how long threads worked and read, and how much was read.
     """
 
     composites: dict[str, xr.DataArray]
     missing: dict[str, str] = field(default_factory=dict)
-    meter: Meter = field(default_factory=Meter)
+    meter: StageTimer = field(default_factory=StageTimer)
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
         """Composites in memory, computed on threads of this process."""
@@ -82,7 +82,7 @@ def prepare(
         Take only scenes that were there when the run had grown so often; all when omitted.
     """
     missing: dict[str, str] = {}
-    meter = Meter()
+    meter = StageTimer()
     how: dict[str, Any] = {
         "device": device,
         "meter": meter,
@@ -104,7 +104,7 @@ def prepare_input(
     box: PixelBox,
     *,
     device: str,
-    meter: Meter,
+    meter: StageTimer,
     unreadable: dict[str, str],
     generation: int | None = None,
 ) -> xr.DataArray:
@@ -121,7 +121,7 @@ def prepare_input(
     box : PixelBox
     device : str
         Where composites are computed.
-    meter : Meter
+    meter : StageTimer
         Counts what is read while they are.
     unreadable : dict of asset to str
         Filled likewise, where the recipe says ``on_error: skip``.

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from rsscale.composites.strips import in_memory
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 
 THREADS, BLOCK_S = 2, 0.02
 
@@ -32,13 +32,13 @@ class Hands:
         return block + 1
 
 
-def tile(number: int, hands: Hands, meter: Meter) -> np.ndarray:
+def tile(number: int, hands: Hands, meter: StageTimer) -> np.ndarray:
     cube = da.full((6, 6), number, chunks=(2, 2)).map_blocks(hands, dtype=int)
     return in_memory([xr.DataArray(cube, dims=("y", "x"))], THREADS, meter)[0].values
 
 
 def test_tiles_side_by_side_read_on_the_same_threads() -> None:
-    hands, meters, together = Hands(), (Meter(), Meter()), threading.Barrier(2)
+    hands, meters, together = Hands(), (StageTimer(), StageTimer()), threading.Barrier(2)
 
     def work(number: int) -> np.ndarray:
         together.wait()
@@ -58,10 +58,10 @@ def test_tiles_side_by_side_read_on_the_same_threads() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_reads_on_threads_of_its_own() -> None:
-    tile(0, Hands(), Meter())
+    tile(0, Hands(), StageTimer())
     child = os.fork()
     if not child:
-        os._exit(int(not (tile(3, Hands(), Meter()) == 4).all()))
+        os._exit(int(not (tile(3, Hands(), StageTimer()) == 4).all()))
     until = time.monotonic() + 60
     while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < until:
         time.sleep(0.01)

@@ -30,9 +30,9 @@ from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 from rsscale.read.reader import Reader
-from rsscale.read.stage_timer import Meter
+from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import read_recipe
-from rsscale.steps.find_items import _with_margin, find_items, index_items, recipe_area
+from rsscale.runs.find_items import _with_margin, find_items, index_items, recipe_area
 from rsscale.steps.input_windows import bands_to_read
 from rsscale.steps.inputs import _noted, prepare
 
@@ -267,7 +267,7 @@ def test_strips_compute_no_row_twice() -> None:
     lazy = xr.DataArray(data.map_blocks(block, dtype="f4"), dims=("time", "band", "y", "x"))
     around = PixelBox(-20, 0, 980, 30)
     reads = [PixelBox(top, 0, min(top + 300, 980), 30) for top in range(-20, 900, 200)]
-    parts = strips.composite_strips({"a": lazy}, around, reads, 1, Meter())
+    parts = strips.composite_strips({"a": lazy}, around, reads, 1, StageTimer())
     sizes = [part["a"].sizes["y"] for part in parts]
     assert sizes == [read.shape[0] for read in reads]
     assert sorted(done) == [(0, 90), (90, 346), (346, 602), (602, 858), (858, 1000)]
