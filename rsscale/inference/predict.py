@@ -161,12 +161,17 @@ def first_windows(
     ModelError, AreaError
         As :func:`predict`.
     """
-    import torch
-
     inputs = _computed(_named(composite, spec))
     source = _geobox(next(iter(inputs.values())))
     box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
-    stack = InputStack(inputs, spec, box)
+    return windows_to_try(InputStack(inputs, spec, box), spec, count)
+
+
+def windows_to_try(stack: InputStack, spec: ModelSpec, count: int) -> torch.Tensor:
+    """The first windows of a stack in which something was seen; as :func:`first_windows`."""
+    import torch
+
+    box = stack.box
     cores = (core for core in spec.lattice.cores(box) if stack.seen(core & box).any())
     windows = [core.pad(spec.lattice.halo) for core in islice(cores, count)]
     staging = HostStaging(spec, len(windows), torch.device("cpu"))

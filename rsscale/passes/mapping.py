@@ -12,16 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import xarray as xr
+import numpy as np
+import numpy.typing as npt
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
+from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import Seams, count_seams
+from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.model.files import model_files, read_spec
 from rsscale.model.spec import ModelSpec, class_attributes
@@ -188,22 +191,23 @@ class MapPass(Pass):
             lazy, read, reads, profile.threads or None, block.resources.meter
         )
         seconds = {"infer": 0.0}
-        parts: list[xr.Dataset] = []
+        parts: list[BoxLayers] = []
         batch, agreement = profile.batch, None
         with closing(composites):
-            for part in cores:
-                seen = next(composites)
+            for part, covered in zip(cores, reads, strict=True):
+                stack = InputStack(next(composites), spec, covered)
                 if agreement is None:
-                    agreement = self._compared(span, model, seen, block)
+                    agreement = self._compared(span, model, stack, profile)
                 with device_lock(model.device), _timed(seconds, "infer"):
-                    parts.append(self._predict(seen, model, part, block, batch=batch))
-                del seen  # not to stay with this frame, see composite_strips
-                batch = parts[-1].attrs["batch"]
-        layers = parts[0] if len(parts) == 1 else _stacked(parts)
+                    parts.append(self._predict(stack, model, part, block, batch=batch))
+                del stack  # its composites are not to stay with this frame, see composite_strips
+                batch = parts[-1].batch
+        values = _stacked([part.layers for part in parts])
+        non_finite = sum(part.non_finite for part in parts)
+        facts = _facts(values["classification"], non_finite, block, lattice)
         return Result(
-            layers=layers[[layer.name for layer in self.layers]],
-            facts=self._facts(layers, parts, block, lattice)
-            | {"batch": batch, "agreement": agreement},
+            layers=block.dataset(self.layers, values),
+            facts={**facts, "batch": batch, "agreement": agreement},
             seconds=seconds,
         )
 
@@ -223,33 +227,16 @@ class MapPass(Pass):
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
 
     def _predict(
-        self,
-        seen: Mapping[str, xr.DataArray],
-        model: Model,
-        core: PixelBox,
-        block: Block,
-        batch: int,
-    ) -> xr.Dataset:
-        from rsscale.inference.predict import predict
-
-        return predict(
-            seen,
+        self, stack: InputStack, model: Model, core: PixelBox, block: Block, *, batch: int
+    ) -> BoxLayers:
+        return predict_box(
+            stack,
             model,
-            core=block.grid.geobox_of(core),
-            origin=block.grid.origin,
-            where=block.where[core.slices(block.core)],
+            core,
+            block.where[core.slices(block.core)],
             probability=any(layer.name == "probability" for layer in self.layers),
             batch=batch,
         )
-
-    def _facts(
-        self, layers: xr.Dataset, parts: Sequence[xr.Dataset], block: Block, lattice: Lattice
-    ) -> dict[str, Any]:
-        classes = layers["classification"].values
-        non_finite = sum(int(part.attrs["non_finite"]) for part in parts)
-        unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
-        seams: Seams = count_seams(classes, block.core, lattice)
-        return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}
 
     def _model(self, span: str, profile: NumericProfile) -> Model:
         from rsscale.passes.open_models import opened
@@ -257,24 +244,23 @@ class MapPass(Pass):
         return opened(self.models[span], profile)
 
     def _compared(
-        self, span: str, model: Model, seen: Mapping[str, xr.DataArray], block: Block
+        self, span: str, model: Model, stack: InputStack, profile: NumericProfile
     ) -> float | None:
         """Share of labels that are the plain model's, once a process and model; else None."""
-        from rsscale.inference.predict import first_windows
+        from rsscale.inference.predict import windows_to_try
         from rsscale.learn.accelerate import agreement
         from rsscale.passes.open_models import plain_once
 
-        profile = block.resources.profile
         if profile.is_plain:
             return None
-        windows = first_windows(seen, model.spec, origin=block.grid.origin, count=profile.batch)
+        windows = windows_to_try(stack, model.spec, profile.batch)
         if len(windows) < profile.batch:
             return None  # nothing was seen
         plain = plain_once(self.models[span], profile)
         if plain is None:
             return None
         with device_lock(model.device):
-            return agreement(plain, cast("Any", model), windows)
+            return agreement(plain, model, windows)
 
 
 def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
@@ -359,9 +345,17 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] += time.perf_counter() - started
 
 
-def _stacked(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+def _stacked(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
     """Strips of a tile below each other."""
-    return xr.concat(
-        parts, "y", data_vars="minimal", coords="minimal", compat="override", join="override",
-        combine_attrs="override",
-    )  # fmt: skip
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts], axis=-2) for name in parts[0]}
+
+
+def _facts(
+    classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
+) -> dict[str, int]:
+    """What is counted of a tile's classes."""
+    unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
+    seams: Seams = count_seams(classes, block.core, lattice)
+    return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}

@@ -9,30 +9,30 @@ import xarray as xr
 from landscape import Landscape
 
 import rsscale as rs
-from rsscale.cluster.connection import connect
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.read import reader
 
-TILES = (384, 512, 1024, 2048)
 LAYERS = ("classification", "confidence", "observations")
+pytestmark = pytest.mark.slow
+# The engine does not see how large a tile is, the tile function not where it is computed.
+CUTS = [(384, ""), (2048, ""), (512, "two_workers"), (1024, "two_workers")]
 
 
-@pytest.fixture(scope="module", params=[None, "local:1", "local:2"])
-def client(request: pytest.FixtureRequest) -> Iterator[object]:
-    with connect(request.param) as found:
-        yield found
-
-
-def mapped(landscape: Landscape, out: Path, tile: int, client: object = None) -> xr.Dataset:
+def over_the_area(path: Path) -> xr.Dataset:
     """The map over the area's box; each tile size has a product of another extent."""
-    recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": tile})
-    ds = rs.run(recipe, out / f"run-{tile}", client, threads=2, device="cpu").open()
+    ds = rs.Run(path).open()
     return ds.sel(x=slice(729_000, 744_910), y=slice(4_989_510, 4_979_990)).load()
 
 
+def mapped(landscape: Landscape, out: Path, tile: int, client: object = None) -> xr.Dataset:
+    recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": tile})
+    rs.run(recipe, out / f"run-{tile}", client, threads=2, device="cpu")
+    return over_the_area(out / f"run-{tile}")
+
+
 @pytest.fixture(scope="module")
-def reference(landscape: Landscape, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    return mapped(landscape, tmp_path_factory.mktemp("reference"), 512)
+def reference(landscape_run: Path) -> xr.Dataset:
+    return over_the_area(landscape_run)
 
 
 def differing(one: xr.Dataset, other: xr.Dataset) -> dict[str, int]:
@@ -53,10 +53,16 @@ def test_the_case_is_a_real_one(reference: xr.Dataset) -> None:
     assert counts[-2] > len("wwww")  # looks of both zones
 
 
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize(("tile", "workers"), CUTS)
 def test_every_tile_size_and_worker_count_gives_the_same_map(
-    landscape: Landscape, reference: xr.Dataset, tmp_path: Path, tile: int, client: object
+    landscape: Landscape,
+    reference: xr.Dataset,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    tile: int,
+    workers: str,
 ) -> None:
+    client = request.getfixturevalue(workers) if workers else None
     found = mapped(landscape, tmp_path, tile, client)
     assert differing(found, reference) == dict.fromkeys(LAYERS, 0)
 

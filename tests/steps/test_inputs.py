@@ -24,11 +24,11 @@ from rsscale.composites import strips
 from rsscale.errors import ReadError, RecipeError, TilesFailedError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.inference import predict as predict_module
 from rsscale.items.item_index import ItemIndex, extend
 from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.passes import mapping
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import read_recipe
@@ -412,7 +412,7 @@ def test_composites_go_with_their_tile(
     if fails == "reading":
         monkeypatch.setattr(Reader, "_read", read)
     if fails == "predicting":
-        monkeypatch.setattr(predict_module, "predict", predict)
+        monkeypatch.setattr(mapping, "predict_box", predict)
     gc.collect()
     gc.disable()
     try:
