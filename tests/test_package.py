@@ -1,6 +1,7 @@
 """The package as a whole: what importing it costs, and that every public name is there."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -16,6 +17,7 @@ HEAVY = ("torch", "distributed", "rasterio", "stackstac")
 LIGHT = {
     "import rsscale": HEAVY,
     "command('--help')": HEAVY,
+    "from rsscale.runs.run import Run; import rsscale.runs.verification": HEAVY,
     "import rsscale.composites.time_windows": HEAVY,
     "import rsscale.composites.composite": ("torch",),
     # A notebook's own backend and figures are not touched.
@@ -58,6 +60,22 @@ def test_what_is_light_brings_no_heavy_library(
     found = modules_after(tmp_path_factory.getbasetemp())[line]
     assert "rsscale" in found
     assert not set(LIGHT[line]) & set(found)
+
+
+def test_status_and_verify_bring_no_heavy_library(landscape_run: Path, tmp_path: Path) -> None:
+    """Over a real run: they know its steps, and neither networks nor rasters."""
+    shutil.copytree(landscape_run, tmp_path / "run")
+    program = (
+        "import sys; from rsscale.cli import _invoke; "
+        f"codes = [_invoke([verb, {str(tmp_path / 'run')!r}], debug=True) "
+        "for verb in ('status', 'verify')]; "
+        f"print(codes, sorted(set({HEAVY!r} + ('pystac', 'geopandas')) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "9 of 9 tiles are sound" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[0, 0] []"
 
 
 def test_every_public_name_can_be_used() -> None:
