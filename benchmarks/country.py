@@ -75,7 +75,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     before = tile_events(out)
     if killed.code != -9:
         raise SystemExit(f"ended before it was killed, code {killed.code}: {killed.output[-500:]}")
-    in_ledger = len(list((out / "ledger").glob("*/*.json")))
+    in_ledger = len(list((out / "ledger").glob("*/*/*.json")))
     go_on = [*_RSSCALE, "resume", str(out), "--cluster", options.cluster]
     resumed = processes.run(go_on, folder / "resume.log", timeout=_TIMEOUT_S)
     if resumed.code != 0:

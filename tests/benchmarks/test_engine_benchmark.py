@@ -164,10 +164,10 @@ def test_tasks_and_graphs_are_counted() -> None:
 
 def test_events_that_were_cut_short_are_left_out(tmp_path: Path) -> None:
     assert country.tile_events(tmp_path) == []
-    whole = {"event": "tile", "period": 2023, "tile": "x1_y2"}
+    whole = {"event": "tile", "step": "map", "span": "2023", "tile": "x1_y2"}
     lines = [json.dumps({"event": "started"}), json.dumps(whole), '{"event": "ti']
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
-    assert country.tile_events(tmp_path) == [[2023, "x1_y2"]]
+    assert country.tile_events(tmp_path) == [["2023", "x1_y2"]]
 
 
 @pytest.mark.slow

@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import requests
 import xarray as xr
 from landscape import BANDS, Landscape, make_model
 
 import rsscale as rs
 from rsscale.errors import RunFolderError, SupersededError
-from rsscale.monitoring.metrics import serve_metrics
 from rsscale.passes.mapping import MapPass
 from rsscale.processes import peak_rss
 from rsscale.read.file_pool import POOL
@@ -291,32 +289,6 @@ def test_a_run_can_be_watched(copy: Path, tmp_path: Path) -> None:
     resume(copy, watch=RunOptions(heartbeat=beat))
     told = json.loads(beat.read_text())
     assert told["tiles"]["done"] == 9
-
-
-def test_metrics_are_served() -> None:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with serve_metrics(port) as metrics:
-        facts = {"pixels": 10, "decoded_bytes": 5}
-        result = {"step": "map", "facts": facts, "seconds": {"read": 1.5}}
-        metrics.tile(result)
-        metrics.failure("map")
-        metrics.state(3, 9, 1, 2)
-        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
-    for line in (
-        'rsscale_tiles_total{step="map"} 1.0',
-        'rsscale_tile_failures_total{step="map"} 1.0',
-        'rsscale_pixels_total{step="map"} 10.0',
-        'rsscale_stage_seconds_total{stage="read",step="map"} 1.5',
-        'rsscale_run_tiles{state="done"} 3.0',
-        'rsscale_run_tiles{state="in_flight"} 2.0',
-    ):
-        assert line in text
-    with serve_metrics(None) as nothing:
-        nothing.tile(result)
 
 
 def test_seams_of_tiles_add_up_to_those_of_the_map(finished: Path) -> None:

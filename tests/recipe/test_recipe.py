@@ -9,7 +9,7 @@ from rsscale.demo.world import CLASSES
 from rsscale.errors import RecipeError
 from rsscale.recipe import read_recipe
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 MINIMAL = {
     "name": "test",
