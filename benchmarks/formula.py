@@ -43,6 +43,10 @@ class FormulaPass(Pass):
         """The periods."""
         return self.periods
 
+    def parameters(self) -> Mapping[str, Any]:
+        """None that decides a value."""
+        return {}
+
     def run(self, block: Block) -> Result:
         """A pattern that moves with the year."""
         rows, cols = np.ogrid[block.core.row0 : block.core.row1, block.core.col0 : block.core.col1]

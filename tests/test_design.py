@@ -7,12 +7,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-import fault_archive
 import grimp
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from formula_pass import formula_recipe
 
 import rsscale as rs
 
@@ -92,30 +92,38 @@ def test_every_file_that_the_page_names_is_there() -> None:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module of the page's pass, in a folder of its own."""
     folder = tmp_path_factory.mktemp("page")
-    code = DESIGN.split("```python\n")[1].split("```")[0]
-    (folder / "speckle.py").write_text(code)
+    speckle, counts = (part.split("```")[0] for part in DESIGN.split("```python\n")[1:3])
+    (folder / "speckle.py").write_text(speckle)
+    (folder / "counts.py").write_text(f"{speckle}\n\n{counts}")
     return folder
 
 
 def test_the_pass_of_the_page_runs_as_the_page_says(page: Path, tmp_path: Path) -> None:
-    path = fault_archive.make(tmp_path / "archive")
-    recipe = yaml.safe_load(path.read_text()) | {"periods": [2023]}
-    steps = yaml.safe_load(DESIGN.split("```yaml\n")[1].split("```")[0])
-    (tmp_path / "archive" / "with.yaml").write_text(yaml.safe_dump(recipe | steps))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(page), str(ROOT)])}
+    steps = yaml.safe_load(DESIGN.split("```yaml\n")[1].split("```")[0])["steps"]
+    steps["counts"] = {"kind": "counts:CountPass", "of": "map"}
+    recipe = formula_recipe(tmp_path, tile=384, steps=steps)
+    (tmp_path / "with.yaml").write_text(yaml.safe_dump(recipe))
+    paths = [page, ROOT, ROOT / "tests" / "helpers"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
+           "RSSCALE_PASSES": "formula_pass"}  # fmt: skip
     command = [sys.executable, "-m", "rsscale", "--quiet", "run",
-               str(tmp_path / "archive/with.yaml"), "--out", str(tmp_path / "run"),
+               str(tmp_path / "with.yaml"), "--out", str(tmp_path / "run"),
                "--device", "cpu", "--threads", "1"]  # fmt: skip
     refused = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "RSSCALE_PASSES=speckle" in refused.stderr
-    env["RSSCALE_PASSES"] = "speckle"
+    assert "set RSSCALE_PASSES=formula_pass," in refused.stderr
+    env["RSSCALE_PASSES"] = "formula_pass,speckle,counts"
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     classes = rs.Run(tmp_path / "run").open().classification.values[0]
     found = xr.open_zarr(tmp_path / "run/speckle.zarr").speckle.values[0]
     np.testing.assert_array_equal(found, speckles(classes, least=6))
     assert {0, 1, 255} == set(np.unique(found))
+    assert f"speckle  {(found == 1).sum()} speckles" in rs.Run(tmp_path / "run").summary()
+    table = rs.Run(tmp_path / "run").table("counts").to_pydict()
+    counted = dict(zip(table["class"], table["pixels"], strict=True))
+    values, pixels = np.unique(classes[classes != 255], return_counts=True)
+    assert {v: n for v, n in counted.items() if v != 255} == dict(zip(values, pixels, strict=True))
 
 
 def speckles(classes: np.ndarray, least: int) -> np.ndarray:

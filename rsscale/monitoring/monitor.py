@@ -103,6 +103,7 @@ class Monitor:
         }
         self.event("tile-failed", **told, worker=worker)
         self.failed[key] = told
+        self._bar.note(self._failures())
         self._metrics.failure(key.step)
         self._advance()
         self.flush()
@@ -202,16 +203,23 @@ class Monitor:
         left = self.total - self.count_done() - len(self.failed)
         return round(left / self.rate, 1) if self.rate else None
 
+    def _failures(self) -> str:
+        """How many tiles failed, and why the first did."""
+        if not self.failed:
+            return ""
+        first = next(iter(self.failed.values()))
+        return f"{len(self.failed)} failed ({first['key']}: {first['error'][:120]}); "
+
     def _note(self, in_flight: int) -> str:
-        """Where the time of the last tiles went: the longest stage is the bottleneck."""
+        """What failed, and where the time of the last tiles went: the longest stage limits."""
         sums: Counter[str] = Counter()
         for seconds in self._busy:
             sums.update(seconds)
         whole = sum(sums.values())
         if not whole:
-            return f"{in_flight} in flight"
+            return f"{self._failures()}{in_flight} in flight"
         shares = ", ".join(f"{stage} {v / whole:.0%}" for stage, v in in_order(sums).items())
-        return f"{shares}; {in_flight} in flight"
+        return f"{self._failures()}{shares}; {in_flight} in flight"
 
 
 def _folds(step: Step) -> dict[str, Any]:

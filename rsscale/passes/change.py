@@ -79,6 +79,10 @@ class ComparePass(Pass):
         """The one pair of periods."""
         return (self.span,)
 
+    def parameters(self) -> Mapping[str, Any]:
+        """The classes; the periods are the span."""
+        return {"classes": [[one.value, one.name] for one in self.classes]}
+
     def run(self, block: Block) -> Result:
         """Compare one tile."""
         before, after = (_arrays(block, name) for name in ("before", "after"))

@@ -109,6 +109,10 @@ class OverviewPass(Pass):
         del tile
         return 4.0
 
+    def parameters(self) -> Mapping[str, Any]:
+        """None: how a layer is reduced is the layer's own."""
+        return {}
+
     def run(self, block: Block) -> Result:
         """One tile of a level."""
         below = block.inputs["below"]

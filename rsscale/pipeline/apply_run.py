@@ -107,7 +107,7 @@ def _recipe(call: RunCall) -> Recipe:
             f"parameters are written into the run's recipe, which holds numbers, strings, lists "
             f"and mappings of these: {error}; what else a function needs it may hold itself"
         ) from None
-    source, _ = read_frozen(call.first.folder)
+    source, _ = read_frozen(call.first.folder, call.first.state)
     layers = call.layers or _seen(call, source.grid.build())
     step: dict[str, Any] = {
         "kind": "function",
@@ -157,7 +157,8 @@ def _is_outdated(folder: RunFolder, recipe: Recipe, name: str) -> bool:
     """
     if not folder.exists:
         return False
-    state, (known, _) = folder.read_state(), read_frozen(folder)
+    state = folder.read_state()
+    known, _ = read_frozen(folder, state)
     if list(known.steps) != [name]:
         raise RunFolderError(
             f"{folder.url} is a run of another recipe, with the steps {', '.join(known.steps)}; "

@@ -42,7 +42,6 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
     for override in overrides:
         _override(content, override)
-    base = Path(content.get("folder") or base).absolute()
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -143,7 +142,7 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
     }
     model = recipe.model
     update: dict[str, Any] = {
-        "folder": base if recipe.steps else Path(),
+        "folder": (base / recipe.folder).absolute() if recipe.steps else Path(),
         "inputs": inputs,
         "area": resolve(recipe.area) if recipe.area else None,
         "model": {period: resolve(path) for period, path in model.items()}

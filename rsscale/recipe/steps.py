@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from rsscale.errors import nearest
 
@@ -34,6 +34,14 @@ class StepRecipe(BaseModel):
 
     kind: str
     of: RunReference | str | dict[str, RunReference | str] | None = None
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _another_run(cls, value: Any) -> Any:
+        """``{run: …}`` is a step of another run; other mappings name several things to read."""
+        if isinstance(value, dict) and "run" in value and set(value) <= {"run", "step"}:
+            return RunReference.model_validate(value)
+        return value
 
     @property
     def options(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rsscale.steps.fingerprint import area_in, fingerprint, gather_fingerprint
 from rsscale.steps.kinds import open_steps
 from rsscale.steps.setup import RunSetup
 from rsscale.store.ledger import LedgerReader
-from rsscale.store.run_folder import AREA, RECIPE, RunFolder
+from rsscale.store.run_folder import RunFolder
 from rsscale.store.table_store import TableStore
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RunPlan:
                 f"{state['state']} {folder.url} was cut short while it was planned; run the "
                 f"recipe again{flag}"
             )
-        recipe, area = read_frozen(folder)
+        recipe, area = read_frozen(folder, state)
         attachments = {
             step: {name: Kept(digest, room, folder) for name, (room, digest) in kept.items()}
             for step, kept in state["attachments"].items()
@@ -264,7 +264,7 @@ class _FrozenLookups:
         return self._opened[name]
 
 
-def read_frozen(folder: RunFolder) -> tuple[Recipe, Geometry]:
+def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Geometry]:
     """The recipe and the area of a run, as they were frozen.
 
     Raises
@@ -273,8 +273,8 @@ def read_frozen(folder: RunFolder) -> tuple[Recipe, Geometry]:
         When they are damaged.
     """
     try:
-        content = yaml.safe_load(folder.storage.read(RECIPE))
-        area = json.loads(folder.storage.read(AREA))["features"][0]
+        content = yaml.safe_load(folder.storage.read(state["recipe"]))
+        area = json.loads(folder.storage.read(state["area"]))["features"][0]
     except (FileNotFoundError, ValueError, yaml.YAMLError) as error:
         raise RunFolderError(
             f"{folder.url} is damaged: its recipe or area can't be read ({error}); run the "
@@ -283,7 +283,7 @@ def read_frozen(folder: RunFolder) -> tuple[Recipe, Geometry]:
     try:
         return read_recipe(content), read_area(area)
     except RecipeError as error:
-        raise RunFolderError(f"{folder.url}/{RECIPE} is damaged: {error}") from None
+        raise RunFolderError(f"{folder.url}/{state['recipe']} is damaged: {error}") from None
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:

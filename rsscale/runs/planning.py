@@ -33,7 +33,7 @@ from rsscale.steps.base import Pass, Step
 from rsscale.steps.kinds import attachments, open_steps
 from rsscale.steps.setup import RunSetup
 from rsscale.steps.sources import InputSource
-from rsscale.store.ledger import LedgerReader, write_json
+from rsscale.store.ledger import LedgerReader
 from rsscale.store.run_folder import AREA, RECIPE, RunFolder
 from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
 
@@ -181,18 +181,17 @@ def write_plan(
         How many items are frozen already.
     """
     setup, folder = checked.setup, checked.setup.run
-    write_json(folder.storage, AREA, as_geojson(setup.area))
     for name, collection in checked.items.items():
         write_items(folder, name, collection, checked.indexes[name])
     kept = keep_attachments(folder, setup.attachments)
-    folder.storage.write(RECIPE, setup.recipe.model_copy(
-        update={"area": AREA, "bbox": None}
-    ).to_yaml().encode())  # fmt: skip
+    area, recipe = write_recipe(setup)
     plan = checked.plan()
     counts = {step.step: plan.count(step) for step in checked.steps}
     folder.write_state(
         {
             "profile": profile.to_dict(),
+            "recipe": recipe,
+            "area": area,
             "attachments": kept,
             "generations": generations,
             "grid": setup.recipe.grid.model_dump(mode="json"),
@@ -202,7 +201,7 @@ def write_plan(
             "versions": {name: version(name) for name in _VERSIONS}
             | {"python": platform.python_version()},
             "state": "planned",
-            "plan": plan_hash(folder, checked.steps, kept),
+            "plan": plan_hash(folder, checked.steps, [recipe, area, kept]),
             "tiles": {"total": sum(counts.values()), "done": 0, "failed": 0},
         }
     )
@@ -307,7 +306,26 @@ def _write_index_file(folder: RunFolder, name: str, ending: str, content: bytes)
     folder.storage.write(f"items/{name}.{ending}", content)
 
 
-def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Mapping[str, Any]) -> str:
+def write_recipe(setup: RunSetup) -> tuple[str, str]:
+    """Write area and recipe under names by their content; ``run.json`` says which ones are true.
+
+    Beside them the newest ones lie as ``area.geojson`` and ``recipe.yaml``, for people: a plan that
+    is cut short has changed nothing that the run is read from.
+    """
+    area = json.dumps(as_geojson(setup.area), sort_keys=True).encode()
+    local = setup.recipe.model_copy(update={"area": AREA, "bbox": None})
+    recipe = local.to_yaml().encode()
+    names = []
+    for content, name in ((area, AREA), (recipe, RECIPE)):
+        stem, _, ending = name.partition(".")
+        kept = f"recipes/{stem}-{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+        setup.run.storage.write(kept, content)
+        setup.run.storage.write(name, content)
+        names.append(kept)
+    return names[0], names[1]
+
+
+def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Any) -> str:
     """Hash of all that decides what is stored: recipe, area, items, files, algorithms."""
     parts = [
         json.dumps([s.step, s.kind, s.version, dict(s.parameters())], sort_keys=True, default=str)
@@ -315,8 +333,7 @@ def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Mapping[str, Any])
     ]
     parts.append(json.dumps(kept, sort_keys=True))
     items = sorted(n for n in folder.storage.names("items") if n.endswith(INDEX))
-    files = (RECIPE, AREA, *items)
-    parts += [hashlib.sha256(folder.storage.read(file)).hexdigest() for file in files]
+    parts += [hashlib.sha256(folder.storage.read(file)).hexdigest() for file in items]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -293,7 +293,7 @@ def work_off(
         stop = stack.enter_context(stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
         dask_client = stack.enter_context(connect(client))
-        bar = stack.enter_context(progress("map", total, "tiles"))
+        bar = stack.enter_context(progress("run", total, "tiles"))
         monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
         monitor.event("started", epoch=lease.epoch, tiles=total)
         monitor.save({"state": "running", "failed": []})

@@ -150,9 +150,12 @@ class Pass(ABC):
     def spans(self) -> Sequence[str]:
         """What it is computed for, in order of time: ``["2023", "2024"]``, ``["2023-2024"]``."""
 
+    @abstractmethod
     def parameters(self) -> Mapping[str, Any]:
-        """All options that decide values, as JSON: part of every fingerprint."""
-        return {}
+        """All options that decide values, as JSON: part of every fingerprint.
+
+        One that is left out changes no fingerprint: tiles would keep the values of another option.
+        """
 
     def digest(self, span: str) -> str:
         """What else decides the values of a span, such as a model's weights."""

@@ -6,8 +6,10 @@ A worker does it for tiles, a preview for the box that a person asked for: the s
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import shapely
@@ -83,11 +85,31 @@ def evaluate(
         resources=resources,
     )
     started = time.perf_counter()
-    result = step.run(block)
+    result = _run(step, block)
     computing = time.perf_counter() - started
     check_result(step, block, result)
     seconds = {**resources.stages(), **(dict(result.seconds) or {"compute": computing})}
     return Evaluated(result, int(block.where.sum()), around, seconds)
+
+
+def _run(step: Pass, block: Block) -> Result:
+    """Run a pass; what its code trips over is told with its type, and where."""
+    try:
+        result = step.run(block)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise RsscaleError(
+            f"step {step.step!r} failed: {type(error).__name__}: {' '.join(str(error).split())} "
+            f"({Path(where.filename).name}, line {where.lineno})"
+        ) from error
+    if not isinstance(result, Result):
+        raise RsscaleError(
+            f"step {step.step!r} gave {type(result).__name__}; expected a Result, such as "
+            "Result(layers=block.dataset(self.layers, {…}))"
+        )
+    # Numbers of NumPy are no JSON.
+    facts = {n: v.item() if isinstance(v, np.generic) else v for n, v in result.facts.items()}
+    return replace(result, facts=facts)
 
 
 def check_result(step: Pass, block: Block, result: Result) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment
-from rsscale.steps.base import Pass, Step
+from rsscale.steps.base import Fold, Pass, Step
 from rsscale.steps.options import one_line
 from rsscale.steps.setup import RunSetup
 
@@ -30,6 +30,7 @@ KINDS = {
 """Module and class of each kind of step."""
 
 ALLOWED = "RSSCALE_PASSES"
+_OF_GATHER = ("of", "schema")
 
 
 def open_steps(setup: RunSetup) -> list[Step]:
@@ -57,13 +58,46 @@ def open_step(name: str, recipe: StepRecipe, setup: RunSetup) -> Sequence[Step]:
         opened = kind.open(name, recipe, options, setup)
     except RecipeError as error:
         raise RecipeError(f"steps.{name}: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecipeError(f"steps.{name}: {recipe.kind} can't be opened: {_said(error)}") from error
     for step in opened:
-        if isinstance(step, Pass) and step.halo > setup.grid.tile:
-            raise RecipeError(
-                f"steps.{name}: its halo of {step.halo} px is larger than a tile of "
-                f"{setup.grid.tile} px; use a larger grid.tile"
-            )
+        _check(name, step, setup)
     return opened
+
+
+def _check(name: str, step: Step, setup: RunSetup) -> None:
+    """Refuse a step that does not say what the engine needs to know of it."""
+    needed = ("kind", "version", "step", *(("sources",) if isinstance(step, Pass) else _OF_GATHER))
+    missing = [attribute for attribute in needed if getattr(step, attribute, None) is None]
+    if missing:
+        raise RecipeError(
+            f"steps.{name}: {type(step).__name__} has no {missing[0]!r}; it must have "
+            f"{', '.join(needed)}"
+        )
+    if not isinstance(step, Pass):
+        if not isinstance(step.of, str):
+            raise RecipeError(
+                f"steps.{name}: 'of' of {type(step).__name__} is {step.of!r}; expected the name "
+                "of the step whose rows it folds"
+            )
+        return
+    folds = {fact: fold for fact, fold in step.facts.items() if fold not in get_args(Fold)}
+    if folds:
+        fact, fold = next(iter(folds.items()))
+        raise RecipeError(
+            f"steps.{name}: the fact {fact!r} folds by {fold!r}; expected one of "
+            f"{', '.join(get_args(Fold))}"
+        )
+    if step.halo > setup.grid.tile:
+        raise RecipeError(
+            f"steps.{name}: its halo of {step.halo} px is larger than a tile of "
+            f"{setup.grid.tile} px; use a larger grid.tile"
+        )
+
+
+def _said(error: Exception) -> str:
+    """An error of somebody's code on one line, with its type."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
@@ -113,7 +147,7 @@ def check_allowed(address: str, what: str, variable: str) -> None:
     if not any(module == name or module.startswith(f"{name}.") for name in allowed):
         raise RecipeError(
             f"{what}: {address!r} is code that this environment does not allow; if you trust "
-            f"it, set {variable}={module}, here and on the workers"
+            f"it, set {variable}={','.join([*allowed, module])}, here and on the workers"
         )
 
 

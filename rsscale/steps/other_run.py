@@ -11,7 +11,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
 from rsscale.steps.sources import StoredLayers
 from rsscale.store.ledger import LedgerReader
-from rsscale.store.run_folder import AREA, RunFolder
+from rsscale.store.run_folder import RunFolder
 from rsscale.store.zarr_store import ZarrStore
 
 
@@ -51,7 +51,7 @@ def stored_in(path: str, step: str, grid: Grid) -> StoredLayers:
     if (other.crs, other.resolution, other.origin) != (grid.crs, grid.resolution, grid.origin):
         raise RecipeError(f"the run {path} lies on the grid {other}, this one on {grid}")
     described = known[step]
-    area = read_area(folder.storage.local(AREA))
+    area = read_area(folder.storage.local(state["area"]))
     return StoredLayers(
         step,
         ZarrStore(

@@ -19,7 +19,8 @@ FORMAT = 1
 
 AREA, RECIPE, STATE, EVENTS = "area.geojson", "recipe.yaml", "run.json", "events.jsonl"
 # What a planning that was cut short may have left behind; it is planned again.
-_KNOWN = {RECIPE, AREA, EVENTS, "items", "models", "files", "lease", "ledger", "tables"}
+_KNOWN = {RECIPE, AREA, EVENTS}
+_KNOWN |= {"areas", "items", "models", "files", "lease", "ledger", "recipes", "tables"}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ STEPS: dict[str, dict[str, Any]] = {
         "layers": [{"name": "majority"}],
     },
 }
-QUICK = {("change", "worker"), ("areas", "client")}
+QUICK = {("areas", "client")}
 
 
 @pytest.fixture(scope="session")

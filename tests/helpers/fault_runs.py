@@ -38,7 +38,7 @@ class Ended:
     def errors(self) -> list[str]:
         """The lines of stderr that are no progress."""
         lines = [line.strip() for line in self.err.replace("\r", "\n").splitlines()]
-        return [line for line in lines if line and not line.startswith(("map:", "write:"))]
+        return [line for line in lines if line and not line.startswith(("run:", "write:"))]
 
 
 @dataclass

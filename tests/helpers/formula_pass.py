@@ -84,6 +84,10 @@ class FormulaPass(Pass):
         """The recipe's periods."""
         return self.periods
 
+    def parameters(self) -> Mapping[str, Any]:
+        """None that decides a value."""
+        return {}
+
     def run(self, block: Block) -> Result:
         """The formula over the core, or an error for a tile that is to fail."""
         there = self.options.while_there

@@ -39,6 +39,10 @@ class IndexPass(Pass):
     def spans(self) -> Sequence[str]:
         return self.periods
 
+    def parameters(self) -> Mapping[str, Any]:
+        """None that decides a value."""
+        return {}
+
     def run(self, block: Block) -> Result:
         values = {"classification": classes(block.core, int(block.key.span))}
         return Result(layers=block.dataset(self.layers, values))

@@ -329,6 +329,6 @@ def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
 
 def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
     code = "from rsscale.processes import peak_rss; import numpy; print(peak_rss())"
-    ballast = np.ones(2**28)  # 2 GiB
+    ballast = np.ones(2**26)  # 512 MiB
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_rss() > ballast.nbytes > 2 * int(done.stdout)

@@ -30,7 +30,7 @@ def recipe(folder: Path, tile: int = 512, options: Any = MAP, **steps: Any) -> d
     ("step", "message"),
     [
         ({"kind": "overview", "of": "map"}, "did you mean 'overviews'"),
-        ({"kind": "os:system", "of": "map"}, "RSSCALE_PASSES=os"),
+        ({"kind": "os:system", "of": "map"}, "RSSCALE_PASSES=formula_pass,os"),
         ({"kind": "formula_pass:Nothing"}, "can't be imported"),
         ({"kind": "formula_pass:CLASSES"}, "no subclass of"),
         (CHANGE | {"to": 2031}, r"step 'map' is not of 2031; it is of \['2022', '2023'\]"),
@@ -157,3 +157,49 @@ def test_a_preview_of_a_step_computes_what_it_reads(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name].values, part[name].values, err_msg=str(name))
     with pytest.raises(RecipeError, match=r"no step 'chnge'.*did you mean 'change'"):
         rs.preview(content, (5.93, 44.96, 5.96, 44.98), step="chnge")
+
+
+def test_a_pass_that_lacks_what_the_engine_needs_leaves_a_finished_run_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from formula_pass import FormulaPass
+
+    out = tmp_path / "run"
+    rs.run(recipe(tmp_path), out, **SETTINGS)
+    more = recipe(tmp_path, again={"kind": "formula_pass:FormulaPass", **MAP})
+    with monkeypatch.context() as broken:
+        broken.setattr(FormulaPass, "facts", {"water": "total"})
+        with pytest.raises(RecipeError, match="'water' folds by 'total'; expected one of sum"):
+            rs.run(more, out, **SETTINGS)
+    with monkeypatch.context() as broken:
+        broken.delattr(FormulaPass, "version")
+        with pytest.raises(RecipeError, match="FormulaPass has no 'version'"):
+            rs.run(more, out, **SETTINGS)
+    assert rs.verify(out).damaged == ()
+    run = rs.run(more, out, **SETTINGS)
+    np.testing.assert_array_equal(run.open("again").confidence, run.open().confidence)
+
+
+@pytest.mark.parametrize("last", ["recipe.yaml", "run.json"])
+def test_a_plan_that_dies_before_its_last_write_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    from rsscale.store.storage import Folder
+
+    out, write, seen = tmp_path / "run", Folder.write, []
+    rs.run(recipe(tmp_path), out, **SETTINGS)
+    more = recipe(tmp_path, change=CHANGE)
+
+    def dying(self: Folder, name: str, content: bytes, **options: Any) -> None:
+        seen.append(name)
+        if name == last and (last != "run.json" or "recipe.yaml" in seen):
+            raise KeyboardInterrupt
+        write(self, name, content, **options)
+
+    monkeypatch.setattr(Folder, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        rs.run(more, out, **SETTINGS)
+    monkeypatch.undo()
+    with allowed():
+        run = rs.run(more, out, **SETTINGS)
+    assert run.state["steps"]["change"]["tiles"]["done"] > 0
