@@ -80,10 +80,10 @@ def build_cube(
     ]
     sources = [_sources(record, methods) for record in scenes]
     dtype, fill = number_type(scenes, sources)
-    looks = len(scenes)
-    chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, looks * dtype.itemsize)
-    if looks:
-        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error), meter)
+    count = len(scenes)
+    chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, count * dtype.itemsize)
+    if count:
+        layout = Layout(grid, box, dtype, fill, ((count,), *chunks), _on_error(on_error), meter)
         data = _LOADERS[loader](layout, scenes, sources)
     else:
         import dask.array as da

@@ -14,7 +14,7 @@ from rsscale.items.records import Scenes
 from rsscale.read.placement import OutputGrid, parse_crs, place
 from rsscale.read.reader import BLOCK
 
-# What one block of the cube may take, all looks and bands in it. A thread holds about
+# What one block of the cube may take, all scenes and bands in it. A thread holds about
 # three such blocks: as read, masked, and while it is reduced.
 _BLOCK_BYTES = 128 * 2**20
 _LEAST_CHUNK = 256
@@ -42,7 +42,7 @@ def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
 
 
 def cube_chunks(
-    box: PixelBox, origin: tuple[int, int], chunk: int, codes: Sequence[bool], look_bytes: int
+    box: PixelBox, origin: tuple[int, int], chunk: int, codes: Sequence[bool], pixel_bytes: int
 ) -> tuple[tuple[int, ...], ...]:
     """Chunks of ``(band, y, x)``.
 
@@ -56,11 +56,11 @@ def cube_chunks(
         Width of a square of as many pixels as are wanted.
     codes : sequence of bool
         Which bands hold codes; runs of equal kind make a chunk.
-    look_bytes : int
-        Bytes a pixel of one band, all looks.
+    pixel_bytes : int
+        Bytes a pixel of one band, all scenes.
     """
     step = max(chunk // BLOCK, 1) * BLOCK if chunk >= BLOCK else chunk
-    while look_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
+    while pixel_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
         step //= 2
     runs: list[int] = []
     for column, code in enumerate(codes):

@@ -1,4 +1,4 @@
-"""Which values of a mask band make a look unusable: presets by sensor, and rules of one's own."""
+"""Rules that say which values of a mask band make an observation unusable: presets and custom."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEYS = ("keep", "drop", "bits", "fields", "unseen")
 
 @dataclass(frozen=True)
 class MaskRule:
-    """Which values of a band make a look unusable: by codes to keep or to drop, or by bits.
+    """Which values of a band make an observation unusable: by codes to keep or to drop, or by bits.
 
     Attributes
     ----------

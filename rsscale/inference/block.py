@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """One input of the model: its name, bands in the model's order, and whether it counts looks."""
+    """One input of the model: name, bands in the model's order, whether it counts observations."""
 
     name: str
     bands: tuple[str, ...]
@@ -84,7 +84,7 @@ class Block:
     box, around : PixelBox
         What is mapped; what of the inputs is there of all that its windows read.
     parts : tuple of Part
-        Of each input its values and, if it counts them, looks; then of a lazy ``where``.
+        Of each input its values and, if it counts them, observations; then of a lazy ``where``.
     wanted : bool, bytes or None
         All pixels or none; or bits, as :func:`numpy.packbits` gives them; or None: the last part.
     """

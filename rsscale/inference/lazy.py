@@ -135,7 +135,7 @@ def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
 
 
 def _arrays(inputs: Mapping[str, xr.DataArray], source: ModelSource, width: int) -> list[Any]:
-    """Each input's values, of the model's bands, and its looks if it counts them: as Dask's."""
+    """Dask arrays of each input: values of the model's bands, and observations if counted."""
     found = []
     for one in source.spec.inputs:
         array = inputs[one.name]

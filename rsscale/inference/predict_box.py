@@ -67,7 +67,7 @@ def predict_box(
     mapped &= wanted
     layers = empty_layers(box, len(model.spec.classes) if probability else 0)
     non_finite, used = infer(layers, stack, model, box, mapped, batch=batch)
-    layers["observations"] = stack.looks(box)
+    layers["observations"] = stack.observations(box)
     for name, layer in layers.items():
         outside = ~(wanted if name == "observations" else mapped)
         # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.

@@ -1,6 +1,6 @@
 """One scene, several items: archives process scenes again, and list old and new side by side.
 
-Counted twice, a look weighs twice in a median, and two baselines of Sentinel-2 differ by a
+Counted twice, an observation weighs twice in a median, and two baselines of Sentinel-2 differ by a
 constant. So of one scene the newest version is kept. What identifies a scene is its product's
 name (Sentinel-2, Landsat), else platform, place on the archive's own grid, orbit and time.
 """

@@ -31,7 +31,7 @@ ALLOWED = "RSSCALE_FUNCTIONS"
 NOTEBOOK = "__main__"
 """Module of a function that was given in a notebook: no worker can import it."""
 
-# Python and what it imports; and what threads hold of the looks that they composite, each.
+# Python and what it imports; and what threads hold of the scenes that they composite, each.
 _BASE, _READING = 800 * 2**20, 450 * 2**20
 # What a function holds beside what it is given, as a multiple of that: not known, so guessed.
 _OWN = 2

@@ -34,7 +34,7 @@ class Memory:
     composites : int
         What the model sees of one tile, or of one strip of a large one.
     reading : int
-        Chunks of looks that threads have in hand, and that wait for one.
+        Chunks of scenes that threads have in hand, and that wait for one.
     model : int
         Weights, and what the network holds of one batch of windows.
     blending : int
@@ -61,7 +61,7 @@ def estimate(  # noqa: PLR0917
     model: Model,
     tile: int,
     threads: int,
-    looks: int,
+    observations: int,
     pixel_bytes: int = 3,
 ) -> Memory:
     """Estimate the memory of a worker.
@@ -74,7 +74,7 @@ def estimate(  # noqa: PLR0917
         Width of a tile, px.
     threads : int
         That read.
-    looks : int
+    observations : int
         Items of the tile that has most.
     pixel_bytes : int
         Of all layers that are written.
@@ -88,7 +88,7 @@ def estimate(  # noqa: PLR0917
     )
     height, width = tallest.shape
     bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
-    chunk = min(looks * bands * min(height, 512) * width * 2, _CHUNK)
+    chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
         composites=4 * channels * height * width,
         reading=int(threads * chunk * (_COPIES + _WAITING)),

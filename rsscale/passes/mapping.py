@@ -309,7 +309,9 @@ def map_layers(names: Sequence[str], spec: ModelSpec) -> tuple[Layer, ...]:
             attributes={"long_name": "probability of the class", "units": "percent"},
         ),
         "observations": Layer(
-            "observations", overview="mean", attributes={"long_name": "number of clear looks"}
+            "observations",
+            overview="mean",
+            attributes={"long_name": "number of clear observations"},
         ),
         "probability": Layer(
             "probability",

@@ -75,7 +75,7 @@ class _Map:
         found = self.attributes.get("nodata", self.attributes.get("_FillValue"))
         if found is None and self.dtype.kind == "f":
             found = np.nan
-        # A coordinate counts something, such as looks.
+        # A coordinate counts something, such as observations.
         if found is None and (self.is_coordinate or self.dtype.kind == "b"):
             found = 0
         return None if found is None else self.dtype.type(found)

@@ -78,7 +78,7 @@ class MaskRecipe(_Strict):
 
 
 class CompositeRecipe(_Strict):
-    """Time windows of a period, and how the looks of each are reduced."""
+    """Time windows of a period, and how the observations of each are reduced."""
 
     by: str | dict[str, Any] | None = None
     windows: dict[str, tuple[MonthDay, MonthDay]] | None = None

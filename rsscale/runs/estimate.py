@@ -150,10 +150,10 @@ class Plan:
         found = ", ".join(f"{count} of {name}" for name, count in self.items.items()) or "none"
         first = self.steps[0]
         of_a_tile = ", at most ".join(map(_bytes, first.tile_bytes))
-        looks = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
+        per_tile = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
-            ("items", f"{found}; {looks} a tile"),
+            ("items", f"{found}; {per_tile} a tile"),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),

@@ -162,7 +162,7 @@ def _reduce(cube: xr.DataArray, one: InputRecipe, period: int, device: str) -> x
 
 
 def _static(cube: xr.DataArray, reducer: str, device: str) -> xr.DataArray:
-    """All items as one look at something that does not change, whenever they are dated.
+    """All items as one observation of something that does not change, whenever they are dated.
 
     It carries no ``observations``: to know the terrain of a pixel is not to have seen it.
     """

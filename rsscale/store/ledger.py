@@ -123,7 +123,7 @@ class Ledger:
 class LedgerReader:
     """Reads entries of neighbouring tiles again and again: keeps the last ones in memory.
 
-    For one look through a step, while nobody writes the entries that are read.
+    For one walk through a step, while nobody writes the entries that are read.
     """
 
     def __init__(self, ledger: Ledger, size: int = 4096) -> None:
