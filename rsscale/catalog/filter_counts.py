@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from rsscale.catalog.filters import Stage, Wanted
+from rsscale.catalog.filters import Predicate, SearchFilter
 from rsscale.catalog.footprints import ItemDict, footprints
 from rsscale.items.interval import item_range
 
 _DATES = ("datetime", "start_datetime", "end_datetime")
 
 
-class Tally:
+class FilterCounts:
     """Filters items and counts them, batch by batch.
 
     Parameters
     ----------
-    wanted : Wanted
-        The filters.
+    filters : SearchFilter
 
     Attributes
     ----------
@@ -28,18 +27,18 @@ class Tally:
         How many items came.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, filters: SearchFilter) -> None:
         self.total = 0
-        self._stages: list[Stage] = wanted.stages()
-        self._passed = [0] * len(self._stages)
+        self._predicates: list[Predicate] = filters.predicates()
+        self._passed = [0] * len(self._predicates)
         # What came to a filter that let nothing pass yet: only place and time are remembered.
-        self._refused: list[list[ItemDict]] = [[] for _ in self._stages]
+        self._refused: list[list[ItemDict]] = [[] for _ in self._predicates]
 
     def keep(self, items: list[ItemDict]) -> list[ItemDict]:
         """The items that pass every filter."""
         self.total += len(items)
-        for number, (_, stage) in enumerate(self._stages):
-            kept = stage(items)
+        for number, (_, predicate) in enumerate(self._predicates):
+            kept = predicate(items)
             self._passed[number] += len(kept)
             if self._passed[number]:
                 self._refused[number].clear()
@@ -54,7 +53,7 @@ class Tally:
             return []
         counts = [f"it has {self.total} items"]
         for (words, _), passed, refused in zip(
-            self._stages, self._passed, self._refused, strict=True
+            self._predicates, self._passed, self._refused, strict=True
         ):
             if not passed:
                 return [*counts, f"none of them {words}{_instead(words, refused)}"]

@@ -29,7 +29,7 @@ _PAUSED_S = 120.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskReply:
     """What came back for a ticket: a result or an error, and from which worker."""
 
     ticket: int
@@ -70,7 +70,7 @@ class Pool(Protocol):
         """How many tasks run at once now."""
 
     def submit(
-        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+        self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
     ) -> None:
         """Start a task, not on the worker ``avoid`` if there is another."""
 
@@ -87,7 +87,7 @@ def open_pool(work: Callable[[Any], Any], client: Client | None, slots: int) -> 
     return Threads(work, slots) if client is None else Cluster(work, client)
 
 
-_Asked = tuple[int, Any, queue.SimpleQueue[Answer]]
+_Request = tuple[int, Any, queue.SimpleQueue[TaskReply]]
 
 
 class Threads:
@@ -96,7 +96,7 @@ class Threads:
     def __init__(self, work: Callable[[Any], Any], slots: int) -> None:
         self._work = work
         self._slots = max(slots, 1)
-        self._tasks: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._is_open = True
         for number in range(self._slots):
             start_thread(self._work_off, f"rsscale-tile-{number}")
@@ -110,21 +110,21 @@ class Threads:
         ticket: int,
         task: Any,
         avoid: str,  # noqa: ARG002 -- there is one worker only
-        answers: queue.SimpleQueue[Answer],
+        replies: queue.SimpleQueue[TaskReply],
     ) -> None:
         """Start a task on a thread."""
-        self._tasks.put((ticket, task, answers))
+        self._tasks.put((ticket, task, replies))
 
     def _work_off(self) -> None:
         while (one := self._tasks.get()) is not None and self._is_open:
-            ticket, task, answers = one
-            answers.put(self._answer(ticket, task))
+            ticket, task, replies = one
+            replies.put(self._reply(ticket, task))
 
-    def _answer(self, ticket: int, task: Any) -> Answer:
+    def _reply(self, ticket: int, task: Any) -> TaskReply:
         try:
-            return Answer(ticket, self._work(task))
+            return TaskReply(ticket, self._work(task))
         except BaseException as error:  # noqa: BLE001 -- reported: nobody waits here
-            return Answer(ticket, error=error, may_retry=_may_retry(error))
+            return TaskReply(ticket, error=error, may_retry=_may_retry(error))
 
     def check(self) -> None:
         """Threads don't get lost."""
@@ -164,7 +164,7 @@ class Cluster:
         return self._known
 
     def submit(
-        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+        self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
     ) -> None:
         """Send a task; its future is let go of as soon as it has answered."""
         others = self._others(avoid) if avoid else []
@@ -172,27 +172,29 @@ class Cluster:
         # Impure: a task of an earlier run with the same arguments is not an answer.
         future = self._client.submit(self._attempt, task, pure=False, **placed)
         self._futures[ticket] = future
-        future.add_done_callback(partial(self._done, ticket, answers))
+        future.add_done_callback(partial(self._done, ticket, replies))
 
     def _others(self, avoid: str) -> list[str]:
         return [address for address in self._workers() if address != avoid]
 
-    def _done(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+    def _done(self, ticket: int, replies: queue.SimpleQueue[TaskReply], future: Future) -> None:
         # On the client's own loop: a result that was lost with its worker comes when Dask has run
         # the task again, and nobody may wait for it on the one thread that callbacks have.
-        waiting = self._fetch(ticket, answers, future)
+        waiting = self._fetch(ticket, replies, future)
         asyncio.run_coroutine_threadsafe(waiting, self._client.loop.asyncio_loop)
 
-    async def _fetch(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+    async def _fetch(
+        self, ticket: int, replies: queue.SimpleQueue[TaskReply], future: Future
+    ) -> None:
         try:
             found = await self._client.gather(future, asynchronous=True)
-            answer = _with_ticket(ticket, found)
+            reply = _with_ticket(ticket, found)
         except asyncio.CancelledError:  # by a scheduler that started anew, mostly
-            answer = Answer(ticket, error=self._lost())
+            reply = TaskReply(ticket, error=self._lost())
         except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
-            answer = _of_dask(ticket, error)
+            reply = _of_dask(ticket, error)
         self._futures.pop(ticket, None)
-        answers.put(answer)
+        replies.put(reply)
 
     def check(self) -> None:
         """Whether the scheduler is still there, and its workers take tasks."""
@@ -225,15 +227,15 @@ class Cluster:
             self._client.cancel(left, force=True)
 
 
-def _of_dask(ticket: int, error: Exception) -> Answer:
+def _of_dask(ticket: int, error: Exception) -> TaskReply:
     """What went wrong outside the task."""
     from distributed.scheduler import KilledWorker
 
     if not isinstance(error, KilledWorker):
-        return Answer(ticket, error=error)
+        return TaskReply(ticket, error=error)
     where = str(getattr(error.last_worker, "address", ""))
     message = f"{error.allowed_failures + 1} workers died while they had this tile"
-    return Answer(ticket, error=WorkerDiedError(message), worker=where)
+    return TaskReply(ticket, error=WorkerDiedError(message), worker=where)
 
 
 def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
@@ -248,14 +250,14 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
         return worker | {"error": told}
 
 
-def _with_ticket(ticket: int, found: dict[str, Any]) -> Answer:
+def _with_ticket(ticket: int, found: dict[str, Any]) -> TaskReply:
     told = found.get("error")
     if told is None:
-        return Answer(ticket, found["result"], worker=found["worker"])
+        return TaskReply(ticket, found["result"], worker=found["worker"])
     kind, text = told["kind"], told["text"]
     known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
     message = f"{kind}: {text}" if known else text
-    return Answer(ticket, None, RemoteTaskError(message, kind), told["retry"], found["worker"])
+    return TaskReply(ticket, None, RemoteTaskError(message, kind), told["retry"], found["worker"])
 
 
 def _may_retry(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
-from rsscale.cube.dtypes import number_type
+from rsscale.cube.dtypes import common_dtype
 from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes
 from rsscale.read.levels import Source
@@ -79,7 +79,7 @@ def build_cube(
         for band, code in zip(scenes.names, codes, strict=True)
     ]
     sources = [_sources(record, methods) for record in scenes]
-    dtype, fill = number_type(scenes, sources)
+    dtype, fill = common_dtype(scenes, sources)
     count = len(scenes)
     chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, count * dtype.itemsize)
     if count:

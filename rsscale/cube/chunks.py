@@ -11,7 +11,7 @@ from affine import Affine
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.records import Scenes
-from rsscale.read.placement import OutputGrid, parse_crs, place
+from rsscale.read.placement import OutputGrid, locate_raster, parse_crs
 from rsscale.read.reader import BLOCK
 
 # What one block of the cube may take, all scenes and bands in it. A thread holds about
@@ -34,7 +34,7 @@ def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
         known = band.crs, band.transform, band.shape
         if known not in memo:
             crs, transform = parse_crs(band.crs), Affine(*band.transform)
-            where = place(grid, crs, transform, band.shape, "nearest")
+            where = locate_raster(grid, crs, transform, band.shape, "nearest")
             direct = where.box if where.zoom else None
             memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
         votes[memo[known]] += 1

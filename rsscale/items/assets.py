@@ -85,7 +85,7 @@ class Selection:
         )
 
 
-def select(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
+def choose_assets(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
     """Find the asset of each band in each item.
 
     A band is an asset key, or else a common name or band name (``eo:bands`` of STAC 1.0,

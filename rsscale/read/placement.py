@@ -111,7 +111,7 @@ class Placement:
         return self.zoom is not None and self.box is not None and asked & self.box == asked
 
 
-def place(
+def locate_raster(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int], method: str
 ) -> Placement:
     """Decide between a direct read and a warp; the answer is the same for every window."""

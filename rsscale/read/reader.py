@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from rsscale.errors import ReadError, RsscaleError
 from rsscale.geo.lattice import PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.read.levels import Raster, Source, check, locate
+from rsscale.read.levels import OpenLevel, Source, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
@@ -143,7 +143,7 @@ class Reader:
             gdal_env(source.sign),
             POOL.lend(source.url, source.sign) as opened,
         ):
-            check(opened.dataset, source, self.dtype)
+            check_readable(opened.dataset, source, self.dtype)
             opened.run(lambda: self._read(opened, asked, out))
 
     def close(self) -> None:
@@ -152,8 +152,8 @@ class Reader:
     def _read(self, opened: Opened, asked: PixelBox, out: npt.NDArray[Any]) -> None:
         key = (self.grid, self.source)
         if key not in opened.memo:
-            opened.memo[key] = locate(opened, self.source, self.grid)
-        rasters: tuple[Raster, ...] = opened.memo[key]
+            opened.memo[key] = open_levels(opened, self.source, self.grid)
+        rasters: tuple[OpenLevel, ...] = opened.memo[key]
         if not rasters[0].placement.nests(asked):
             out[...] = self.fill
         for number, raster in enumerate(rasters):
@@ -168,7 +168,7 @@ class Reader:
                 is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
                 np.copyto(target, pixels, where=is_free)
 
-    def _read_nested(self, raster: Raster, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _read_nested(self, raster: OpenLevel, asked: PixelBox, out: npt.NDArray[Any]) -> None:
         """Pixels of a file that nests in the grid, straight into an array where they are as it."""
         kind = np.dtype(raster.dataset.dtypes[0])
         if kind == self.dtype and _is_filled(kind, raster.nodata, float(self.fill)):
@@ -179,7 +179,7 @@ class Reader:
         out[...] = self._typed(raster, *read_nested(raster, asked))
 
     def _parts(
-        self, opened: Opened, raster: Raster, asked: PixelBox
+        self, opened: Opened, raster: OpenLevel, asked: PixelBox
     ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
         """What a raster has of a box, in pieces."""
         placement = raster.placement
@@ -199,7 +199,13 @@ class Reader:
                     yield part, whole[part.slices(block)]
 
     def _block(
-        self, opened: Opened, raster: Raster, warp: RegionWarp, block: PixelBox, *, is_shared: bool
+        self,
+        opened: Opened,
+        raster: OpenLevel,
+        warp: RegionWarp,
+        block: PixelBox,
+        *,
+        is_shared: bool,
     ) -> npt.NDArray[Any]:
         """One whole warped block; kept for the neighbouring window when it needs the rest."""
         if not is_shared:
@@ -214,7 +220,7 @@ class Reader:
         return warped
 
     def _typed(
-        self, raster: Raster, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
+        self, raster: OpenLevel, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[Any]:
         """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
         data, fill = found.astype(self.dtype, copy=False), float(self.fill)
@@ -253,7 +259,7 @@ def _is_filled(kind: np.dtype[Any], nodata: float | None, fill: float) -> bool:
     return nodata == fill
 
 
-def describe(source: Source) -> tuple[np.dtype[Any], float | None]:
+def read_header(source: Source) -> tuple[np.dtype[Any], float | None]:
     """Type and nodata of a file, from its header.
 
     Raises

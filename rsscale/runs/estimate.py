@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scipy.special import stdtrit
 
 from rsscale.cluster.connection import TILES_AT_ONCE, connect
-from rsscale.cluster.engine import describe, execute
+from rsscale.cluster.engine import execute, one_line
 from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, TilesFailedError
@@ -33,7 +33,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.worker import run_tile
 from rsscale.steps.base import Cost, Pass
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
@@ -328,7 +328,7 @@ def _pilot(
         plan = RunPlan.read(folder)
         tasks = [plan.task(key) for key in _spread(plan, checked.passes[0], count)]
         slots, workers = _size(dask_client)
-        with hold(folder.storage) as lease:
+        with acquire(folder.storage) as lease:
             work = partial(run_tile, folder.url, plan.hash, lease.epoch)
             for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
                 _result(outcome)
@@ -384,7 +384,7 @@ def _timed(
 
 def _result(outcome: Any) -> dict[str, Any]:
     if outcome.error is not None:
-        raise TilesFailedError(f"a tile of the pilot failed: {describe(outcome.error)}")
+        raise TilesFailedError(f"a tile of the pilot failed: {one_line(outcome.error)}")
     result: dict[str, Any] = outcome.result
     return result
 

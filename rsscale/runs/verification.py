@@ -14,7 +14,7 @@ from rsscale.layers import TileKey
 from rsscale.progress import progress
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.steps.base import NotReadyError, Step
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.ledger import Entry
 from rsscale.store.run_folder import RunFolder
 
@@ -118,7 +118,7 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
                     damaged.append(Damage(found.key, found.reason))
                 bar.advance()
     if repair and damaged:
-        with hold(target.storage):
+        with acquire(target.storage):
             for one in damaged:
                 target.ledger.delete(one.key)
     return Verification(total, sound, absent, tuple(damaged))

@@ -149,7 +149,7 @@ class Bucket:
                 _tags[target] = tag
         return target
 
-    def sweep(self) -> int:
+    def remove_partial(self) -> int:
         """A PUT that broke off leaves nothing."""
         return 0
 

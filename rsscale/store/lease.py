@@ -61,7 +61,7 @@ class Holder:
 
 
 class Lease:
-    """The right to work on a run folder; from :func:`hold`."""
+    """The right to work on a run folder; from :func:`acquire`."""
 
     def __init__(self, folder: Storage, epoch: int, seconds: float) -> None:
         self.epoch = epoch
@@ -86,7 +86,7 @@ class Lease:
         with suppress(StorageError):  # a full disk: it ends with this process, or by its time
             _write(self._folder, self.epoch, Holder(mine.host, mine.pid, mine.born, 0.0, True))
 
-    def keep(self) -> None:
+    def renew_until_released(self) -> None:
         """Renew until released; what a thread of its own does."""
         while not self._ended.wait(self._seconds / 4):
             try:
@@ -96,7 +96,7 @@ class Lease:
 
 
 @contextmanager
-def hold(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
+def acquire(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
     """Hold a run folder while the ``with`` block runs.
 
     Raises
@@ -111,7 +111,7 @@ def hold(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
     lease = Lease(folder, newest + 1, seconds)
     if not folder.create(_name(lease.epoch), _as_json(Holder.me(seconds))):
         raise _is_held(folder, _read(folder, lease.epoch))
-    keeper = threading.Thread(target=lease.keep, name="rsscale-lease", daemon=True)
+    keeper = threading.Thread(target=lease.renew_until_released, name="rsscale-lease", daemon=True)
     keeper.start()
     try:
         yield lease

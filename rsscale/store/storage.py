@@ -73,7 +73,7 @@ class Storage(Protocol):
     def local(self, name: str) -> Path:
         """A file with an object's content: the file itself, or a copy for this process."""
 
-    def sweep(self) -> int:
+    def remove_partial(self) -> int:
         """Remove what writers that died left half written; how many. No writer may be at work."""
 
     def zarr(self, *, read_only: bool) -> Store:
@@ -225,7 +225,7 @@ class Folder:
         """The file itself."""
         return self.path / name
 
-    def sweep(self) -> int:
+    def remove_partial(self) -> int:
         """Remove temporary files."""
         left = list(self.path.rglob(".*.partial"))
         for path in left:

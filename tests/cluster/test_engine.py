@@ -14,7 +14,7 @@ import pytest
 from rsscale.cluster import engine
 from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Outcome, Patience, Stop, TooManyFailuresError, execute
-from rsscale.cluster.pools import Answer, WorkerDiedError
+from rsscale.cluster.pools import TaskReply, WorkerDiedError
 from rsscale.errors import ReadError, RecipeError, StorageError
 
 QUICK = Patience(attempts=3, pause_s=0.01, longest_pause_s=0.02)
@@ -177,14 +177,14 @@ class KillingPool:
     def slots(self) -> int:
         return 2
 
-    def submit(self, ticket: int, task: int, avoid: str, answers: object) -> None:  # noqa: ARG002
+    def submit(self, ticket: int, task: int, avoid: str, replies: object) -> None:  # noqa: ARG002
         self.tried.append(task)
         error = (
             None
             if task == self.good
             else WorkerDiedError("4 workers died while they had this tile")
         )
-        answers.put(Answer(ticket, task, error))
+        replies.put(TaskReply(ticket, task, error))
 
     def check(self) -> None:
         pass
