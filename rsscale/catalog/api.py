@@ -25,14 +25,14 @@ _MAX_VERTICES = 200
 
 @dataclass
 class ApiCatalog:
-    """A STAC API; ``read`` lets the server filter what it says that it can."""
+    """A STAC API; ``read`` lets the server filter by what it conforms to."""
 
     name: str
     landing: dict[str, Any]
     url: str
 
     def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
-        """What the server finds, page by page as they come."""
+        """The server's results, page by page as they come."""
         for part in self._parts(filters):
             pages = self._pages(part, _PAGE)
             first = next(pages, None)

@@ -1,4 +1,4 @@
-"""How many items pass each filter of a search, so that an empty result can say why."""
+"""Count the items that pass each filter of a search, to explain an empty result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FilterCounts:
         return items
 
     def describe(self) -> list[str]:
-        """What passed each filter in turn, until nothing did; empty when no items came."""
+        """Counts after each filter in words, until one left none; empty when no items came."""
         if not self.total:
             return []
         counts = [f"it has {self.total} items"]

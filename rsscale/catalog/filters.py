@@ -1,4 +1,4 @@
-"""What a search asks for, and which items of a catalogue answer it."""
+"""The filters of a search, and which items pass them."""
 
 from __future__ import annotations
 

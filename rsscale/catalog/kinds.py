@@ -47,7 +47,7 @@ class Catalog(Protocol):
 
 
 def open_catalog(catalog: str | Path) -> Catalog:
-    """Open a catalogue, whatever its kind.
+    """Open a catalogue of any of the four kinds.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ def _check_items(batch: list[ItemDict], name: str) -> None:
 
 
 def _why_nothing(source: Catalog, filters: SearchFilter, filter_counts: FilterCounts) -> str:
-    """One line: what was asked, and which filter left nothing."""
+    """Error message with the search's filters, and the one that left nothing."""
     unknown = _unknown_collection(source, filters.collection)
     if unknown:
         return unknown
@@ -178,7 +178,7 @@ def _count_answers(source: ApiCatalog, filters: SearchFilter) -> list[str]:
 
 
 def _extent(source: ApiCatalog, collection: str | None, words: str) -> str:
-    """What the collection says that it covers; a courtesy, so never an error of its own."""
+    """The extent that the collection declares, for a message; empty if it can't be read."""
     if collection is None or words not in ("in the area", "in the dates"):
         return ""
     try:

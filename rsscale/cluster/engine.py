@@ -236,7 +236,7 @@ class _Stream(Generic[T, R]):
             room -= 1
 
     def _next(self) -> _Attempt[T] | None:
-        """What to start next: what waited its time, else a fresh task, else one suspect alone."""
+        """Choose the next attempt: a due retry, else a new task, else one suspect alone."""
         if not self._has_succeeded and len(self._suspects) >= self.pool.slots():
             # Does anything work here? One alone tells, before more workers die.
             return None if self._flying else self._suspects.popleft()

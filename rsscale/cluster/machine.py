@@ -1,4 +1,4 @@
-"""What one process of a run has to compute with: here, or on the workers of a cluster."""
+"""Cores, memory and devices of one process of a run: here, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Precision = Literal["float32", "bfloat16"]
-"""What a network computes in; its scores are float32 in any case."""
+"""The precision a network computes in; its scores are float32 in any case."""
 
 # One that was stopped says nothing; the others know enough.
 _ANSWER_S = 15.0
@@ -71,7 +71,7 @@ class Machine:
 
 
 def machine_of(cluster: str | Client | None) -> Machine:
-    """What the least of a cluster's processes has.
+    """Resources common to all workers: fewest cores, least memory, devices that all have.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _asked(client: Client) -> Machine:
 
 
 def _answers(client: Client, asked: Mapping[str, int]) -> dict[str, Machine]:
-    """What workers say of themselves, by their address; those that say it in time.
+    """The resources of workers by address; without workers that do not answer in time.
 
     They are asked beside their tasks: one whose threads are all busy answers too.
 
@@ -170,7 +170,7 @@ def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) ->
 
 
 def no_bfloat16(device: str) -> str:
-    """What to say where it is asked for in vain."""
+    """Error message when bfloat16 is requested on a device without native support."""
     return (
         f"precision 'bfloat16' was asked for, and {device!r} has no instructions for it: "
         "it would be several times slower; use 'float32'"

@@ -1,4 +1,4 @@
-"""Where tasks run: threads of this process, or the workers of a Dask cluster.
+"""Run tasks on threads of this process or on the workers of a Dask cluster.
 
 Both answer through a queue, so that who waits can also look at the clock, and both answer a
 task that raised with its error instead of raising: the error is small, is made of plain types
@@ -30,7 +30,7 @@ _PAUSED_S = 120.0
 
 @dataclass(frozen=True)
 class TaskReply:
-    """What came back for a ticket: a result or an error, and from which worker."""
+    """The result or error of a task, by its ticket, and the worker it ran on."""
 
     ticket: int
     result: Any = None
@@ -58,13 +58,13 @@ class RemoteTaskError(RuntimeError):
 
 
 def is_about_storage(error: BaseException) -> bool:
-    """Whether an error says that the run can't be written: a matter of no single task."""
+    """Whether an error means that the run can't be written, whatever the task."""
     kind = error.kind if isinstance(error, RemoteTaskError) else type(error).__name__
     return kind == StorageError.__name__
 
 
 class Pool(Protocol):
-    """Somewhere tasks run. Used as a context manager; leaving it cancels what still waits."""
+    """Runs tasks. Used as a context manager; leaving it cancels those that still wait."""
 
     def slots(self) -> int:
         """How many tasks run at once now."""
@@ -127,7 +127,7 @@ class Threads:
             return TaskReply(ticket, error=error, may_retry=_may_retry(error))
 
     def check(self) -> None:
-        """Threads don't get lost."""
+        """Nothing to check: threads of this process are always there."""
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +156,7 @@ class Cluster:
         return max(threads, 1)
 
     def _workers(self) -> dict[str, Any]:
-        """What the scheduler says of its workers; asked every second at most."""
+        """The scheduler's workers by address; refreshed every second at most."""
         now = time.monotonic()
         if now - self._asked >= _ASK_EVERY_S:
             self._asked = now
@@ -166,7 +166,7 @@ class Cluster:
     def submit(
         self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
     ) -> None:
-        """Send a task; its future is let go of as soon as it has answered."""
+        """Send a task; its future is released as soon as it is done."""
         others = self._others(avoid) if avoid else []
         placed = {"workers": others, "allow_other_workers": True} if others else {}
         # Impure: a task of an earlier run with the same arguments is not an answer.
@@ -228,7 +228,7 @@ class Cluster:
 
 
 def _of_dask(ticket: int, error: Exception) -> TaskReply:
-    """What went wrong outside the task."""
+    """The reply for an error outside the task."""
     from distributed.scheduler import KilledWorker
 
     if not isinstance(error, KilledWorker):
@@ -239,7 +239,7 @@ def _of_dask(ticket: int, error: Exception) -> TaskReply:
 
 
 def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
-    """Run a task on a worker; an error becomes plain text, with what is to be known of it."""
+    """Run a task on a worker; an error becomes text with its class and whether to retry."""
     from distributed import get_worker
 
     worker = {"worker": get_worker().address}

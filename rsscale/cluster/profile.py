@@ -1,4 +1,4 @@
-"""The numeric profile: how numbers are computed, which may move their last digit."""
+"""The numeric profile: device, precision and compilation, which may change a value's last digit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lazy cube of scene records on a grid: what `load` gives, without knowing STAC."""
+"""Build the lazy cube of scene records on a grid, without STAC."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def build_cube(
 def check_request(
     bands: Sequence[str], resampling: Mapping[str, str], chunk: int, loader: str
 ) -> None:
-    """Refuse what makes no sense for any items.
+    """Check bands, resampling, chunk and loader, whatever the items are.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the blocks of a cube end: on the blocks of the files, and small enough."""
+"""Choose the chunks of a cube: aligned with the files' blocks, and bounded in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lazy array of a cube: what every loader builds, and the plainest way, by Dask alone."""
+"""The layout of a cube's lazy array, common to all loaders, and the loader that uses Dask alone."""
 
 from __future__ import annotations
 

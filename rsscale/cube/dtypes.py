@@ -1,4 +1,4 @@
-"""One type and one nodata value for bands that come with their own."""
+"""Choose one dtype and one nodata value for a cube whose bands declare different ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels that cannot be used: clouds, shadows, defects, by a band of codes or bits."""
+"""Mask clouds, shadows and defects by a band of codes or bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cube says of its slices: their canonical order, and how each is scaled."""
+"""Read from a cube's coordinates the canonical order of its slices and their scale and offset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of a cube that lie in several Dask chunks along time and bands, taken as they are."""
+"""Map a function over blocks of pixels of a cube without joining its chunks along time and band."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def map_pixels(
 
 
 def planes(blocks: Blocks) -> Planes:
-    """What blocks hold, without a copy."""
+    """The planes of blocks, as views."""
     return [
         [plane for block in of_time for plane in block[scene]]
         for of_time in blocks

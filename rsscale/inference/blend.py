@@ -1,4 +1,4 @@
-"""How windows become one map: trimmed at window lines, or mixed across them.
+"""Join predicted windows to one map: trimmed at window lines, or blended across them.
 
 Both take the windows in lattice order and hand on boxes of class probabilities. A float that
 windows share is summed in that order, always in float32, so its bits do not depend on the box
@@ -24,7 +24,7 @@ Part = tuple[PixelBox, "torch.Tensor"]
 
 
 class Blender(Protocol):
-    """Takes windows in lattice order and gives back what no later window changes."""
+    """Takes windows in lattice order and returns the rows that no later window changes."""
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
         """Take a window's scores ``(class, row, col)``; parts are valid until the next call."""
@@ -41,7 +41,7 @@ def blender(lattice: Lattice, box: PixelBox, classes: int, device: torch.device)
 
 
 def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
-    """What the blender of a box that wide holds."""
+    """Bytes that the blender of a box of this width holds."""
     if lattice.blend == "hann" and lattice.halo:
         # The rows that the next windows share are moved by a copy.
         return 4 * classes * (lattice.window + 2 * lattice.halo) * width
@@ -49,7 +49,7 @@ def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
 
 
 class Trim:
-    """A pixel is what the window says in whose core it lies."""
+    """Each pixel takes its value from the window whose core contains it."""
 
     def __init__(self, lattice: Lattice, box: PixelBox) -> None:
         self._lattice, self._box = lattice, box
@@ -86,7 +86,7 @@ class Hann:
         self._top: int | None = None
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
-        """Rows above all that this window, the next in lattice order, has a say in."""
+        """Finished rows: those above all that this window, the next in lattice order, touches."""
         share = self._lattice.influence(core)
         if self._top is not None and share.row0 > self._top:
             yield from self._parts(share.row0)

@@ -1,4 +1,4 @@
-"""What the tasks of a lazy map do, each a small object that is called: it travels to a worker."""
+"""The callables of a lazy map's tasks, which are pickled and sent to workers."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _moved(box: PixelBox, by: int) -> PixelBox:
 
 
 def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
-    """What a block's task names as its model: its source, or the task that holds all weights."""
+    """The model argument of a block's task: its source, or the key of the task with the weights."""
     if not isinstance(source, PickledModel):
         return source
     graph[name] = (Held(source),)

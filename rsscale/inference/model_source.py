@@ -1,4 +1,4 @@
-"""How a model gets to where a lazy map is computed: once to each process.
+"""Send a model to the processes that compute a lazy map, once to each.
 
 A model in a folder goes as its address and the digest of its files, and is opened by each process
 that needs it. Any other model goes as a pickle, once in a graph and once to each process. Nothing

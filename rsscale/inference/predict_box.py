@@ -1,4 +1,4 @@
-"""The layers of one box, from its inputs in memory: what eager and lazy maps are made of."""
+"""Compute a map's layers for one box from inputs in memory, for eager and lazy maps alike."""
 
 from __future__ import annotations
 

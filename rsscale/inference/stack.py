@@ -1,4 +1,4 @@
-"""Composites as a network's channels, window by window, without a copy of the whole."""
+"""Stack composites as a network's channels window by window, without copying all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows on their way to the model: one buffer, filled again and again.
+"""Copy windows of composites into reused batch buffers on the model's device.
 
 A batch has one fixed shape, since kernels may round differently for another; what the last one
 lacks is zeros.

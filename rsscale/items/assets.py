@@ -1,4 +1,4 @@
-"""What STAC items say about their assets, in every dialect that catalogues use.
+"""Read the metadata of STAC assets, in every dialect that catalogues use.
 
 The same fact stands in ``raster:bands``, in STAC 1.1's ``bands``, on the asset itself or
 in the item's properties. The functions here look in all of them and give one answer.
@@ -188,7 +188,7 @@ def crs(item: Item, asset: Asset) -> str | None:
 
 
 def raster(item: Item, asset: Asset) -> RasterBounds | None:
-    """The box of pixels that metadata declares; ``None`` if it doesn't say where they are."""
+    """The box of pixels that metadata declares; ``None`` where it declares none."""
     return raster_of(asset.extra_fields, item.properties)
 
 

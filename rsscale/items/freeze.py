@@ -1,4 +1,4 @@
-"""Items as objects, and frozen to stac-geoparquet so that a run can be repeated."""
+"""Turn JSON items into pystac items, and write and read them as stac-geoparquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items resolved to scene records: what STAC says, asked once, when a run is planned."""
+"""Resolve STAC items to scene records, once, when a run is planned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network made faster: half the bits, or compiled; and how much that moves its labels.
+"""Speed up a network by bfloat16 or compilation, and measure how many labels that changes.
 
 Neither is on by default. Both make another numeric profile: labels next to a decision boundary
 may change, so a map is to be made with one of them throughout.

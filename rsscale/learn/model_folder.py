@@ -1,4 +1,4 @@
-"""A model folder looked at without torch: its contract, its files, their digest."""
+"""Read a model folder without torch: its contract, its files, their digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as others see it: events, state, heartbeat, metrics, a bar on the terminal.
+"""Report a run's progress: events, state, heartbeat, metrics, a bar on the terminal.
 
 Updated only from the scheduling loop: if the loop hangs, the heartbeat stops.
 """
@@ -167,7 +167,7 @@ class Monitor:
         return self._described[name] | totals.to_dict(lines)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Put what is known into ``run.json`` and the heartbeat."""
+        """Write the state to ``run.json`` and the heartbeat."""
         stored = self.folder.read_state() | state
         stored["peak_rss_bytes"] = max(stored.get("peak_rss_bytes", 0), self.peak_rss)
         self.folder.write_state(stored)

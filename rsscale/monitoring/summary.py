@@ -1,4 +1,4 @@
-"""A run in a few lines: how far it is, what it took, where it lies."""
+"""Summarise a run in a few lines: progress, time and resources, place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of a run amount to, folded from ledger entries without keeping them."""
+"""Totals of a run's steps, summed over ledger entries without keeping them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimate what the map takes in a worker's memory, before a run, so that none dies of it."""
+"""Estimate the memory that mapping takes on a worker, before a run."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class _Map:
     is_coordinate: bool
 
     def nodata(self) -> Any:
-        """What it holds where nothing was seen; None when it does not say."""
+        """Its nodata value; None when it declares none."""
         found = self.attributes.get("nodata", self.attributes.get("_FillValue"))
         if found is None and self.dtype.kind == "f":
             found = np.nan
@@ -81,7 +81,7 @@ class _Map:
         return None if found is None else self.dtype.type(found)
 
     def beyond(self, what: str) -> Any:
-        """What lies beyond its edge.
+        """The value beyond its edge.
 
         Raises
         ------

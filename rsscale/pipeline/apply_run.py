@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunCall:
-    """What :func:`rsscale.apply` was asked for, of runs.
+    """The arguments of :func:`rsscale.apply`, of runs.
 
     Attributes
     ----------

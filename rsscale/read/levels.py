@@ -1,4 +1,4 @@
-"""Where the pixels of an asset are: which level of its file is read, and how it is placed.
+"""Choose the overview level of a file to read for a grid, and locate it on the grid.
 
 Where the output is coarser, bilinear and cubic start from the coarsest overview that is not
 coarser than the output (by more than a hundredth, anywhere in the file): a choice by grid and
@@ -63,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True)
 class OpenLevel:
-    """What is read of an open file for one grid.
+    """The level of an open file that is read for one grid.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ def _turns(
 
 
 def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> bool:
-    """Whether nodata was known to who averaged the overviews."""
+    """Whether nodata was known when the overviews were averaged."""
     return nodata is None or (base.nodata is not None and repr(base.nodata) == repr(nodata))
 
 

@@ -1,4 +1,4 @@
-"""Where a file lies on the output grid, and whether it can be read without warping."""
+"""Locate a file on the output grid, and decide whether it can be read without warping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads one asset on the output grid, so that a pixel never depends on what was asked.
+"""Read windows of one asset on the output grid; a pixel's value does not depend on the window.
 
 On an aligned grid the window is read directly. Everything else is warped in fixed blocks
 that are anchored to the grid, not to the window: GDAL approximates the transformation over

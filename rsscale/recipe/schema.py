@@ -71,7 +71,7 @@ class MaskRecipe(_Strict):
 
     @property
     def rule(self) -> str | dict[str, Any]:
-        """What :func:`rsscale.mask` takes."""
+        """The argument ``by`` of :func:`rsscale.mask`."""
         if self.preset is not None:
             return self.preset
         return self.model_dump(exclude={"preset", "dilate"}, exclude_none=True)
@@ -96,7 +96,7 @@ class CompositeRecipe(_Strict):
 
     @property
     def rule(self) -> str | dict[str, Any]:
-        """What :func:`rsscale.composite` takes as ``by``."""
+        """The argument ``by`` of :func:`rsscale.composite`."""
         return self.by if self.by is not None else {"windows": self.windows}
 
 
@@ -163,7 +163,7 @@ class SplitRecipe(_Strict):
 
 
 class TrainRecipe(_Strict):
-    """What ``rsscale train`` does."""
+    """Options of ``rsscale train``."""
 
     labels: str
     class_: str = Field(alias="class")

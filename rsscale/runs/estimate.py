@@ -46,7 +46,7 @@ _SAMPLE = 200
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, in any currency.
+    """Prices in any currency.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Prices:
     def of(
         self, seconds: tuple[float, float, float], workers: int, plan: Plan
     ) -> tuple[float, float, float]:
-        """What a run of so many seconds costs."""
+        """The cost of a run of so many seconds."""
         read = plan.read_bytes / 1e9 * self.gigabyte
         middle, low, high = (read + one * workers * self.worker_hour / 3600 for one in seconds)
         return middle, low, high
@@ -285,7 +285,7 @@ def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: 
 
 
 def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
-    """What some tiles read, evenly spread over the run."""
+    """What is read by a sample of tiles, evenly spread over the run."""
     for key in _spread(plan, step, _SAMPLE):
         core = plan.tile(key).box
         costs = [source.cost(core, key) for source in step.sources.values()]

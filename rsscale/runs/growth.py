@@ -47,7 +47,7 @@ class Difference:
         return any(not key.startswith("steps.") for key in self.added)
 
     def refuse(self, folder: RunFolder, *, update: bool) -> None:
-        """Refuse what can't be done.
+        """Refuse changes that can't be made.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The rounds of a run: step after step, what is not done, until a look back finds nothing."""
+"""Compute unfinished tiles step by step, and verify them, in rounds until none is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A planned run as its folder keeps it: what workers, ``resume`` and ``verify`` read."""
+"""A planned run as stored in its folder, read by workers, ``resume`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class RunPlan:
 
     @classmethod
     def read(cls, folder: RunFolder, *, cut_short: bool = False) -> RunPlan:
-        """Read back what was planned.
+        """Read a planned run from its folder.
 
         Parameters
         ----------
@@ -221,14 +221,14 @@ class RunPlan:
         return list(self.folder.read_state()["items"])
 
     def stored(self, key: TileKey) -> dict[str, str]:
-        """Digests of what a tile has stored, as it is now."""
+        """Digests of a tile's stored objects, computed from their present bytes."""
         step = self.step(key.step)
         layers, rows = self.layers_of(step, key.level), self.rows_of(step)
         found = layers.stored(key) if layers else {}
         return found | (rows.stored(key) if rows else {})
 
     def refuse_other_versions(self) -> None:
-        """Refuse to go on with what another version of an algorithm has begun.
+        """Refuse to resume steps that another version of an algorithm has begun.
 
         Raises
         ------

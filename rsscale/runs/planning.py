@@ -220,7 +220,7 @@ def create_stores(checked: CheckedPlan) -> None:
 
 
 def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:
-    """Write what is said of a store as a whole: its overviews, and the consolidated metadata."""
+    """Write the metadata of a store as a whole: its overviews, consolidated metadata."""
     passes = [step for step in passes if step.layers]
     for name in dict.fromkeys(step.store for step in passes):
         overviews = [
@@ -244,7 +244,7 @@ def store_attributes(setup: RunSetup, step: Pass) -> dict[str, Any]:
 
 
 def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
-    """What others read of a step in run.json: other runs, ``status``, people."""
+    """Describe a step in run.json, for other runs, ``status`` and people."""
     described: dict[str, Any] = {
         "kind": step.kind,
         "version": step.version,

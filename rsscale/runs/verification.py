@@ -1,4 +1,4 @@
-"""Look back at what was written: every stored object against its ledger entry."""
+"""Verify every stored object of a run against its ledger entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AHEAD = 16
 
 
 class Condition(Enum):
-    """What a tile is in."""
+    """State of a tile."""
 
     SOUND = "sound"
     ABSENT = "has not run"
@@ -55,7 +55,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Damage:
-    """A tile that is not what its entry says.
+    """A tile that differs from its ledger entry.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a pass is given for a tile, and what it gives back; the sources that it reads."""
+"""Inputs and result of a pass for one tile, and the protocol of sources."""
 
 from __future__ import annotations
 

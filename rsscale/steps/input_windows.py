@@ -1,4 +1,4 @@
-"""What an input of a recipe reads: its bands, its time windows, and how far its mask reaches."""
+"""Bands, time windows and mask radius of a recipe's input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pass is opened with: the recipe, the grid, the area, and where everything lies.
+"""The setup that passes are opened with: recipe, grid, area, paths.
 
 The same steps are opened when a run is planned, in each worker, by ``verify`` and for a preview;
 what differs is where files and items come from, and that is here.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What steps are opened with.
+    """The setup that steps are opened with.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Places where a process can be made to die, wait or fail, so that tests can put it there.
+"""Named points in the code at which tests make a process die, wait or fail.
 
 Off unless ``RSSCALE_FAILPOINTS`` is set, to ``NAME=ACTION[,NAME=ACTION…]``:
 

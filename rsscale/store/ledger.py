@@ -60,14 +60,14 @@ class Entry:
         return {**key, "tile": self.key.tile, **content}
 
     def summary(self) -> dict[str, Any]:
-        """The same without what is long, for events."""
+        """The entry without its long fields, for events."""
         content = self.to_dict() | {"inputs": len(self.inputs)}
         del content["digests"], content["fingerprint"]
         return content
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Entry:
-        """Read back what :meth:`to_dict` gave."""
+        """Inverse of :meth:`to_dict`."""
         fields = dict(content)
         del fields["tile"]
         key = TileKey(**{name: fields.pop(name) for name in ("step", "span", "ix", "iy", "level")})
@@ -116,7 +116,7 @@ class Ledger:
                 continue
 
     def delete(self, key: TileKey) -> None:
-        """Take an entry back, so that its tile counts as not done."""
+        """Delete an entry, so that its tile counts as not done."""
         self._folder.delete(_name(key))
 
 

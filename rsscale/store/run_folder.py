@@ -1,4 +1,4 @@
-"""A run folder: the names and bytes of what a run keeps; it knows no recipe and no model."""
+"""A run folder: names and bytes of its files, whatever the recipe and the models."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def ledger(self) -> Ledger:
-        """What is done."""
+        """The ledger of finished tiles."""
         return Ledger(self.storage)
 
     @property
@@ -151,7 +151,7 @@ class RunFolder:
 
 
 def _check_writable(path: Path) -> None:
-    """Whether a folder can be made or written, told by the first one above that is there."""
+    """Whether a folder can be made or written, by its first existing parent."""
     there = path
     while not there.exists():
         there = there.parent
