@@ -1,14 +1,15 @@
 """Run tasks on threads of this process or on the workers of a Dask cluster.
 
-Both answer through a queue, so that who waits can also look at the clock, and both answer a
-task that raised with its error instead of raising: the error is small, is made of plain types
-when it comes from far, and names its worker.
+Both put replies on a queue, so that the waiting loop can also look at the clock. The reply to a
+task that raised carries its error: it is small, made of plain types when it comes from another
+process, and names its worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # The scheduler answers in milliseconds, but tasks may end by the hundred a second.
 _ASK_EVERY_S = 1.0
+_THREADS = "rsscale-tile"
 # A worker that is paused may still spill what it holds, and go on.
 _PAUSED_S = 120.0
 
@@ -99,7 +101,7 @@ class Threads:
         self._tasks: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._is_open = True
         for number in range(self._slots):
-            start_thread(self._work_off, f"rsscale-tile-{number}")
+            start_thread(self._work_off, f"{_THREADS}-{number}")
 
     def slots(self) -> int:
         """As many as there are threads."""
@@ -136,6 +138,14 @@ class Threads:
         self._is_open = False
         for _slot in range(self._slots):
             self._tasks.put(None)
+
+
+def has_abandoned_tasks() -> bool:
+    """Whether threads of this process still compute tasks of a pool that was left.
+
+    Python would wait for them before it ends.
+    """
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 class Cluster:

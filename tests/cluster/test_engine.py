@@ -14,7 +14,7 @@ import pytest
 from rsscale.cluster import engine
 from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Outcome, Patience, Stop, TooManyFailuresError, execute
-from rsscale.cluster.pools import TaskReply, WorkerDiedError
+from rsscale.cluster.pools import TaskReply, WorkerDiedError, has_abandoned_tasks
 from rsscale.errors import ReadError, RecipeError, StorageError
 
 QUICK = Patience(attempts=3, pause_s=0.01, longest_pause_s=0.02)
@@ -231,8 +231,13 @@ def test_what_takes_longer_than_the_grace_is_abandoned() -> None:
     for outcome in execute(range(10), work, slots=2, stop=stop):
         seen.append(outcome.task)
         stop.ask(grace_s=0.0)
-    release.set()
     assert seen == [0]
+    assert has_abandoned_tasks()
+    release.set()
+    until = time.monotonic() + 30
+    while has_abandoned_tasks() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not has_abandoned_tasks()
 
 
 def test_ticks_tell_what_is_in_flight() -> None:
