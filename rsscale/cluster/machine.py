@@ -87,11 +87,11 @@ def machine_of(cluster: str | Client | None) -> Machine:
     if isinstance(cluster, str) and "://" not in cluster:
         return Machine.here(workers_of(cluster))
     with connect(cluster) as client:
-        return Machine.here() if client is None else _asked(client)
+        return Machine.here() if client is None else _of_cluster(client)
 
 
-def _asked(client: Client) -> Machine:
-    workers = _there(client)
+def _of_cluster(client: Client) -> Machine:
+    workers = _workers_of(client)
     beside = Counter(one["host"] for one in workers.values())
     first = {one["host"]: address for address, one in reversed(list(workers.items()))}
     asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
@@ -106,7 +106,7 @@ def _asked(client: Client) -> Machine:
     return _least(found.values() or [Machine.here()], workers.values())
 
 
-def _answers(client: Client, asked: Mapping[str, int]) -> dict[str, Machine]:
+def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
     """The resources of workers by address; without workers that do not answer in time.
 
     They are asked beside their tasks: one whose threads are all busy answers too.
@@ -114,36 +114,36 @@ def _answers(client: Client, asked: Mapping[str, int]) -> dict[str, Machine]:
     Parameters
     ----------
     client : distributed.Client
-    asked : mapping of address to int
+    sharing : mapping of address to int
         How many workers share that one's machine.
     """
     answers: queue.SimpleQueue[tuple[str, Machine | None]] = queue.SimpleQueue()
 
     def ask(address: str, processes: int) -> None:
         try:
-            answers.put((address, client.run(_say, processes, workers=[address])[address]))
+            answers.put((address, client.run(_resources, processes, workers=[address])[address]))
         except Exception as error:  # noqa: BLE001 -- it is gone, or the client is
             _log.info("worker %s did not say what it has: %r", address, error)
             answers.put((address, None))
 
-    for one in asked.items():
+    for one in sharing.items():
         threading.Thread(target=ask, args=one, daemon=True).start()
     until = time.monotonic() + _ANSWER_S
     found = {}
     with suppress(queue.Empty):
-        for _ in asked:
+        for _ in sharing:
             address, machine = answers.get(timeout=max(until - time.monotonic(), 0))
             if machine is not None:
                 found[address] = machine
     return found
 
 
-async def _say(processes: int) -> Machine:
+async def _resources(processes: int) -> Machine:
     # In a thread: torch takes seconds to import, and a worker's loop has a scheduler to answer.
     return await asyncio.to_thread(Machine.here, processes)
 
 
-def _there(client: Client) -> Mapping[str, Mapping[str, Any]]:
+def _workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
     """A scheduler's workers by their address, once there are any."""
     try:
         client.wait_for_workers(1, timeout=_WORKERS_WITHIN_S)

@@ -157,7 +157,7 @@ class Cluster:
         self._address = getattr(client.scheduler, "address", "")
         self._futures: dict[int, Future] = {}
         self._known: dict[str, Any] = {}
-        self._asked = -_ASK_EVERY_S
+        self._refreshed = -_ASK_EVERY_S
         self._at_work = time.monotonic()
 
     def slots(self) -> int:
@@ -168,8 +168,8 @@ class Cluster:
     def _workers(self) -> dict[str, Any]:
         """The scheduler's workers by address; refreshed every second at most."""
         now = time.monotonic()
-        if now - self._asked >= _ASK_EVERY_S:
-            self._asked = now
+        if now - self._refreshed >= _ASK_EVERY_S:
+            self._refreshed = now
             self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return self._known
 
@@ -260,14 +260,16 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
         return worker | {"error": told}
 
 
-def _with_ticket(ticket: int, found: dict[str, Any]) -> TaskReply:
-    told = found.get("error")
+def _with_ticket(ticket: int, returned: dict[str, Any]) -> TaskReply:
+    told = returned.get("error")
     if told is None:
-        return TaskReply(ticket, found["result"], worker=found["worker"])
+        return TaskReply(ticket, returned["result"], worker=returned["worker"])
     kind, text = told["kind"], told["text"]
     known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
     message = f"{kind}: {text}" if known else text
-    return TaskReply(ticket, None, RemoteTaskError(message, kind), told["retry"], found["worker"])
+    return TaskReply(
+        ticket, None, RemoteTaskError(message, kind), told["retry"], returned["worker"]
+    )
 
 
 def _may_retry(error: BaseException) -> bool:

@@ -139,8 +139,8 @@ def weights(lattice: Lattice) -> npt.NDArray[np.float32]:
     return np.outer(axis, axis)
 
 
-def probabilities(box: PixelBox, scores: torch.Tensor, wanted: PixelBox) -> Iterator[Part]:
-    """Softmax of scores ``(class, row, col)``, in pieces of whole rows that touch ``wanted``.
+def probabilities(box: PixelBox, scores: torch.Tensor, needed: PixelBox) -> Iterator[Part]:
+    """Softmax of scores ``(class, row, col)``, in pieces of whole rows that touch ``needed``.
 
     How ``box`` is cut depends on nothing but its size, so that a pixel's probability does not
     either. Where a score is not finite, all probabilities of the pixel are NaN.
@@ -150,7 +150,7 @@ def probabilities(box: PixelBox, scores: torch.Tensor, wanted: PixelBox) -> Iter
     on_gpu = scores.device.type == "cuda"  # one kernel for all, and never wait for a number
     rows = box.shape[0] if on_gpu else rows_in_cache(4 * scores.shape[0] * box.shape[1])
     for piece in strips(box, rows):
-        if (piece & wanted).empty:
+        if (piece & needed).empty:
             continue
         part = scores[(..., *piece.slices(box))].float().contiguous()
         probability = torch.softmax(part, dim=0)

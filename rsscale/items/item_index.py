@@ -84,7 +84,7 @@ def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> 
     return _scenes(chosen, _locations(chosen))
 
 
-def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> ScenesInMemory:
+def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
     """The records of a run and those that it did not have yet.
 
     Parameters
@@ -92,7 +92,7 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
     frozen : Lookup
         What the run has. Kept exactly as it is, also where the catalogue now says something else
         of an item or does not have it any more: tiles that are done were made from it.
-    found : Lookup
+    resolved : Lookup
         What was resolved now, of the same bands and CRS. Items whose ids the run has are left
         out; the others become the next generation.
     generation : int, optional
@@ -109,10 +109,10 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
     ItemError
         When bands or CRS differ, or the number of the generation is too small or too large.
     """
-    old, new = frozen.scenes, found.scenes
-    if (old.names, frozen.crs) != (new.names, found.crs):
+    old, new = frozen.scenes, resolved.scenes
+    if (old.names, frozen.crs) != (new.names, resolved.crs):
         raise ItemError(
-            f"items of bands {list(new.names)} in {found.crs} can't extend items of bands "
+            f"items of bands {list(new.names)} in {resolved.crs} can't extend items of bands "
             f"{list(old.names)} in {frozen.crs}; plan them as a run of their own"
         )
     known = {record.id for record in old}
@@ -124,7 +124,7 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
         raise ItemError(
             f"generation {generation} can't follow {newest}; expected a number from there to 65,535"
         )
-    fresh = found.extents.take(added)
+    fresh = resolved.extents.take(added)
     fresh.generations[:] = generation
     records = (*old.records, *(new.records[number] for number in added))
     order = sorted(range(len(records)), key=lambda n: (records[n].microseconds, records[n].id))

@@ -106,9 +106,9 @@ class Placement:
     box: PixelBox | None
     south_up: bool = False
 
-    def nests(self, asked: PixelBox) -> bool:
+    def nests(self, window: PixelBox) -> bool:
         """Whether all of a box lies in a file that is read without a warp."""
-        return self.zoom is not None and self.box is not None and asked & self.box == asked
+        return self.zoom is not None and self.box is not None and window & self.box == window
 
 
 def locate_raster(

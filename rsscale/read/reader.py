@@ -112,12 +112,12 @@ class Reader:
         self.read_into(asked, out)
         return out
 
-    def read_into(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def read_into(self, window: PixelBox, out: npt.NDArray[Any]) -> None:
         """Read pixels of the grid into an array.
 
         Parameters
         ----------
-        asked : PixelBox
+        window : PixelBox
             Of the grid, anywhere.
         out : numpy.ndarray
             Of that shape and the cube's type; all of it is written.
@@ -129,14 +129,14 @@ class Reader:
         """
         try:
             with self.meter.reading(out.nbytes):
-                self._open_and_read(asked, out)
+                self._open_and_read(window, out)
         except ReadError as error:
             if self.on_error is None:
                 raise
             self.on_error(error)
             out[...] = self.fill
 
-    def _open_and_read(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _open_and_read(self, window: PixelBox, out: npt.NDArray[Any]) -> None:
         source = self.source
         with (
             _named(source, "read"),
@@ -144,48 +144,48 @@ class Reader:
             POOL.lend(source.url, source.sign) as opened,
         ):
             check_readable(opened.dataset, source, self.dtype)
-            opened.run(lambda: self._read(opened, asked, out))
+            opened.run(lambda: self._read(opened, window, out))
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""
 
-    def _read(self, opened: Opened, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _read(self, opened: Opened, window: PixelBox, out: npt.NDArray[Any]) -> None:
         key = (self.grid, self.source)
         if key not in opened.memo:
             opened.memo[key] = open_levels(opened, self.source, self.grid)
         rasters: tuple[OpenLevel, ...] = opened.memo[key]
-        if not rasters[0].placement.nests(asked):
+        if not rasters[0].placement.nests(window):
             out[...] = self.fill
         for number, raster in enumerate(rasters):
             box = raster.placement.box
             if number == 0 and raster.placement.zoom is not None and box is not None:
-                inside = asked & box
+                inside = window & box
                 if not inside.empty:
-                    self._read_nested(raster, inside, out[inside.slices(asked)])
+                    self._read_nested(raster, inside, out[inside.slices(window)])
                 continue
-            for part, pixels in self._parts(opened, raster, asked):
-                target = out[part.slices(asked)]
+            for part, pixels in self._parts(opened, raster, window):
+                target = out[part.slices(window)]
                 is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
                 np.copyto(target, pixels, where=is_free)
 
-    def _read_nested(self, raster: OpenLevel, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _read_nested(self, raster: OpenLevel, window: PixelBox, out: npt.NDArray[Any]) -> None:
         """Pixels of a file that nests in the grid, straight into an array where they are as it."""
         kind = np.dtype(raster.dataset.dtypes[0])
         if kind == self.dtype and _is_filled(kind, raster.nodata, float(self.fill)):
-            _, masked = read_nested(raster, asked, out)
+            _, masked = read_nested(raster, window, out)
             if masked is not None:
                 out[masked] = self.fill
             return
-        out[...] = self._typed(raster, *read_nested(raster, asked))
+        out[...] = self._typed(raster, *read_nested(raster, window))
 
     def _parts(
-        self, opened: Opened, raster: OpenLevel, asked: PixelBox
+        self, opened: Opened, raster: OpenLevel, window: PixelBox
     ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
         """What a raster has of a box, in pieces."""
         placement = raster.placement
         # Beyond 180 degrees lie pixels that PROJ places a turn away; then GDAL has to look.
-        is_known = placement.zoom is not None or not self.grid.goes_round(asked)
-        inside = asked & placement.box if placement.box is not None and is_known else asked
+        is_known = placement.zoom is not None or not self.grid.goes_round(window)
+        inside = window & placement.box if placement.box is not None and is_known else window
         if inside.empty:
             return
         if placement.zoom is not None:
@@ -220,13 +220,13 @@ class Reader:
         return warped
 
     def _typed(
-        self, raster: OpenLevel, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
+        self, raster: OpenLevel, values: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[Any]:
         """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
-        data, fill = found.astype(self.dtype, copy=False), float(self.fill)
-        if masked is None and _is_filled(found.dtype, raster.nodata, fill):
+        data, fill = values.astype(self.dtype, copy=False), float(self.fill)
+        if masked is None and _is_filled(values.dtype, raster.nodata, fill):
             return data
-        invalid = invalid_pixels(found, raster.nodata)
+        invalid = invalid_pixels(values, raster.nodata)
         if masked is not None:
             invalid |= masked
         if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():

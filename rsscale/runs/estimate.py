@@ -350,7 +350,7 @@ def _size(client: Client | None) -> tuple[int, int]:
 
 
 def _timed(
-    found: Plan,
+    untimed: Plan,
     results: Sequence[Mapping[str, Any]],
     offered: float,
     slots: int,
@@ -368,7 +368,7 @@ def _timed(
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
-    scale = found.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
+    scale = untimed.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
     interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
     stages = Counter[str]()
     for result in results:
@@ -378,8 +378,8 @@ def _timed(
         "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
         "stages": in_order(stages),
     }
-    money = None if prices is None else prices.of(interval, workers, found)
-    return replace(found, seconds=interval, money=money, pilot=summary)
+    money = None if prices is None else prices.of(interval, workers, untimed)
+    return replace(untimed, seconds=interval, money=money, pilot=summary)
 
 
 def _result(outcome: Any) -> dict[str, Any]:

@@ -265,11 +265,11 @@ def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
 
 
 def keep_attachments(
-    folder: RunFolder, found: Mapping[str, Mapping[str, Any]]
+    folder: RunFolder, attachments: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, tuple[str, str]]]:
     """Copy the files that steps are made from; where each lies in the folder."""
     kept: dict[str, dict[str, tuple[str, str]]] = {}
-    for step, by_name in found.items():
+    for step, by_name in attachments.items():
         kept[step] = {}
         for name, one in by_name.items():
             if isinstance(one, Attachment):
