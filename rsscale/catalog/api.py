@@ -125,7 +125,7 @@ class ApiCatalog:
         return [resolve(item, self._base(item)) for item in page["features"]]
 
     def _base(self, item: ItemDict) -> str:
-        """What relative hrefs of an item are relative to."""
+        """Base address of relative hrefs of an item."""
         link = find_link(item, "self")
         return str(link["href"]) if link else self.url
 

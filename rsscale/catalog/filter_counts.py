@@ -76,7 +76,7 @@ def _instead(words: str, items: Sequence[ItemDict]) -> str:
 
 
 def _cover(items: Sequence[ItemDict]) -> str:
-    """Where the items lie."""
+    """Bounds of the items' footprints, for a message."""
     west, south, east, north = shapely.total_bounds(footprints(items))
     if not np.isfinite([west, south, east, north]).all():
         return "no place that they name"
@@ -84,7 +84,7 @@ def _cover(items: Sequence[ItemDict]) -> str:
 
 
 def _dates(items: Sequence[ItemDict]) -> str:
-    """From when to when the items are."""
+    """First and last date of the items, for a message."""
     ranges = [item_range(item["properties"]) for item in items]
     starts = [start for start, _ in ranges if start]
     ends = [end for _, end in ranges if end]

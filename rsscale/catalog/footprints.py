@@ -134,7 +134,7 @@ def _edges(bbox: Any) -> tuple[float, float, float, float] | None:
 
 
 def _intersects(area: Any, shapes: Shapes) -> npt.NDArray[np.bool_]:
-    """Where shapes meet an area; False for ``None``."""
+    """Mask of shapes that meet an area; False for ``None``."""
     try:
         return np.array(shapely.intersects(area, shapes), dtype=bool)
     except shapely.GEOSException:

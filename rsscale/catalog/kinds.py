@@ -120,7 +120,7 @@ class StaticCatalog:
         return sorted(self._collections)
 
     def _item_links(self, fetch: Any, collection: str | None) -> Iterator[tuple[str, str, Any]]:
-        """Where each item is, which document names it, and the collection it belongs to."""
+        """Address of each item, address of the document that links to it, its collection."""
         seen = {self.base}
         pending: list[tuple[dict[str, Any] | None, str, str]] = [(self.document, self.base, "")]
         while pending:

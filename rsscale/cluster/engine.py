@@ -46,7 +46,7 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long something is tried.
+    """Limits of retries and pauses.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Outcome(Generic[T, R]):
-    """How one task ended: exactly one of ``result`` and ``error`` is set.
+    """End of one task: exactly one of ``result`` and ``error`` is set.
 
     ``attempts`` counts how often it was tried, ``worker`` tells where last.
     """
@@ -92,7 +92,7 @@ class Outcome(Generic[T, R]):
 
 @dataclass
 class Stop:
-    """How a run is asked to end early.
+    """Request to end a run early.
 
     ``ask()``: no further task is started, those in flight are finished; with ``grace_s``, those
     that take longer are abandoned. ``asked`` is safe to look at from any thread.

@@ -69,7 +69,7 @@ class Pool(Protocol):
     """Runs tasks. Used as a context manager; leaving it cancels those that still wait."""
 
     def slots(self) -> int:
-        """How many tasks run at once now."""
+        """Number of tasks that can run at once now."""
 
     def submit(
         self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
@@ -104,7 +104,7 @@ class Threads:
             start_thread(self._work_off, f"{_THREADS}-{number}")
 
     def slots(self) -> int:
-        """As many as there are threads."""
+        """Number of threads."""
         return self._slots
 
     def submit(

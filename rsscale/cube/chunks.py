@@ -21,7 +21,7 @@ _LEAST_CHUNK = 256
 
 
 def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
-    """Where the blocks that most assets are read in start, (row, col) modulo a block.
+    """First block edge of the most common placement of files, (row, col) modulo a block.
 
     An aligned file is read in its own blocks, which count from its corner; a warped one in
     the fixed blocks of the grid.

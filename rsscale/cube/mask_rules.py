@@ -72,7 +72,7 @@ class MaskRule:
                 )
 
     def dropped(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Where values of the band, all finite, are unusable."""
+        """Mask of unusable values of the band, which are all finite."""
         if self.keep is not None:
             return ~is_one_of(codes, self.keep)
         if self.drop is not None:
@@ -92,7 +92,7 @@ class MaskRule:
 
 
 def is_one_of(codes: npt.NDArray[Any], values: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Where codes are one of a few values: many times faster than ``numpy.isin`` for a dozen."""
+    """Mask of codes that are one of a few values; faster than ``numpy.isin`` for a dozen."""
     out = np.zeros(codes.shape, bool)
     for value in values:
         out |= codes == value

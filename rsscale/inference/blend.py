@@ -126,7 +126,7 @@ class Hann:
 
 
 def weights(lattice: Lattice) -> npt.NDArray[np.float32]:
-    """What a window counts ``(row, col)``, float32: over all windows it adds up to one.
+    """Weights ``(row, col)`` float32 of a window; over all windows they add up to one.
 
     Along each axis it rises as half a raised cosine over the ``2·halo`` px around the core's
     first line, sampled at pixel centres, and falls as its complement over those around the last.

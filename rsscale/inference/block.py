@@ -36,7 +36,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Part:
-    """How pieces make an array.
+    """Assembles an array from pieces.
 
     Attributes
     ----------

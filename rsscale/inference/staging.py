@@ -35,7 +35,7 @@ def staging_for(model: Predictor, batch: int) -> Staging:
 
 
 class HostStaging:
-    """For a model on the CPU, or on a device that nothing special is known of."""
+    """Staging for the CPU, and for devices other than CUDA."""
 
     def __init__(self, spec: ModelSpec, batch: int, device: torch.device) -> None:
         import torch
@@ -63,7 +63,7 @@ class HostStaging:
 
 
 class PinnedStaging:
-    """For CUDA: two page-locked buffers in turn, so that filling one and copying the other overlap.
+    """Staging for CUDA: two page-locked buffers, one filled while the other is copied.
 
     Values are normalised on the device.
     """

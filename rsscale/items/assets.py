@@ -119,7 +119,7 @@ def choose_assets(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str
 
 
 def location(asset: Asset) -> str:
-    """Where an asset lies: a URL, or a local path.
+    """Location of an asset: a URL, or a local path.
 
     An absolute path is local, whatever the item's own address is: pystac would take it as a
     path on the server that the item came from.

@@ -66,7 +66,7 @@ class ItemIndex(ScenesInMemory):
 
 
 def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Scenes:
-    """What reading needs to know of some bands of some items.
+    """Resolve some bands of some items to scene records.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
 
 
 class _Location(NamedTuple):
-    """Where a file lies, by metadata."""
+    """CRS, transform, shape and bounds of a file, by the item's metadata."""
 
     crs: str | None
     transform: tuple[float, ...] | None
@@ -145,7 +145,7 @@ class _Location(NamedTuple):
 
 
 def _locations(chosen: assets.Selection) -> list[list[_Location]]:
-    """Where the files lie, by item and band."""
+    """Locations of the files, by item and band."""
     return [_locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
 
 

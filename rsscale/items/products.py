@@ -61,7 +61,7 @@ def product_rule(item: Item) -> Rule | None:
 def specified(
     rule: Rule | None, item: Item, key: str, declared: np.dtype[Any] | None
 ) -> BandSpec | None:
-    """What :func:`specification` gives, by the rule of the item and the type that it declares."""
+    """The :func:`specification` of an asset, by its item's rule and the type that it declares."""
     spec = rule(item, key) if rule else None
     if spec is None or declared is None:
         return spec

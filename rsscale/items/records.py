@@ -60,7 +60,7 @@ class BandRecord:
         return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
 
     def without_secrets(self) -> list[Any]:
-        """As JSON, without tokens in the address."""
+        """The record as JSON, without tokens in the address."""
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
             int(self.categorical), self.crs, self.transform, self.shape,

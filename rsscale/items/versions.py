@@ -114,7 +114,7 @@ def newest_versions(items: Iterable[pystac.Item]) -> Versions:
 
 
 def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]]:
-    """What :func:`newest_versions` keeps, sorted by (datetime, id), and what it leaves out.
+    """Items that :func:`newest_versions` keeps, sorted by (datetime, id), and those left out.
 
     Parameters
     ----------

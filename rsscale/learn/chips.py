@@ -162,7 +162,7 @@ def with_statistics(chips: Chips, inputs: Sequence[InputBands]) -> list[ModelInp
 
 
 def _rounded(value: float) -> float:
-    """To six digits: a contract is read by people."""
+    """Rounded to six digits, for readable contracts."""
     return float(f"{value:.6g}")
 
 

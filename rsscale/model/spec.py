@@ -140,7 +140,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model reads, how it is run, and what it returns.
+    """Contract of a model: inputs, windows and classes.
 
     Attributes
     ----------
@@ -310,7 +310,7 @@ class ModelSpec:
 
 
 class Predictor(Protocol):
-    """What :func:`rsscale.predict` needs of a model: its contract, and a call."""
+    """Protocol of a model for :func:`rsscale.predict`: its contract, and a call."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -325,7 +325,7 @@ class Predictor(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
 
 
 def _input_to_mlm(model_input: ModelInput, width: int) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class Monitor:
             return  # the disk is full: tiles say so, and the run must not end by it
 
     def snapshot(self) -> dict[str, Any]:
-        """How far the run is, for ``run.json``."""
+        """Progress of the run, for ``run.json``."""
         stages: Counter[str] = Counter()
         for one in self.totals.values():
             stages.update(one.stages)
@@ -203,7 +203,7 @@ class Monitor:
         return round(left / self.rate, 1) if self.rate else None
 
     def _note(self, in_flight: int) -> str:
-        """Where the time of the last tiles went: the longest stage is the bottleneck."""
+        """Line with each stage's share of the last tiles' time; the longest is the bottleneck."""
         sums: Counter[str] = Counter()
         for seconds in self._busy:
             sums.update(seconds)

@@ -53,7 +53,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:
-    """Where each step's layers and tables lie."""
+    """Paths of each step's layers and tables."""
     for name, step in state["steps"].items():
         if step.get("layers") and step.get("store") == name:
             yield f"{name:<9} {url}/{'product' if name == 'map' else name}.zarr"

@@ -51,7 +51,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """With tiles side by side, caches, and what Python and the libraries take."""
+        """Bytes of tiles side by side, of caches, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
         return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
 

@@ -357,7 +357,7 @@ def _stacked(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.N
 def _facts(
     classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
 ) -> dict[str, int]:
-    """What is counted of a tile's classes."""
+    """Counts of a tile's classes."""
     unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
     seams: Seams = count_seams(classes, block.core, lattice)
     return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}

@@ -99,7 +99,7 @@ class _Map:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a Dataset is made of arrays over a box; it holds no pixels, so that it may travel.
+    """Layout of a Dataset of arrays over a box; holds no pixels, so it is cheap to pickle.
 
     Attributes
     ----------

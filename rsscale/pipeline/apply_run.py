@@ -176,6 +176,6 @@ def _is_outdated(folder: RunFolder, recipe: Recipe, name: str) -> bool:
 
 
 def _address(run: Run) -> str:
-    """Where a run lies, seen from anywhere on this machine."""
+    """Absolute address of a run."""
     where = os.fspath(run.path)
     return where if "://" in where else os.path.abspath(where)  # noqa: PTH100 -- keeps links

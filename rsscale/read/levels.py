@@ -147,7 +147,7 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
 def _turns(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
 ) -> tuple[int, ...]:
-    """By how many degrees of longitude a file is turned to be met."""
+    """Shifts in degrees of longitude at which a file meets the grid."""
     if not crs.is_geographic:
         return (0,)
     if crs == parse_crs(grid.crs):  # nothing is projected, so any longitude may be asked for

@@ -89,7 +89,7 @@ class OutputGrid:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a file lies on an output grid.
+    """Location of a file on an output grid.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ def _nesting(grid: OutputGrid, transform: Affine, shape: tuple[int, int]) -> tup
 def _footprint(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
 ) -> PixelBox | None:
-    """What a warped file can reach, generously; ``None`` when that cannot be told.
+    """Box that a warped file can reach, with a margin; ``None`` when it is not known.
 
     Sampled inside too, not along the edges only: of a raster around a pole, or of one much
     wider than a UTM zone, the edges say little. A raster across the antimeridian is taken

@@ -181,7 +181,7 @@ class Reader:
     def _parts(
         self, opened: Opened, raster: OpenLevel, window: PixelBox
     ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
-        """What a raster has of a box, in pieces."""
+        """The pixels of a raster within a box, in pieces."""
         placement = raster.placement
         # Beyond 180 degrees lie pixels that PROJ places a turn away; then GDAL has to look.
         is_known = placement.zoom is not None or not self.grid.goes_round(window)
@@ -222,7 +222,7 @@ class Reader:
     def _typed(
         self, raster: OpenLevel, values: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[Any]:
-        """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
+        """Values in the cube's dtype and nodata; refuses a value that would become nodata."""
         data, fill = values.astype(self.dtype, copy=False), float(self.fill)
         if masked is None and _is_filled(values.dtype, raster.nodata, fill):
             return data

@@ -28,7 +28,7 @@ class StageTimer:
         self.decoded_bytes = 0
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """In another process it starts anew: what is read there is not counted here."""
+        """Unpickles as a new timer: another process's reading is not counted here."""
         return type(self), ()
 
     @contextmanager

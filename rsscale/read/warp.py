@@ -182,7 +182,7 @@ def _scales(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> dict[str, s
 def _in_source(
     raster: OpenLevel, grid: OutputGrid, block: PixelBox, rows: Floats, cols: Floats
 ) -> Floats:
-    """Where positions in a block lie in the file: rows, then columns; NaN for no place."""
+    """Rows and columns in the file of positions in a block; NaN outside its projection."""
     xs, ys = corner(grid.transform(block), rows, cols)
     xs, ys = warped_points(parse_crs(grid.crs), raster.crs, xs, ys)
     col, row = corner(~raster.transform, ys, xs)
@@ -190,7 +190,7 @@ def _in_source(
 
 
 def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where an array holds nodata or NaN."""
+    """Mask of nodata or NaN."""
     invalid = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
     if nodata is not None and not math.isnan(nodata):
         invalid |= data == data.dtype.type(nodata)

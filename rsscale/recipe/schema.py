@@ -126,7 +126,7 @@ class InputRecipe(_Strict):
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
 
     def processing(self) -> dict[str, Any]:
-        """What decides a pixel's value, given the items: not what finds or reaches them."""
+        """Keys that decide a pixel's value, given the items: not those that find or reach them."""
         return self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
 
     @field_validator("sign")

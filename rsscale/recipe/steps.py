@@ -50,7 +50,7 @@ class StepRecipe(BaseModel):
         return {self.of if isinstance(self.of, str) else self.of.step: self.of}
 
     def within(self, names: Iterable[str]) -> list[str]:
-        """Of some names, those that it refers to."""
+        """Those of some names that it refers to."""
         known = set(names)
         return [r for r in self.references.values() if isinstance(r, str) and r in known]
 

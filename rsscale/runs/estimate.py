@@ -70,7 +70,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """What one step will take.
+    """Estimate of one step.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class StepEstimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take; its ``repr`` is a table.
+    """Estimate of a run; its ``repr`` is a table.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Plan:
 
     @property
     def output_bytes(self) -> int:
-        """Of all layers before compression."""
+        """Bytes of all layers before compression."""
         return sum(step.output_bytes for step in self.steps)
 
     def rows(self) -> list[tuple[str, str]]:
@@ -247,7 +247,7 @@ def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
 
 
 def _estimated(checked: CheckedPlan, profile: NumericProfile, limit: int) -> Iterator[StepEstimate]:
-    """What each step takes; refuses one that does not fit."""
+    """Estimates of the steps; refuses one that does not fit."""
     plan, tile = checked.plan(), checked.setup.grid.tile
     for step in checked.passes:
         costs = list(_sampled(plan, step))
@@ -285,7 +285,7 @@ def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: 
 
 
 def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
-    """What is read by a sample of tiles, evenly spread over the run."""
+    """Reading costs of a sample of tiles, evenly spread over the run."""
     for key in _spread(plan, step, _SAMPLE):
         core = plan.tile(key).box
         costs = [source.cost(core, key) for source in step.sources.values()]

@@ -52,7 +52,7 @@ class TileTask:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a run covered when it was planned, or extended: later items are not of its tiles.
+    """Coverage of a run when it was planned or extended; its tiles see no later items.
 
     Attributes
     ----------
@@ -136,12 +136,12 @@ class RunPlan:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was frozen."""
+        """The frozen recipe."""
         return self.setup.recipe
 
     @property
     def grid(self) -> Grid:
-        """Of level 0."""
+        """The grid of level 0."""
         return self.setup.grid
 
     @property
@@ -205,13 +205,13 @@ class RunPlan:
         return TileTask(key, fingerprint(step, key, self.grid, self.setup.shape))
 
     def layers_of(self, step: Step, level: int) -> ZarrStore | None:
-        """Where the layers of a step go, if it writes any."""
+        """Store of a step's layers, if it writes any."""
         if isinstance(step, Gather) or not step.layers:
             return None
         return self.setup.store(step, level)
 
     def rows_of(self, step: Step) -> TableStore | None:
-        """Where the rows of a step go, if it writes any."""
+        """Store of a step's rows, if it writes any."""
         if step.schema is None:
             return None
         return TableStore(self.folder.storage, step.step, step.schema)
@@ -287,7 +287,7 @@ def read_frozen(folder: RunFolder) -> tuple[Recipe, Geometry]:
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
-    """What a run covered at first, and after each extension."""
+    """Coverage of a run at first, and after each extension."""
     return tuple(
         Generation(
             tuple(one["periods"]),

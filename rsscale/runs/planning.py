@@ -62,7 +62,7 @@ class CheckedPlan:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was given."""
+        """The recipe as it was given."""
         return self.setup.recipe
 
     @property
@@ -321,7 +321,7 @@ def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Mapping[str, Any])
 
 
 def box_as_list(box: PixelBox) -> list[int]:
-    """For run.json."""
+    """The box for run.json."""
     return [box.row0, box.col0, box.row1, box.col1]
 
 

@@ -90,7 +90,7 @@ class Run:
         return read_table(self.folder, step)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What happened, in order: the lines of ``events.jsonl``; the last may still be written."""
+        """Events in order: the lines of ``events.jsonl``; the last may still be written."""
         return self.folder.read_events()
 
     def summary(self) -> str:
@@ -105,7 +105,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run can be watched, and how long it has when it is told to end.
+    """Options of monitoring, and the grace of a run that is told to end.
 
     Attributes
     ----------

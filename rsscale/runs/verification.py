@@ -33,7 +33,7 @@ class Condition(Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One tile, as it was found.
+    """Result of verifying one tile.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """What :func:`verify` found.
+    """Result of :func:`verify`.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TileInputs:
-    """What a model sees of a box.
+    """Inputs of a model over a box.
 
     Attributes
     ----------

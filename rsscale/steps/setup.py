@@ -181,7 +181,7 @@ class RunSetup:
         return StoredLayers(step.step, self.store(step, level), self.ledger, self.shape)
 
     def store(self, step: Pass, level: int = 0) -> ZarrStore:
-        """Where the layers of a step lie, at a level."""
+        """Store of a step's layers at a level."""
         spans = tuple(step.spans())
         return ZarrStore(
             storage=self.run.store(step.store),

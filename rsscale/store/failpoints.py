@@ -125,7 +125,7 @@ def _drawn(place: str, chances: float) -> bool:
 
 
 def _pass(place: str) -> int:
-    """How often a place was come by before, in all processes that share a folder of counts."""
+    """Earlier passes through a place, in all processes that share a folder of counts."""
     folder = os.environ.get("RSSCALE_FAILPOINT_COUNTS")
     if not folder:
         _passes[place] += 1

@@ -54,7 +54,7 @@ class Entry:
     epoch: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the key's parts stand beside the rest."""
+        """The entry for JSON; the key's parts stand beside the rest."""
         content = asdict(self)
         key = content.pop("key")
         return {**key, "tile": self.key.tile, **content}
@@ -104,7 +104,7 @@ class Ledger:
         return self._folder.exists(_name(key))
 
     def count(self) -> int:
-        """How many entries there are, unread."""
+        """Number of entries, without reading them."""
         return sum(1 for _ in self._folder.names(_FOLDER))
 
     def entries(self, step: str = "") -> Iterator[Entry]:

@@ -48,7 +48,7 @@ class RunFolder:
         return self.storage.url
 
     def store(self, step: str) -> Storage:
-        """Where the layers of a step lie: those of ``map`` in ``product.zarr``."""
+        """Storage of a step's layers: for ``map`` it is ``product.zarr``."""
         return self.storage.child("product.zarr" if step == "map" else f"{step}.zarr")
 
     @property

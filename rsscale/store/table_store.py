@@ -68,7 +68,7 @@ class TableStore:
         return decode(self.storage.read(self.name(key)))
 
     def name(self, key: TileKey) -> str:
-        """Of a tile's file."""
+        """Name of a tile's file."""
         return f"tables/{self.step}/{key.span}/{key.tile}.parquet"
 
 

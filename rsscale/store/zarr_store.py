@@ -240,7 +240,7 @@ class ZarrStore:
         return f"{self.group}/{name}" if self.group else name
 
     def _shards(self, layer: Layer, key: TileKey) -> Iterator[str]:
-        """Where a tile's shards lie (Zarr v3 core, default chunk key encoding)."""
+        """Names of a tile's shards (Zarr v3 core, default chunk key encoding)."""
         box = self.grid.tile_at(key.ix, key.iy).box
         rows, cols = box.slices(self.extent)
         tile = self.grid.tile
