@@ -9,10 +9,9 @@ from typing import Any
 
 from affine import Affine
 
-from rsscale.geo.lattice import PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.items.records import Scenes
 from rsscale.read.placement import OutputGrid, locate_raster, parse_crs
-from rsscale.read.reader import BLOCK
 
 # What one block of the cube may take, all scenes and bands in it. A thread holds about
 # three such blocks: as read, masked, and while it is reduced.
@@ -36,7 +35,7 @@ def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
             crs, transform = parse_crs(band.crs), Affine(*band.transform)
             where = locate_raster(grid, crs, transform, band.shape, "nearest")
             direct = where.box if where.zoom else None
-            memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
+            memo[known] = (direct.row0 % WARP_BLOCK, direct.col0 % WARP_BLOCK) if direct else (0, 0)
         votes[memo[known]] += 1
     return votes.most_common(1)[0][0] if votes else (0, 0)
 
@@ -59,7 +58,7 @@ def cube_chunks(
     pixel_bytes : int
         Bytes a pixel of one band, all scenes.
     """
-    step = max(chunk // BLOCK, 1) * BLOCK if chunk >= BLOCK else chunk
+    step = max(chunk // WARP_BLOCK, 1) * WARP_BLOCK if chunk >= WARP_BLOCK else chunk
     while pixel_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
         step //= 2
     runs: list[int] = []
@@ -70,7 +69,7 @@ def cube_chunks(
             runs.append(1)
     # Wide rather than high: the blocks of a COG lie row by row, so that a row of them is one
     # request, and a column as many as it has blocks.
-    high = min(step, BLOCK)
+    high = min(step, WARP_BLOCK)
     rows = _edges(box.row0, box.row1, origin[0], high)
     cols = _edges(box.col0, box.col1, origin[1], step * step // high)
     return tuple(runs), rows, cols
@@ -81,7 +80,7 @@ def _edges(start: int, stop: int, origin: int, step: int) -> tuple[int, ...]:
 
     A rest thinner than a quarter step, such as a halo, is joined to its neighbour.
     """
-    block = min(step, BLOCK)
+    block = min(step, WARP_BLOCK)
     edges = [start]
     while stop - edges[-1] > step * 5 / 4:
         reach = edges[-1] + step * 5 // 4

@@ -1,4 +1,4 @@
-"""Copy windows of composites into reused batch buffers on the model's device.
+"""Cut windows of composites into a batch for the model, in buffers that are used again.
 
 A batch has one fixed shape, since kernels may round differently for another; what the last one
 lacks is zeros.

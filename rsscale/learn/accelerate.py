@@ -70,7 +70,7 @@ def accelerate(
     return _compiled(model, batch) if compile else model
 
 
-def agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
+def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
     """Share of pixels that two forms of one model give the same label.
 
     Parameters

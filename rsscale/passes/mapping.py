@@ -248,7 +248,7 @@ class MapPass(Pass):
     ) -> float | None:
         """Share of labels that are the plain model's, once a process and model; else None."""
         from rsscale.inference.predict import windows_to_try
-        from rsscale.learn.accelerate import agreement
+        from rsscale.learn.accelerate import label_agreement
         from rsscale.passes.open_models import plain_once
 
         if profile.is_plain:
@@ -260,7 +260,7 @@ class MapPass(Pass):
         if plain is None:
             return None
         with device_lock(model.device):
-            return agreement(plain, model, windows)
+            return label_agreement(plain, model, windows)
 
 
 def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:

@@ -20,23 +20,20 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from rsscale.errors import ReadError, RsscaleError
-from rsscale.geo.lattice import PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
 from rsscale.read.levels import OpenLevel, Source, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
 
-BLOCK = 512
-"""Width of the lattice of fixed blocks, in output pixels."""
-
 # Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
 # more for 128 x 128; and the smaller they are, the less is warped in vain around a window.
-_PART_HEIGHT, _PART_WIDTH = BLOCK // 4, BLOCK // 2
+_PART_HEIGHT, _PART_WIDTH = WARP_BLOCK // 4, WARP_BLOCK // 2
 # To set up a warp costs as much as half a part, so that some parts share one. Fixed as well: how
 # far a kernel reaches is the same in all of a region.
-_REGION_HEIGHT = 2 * BLOCK
+_REGION_HEIGHT = 2 * WARP_BLOCK
 
 
 class Reader:
