@@ -2,7 +2,7 @@
 
     python -m benchmarks.composites [--quick] [--json FILE]
 
-Speed: 12 dates of 4 bands of 1024 x 1024 px (uint16, 40 % gaps in whole looks), in memory. The
+Speed: 12 dates of 4 bands of 1024 x 1024 px (uint16, 40 % gaps in whole scenes), in memory. The
 median against xarray's ``where(...).median("time")``, outputs compared first; repeats take turns,
 and the ratio is the median of the repeats' ratios. Then each reducer by itself, against the median.
 Memory: a lazy cube of ``load`` over COGs, 12 and 48 dates of the same output, each in a process of
@@ -103,7 +103,7 @@ def seconds(work: Callable[[], Any]) -> float:
 def against_xarray(cube: xr.DataArray, repeats: int) -> dict[str, float]:
     numbers = cube.values
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of pixels without a look
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of pixels without a scene
         np.testing.assert_array_equal(ours(cube), theirs(numbers))
         pairs = [
             (seconds(partial(ours, cube)), seconds(partial(theirs, numbers)))

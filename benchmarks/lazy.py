@@ -111,7 +111,7 @@ def lazy_composite(size: int) -> xr.DataArray:
     values = da.map_blocks(
         _noise, chunks=chunks, dtype="float32", meta=np.empty((0,) * 4, "float32")
     )
-    looks = da.ones((shape[0], size, size), dtype="uint8", chunks=(-1, CHUNK, CHUNK))
+    observations = da.ones((shape[0], size, size), dtype="uint8", chunks=(-1, CHUNK, CHUNK))
     return xr.DataArray(
         values,
         dims=("time", "band", "y", "x"),
@@ -120,7 +120,7 @@ def lazy_composite(size: int) -> xr.DataArray:
             "time": np.array(["2023-04-01", "2023-07-01"], "datetime64[ns]"),
             "window": ("time", list(WINDOWS)),
             "band": list(BANDS),
-            "observations": (("time", "y", "x"), looks),
+            "observations": (("time", "y", "x"), observations),
         },
     )
 

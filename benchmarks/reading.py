@@ -206,8 +206,8 @@ def by_gdal(case: Case, paths: list[list[str]], tiles: list[GeoBox], threads: in
         for box in tiles:
             cube = np.zeros((len(paths), len(BANDS), *box.shape), "uint16")
             jobs = [
-                pool.submit(_read, case, path, box, cube[look, band])
-                for look, row in enumerate(paths)
+                pool.submit(_read, case, path, box, cube[scene, band])
+                for scene, row in enumerate(paths)
                 for band, path in enumerate(row)
             ]
             for job in jobs:

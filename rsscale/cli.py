@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rsscale.cluster.allocator import keep_memory
+from rsscale.cluster.pools import has_abandoned_tasks
 from rsscale.errors import RecipeError, RsscaleError, TilesFailedError
 from rsscale.progress import show_progress
 
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _leave(code: int) -> None:
     """End the process, also when tiles that were abandoned are still computed by its threads."""
-    if any(thread.name.startswith("rsscale-tile") for thread in threading.enumerate()):
+    if has_abandoned_tasks():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

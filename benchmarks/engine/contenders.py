@@ -128,17 +128,17 @@ def median_and_classify(cube: np.ndarray, folder: str) -> np.ndarray:
     """``(band, time, y, x)`` uint16, 0 where nothing was seen, to class values."""
     import torch
 
-    looks = torch.from_numpy(cube.astype(np.float32))
-    looks[looks == 0] = torch.nan
-    return classify(nanmedian(looks).numpy(), folder)
+    scenes = torch.from_numpy(cube.astype(np.float32))
+    scenes[scenes == 0] = torch.nan
+    return classify(nanmedian(scenes).numpy(), folder)
 
 
-def nanmedian(looks: Any) -> Any:
+def nanmedian(scenes: Any) -> Any:
     """Along the second axis; of two middle values the mean, as NumPy has it."""
     import torch
 
-    low = torch.nanmedian(looks, 1).values
-    high = -torch.nanmedian(-looks, 1).values
+    low = torch.nanmedian(scenes, 1).values
+    high = -torch.nanmedian(-scenes, 1).values
     return (low + high) / 2
 
 

@@ -58,9 +58,9 @@ def make_reference(case: Case) -> None:
 
     image = np.full((len(BANDS), *(n + 2 * HALO for n in case.shape)), np.nan, np.float32)
     for number in range(len(BANDS)):
-        looks = torch.from_numpy(np.stack([_mosaic(case, date, number) for date in range(DATES)]))
-        looks[looks == 0] = torch.nan
-        image[number, HALO:-HALO, HALO:-HALO] = nanmedian(looks[None])[0].numpy()
+        scenes = torch.from_numpy(np.stack([_mosaic(case, date, number) for date in range(DATES)]))
+        scenes[scenes == 0] = torch.nan
+        image[number, HALO:-HALO, HALO:-HALO] = nanmedian(scenes[None])[0].numpy()
     seen = np.isfinite(image).any(0)[HALO:-HALO, HALO:-HALO]
     normalised = np.nan_to_num((image - np.float32(MEAN)) / np.float32(STD), nan=0.0)
     np.save(case.path / "normalised.npy", normalised)

@@ -58,16 +58,16 @@ def main(case_file: str, options: str, out: str) -> None:
     across = -(-(case.shape[1] - 2 * HALO) // STRIDE)
     with torch.inference_mode():
         for number, batch in enumerate(loader):
-            looks = batch["image"].unflatten(1, (DATES, len(BANDS)))[0].float()
-            _write(array, _classes(looks, module), *divmod(number, across))
+            scenes = batch["image"].unflatten(1, (DATES, len(BANDS)))[0].float()
+            _write(array, _classes(scenes, module), *divmod(number, across))
     seconds = perf_counter() - started
     (Path(out) / "result.json").write_text(json.dumps({"seconds": seconds}))
 
 
-def _classes(looks: torch.Tensor, module: Any) -> np.ndarray:
+def _classes(scenes: torch.Tensor, module: Any) -> np.ndarray:
     """``(time, band, y, x)``, 0 where nothing was seen, to class values."""
-    looks = torch.where(looks == 0, torch.nan, looks)
-    low, high = torch.nanmedian(looks, 0).values, -torch.nanmedian(-looks, 0).values
+    scenes = torch.where(scenes == 0, torch.nan, scenes)
+    low, high = torch.nanmedian(scenes, 0).values, -torch.nanmedian(-scenes, 0).values
     image = (low + high) / 2
     seen = torch.isfinite(image).any(0)
     best = module(((image - MEAN) / STD).nan_to_num(0.0)[None])[0].argmax(0) + 1

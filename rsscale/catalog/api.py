@@ -11,7 +11,7 @@ import shapely
 from pystac_client.conformance import ConformanceClasses
 from pystac_client.item_search import ItemSearch
 
-from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CatalogIO
 from rsscale.catalog.query import as_cql2
 from rsscale.geo.area import sides, simpler
@@ -25,15 +25,15 @@ _MAX_VERTICES = 200
 
 @dataclass
 class ApiCatalog:
-    """A STAC API; ``read`` lets the server filter what it says that it can."""
+    """A STAC API; ``read`` lets the server filter by what it conforms to."""
 
     name: str
     landing: dict[str, Any]
     url: str
 
-    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
-        """What the server finds, page by page as they come."""
-        for part in self._parts(wanted):
+    def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
+        """The server's results, page by page as they come."""
+        for part in self._parts(filters):
             pages = self._pages(part, _PAGE)
             first = next(pages, None)
             if first is None:
@@ -42,9 +42,9 @@ class ApiCatalog:
                 for page in chain((first,), pages):
                     yield self._take(page, bar)
 
-    def probe(self, wanted: Wanted) -> tuple[bool, int | None]:
+    def probe(self, filters: SearchFilter) -> tuple[bool, int | None]:
         """Whether the server has any item for this, and how many if it says so."""
-        first = [next(self._pages(part, 1), None) for part in self._parts(wanted)]
+        first = [next(self._pages(part, 1), None) for part in self._parts(filters)]
         pages = [page for page in first if page is not None]
         counts = [_matched(page) for page in pages]
         return bool(pages), sum(map(int, filter(None, counts))) if all(counts) else None
@@ -62,17 +62,17 @@ class ApiCatalog:
         document = CatalogIO(base).read_json(f"{base}/collections/{collection}")
         return dict(document.get("extent") or {})
 
-    def _pages(self, wanted: Wanted, size: int) -> Iterator[dict[str, Any]]:
+    def _pages(self, filters: SearchFilter, size: int) -> Iterator[dict[str, Any]]:
         url, method = absolute(self._search_link()["href"], self.url), self._method()
         search = ItemSearch(
             url=url,
             method=method,
             stac_io=CatalogIO(url),
             limit=size,
-            collections=[wanted.collection] if wanted.collection else None,
-            datetime=str(wanted.interval) if wanted.interval else None,
-            **self._spatial(wanted),
-            **self._properties(wanted),
+            collections=[filters.collection] if filters.collection else None,
+            datetime=str(filters.interval) if filters.interval else None,
+            **self._spatial(filters),
+            **self._properties(filters),
         )
         yield from search.pages_as_dicts()
 
@@ -84,48 +84,48 @@ class ApiCatalog:
     def _method(self) -> str:
         return str(self._search_link().get("method") or "GET").upper()
 
-    def _parts(self, wanted: Wanted) -> list[Wanted]:
+    def _parts(self, filters: SearchFilter) -> list[SearchFilter]:
         """The search as one, or in two for an area that is sent as a box on both sides of 180.
 
         A box with west > east is in the specification, but not in all servers.
         """
-        if wanted.area is None or "bbox" not in self._spatial(wanted):
-            return [wanted]
-        return [replace(wanted, area=part) for part in sides(wanted.area)]
+        if filters.area is None or "bbox" not in self._spatial(filters):
+            return [filters]
+        return [replace(filters, area=part) for part in sides(filters.area)]
 
-    def _spatial(self, wanted: Wanted) -> dict[str, Any]:
+    def _spatial(self, filters: SearchFilter) -> dict[str, Any]:
         """The area or, where it has too many vertices, something simpler around it."""
-        if wanted.area is None:
+        if filters.area is None:
             return {}
-        shape = None if self._method() == "GET" else simpler(wanted.area.geom, _MAX_VERTICES)
+        shape = None if self._method() == "GET" else simpler(filters.area.geom, _MAX_VERTICES)
         if shape is None:
-            return {"bbox": wanted.area.geom.bounds}
+            return {"bbox": filters.area.geom.bounds}
         return {"intersects": shapely.geometry.mapping(shape)}
 
-    def _properties(self, wanted: Wanted) -> dict[str, Any]:
+    def _properties(self, filters: SearchFilter) -> dict[str, Any]:
         """The query, for a server that says it understands one.
 
         Sent to any other it may be ignored, refused, or, by the memory backend of
         ``rustac serve``, answered with no items at all.
         """
-        if not wanted.query:
+        if not filters.query:
             return {}
         if self._conforms(ConformanceClasses.QUERY):
-            return {"query": {name: dict(tests) for name, tests in wanted.query.items()}}
-        cql2 = as_cql2(wanted.query)
+            return {"query": {name: dict(tests) for name, tests in filters.query.items()}}
+        cql2 = as_cql2(filters.query)
         if cql2 and self._method() == "POST" and self._conforms(ConformanceClasses.FILTER):
             return {"filter": cql2, "filter_lang": "cql2-json"}
         return {}
 
-    def _conforms(self, wanted: ConformanceClasses) -> bool:
-        return any(wanted.value in str(uri) for uri in self.landing.get("conformsTo") or [])
+    def _conforms(self, conformance: ConformanceClasses) -> bool:
+        return any(conformance.value in str(uri) for uri in self.landing.get("conformsTo") or [])
 
     def _take(self, page: dict[str, Any], bar: Bar) -> list[ItemDict]:
         bar.advance(len(page["features"]))
         return [resolve(item, self._base(item)) for item in page["features"]]
 
     def _base(self, item: ItemDict) -> str:
-        """What relative hrefs of an item are relative to."""
+        """Base address of relative hrefs of an item."""
         link = find_link(item, "self")
         return str(link["href"]) if link else self.url
 

@@ -1,4 +1,4 @@
-"""How many items pass each filter of a search, so that an empty result can say why."""
+"""Count the items that pass each filter of a search, to explain an empty result."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from rsscale.catalog.filters import Stage, Wanted
+from rsscale.catalog.filters import Predicate, SearchFilter
 from rsscale.catalog.footprints import ItemDict, footprints
 from rsscale.items.interval import item_range
 
 _DATES = ("datetime", "start_datetime", "end_datetime")
 
 
-class Tally:
+class FilterCounts:
     """Filters items and counts them, batch by batch.
 
     Parameters
     ----------
-    wanted : Wanted
-        The filters.
+    filters : SearchFilter
 
     Attributes
     ----------
@@ -28,18 +27,18 @@ class Tally:
         How many items came.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, filters: SearchFilter) -> None:
         self.total = 0
-        self._stages: list[Stage] = wanted.stages()
-        self._passed = [0] * len(self._stages)
+        self._predicates: list[Predicate] = filters.predicates()
+        self._passed = [0] * len(self._predicates)
         # What came to a filter that let nothing pass yet: only place and time are remembered.
-        self._refused: list[list[ItemDict]] = [[] for _ in self._stages]
+        self._refused: list[list[ItemDict]] = [[] for _ in self._predicates]
 
     def keep(self, items: list[ItemDict]) -> list[ItemDict]:
         """The items that pass every filter."""
         self.total += len(items)
-        for number, (_, stage) in enumerate(self._stages):
-            kept = stage(items)
+        for number, (_, predicate) in enumerate(self._predicates):
+            kept = predicate(items)
             self._passed[number] += len(kept)
             if self._passed[number]:
                 self._refused[number].clear()
@@ -49,12 +48,12 @@ class Tally:
         return items
 
     def describe(self) -> list[str]:
-        """What passed each filter in turn, until nothing did; empty when no items came."""
+        """Counts after each filter in words, until one left none; empty when no items came."""
         if not self.total:
             return []
         counts = [f"it has {self.total} items"]
         for (words, _), passed, refused in zip(
-            self._stages, self._passed, self._refused, strict=True
+            self._predicates, self._passed, self._refused, strict=True
         ):
             if not passed:
                 return [*counts, f"none of them {words}{_instead(words, refused)}"]
@@ -77,7 +76,7 @@ def _instead(words: str, items: Sequence[ItemDict]) -> str:
 
 
 def _cover(items: Sequence[ItemDict]) -> str:
-    """Where the items lie."""
+    """Bounds of the items' footprints, for a message."""
     west, south, east, north = shapely.total_bounds(footprints(items))
     if not np.isfinite([west, south, east, north]).all():
         return "no place that they name"
@@ -85,7 +84,7 @@ def _cover(items: Sequence[ItemDict]) -> str:
 
 
 def _dates(items: Sequence[ItemDict]) -> str:
-    """From when to when the items are."""
+    """First and last date of the items, for a message."""
     ranges = [item_range(item["properties"]) for item in items]
     starts = [start for start, _ in ranges if start]
     ends = [end for _, end in ranges if end]

@@ -1,4 +1,4 @@
-"""What a search asks for, and which items of a catalogue answer it."""
+"""The filters of a search, and which items pass them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rsscale.catalog.query import Query, matches
 from rsscale.geo.area import describe_bounds
 from rsscale.items.interval import Interval
 
-__all__ = ["ItemDict", "Stage", "Wanted"]
+__all__ = ["ItemDict", "Predicate", "SearchFilter"]
 
-Stage = tuple[str, Callable[[list[ItemDict]], list[ItemDict]]]
+Predicate = tuple[str, Callable[[list[ItemDict]], list[ItemDict]]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchFilter:
     """The filters of a search; each is off when it is ``None`` or empty.
 
     Attributes
@@ -48,23 +48,23 @@ class Wanted:
         ]
         return ", ".join(text for text in asked if text) or "anything"
 
-    def stages(self) -> list[Stage]:
+    def predicates(self) -> list[Predicate]:
         """The filters in use, in order, each with the words for what it keeps."""
-        stages: list[Stage] = []
+        predicates: list[Predicate] = []
         if self.collection is not None:
-            stages.append(("of the collection", self._in_collection))
+            predicates.append(("of the collection", self._in_collection))
         if self.area is not None:
-            stages.append(("in the area", self._in_area))
+            predicates.append(("in the area", self._in_area))
         if self.interval is not None:
-            stages.append(("in the dates", self._in_interval))
+            predicates.append(("in the dates", self._in_interval))
         if self.query:
-            stages.append(("matching the query", self._in_query))
-        return stages
+            predicates.append(("matching the query", self._in_query))
+        return predicates
 
-    def widened(self) -> Iterator[tuple[str, Wanted]]:
+    def cumulative(self) -> Iterator[tuple[str, SearchFilter]]:
         """The same search with its first filter only, then with one more each time."""
-        partial = Wanted(None, None, None, {})
-        for name, (words, _) in zip(self._in_use(), self.stages(), strict=True):
+        partial = SearchFilter(None, None, None, {})
+        for name, (words, _) in zip(self._in_use(), self.predicates(), strict=True):
             partial = replace(partial, **{name: getattr(self, name)})
             yield words, partial
 

@@ -1,4 +1,4 @@
-"""Where items say that they lie, and whether that meets an area.
+"""Footprints of items, and whether they meet an area.
 
 A footprint decides what is searched for, so a wrong one must not lose an item whose pixels
 are in the area: what is missing, broken or contradicts the item's rasters is replaced by
@@ -108,7 +108,7 @@ def _footprint(shape: Any, item: ItemDict) -> Any:
 
 
 def _is_across(bbox: Any) -> bool:
-    """Whether a bbox says that it crosses the antimeridian."""
+    """Whether a bbox crosses the antimeridian: its west is greater than its east."""
     edges = _edges(bbox)
     return edges is not None and edges[0] > edges[2]
 
@@ -134,7 +134,7 @@ def _edges(bbox: Any) -> tuple[float, float, float, float] | None:
 
 
 def _intersects(area: Any, shapes: Shapes) -> npt.NDArray[np.bool_]:
-    """Where shapes meet an area; False for ``None``."""
+    """Mask of shapes that meet an area; False for ``None``."""
     try:
         return np.array(shapely.intersects(area, shapes), dtype=bool)
     except shapely.GEOSException:

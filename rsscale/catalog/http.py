@@ -67,7 +67,7 @@ class CatalogIO(StacApiIO):
             raise CatalogError(f"{shown(href)}: {reason}") from None
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Read a JSON object, or say what came instead of it."""
+        """Read a JSON object; the error names what came instead."""
         text = self.read_text(source, *args, **kwargs)
         return parse_json(text.encode(), str(getattr(source, "href", source)))
 
@@ -104,7 +104,7 @@ class CatalogIO(StacApiIO):
 
 
 def parse_json(body: bytes, name: str) -> dict[str, Any]:
-    """``body`` as a JSON object; a `CatalogError` that tells what it is otherwise."""
+    """``body`` as a JSON object; else a `CatalogError` with the kind of content."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -146,7 +146,7 @@ def _status(status: int, body: str) -> str:
 
 
 def _said(body: str) -> str:
-    """What an API's error document says for people, in one line."""
+    """The message of an API's error document, in one line."""
     try:
         document = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The kinds of catalogue that a search can read, told apart by what is in them.
+"""Open a catalogue of any kind that a search can read; its content decides which kind it is.
 
 ::
 
@@ -7,8 +7,8 @@
     an item collection    a FeatureCollection, as a file or an address
     stac-geoparquet       starts with the bytes PAR1
 
-Each hands out items as JSON objects with absolute hrefs, at least those that are wanted:
-what a server or a folder cannot filter, `rsscale.catalog.search` filters after it.
+Each hands out items as JSON objects with absolute hrefs, at least those that the filters let
+through: what a server or a folder cannot filter, `rsscale.catalog.search` filters after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rsscale.catalog.api import ApiCatalog
-from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CONNECTIONS, CatalogIO, parse_json
 from rsscale.errors import CatalogError
 from rsscale.items.freeze import read_geoparquet
@@ -39,15 +39,15 @@ class Catalog(Protocol):
 
     name: str
 
-    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
-        """At least the items that are wanted, some at a time."""
+    def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
+        """At least the items that the filters let through, some at a time."""
 
     def collections(self) -> list[str]:
         """The ids of its collections, where it can tell."""
 
 
 def open_catalog(catalog: str | Path) -> Catalog:
-    """Open a catalogue, whatever its kind.
+    """Open a catalogue of any of the four kinds.
 
     Parameters
     ----------
@@ -59,25 +59,25 @@ def open_catalog(catalog: str | Path) -> Catalog:
     CatalogError
         It is not there, cannot be reached, or is none of the four kinds.
     """
-    place = _place(str(catalog))
-    fetch = _fetcher(place)
-    body = fetch(place)
+    address = _resolve_address(str(catalog))
+    fetch = _fetcher(address)
+    body = fetch(address)
     if body.startswith(_PARQUET):
-        return ItemList(shown(place), list(read_geoparquet(body, shown(place))), place)
-    document = parse_json(body, place)
+        return ItemList(shown(address), list(read_geoparquet(body, shown(address))), address)
+    document = parse_json(body, address)
     kind = document.get("type")
-    root = _api_root(document, place)
+    root = _api_root(document, address)
     if root is not None:
-        landing = document if root == place else parse_json(fetch(root), root)
+        landing = document if root == address else parse_json(fetch(root), root)
         return ApiCatalog(shown(root), landing, root)
     if kind in ("Catalog", "Collection") or (kind is None and "links" in document):
-        return StaticCatalog(shown(place), document, place)
-    if kind == "FeatureCollection" and is_url(place) and find_link(document, "next"):
-        return ItemList(shown(place), _all_pages(place), place)
+        return StaticCatalog(shown(address), document, address)
+    if kind == "FeatureCollection" and is_url(address) and find_link(document, "next"):
+        return ItemList(shown(address), _all_pages(address), address)
     if kind in ("FeatureCollection", "Feature"):
-        return ItemList(shown(place), document.get("features", [document]), place)
+        return ItemList(shown(address), document.get("features", [document]), address)
     raise CatalogError(
-        f"{shown(place)}: expected a STAC API, a Catalog, a Collection, an item collection or "
+        f"{shown(address)}: expected a STAC API, a Catalog, a Collection, an item collection or "
         f"stac-geoparquet, found JSON of type {kind!r}"
     )
 
@@ -90,7 +90,7 @@ class ItemList:
     features: list[ItemDict]
     base: str
 
-    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:  # noqa: ARG002 -- all are at hand
+    def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:  # noqa: ARG002 -- all are at hand
         """All items."""
         yield from _batches(resolve(item, self.base) for item in self.features)
 
@@ -108,37 +108,37 @@ class StaticCatalog:
     base: str
     _collections: set[str] = field(default_factory=set)
 
-    def read(self, wanted: Wanted) -> Iterator[list[ItemDict]]:
-        """The items of the wanted collection, from wherever in the tree they are."""
+    def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
+        """The items of the collection asked for, from wherever in the tree they are."""
         fetch = _fetcher(self.base)
         with progress("search", unit="items") as bar, ThreadPoolExecutor(CONNECTIONS) as pool:
             one = partial(_read_item, fetch, bar)
-            yield from _batches(pool.map(one, self._item_links(fetch, wanted.collection)))
+            yield from _batches(pool.map(one, self._item_links(fetch, filters.collection)))
 
     def collections(self) -> list[str]:
         """The collections that ``read`` came across."""
         return sorted(self._collections)
 
     def _item_links(self, fetch: Any, collection: str | None) -> Iterator[tuple[str, str, Any]]:
-        """Where each item is, which document names it, and the collection it belongs to."""
+        """Address of each item, address of the document that links to it, its collection."""
         seen = {self.base}
         pending: list[tuple[dict[str, Any] | None, str, str]] = [(self.document, self.base, "")]
         while pending:
-            document, place, parent = pending.pop()
-            document = document or parse_json(_fetch_linked(fetch, place, parent), place)
+            document, address, parent = pending.pop()
+            document = document or parse_json(_fetch_linked(fetch, address, parent), address)
             is_collection = document.get("type") == "Collection" or "extent" in document
             here = document.get("id") if is_collection else None
             if here:
                 self._collections.add(here)
             for link in document.get("links") or []:
-                target = absolute(str(link.get("href", "")), place)
+                target = absolute(str(link.get("href", "")), address)
                 if link.get("rel") not in ("child", "item") or target in seen:
                     continue
                 seen.add(target)
                 if link["rel"] == "child":
-                    pending.append((None, target, place))
+                    pending.append((None, target, address))
                 elif collection is None or here in (None, collection):
-                    yield target, place, here
+                    yield target, address, here
 
 
 def _batches(items: Iterable[ItemDict]) -> Iterator[list[ItemDict]]:
@@ -147,7 +147,7 @@ def _batches(items: Iterable[ItemDict]) -> Iterator[list[ItemDict]]:
         yield batch
 
 
-def _place(catalog: str) -> str:
+def _resolve_address(catalog: str) -> str:
     """An address, or an absolute path."""
     if is_url(catalog):
         return catalog
@@ -164,60 +164,60 @@ def _place(catalog: str) -> str:
     return str(path)
 
 
-def _fetcher(place: str) -> Any:
-    """A function from address to bytes, for a catalogue that starts at ``place``."""
-    if not is_url(place):
+def _fetcher(address: str) -> Any:
+    """A function from address to bytes, for a catalogue that starts at ``address``."""
+    if not is_url(address):
         return _read_path
-    io = CatalogIO(place)
+    io = CatalogIO(address)
     return lambda target: io.fetch(target) if is_url(target) else _read_path(target)
 
 
-def _read_path(place: str) -> bytes:
-    if is_url(place):  # a local catalogue may link to one elsewhere
-        return CatalogIO(place).fetch(place)
+def _read_path(address: str) -> bytes:
+    if is_url(address):  # a local catalogue may link to one elsewhere
+        return CatalogIO(address).fetch(address)
     try:
-        return Path(place).read_bytes()
+        return Path(address).read_bytes()
     except FileNotFoundError:
         raise CatalogError(
-            f"catalogue {place!r} is not there; check the path, or give the address of a STAC API"
+            f"catalogue {address!r} is not there; check the path, or give the address of a STAC API"
         ) from None
     except IsADirectoryError:
         raise CatalogError(
-            f"catalogue {place!r} is a folder without catalog.json; name the file itself"
+            f"catalogue {address!r} is a folder without catalog.json; name the file itself"
         ) from None
     except OSError as error:
-        raise CatalogError(f"catalogue {place!r} cannot be read: {error.strerror}") from None
+        raise CatalogError(f"catalogue {address!r} cannot be read: {error.strerror}") from None
 
 
-def _fetch_linked(fetch: Any, place: str, parent: str) -> bytes:
+def _fetch_linked(fetch: Any, address: str, parent: str) -> bytes:
     try:
-        body: bytes = fetch(place)
+        body: bytes = fetch(address)
     except CatalogError as error:
         raise CatalogError(f"{error} (linked from {shown(parent)})") from None
     return body
 
 
 def _read_item(fetch: Any, bar: Bar, link: tuple[str, str, str | None]) -> ItemDict:
-    place, parent, collection = link
-    item = parse_json(_fetch_linked(fetch, place, parent), place)
+    address, parent, collection = link
+    item = parse_json(_fetch_linked(fetch, address, parent), address)
     if item.get("type") != "Feature":
         raise CatalogError(
-            f"{shown(place)}: expected an item (a GeoJSON Feature), found type "
+            f"{shown(address)}: expected an item (a GeoJSON Feature), found type "
             f"{item.get('type')!r} (linked from {shown(parent)})"
         )
     if collection and not item.get("collection"):
         item["collection"] = collection
     bar.advance()
-    return resolve(item, place)
+    return resolve(item, address)
 
 
-def _api_root(document: dict[str, Any], place: str) -> str | None:
+def _api_root(document: dict[str, Any], address: str) -> str | None:
     """The landing page's address when ``document`` belongs to an API, else ``None``."""
     if find_link(document, "search"):
-        return place
+        return address
     root = find_link(document, "root")
     is_api = bool(find_link(document, "items")) and document.get("type") == "Collection"
-    return absolute(root["href"], place) if root and is_api and is_url(place) else None
+    return absolute(root["href"], address) if root and is_api and is_url(address) else None
 
 
 def _all_pages(url: str) -> list[ItemDict]:

@@ -89,16 +89,16 @@ def as_cql2(query: Query) -> dict[str, Any] | None:
     return tests[0] if len(tests) == 1 else {"op": "and", "args": tests}
 
 
-def _check_test(name: str, test: str, wanted: Any) -> None:
+def _check_test(name: str, test: str, operand: Any) -> None:
     if test not in _OPERATORS:
         raise RecipeError(
             f"query: {name!r} has the unknown operator {test!r}, known are "
             f"{', '.join(_OPERATORS)}{nearest(test, _OPERATORS)}"
         )
-    if test == "in" and (isinstance(wanted, str) or not isinstance(wanted, (list, tuple))):
-        raise RecipeError(f"query: {name!r} in {wanted!r}; 'in' takes a list of values")
-    if test in ("startsWith", "endsWith", "contains") and not isinstance(wanted, str):
-        raise RecipeError(f"query: {name!r} {test} {wanted!r}; {test!r} takes a text")
+    if test == "in" and (isinstance(operand, str) or not isinstance(operand, (list, tuple))):
+        raise RecipeError(f"query: {name!r} in {operand!r}; 'in' takes a list of values")
+    if test in ("startsWith", "endsWith", "contains") and not isinstance(operand, str):
+        raise RecipeError(f"query: {name!r} {test} {operand!r}; {test!r} takes a text")
 
 
 def _value(item: Mapping[str, Any], name: str) -> Any:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pystac
 
 from rsscale.catalog.api import ApiCatalog
-from rsscale.catalog.filter_counts import Tally
-from rsscale.catalog.filters import ItemDict, Wanted
+from rsscale.catalog.filter_counts import FilterCounts
+from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.kinds import Catalog, open_catalog
 from rsscale.catalog.query import Query, check_query
 from rsscale.errors import CatalogError, nearest
@@ -79,8 +79,8 @@ def search(
     AreaError, RecipeError
         The area, or the dates or query, cannot be read.
     """
-    wanted = _wanted(collection, area, datetime, query)
-    return pystac.ItemCollection(_search(to_items, catalog, wanted, sign), clone_items=False)
+    filters = _search_filter(collection, area, datetime, query)
+    return pystac.ItemCollection(_search(to_items, catalog, filters, sign), clone_items=False)
 
 
 def find_features(
@@ -99,13 +99,13 @@ def find_features(
     list of Feature
         Sorted by (datetime, id).
     """
-    return _search(to_features, catalog, _wanted(collection, area, datetime, query), sign)
+    return _search(to_features, catalog, _search_filter(collection, area, datetime, query), sign)
 
 
-def _wanted(
+def _search_filter(
     collection: str | None, area: AreaLike | None, datetime: DatetimeLike, query: Query | None
-) -> Wanted:
-    return Wanted(
+) -> SearchFilter:
+    return SearchFilter(
         collection=collection,
         area=None if area is None else read_area(area),
         interval=parse_interval(datetime),
@@ -116,17 +116,17 @@ def _wanted(
 def _search(
     read: Callable[[Iterator[ItemDict]], Iterable[AnyItem]],
     catalog: str | Path,
-    wanted: Wanted,
+    filters: SearchFilter,
     sign: str | None,
 ) -> list[AnyItem]:
     """The items of a catalogue, in the form that ``read`` gives them."""
     signer(sign)  # refuses a name that could not be used here
     source = open_catalog(catalog)
-    tally = Tally(wanted)
-    kept = (item for batch in _read(source, wanted) for item in tally.keep(batch))
+    filter_counts = FilterCounts(filters)
+    kept = (item for batch in _read(source, filters) for item in filter_counts.keep(batch))
     items = list(read(kept))
     if not items:
-        raise CatalogError(_why_nothing(source, wanted, tally))
+        raise CatalogError(_why_nothing(source, filters, filter_counts))
     for item in items:
         # A catalogue's own word does not count: it could make its readers pay.
         item.properties.pop(PROPERTY, None)
@@ -135,14 +135,14 @@ def _search(
     return items
 
 
-def _read(source: Catalog, wanted: Wanted) -> Iterator[list[ItemDict]]:
+def _read(source: Catalog, filters: SearchFilter) -> Iterator[list[ItemDict]]:
     """The catalogue's answer; some APIs answer a wrong collection with an error of their own."""
     try:
-        for batch in source.read(wanted):
+        for batch in source.read(filters):
             _check_items(batch, source.name)
             yield batch
     except CatalogError as error:
-        unknown = _unknown_collection(source, wanted.collection)
+        unknown = _unknown_collection(source, filters.collection)
         if unknown:
             raise CatalogError(unknown) from error
         raise
@@ -154,31 +154,31 @@ def _check_items(batch: list[ItemDict], name: str) -> None:
             raise CatalogError(f"{name}: item {item.get('id')!r} has no id or no properties")
 
 
-def _why_nothing(source: Catalog, wanted: Wanted, tally: Tally) -> str:
-    """One line: what was asked, and which filter left nothing."""
-    unknown = _unknown_collection(source, wanted.collection)
+def _why_nothing(source: Catalog, filters: SearchFilter, filter_counts: FilterCounts) -> str:
+    """Error message with the search's filters, and the one that left nothing."""
+    unknown = _unknown_collection(source, filters.collection)
     if unknown:
         return unknown
-    if tally.total or not isinstance(source, ApiCatalog):
-        counts = tally.describe()
+    if filter_counts.total or not isinstance(source, ApiCatalog):
+        counts = filter_counts.describe()
     else:
-        counts = _count_answers(source, wanted)
-    return f"{source.name}: no items for {wanted}: {', '.join(counts) or 'the catalogue is empty'}"
+        counts = _count_answers(source, filters)
+    return f"{source.name}: no items for {filters}: {', '.join(counts) or 'the catalogue is empty'}"
 
 
-def _count_answers(source: ApiCatalog, wanted: Wanted) -> list[str]:
+def _count_answers(source: ApiCatalog, filters: SearchFilter) -> list[str]:
     """The same by asking the server with one filter, then two, and so on."""
     counts: list[str] = []
-    for words, partial in wanted.widened():
+    for words, partial in filters.cumulative():
         there, count = source.probe(partial)
         if not there:
-            return [*counts, f"none {words}{_extent(source, wanted.collection, words)}"]
+            return [*counts, f"none {words}{_extent(source, filters.collection, words)}"]
         counts.append(f"it has {'some' if count is None else count} {words}")
     return counts
 
 
 def _extent(source: ApiCatalog, collection: str | None, words: str) -> str:
-    """What the collection says that it covers; a courtesy, so never an error of its own."""
+    """The extent that the collection declares, for a message; empty if it can't be read."""
     if collection is None or words not in ("in the area", "in the dates"):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Memory that torch frees stays with the process, in whatever thread it was asked for.
+"""Configure glibc's malloc so that memory freed by torch is reused instead of unmapped.
 
 glibc gives large buffers back to the kernel as soon as they are freed, and takes them anew, page
 by page, for the next layer of a network. Raising its thresholds helps the main thread alone: every
@@ -71,7 +71,7 @@ def keep_memory() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """What to start a worker with on this machine: :data:`ENVIRONMENT`, or better.
+    """Environment variables to start a worker with: :data:`ENVIRONMENT`, or with huge pages.
 
     In huge pages the largest buffers can be had from the kernel and given back at little cost
     (another day, for the same window: 77 ms, kept in the heap 60, in small pages 240), and then
@@ -94,7 +94,7 @@ def _has_huge_pages() -> bool:
 
 
 def started_with() -> set[str]:
-    """Names of the variables that glibc saw as this process started.
+    """Names of the environment variables that this process was started with.
 
     ``os.environ`` may have others since: Dask's nannies put those of their workers there.
     """
@@ -168,7 +168,7 @@ def _work_or_wait(
 
 
 def in_main_arena() -> bool:
-    """Whether what this thread asks for comes from the main arena.
+    """Whether this thread allocates from the main arena.
 
     glibc notes that beside each piece of memory: bit 2 (``NON_MAIN_ARENA``) of the word before
     it, https://sourceware.org/glibc/wiki/MallocInternals.
@@ -186,5 +186,5 @@ def in_main_arena() -> bool:
 
 @lru_cache(maxsize=1)
 def has_glibc() -> bool:
-    """Whether the C library is the one that all this is about."""
+    """Whether the C library is glibc."""
     return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")

@@ -1,4 +1,4 @@
-"""Dask clusters by name, started with the settings that torch and GDAL want."""
+"""Connect to Dask clusters or start them, with environment settings for torch and GDAL."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _remote(address: str) -> Iterator[Client]:
 
 
 def _hint(client: Client) -> None:
-    """Say so when a user's own workers have settings that make torch slow."""
+    """Warn when a user's own workers have settings that make torch slow."""
     try:
         found = client.run(_gives_back, on_error="ignore")
     except Exception:  # noqa: BLE001 -- the run has ended meanwhile, or has lost its cluster
@@ -127,7 +127,7 @@ def _gives_back() -> bool:
 
 
 def _worker_environment() -> dict[str, str]:
-    """What workers of this machine are started with."""
+    """The environment that workers of this machine are started with."""
     # Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and
     # OMP_NUM_THREADS=1, which the run's own thread count replaces.
     return {

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rsscale.cluster.pools import (
-    Answer,
     ClusterLostError,
     Pool,
+    TaskReply,
     WorkerDiedError,
     is_about_storage,
     open_pool,
@@ -46,7 +46,7 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long something is tried.
+    """Limits of retries and pauses.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Outcome(Generic[T, R]):
-    """How one task ended: exactly one of ``result`` and ``error`` is set.
+    """End of one task: exactly one of ``result`` and ``error`` is set.
 
     ``attempts`` counts how often it was tried, ``worker`` tells where last.
     """
@@ -92,7 +92,7 @@ class Outcome(Generic[T, R]):
 
 @dataclass
 class Stop:
-    """How a run is asked to end early.
+    """Request to end a run early.
 
     ``ask()``: no further task is started, those in flight are finished; with ``grace_s``, those
     that take longer are abandoned. ``asked`` is safe to look at from any thread.
@@ -193,7 +193,7 @@ class _Stream(Generic[T, R]):
         self._is_dry = False
         self._stop = stop
         self._patience = patience
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[TaskReply] = queue.SimpleQueue()
         self._flying: dict[int, _Attempt[T]] = {}
         self._again: list[_Attempt[T]] = []
         self._suspects: deque[_Attempt[T]] = deque()
@@ -209,12 +209,12 @@ class _Stream(Generic[T, R]):
             if self._is_over():
                 return
             try:
-                answer = self._answers.get(timeout=_TICK_S)
+                reply = self._replies.get(timeout=_TICK_S)
             except queue.Empty:
                 self.pool.check()
                 continue
-            attempt = self._flying.pop(answer.ticket)
-            outcome = self._settle(attempt, answer)
+            attempt = self._flying.pop(reply.ticket)
+            outcome = self._settle(attempt, reply)
             if outcome is not None:
                 yield outcome
                 self._count(outcome)
@@ -232,11 +232,11 @@ class _Stream(Generic[T, R]):
         while room > 0 and (attempt := self._next()) is not None:
             self._tickets += 1
             self._flying[self._tickets] = attempt
-            self.pool.submit(self._tickets, attempt.task, attempt.avoid, self._answers)
+            self.pool.submit(self._tickets, attempt.task, attempt.avoid, self._replies)
             room -= 1
 
     def _next(self) -> _Attempt[T] | None:
-        """What to start next: what waited its time, else a fresh task, else one suspect alone."""
+        """Choose the next attempt: a due retry, else a new task, else one suspect alone."""
         if not self._has_succeeded and len(self._suspects) >= self.pool.slots():
             # Does anything work here? One alone tells, before more workers die.
             return None if self._flying else self._suspects.popleft()
@@ -253,11 +253,11 @@ class _Stream(Generic[T, R]):
             return self._suspects.popleft()
         return None
 
-    def _settle(self, attempt: _Attempt[T], answer: Answer) -> Outcome[T, R] | None:
-        """What an answer means: an outcome, or another attempt."""
-        error, number = answer.error, attempt.number
+    def _settle(self, attempt: _Attempt[T], reply: TaskReply) -> Outcome[T, R] | None:
+        """Turn a reply into an outcome, or plan another attempt (None)."""
+        error, number = reply.error, attempt.number
         if error is None:
-            return Outcome(attempt.task, answer.result, None, number, answer.worker)
+            return Outcome(attempt.task, reply.result, None, number, reply.worker)
         if isinstance(error, ClusterLostError):
             raise error
         is_suspect = isinstance(error, WorkerDiedError) and number == 1
@@ -265,11 +265,11 @@ class _Stream(Generic[T, R]):
             # With nothing else in flight, so that it can take nothing else with it.
             self._suspects.append(_Attempt(attempt.task, self._patience.attempts))
             return None
-        if answer.may_retry and number < self._patience.attempts and not self._stop.asked:
+        if reply.may_retry and number < self._patience.attempts and not self._stop.asked:
             due = time.monotonic() + self._patience.pause(number)
-            self._again.append(_Attempt(attempt.task, number + 1, answer.worker, due))
+            self._again.append(_Attempt(attempt.task, number + 1, reply.worker, due))
             return None
-        return Outcome(attempt.task, None, error, number, answer.worker)
+        return Outcome(attempt.task, None, error, number, reply.worker)
 
     def _count(self, outcome: Outcome[T, R]) -> None:
         """Back off while nothing but failures comes, and give up at last."""
@@ -283,11 +283,11 @@ class _Stream(Generic[T, R]):
         self._deadly += isinstance(error, WorkerDiedError) and not self._has_succeeded
         if self._in_a_row >= patience.give_up_after or self._full >= patience.full_after:
             raise TooManyFailuresError(
-                f"{self._in_a_row} tiles failed one after another: {describe(error)}"
+                f"{self._in_a_row} tiles failed one after another: {one_line(error)}"
             )
         if self._deadly >= patience.deadly_after:
             raise TooManyFailuresError(
-                f"no tile was finished, and {self._deadly} were tried alone: {describe(error)}; "
+                f"no tile was finished, and {self._deadly} were tried alone: {one_line(error)}; "
                 "their memory may be too small"
             )
         if self._in_a_row > self.pool.slots():
@@ -295,7 +295,7 @@ class _Stream(Generic[T, R]):
             self._quiet_until = time.monotonic() + self._patience.pause(failures)
 
 
-def describe(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -306,6 +306,6 @@ __all__ = [
     "Patience",
     "Stop",
     "TooManyFailuresError",
-    "describe",
     "execute",
+    "one_line",
 ]

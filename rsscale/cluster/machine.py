@@ -1,4 +1,4 @@
-"""What one process of a run has to compute with: here, or on the workers of a cluster."""
+"""Cores, memory and devices of one process of a run: here, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Precision = Literal["float32", "bfloat16"]
-"""What a network computes in; its scores are float32 in any case."""
+"""The precision a network computes in; its scores are float32 in any case."""
 
 # One that was stopped says nothing; the others know enough.
 _ANSWER_S = 15.0
@@ -71,7 +71,7 @@ class Machine:
 
 
 def machine_of(cluster: str | Client | None) -> Machine:
-    """What the least of a cluster's processes has.
+    """Resources common to all workers: fewest cores, least memory, devices that all have.
 
     Parameters
     ----------
@@ -87,11 +87,11 @@ def machine_of(cluster: str | Client | None) -> Machine:
     if isinstance(cluster, str) and "://" not in cluster:
         return Machine.here(workers_of(cluster))
     with connect(cluster) as client:
-        return Machine.here() if client is None else _asked(client)
+        return Machine.here() if client is None else _of_cluster(client)
 
 
-def _asked(client: Client) -> Machine:
-    workers = _there(client)
+def _of_cluster(client: Client) -> Machine:
+    workers = _workers_of(client)
     beside = Counter(one["host"] for one in workers.values())
     first = {one["host"]: address for address, one in reversed(list(workers.items()))}
     asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
@@ -106,44 +106,44 @@ def _asked(client: Client) -> Machine:
     return _least(found.values() or [Machine.here()], workers.values())
 
 
-def _answers(client: Client, asked: Mapping[str, int]) -> dict[str, Machine]:
-    """What workers say of themselves, by their address; those that say it in time.
+def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
+    """The resources of workers by address; without workers that do not answer in time.
 
     They are asked beside their tasks: one whose threads are all busy answers too.
 
     Parameters
     ----------
     client : distributed.Client
-    asked : mapping of address to int
+    sharing : mapping of address to int
         How many workers share that one's machine.
     """
     answers: queue.SimpleQueue[tuple[str, Machine | None]] = queue.SimpleQueue()
 
     def ask(address: str, processes: int) -> None:
         try:
-            answers.put((address, client.run(_say, processes, workers=[address])[address]))
+            answers.put((address, client.run(_resources, processes, workers=[address])[address]))
         except Exception as error:  # noqa: BLE001 -- it is gone, or the client is
             _log.info("worker %s did not say what it has: %r", address, error)
             answers.put((address, None))
 
-    for one in asked.items():
+    for one in sharing.items():
         threading.Thread(target=ask, args=one, daemon=True).start()
     until = time.monotonic() + _ANSWER_S
     found = {}
     with suppress(queue.Empty):
-        for _ in asked:
+        for _ in sharing:
             address, machine = answers.get(timeout=max(until - time.monotonic(), 0))
             if machine is not None:
                 found[address] = machine
     return found
 
 
-async def _say(processes: int) -> Machine:
+async def _resources(processes: int) -> Machine:
     # In a thread: torch takes seconds to import, and a worker's loop has a scheduler to answer.
     return await asyncio.to_thread(Machine.here, processes)
 
 
-def _there(client: Client) -> Mapping[str, Mapping[str, Any]]:
+def _workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
     """A scheduler's workers by their address, once there are any."""
     try:
         client.wait_for_workers(1, timeout=_WORKERS_WITHIN_S)
@@ -170,7 +170,7 @@ def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) ->
 
 
 def no_bfloat16(device: str) -> str:
-    """What to say where it is asked for in vain."""
+    """Error message when bfloat16 is requested on a device without native support."""
     return (
         f"precision 'bfloat16' was asked for, and {device!r} has no instructions for it: "
         "it would be several times slower; use 'float32'"

@@ -1,14 +1,15 @@
-"""Where tasks run: threads of this process, or the workers of a Dask cluster.
+"""Run tasks on threads of this process or on the workers of a Dask cluster.
 
-Both answer through a queue, so that who waits can also look at the clock, and both answer a
-task that raised with its error instead of raising: the error is small, is made of plain types
-when it comes from far, and names its worker.
+Both put replies on a queue, so that the waiting loop can also look at the clock. The reply to a
+task that raised carries its error: it is small, made of plain types when it comes from another
+process, and names its worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 # The scheduler answers in milliseconds, but tasks may end by the hundred a second.
 _ASK_EVERY_S = 1.0
+_THREADS = "rsscale-tile"
 # A worker that is paused may still spill what it holds, and go on.
 _PAUSED_S = 120.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back for a ticket: a result or an error, and from which worker."""
+class TaskReply:
+    """The result or error of a task, by its ticket, and the worker it ran on."""
 
     ticket: int
     result: Any = None
@@ -58,19 +60,19 @@ class RemoteTaskError(RuntimeError):
 
 
 def is_about_storage(error: BaseException) -> bool:
-    """Whether an error says that the run can't be written: a matter of no single task."""
+    """Whether an error means that the run can't be written, whatever the task."""
     kind = error.kind if isinstance(error, RemoteTaskError) else type(error).__name__
     return kind == StorageError.__name__
 
 
 class Pool(Protocol):
-    """Somewhere tasks run. Used as a context manager; leaving it cancels what still waits."""
+    """Runs tasks. Used as a context manager; leaving it cancels those that still wait."""
 
     def slots(self) -> int:
-        """How many tasks run at once now."""
+        """Number of tasks that can run at once now."""
 
     def submit(
-        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+        self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
     ) -> None:
         """Start a task, not on the worker ``avoid`` if there is another."""
 
@@ -87,7 +89,7 @@ def open_pool(work: Callable[[Any], Any], client: Client | None, slots: int) -> 
     return Threads(work, slots) if client is None else Cluster(work, client)
 
 
-_Asked = tuple[int, Any, queue.SimpleQueue[Answer]]
+_Request = tuple[int, Any, queue.SimpleQueue[TaskReply]]
 
 
 class Threads:
@@ -96,13 +98,13 @@ class Threads:
     def __init__(self, work: Callable[[Any], Any], slots: int) -> None:
         self._work = work
         self._slots = max(slots, 1)
-        self._tasks: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._is_open = True
         for number in range(self._slots):
-            start_thread(self._work_off, f"rsscale-tile-{number}")
+            start_thread(self._work_off, f"{_THREADS}-{number}")
 
     def slots(self) -> int:
-        """As many as there are threads."""
+        """Number of threads."""
         return self._slots
 
     def submit(
@@ -110,24 +112,24 @@ class Threads:
         ticket: int,
         task: Any,
         avoid: str,  # noqa: ARG002 -- there is one worker only
-        answers: queue.SimpleQueue[Answer],
+        replies: queue.SimpleQueue[TaskReply],
     ) -> None:
         """Start a task on a thread."""
-        self._tasks.put((ticket, task, answers))
+        self._tasks.put((ticket, task, replies))
 
     def _work_off(self) -> None:
         while (one := self._tasks.get()) is not None and self._is_open:
-            ticket, task, answers = one
-            answers.put(self._answer(ticket, task))
+            ticket, task, replies = one
+            replies.put(self._reply(ticket, task))
 
-    def _answer(self, ticket: int, task: Any) -> Answer:
+    def _reply(self, ticket: int, task: Any) -> TaskReply:
         try:
-            return Answer(ticket, self._work(task))
+            return TaskReply(ticket, self._work(task))
         except BaseException as error:  # noqa: BLE001 -- reported: nobody waits here
-            return Answer(ticket, error=error, may_retry=_may_retry(error))
+            return TaskReply(ticket, error=error, may_retry=_may_retry(error))
 
     def check(self) -> None:
-        """Threads don't get lost."""
+        """Nothing to check: threads of this process are always there."""
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +138,14 @@ class Threads:
         self._is_open = False
         for _slot in range(self._slots):
             self._tasks.put(None)
+
+
+def has_abandoned_tasks() -> bool:
+    """Whether threads of this process still compute tasks of a pool that was left.
+
+    Python would wait for them before it ends.
+    """
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 class Cluster:
@@ -147,7 +157,7 @@ class Cluster:
         self._address = getattr(client.scheduler, "address", "")
         self._futures: dict[int, Future] = {}
         self._known: dict[str, Any] = {}
-        self._asked = -_ASK_EVERY_S
+        self._refreshed = -_ASK_EVERY_S
         self._at_work = time.monotonic()
 
     def slots(self) -> int:
@@ -156,43 +166,45 @@ class Cluster:
         return max(threads, 1)
 
     def _workers(self) -> dict[str, Any]:
-        """What the scheduler says of its workers; asked every second at most."""
+        """The scheduler's workers by address; refreshed every second at most."""
         now = time.monotonic()
-        if now - self._asked >= _ASK_EVERY_S:
-            self._asked = now
+        if now - self._refreshed >= _ASK_EVERY_S:
+            self._refreshed = now
             self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return self._known
 
     def submit(
-        self, ticket: int, task: Any, avoid: str, answers: queue.SimpleQueue[Answer]
+        self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
     ) -> None:
-        """Send a task; its future is let go of as soon as it has answered."""
+        """Send a task; its future is released as soon as it is done."""
         others = self._others(avoid) if avoid else []
         placed = {"workers": others, "allow_other_workers": True} if others else {}
         # Impure: a task of an earlier run with the same arguments is not an answer.
         future = self._client.submit(self._attempt, task, pure=False, **placed)
         self._futures[ticket] = future
-        future.add_done_callback(partial(self._done, ticket, answers))
+        future.add_done_callback(partial(self._done, ticket, replies))
 
     def _others(self, avoid: str) -> list[str]:
         return [address for address in self._workers() if address != avoid]
 
-    def _done(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+    def _done(self, ticket: int, replies: queue.SimpleQueue[TaskReply], future: Future) -> None:
         # On the client's own loop: a result that was lost with its worker comes when Dask has run
         # the task again, and nobody may wait for it on the one thread that callbacks have.
-        waiting = self._fetch(ticket, answers, future)
+        waiting = self._fetch(ticket, replies, future)
         asyncio.run_coroutine_threadsafe(waiting, self._client.loop.asyncio_loop)
 
-    async def _fetch(self, ticket: int, answers: queue.SimpleQueue[Answer], future: Future) -> None:
+    async def _fetch(
+        self, ticket: int, replies: queue.SimpleQueue[TaskReply], future: Future
+    ) -> None:
         try:
             found = await self._client.gather(future, asynchronous=True)
-            answer = _with_ticket(ticket, found)
+            reply = _with_ticket(ticket, found)
         except asyncio.CancelledError:  # by a scheduler that started anew, mostly
-            answer = Answer(ticket, error=self._lost())
+            reply = TaskReply(ticket, error=self._lost())
         except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
-            answer = _of_dask(ticket, error)
+            reply = _of_dask(ticket, error)
         self._futures.pop(ticket, None)
-        answers.put(answer)
+        replies.put(reply)
 
     def check(self) -> None:
         """Whether the scheduler is still there, and its workers take tasks."""
@@ -225,19 +237,19 @@ class Cluster:
             self._client.cancel(left, force=True)
 
 
-def _of_dask(ticket: int, error: Exception) -> Answer:
-    """What went wrong outside the task."""
+def _of_dask(ticket: int, error: Exception) -> TaskReply:
+    """The reply for an error outside the task."""
     from distributed.scheduler import KilledWorker
 
     if not isinstance(error, KilledWorker):
-        return Answer(ticket, error=error)
+        return TaskReply(ticket, error=error)
     where = str(getattr(error.last_worker, "address", ""))
     message = f"{error.allowed_failures + 1} workers died while they had this tile"
-    return Answer(ticket, error=WorkerDiedError(message), worker=where)
+    return TaskReply(ticket, error=WorkerDiedError(message), worker=where)
 
 
 def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
-    """Run a task on a worker; an error becomes plain text, with what is to be known of it."""
+    """Run a task on a worker; an error becomes text with its class and whether to retry."""
     from distributed import get_worker
 
     worker = {"worker": get_worker().address}
@@ -248,14 +260,16 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
         return worker | {"error": told}
 
 
-def _with_ticket(ticket: int, found: dict[str, Any]) -> Answer:
-    told = found.get("error")
+def _with_ticket(ticket: int, returned: dict[str, Any]) -> TaskReply:
+    told = returned.get("error")
     if told is None:
-        return Answer(ticket, found["result"], worker=found["worker"])
+        return TaskReply(ticket, returned["result"], worker=returned["worker"])
     kind, text = told["kind"], told["text"]
     known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
     message = f"{kind}: {text}" if known else text
-    return Answer(ticket, None, RemoteTaskError(message, kind), told["retry"], found["worker"])
+    return TaskReply(
+        ticket, None, RemoteTaskError(message, kind), told["retry"], returned["worker"]
+    )
 
 
 def _may_retry(error: BaseException) -> bool:

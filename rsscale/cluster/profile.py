@@ -1,4 +1,4 @@
-"""The numeric profile: how numbers are computed, which may move their last digit."""
+"""The numeric profile: device, precision and compilation, which may change a value's last digit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rsscale.errors import ModelError
 
 @dataclass(frozen=True)
 class NumericProfile:
-    """What may move the last digit of a number; the same map is promised within one profile.
+    """Settings that may change a value's last digit; maps of one profile are equal.
 
     Attributes
     ----------
@@ -77,5 +77,5 @@ class NumericProfile:
         return self.precision == "float32" and not self.compile
 
     def to_dict(self) -> dict[str, Any]:
-        """For run.json."""
+        """The profile for run.json."""
         return asdict(self)

@@ -12,7 +12,7 @@ import xarray as xr
 from rsscale.composites.fallback import Scenes, composite_block, substitutes
 from rsscale.composites.reducer_names import check_fallback, check_reducer
 from rsscale.composites.time_windows import TimeWindow, time_windows
-from rsscale.cube.order import canonical_order, per_look
+from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import map_pixels
 from rsscale.errors import RecipeError
 
@@ -196,8 +196,8 @@ def _reduced(cube: xr.DataArray, *, scenes: Scenes, **how: Any) -> Any:
         (len(scenes), bands + 1),
         "float32",
         scenes=scenes,
-        scale=per_look(cube, "scale", 1.0),
-        offset=per_look(cube, "offset", 0.0),
+        scale=per_scene(cube, "scale", 1.0),
+        offset=per_scene(cube, "offset", 0.0),
         fill=cube.attrs.get("nodata", float("nan")),
         **how,
     )

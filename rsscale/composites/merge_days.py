@@ -12,7 +12,7 @@ import xarray as xr
 
 from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.masks import cube_nodata
-from rsscale.cube.order import canonical_order, per_look
+from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import Blocks, map_pixels, planes
 from rsscale.memory import mmap_array
 
@@ -107,7 +107,7 @@ class _Plan:
     @classmethod
     def of(cls, cube: xr.DataArray, groups: tuple[tuple[int, ...], ...]) -> _Plan:
         fill = cube_nodata(cube)
-        scale, offset = per_look(cube, "scale", 1.0), per_look(cube, "offset", 0.0)
+        scale, offset = per_scene(cube, "scale", 1.0), per_scene(cube, "offset", 0.0)
         if all((t[list(g)] == t[g[0]]).all() for t in (scale, offset) for g in groups):
             return cls(groups, None, None, float(fill), fill)
         return cls(groups, scale, offset, float(fill), np.float32("nan"))

@@ -1,4 +1,4 @@
-"""The lazy cube of scene records on a grid: what `load` gives, without knowing STAC."""
+"""Build the lazy cube of scene records on a grid, without STAC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
-from rsscale.cube.dtypes import number_type
+from rsscale.cube.dtypes import common_dtype
 from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes
 from rsscale.read.levels import Source
@@ -79,11 +79,11 @@ def build_cube(
         for band, code in zip(scenes.names, codes, strict=True)
     ]
     sources = [_sources(record, methods) for record in scenes]
-    dtype, fill = number_type(scenes, sources)
-    looks = len(scenes)
-    chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, looks * dtype.itemsize)
-    if looks:
-        layout = Layout(grid, box, dtype, fill, ((looks,), *chunks), _on_error(on_error), meter)
+    dtype, fill = common_dtype(scenes, sources)
+    count = len(scenes)
+    chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, count * dtype.itemsize)
+    if count:
+        layout = Layout(grid, box, dtype, fill, ((count,), *chunks), _on_error(on_error), meter)
         data = _LOADERS[loader](layout, scenes, sources)
     else:
         import dask.array as da
@@ -105,7 +105,7 @@ def build_cube(
 def check_request(
     bands: Sequence[str], resampling: Mapping[str, str], chunk: int, loader: str
 ) -> None:
-    """Refuse what makes no sense for any items.
+    """Check bands, resampling, chunk and loader, whatever the items are.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the blocks of a cube end: on the blocks of the files, and small enough."""
+"""Choose the chunks of a cube: aligned with the files' blocks, and bounded in bytes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 from affine import Affine
 
-from rsscale.geo.lattice import PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.items.records import Scenes
-from rsscale.read.placement import OutputGrid, parse_crs, place
-from rsscale.read.reader import BLOCK
+from rsscale.read.placement import OutputGrid, locate_raster, parse_crs
 
-# What one block of the cube may take, all looks and bands in it. A thread holds about
+# What one block of the cube may take, all scenes and bands in it. A thread holds about
 # three such blocks: as read, masked, and while it is reduced.
 _BLOCK_BYTES = 128 * 2**20
 _LEAST_CHUNK = 256
 
 
 def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
-    """Where the blocks that most assets are read in start, (row, col) modulo a block.
+    """First block edge of the most common placement of files, (row, col) modulo a block.
 
     An aligned file is read in its own blocks, which count from its corner; a warped one in
     the fixed blocks of the grid.
@@ -34,15 +33,15 @@ def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
         known = band.crs, band.transform, band.shape
         if known not in memo:
             crs, transform = parse_crs(band.crs), Affine(*band.transform)
-            where = place(grid, crs, transform, band.shape, "nearest")
+            where = locate_raster(grid, crs, transform, band.shape, "nearest")
             direct = where.box if where.zoom else None
-            memo[known] = (direct.row0 % BLOCK, direct.col0 % BLOCK) if direct else (0, 0)
+            memo[known] = (direct.row0 % WARP_BLOCK, direct.col0 % WARP_BLOCK) if direct else (0, 0)
         votes[memo[known]] += 1
     return votes.most_common(1)[0][0] if votes else (0, 0)
 
 
 def cube_chunks(
-    box: PixelBox, origin: tuple[int, int], chunk: int, codes: Sequence[bool], look_bytes: int
+    box: PixelBox, origin: tuple[int, int], chunk: int, codes: Sequence[bool], pixel_bytes: int
 ) -> tuple[tuple[int, ...], ...]:
     """Chunks of ``(band, y, x)``.
 
@@ -56,11 +55,11 @@ def cube_chunks(
         Width of a square of as many pixels as are wanted.
     codes : sequence of bool
         Which bands hold codes; runs of equal kind make a chunk.
-    look_bytes : int
-        Bytes a pixel of one band, all looks.
+    pixel_bytes : int
+        Bytes a pixel of one band, all scenes.
     """
-    step = max(chunk // BLOCK, 1) * BLOCK if chunk >= BLOCK else chunk
-    while look_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
+    step = max(chunk // WARP_BLOCK, 1) * WARP_BLOCK if chunk >= WARP_BLOCK else chunk
+    while pixel_bytes * len(codes) * step**2 > _BLOCK_BYTES and step >= 2 * _LEAST_CHUNK:
         step //= 2
     runs: list[int] = []
     for column, code in enumerate(codes):
@@ -70,7 +69,7 @@ def cube_chunks(
             runs.append(1)
     # Wide rather than high: the blocks of a COG lie row by row, so that a row of them is one
     # request, and a column as many as it has blocks.
-    high = min(step, BLOCK)
+    high = min(step, WARP_BLOCK)
     rows = _edges(box.row0, box.row1, origin[0], high)
     cols = _edges(box.col0, box.col1, origin[1], step * step // high)
     return tuple(runs), rows, cols
@@ -81,7 +80,7 @@ def _edges(start: int, stop: int, origin: int, step: int) -> tuple[int, ...]:
 
     A rest thinner than a quarter step, such as a halo, is joined to its neighbour.
     """
-    block = min(step, BLOCK)
+    block = min(step, WARP_BLOCK)
     edges = [start]
     while stop - edges[-1] > step * 5 / 4:
         reach = edges[-1] + step * 5 // 4

@@ -1,4 +1,4 @@
-"""The lazy array of a cube: what every loader builds, and the plainest way, by Dask alone."""
+"""The layout of a cube's lazy array, common to all loaders, and the loader that uses Dask alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import StageTimer
 
 Sources = Sequence[Sequence[Source]]
-"""``sources[look][band]``."""
+"""``sources[scene][band]``."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Layout:
             list(accumulate(widths, initial=0))[number : number + 2]
             for widths, number in zip(self.chunks, block, strict=True)
         ]
-        looks, bands, rows, cols = starts
+        scenes, bands, rows, cols = starts
         top, left = self.box.row0, self.box.col0
         pixels = PixelBox(top + rows[0], left + cols[0], top + rows[1], left + cols[1])
-        return slice(*looks), slice(*bands), pixels
+        return slice(*scenes), slice(*bands), pixels
 
     def reader(self, source: Source) -> Reader:
         """The reader of one asset."""
@@ -97,8 +97,8 @@ def dask_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:  # noqa
 
 def read_block(*, layout: Layout, sources: Sources, block_id: tuple[int, ...]) -> npt.NDArray[Any]:
     """Read one chunk, asset after asset."""
-    looks, bands, pixels = layout.part(block_id)
-    wanted = [row[bands] for row in sources[looks]]
+    scenes, bands, pixels = layout.part(block_id)
+    wanted = [row[bands] for row in sources[scenes]]
     # On the heap: it is used again for the next chunk, where new pages would be zeroed first.
     out = np.empty((len(wanted), len(wanted[0]), *pixels.shape), layout.dtype)
     for slices, row in zip(out, wanted, strict=True):

@@ -1,4 +1,4 @@
-"""One type and one nodata value for bands that come with their own."""
+"""Choose one dtype and one nodata value for a cube whose bands declare different ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from rsscale.items.records import Scenes
 from rsscale.read.levels import Source
-from rsscale.read.reader import describe
+from rsscale.read.reader import read_header
 
 
-def number_type(
+def common_dtype(
     scenes: Scenes, sources: Sequence[Sequence[Source]]
 ) -> tuple[np.dtype[Any], np.generic]:
     """One type and one nodata value for a cube, by the rule in the notes of `load`."""
@@ -23,7 +23,7 @@ def number_type(
             known, nodata = record.bands[column].dtype, record.bands[column].nodata
             dtype = None if known is None else np.dtype(known)
             if dtype is None or nodata is None:
-                header = header or describe(source[column])
+                header = header or read_header(source[column])
             kind = (
                 header[0] if dtype is None and header else dtype or np.dtype("uint8"),
                 header[1] if nodata is None and header else nodata,

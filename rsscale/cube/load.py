@@ -44,7 +44,7 @@ def load(
     chunk : int
         Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
         source (else of the grid), thin rests are joined to their neighbour, and with many
-        looks blocks get smaller, so that one takes at most some 128 MB.
+        scenes the blocks get smaller, so that one takes at most some 128 MB.
     loader : {"stackstac", "odc-stac", "dask"}
         Who builds the graph; ``"dask"`` alone is the fastest. The pixels are read by the same
         reader, so the cubes are equal. odc-stac is installed by the extra ``rsscale[odc]``.

@@ -1,4 +1,4 @@
-"""Which values of a mask band make a look unusable: presets by sensor, and rules of one's own."""
+"""Rules that say which values of a mask band make an observation unusable: presets and custom."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEYS = ("keep", "drop", "bits", "fields", "unseen")
 
 @dataclass(frozen=True)
 class MaskRule:
-    """Which values of a band make a look unusable: by codes to keep or to drop, or by bits.
+    """Which values of a band make an observation unusable: by codes to keep or to drop, or by bits.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class MaskRule:
                 )
 
     def dropped(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Where values of the band, all finite, are unusable."""
+        """Mask of unusable values of the band, which are all finite."""
         if self.keep is not None:
             return ~is_one_of(codes, self.keep)
         if self.drop is not None:
@@ -92,7 +92,7 @@ class MaskRule:
 
 
 def is_one_of(codes: npt.NDArray[Any], values: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Where codes are one of a few values: many times faster than ``numpy.isin`` for a dozen."""
+    """Mask of codes that are one of a few values; faster than ``numpy.isin`` for a dozen."""
     out = np.zeros(codes.shape, bool)
     for value in values:
         out |= codes == value

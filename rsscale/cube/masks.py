@@ -1,4 +1,4 @@
-"""Pixels that cannot be used: clouds, shadows, defects, by a band of codes or bits."""
+"""Mask clouds, shadows and defects by a band of codes or bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 def mask(
     cube: xr.DataArray, by: str | Mapping[str, Any] | MaskRule, *, dilate: float = 0.0
 ) -> xr.DataArray:
-    """Set unusable looks to nodata and leave the mask band out, lazily.
+    """Set unusable observations to nodata and leave the mask band out, lazily.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def mask(
     Returns
     -------
     xr.DataArray
-        The other bands, in the same type and chunks; invalid looks hold ``attrs["nodata"]``
+        The other bands, in the same type and chunks; invalid observations hold ``attrs["nodata"]``
         in all bands. Values do not depend on the chunks.
 
     Raises
@@ -76,8 +76,8 @@ def mask(
         )
     rest = _without(cube, at)
     # Very thin chunks were joined for the overlap; values are the same either way.
-    looks, _, rows, cols = rest.data.chunks
-    data = _apply(rest.data, states.rechunk((looks, rows, cols)), fill)
+    scenes, _, rows, cols = rest.data.chunks
+    data = _apply(rest.data, states.rechunk((scenes, rows, cols)), fill)
     categorical = [b for b in rest.attrs.get("categorical", []) if b != rule.band]
     out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
     return out
@@ -164,12 +164,12 @@ def _fill_invalid(
 
 
 def _grow(states: npt.NDArray[np.uint8], *, radius: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Drop what is clear within the radius of a dropped pixel, look by look."""
+    """Drop what is clear within the radius of a dropped pixel, scene by scene."""
     out = states.copy()
-    for look, grown in zip(states, out, strict=True):
-        dropped = look == _DROPPED
+    for scene, grown in zip(states, out, strict=True):
+        dropped = scene == _DROPPED
         if dropped.any():
-            grown[dilated(dropped, radius) & (look == _CLEAR)] = _DROPPED
+            grown[dilated(dropped, radius) & (scene == _CLEAR)] = _DROPPED
     return out
 
 

@@ -36,7 +36,7 @@ _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 
 def odc_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
-    """A Dask array ``(time, band, y, x)`` by ``odc.stac.load``, one look an item."""
+    """A Dask array ``(time, band, y, x)`` by ``odc.stac.load``, one slice an item."""
     import dask.array as da
 
     try:
@@ -44,7 +44,7 @@ def odc_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
     except ImportError:
         raise missing_extra("the loader 'odc-stac'", "odc") from None
 
-    looks, runs, rows, cols = layout.chunks
+    slices, runs, rows, cols = layout.chunks
     (top, tall), (left, wide) = _lattice(rows), _lattice(cols)
     height, width = sum(rows) + top, sum(cols) + left
     geobox = GeoBox((height, width), Affine(1, 0, -left, 0, -1, top), _PLAIN_CRS)
@@ -56,7 +56,7 @@ def odc_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
         ],
         bands=[f"run{n}" for n in range(len(runs))],
         geobox=geobox,
-        chunks={"time": looks[0], "y": tall, "x": wide},
+        chunks={"time": slices[0], "y": tall, "x": wide},
         dtype=layout.dtype.str,
         nodata=layout.fill.item(),
         groupby="id",
@@ -68,7 +68,7 @@ def odc_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
 
 
 def replace(target: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
-    """How looks at the same slice are merged: there is one only."""
+    """How several items of one slice are merged: there is never more than one."""
     target[...] = source
 
 

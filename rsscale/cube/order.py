@@ -1,4 +1,4 @@
-"""What a cube says of its slices: their canonical order, and how each is scaled."""
+"""Read from a cube's coordinates the canonical order of its slices and their scale and offset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def canonical_order(cube: xr.DataArray) -> npt.NDArray[np.intp]:
     return np.lexsort((cube["id"].values.astype(str), times))
 
 
-def per_look(cube: xr.DataArray, name: str, default: float) -> npt.NDArray[np.float32]:
+def per_scene(cube: xr.DataArray, name: str, default: float) -> npt.NDArray[np.float32]:
     """A coordinate ``(time, band)`` as float32, or a default in all places."""
     shape = cube.sizes["time"], cube.sizes["band"]
     if name not in cube.coords:

@@ -11,8 +11,8 @@ import xarray as xr
 def to_decibel(power: xr.DataArray) -> xr.DataArray:
     """Backscatter in decibel: ``10 log10(power)``, lazily.
 
-    Of composites, not of looks: a mean of decibels is not the mean backscatter (a median or a
-    percentile does not care).
+    Of composites, not of observations: a mean of decibels is not the mean backscatter (a median
+    or a percentile does not care).
 
     Parameters
     ----------

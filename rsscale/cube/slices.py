@@ -1,4 +1,4 @@
-"""Blocks of a cube that lie in several Dask chunks along time and bands, taken as they are."""
+"""Map a function over blocks of pixels of a cube without joining its chunks along time and band."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 Blocks = Sequence[Sequence[npt.NDArray[Any]]]
-"""``(t, b, h, w)`` each: all looks and bands of some pixels, cut along time, then along bands."""
+"""``(t, b, h, w)`` each: all scenes and bands of some pixels, cut along time, then along bands."""
 
 Planes = list[list[npt.NDArray[Any]]]
-"""``(h, w)`` of each look, of each band."""
+"""``(h, w)`` of each scene, of each band."""
 
 
 def map_pixels(
@@ -22,16 +22,16 @@ def map_pixels(
     dtype: npt.DTypeLike,
     **how: Any,
 ) -> Any:
-    """Compute looks and bands anew, each block of pixels by itself, lazily.
+    """Compute scenes and bands anew, each block of pixels by itself, lazily.
 
     Parameters
     ----------
     function : callable
-        Takes :data:`Blocks` and ``how``, returns ``(looks, bands, h, w)``.
+        Takes :data:`Blocks` and ``how``, returns ``(scenes, bands, h, w)``.
     data : dask.array.Array
         ``(T, B, y, x)``.
     shape : (int, int)
-        Looks and bands of the result.
+        Scenes and bands of the result.
     dtype : numpy.dtype
         Of the result.
     **how
@@ -47,9 +47,9 @@ def map_pixels(
 
 
 def planes(blocks: Blocks) -> Planes:
-    """What blocks hold, without a copy."""
+    """The planes of blocks, as views."""
     return [
-        [plane for block in of_time for plane in block[look]]
+        [plane for block in of_time for plane in block[scene]]
         for of_time in blocks
-        for look in range(len(of_time[0]))
+        for scene in range(len(of_time[0]))
     ]

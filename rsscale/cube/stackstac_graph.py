@@ -11,7 +11,7 @@ from rsscale.read.reader import Reader
 
 
 def stackstac_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
-    """A Dask array ``(time, band, y, x)`` by stackstac, one look an item.
+    """A Dask array ``(time, band, y, x)`` by stackstac, one slice an item.
 
     stackstac is given plain items that hide everything but the names. From real items it
     would drop bands and slices it thinks are outside (judged by four projected corners), need

@@ -1,4 +1,4 @@
-"""How windows become one map: trimmed at window lines, or mixed across them.
+"""Join predicted windows to one map: trimmed at window lines, or blended across them.
 
 Both take the windows in lattice order and hand on boxes of class probabilities. A float that
 windows share is summed in that order, always in float32, so its bits do not depend on the box
@@ -24,7 +24,7 @@ Part = tuple[PixelBox, "torch.Tensor"]
 
 
 class Blender(Protocol):
-    """Takes windows in lattice order and gives back what no later window changes."""
+    """Takes windows in lattice order and returns the rows that no later window changes."""
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
         """Take a window's scores ``(class, row, col)``; parts are valid until the next call."""
@@ -41,7 +41,7 @@ def blender(lattice: Lattice, box: PixelBox, classes: int, device: torch.device)
 
 
 def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
-    """What the blender of a box that wide holds."""
+    """Bytes that the blender of a box of this width holds."""
     if lattice.blend == "hann" and lattice.halo:
         # The rows that the next windows share are moved by a copy.
         return 4 * classes * (lattice.window + 2 * lattice.halo) * width
@@ -49,7 +49,7 @@ def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
 
 
 class Trim:
-    """A pixel is what the window says in whose core it lies."""
+    """Each pixel takes its value from the window whose core contains it."""
 
     def __init__(self, lattice: Lattice, box: PixelBox) -> None:
         self._lattice, self._box = lattice, box
@@ -86,7 +86,7 @@ class Hann:
         self._top: int | None = None
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
-        """Rows above all that this window, the next in lattice order, has a say in."""
+        """Finished rows: those above all that this window, the next in lattice order, touches."""
         share = self._lattice.influence(core)
         if self._top is not None and share.row0 > self._top:
             yield from self._parts(share.row0)
@@ -126,7 +126,7 @@ class Hann:
 
 
 def weights(lattice: Lattice) -> npt.NDArray[np.float32]:
-    """What a window counts ``(row, col)``, float32: over all windows it adds up to one.
+    """Weights ``(row, col)`` float32 of a window; over all windows they add up to one.
 
     Along each axis it rises as half a raised cosine over the ``2·halo`` px around the core's
     first line, sampled at pixel centres, and falls as its complement over those around the last.
@@ -139,8 +139,8 @@ def weights(lattice: Lattice) -> npt.NDArray[np.float32]:
     return np.outer(axis, axis)
 
 
-def probabilities(box: PixelBox, scores: torch.Tensor, wanted: PixelBox) -> Iterator[Part]:
-    """Softmax of scores ``(class, row, col)``, in pieces of whole rows that touch ``wanted``.
+def probabilities(box: PixelBox, scores: torch.Tensor, needed: PixelBox) -> Iterator[Part]:
+    """Softmax of scores ``(class, row, col)``, in pieces of whole rows that touch ``needed``.
 
     How ``box`` is cut depends on nothing but its size, so that a pixel's probability does not
     either. Where a score is not finite, all probabilities of the pixel are NaN.
@@ -150,7 +150,7 @@ def probabilities(box: PixelBox, scores: torch.Tensor, wanted: PixelBox) -> Iter
     on_gpu = scores.device.type == "cuda"  # one kernel for all, and never wait for a number
     rows = box.shape[0] if on_gpu else rows_in_cache(4 * scores.shape[0] * box.shape[1])
     for piece in strips(box, rows):
-        if (piece & wanted).empty:
+        if (piece & needed).empty:
             continue
         part = scores[(..., *piece.slices(box))].float().contiguous()
         probability = torch.softmax(part, dim=0)

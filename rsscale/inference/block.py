@@ -1,4 +1,4 @@
-"""What the tasks of a lazy map do, each a small object that is called: it travels to a worker."""
+"""The callables of a lazy map's tasks, which are pickled and sent to workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Part:
-    """How pieces make an array.
+    """Assembles an array from pieces.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """One input of the model: its name, bands in the model's order, and whether it counts looks."""
+    """One input of the model: name, bands in the model's order, whether it counts observations."""
 
     name: str
     bands: tuple[str, ...]
@@ -84,7 +84,7 @@ class Block:
     box, around : PixelBox
         What is mapped; what of the inputs is there of all that its windows read.
     parts : tuple of Part
-        Of each input its values and, if it counts them, looks; then of a lazy ``where``.
+        Of each input its values and, if it counts them, observations; then of a lazy ``where``.
     wanted : bool, bytes or None
         All pixels or none; or bits, as :func:`numpy.packbits` gives them; or None: the last part.
     """
@@ -140,18 +140,18 @@ class Block:
             inputs[one.name] = array
         return inputs
 
-    def _tell(self, found: BoxLayers) -> None:
-        if found.non_finite:
+    def _tell(self, result: BoxLayers) -> None:
+        if result.non_finite:
             _log.warning(
                 "the model returned no number for %d pixels of %s; they are nodata",
-                found.non_finite,
+                result.non_finite,
                 self.box,
             )
-        if found.batch != self.batch:
+        if result.batch != self.batch:
             _log.warning(
                 "%s was predicted with %d windows at once, since memory was too small for %d",
                 self.box,
-                found.batch,
+                result.batch,
                 self.batch,
             )
 
@@ -174,12 +174,12 @@ class Chunk:
     box: PixelBox
     blocks: tuple[PixelBox, ...]
 
-    def __call__(self, found: Sequence[Layers]) -> npt.NDArray[np.uint8]:
+    def __call__(self, results: Sequence[Layers]) -> npt.NDArray[np.uint8]:
         """The chunk, from the layers of each block."""
         if self.blocks == (self.box,):
-            return found[0][self.layer]
+            return results[0][self.layer]
         whole = np.empty((*self.leading, *self.box.shape), np.uint8)
-        for block, layers in zip(self.blocks, found, strict=True):
+        for block, layers in zip(self.blocks, results, strict=True):
             part = block & self.box
             whole[(..., *part.slices(self.box))] = layers[self.layer][(..., *part.slices(block))]
         return whole

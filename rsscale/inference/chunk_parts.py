@@ -17,7 +17,7 @@ from rsscale.inference.block import Part
 
 @dataclass(frozen=True)
 class _Span:
-    """What of one chunk along one axis is wanted: ``[start, stop)`` of it, at ``place``."""
+    """The needed part of one chunk along one axis: ``[start, stop)``, written at ``place``."""
 
     chunk: int
     start: int
@@ -60,7 +60,7 @@ class ChunkParts:
         self._edges = [list(accumulate(sizes, initial=0)) for sizes in array.chunks]
 
     def of(self, box: PixelBox, index: tuple[int, int]) -> tuple[Part, list[Hashable]]:
-        """How the array over a box is made of pieces, and the pieces' keys.
+        """The assembly of the array over a box, and the keys of its pieces.
 
         Parameters
         ----------

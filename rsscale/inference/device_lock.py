@@ -1,4 +1,4 @@
-"""One model at a time on a device: all that predict in this process take turns.
+"""Lock a device, so that one model at a time predicts on it in this process.
 
 Blocks and tiles of one process are read and written side by side, but torch wants all cores, or
 the GPU, for itself.

@@ -1,4 +1,4 @@
-"""The model over the windows of one box: filled, predicted, blended, quantised.
+"""Run a model over the windows of one box: fill, predict, blend, quantise.
 
 Nothing is copied that need not be: windows are cut out of the composites straight into one
 staging buffer, and on the CPU everything around the model goes strip by strip, so that it stays
@@ -37,7 +37,7 @@ def infer(
     *,
     batch: int,
 ) -> tuple[int, int]:
-    """Predict all windows that have a say in a box; halve the batch until it fits.
+    """Predict all windows that contribute to a box; halve the batch until it fits.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class _Sink:
             self._batch.append((box, part))
 
     def settle(self, waiting: int = 0) -> None:
-        """Send off what was taken; wait for and write all but the last ``waiting`` loads."""
+        """Start copying the collected parts; wait for and write all but the last ``waiting``."""
         if self._batch:
             self._waiting.append(_Parcel(self._batch))
             self._batch = []
@@ -206,7 +206,7 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
 def quantise(
     probability: torch.Tensor, values: torch.Tensor, *, every: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Probabilities to what a map holds, on their device.
+    """Turn probabilities into the integer layers of a map, on their device.
 
     Parameters
     ----------

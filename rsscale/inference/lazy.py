@@ -127,7 +127,7 @@ def _moved(box: PixelBox, by: int) -> PixelBox:
 
 
 def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
-    """What a block's task names as its model: its source, or the task that holds all weights."""
+    """The model argument of a block's task: its source, or the key of the task with the weights."""
     if not isinstance(source, PickledModel):
         return source
     graph[name] = (Held(source),)
@@ -135,7 +135,7 @@ def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
 
 
 def _arrays(inputs: Mapping[str, xr.DataArray], source: ModelSource, width: int) -> list[Any]:
-    """Each input's values, of the model's bands, and its looks if it counts them: as Dask's."""
+    """Dask arrays of each input: values of the model's bands, and observations if counted."""
     found = []
     for one in source.spec.inputs:
         array = inputs[one.name]

@@ -1,4 +1,4 @@
-"""How a model gets to where a lazy map is computed: once to each process.
+"""Send a model to the processes that compute a lazy map, once to each.
 
 A model in a folder goes as its address and the digest of its files, and is opened by each process
 that needs it. Any other model goes as a pickle, once in a graph and once to each process. Nothing
@@ -24,7 +24,7 @@ _KEPT = 3
 
 @runtime_checkable
 class ModelSource(Protocol):
-    """What a model can be had from, in any process. It is pickled, and small unless it says so."""
+    """Source of a model for any process: pickled, and small unless it says so."""
 
     @property
     def key(self) -> str:
@@ -49,7 +49,7 @@ class FromSource(Protocol):
     """A model that may know where it came from."""
 
     def source(self) -> ModelSource | None:
-        """Where the very same model can be had again; None when it can't."""
+        """Source of the very same model; None when there is none."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PickledModel:
 
 
 def source_of(model: Predictor | ModelSource) -> ModelSource:
-    """Where a model can be had by workers."""
+    """The source from which workers open a model."""
     if isinstance(model, ModelSource):
         return model
     known = model.source() if isinstance(model, FromSource) else None

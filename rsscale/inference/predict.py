@@ -71,7 +71,7 @@ def predict(
     -------
     xarray.Dataset
         ``(y, x)`` uint8: ``classification`` holding class values, ``confidence``
-        in percent, ``observations`` (clear looks over all time windows, saturating at 254)
+        in percent, ``observations`` (clear observations over all time windows, saturating at 254)
         and, if asked, ``probability (class, y, x)`` in percent. 255 is nodata: outside
         ``where``, or never seen clearly. Attribute ``batch`` is the batch that all was
         predicted with: ``batch``, halved as often as memory asked for. Attribute
@@ -218,7 +218,7 @@ def _geobox(array: xr.DataArray) -> GeoBox:
 
 
 def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """Inputs in memory; values and looks come out of one graph, so nothing is read twice."""
+    """Inputs in memory; values and observations come out of one graph, so nothing is read twice."""
     import dask
 
     if not any(dask.is_dask_collection(array) for array in inputs.values()):

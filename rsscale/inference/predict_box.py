@@ -1,4 +1,4 @@
-"""The layers of one box, from its inputs in memory: what eager and lazy maps are made of."""
+"""Compute a map's layers for one box from inputs in memory, for eager and lazy maps alike."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def predict_box(
     stack: InputStack,
     model: Predictor,
     box: PixelBox,
-    wanted: npt.NDArray[np.bool_],
+    to_map: npt.NDArray[np.bool_],
     *,
     probability: bool,
     batch: int,
@@ -51,7 +51,7 @@ def predict_box(
         Over all that the windows of the box read, or as much of it as there is.
     model : Predictor
     box : PixelBox
-    wanted : bool array (row, col)
+    to_map : bool array (row, col)
         Pixels of ``box`` to map; the others are nodata in every layer.
     probability : bool
         Also the probability of every class.
@@ -64,12 +64,12 @@ def predict_box(
         When one window does not fit into memory.
     """
     mapped = stack.seen(box)
-    mapped &= wanted
+    mapped &= to_map
     layers = empty_layers(box, len(model.spec.classes) if probability else 0)
     non_finite, used = infer(layers, stack, model, box, mapped, batch=batch)
-    layers["observations"] = stack.looks(box)
+    layers["observations"] = stack.observations(box)
     for name, layer in layers.items():
-        outside = ~(wanted if name == "observations" else mapped)
+        outside = ~(to_map if name == "observations" else mapped)
         # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
         np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
     return BoxLayers(layers, non_finite, used)

@@ -1,4 +1,4 @@
-"""How visible the lines are at which model windows meet: counted, so that it can be told.
+"""Count label changes across window boundaries and elsewhere, to measure seams.
 
 Trimming is seamless only up to the model's receptive field. Where it reaches further, labels
 change more often across a window line than elsewhere.
@@ -48,7 +48,7 @@ class Seams:
 
     @property
     def share(self) -> float | None:
-        """Share of all other pairs that differ: what a line would have if it were not seen."""
+        """Share of all other pairs that differ: what an invisible line would have."""
         return self.differ / self.pairs if self.pairs else None
 
     def to_dict(self) -> dict[str, int]:
@@ -57,7 +57,7 @@ class Seams:
 
     @classmethod
     def from_dict(cls, counts: Mapping[str, Any]) -> Seams:
-        """Read back what :meth:`to_dict` gave."""
+        """Inverse of :meth:`to_dict`."""
         return cls(**{f.name: int(counts[f.name]) for f in fields(cls)})
 
 

@@ -1,4 +1,4 @@
-"""Composites as a network's channels, window by window, without a copy of the whole."""
+"""Stack composites as a network's channels window by window, without copying all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import xarray as xr
 from rsscale.geo.lattice import PixelBox
 from rsscale.model.spec import ModelSpec
 
-MAX_LOOKS = 254
-"""Where the count of clear looks saturates; 255 is nodata."""
+MAX_OBSERVATIONS = 254
+"""Where the count of clear observations saturates; 255 is nodata."""
 
 # Temporaries of this size stay in a core's cache, and below what the allocator hands back to
 # the kernel at every release.
@@ -39,7 +39,7 @@ class InputStack:
     ----------
     inputs : mapping of input name to DataArray
         ``(time, band, y, x)`` in memory, NaN where missing, all of one shape; ``observations``
-        ``(time, y, x)`` counts clear looks.
+        ``(time, y, x)`` counts clear observations.
     spec : ModelSpec
         Its order of inputs and bands.
     box : PixelBox
@@ -48,7 +48,7 @@ class InputStack:
 
     def __init__(self, inputs: Mapping[str, xr.DataArray], spec: ModelSpec, box: PixelBox) -> None:
         self.box = box
-        self._looks: list[npt.NDArray[np.integer]] = []
+        self._observations: list[npt.NDArray[np.integer]] = []
         # In the order of rsscale.model.layout.stack_channels: input, time, band.
         self._planes: list[np.ndarray] = []
         counted: list[bool] = []
@@ -57,11 +57,11 @@ class InputStack:
             names = [str(name) for name in array["band"].values]
             planes = [time[names.index(band)] for time in array.values for band in one.bands]
             self._planes += planes
-            counted += [_counts_looks(array)] * len(planes)
-            if _counts_looks(array):
-                self._looks += list(array["observations"].values)
-        # An input without looks, such as elevation, is known everywhere: it must not make a
-        # class of what no sensor saw. When no input counts its looks, all channels tell.
+            counted += [_counts_observations(array)] * len(planes)
+            if _counts_observations(array):
+                self._observations += list(array["observations"].values)
+        # An input without observations, such as elevation, is known everywhere: it must not make a
+        # class of what no sensor saw. When no input counts its observations, all channels tell.
         self._telling = [
             plane
             for plane, tells in zip(self._planes, counted, strict=True)
@@ -93,16 +93,16 @@ class InputStack:
                     break
         return out
 
-    def looks(self, box: PixelBox) -> npt.NDArray[np.uint8]:
-        """Clear looks ``(row, col)`` over all inputs and time windows, at most 254."""
+    def observations(self, box: PixelBox) -> npt.NDArray[np.uint8]:
+        """Clear observations ``(row, col)`` over all inputs and time windows, at most 254."""
         out = np.zeros(box.shape, np.uint8)
         for strip in strips(box & self.box, rows_in_cache(4 * box.shape[1])):
             total = np.zeros(strip.shape, np.int32)
-            for plane in self._looks:
+            for plane in self._observations:
                 total += plane[strip.slices(self.box)]
-            out[strip.slices(box)] = np.minimum(total, MAX_LOOKS)
+            out[strip.slices(box)] = np.minimum(total, MAX_OBSERVATIONS)
         return out
 
 
-def _counts_looks(array: xr.DataArray) -> bool:
+def _counts_observations(array: xr.DataArray) -> bool:
     return "observations" in array.coords

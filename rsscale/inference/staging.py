@@ -1,4 +1,4 @@
-"""Windows on their way to the model: one buffer, filled again and again.
+"""Cut windows of composites into a batch for the model, in buffers that are used again.
 
 A batch has one fixed shape, since kernels may round differently for another; what the last one
 lacks is zeros.
@@ -35,7 +35,7 @@ def staging_for(model: Predictor, batch: int) -> Staging:
 
 
 class HostStaging:
-    """For a model on the CPU, or on a device that nothing special is known of."""
+    """Staging for the CPU, and for devices other than CUDA."""
 
     def __init__(self, spec: ModelSpec, batch: int, device: torch.device) -> None:
         import torch
@@ -63,7 +63,7 @@ class HostStaging:
 
 
 class PinnedStaging:
-    """For CUDA: two page-locked buffers in turn, so that filling one and copying the other overlap.
+    """Staging for CUDA: two page-locked buffers, one filled while the other is copied.
 
     Values are normalised on the device.
     """

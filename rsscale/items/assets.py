@@ -1,4 +1,4 @@
-"""What STAC items say about their assets, in every dialect that catalogues use.
+"""Read the metadata of STAC assets, in every dialect that catalogues use.
 
 The same fact stands in ``raster:bands``, in STAC 1.1's ``bands``, on the asset itself or
 in the item's properties. The functions here look in all of them and give one answer.
@@ -85,7 +85,7 @@ class Selection:
         )
 
 
-def select(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
+def choose_assets(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
     """Find the asset of each band in each item.
 
     A band is an asset key, or else a common name or band name (``eo:bands`` of STAC 1.0,
@@ -119,7 +119,7 @@ def select(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> S
 
 
 def location(asset: Asset) -> str:
-    """Where an asset lies: a URL, or a local path.
+    """Location of an asset: a URL, or a local path.
 
     An absolute path is local, whatever the item's own address is: pystac would take it as a
     path on the server that the item came from.
@@ -188,7 +188,7 @@ def crs(item: Item, asset: Asset) -> str | None:
 
 
 def raster(item: Item, asset: Asset) -> RasterBounds | None:
-    """The box of pixels that metadata declares; ``None`` if it doesn't say where they are."""
+    """The box of pixels that metadata declares; ``None`` where it declares none."""
     return raster_of(asset.extra_fields, item.properties)
 
 

@@ -1,4 +1,4 @@
-"""What the bands of an item are called, in every dialect that catalogues use."""
+"""Find the bands of an item by name, in every dialect that catalogues use."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _CURRENT = {"1.0.0", "1.1.0"}
 
 
 class Asset(Protocol):
-    """What is asked of an asset; ``pystac.Asset`` has it."""
+    """The attributes used of an asset; ``pystac.Asset`` has them."""
 
     href: str
     media_type: str | None
@@ -34,7 +34,7 @@ class Asset(Protocol):
 
 
 class Item(Protocol):
-    """What is asked of an item; ``pystac.Item`` has it."""
+    """The attributes used of an item; ``pystac.Item`` has them."""
 
     id: str
     collection_id: str | None
@@ -122,7 +122,7 @@ def is_plain(feature: Mapping[str, Any]) -> bool:
 
 
 def feature_order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:
-    """By what JSON objects are sorted: moment, id, collection; without a date last."""
+    """Sort key of JSON items: moment, id, collection; those without a date last."""
     properties = feature["properties"]
     nominal = properties.get("datetime")
     start, _ = item_range({"datetime": nominal} if nominal else properties)

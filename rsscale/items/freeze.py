@@ -1,4 +1,4 @@
-"""Items as objects, and frozen to stac-geoparquet so that a run can be repeated."""
+"""Turn JSON items into pystac items, and write and read them as stac-geoparquet."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def read_geoparquet(body: bytes, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _nulls(file: Any) -> int:
-    """How many rows lack their exact item: files may be put together by other tools."""
+    """Number of rows without their exact item: other tools may have joined files."""
     batches = file.iter_batches(columns=[EXACT], batch_size=_ROWS)
     return sum(batch.column(0).null_count for batch in batches)
 

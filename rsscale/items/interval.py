@@ -33,7 +33,7 @@ class Interval:
             raise RecipeError(f"datetime: {self} ends before it starts; swap its two ends")
 
     def __str__(self) -> str:
-        """As a STAC API wants it (RFC 3339, ``..`` for an open end)."""
+        """The interval in a STAC API's form: RFC 3339, ``..`` for an open end."""
         return f"{_rfc3339(self.start)}/{_rfc3339(self.end)}"
 
     def overlaps(self, properties: Mapping[str, Any]) -> bool:

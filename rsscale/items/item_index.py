@@ -1,4 +1,4 @@
-"""Items resolved to scene records: what STAC says, asked once, when a run is planned."""
+"""Resolve STAC items to scene records, once, when a run is planned."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class ItemIndex(ScenesInMemory):
     """
 
     def __init__(self, items: Iterable[Item], crs: str, bands: Sequence[str]) -> None:
-        chosen = assets.select(items, bands)
-        places = _places(chosen)
-        scenes = _scenes(chosen, places)
+        chosen = assets.choose_assets(items, bands)
+        locations = _locations(chosen)
+        scenes = _scenes(chosen, locations)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
         extents = Extents(
-            bounds=_all_bounds(places, crs),
+            bounds=_all_bounds(locations, crs),
             starts=np.array([start for start, _ in moments], "datetime64[us]"),
             ends=np.array([end for _, end in moments], "datetime64[us]"),
             digests=np.frombuffer(digests, np.uint8).reshape(len(scenes), 16),
@@ -66,7 +66,7 @@ class ItemIndex(ScenesInMemory):
 
 
 def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Scenes:
-    """What reading needs to know of some bands of some items.
+    """Resolve some bands of some items to scene records.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> 
     ItemError
         When an item has no date.
     """
-    chosen = assets.select(items, bands)
-    return _scenes(chosen, _places(chosen))
+    chosen = assets.choose_assets(items, bands)
+    return _scenes(chosen, _locations(chosen))
 
 
-def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> ScenesInMemory:
+def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
     """The records of a run and those that it did not have yet.
 
     Parameters
@@ -92,7 +92,7 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
     frozen : Lookup
         What the run has. Kept exactly as it is, also where the catalogue now says something else
         of an item or does not have it any more: tiles that are done were made from it.
-    found : Lookup
+    resolved : Lookup
         What was resolved now, of the same bands and CRS. Items whose ids the run has are left
         out; the others become the next generation.
     generation : int, optional
@@ -109,10 +109,10 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
     ItemError
         When bands or CRS differ, or the number of the generation is too small or too large.
     """
-    old, new = frozen.scenes, found.scenes
-    if (old.names, frozen.crs) != (new.names, found.crs):
+    old, new = frozen.scenes, resolved.scenes
+    if (old.names, frozen.crs) != (new.names, resolved.crs):
         raise ItemError(
-            f"items of bands {list(new.names)} in {found.crs} can't extend items of bands "
+            f"items of bands {list(new.names)} in {resolved.crs} can't extend items of bands "
             f"{list(old.names)} in {frozen.crs}; plan them as a run of their own"
         )
     known = {record.id for record in old}
@@ -124,7 +124,7 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
         raise ItemError(
             f"generation {generation} can't follow {newest}; expected a number from there to 65,535"
         )
-    fresh = found.extents.take(added)
+    fresh = resolved.extents.take(added)
     fresh.generations[:] = generation
     records = (*old.records, *(new.records[number] for number in added))
     order = sorted(range(len(records)), key=lambda n: (records[n].microseconds, records[n].id))
@@ -135,8 +135,8 @@ def extend(frozen: Lookup, found: Lookup, generation: int | None = None) -> Scen
     )
 
 
-class _Place(NamedTuple):
-    """Where a file lies, by metadata."""
+class _Location(NamedTuple):
+    """CRS, transform, shape and bounds of a file, by the item's metadata."""
 
     crs: str | None
     transform: tuple[float, ...] | None
@@ -144,27 +144,27 @@ class _Place(NamedTuple):
     raster: RasterBounds | None
 
 
-def _places(chosen: assets.Selection) -> list[list[_Place]]:
-    """Where the files lie, by item and band."""
-    return [_places_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
+def _locations(chosen: assets.Selection) -> list[list[_Location]]:
+    """Locations of the files, by item and band."""
+    return [_locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
 
 
-def _places_of(item: Item, keys: Sequence[str]) -> list[_Place]:
+def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
     found, common = [], None
     for key in keys:
         asset = item.assets[key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
-            found.append(_place(item, asset))
+            found.append(_location(item, asset))
             continue
         # Assets that say nothing of their own lie where the item does.
-        common = common or _place(item, asset)
+        common = common or _location(item, asset)
         found.append(common)
     return found
 
 
-def _place(item: Item, asset: Asset) -> _Place:
+def _location(item: Item, asset: Asset) -> _Location:
     shape = _numbers(assets.projection(item, asset, "shape"), 2)
-    return _Place(
+    return _Location(
         crs=assets.crs(item, asset),
         transform=_numbers(assets.projection(item, asset, "transform"), 6),
         shape=None if shape is None else (int(shape[0]), int(shape[1])),
@@ -172,7 +172,7 @@ def _place(item: Item, asset: Asset) -> _Place:
     )
 
 
-def _scenes(chosen: assets.Selection, places: Sequence[Sequence[_Place]]) -> Scenes:
+def _scenes(chosen: assets.Selection, locations: Sequence[Sequence[_Location]]) -> Scenes:
     return Scenes(
         names=chosen.bands,
         codes=tuple(map(is_code, chosen.bands)),
@@ -184,12 +184,12 @@ def _scenes(chosen: assets.Selection, places: Sequence[Sequence[_Place]]) -> Sce
                 sign=item.properties.get(PROPERTY),
                 bands=tuple(map(partial(_band, item, product_rule(item)), keys, there)),
             )
-            for item, keys, there in zip(chosen.items, chosen.keys, places, strict=True)
+            for item, keys, there in zip(chosen.items, chosen.keys, locations, strict=True)
         ),
     )
 
 
-def _band(item: Item, rule: Rule | None, key: str, place: _Place) -> BandRecord:
+def _band(item: Item, rule: Rule | None, key: str, place: _Location) -> BandRecord:
     asset = item.assets[key]
     declared = assets.data_type(item, asset)
     known = specified(rule, item, key, declared)
@@ -225,9 +225,9 @@ def _pixel_bytes(record: SceneRecord) -> int:
     return max((band.itemsize for band in record.bands), default=0) * len(record.bands)
 
 
-def _all_bounds(places: Sequence[Sequence[_Place]], crs: str) -> npt.NDArray[np.float64]:
+def _all_bounds(locations: Sequence[Sequence[_Location]], crs: str) -> npt.NDArray[np.float64]:
     """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
-    rows = [{place.raster for place in row} for row in places]
+    rows = [{place.raster for place in row} for row in locations]
     # Scenes of one tile share their raster: each is projected once.
     rasters: list[RasterBounds] = list(
         dict.fromkeys(r for row in rows for r in row if r is not None)

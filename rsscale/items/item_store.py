@@ -35,7 +35,7 @@ Rows = npt.NDArray[np.intp]
 
 
 class Cost(NamedTuple):
-    """What it takes to read a box: how many scenes, and bytes of their pixels in it, decoded."""
+    """Cost of reading a box: number of scenes, and decoded bytes of their pixels in it."""
 
     records: int
     decoded: int
@@ -43,7 +43,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Extents:
-    """Where the rasters of many items lie, when they were taken, what decides their pixels.
+    """Bounds, times and hashes of the rasters of many items, as columns.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the specifications of satellite products say about their bands.
+"""Specifications of satellite products: scale, offset and nodata of their bands.
 
 For items that do not say it themselves. Level 1 of Landsat, quality bands (but Sentinel-2's SCL)
 and auxiliary layers are not here: their files' own headers tell what there is to tell.
@@ -45,23 +45,23 @@ class BandSpec:
 
 
 Rule = Callable[[Item, str], BandSpec | None]
-"""From an item and the key of an asset to what is specified."""
+"""Maps an item and the key of an asset to its specification."""
 
 
 def specification(item: Item, key: str) -> BandSpec | None:
-    """What is specified for an asset; ``None`` for other products, or other kinds of numbers."""
+    """The specification of an asset; ``None`` for other products, or other kinds of numbers."""
     return specified(product_rule(item), item, key, assets.data_type(item, item.assets[key]))
 
 
 def product_rule(item: Item) -> Rule | None:
-    """What knows the bands of an item's product; ``None`` for a product that is not known."""
+    """The rule for the bands of an item's product; ``None`` for an unknown product."""
     return next((rule for applies, rule in _PRODUCTS if applies(item)), None)
 
 
 def specified(
     rule: Rule | None, item: Item, key: str, declared: np.dtype[Any] | None
 ) -> BandSpec | None:
-    """What :func:`specification` gives, by the rule of the item and the type that it declares."""
+    """The :func:`specification` of an asset, by its item's rule and the type that it declares."""
     spec = rule(item, key) if rule else None
     if spec is None or declared is None:
         return spec

@@ -65,7 +65,7 @@ def scale_offset(item: Item, asset: str) -> tuple[float, float]:
 
 
 def scaling(item: Item, asset: str, known: BandSpec | None) -> tuple[float, float]:
-    """What :func:`scale_offset` gives for measurements, by the product's specification."""
+    """Result of :func:`scale_offset` for measurements, by the product's specification."""
     one = item.assets[asset]
     scale = assets.field(item, one, "scale")
     offset = assets.field(item, one, "offset")

@@ -60,7 +60,7 @@ class BandRecord:
         return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
 
     def without_secrets(self) -> list[Any]:
-        """As JSON, without tokens in the address."""
+        """The record as JSON, without tokens in the address."""
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
             int(self.categorical), self.crs, self.transform, self.shape,
@@ -68,7 +68,7 @@ class BandRecord:
 
     @classmethod
     def read(cls, values: list[Any]) -> Self:
-        """Read back what :meth:`without_secrets` gave."""
+        """Inverse of :meth:`without_secrets`."""
         asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values
         return cls(
             asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
@@ -107,7 +107,7 @@ class SceneRecord:
 
     @property
     def solar_day(self) -> np.datetime64:
-        """The day by the sun where the scene lies."""
+        """The solar day at the scene's longitude."""
         return np.datetime64(self.day, "D")
 
     def to_bytes(self) -> bytes:
@@ -117,7 +117,7 @@ class SceneRecord:
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Self:
-        """Read back what :meth:`to_bytes` gave."""
+        """Inverse of :meth:`to_bytes`."""
         name, microseconds, day, sign, bands = json.loads(record)
         return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)))
 
@@ -167,7 +167,7 @@ class Scenes:
         return self.records[number]
 
     def is_categorical(self, column: int) -> bool:
-        """Whether a band holds codes: by its name, or by what one of the items says."""
+        """Whether a band holds codes: by its name, or as one of the items declares."""
         return self.codes[column] or any(record.bands[column].categorical for record in self)
 
 

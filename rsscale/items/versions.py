@@ -1,6 +1,6 @@
-"""One scene, several items: archives process scenes again, and list old and new side by side.
+"""Keep the newest version of a scene that an archive lists in several processings.
 
-Counted twice, a look weighs twice in a median, and two baselines of Sentinel-2 differ by a
+Counted twice, an observation weighs twice in a median, and two baselines of Sentinel-2 differ by a
 constant. So of one scene the newest version is kept. What identifies a scene is its product's
 name (Sentinel-2, Landsat), else platform, place on the archive's own grid, orbit and time.
 """
@@ -114,7 +114,7 @@ def newest_versions(items: Iterable[pystac.Item]) -> Versions:
 
 
 def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]]:
-    """What :func:`newest_versions` keeps, sorted by (datetime, id), and what it leaves out.
+    """Items that :func:`newest_versions` keeps, sorted by (datetime, id), and those left out.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _summary(kept: int, left_out: Mapping[str, str]) -> str:
 
 
 def _product(item: Item) -> Key | None:
-    """What names of products say about the scene, without what versions differ in."""
+    """The parts of a product name that identify the scene, without those of its version."""
     for name in _given(item, _S2_NAMES):
         match = _S2_PRODUCT.match(name)
         if match:
@@ -226,7 +226,7 @@ def _datastrip(item: Item) -> datetime | None:
 
 
 def _overlap(one: Item, other: Item) -> float:
-    """Shared part of two footprints, of both together; 1 when that cannot be told."""
+    """Intersection over union of two footprints; 1 when one is unknown."""
     if not one.geometry or not other.geometry:
         return 1.0
     try:
@@ -241,7 +241,7 @@ def _overlap(one: Item, other: Item) -> float:
 
 
 def _rank(item: Item) -> Rank:
-    """What makes a version newer; compared from left to right."""
+    """Sort key of a version, greater for newer; compared from left to right."""
     properties = item.properties
     major, minor = baseline(item)
     final, made = True, _first_text(properties, _MADE)

@@ -1,4 +1,4 @@
-"""A network made faster: half the bits, or compiled; and how much that moves its labels.
+"""Speed up a network by bfloat16 or compilation, and measure how many labels that changes.
 
 Neither is on by default. Both make another numeric profile: labels next to a decision boundary
 may change, so a map is to be made with one of them throughout.
@@ -70,7 +70,7 @@ def accelerate(
     return _compiled(model, batch) if compile else model
 
 
-def agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
+def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
     """Share of pixels that two forms of one model give the same label.
 
     Parameters

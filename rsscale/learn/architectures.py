@@ -131,7 +131,7 @@ def small_size(size: int) -> int:
 
 
 def reach(architecture: str, **hyperparameters: Any) -> int:
-    """How far, in pixels, a score depends on its surroundings: the halo that hides all seams.
+    """Receptive field radius in pixels: a halo of this width leaves no seams.
 
     For the U-Net each scale ``s`` has two 3-by-3 convolutions on the way down and, but for the
     coarsest, two on the way up, each reaching ``2**s`` pixels; pooling and nearest upsampling

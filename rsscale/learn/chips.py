@@ -16,7 +16,7 @@ from rsscale.learn.architectures import MAX_DEPTH
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
 UNLABELLED = -1
-"""What :func:`to_targets` gives for 255."""
+"""The target that :func:`to_targets` gives for label 255."""
 MULTIPLE = 2 ** (MAX_DEPTH - 1)
 """Crops and padded chips are multiples of this many pixels, which every network takes."""
 _CROP = 96
@@ -162,7 +162,7 @@ def with_statistics(chips: Chips, inputs: Sequence[InputBands]) -> list[ModelInp
 
 
 def _rounded(value: float) -> float:
-    """To six digits: a contract is read by people."""
+    """Rounded to six digits, for readable contracts."""
     return float(f"{value:.6g}")
 
 

@@ -17,7 +17,7 @@ from rsscale.model.spec import ModelSpec
 
 @dataclass(frozen=True)
 class AsOpened:
-    """Where a model came from, and how to tell whether it is still what was opened."""
+    """Source and digest of an opened model, to notice later changes to it."""
 
     folder: Any  # a ModelFolder
     module: nn.Module

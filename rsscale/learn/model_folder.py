@@ -1,4 +1,4 @@
-"""A model folder looked at without torch: its contract, its files, their digest."""
+"""Read a model folder without torch: its contract, its files, their digest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ModelFolder:
 
     @property
     def key(self) -> str:
-        """What is opened and how; not where it lies."""
+        """Digest and options that identify the opened model, whatever its path."""
         how = (self.digest, self.device, self.trust, self.precision, self.compile)
         return "-".join(map(str, how))
 

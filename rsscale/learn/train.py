@@ -39,7 +39,7 @@ __all__ = ["Chips", "InputBands", "TrainingReport", "train"]
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """How a training went.
+    """Result of a training.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class TrainingReport:
     seconds: float
 
     def properties(self) -> dict[str, Any]:
-        """For the model's STAC item; nothing that differs between two equal trainings."""
+        """Properties for the model's STAC item, equal for two equal trainings."""
         return {
             "rsscale:version": version("rsscale"),
             "rsscale:training": {

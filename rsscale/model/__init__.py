@@ -1,1 +1,1 @@
-"""The contract of a model: what it reads, on which windows, and what it gives back."""
+"""The contract of a model: inputs, windows, outputs."""

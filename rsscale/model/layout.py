@@ -1,4 +1,4 @@
-"""Composites to the channels of a network, in the one order that everybody uses."""
+"""Stack composites as the channels of a network, in one order for training and mapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From physical values to what a network sees; the same for training and for the map."""
+"""Normalise physical values to network inputs, the same for training and for mapping."""
 
 from __future__ import annotations
 

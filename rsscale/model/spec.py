@@ -140,7 +140,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model reads, how it is run, and what it returns.
+    """Contract of a model: inputs, windows and classes.
 
     Attributes
     ----------
@@ -310,7 +310,7 @@ class ModelSpec:
 
 
 class Predictor(Protocol):
-    """What :func:`rsscale.predict` needs of a model: its contract, and a call."""
+    """Protocol of a model for :func:`rsscale.predict`: its contract, and a call."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -325,23 +325,23 @@ class Predictor(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
 
 
-def _input_to_mlm(one: ModelInput, width: int) -> dict[str, Any]:
+def _input_to_mlm(model_input: ModelInput, width: int) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "bands": list(one.bands),
+        "name": model_input.name,
+        "bands": list(model_input.bands),
         "input": {
-            "shape": [-1, len(one.times), len(one.bands), width, width],
+            "shape": [-1, len(model_input.times), len(model_input.bands), width, width],
             "dim_order": ["batch", "time", "bands", "height", "width"],
             "data_type": "float32",
         },
         "value_scaling": [
             {"type": "z-score", "mean": m, "stddev": s}
-            for m, s in zip(one.mean, one.std, strict=True)
+            for m, s in zip(model_input.mean, model_input.std, strict=True)
         ],
-        "rsscale:times": list(one.times),
+        "rsscale:times": list(model_input.times),
     }
 
 
@@ -364,5 +364,5 @@ def _mlm_classes(properties: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return classes
 
 
-def _class_from_mlm(one: Mapping[str, Any]) -> LandClass:
-    return LandClass(int(one["value"]), one["name"], "#" + one["color_hint"].lower())
+def _class_from_mlm(entry: Mapping[str, Any]) -> LandClass:
+    return LandClass(int(entry["value"]), entry["name"], "#" + entry["color_hint"].lower())

@@ -1,1 +1,1 @@
-"""A run as others see it: totals, events, state, metrics, lines for people."""
+"""Monitoring of a run: totals, events, state, metrics, summary."""

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, on request."""
+"""Serve a run's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsscale.errors import RecipeError
 
 
 class Metrics:
-    """Counts nothing; what a run uses when nobody asks."""
+    """Counts nothing; used when metrics are off."""
 
     def tile(self, result: Mapping[str, Any]) -> None:
         """Count a tile that was computed, by the summary of its entry."""

@@ -1,4 +1,4 @@
-"""A run as others see it: events, state, heartbeat, metrics, a bar on the terminal.
+"""Report a run's progress: events, state, heartbeat, metrics, a bar on the terminal.
 
 Updated only from the scheduling loop: if the loop hangs, the heartbeat stops.
 """
@@ -142,7 +142,7 @@ class Monitor:
             return  # the disk is full: tiles say so, and the run must not end by it
 
     def snapshot(self) -> dict[str, Any]:
-        """How far the run is, for ``run.json``."""
+        """Progress of the run, for ``run.json``."""
         stages: Counter[str] = Counter()
         for one in self.totals.values():
             stages.update(one.stages)
@@ -168,7 +168,7 @@ class Monitor:
         return self._described[name] | totals.to_dict(lines)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Put what is known into ``run.json`` and the heartbeat."""
+        """Write the state to ``run.json`` and the heartbeat."""
         stored = self.folder.read_state() | state
         stored["peak_rss_bytes"] = max(stored.get("peak_rss_bytes", 0), self.peak_rss)
         self.folder.write_state(stored)
@@ -211,7 +211,7 @@ class Monitor:
         return f"{len(self.failed)} failed ({first['key']}: {first['error'][:120]}); "
 
     def _note(self, in_flight: int) -> str:
-        """What failed, and where the time of the last tiles went: the longest stage limits."""
+        """Failures, and each stage's share of the last tiles' time; the longest limits."""
         sums: Counter[str] = Counter()
         for seconds in self._busy:
             sums.update(seconds)

@@ -1,4 +1,4 @@
-"""A run in a few lines: how far it is, what it took, where it lies."""
+"""Summarise a run in a few lines: progress, time and resources, place."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:
-    """Where each step's layers and tables lie."""
+    """Paths of each step's layers and tables."""
     for name, step in state["steps"].items():
         if step.get("layers") and step.get("store") == name:
             yield f"{name:<9} {url}/{'product' if name == 'map' else name}.zarr"

@@ -1,4 +1,4 @@
-"""What the steps of a run amount to, folded from ledger entries without keeping them."""
+"""Totals of a run's steps, summed over ledger entries without keeping them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StepTotals:
             self.stages[stage] += seconds
 
     def to_dict(self, lines: list[str]) -> dict[str, Any]:
-        """For run.json, with the pass's lines on its facts."""
+        """The totals for run.json, with the pass's lines on its facts."""
         return {
             "tiles": {"total": self.total, "done": self.done},
             "facts": dict(self.facts),

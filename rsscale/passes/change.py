@@ -51,7 +51,7 @@ class ComparePass(Pass):
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
-        """Two sources of one step, at the two periods."""
+        """Open two sources of one step, at the two periods."""
         if len(recipe.references) != 1:
             raise RecipeError("needs 'of': the one step whose two periods are compared")
         (reference,) = recipe.references.values()

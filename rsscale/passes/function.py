@@ -31,7 +31,7 @@ ALLOWED = "RSSCALE_FUNCTIONS"
 NOTEBOOK = "__main__"
 """Module of a function that was given in a notebook: no worker can import it."""
 
-# Python and what it imports; and what threads hold of the looks that they composite, each.
+# Python and what it imports; and what threads hold of the scenes that they composite, each.
 _BASE, _READING = 800 * 2**20, 450 * 2**20
 # What a function holds beside what it is given, as a multiple of that: not known, so guessed.
 _OWN = 2
@@ -145,7 +145,7 @@ class FunctionPass(Pass):
         return self.address.partition(":")[0] == NOTEBOOK
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Of two tiles side by side, with as much again as the function reads, twice."""
+        """Bytes of two tiles side by side, with twice as much again as the function reads."""
         height, width = self.around(PixelBox(0, 0, tile, tile)).shape
         read, reading = cost.bytes * self.overhead(tile), 0.0
         if channels := sum(map(_channels, self.sources.values())):
@@ -206,7 +206,7 @@ def _channels(source: Source) -> int:
 
 
 def _in_memory(dataset: xr.Dataset, block: Block) -> xr.Dataset:
-    """What a function is given: composites are computed on the profile's threads."""
+    """The function's arguments in memory; composites use the profile's threads."""
     if not dataset.chunks:
         return dataset
     profile, meter = block.resources.profile, block.resources.meter

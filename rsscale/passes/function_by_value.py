@@ -1,4 +1,4 @@
-"""A function of a notebook, on its way to workers that could not import it."""
+"""Send a function of a notebook by value to workers that can't import it."""
 
 from __future__ import annotations
 

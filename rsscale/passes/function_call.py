@@ -1,4 +1,4 @@
-"""A user's function and what it promises: called, and what it returns checked against that."""
+"""Call a user's function and check its result against the declared layers."""
 
 from __future__ import annotations
 

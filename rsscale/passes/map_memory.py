@@ -1,4 +1,4 @@
-"""Estimate what the map takes in a worker's memory, before a run, so that none dies of it."""
+"""Estimate the memory that mapping takes on a worker, before a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Memory:
     composites : int
         What the model sees of one tile, or of one strip of a large one.
     reading : int
-        Chunks of looks that threads have in hand, and that wait for one.
+        Chunks of scenes that threads have in hand, and that wait for one.
     model : int
         Weights, and what the network holds of one batch of windows.
     blending : int
@@ -51,7 +51,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """With tiles side by side, caches, and what Python and the libraries take."""
+        """Bytes of tiles side by side, of caches, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
         return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
 
@@ -61,7 +61,7 @@ def estimate(  # noqa: PLR0917
     model: Model,
     tile: int,
     threads: int,
-    looks: int,
+    observations: int,
     pixel_bytes: int = 3,
 ) -> Memory:
     """Estimate the memory of a worker.
@@ -74,7 +74,7 @@ def estimate(  # noqa: PLR0917
         Width of a tile, px.
     threads : int
         That read.
-    looks : int
+    observations : int
         Items of the tile that has most.
     pixel_bytes : int
         Of all layers that are written.
@@ -88,7 +88,7 @@ def estimate(  # noqa: PLR0917
     )
     height, width = tallest.shape
     bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
-    chunk = min(looks * bands * min(height, 512) * width * 2, _CHUNK)
+    chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
         composites=4 * channels * height * width,
         reading=int(threads * chunk * (_COPIES + _WAITING)),

@@ -248,7 +248,7 @@ class MapPass(Pass):
     ) -> float | None:
         """Share of labels that are the plain model's, once a process and model; else None."""
         from rsscale.inference.predict import windows_to_try
-        from rsscale.learn.accelerate import agreement
+        from rsscale.learn.accelerate import label_agreement
         from rsscale.passes.open_models import plain_once
 
         if profile.is_plain:
@@ -260,7 +260,7 @@ class MapPass(Pass):
         if plain is None:
             return None
         with device_lock(model.device):
-            return agreement(plain, model, windows)
+            return label_agreement(plain, model, windows)
 
 
 def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
@@ -309,7 +309,9 @@ def map_layers(names: Sequence[str], spec: ModelSpec) -> tuple[Layer, ...]:
             attributes={"long_name": "probability of the class", "units": "percent"},
         ),
         "observations": Layer(
-            "observations", overview="mean", attributes={"long_name": "number of clear looks"}
+            "observations",
+            overview="mean",
+            attributes={"long_name": "number of clear observations"},
         ),
         "probability": Layer(
             "probability",
@@ -355,7 +357,7 @@ def _stacked(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.N
 def _facts(
     classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
 ) -> dict[str, int]:
-    """What is counted of a tile's classes."""
+    """Counts of a tile's classes."""
     unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
     seams: Seams = count_seams(classes, block.core, lattice)
     return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}

@@ -1,4 +1,4 @@
-"""The models of a process: opened once, whoever asks first, and kept while they are used."""
+"""Cache of a process's open models: each is opened once and kept while it is used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
 
 
 def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | None:
-    """The model as it lies on disk, for the first that asks in a process; None for the others."""
+    """The model as it lies on disk, at the first call in a process; then None."""
     key = model.digest, profile
     with _opening:
         if key in _compared:

@@ -91,7 +91,7 @@ class OverviewPass(Pass):
         return self.of
 
     def levels(self) -> Sequence[int]:
-        """From fine to coarse."""
+        """Levels from fine to coarse."""
         return range(1, self.count + 1)
 
     def spans(self) -> Sequence[str]:
@@ -99,7 +99,7 @@ class OverviewPass(Pass):
         return self.times
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Two tiles side by side: what they read and write, and one layer at work."""
+        """Bytes of two tiles side by side: sources, results, and one layer at work."""
         del profile
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers) + _WORKING_BYTES
         return int(2 * (cost.bytes + tile**2 * pixel_bytes))

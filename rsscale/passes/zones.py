@@ -126,7 +126,7 @@ class ZonesPass(Pass):
         return self.times
 
     def parameters(self) -> Mapping[str, Any]:
-        """How pixels are counted; :meth:`digest` has the zones."""
+        """Options of the counting; :meth:`digest` has the zones."""
         return self.options.model_dump(exclude={"zones"})
 
     def digest(self, span: str) -> str:
@@ -135,7 +135,7 @@ class ZonesPass(Pass):
         return self.file
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Two tiles side by side: the layer, areas, and the largest zone."""
+        """Bytes of two tiles side by side: the layer, areas, and the largest zone."""
         del profile
         return int(2 * (cost.bytes + tile**2 * _WORKING_BYTES))
 

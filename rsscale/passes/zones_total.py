@@ -52,7 +52,7 @@ class ZonesTotal(Gather):
     units: int
 
     def parameters(self) -> Mapping[str, Any]:
-        """What rows there are beside those of tiles, and their names."""
+        """Zones, spans and class names, which decide the rows of the sum."""
         names = {str(value): name for value, name in self.names.items()}
         return {"zones": self.zones, "times": self.times, "names": names}
 

@@ -71,17 +71,17 @@ class _Map:
     is_coordinate: bool
 
     def nodata(self) -> Any:
-        """What it holds where nothing was seen; None when it does not say."""
+        """Its nodata value; None when it declares none."""
         found = self.attributes.get("nodata", self.attributes.get("_FillValue"))
         if found is None and self.dtype.kind == "f":
             found = np.nan
-        # A coordinate counts something, such as looks.
+        # A coordinate counts something, such as observations.
         if found is None and (self.is_coordinate or self.dtype.kind == "b"):
             found = 0
         return None if found is None else self.dtype.type(found)
 
     def beyond(self, what: str) -> Any:
-        """What lies beyond its edge.
+        """The value beyond its edge.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class _Map:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a Dataset is made of arrays over a box; it holds no pixels, so that it may travel.
+    """Layout of a Dataset of arrays over a box; holds no pixels, so it is cheap to pickle.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunCall:
-    """What :func:`rsscale.apply` was asked for, of runs.
+    """The arguments of :func:`rsscale.apply`, of runs.
 
     Attributes
     ----------
@@ -177,6 +177,6 @@ def _is_outdated(folder: RunFolder, recipe: Recipe, name: str) -> bool:
 
 
 def _address(run: Run) -> str:
-    """Where a run lies, seen from anywhere on this machine."""
+    """Absolute address of a run."""
     where = os.fspath(run.path)
     return where if "://" in where else os.path.abspath(where)  # noqa: PTH100 -- keeps links

@@ -155,11 +155,11 @@ def _layers(layers: Sequence[Layer | Mapping[str, Any]]) -> tuple[Layer, ...]:
     return tuple(_layer(number, one) for number, one in enumerate(layers))
 
 
-def _layer(number: int, one: Layer | Mapping[str, Any]) -> Layer:
-    if isinstance(one, Layer):
-        return one
+def _layer(number: int, layer: Layer | Mapping[str, Any]) -> Layer:
+    if isinstance(layer, Layer):
+        return layer
     try:
-        return LayerOptions.model_validate(one).build()
+        return LayerOptions.model_validate(layer).build()
     except ValidationError as error:
         raise RecipeError(f"layers[{number}]: {one_line(error, LayerOptions)}") from None
 
@@ -177,12 +177,12 @@ def _runs(of: Any) -> dict[str, tuple[Run, str]]:
     return {str(name): _run_step(f"of[{name!r}]", one) for name, one in of.items()}
 
 
-def _run_step(what: str, one: Any) -> tuple[Run, str]:
-    if isinstance(one, Run):
-        return one, "map"
-    if isinstance(one, tuple) and [type(part) for part in one] == [Run, str]:
-        return one
-    raise RecipeError(f"{what} is {type(one).__name__}; expected a Run or (Run, step)")
+def _run_step(what: str, value: Any) -> tuple[Run, str]:
+    if isinstance(value, Run):
+        return value, "map"
+    if isinstance(value, tuple) and [type(part) for part in value] == [Run, str]:
+        return value
+    raise RecipeError(f"{what} is {type(value).__name__}; expected a Run or (Run, step)")
 
 
 def _arrays(of: Any) -> dict[str, xr.Dataset]:
@@ -193,12 +193,12 @@ def _arrays(of: Any) -> dict[str, xr.Dataset]:
     return found
 
 
-def _dataset(name: str, one: Any) -> xr.Dataset:
-    if isinstance(one, xr.DataArray):
-        one = one.to_dataset(name=one.name or name)
-    if not isinstance(one, xr.Dataset):
+def _dataset(name: str, value: Any) -> xr.Dataset:
+    if isinstance(value, xr.DataArray):
+        value = value.to_dataset(name=value.name or name)
+    if not isinstance(value, xr.Dataset):
         raise RecipeError(
-            f"of has {name!r} as {type(one).__name__}; expected a Run, (Run, step), Dataset or "
+            f"of has {name!r} as {type(value).__name__}; expected a Run, (Run, step), Dataset or "
             "DataArray"
         )
-    return one
+    return value

@@ -1,4 +1,4 @@
-"""Train the model of a recipe on chips that come out of the same cube as the map."""
+"""Train the model of a recipe on chips cut from the cube that the map reads."""
 
 from __future__ import annotations
 

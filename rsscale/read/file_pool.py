@@ -1,4 +1,4 @@
-"""Open files of a process, the settings they are read with, and blocks worth keeping."""
+"""Pool of open raster files of a process, GDAL's settings, and a cache of decoded blocks."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def _bound_cache() -> None:
 
 
 def without_query(message: str) -> str:
-    """GDAL quotes URLs; what stands behind the question mark may be a token."""
+    """A message of GDAL without the query strings of URLs, which may be tokens."""
     return re.sub(r"\?\S+", "", message).replace("\n", " ")
 
 
 @dataclass
 class Opened:
-    """An open file, and what its borrowers want to remember with it."""
+    """An open file, with a memo of values that its borrowers derived from it."""
 
     key: tuple[Any, ...]
     dataset: rasterio.DatasetReader
@@ -175,7 +175,7 @@ class FilePool:
             opened.close()
 
     def forget(self) -> None:
-        """Let go of everything without closing: after a fork the files are the parent's."""
+        """Drop all files without closing them: after a fork they are the parent's."""
         self._lock = threading.Lock()
         self._idle = OrderedDict()
 
@@ -212,7 +212,7 @@ class BlockCache:
             return self._kept.get(key)
 
     def put(self, key: Hashable, block: npt.NDArray[Any]) -> None:
-        """Keep a block, and let go of old ones beyond the limit."""
+        """Keep a block, and drop old ones beyond the limit."""
         with self._lock:
             if key in self._kept:
                 return
@@ -222,7 +222,7 @@ class BlockCache:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def forget(self) -> None:
-        """Let go of everything; after a fork the lock may be held by a thread that is gone."""
+        """Drop all blocks; after a fork the lock may be held by a thread that is gone."""
         self._lock = threading.Lock()
         self._bytes = 0
         self._kept = OrderedDict()

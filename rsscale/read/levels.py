@@ -1,4 +1,4 @@
-"""Where the pixels of an asset are: which level of its file is read, and how it is placed.
+"""Choose the overview level of a file to read for a grid, and locate it on the grid.
 
 Where the output is coarser, bilinear and cubic start from the coarsest overview that is not
 coarser than the output (by more than a hundredth, anywhere in the file): a choice by grid and
@@ -21,7 +21,7 @@ from rasterio.crs import CRS
 from rsscale.errors import ReadError
 from rsscale.net.hrefs import shown
 from rsscale.read.file_pool import Opened
-from rsscale.read.placement import OutputGrid, Placement, corner, parse_crs, place, shrink
+from rsscale.read.placement import OutputGrid, Placement, corner, locate_raster, parse_crs, shrink
 
 # An overview that is coarser than the output by less is not coarser: scales of projections
 # differ by some thousandths, and sizes that do not divide give overviews of 39.96 m.
@@ -62,8 +62,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Raster:
-    """What is read of an open file for one grid.
+class OpenLevel:
+    """The level of an open file that is read for one grid.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Raster:
     nodata: float | None
 
 
-def check(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:
+def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:
     """Refuse a file that cannot be read on any grid, or not in this type.
 
     Raises
@@ -115,7 +115,7 @@ def check(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any])
         )
 
 
-def locate(opened: Opened, source: Source, grid: OutputGrid) -> tuple[Raster, ...]:
+def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenLevel, ...]:
     """The level of an open file to read on a grid, and where it lies.
 
     More than one for a file in degrees that may be met a whole turn further west or east: one
@@ -139,15 +139,15 @@ def locate(opened: Opened, source: Source, grid: OutputGrid) -> tuple[Raster, ..
     for turn in _turns(grid, crs, transform, dataset.shape):
         a, b, c, d, e, f = tuple(transform)[:6]
         turned = Affine(a, b, c + turn, d, e, f)
-        placement = place(grid, crs, turned, dataset.shape, source.resampling)
-        found.append(Raster(dataset, crs, turned, placement, nodata))
+        placement = locate_raster(grid, crs, turned, dataset.shape, source.resampling)
+        found.append(OpenLevel(dataset, crs, turned, placement, nodata))
     return tuple(found)
 
 
 def _turns(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
 ) -> tuple[int, ...]:
-    """By how many degrees of longitude a file is turned to be met."""
+    """Shifts in degrees of longitude at which a file meets the grid."""
     if not crs.is_geographic:
         return (0,)
     if crs == parse_crs(grid.crs):  # nothing is projected, so any longitude may be asked for
@@ -159,7 +159,7 @@ def _turns(
 
 
 def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> bool:
-    """Whether nodata was known to who averaged the overviews."""
+    """Whether nodata was known when the overviews were averaged."""
     return nodata is None or (base.nodata is not None and repr(base.nodata) == repr(nodata))
 
 

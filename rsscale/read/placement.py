@@ -1,4 +1,4 @@
-"""Where a file lies on the output grid, and whether it can be read without warping."""
+"""Locate a file on the output grid, and decide whether it can be read without warping."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class OutputGrid:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a file lies on an output grid.
+    """Location of a file on an output grid.
 
     Attributes
     ----------
@@ -106,12 +106,12 @@ class Placement:
     box: PixelBox | None
     south_up: bool = False
 
-    def nests(self, asked: PixelBox) -> bool:
+    def nests(self, window: PixelBox) -> bool:
         """Whether all of a box lies in a file that is read without a warp."""
-        return self.zoom is not None and self.box is not None and asked & self.box == asked
+        return self.zoom is not None and self.box is not None and window & self.box == window
 
 
-def place(
+def locate_raster(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int], method: str
 ) -> Placement:
     """Decide between a direct read and a warp; the answer is the same for every window."""
@@ -175,7 +175,7 @@ def _nesting(grid: OutputGrid, transform: Affine, shape: tuple[int, int]) -> tup
 def _footprint(
     grid: OutputGrid, crs: CRS, transform: Affine, shape: tuple[int, int]
 ) -> PixelBox | None:
-    """What a warped file can reach, generously; ``None`` when that cannot be told.
+    """Box that a warped file can reach, with a margin; ``None`` when it is not known.
 
     Sampled inside too, not along the edges only: of a raster around a pole, or of one much
     wider than a UTM zone, the edges say little. A raster across the antimeridian is taken

@@ -1,4 +1,4 @@
-"""Reads one asset on the output grid, so that a pixel never depends on what was asked.
+"""Read windows of one asset on the output grid; a pixel's value does not depend on the window.
 
 On an aligned grid the window is read directly. Everything else is warped in fixed blocks
 that are anchored to the grid, not to the window: GDAL approximates the transformation over
@@ -20,23 +20,20 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from rsscale.errors import ReadError, RsscaleError
-from rsscale.geo.lattice import PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.read.levels import Raster, Source, check, locate
+from rsscale.read.levels import OpenLevel, Source, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
 
-BLOCK = 512
-"""Width of the lattice of fixed blocks, in output pixels."""
-
 # Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
 # more for 128 x 128; and the smaller they are, the less is warped in vain around a window.
-_PART_HEIGHT, _PART_WIDTH = BLOCK // 4, BLOCK // 2
+_PART_HEIGHT, _PART_WIDTH = WARP_BLOCK // 4, WARP_BLOCK // 2
 # To set up a warp costs as much as half a part, so that some parts share one. Fixed as well: how
 # far a kernel reaches is the same in all of a region.
-_REGION_HEIGHT = 2 * BLOCK
+_REGION_HEIGHT = 2 * WARP_BLOCK
 
 
 class Reader:
@@ -112,12 +109,12 @@ class Reader:
         self.read_into(asked, out)
         return out
 
-    def read_into(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def read_into(self, window: PixelBox, out: npt.NDArray[Any]) -> None:
         """Read pixels of the grid into an array.
 
         Parameters
         ----------
-        asked : PixelBox
+        window : PixelBox
             Of the grid, anywhere.
         out : numpy.ndarray
             Of that shape and the cube's type; all of it is written.
@@ -129,63 +126,63 @@ class Reader:
         """
         try:
             with self.meter.reading(out.nbytes):
-                self._open_and_read(asked, out)
+                self._open_and_read(window, out)
         except ReadError as error:
             if self.on_error is None:
                 raise
             self.on_error(error)
             out[...] = self.fill
 
-    def _open_and_read(self, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _open_and_read(self, window: PixelBox, out: npt.NDArray[Any]) -> None:
         source = self.source
         with (
             _named(source, "read"),
             gdal_env(source.sign),
             POOL.lend(source.url, source.sign) as opened,
         ):
-            check(opened.dataset, source, self.dtype)
-            opened.run(lambda: self._read(opened, asked, out))
+            check_readable(opened.dataset, source, self.dtype)
+            opened.run(lambda: self._read(opened, window, out))
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""
 
-    def _read(self, opened: Opened, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _read(self, opened: Opened, window: PixelBox, out: npt.NDArray[Any]) -> None:
         key = (self.grid, self.source)
         if key not in opened.memo:
-            opened.memo[key] = locate(opened, self.source, self.grid)
-        rasters: tuple[Raster, ...] = opened.memo[key]
-        if not rasters[0].placement.nests(asked):
+            opened.memo[key] = open_levels(opened, self.source, self.grid)
+        rasters: tuple[OpenLevel, ...] = opened.memo[key]
+        if not rasters[0].placement.nests(window):
             out[...] = self.fill
         for number, raster in enumerate(rasters):
             box = raster.placement.box
             if number == 0 and raster.placement.zoom is not None and box is not None:
-                inside = asked & box
+                inside = window & box
                 if not inside.empty:
-                    self._read_nested(raster, inside, out[inside.slices(asked)])
+                    self._read_nested(raster, inside, out[inside.slices(window)])
                 continue
-            for part, pixels in self._parts(opened, raster, asked):
-                target = out[part.slices(asked)]
+            for part, pixels in self._parts(opened, raster, window):
+                target = out[part.slices(window)]
                 is_free = True if number == 0 else invalid_pixels(target, float(self.fill))
                 np.copyto(target, pixels, where=is_free)
 
-    def _read_nested(self, raster: Raster, asked: PixelBox, out: npt.NDArray[Any]) -> None:
+    def _read_nested(self, raster: OpenLevel, window: PixelBox, out: npt.NDArray[Any]) -> None:
         """Pixels of a file that nests in the grid, straight into an array where they are as it."""
         kind = np.dtype(raster.dataset.dtypes[0])
         if kind == self.dtype and _is_filled(kind, raster.nodata, float(self.fill)):
-            _, masked = read_nested(raster, asked, out)
+            _, masked = read_nested(raster, window, out)
             if masked is not None:
                 out[masked] = self.fill
             return
-        out[...] = self._typed(raster, *read_nested(raster, asked))
+        out[...] = self._typed(raster, *read_nested(raster, window))
 
     def _parts(
-        self, opened: Opened, raster: Raster, asked: PixelBox
+        self, opened: Opened, raster: OpenLevel, window: PixelBox
     ) -> Iterator[tuple[PixelBox, npt.NDArray[Any]]]:
-        """What a raster has of a box, in pieces."""
+        """The pixels of a raster within a box, in pieces."""
         placement = raster.placement
         # Beyond 180 degrees lie pixels that PROJ places a turn away; then GDAL has to look.
-        is_known = placement.zoom is not None or not self.grid.goes_round(asked)
-        inside = asked & placement.box if placement.box is not None and is_known else asked
+        is_known = placement.zoom is not None or not self.grid.goes_round(window)
+        inside = window & placement.box if placement.box is not None and is_known else window
         if inside.empty:
             return
         if placement.zoom is not None:
@@ -199,7 +196,13 @@ class Reader:
                     yield part, whole[part.slices(block)]
 
     def _block(
-        self, opened: Opened, raster: Raster, warp: RegionWarp, block: PixelBox, *, is_shared: bool
+        self,
+        opened: Opened,
+        raster: OpenLevel,
+        warp: RegionWarp,
+        block: PixelBox,
+        *,
+        is_shared: bool,
     ) -> npt.NDArray[Any]:
         """One whole warped block; kept for the neighbouring window when it needs the rest."""
         if not is_shared:
@@ -214,13 +217,13 @@ class Reader:
         return warped
 
     def _typed(
-        self, raster: Raster, found: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
+        self, raster: OpenLevel, values: npt.NDArray[Any], masked: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[Any]:
-        """In the cube's type, with its nodata; refuses a value that would turn into nodata."""
-        data, fill = found.astype(self.dtype, copy=False), float(self.fill)
-        if masked is None and _is_filled(found.dtype, raster.nodata, fill):
+        """Values in the cube's dtype and nodata; refuses a value that would become nodata."""
+        data, fill = values.astype(self.dtype, copy=False), float(self.fill)
+        if masked is None and _is_filled(values.dtype, raster.nodata, fill):
             return data
-        invalid = invalid_pixels(found, raster.nodata)
+        invalid = invalid_pixels(values, raster.nodata)
         if masked is not None:
             invalid |= masked
         if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():
@@ -253,7 +256,7 @@ def _is_filled(kind: np.dtype[Any], nodata: float | None, fill: float) -> bool:
     return nodata == fill
 
 
-def describe(source: Source) -> tuple[np.dtype[Any], float | None]:
+def read_header(source: Source) -> tuple[np.dtype[Any], float | None]:
     """Type and nodata of a file, from its header.
 
     Raises

@@ -1,4 +1,4 @@
-"""How long threads worked and read, and how much was read: many threads, one sum."""
+"""Sum the time that threads worked and read, and the bytes read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class StageTimer:
-    """Counts what the threads of one box do.
+    """Counts seconds and bytes of the threads of one box.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class StageTimer:
         self.decoded_bytes = 0
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """In another process it starts anew: what is read there is not counted here."""
+        """Unpickles as a new timer: another process's reading is not counted here."""
         return type(self), ()
 
     @contextmanager

@@ -22,7 +22,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.read.levels import Raster
+from rsscale.read.levels import OpenLevel
 from rsscale.read.placement import Floats, OutputGrid, corner, parse_crs, warped_points
 
 METHODS = {m: Resampling[m] for m in ("nearest", "bilinear", "cubic")}
@@ -40,12 +40,12 @@ def has_mask(dataset: rasterio.DatasetReader) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
 
 
-def read_nested(raster: Raster, inside: PixelBox, out: npt.NDArray[Any] | None = None) -> Pixels:
+def read_nested(raster: OpenLevel, inside: PixelBox, out: npt.NDArray[Any] | None = None) -> Pixels:
     """Pixels of a file whose grid nests in the output's, those of a coarser one repeated.
 
     Parameters
     ----------
-    raster : Raster
+    raster : OpenLevel
         Whose placement has a ``zoom`` and a ``box``.
     inside : PixelBox
         A part of that box.
@@ -98,7 +98,7 @@ class RegionWarp:
 
     Parameters
     ----------
-    raster : Raster
+    raster : OpenLevel
     grid : OutputGrid
     region : PixelBox
         Of the grid.
@@ -106,7 +106,7 @@ class RegionWarp:
         A key of :data:`METHODS`.
     """
 
-    def __init__(self, raster: Raster, grid: OutputGrid, region: PixelBox, method: str) -> None:
+    def __init__(self, raster: OpenLevel, grid: OutputGrid, region: PixelBox, method: str) -> None:
         self._raster, self._grid, self._region, self._method = raster, grid, region, method
         self._nodata = raster.nodata
         if self._nodata is None and np.dtype(raster.dataset.dtypes[0]).kind == "f":
@@ -160,7 +160,7 @@ def _placed(dataset: rasterio.DatasetReader, transform: Affine) -> dict[str, Aff
     return {} if transform == dataset.transform else {"src_transform": transform}
 
 
-def _scales(raster: Raster, grid: OutputGrid, block: PixelBox) -> dict[str, str]:
+def _scales(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> dict[str, str]:
     """Output pixels per source pixel along the source's axes, at most 1, as GDAL's options."""
     rows, cols = (a.ravel() for a in np.meshgrid(*(n * _QUARTERS for n in block.shape)))
     count = rows.size
@@ -180,9 +180,9 @@ def _scales(raster: Raster, grid: OutputGrid, block: PixelBox) -> dict[str, str]
 
 
 def _in_source(
-    raster: Raster, grid: OutputGrid, block: PixelBox, rows: Floats, cols: Floats
+    raster: OpenLevel, grid: OutputGrid, block: PixelBox, rows: Floats, cols: Floats
 ) -> Floats:
-    """Where positions in a block lie in the file: rows, then columns; NaN for no place."""
+    """Rows and columns in the file of positions in a block; NaN outside its projection."""
     xs, ys = corner(grid.transform(block), rows, cols)
     xs, ys = warped_points(parse_crs(grid.crs), raster.crs, xs, ys)
     col, row = corner(~raster.transform, ys, xs)
@@ -190,7 +190,7 @@ def _in_source(
 
 
 def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where an array holds nodata or NaN."""
+    """Mask of nodata or NaN."""
     invalid = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
     if nodata is not None and not math.isnan(nodata):
         invalid |= data == data.dtype.type(nodata)
@@ -199,7 +199,7 @@ def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[
 
 @contextmanager
 def _without_mask(
-    raster: Raster, grid: OutputGrid, block: PixelBox, nodata: float
+    raster: OpenLevel, grid: OutputGrid, block: PixelBox, nodata: float
 ) -> Iterator[tuple[rasterio.DatasetReader, Affine]]:
     """A file that holds nodata wherever its mask says so, and where it lies.
 
@@ -225,7 +225,7 @@ def _without_mask(
             yield copy, copy.transform
 
 
-def _source_window(raster: Raster, grid: OutputGrid, block: PixelBox) -> Window:
+def _source_window(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> Window:
     """All of a file that a block can touch, generously; one pixel where it touches nothing."""
     dataset = raster.dataset
     rows, cols = np.meshgrid(*(np.linspace(0, n, 17) for n in block.shape), indexing="ij")

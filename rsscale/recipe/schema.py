@@ -71,14 +71,14 @@ class MaskRecipe(_Strict):
 
     @property
     def rule(self) -> str | dict[str, Any]:
-        """What :func:`rsscale.mask` takes."""
+        """The argument ``by`` of :func:`rsscale.mask`."""
         if self.preset is not None:
             return self.preset
         return self.model_dump(exclude={"preset", "dilate"}, exclude_none=True)
 
 
 class CompositeRecipe(_Strict):
-    """Time windows of a period, and how the looks of each are reduced."""
+    """Time windows of a period, and how the observations of each are reduced."""
 
     by: str | dict[str, Any] | None = None
     windows: dict[str, tuple[MonthDay, MonthDay]] | None = None
@@ -96,7 +96,7 @@ class CompositeRecipe(_Strict):
 
     @property
     def rule(self) -> str | dict[str, Any]:
-        """What :func:`rsscale.composite` takes as ``by``."""
+        """The argument ``by`` of :func:`rsscale.composite`."""
         return self.by if self.by is not None else {"windows": self.windows}
 
 
@@ -126,7 +126,7 @@ class InputRecipe(_Strict):
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
 
     def processing(self) -> dict[str, Any]:
-        """What decides a pixel's value, given the items: not what finds or reaches them."""
+        """Keys that decide a pixel's value, given the items: not those that find or reach them."""
         return self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
 
     @field_validator("sign")
@@ -163,7 +163,7 @@ class SplitRecipe(_Strict):
 
 
 class TrainRecipe(_Strict):
-    """What ``rsscale train`` does."""
+    """Options of ``rsscale train``."""
 
     labels: str
     class_: str = Field(alias="class")

@@ -50,7 +50,7 @@ class StepRecipe(BaseModel):
 
     @property
     def references(self) -> dict[str, Reference]:
-        """What it reads, by the names that its function knows them by."""
+        """Its sources, by the names of its function's arguments."""
         if self.of is None:
             return {}
         if isinstance(self.of, dict):
@@ -58,7 +58,7 @@ class StepRecipe(BaseModel):
         return {self.of if isinstance(self.of, str) else self.of.step: self.of}
 
     def within(self, names: Iterable[str]) -> list[str]:
-        """Of some names, those that it refers to."""
+        """Those of some names that it refers to."""
         known = set(names)
         return [r for r in self.references.values() if isinstance(r, str) and r in known]
 
@@ -66,7 +66,7 @@ class StepRecipe(BaseModel):
 def check_steps(
     steps: Mapping[str, StepRecipe], short_form: Mapping[str, StepRecipe], inputs: list[str]
 ) -> None:
-    """Refuse steps that name what is not there, each other in a circle, or themselves twice.
+    """Refuse unknown references, circles and repeated names among steps.
 
     Raises
     ------

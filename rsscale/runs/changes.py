@@ -1,4 +1,4 @@
-"""What a command does to a run folder before tiles are computed: plan, go on, grow, update."""
+"""Prepare a run folder before tiles are computed: plan, resume, extend or update it."""
 
 from __future__ import annotations
 

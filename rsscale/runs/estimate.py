@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scipy.special import stdtrit
 
 from rsscale.cluster.connection import TILES_AT_ONCE, connect
-from rsscale.cluster.engine import describe, execute
+from rsscale.cluster.engine import execute, one_line
 from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, TilesFailedError
@@ -33,7 +33,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.worker import run_tile
 from rsscale.steps.base import Cost, Pass
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
@@ -46,7 +46,7 @@ _SAMPLE = 200
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, in any currency.
+    """Prices in any currency.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Prices:
     def of(
         self, seconds: tuple[float, float, float], workers: int, plan: Plan
     ) -> tuple[float, float, float]:
-        """What a run of so many seconds costs."""
+        """The cost of a run of so many seconds."""
         read = plan.read_bytes / 1e9 * self.gigabyte
         middle, low, high = (read + one * workers * self.worker_hour / 3600 for one in seconds)
         return middle, low, high
@@ -70,7 +70,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """What one step will take.
+    """Estimate of one step.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class StepEstimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take; its ``repr`` is a table.
+    """Estimate of a run; its ``repr`` is a table.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Plan:
 
     @property
     def output_bytes(self) -> int:
-        """Of all layers before compression."""
+        """Bytes of all layers before compression."""
         return sum(step.output_bytes for step in self.steps)
 
     def rows(self) -> list[tuple[str, str]]:
@@ -150,10 +150,10 @@ class Plan:
         found = ", ".join(f"{count} of {name}" for name, count in self.items.items()) or "none"
         first = self.steps[0]
         of_a_tile = ", at most ".join(map(_bytes, first.tile_bytes))
-        looks = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
+        per_tile = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
-            ("items", f"{found}; {looks} a tile"),
+            ("items", f"{found}; {per_tile} a tile"),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),
@@ -247,7 +247,7 @@ def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
 
 
 def _estimated(checked: CheckedPlan, profile: NumericProfile, limit: int) -> Iterator[StepEstimate]:
-    """What each step takes; refuses one that does not fit."""
+    """Estimates of the steps; refuses one that does not fit."""
     plan, tile = checked.plan(), checked.setup.grid.tile
     for step in checked.passes:
         costs = list(_sampled(plan, step))
@@ -285,7 +285,7 @@ def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: 
 
 
 def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
-    """What some tiles read, evenly spread over the run."""
+    """Reading costs of a sample of tiles, evenly spread over the run."""
     for key in _spread(plan, step, _SAMPLE):
         core = plan.tile(key).box
         costs = [source.cost(core, key) for source in step.sources.values()]
@@ -328,7 +328,7 @@ def _pilot(
         plan = RunPlan.read(folder)
         tasks = [plan.task(key) for key in _spread(plan, checked.passes[0], count)]
         slots, workers = _size(dask_client)
-        with hold(folder.storage) as lease:
+        with acquire(folder.storage) as lease:
             work = partial(run_tile, folder.url, plan.hash, lease.epoch)
             for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
                 _result(outcome)
@@ -350,7 +350,7 @@ def _size(client: Client | None) -> tuple[int, int]:
 
 
 def _timed(
-    found: Plan,
+    untimed: Plan,
     results: Sequence[Mapping[str, Any]],
     offered: float,
     slots: int,
@@ -368,7 +368,7 @@ def _timed(
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
-    scale = found.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
+    scale = untimed.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
     interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
     stages = Counter[str]()
     for result in results:
@@ -378,13 +378,13 @@ def _timed(
         "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
         "stages": in_order(stages),
     }
-    money = None if prices is None else prices.of(interval, workers, found)
-    return replace(found, seconds=interval, money=money, pilot=summary)
+    money = None if prices is None else prices.of(interval, workers, untimed)
+    return replace(untimed, seconds=interval, money=money, pilot=summary)
 
 
 def _result(outcome: Any) -> dict[str, Any]:
     if outcome.error is not None:
-        raise TilesFailedError(f"a tile of the pilot failed: {describe(outcome.error)}")
+        raise TilesFailedError(f"a tile of the pilot failed: {one_line(outcome.error)}")
     result: dict[str, Any] = outcome.result
     return result
 

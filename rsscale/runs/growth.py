@@ -47,7 +47,7 @@ class Difference:
         return any(not key.startswith("steps.") for key in self.added)
 
     def refuse(self, folder: RunFolder, *, update: bool) -> None:
-        """Refuse what can't be done.
+        """Refuse changes that can't be made.
 
         Raises
         ------
@@ -137,7 +137,7 @@ def _is_outside(inner: Geometry, outer: Geometry) -> bool:
 
 
 def widen_stores(old: RunPlan, setup: RunSetup, state: Mapping[str, Any]) -> None:
-    """Let the stores of a run hold more tiles, spans or steps; their shards keep their bytes.
+    """Enlarge a run's stores by tiles, spans or steps; existing shards keep their bytes.
 
     Where an extent grows north or west, or a period comes before another, shards get other
     indices: they are moved aside under their new names and then back, so that a death at any
@@ -188,7 +188,7 @@ def _stores(
 
 
 def _shift(before: ZarrStore, new: ZarrStore) -> tuple[dict[int, int], int, int] | None:
-    """How indices of shards change: of spans, rows and columns; None where they do not."""
+    """Shift of shard indices along spans, rows and columns; None without a change."""
     spans = {n: new.spans.index(span) for n, span in enumerate(before.spans)}
     tile = new.grid.tile
     rows = (before.extent.row0 - new.extent.row0) // tile

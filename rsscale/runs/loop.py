@@ -1,4 +1,4 @@
-"""The rounds of a run: step after step, what is not done, until a look back finds nothing."""
+"""Compute unfinished tiles step by step, and verify them, in rounds until none is left."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rsscale.cluster.engine import (
     Outcome,
     Stop,
     TooManyFailuresError,
-    describe,
     execute,
+    one_line,
 )
 from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
@@ -73,7 +73,7 @@ def run_steps(
                     monitor=monitor,
                 )
             except (ClusterLostError, TooManyFailuresError) as error:
-                return describe(error)
+                return one_line(error)
             if stop.asked:
                 return ""
         if not computed:
@@ -133,5 +133,5 @@ def _record(outcome: Outcome[TileTask, dict[str, Any]], monitor: Monitor) -> Non
     if outcome.result is not None:
         monitor.done(outcome.result, outcome.attempts, outcome.worker)
         return
-    error = describe(outcome.error) if outcome.error else ""
+    error = one_line(outcome.error) if outcome.error else ""
     monitor.failure(outcome.task.key, error, outcome.attempts, outcome.worker)

@@ -1,4 +1,4 @@
-"""A planned run as its folder keeps it: what workers, ``resume`` and ``verify`` read."""
+"""A planned run as stored in its folder, read by workers, ``resume`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TileTask:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a run covered when it was planned, or extended: later items are not of its tiles.
+    """Coverage of a run when it was planned or extended; its tiles see no later items.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class RunPlan:
 
     @classmethod
     def read(cls, folder: RunFolder, *, cut_short: bool = False) -> RunPlan:
-        """Read back what was planned.
+        """Read a planned run from its folder.
 
         Parameters
         ----------
@@ -136,12 +136,12 @@ class RunPlan:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was frozen."""
+        """The frozen recipe."""
         return self.setup.recipe
 
     @property
     def grid(self) -> Grid:
-        """Of level 0."""
+        """The grid of level 0."""
         return self.setup.grid
 
     @property
@@ -205,13 +205,13 @@ class RunPlan:
         return TileTask(key, fingerprint(step, key, self.grid, self.setup.shape))
 
     def layers_of(self, step: Step, level: int) -> ZarrStore | None:
-        """Where the layers of a step go, if it writes any."""
+        """Store of a step's layers, if it writes any."""
         if isinstance(step, Gather) or not step.layers:
             return None
         return self.setup.store(step, level)
 
     def rows_of(self, step: Step) -> TableStore | None:
-        """Where the rows of a step go, if it writes any."""
+        """Store of a step's rows, if it writes any."""
         if step.schema is None:
             return None
         return TableStore(self.folder.storage, step.step, step.schema)
@@ -221,14 +221,14 @@ class RunPlan:
         return list(self.folder.read_state()["items"])
 
     def stored(self, key: TileKey) -> dict[str, str]:
-        """Digests of what a tile has stored, as it is now."""
+        """Digests of a tile's stored objects, computed from their present bytes."""
         step = self.step(key.step)
         layers, rows = self.layers_of(step, key.level), self.rows_of(step)
         found = layers.stored(key) if layers else {}
         return found | (rows.stored(key) if rows else {})
 
     def refuse_other_versions(self) -> None:
-        """Refuse to go on with what another version of an algorithm has begun.
+        """Refuse to resume steps that another version of an algorithm has begun.
 
         Raises
         ------
@@ -287,7 +287,7 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
-    """What a run covered at first, and after each extension."""
+    """Coverage of a run at first, and after each extension."""
     return tuple(
         Generation(
             tuple(one["periods"]),

@@ -62,7 +62,7 @@ class CheckedPlan:
 
     @property
     def recipe(self) -> Recipe:
-        """As it was given."""
+        """The recipe as it was given."""
         return self.setup.recipe
 
     @property
@@ -219,7 +219,7 @@ def create_stores(checked: CheckedPlan) -> None:
 
 
 def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:
-    """Write what is said of a store as a whole: its overviews, and the consolidated metadata."""
+    """Write the metadata of a store as a whole: its overviews, consolidated metadata."""
     passes = [step for step in passes if step.layers]
     for name in dict.fromkeys(step.store for step in passes):
         overviews = [
@@ -243,7 +243,7 @@ def store_attributes(setup: RunSetup, step: Pass) -> dict[str, Any]:
 
 
 def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
-    """What others read of a step in run.json: other runs, ``status``, people."""
+    """Describe a step in run.json, for other runs, ``status`` and people."""
     described: dict[str, Any] = {
         "kind": step.kind,
         "version": step.version,
@@ -264,11 +264,11 @@ def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
 
 
 def keep_attachments(
-    folder: RunFolder, found: Mapping[str, Mapping[str, Any]]
+    folder: RunFolder, attachments: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, tuple[str, str]]]:
     """Copy the files that steps are made from; where each lies in the folder."""
     kept: dict[str, dict[str, tuple[str, str]]] = {}
-    for step, by_name in found.items():
+    for step, by_name in attachments.items():
         kept[step] = {}
         for name, one in by_name.items():
             if isinstance(one, Attachment):
@@ -338,7 +338,7 @@ def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Any) -> str:
 
 
 def box_as_list(box: PixelBox) -> list[int]:
-    """For run.json."""
+    """The box for run.json."""
     return [box.row0, box.col0, box.row1, box.col1]
 
 

@@ -25,7 +25,7 @@ from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
 from rsscale.steps.base import ByValue, Pass
-from rsscale.store.lease import Lease, hold
+from rsscale.store.lease import Lease, acquire
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Run:
         return read_table(self.folder, step)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What happened, in order: the lines of ``events.jsonl``; the last may still be written."""
+        """Events in order: the lines of ``events.jsonl``; the last may still be written."""
         return self.folder.read_events()
 
     def summary(self) -> str:
@@ -105,7 +105,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run can be watched, and how long it has when it is told to end.
+    """Options of monitoring, and the grace of a run that is told to end.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ def carry_out(
             memory=machine.memory,
         )
         folder.make()
-        with hold(folder.storage) as lease:
+        with acquire(folder.storage) as lease:
             write()
             return work_off(
                 folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
@@ -267,7 +267,7 @@ def resume(
     if client is None:
         keep_memory()
     message = f"interrupted; go on with: rsscale resume {target.url}"
-    with sigterm_interrupts(message), hold(target.storage) as lease:
+    with sigterm_interrupts(message), acquire(target.storage) as lease:
         return work_off(target, client, lease, watch or RunOptions(), out=folder)
 
 
@@ -286,7 +286,7 @@ def work_off(
     for step in plan.steps:
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
-    folder.storage.sweep()
+    folder.storage.remove_partial()
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
     with ExitStack() as stack:
@@ -302,7 +302,7 @@ def work_off(
     if stop.asked or problem:  # not all were looked at
         state["tiles"]["done"] = plan.folder.ledger.count()
     if state["state"] == "done":
-        folder.storage.sweep()  # of workers that died
+        folder.storage.remove_partial()  # of workers that died
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()
     monitor.save(state)

@@ -30,7 +30,7 @@ def sigterm_interrupts(message: str) -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals(grace_s: float) -> Iterator[Stop]:
-    """Ctrl-C: finish what is in flight and stop; twice: at once. SIGTERM: within the grace."""
+    """Stop on Ctrl-C after what is in flight, on a second at once; on SIGTERM within the grace."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

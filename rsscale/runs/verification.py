@@ -1,4 +1,4 @@
-"""Look back at what was written: every stored object against its ledger entry."""
+"""Verify every stored object of a run against its ledger entry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsscale.layers import TileKey
 from rsscale.progress import progress
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.steps.base import NotReadyError, Step
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.ledger import Entry
 from rsscale.store.run_folder import RunFolder
 
@@ -23,7 +23,7 @@ _AHEAD = 16
 
 
 class Condition(Enum):
-    """What a tile is in."""
+    """State of a tile."""
 
     SOUND = "sound"
     ABSENT = "has not run"
@@ -33,7 +33,7 @@ class Condition(Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One tile, as it was found.
+    """Result of verifying one tile.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Damage:
-    """A tile that is not what its entry says.
+    """A tile that differs from its ledger entry.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """What :func:`verify` found.
+    """Result of :func:`verify`.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
                     damaged.append(Damage(found.key, found.reason))
                 bar.advance()
     if repair and damaged:
-        with hold(target.storage):
+        with acquire(target.storage):
             for one in damaged:
                 target.ledger.delete(one.key)
     return Verification(total, sound, absent, tuple(damaged))

@@ -1,4 +1,4 @@
-"""What a worker does for one tile: compute it, make it durable, then enter it in the ledger."""
+"""Compute one tile on a worker: evaluate, store durably, then enter it in the ledger."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def run_tile(
 
 
 def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[], None]) -> Entry:
-    """Evaluate a pass for one tile and store what it gives."""
+    """Evaluate a pass for one tile and store its result."""
     key = task.key
     resources = Resources(plan.profile)
     grid = plan.grid.at_level(key.level)
@@ -174,7 +174,7 @@ def _close_files(since: float) -> None:
 
 
 def _empty_frames(error: BaseException | None) -> None:
-    """Let go of what the functions held that an error came through: composites, decoded pixels.
+    """Clear the frames of an error's traceback, which hold composites and decoded pixels.
 
     Dask leaves a cycle of an error and its frames, which stays until Python looks for cycles.
     """
@@ -186,7 +186,7 @@ def _empty_frames(error: BaseException | None) -> None:
 
 
 def _open(url: str, plan_hash: str) -> RunPlan:
-    """The plan, opened once in a process; an older one is let go."""
+    """The plan, opened once in a process; an older one is dropped."""
     with _opening:
         key = url, plan_hash
         if key not in _opened:

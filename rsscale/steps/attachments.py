@@ -36,7 +36,7 @@ class Attachment:
 
     @property
     def folder(self) -> Path:
-        """Where they lie on this machine."""
+        """Their folder on this machine."""
         return self.files[0].parent
 
 

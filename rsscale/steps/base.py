@@ -34,7 +34,7 @@ ALL = "all"
 
 
 class Setup(Protocol):
-    """What a step is opened with; the same when a run is planned, on a worker, for a preview."""
+    """Context that a step is opened with; the same in planning, on a worker, for a preview."""
 
     @property
     def recipe(self) -> Recipe:
@@ -148,7 +148,7 @@ class Pass(ABC):
 
     @abstractmethod
     def spans(self) -> Sequence[str]:
-        """What it is computed for, in order of time: ``["2023", "2024"]``, ``["2023-2024"]``."""
+        """Spans of time it is computed for, in order: ``["2023", "2024"]``, ``["2023-2024"]``."""
 
     @abstractmethod
     def parameters(self) -> Mapping[str, Any]:
@@ -158,7 +158,7 @@ class Pass(ABC):
         """
 
     def digest(self, span: str) -> str:
-        """What else decides the values of a span, such as a model's weights."""
+        """Hash of what else decides the values of a span, such as a model's weights."""
         del span
         return ""
 
@@ -172,7 +172,7 @@ class Pass(ABC):
 
     @property
     def reach(self) -> int:
-        """How far beyond any tile its sources are read, px, at most."""
+        """Greatest distance beyond a tile at which its sources are read, px."""
         return self.halo
 
     @property
@@ -244,7 +244,7 @@ Step = Pass | Gather
 
 
 class ByValue(Protocol):
-    """What a step lacks that no run folder can hold, such as a function of a notebook.
+    """Part of a step that no run folder can hold, such as a function of a notebook.
 
     Only what is given travels with the tasks, pickled: a worker opens the step from the run folder
     and completes it, so that a task stays small however much sources and ledgers hold.

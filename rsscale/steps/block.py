@@ -1,4 +1,4 @@
-"""What a pass is given for a tile, and what it gives back; the sources that it reads."""
+"""Inputs and result of a pass for one tile, and the protocol of sources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Resources:
-    """What one tile computes with, and what it notes meanwhile.
+    """Resources that one tile computes with, and counters of its work.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a source reads of a box.
+    """Cost of reading a box from a source.
 
     Attributes
     ----------
@@ -95,12 +95,12 @@ class Source(Protocol):
         """Names of what is read, for the ledger: ids of items, or nothing."""
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """What reading the box takes, without reading."""
+        """Cost of reading the box, without reading."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What a pass is given: one tile, and its sources around it.
+    """Input of a pass: one tile, and its sources around it.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Result:
-    """What a pass gives back for a tile.
+    """Result of a pass for a tile.
 
     Attributes
     ----------

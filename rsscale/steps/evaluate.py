@@ -210,5 +210,5 @@ class ComputedSource:
         return [self.step.step]
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """What the step itself reads."""
+        """The sources that the step itself reads."""
         return sum((s.cost(box, key) for s in self.step.sources.values()), Cost())

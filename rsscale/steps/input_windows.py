@@ -1,4 +1,4 @@
-"""What an input of a recipe reads: its bands, its time windows, and how far its mask reaches."""
+"""Bands, time windows and mask radius of a recipe's input."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ STATIC = "static"
 """Name of the one time window of an input that does not change."""
 
 
-def bands_to_read(one: InputRecipe) -> list[str]:
+def bands_to_read(input_recipe: InputRecipe) -> list[str]:
     """The recipe's bands, and the band that its mask reads."""
-    if one.mask is None:
-        return list(one.bands)
-    band = mask_rule(one.mask.rule).band
-    if band in one.bands:
+    if input_recipe.mask is None:
+        return list(input_recipe.bands)
+    band = mask_rule(input_recipe.mask.rule).band
+    if band in input_recipe.bands:
         raise RecipeError(
-            f"{band!r} is the mask's band and also among the input's bands {list(one.bands)}; "
+            f"{band!r} is the mask's band and also among the input's bands "
+            f"{list(input_recipe.bands)}; "
             "a mask is not for the model to see: leave it out of 'bands'"
         )
-    return [*one.bands, band]
+    return [*input_recipe.bands, band]
 
 
-def windows(one: InputRecipe, period: int) -> tuple[TimeWindow, ...]:
+def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:
     """The time windows of an input; one over all time for a static one."""
-    if one.static:
+    if input_recipe.static:
         return (TimeWindow(STATIC, date.min, date.max),)
-    return time_windows(one.composite.rule, period)
+    return time_windows(input_recipe.composite.rule, period)
 
 
-def window_names(one: InputRecipe, period: int) -> tuple[str, ...]:
+def window_names(input_recipe: InputRecipe, period: int) -> tuple[str, ...]:
     """Names of the time windows of an input."""
-    return tuple(window.name for window in windows(one, period))
+    return tuple(window.name for window in windows(input_recipe, period))
 
 
-def span(one: InputRecipe, period: int) -> tuple[date, date]:
+def span(input_recipe: InputRecipe, period: int) -> tuple[date, date]:
     """First and last day that an input is read of."""
-    spans = windows(one, period)
+    spans = windows(input_recipe, period)
     return min(w.start for w in spans), max(w.end for w in spans)
 
 
-def mask_margin(one: InputRecipe, grid: Grid) -> int:
+def mask_margin(input_recipe: InputRecipe, grid: Grid) -> int:
     """Pixels beyond the box that its values depend on: how far a cloud's mask reaches."""
-    return math.ceil(one.mask.dilate / grid.resolution) if one.mask else 0
+    return math.ceil(input_recipe.mask.dilate / grid.resolution) if input_recipe.mask else 0

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TileInputs:
-    """What a model sees of a box.
+    """Inputs of a model over a box.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def prepare(
 
 
 def prepare_input(
-    one: InputRecipe,
+    input_recipe: InputRecipe,
     grid: Grid,
     lookup: Lookup,
     period: int,
@@ -112,7 +112,7 @@ def prepare_input(
 
     Parameters
     ----------
-    one : InputRecipe
+    input_recipe : InputRecipe
     grid : Grid
     lookup : Lookup
         The items of the input.
@@ -128,41 +128,43 @@ def prepare_input(
     generation : int, optional
         Take only scenes that were there when the run had grown so often; all when omitted.
     """
-    margin = mask_margin(one, grid)
+    margin = mask_margin(input_recipe, grid)
     around = grid.geobox_of(box.pad(margin))
     cube = build_cube(
-        lookup.touching(around, *span(one, period), generation),
+        lookup.touching(around, *span(input_recipe, period), generation),
         around,
-        resampling=one.resampling,
-        loader=one.loader,
-        on_error="raise" if one.on_error == "fail" else _noted(unreadable),
+        resampling=input_recipe.resampling,
+        loader=input_recipe.loader,
+        on_error="raise" if input_recipe.on_error == "fail" else _noted(unreadable),
         meter=meter,
     )
-    reduced = _reduce(cube, one, period, device)
+    reduced = _reduce(cube, input_recipe, period, device)
     return reduced[..., margin:-margin, margin:-margin] if margin else reduced
 
 
-def _reduce(cube: xr.DataArray, one: InputRecipe, period: int, device: str) -> xr.DataArray:
+def _reduce(
+    cube: xr.DataArray, input_recipe: InputRecipe, period: int, device: str
+) -> xr.DataArray:
     """A cube's composite, as the recipe says."""
-    if not one.harmonize:  # numbers of all processing baselines alike, as some tools do
+    if not input_recipe.harmonize:  # numbers of all processing baselines alike, as some tools do
         cube = cube.assign_coords(offset=xr.zeros_like(cube["offset"]))
-    if one.mask:
-        cube = mask(cube, one.mask.rule, dilate=one.mask.dilate)
-    cube = cube.sel(band=list(one.bands))
-    if one.merge_days:
+    if input_recipe.mask:
+        cube = mask(cube, input_recipe.mask.rule, dilate=input_recipe.mask.dilate)
+    cube = cube.sel(band=list(input_recipe.bands))
+    if input_recipe.merge_days:
         cube = merge_days(cube)
-    rule = one.composite
-    if one.static:
+    rule = input_recipe.composite
+    if input_recipe.static:
         reduced = _static(cube, rule.reducer, device)
     else:
         reduced = composite(
             cube, rule.rule, rule.reducer, years=[period], missing=rule.missing, device=device
         )
-    return to_decibel(reduced) if one.decibel else reduced
+    return to_decibel(reduced) if input_recipe.decibel else reduced
 
 
 def _static(cube: xr.DataArray, reducer: str, device: str) -> xr.DataArray:
-    """All items as one look at something that does not change, whenever they are dated.
+    """All items as one observation of something that does not change, whenever they are dated.
 
     It carries no ``observations``: to know the terrain of a pixel is not to have seen it.
     """

@@ -152,7 +152,7 @@ def check_allowed(address: str, what: str, variable: str) -> None:
 
 
 def load(address: str, what: str) -> Any:
-    """What ``module:name`` names.
+    """Import the object named by ``module:name``.
 
     Raises
     ------

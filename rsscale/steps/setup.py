@@ -1,4 +1,4 @@
-"""What a pass is opened with: the recipe, the grid, the area, and where everything lies.
+"""The setup that passes are opened with: recipe, grid, area, paths.
 
 The same steps are opened when a run is planned, in each worker, by ``verify`` and for a preview;
 what differs is where files and items come from, and that is here.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What steps are opened with.
+    """The setup that steps are opened with.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class RunSetup:
         return StoredLayers(step.step, self.store(step, level), self.ledger, self.shape)
 
     def store(self, step: Pass, level: int = 0) -> ZarrStore:
-        """Where the layers of a step lie, at a level."""
+        """Store of a step's layers at a level."""
         spans = tuple(step.spans())
         return ZarrStore(
             storage=self.run.store(step.store),

@@ -138,7 +138,7 @@ class StoredLayers:
     shape: shapely.Geometry
 
     def digests(self, span: str, box: PixelBox, names: Sequence[str], level: int) -> Iterator[str]:
-        """Of each tile that a box touches, what the ledger says is stored.
+        """Digests in the ledger of each tile that a box touches.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class LayersSource:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """What it reads."""
+        """The layers that it reads."""
         every = self.stored[min(self.stored)].store.layers
         return tuple(one for one in every if one.name in self.names) if self.names else every
 

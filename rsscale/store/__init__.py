@@ -1,1 +1,1 @@
-"""What a run keeps on disk or in a bucket: Zarr layers, ledger, lease."""
+"""Storage of a run on disk or in a bucket: Zarr layers, ledger, lease."""

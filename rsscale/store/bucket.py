@@ -9,12 +9,12 @@ import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale import durable
 from rsscale.errors import RunFolderError, StorageError
+from rsscale.once import once
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -149,7 +149,7 @@ class Bucket:
                 _tags[target] = tag
         return target
 
-    def sweep(self) -> int:
+    def remove_partial(self) -> int:
         """A PUT that broke off leaves nothing."""
         return 0
 
@@ -167,19 +167,13 @@ class Bucket:
 
 
 _COPYING = threading.Lock()
-_MAKING = threading.Lock()
 # Which version of an object a copy is of.
 _tags: dict[Path, str] = {}
 
 
-@lru_cache(maxsize=1)
-def _made_once() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="rsscale-")
-
-
+@once()
 def _copies() -> tempfile.TemporaryDirectory[str]:
-    with _MAKING:  # two threads that ask first at once would get two folders
-        return _made_once()
+    return tempfile.TemporaryDirectory(prefix="rsscale-")
 
 
 def _is_plain() -> bool:

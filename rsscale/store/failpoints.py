@@ -1,4 +1,4 @@
-"""Places where a process can be made to die, wait or fail, so that tests can put it there.
+"""Named points in the code at which tests make a process die, wait or fail.
 
 Off unless ``RSSCALE_FAILPOINTS`` is set, to ``NAME=ACTION[,NAME=ACTION…]``:
 
@@ -125,7 +125,7 @@ def _drawn(place: str, chances: float) -> bool:
 
 
 def _pass(place: str) -> int:
-    """How often a place was come by before, in all processes that share a folder of counts."""
+    """Earlier passes through a place, in all processes that share a folder of counts."""
     folder = os.environ.get("RSSCALE_FAILPOINT_COUNTS")
     if not folder:
         _passes[place] += 1

@@ -1,4 +1,4 @@
-"""One run at a time on a folder, and no word from the dead.
+"""Exclusive lease on a run folder, with epochs that stop writes of superseded runs.
 
 Whoever works on a run folder holds its newest epoch: ``lease/000007.json``. An epoch is taken by
 creating its file, which only one can; the holder renews it while it works. Work of an older epoch
@@ -24,14 +24,14 @@ from rsscale.errors import RunFolderError, StorageError
 from rsscale.store.storage import Storage
 
 LEASE_S = 60.0
-"""How long a holder that says nothing is taken for alive; on its own machine it is looked for."""
+"""How long a lease is valid without renewal; on the holder's own machine its process decides."""
 
 _FOLDER = "lease"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works on a folder."""
+    """The process that holds the lease of a folder."""
 
     host: str
     pid: int
@@ -41,7 +41,7 @@ class Holder:
 
     @classmethod
     def me(cls, seconds: float) -> Holder:
-        """The process that asks, for some seconds from now."""
+        """The current process as holder, for so many seconds from now."""
         born = psutil.Process().create_time()
         return cls(socket.gethostname(), os.getpid(), born, time.time() + seconds)
 
@@ -61,7 +61,7 @@ class Holder:
 
 
 class Lease:
-    """The right to work on a run folder; from :func:`hold`."""
+    """The right to work on a run folder; from :func:`acquire`."""
 
     def __init__(self, folder: Storage, epoch: int, seconds: float) -> None:
         self.epoch = epoch
@@ -71,14 +71,14 @@ class Lease:
         self.lost = threading.Event()
 
     def renew(self) -> None:
-        """Say that the holder is alive; notice if another has taken over."""
+        """Extend the lease, or set ``lost`` if another process has taken over."""
         if is_superseded(self._folder, self.epoch):
             self.lost.set()
             return
         _write(self._folder, self.epoch, Holder.me(self._seconds))
 
     def release(self) -> None:
-        """Let the next one in at once."""
+        """Mark the lease as released, so that another process can acquire it at once."""
         self._ended.set()
         if self.lost.is_set():
             return
@@ -86,8 +86,8 @@ class Lease:
         with suppress(StorageError):  # a full disk: it ends with this process, or by its time
             _write(self._folder, self.epoch, Holder(mine.host, mine.pid, mine.born, 0.0, True))
 
-    def keep(self) -> None:
-        """Renew until released; what a thread of its own does."""
+    def renew_until_released(self) -> None:
+        """Renew periodically until released; run in a thread."""
         while not self._ended.wait(self._seconds / 4):
             try:
                 self.renew()
@@ -96,8 +96,8 @@ class Lease:
 
 
 @contextmanager
-def hold(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
-    """Hold a run folder while the ``with`` block runs.
+def acquire(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
+    """Acquire the lease of a run folder for the ``with`` block.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def hold(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
     lease = Lease(folder, newest + 1, seconds)
     if not folder.create(_name(lease.epoch), _as_json(Holder.me(seconds))):
         raise _is_held(folder, _read(folder, lease.epoch))
-    keeper = threading.Thread(target=lease.keep, name="rsscale-lease", daemon=True)
+    keeper = threading.Thread(target=lease.renew_until_released, name="rsscale-lease", daemon=True)
     keeper.start()
     try:
         yield lease
@@ -127,7 +127,7 @@ def latest_epoch(folder: Storage) -> int:
 
 
 def is_superseded(folder: Storage, epoch: int) -> bool:
-    """Whether work of an epoch is not wanted any more."""
+    """Whether a newer epoch exists."""
     return folder.exists(_name(epoch + 1))
 
 

@@ -54,20 +54,20 @@ class Entry:
     epoch: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the key's parts stand beside the rest."""
+        """The entry for JSON; the key's parts stand beside the rest."""
         content = asdict(self)
         key = content.pop("key")
         return {**key, "tile": self.key.tile, **content}
 
     def summary(self) -> dict[str, Any]:
-        """The same without what is long, for events."""
+        """The entry without its long fields, for events."""
         content = self.to_dict() | {"inputs": len(self.inputs)}
         del content["digests"], content["fingerprint"]
         return content
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Entry:
-        """Read back what :meth:`to_dict` gave."""
+        """Inverse of :meth:`to_dict`."""
         fields = dict(content)
         del fields["tile"]
         key = TileKey(**{name: fields.pop(name) for name in ("step", "span", "ix", "iy", "level")})
@@ -104,7 +104,7 @@ class Ledger:
         return self._folder.exists(_name(key))
 
     def count(self) -> int:
-        """How many entries there are, unread."""
+        """Number of entries, without reading them."""
         return sum(1 for _ in self._folder.names(_FOLDER))
 
     def entries(self, step: str = "") -> Iterator[Entry]:
@@ -116,14 +116,14 @@ class Ledger:
                 continue
 
     def delete(self, key: TileKey) -> None:
-        """Take an entry back, so that its tile counts as not done."""
+        """Delete an entry, so that its tile counts as not done."""
         self._folder.delete(_name(key))
 
 
 class LedgerReader:
     """Reads entries of neighbouring tiles again and again: keeps the last ones in memory.
 
-    For one look through a step, while nobody writes the entries that are read.
+    For one walk through a step, while nobody writes the entries that are read.
     """
 
     def __init__(self, ledger: Ledger, size: int = 4096) -> None:

@@ -1,4 +1,4 @@
-"""A run folder: the names and bytes of what a run keeps; it knows no recipe and no model."""
+"""A run folder: names and bytes of its files, whatever the recipe and the models."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class RunFolder:
         return self.storage.url
 
     def store(self, step: str) -> Storage:
-        """Where the layers of a step lie: those of ``map`` in ``product.zarr``."""
+        """Storage of a step's layers: for ``map`` it is ``product.zarr``."""
         return self.storage.child("product.zarr" if step == "map" else f"{step}.zarr")
 
     @property
     def ledger(self) -> Ledger:
-        """What is done."""
+        """The ledger of finished tiles."""
         return Ledger(self.storage)
 
     @property
@@ -152,7 +152,7 @@ class RunFolder:
 
 
 def _check_writable(path: Path) -> None:
-    """Whether a folder can be made or written, told by the first one above that is there."""
+    """Whether a folder can be made or written, by its first existing parent."""
     there = path
     while not there.exists():
         there = there.parent

@@ -1,4 +1,4 @@
-"""Storage of a run's files: a folder, or a prefix of a bucket, behind the same few verbs.
+"""Storage of a run's files: a folder or a prefix of a bucket, with one interface.
 
 An object is there whole or not at all, and once written it stays: on a disk by a temporary
 file, fsync and rename, in a bucket by the service's own promise (S3 is strongly consistent).
@@ -73,8 +73,8 @@ class Storage(Protocol):
     def local(self, name: str) -> Path:
         """A file with an object's content: the file itself, or a copy for this process."""
 
-    def sweep(self) -> int:
-        """Remove what writers that died left half written; how many. No writer may be at work."""
+    def remove_partial(self) -> int:
+        """Remove partly written files of dead writers, return how many. No writer may be active."""
 
     def zarr(self, *, read_only: bool) -> Store:
         """The folder as a store of zarr-python."""
@@ -225,7 +225,7 @@ class Folder:
         """The file itself."""
         return self.path / name
 
-    def sweep(self) -> int:
+    def remove_partial(self) -> int:
         """Remove temporary files."""
         left = list(self.path.rglob(".*.partial"))
         for path in left:

@@ -1,4 +1,4 @@
-"""The rows of a step: one Parquet file a tile, and one for what a gather folds them to."""
+"""Store the rows of a step: one Parquet file a tile, and one of the gathered rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "table"
-"""What a ledger entry calls the digest of a tile's rows."""
+"""Key of a ledger entry's digest of a tile's rows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TableStore:
         return decode(self.storage.read(self.name(key)))
 
     def name(self, key: TileKey) -> str:
-        """Of a tile's file."""
+        """Name of a tile's file."""
         return f"tables/{self.step}/{key.span}/{key.tile}.parquet"
 
 

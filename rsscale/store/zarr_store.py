@@ -228,7 +228,7 @@ class ZarrStore:
 
     @cached_property
     def _metadata(self) -> dict[str, dict[str, Any]]:
-        """What zarr says of each layer's array, made in memory: the same as in the store."""
+        """Zarr metadata of each layer's array, made in memory: the same as in the store."""
         memory: dict[str, Any] = {}
         group = zarr.create_group(MemoryStore(memory), zarr_format=3)
         for layer in self.layers:
@@ -240,7 +240,7 @@ class ZarrStore:
         return f"{self.group}/{name}" if self.group else name
 
     def _shards(self, layer: Layer, key: TileKey) -> Iterator[str]:
-        """Where a tile's shards lie (Zarr v3 core, default chunk key encoding)."""
+        """Names of a tile's shards (Zarr v3 core, default chunk key encoding)."""
         box = self.grid.tile_at(key.ix, key.iy).box
         rows, cols = box.slices(self.extent)
         tile = self.grid.tile
@@ -251,7 +251,7 @@ class ZarrStore:
             yield self._path("/".join([layer.name, "c", time, *axis, *place]))
 
     def _parts(self, layer: Layer, values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-        """What goes into each shard of a tile; the last is padded with nodata."""
+        """The data of each shard of a tile; the last is padded with nodata."""
         if layer.axis is None:
             yield values
             return
@@ -312,7 +312,7 @@ def _chunks(layer: Layer, tile: int) -> int:
 def describe_levels(
     storage: Storage, overviews: Sequence[ZarrStore], methods: Sequence[str]
 ) -> None:
-    """Say in a store's root which overviews it has, by the convention ``multiscales``.
+    """Write a store's overviews into its root attributes, by the convention ``multiscales``.
 
     Parameters
     ----------

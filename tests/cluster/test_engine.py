@@ -14,7 +14,7 @@ import pytest
 from rsscale.cluster import engine
 from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Outcome, Patience, Stop, TooManyFailuresError, execute
-from rsscale.cluster.pools import Answer, WorkerDiedError
+from rsscale.cluster.pools import TaskReply, WorkerDiedError, has_abandoned_tasks
 from rsscale.errors import ReadError, RecipeError, StorageError
 
 QUICK = Patience(attempts=3, pause_s=0.01, longest_pause_s=0.02)
@@ -177,14 +177,14 @@ class KillingPool:
     def slots(self) -> int:
         return 2
 
-    def submit(self, ticket: int, task: int, avoid: str, answers: object) -> None:  # noqa: ARG002
+    def submit(self, ticket: int, task: int, avoid: str, replies: object) -> None:  # noqa: ARG002
         self.tried.append(task)
         error = (
             None
             if task == self.good
             else WorkerDiedError("4 workers died while they had this tile")
         )
-        answers.put(Answer(ticket, task, error))
+        replies.put(TaskReply(ticket, task, error))
 
     def check(self) -> None:
         pass
@@ -231,8 +231,13 @@ def test_what_takes_longer_than_the_grace_is_abandoned() -> None:
     for outcome in execute(range(10), work, slots=2, stop=stop):
         seen.append(outcome.task)
         stop.ask(grace_s=0.0)
-    release.set()
     assert seen == [0]
+    assert has_abandoned_tasks()
+    release.set()
+    until = time.monotonic() + 30
+    while has_abandoned_tasks() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not has_abandoned_tasks()
 
 
 def test_ticks_tell_what_is_in_flight() -> None:

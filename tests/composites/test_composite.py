@@ -15,7 +15,7 @@ from rsscale.errors import RecipeError
 
 
 def oracle(data, how, scale=1.0, offset=0.0):
-    """By NumPy: looks with any nodata left out, ``(B, y, x)`` and the number of looks."""
+    """By NumPy: scenes with any nodata left out, ``(B, y, x)`` and the number of scenes."""
     valid = (data != 0).all(axis=1)
     values = data.astype("float32") * np.float32(scale) + np.float32(offset)
     values = np.where(valid[:, None], values, np.nan)
@@ -28,11 +28,11 @@ def oracle(data, how, scale=1.0, offset=0.0):
 # Reducing
 
 
-@pytest.mark.parametrize("looks", [1, 2, 3, 4, 7, 12, 33])
+@pytest.mark.parametrize("scenes", [1, 2, 3, 4, 7, 12, 33])
 @pytest.mark.parametrize("reducer", ["median", "mean"])
-def test_values_are_those_of_numpy(looks, reducer):
-    data = gaps((looks, 2, 17, 23), looks, share=0.25)
-    out = composite(cube_of(data, days(looks), scale=1e-4, offset=-0.1), "year", reducer).compute()
+def test_values_are_those_of_numpy(scenes, reducer):
+    data = gaps((scenes, 2, 17, 23), scenes, share=0.25)
+    out = composite(cube_of(data, days(scenes), scale=1e-4, offset=-0.1), "year", reducer).compute()
     expected, count = oracle(data, reducer, 1e-4, -0.1)
     assert out.dtype == "float32"
     if reducer == "median":
@@ -41,16 +41,16 @@ def test_values_are_those_of_numpy(looks, reducer):
         np.testing.assert_allclose(out[0], expected, rtol=1e-5, atol=1e-7)
     assert out.observations.dtype == "uint8"
     np.testing.assert_array_equal(out.observations[0], count)
-    if looks < 3:
-        assert (count == 0).any()  # pixels without a look are part of the test
+    if scenes < 3:
+        assert (count == 0).any()  # pixels without a scene are part of the test
 
 
-def test_median_of_even_looks_is_the_mean_of_the_middle_two():
+def test_median_of_even_scenes_is_the_mean_of_the_middle_two():
     data = np.array([10, 40, 20, 30], "uint16").reshape(4, 1, 1, 1)
     assert composite(cube_of(data, days(4)), "year").values.item() == 25
 
 
-def test_scale_and_offset_belong_to_the_look():
+def test_scale_and_offset_belong_to_the_scene():
     data = np.array([2000, 3000], "uint16").reshape(2, 1, 1, 1)
     cube = cube_of(data, days(2), scale=1e-4, offset=np.array([[0.0], [-0.1]]))
     assert composite(cube, "year", "mean").values.item() == pytest.approx(0.2)
@@ -70,7 +70,7 @@ def test_float_cubes(reducer, fill):
     np.testing.assert_array_equal(out.observations[0], count)
 
 
-def test_infinite_and_nan_looks_are_left_out():
+def test_infinite_and_nan_scenes_are_left_out():
     data = np.array([1, np.inf, 3, np.nan, -np.inf, 5], "float32").reshape(6, 1, 1, 1)
     for reducer in ("median", "mean"):
         out = composite(cube_of(data, days(6), fill=-1), "year", reducer)
@@ -198,7 +198,7 @@ def test_years_of_the_dates(times, by, years):
     assert sorted(set(composite(cube, by).year.values.tolist())) == years
 
 
-def test_no_looks_at_all():
+def test_no_scenes_at_all():
     cube = cube_of(np.ones((0, 2, 3, 4), "uint16"), [])
     out = composite(cube, "season", years=[2023])
     assert out.shape == (4, 2, 3, 4)

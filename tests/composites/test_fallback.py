@@ -5,7 +5,7 @@ from series import cube_of, days, gaps
 from rsscale.composites.composite import composite
 from rsscale.errors import RecipeError
 
-MIDDLES = ["2023-01-15", "2023-04-15", "2023-07-15", "2023-10-15"]  # one look a season
+MIDDLES = ["2023-01-15", "2023-04-15", "2023-07-15", "2023-10-15"]  # one scene a season
 
 
 def one_pixel(values, times=MIDDLES, **how):
@@ -13,14 +13,14 @@ def one_pixel(values, times=MIDDLES, **how):
     return composite(cube_of(data, times), "season", years=[2023], **how).compute()
 
 
-def test_windows_without_a_look_are_left_by_default():
+def test_windows_without_a_scene_are_left_by_default():
     out = one_pixel([1, 0, 0, 4])
     np.testing.assert_array_equal(out.values.ravel(), [1, np.nan, np.nan, 4])
     assert out.attrs["missing"] == "leave"
 
 
 @pytest.mark.parametrize(
-    ("looks", "filled"),
+    ("scenes", "filled"),
     [
         ([1, 0, 3, 4], [1, 1, 3, 4]),  # winter's middle is 91 days from spring's, summer's 92
         ([1, 0, 0, 4], [1, 1, 4, 4]),
@@ -29,10 +29,10 @@ def test_windows_without_a_look_are_left_by_default():
         ([1, 2, 3, 4], [1, 2, 3, 4]),
     ],
 )
-def test_nearest_window_in_time(looks, filled):
-    out = one_pixel(looks, missing="neighbour")
+def test_nearest_window_in_time(scenes, filled):
+    out = one_pixel(scenes, missing="neighbour")
     assert out.values.ravel().tolist() == filled
-    assert out.observations.values.ravel().tolist() == [int(look > 0) for look in looks]
+    assert out.observations.values.ravel().tolist() == [int(scene > 0) for scene in scenes]
 
 
 def test_the_earlier_window_on_a_tie():
@@ -53,14 +53,14 @@ def test_a_year_is_not_filled_from_another():
         np.testing.assert_array_equal(alone, out[4:])
 
 
-def test_the_year_is_reduced_from_all_its_looks():
+def test_the_year_is_reduced_from_all_its_scenes():
     times = ["2023-01-15", "2023-01-20", "2023-04-01", "2023-10-01", "2022-06-01"]
     out = one_pixel([1, 2, 9, 30, 77], times, missing="year")
     assert out.values.ravel().tolist() == [1.5, 9, 5.5, 30]
     assert out.observations.values.ravel().tolist() == [2, 1, 0, 1]
 
 
-def test_looks_in_two_windows_count_once_for_the_year():
+def test_scenes_in_two_windows_count_once_for_the_year():
     by = {"windows": {"a": ["01-01", "06-30"], "b": ["01-01", "03-31"], "c": ["12-01", "12-31"]}}
     data = np.array([1, 8], "uint16").reshape(2, 1, 1, 1)
     out = composite(cube_of(data, ["2023-02-01", "2023-05-01"]), by, "mean", missing="year")
@@ -92,7 +92,7 @@ def test_every_pixel_by_itself(missing):
         np.testing.assert_array_equal(out.values[~there], expected)
 
 
-def test_no_looks_at_all():
+def test_no_scenes_at_all():
     cube = cube_of(np.ones((0, 2, 3, 4), "uint16"), [])
     out = composite(cube, "season", years=[2023], missing="year").compute()
     assert out.shape == (4, 2, 3, 4)

@@ -30,17 +30,17 @@ def column(values):
     return np.array(values, "uint16").reshape(-1, 1, 1, 1)
 
 
-def test_the_first_valid_look_of_a_day_wins():
+def test_the_first_valid_scene_of_a_day_wins():
     assert merge_days(scenes(column([1, 2, 3, 4, 5, 6]))).values.ravel().tolist() == [1, 2, 4]
     assert merge_days(scenes(column([1, 0, 3, 0, 0, 6]))).values.ravel().tolist() == [1, 3, 6]
     assert merge_days(scenes(column([0] * 6))).values.ravel().tolist() == [0, 0, 0]
 
 
-def test_all_bands_are_of_one_look():
+def test_all_bands_are_of_one_scene():
     data = np.zeros((6, 2, 1, 1), "uint16")
     data[1, 0] = 7  # its other band is nodata
     data[2] = 8
-    data[4, 1] = 9  # nor is there another look that day
+    data[4, 1] = 9  # nor is there another scene that day
     out = merge_days(scenes(data))
     assert out.values[..., 0, 0].tolist() == [[0, 0], [8, 8], [0, 0]]
 
@@ -91,14 +91,14 @@ def test_values_do_not_depend_on_chunks(seed, data):
 
 
 def by_hand(numbers, scale, offset):
-    """Looks that lose at a pixel become nodata there; no slice is merged."""
+    """Scenes that lose at a pixel become nodata there; no slice is merged."""
     left = numbers.copy()
     valid = (numbers != 0).all(axis=1)
     for day in set(DAYS):
         seen = np.zeros(valid.shape[1:], bool)
-        for look in (n for n in range(6) if DAYS[n] == day):
-            left[look][:, seen] = 0
-            seen |= valid[look]
+        for scene in (n for n in range(6) if DAYS[n] == day):
+            left[scene][:, seen] = 0
+            seen |= valid[scene]
     return scenes(left, scale=scale, offset=offset)
 
 
@@ -133,7 +133,7 @@ def test_lazy_and_few_tasks():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(out)).compute(), out.compute())
 
 
-def test_no_looks():
+def test_no_scenes():
     cube = cube_of(np.ones((0, 2, 3, 4), "uint16"), [])
     assert merge_days(cube).shape == (0, 2, 3, 4)
 

@@ -17,7 +17,7 @@ SCALES = [(1.0, 0.0), (0.0001, -0.1), (2.75e-05, -0.2), (0.1, 273.15)]
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    looks=st.integers(1, 9),
+    scenes=st.integers(1, 9),
     percent=st.integers(0, 100),
     kind=st.sampled_from(["uint8", "int8", "uint16", "int16", "int32"]),
     scaling=st.sampled_from(SCALES),
@@ -25,24 +25,24 @@ SCALES = [(1.0, 0.0), (0.0001, -0.1), (2.75e-05, -0.2), (0.1, 273.15)]
     complete=st.booleans(),
 )
 def test_bits_are_those_of_sorted_values(
-    seed, looks, percent, kind, scaling, few, complete
+    seed, scenes, percent, kind, scaling, few, complete
 ) -> None:
     rng, limits = np.random.default_rng(seed), np.iinfo(kind)
     low, high = (0, 4) if few else (limits.min, int(limits.max) + 1)  # ties, and both ends
-    numbers = list(rng.integers(low, high, (looks, PIXELS), kind))
+    numbers = list(rng.integers(low, high, (scenes, PIXELS), kind))
     scale, offset = map(np.float32, scaling)
     fill = float("nan") if complete else 0.0
-    values = [physical(look, scale, offset, CPU) for look in numbers]
+    values = [physical(scene, scale, offset, CPU) for scene in numbers]
 
     def valid() -> Validity:
-        found = Validity.of([[look] for look in numbers], fill, PIXELS, CPU)
+        found = Validity.of([[scene] for scene in numbers], fill, PIXELS, CPU)
         if not complete and not few:  # as a mask would
-            hidden = np.random.default_rng(seed).random((looks, PIXELS)) < 0.4
+            hidden = np.random.default_rng(seed).random((scenes, PIXELS)) < 0.4
             invalid = [a | b for a, b in zip(found.invalid, hidden, strict=True)]
-            found = Validity((looks - sum(invalid)).astype("int16"), invalid, CPU)
+            found = Validity((scenes - sum(invalid)).astype("int16"), invalid, CPU)
         return found
 
-    before = [look.copy() for look in numbers]
+    before = [scene.copy() for scene in numbers]
     found = number_percentile(numbers, valid(), percent, scale, offset) + valid().blank.numpy()
     expected = percentile(values, valid(), percent) + valid().blank
     np.testing.assert_array_equal(found, expected.numpy())

@@ -181,12 +181,12 @@ def test_unknown_loader(items):
 @pytest.mark.parametrize(("row", "col"), [(150, 200), (-100, -77), (1250, 1300)])
 def test_aligned_is_what_rasterio_reads(load, items, row, col):
     cube = load(items, geobox(row, col, 300, 200), BANDS).compute()
-    for look, name in ((0, "a_west"), (2, "c_west")):
+    for at, name in ((0, "a_west"), (2, "c_west")):
         for number, band in enumerate(BANDS):
             with rasterio.open(path_of(items, name, band)) as dataset:
                 window = rasterio.windows.Window(col, row, 200, 300)
                 expected = dataset.read(1, window=window, boundless=True, fill_value=0)
-            np.testing.assert_array_equal(cube.values[look, number], expected)
+            np.testing.assert_array_equal(cube.values[at, number], expected)
 
 
 @pytest.mark.parametrize("method", ["nearest", "bilinear", "cubic"])

@@ -111,19 +111,19 @@ def test_values_are_gdals(items):
     box = geobox(150, 200, 800, 900)
     cube = load(items, box, BANDS).compute()
     for name in ("a_west", "c_west"):
-        look = cube.isel(time=cube.id.values.tolist().index(name))
+        image = cube.isel(time=cube.id.values.tolist().index(name))
         for band in BANDS:
             with rasterio.open(path_of(items, name, band)) as dataset:
                 np.testing.assert_array_equal(
-                    look.sel(band=band), dataset.read(1)[150:950, 200:1100]
+                    image.sel(band=band), dataset.read(1)[150:950, 200:1100]
                 )
     for name in ("b_east", "d_east"):
-        look = cube.isel(time=cube.id.values.tolist().index(name))
+        image = cube.isel(time=cube.id.values.tolist().index(name))
         for band in BANDS:
             method = "nearest" if band == "scl" else "bilinear"
             expected = warped(path_of(items, name, band), box, method)
             assert (expected != 0).mean() > 0.3
-            np.testing.assert_array_equal(look.sel(band=band), expected)
+            np.testing.assert_array_equal(image.sel(band=band), expected)
 
 
 def test_any_box_and_any_chunks_give_the_same_pixels(items):
@@ -333,8 +333,8 @@ def _inner_edges(widths, start):
 def test_chunks_end_on_the_files_blocks(items):
     west = [i for i in items if "west" in i.id]
     cube = load(west, geobox(-40, 448, 1240, 900), BANDS, chunk=512)
-    looks, bands, rows, cols = cube.chunks
-    assert (looks, bands) == ((2,), (2, 1))
+    scenes, bands, rows, cols = cube.chunks
+    assert (scenes, bands) == ((2,), (2, 1))
     assert _inner_edges(rows, -40) == [512, 1024]  # the sliver of 40 px is joined
     assert _inner_edges(cols, 448) == [1024]  # and that of 64 px before 512
     big = load(west, geobox(-64, -64, 2048 + 128, 2048 + 128), BANDS)
@@ -367,12 +367,12 @@ def test_chunk_edges(start, length, origin, step):
         assert min(widths) >= step // 4
 
 
-def test_many_looks_make_small_blocks():
+def test_many_scenes_make_small_blocks():
     box, codes = PixelBox(0, 0, 4096, 4096), [False] * 6 + [True]
-    for looks in (1, 10, 40, 150):
-        runs, rows, cols = chunking.cube_chunks(box, (0, 0), 1024, codes, looks * 2)
+    for scenes in (1, 10, 40, 150):
+        runs, rows, cols = chunking.cube_chunks(box, (0, 0), 1024, codes, scenes * 2)
         assert runs == (6, 1)
-        assert max(rows) * max(cols) * sum(runs) * looks * 2 <= 150 * 2**20
+        assert max(rows) * max(cols) * sum(runs) * scenes * 2 <= 150 * 2**20
         assert max(rows) <= 512
 
 
@@ -443,12 +443,12 @@ def test_landsat_pixels_start_at_half():
     cube = load(found, box, bands)
     assert cube.dtype == "int16"
     assert cube.attrs == {"nodata": -9999, "categorical": ["fmask"]}
-    for look in cube.compute():
-        of_id = next(i for i in found if i.id == look.id.item())
+    for image in cube.compute():
+        of_id = next(i for i in found if i.id == image.id.item())
         for band in bands:
             with rasterio.open(of_id.assets[band].get_absolute_href()) as dataset:
                 expected = np.pad(dataset.read(1), 3, constant_values=-9999)
-            np.testing.assert_array_equal(look.sel(band=band), expected)
+            np.testing.assert_array_equal(image.sel(band=band), expected)
 
 
 def test_rachel_carson_across_projections():
@@ -467,10 +467,10 @@ def test_a_grid_without_epsg_code():
         box = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
     cube = load(found, box, ["EVI"])
     assert cube.odc.geobox == box
-    for look in cube.compute():
-        of_id = next(i for i in found if i.id == look.id.item())
+    for image in cube.compute():
+        of_id = next(i for i in found if i.id == image.id.item())
         with rasterio.open(of_id.assets["EVI"].get_absolute_href()) as dataset:
-            np.testing.assert_array_equal(look.values[0], dataset.read(1))
+            np.testing.assert_array_equal(image.values[0], dataset.read(1))
 
 
 def test_real_items_of_many_catalogues_resolve():

@@ -18,8 +18,8 @@ from rsscale.errors import RecipeError
 
 def cube_of(codes, chunks=None, resolution=10.0, crs="EPSG:32631", fill=0, name="scl"):
     """A cube with two bands of ones and twos, and the codes ``(time, y, x)`` in the middle."""
-    looks, height, width = codes.shape
-    data = np.empty((looks, 3, height, width), codes.dtype)
+    scenes, height, width = codes.shape
+    data = np.empty((scenes, 3, height, width), codes.dtype)
     data[:, 0], data[:, 1], data[:, 2] = 1, codes, 2
     box = GeoBox.from_bbox(
         (0, 0, width * resolution, height * resolution), crs, resolution=resolution
@@ -196,8 +196,8 @@ def test_values_do_not_depend_on_chunks(seed, data):
     chunks = (2, data.draw(st.sampled_from([(3,), (1, 1, 1)])), cuts(height), cuts(width))
     with dask.config.set(scheduler="synchronous"):
         got = mask(cube_of(codes, chunks), "sentinel2-scl", dilate=dilate).compute()
-    for look, values in zip(codes, got.sel(band="nir").values, strict=True):
-        invalid = binary_dilation(look == 8, disk(radius, radius)) | (look != 4)
+    for scene, values in zip(codes, got.sel(band="nir").values, strict=True):
+        invalid = binary_dilation(scene == 8, disk(radius, radius)) | (scene != 4)
         np.testing.assert_array_equal(values, np.where(invalid, 0, 2))
 
 
@@ -280,7 +280,7 @@ def test_a_cube_that_does_not_say_its_nodata():
         mask(cube, "sentinel2-scl")
 
 
-def test_no_looks():
+def test_no_scenes():
     out = mask(cube_of(np.zeros((0, 4, 4), "uint16")), "sentinel2-scl", dilate=20)
     assert out.shape == (0, 2, 4, 4)
     assert out.compute().shape == (0, 2, 4, 4)

@@ -45,11 +45,11 @@ class BoxModel:
 def composite(box: PixelBox, seed: int = 0, gaps: bool = True) -> xr.DataArray:
     random = np.random.default_rng(seed)
     values = random.random((2, 2, *box.shape), dtype=np.float32)
-    looks = np.ones((2, *box.shape), np.uint8)
+    observations = np.ones((2, *box.shape), np.uint8)
     if gaps:
         gap = random.random((2, *box.shape)) < 0.3
         values[np.broadcast_to(gap[:, None], values.shape)] = np.nan
-        looks[gap] = 0
+        observations[gap] = 0
     coords = {str(k): v for k, v in xr_coords(GRID.geobox_of(box)).items()}
     return xr.DataArray(
         values,
@@ -58,7 +58,7 @@ def composite(box: PixelBox, seed: int = 0, gaps: bool = True) -> xr.DataArray:
             "time": np.array(["2023-03-01", "2023-06-01"], "datetime64[ns]"),
             "window": ("time", ["a", "b"]),
             "band": ["red", "nir"],
-            "observations": (("time", "y", "x"), looks),
+            "observations": (("time", "y", "x"), observations),
             **coords,
         },
     )

@@ -1,4 +1,4 @@
-"""Series of looks as small cubes in memory."""
+"""Series of scenes as small cubes in memory."""
 
 import dask.array as da
 import numpy as np
@@ -6,8 +6,8 @@ import xarray as xr
 
 
 def cube_of(data, times, *, chunks=None, fill=0, scale=1.0, offset=0.0):
-    looks, bands, height, width = data.shape
-    shape = (looks, bands)
+    scenes, bands, height, width = data.shape
+    shape = (scenes, bands)
     coords = {
         "time": np.array(times, "datetime64[ns]"),
         "band": [f"b{n}" for n in range(bands)],
@@ -20,7 +20,7 @@ def cube_of(data, times, *, chunks=None, fill=0, scale=1.0, offset=0.0):
         "offset": (("time", "band"), np.broadcast_to(np.float32(offset), shape)),
     }
     return xr.DataArray(
-        da.from_array(data, chunks=chunks or (looks, bands, -1, -1)),
+        da.from_array(data, chunks=chunks or (scenes, bands, -1, -1)),
         dims=("time", "band", "y", "x"),
         coords=coords,
         attrs={"nodata": fill},
@@ -32,7 +32,7 @@ def days(count, start="2023-01-01", step=7):
 
 
 def gaps(shape, seed, share=0.4, dtype="uint16"):
-    """Random looks in which a band here and there is nodata."""
+    """Random scenes in which a band here and there is nodata."""
     rng = np.random.default_rng(seed)
     data = rng.integers(1, 10_000, shape).astype(dtype)
     data[rng.random(shape) < share] = 0

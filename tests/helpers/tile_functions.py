@@ -59,9 +59,9 @@ def brightness(inputs: Inputs) -> xr.Dataset:
     composite = inputs["s2"]["composite"]
     assert isinstance(composite.data, np.ndarray)
     assert np.isnan(composite.attrs["nodata"])
-    looks = composite["observations"].sum("time").astype("uint8")
+    observations = composite["observations"].sum("time").astype("uint8")
     mean = composite.mean(["time", "band"])
-    return xr.Dataset({"brightness": mean.astype("float32"), "looks": looks})
+    return xr.Dataset({"brightness": mean.astype("float32"), "observations": observations})
 
 
 def same(inputs: Inputs) -> xr.Dataset:

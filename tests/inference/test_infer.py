@@ -108,7 +108,7 @@ def test_beyond_the_composite_all_is_missing() -> None:
     stack.fill(out[:, :10, :10], far)
     assert np.isnan(out[:, :10, :10]).all()
     assert not stack.seen(far).any()
-    assert not stack.looks(far).any()
+    assert not stack.observations(far).any()
 
 
 def test_elevation_alone_is_not_to_have_seen() -> None:
@@ -123,10 +123,10 @@ def test_elevation_alone_is_not_to_have_seen() -> None:
     assert InputStack(bare, SPEC, SMALL).seen(SMALL).all()
 
 
-def test_looks_saturate() -> None:
+def test_observations_saturate() -> None:
     arrays = inputs()
     arrays["s2"]["observations"][:] = 200
-    assert (InputStack(arrays, SPEC, SMALL).looks(SMALL) == 254).all()
+    assert (InputStack(arrays, SPEC, SMALL).observations(SMALL) == 254).all()
 
 
 WINDOWS = [core.pad(3) for core in Lattice(16, 3).cores(SMALL)]

@@ -61,10 +61,10 @@ def refuse(_block: np.ndarray) -> np.ndarray:
 def untouchable(comp: xr.DataArray) -> xr.DataArray:
     """The same to look at, but without pixels that could be computed."""
     chunked = comp.chunk(y=20, x=20)
-    looks = chunked["observations"].data
-    looks = looks.map_blocks(refuse, meta=np.empty((0, 0, 0), np.uint8))
+    observations = chunked["observations"].data
+    observations = observations.map_blocks(refuse, meta=np.empty((0, 0, 0), np.uint8))
     values = chunked.data.map_blocks(refuse, meta=np.empty((0, 0, 0, 0), np.float32))
-    return chunked.copy(data=values).assign_coords(observations=(("time", "y", "x"), looks))
+    return chunked.copy(data=values).assign_coords(observations=(("time", "y", "x"), observations))
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", None])
@@ -125,7 +125,7 @@ def test_one_of_several_inputs_may_be_in_memory() -> None:
     assert_same(predict(mixed, model).compute(scheduler="synchronous"), expected)
 
 
-def test_looks_alone_may_be_lazy() -> None:
+def test_observations_alone_may_be_lazy() -> None:
     comp = composite(BOX)
     found = predict(comp.assign_coords(observations=comp.observations.chunk()), BoxModel())
     assert dask.is_dask_collection(found.classification.data)

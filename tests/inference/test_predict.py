@@ -48,7 +48,7 @@ def test_a_part_equals_the_whole(top: int, left: int, height: int, width: int) -
         assert np.array_equal(found[name].values, whole[name].values[part.slices(BOX)])
 
 
-def test_looks_are_counted_over_all_windows() -> None:
+def test_observations_are_counted_over_all_windows() -> None:
     comp = composite(BOX)
     found = predict(comp, BoxModel())
     assert np.array_equal(found.observations.values, comp.observations.values.sum(axis=0))
@@ -65,7 +65,7 @@ def test_pixels_that_are_not_wanted_are_nodata_everywhere() -> None:
     assert len(model.batches) < len(list(model.spec.lattice.cores(BOX)))  # the rest is skipped
 
 
-def test_what_was_never_seen_is_nodata_and_counts_no_look() -> None:
+def test_what_was_never_seen_is_nodata_and_counts_no_observation() -> None:
     comp = composite(BOX, gaps=False)
     comp.values[..., :10, :10] = np.nan
     comp.observations.values[..., :10, :10] = 0

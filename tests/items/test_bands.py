@@ -106,6 +106,6 @@ def test_codes_by_any_spelling(name, codes):
 def test_a_band_that_some_items_lack_is_named():
     one, other = made({"SCL": (TIFF, {})}), made({"B04": (TIFF, EO)})
     with pytest.raises(BandError, match="has no asset 'scl', but other items do"):
-        assets.select([one, other], ["scl"])
+        assets.choose_assets([one, other], ["scl"])
     with pytest.raises(BandError, match="there are B04, red, SCL; did you mean 'red'"):
-        assets.select([other, one], ["redd"])
+        assets.choose_assets([other, one], ["redd"])

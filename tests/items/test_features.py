@@ -41,7 +41,7 @@ def bands_of(item):
     names = []
     for name in known_names([item]):
         try:
-            if all(assets.select([item], [name]).keys[0]):
+            if all(assets.choose_assets([item], [name]).keys[0]):
                 names.append(name)
         except BandError:
             continue

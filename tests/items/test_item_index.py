@@ -150,14 +150,14 @@ def test_a_range_counts_from_its_first_to_its_last_day():
 
 def test_scenes_of_one_tile_are_projected_once(monkeypatch):
     projected = []
-    from rsscale.items import item_index as select
+    from rsscale.items import item_index
 
     def spy(rasters, crs):
         projected.append(len(rasters))
         return bounds_in(rasters, crs)
 
-    bounds_in = select.bounds_in
-    monkeypatch.setattr(select, "bounds_in", spy)
+    bounds_in = item_index.bounds_in
+    monkeypatch.setattr(item_index, "bounds_in", spy)
     items = [
         tile(f"{day}-{place}", 32631, 500_000 + 10_000 * place, 5_000_000,
              when=f"2024-01-{day:02d}")

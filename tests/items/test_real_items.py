@@ -209,7 +209,7 @@ def test_the_collection_has_no_items():
         search(REAL / "sentinel-2-l2a.collection.json")
 
 
-def test_versions_of_the_tile_are_looks_of_their_own():
+def test_versions_of_the_tile_are_scenes_of_their_own():
     items = search(REAL / TILE_35MNM)
     assert len(newest_versions(items).items) == len(items) == 13
     again = pystac.Item.from_dict(items[0].to_dict())

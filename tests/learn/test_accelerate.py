@@ -10,7 +10,7 @@ import torch
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn import accelerate as module
-from rsscale.learn.accelerate import accelerate, agreement
+from rsscale.learn.accelerate import accelerate, label_agreement
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
 from rsscale.model.spec import LandClass, ModelInput, ModelSpec
@@ -57,7 +57,7 @@ def test_bfloat16_gives_float32_scores_of_about_the_same_size() -> None:
     assert found.dtype == torch.float32
     assert not torch.equal(found, want)
     assert torch.allclose(found, want, rtol=0.05, atol=0.05)
-    assert 0.9 < agreement(plain, fast, images()) <= 1.0
+    assert 0.9 < label_agreement(plain, fast, images()) <= 1.0
     again = accelerate(fast, precision="bfloat16")
     assert again is fast
 
@@ -75,8 +75,8 @@ def test_agreement_is_the_share_of_equal_labels() -> None:
 
     plain = model()
     forms = [Model(plain.spec, Scores(wrong), plain.device) for wrong in (0, 72)]
-    assert agreement(forms[0], forms[0], images()) == 1.0
-    assert agreement(*forms, images()) == 1 - 72 / (2 * 24 * 24)
+    assert label_agreement(forms[0], forms[0], images()) == 1.0
+    assert label_agreement(*forms, images()) == 1 - 72 / (2 * 24 * 24)
 
 
 def test_bfloat16_without_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +145,6 @@ def test_a_compiled_network_gives_the_same_labels() -> None:
     plain = model()
     fast = accelerate(plain, compile=True, batch=2)
     assert fast.compiled
-    assert agreement(plain, fast, images()) > 0.99
+    assert label_agreement(plain, fast, images()) > 0.99
     with torch.inference_mode():
         assert torch.allclose(plain(images()), fast(images()), atol=1e-4)

@@ -144,7 +144,7 @@ def test_it_reads_another_run_and_one_period(tmp_path: Path) -> None:
 
 
 def test_it_reads_composites_in_memory(landscape: Landscape, tmp_path: Path) -> None:
-    layers = [{"name": "brightness", "dtype": "float32"}, {"name": "looks"}]
+    layers = [{"name": "brightness", "dtype": "float32"}, {"name": "observations"}]
     recipe = landscape.recipe(
         model=None, steps={"f": step("brightness", of="s2", halo=3, layers=layers)}
     )
@@ -158,7 +158,7 @@ def test_it_reads_composites_in_memory(landscape: Landscape, tmp_path: Path) -> 
     part = rs.preview(recipe, box.extent.to_crs("EPSG:4326"), step="f", **OPTIONS).isel(time=0)
     there = found.sel(y=part.y, x=part.x)
     assert bool(part["brightness"].notnull().any())
-    for name in ("brightness", "looks"):
+    for name in ("brightness", "observations"):
         np.testing.assert_array_equal(part[name].values, there[name].values)
 
 

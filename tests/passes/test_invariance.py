@@ -50,7 +50,7 @@ def test_the_case_is_a_real_one(reference: xr.Dataset) -> None:
     assert (classes[inside] == 255).any()  # some pixels were never seen clearly
     counts = np.unique(reference.observations.values)
     assert counts[:2].tolist() == [0, 1]
-    assert counts[-2] > len("wwww")  # looks of both zones
+    assert counts[-2] > len("wwww")  # observations of both zones
 
 
 @pytest.mark.parametrize(("tile", "workers"), CUTS)

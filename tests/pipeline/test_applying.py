@@ -232,21 +232,21 @@ def test_lazy_arrays_are_computed_on_a_cluster(workers: Any) -> None:
 
 def test_further_dims_coordinates_and_several_arrays() -> None:
     def seen(inputs: Any) -> xr.Dataset:
-        data, looks = inputs["data"]["classification"], inputs["data"]["looks"]
+        data, observations = inputs["data"]["classification"], inputs["data"]["observations"]
         assert data.dims == ("time", "y", "x")
         assert list(data.time.values) == [2022, 2023]
-        assert data.odc.geobox.shape == looks.shape[-2:]
+        assert data.odc.geobox.shape == observations.shape[-2:]
         assert float(data.x[1] - data.x[0]) == 10
         height = inputs["height"]["height"]
         return xr.Dataset(
             {
-                "sum": (looks.max("time") + height).astype("float32"),
+                "sum": (observations.max("time") + height).astype("float32"),
                 "each": data.rename(time="year"),
             }
         )
 
-    looks = xr.DataArray(np.ones((2, 70, 90), np.uint8), dims=("time", "y", "x"))
-    data = array(chunks={"y": 20}).assign_coords(looks=looks.chunk({"x": 11}))
+    observations = xr.DataArray(np.ones((2, 70, 90), np.uint8), dims=("time", "y", "x"))
+    data = array(chunks={"y": 20}).assign_coords(observations=observations.chunk({"x": 11}))
     height = array().isel(time=0).astype("float32").drop_vars("time").rename("height")
     found = rs.apply(seen, {"data": data, "height": height}, halo=4)
     assert found["each"].dims == ("year", "y", "x")

@@ -31,7 +31,7 @@ def catalogue(name):
 
 
 def files_of(items, cube, band):
-    """The files of a band in the order of the cube's looks."""
+    """The files of a band in the order of the cube's scenes."""
     by_id = {one.id: one.assets[band].get_absolute_href() for one in items}
     return [by_id[name] for name in cube.id.values.tolist()]
 
@@ -51,9 +51,9 @@ def test_cbers_on_its_own_grid_which_has_no_epsg_code(load):
     assert cube.odc.geobox == box
     got = cube.compute()
     for number, band in enumerate(["NDVI", "EVI"]):
-        for look, path in enumerate(files_of(items, got, band)):
+        for scene, path in enumerate(files_of(items, got, band)):
             with rasterio.open(path) as dataset:
-                np.testing.assert_array_equal(got.values[look, number], dataset.read(1))
+                np.testing.assert_array_equal(got.values[scene, number], dataset.read(1))
     assert (got.sel(band="EVI") > 10_000).any()  # outliers stay what they are
     cut = load(items, box[311:640, 17:205], ["EVI"])
     np.testing.assert_array_equal(cut, got[:, 1:, 311:640, 17:205])
@@ -65,10 +65,10 @@ def test_cbers_in_utm(load, method):
     area = own_grid(items[0].assets["EVI"].get_absolute_href()).extent
     box = Grid("EPSG:32723", 60).geobox(area)
     cube = load(items, box, ["EVI"], resampling={"EVI": method}).compute()
-    for look, path in enumerate(files_of(items, cube, "EVI")):
+    for scene, path in enumerate(files_of(items, cube, "EVI")):
         expected = warped(path, box, method, nodata=-9999)
         assert 0.3 < (expected != -9999).mean() < 1
-        np.testing.assert_array_equal(cube.values[look, 0], expected)
+        np.testing.assert_array_equal(cube.values[scene, 0], expected)
 
 
 def test_landsat_whose_pixels_start_at_half(load):
@@ -84,10 +84,10 @@ def test_landsat_whose_pixels_start_at_half(load):
     assert cube.attrs["categorical"] == ["fmask"]
     got = cube.compute()
     for number, band in enumerate(bands):
-        for look, path in enumerate(files_of(items, got, band)):
+        for scene, path in enumerate(files_of(items, got, band)):
             with rasterio.open(path) as dataset:
                 expected = np.pad(dataset.read(1), 3, constant_values=-9999)
-            np.testing.assert_array_equal(got.values[look, number], expected)
+            np.testing.assert_array_equal(got.values[scene, number], expected)
     assert (got.sel(band="blue") == 16_000).any()  # saturated: a value, not nodata
 
 
@@ -97,9 +97,9 @@ def test_landsat_on_a_grid_that_starts_at_zero(load):
     box = Grid("EPSG:32615", 30).geobox(own.extent)
     got = load(items, box, ["nir08", "fmask"]).compute()
     for number, (band, method) in enumerate([("nir08", "bilinear"), ("fmask", "nearest")]):
-        for look, path in enumerate(files_of(items, got, band)):
+        for scene, path in enumerate(files_of(items, got, band)):
             expected = warped(path, box, method, nodata=-9999)
-            np.testing.assert_array_equal(got.values[look, number], expected)
+            np.testing.assert_array_equal(got.values[scene, number], expected)
     assert set(np.unique(got.sel(band="fmask"))) <= {-9999, 0, 1, 2, 3, 4, 255}
 
 

@@ -22,7 +22,7 @@ from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.run import Run, RunOptions, resume, run
 from rsscale.runs.verification import verify
 from rsscale.runs.worker import run_tile
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.storage import open_storage
 
@@ -81,7 +81,7 @@ def test_a_tile_closes_files_that_it_did_not_read(
     if fails:
         monkeypatch.setattr(MapPass, "run", lambda *_, **__: 1 / 0)
     with (
-        hold(folder.storage) as lease,
+        acquire(folder.storage) as lease,
         pytest.raises(ZeroDivisionError) if fails else nullcontext(),
     ):
         run_tile(folder.url, plan.hash, lease.epoch, task)
@@ -230,7 +230,7 @@ def test_an_update_that_was_cut_short_is_told(copy: Path) -> None:
 
 
 def test_two_runs_on_one_folder(archive: Landscape, copy: Path) -> None:
-    with hold(open_storage(copy)):
+    with acquire(open_storage(copy)):
         for second in (lambda: resume(copy), lambda: run(archive.recipe(), copy, **SETTINGS)):
             with pytest.raises(RunFolderError, match="is working on"):
                 second()
@@ -241,7 +241,7 @@ def test_work_of_an_older_run_is_not_written(copy: Path) -> None:
     task = first_task(plan)
     shards = {p: p.stat().st_mtime_ns for p in copy.rglob("c/0/0/*")}
     with (
-        hold(plan.folder.storage) as newer,
+        acquire(plan.folder.storage) as newer,
         pytest.raises(SupersededError, match="a newer run works on"),
     ):
         run_tile(plan.folder.url, plan.hash, newer.epoch - 1, task)
@@ -254,7 +254,7 @@ def test_a_tile_that_this_run_has_done_is_not_computed_again(
 ) -> None:
     plan = RunPlan.read(RunFolder.at(copy))
     task = plan.task(next(plan.keys(plan.steps[0])))
-    with hold(plan.folder.storage) as lease:
+    with acquire(plan.folder.storage) as lease:
         first = run_tile(plan.folder.url, plan.hash, lease.epoch, task)
         monkeypatch.setattr(MapPass, "run", None)
         second = run_tile(plan.folder.url, plan.hash, lease.epoch, task)

@@ -133,8 +133,8 @@ def test_radar_is_decibel_of_the_median_and_safe_at_nodata(
     archive: Landscape, prepared: tuple[dict[str, xr.DataArray], PixelBox]
 ) -> None:
     got = prepared[0]["s1"].sel(band="vv").values[0]
-    looks = [rasterio.open(archive.folder / f"s1_{d}_vv.tif").read(1) for d in DATES[:3]]
-    power = np.where(np.stack(looks) == SAR_NODATA, np.nan, looks)
+    scenes = [rasterio.open(archive.folder / f"s1_{d}_vv.tif").read(1) for d in DATES[:3]]
+    power = np.where(np.stack(scenes) == SAR_NODATA, np.nan, scenes)
     assert np.isnan(got[: SAR_EDGE + 20]).all()  # nodata, and zero power in the median
     clear = slice(SAR_EDGE + 30, None)
     np.testing.assert_allclose(got[clear], 10 * np.log10(np.median(power[:, clear], 0)), rtol=1e-5)
@@ -234,7 +234,7 @@ def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Datase
     unseen = known.observations.values == 0
     assert unseen.any()
     assert (known.classification.values[unseen] == 255).all()
-    # Radar looks count like optical ones.
+    # Radar scenes count like optical ones.
     assert reference.observations.where(reference.observations < 255).max() > len(DATES)
 
 
