@@ -27,6 +27,7 @@ _LOOPBACK = ("127.", "::1", "localhost")
 _LEFT_OUT = ("faults", "long")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave long suites out unless they are asked for by name, ``-m faults``; slow files first.
 
@@ -37,6 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
+    for item in items:
+        if item.path.parent.name == "faults" or item.path.name == "test_lazy_on_a_cluster.py":
+            item.add_marker("slow")  # clusters of their own, and whole runs on them
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
 

@@ -98,6 +98,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_pass_of_the_page_runs_as_the_page_says(page: Path, tmp_path: Path) -> None:
     steps = yaml.safe_load(DESIGN.split("```yaml\n")[1].split("```")[0])["steps"]
     steps["counts"] = {"kind": "counts:CountPass", "of": "map"}

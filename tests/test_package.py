@@ -62,6 +62,7 @@ def test_what_is_light_brings_no_heavy_library(
     assert not set(LIGHT[line]) & set(found)
 
 
+@pytest.mark.slow
 def test_status_and_verify_bring_no_heavy_library(landscape_run: Path, tmp_path: Path) -> None:
     """Over a real run: they know its steps, and neither networks nor rasters."""
     shutil.copytree(landscape_run, tmp_path / "run")

@@ -94,6 +94,7 @@ def truth_at(archive, tile):
 # --- the same arguments, the same bytes ---------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_threads(tmp_path):
     one = simulate(tmp_path / "one", **SMALL, seed=5, workers=1)
     three = simulate(tmp_path / "three", **SMALL, seed=5, workers=3)
@@ -179,6 +180,7 @@ def test_every_class_is_there_and_some_of_it_changes(seed):
     assert not any("water" in pair for pair in told)
 
 
+@pytest.mark.slow
 def test_truth_is_the_world_at_its_pixels_and_change_is_its_difference(archive):
     before, after = read(archive.truth[2023]), read(archive.truth[2024])
     change = read(archive.change[2023, 2024])

@@ -92,6 +92,7 @@ def covered(raster, crs, n=60):
     return Transformer.from_crs(raster.crs, crs, always_xy=True).transform(xs, ys)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     zone=st.integers(1, 60), south=st.booleans(), east=st.integers(0, 4),

@@ -142,6 +142,7 @@ def tiles(box: PixelBox, size: int) -> Iterator[PixelBox]:
         yield block & box
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(["trim", "hann"]),

@@ -60,6 +60,7 @@ SHARDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() != CAPABILITY,
     reason=f"the shards were made with {CAPABILITY}, and other processors round otherwise",

@@ -150,6 +150,7 @@ def test_a_level_is_the_one_below_at_half_the_resolution(finished: rs.Run, level
             assert not layer.is_valid(found).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tile", "client"), [(384, None), (1024, "local:2")])
 def test_every_tile_size_and_worker_count_gives_the_same_overviews(
     finished: rs.Run, tmp_path: Path, tile: int, client: str | None
@@ -213,6 +214,7 @@ def test_one_way_for_all_layers_is_named_as_the_convention_does(tmp_path: Path) 
     assert len(multiscales["layout"]) == 2  # one level where a tile holds all
 
 
+@pytest.mark.slow
 def test_a_damaged_tile_is_computed_again_with_all_above_it(tmp_path: Path) -> None:
     recipe = formula_recipe(tmp_path, tile=512, steps=STEPS, options={"layers": ["classification"]})
     run = rs.run(recipe, tmp_path / "run", **OPTIONS)

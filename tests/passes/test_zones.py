@@ -93,6 +93,7 @@ def oracle(zones: gpd.GeoDataFrame, *, method: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["zone", "span", "class", "pixels", "hectares"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["centre", "coverage"])
 def test_zones_hold_what_shapely_finds_pixel_by_pixel(
     tmp_path: Path, zones: gpd.GeoDataFrame, method: str
@@ -116,6 +117,7 @@ def test_zones_hold_what_shapely_finds_pixel_by_pixel(
     assert names == {1: "water", 2: "open forest", 4: "crops", 9: "built", 255: None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["centre", "coverage"])
 def test_every_tile_size_and_worker_count_gives_the_same_table(
     tmp_path: Path, zones: gpd.GeoDataFrame, method: str
@@ -237,6 +239,7 @@ def test_the_sum_waits_for_every_tile(tmp_path: Path, zones: gpd.GeoDataFrame) -
     assert found.equals(counted(tmp_path / "other", zones).table("areas"))
 
 
+@pytest.mark.slow
 def test_a_run_that_grows_ends_with_the_table_and_the_overviews_of_a_whole_one(
     tmp_path: Path, zones: gpd.GeoDataFrame
 ) -> None:

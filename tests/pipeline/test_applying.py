@@ -60,6 +60,7 @@ def computed(out: Path | str, kind: str = "tile") -> set[tuple[str, str]]:
     return {(one["span"], one["tile"]) for one in lines[start:] if one["event"] == kind}
 
 
+@pytest.mark.slow
 def test_over_a_run_on_workers_and_here_and_over_its_arrays(
     finished: rs.Run, workers: Any, tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_later_call_goes_on_and_a_version_computes_anew(finished: rs.Run, tmp_
         call(layers=layers, name="other")
 
 
+@pytest.mark.slow
 def test_a_function_of_a_script_travels_to_workers(finished: rs.Run, tmp_path: Path) -> None:
     script = tmp_path / "notebook.py"
     script.write_text(f"""
@@ -221,6 +223,7 @@ def test_lazy_arrays_give_the_same_for_any_chunks(function: Any, given: Any, chu
     assert lazy.odc.geobox == array().odc.geobox
 
 
+@pytest.mark.slow
 def test_lazy_arrays_are_computed_on_a_cluster(workers: Any) -> None:
     def numbers(inputs: Any) -> xr.Dataset:
         return tile_functions.process(inputs)

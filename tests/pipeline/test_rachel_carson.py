@@ -29,6 +29,7 @@ def recipe(folder: Path, **train: object) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_train_and_map(tmp_path: Path) -> None:
     job = recipe(tmp_path)
     rs.train(job, device="cpu")

@@ -34,6 +34,7 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
     assert "--pilot 8" in repr(plan)
 
 
+@pytest.mark.slow
 def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     prices = Prices(worker_hour=3600.0, gigabyte=1000.0)
     # A worker's own process: the peak of this one is that of all the tests before.

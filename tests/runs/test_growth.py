@@ -120,6 +120,7 @@ def same(one: xr.Dataset, other: xr.Dataset) -> None:
     np.testing.assert_array_equal(one.y, other.y)
 
 
+@pytest.mark.slow
 def test_a_run_grows_by_a_period_then_area_then_a_step(
     archive: Path, copy: Path, at_once: rs.Run
 ) -> None:
@@ -164,6 +165,7 @@ def test_the_same_recipe_again_computes_nothing(archive: Path, copy: Path) -> No
     assert computed(copy) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", [1, 2, 3])
 def test_growth_that_was_cut_short_is_finished_by_the_same_command(
     formula: dict[str, Any],
@@ -194,6 +196,7 @@ def test_growth_that_was_cut_short_is_finished_by_the_same_command(
     assert before & contents(out)
 
 
+@pytest.mark.slow
 def test_a_death_among_moves_loses_no_shard(
     formula: dict[str, Any],
     formula_at_once: rs.Run,
@@ -218,6 +221,7 @@ def test_a_death_among_moves_loses_no_shard(
     same(run.open().load(), formula_at_once.open().load())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("removed", "named"),
     [
@@ -242,6 +246,7 @@ def test_removing_is_refused_with_what_to_do(
     assert (at_once.folder.storage.path / "run.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_version_of_an_algorithm_is_refused_and_an_update_redoes_its_step(
     archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +284,7 @@ def test_what_only_reaches_the_items_is_no_other_recipe(
     assert computed(copy) == []
 
 
+@pytest.mark.slow
 def test_items_that_changed_meanwhile_are_not_seen_by_tiles_that_are_done(
     archive: Path, tmp_path: Path
 ) -> None:

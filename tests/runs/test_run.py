@@ -164,6 +164,7 @@ def touch_item(archive: Landscape, name: str) -> None:
     path.write_text(json.dumps(item))
 
 
+@pytest.mark.slow
 def test_an_update_computes_just_the_tiles_whose_items_changed(
     archive: Landscape, copy: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_an_update_computes_just_the_tiles_whose_items_changed(
     assert events(copy) == []
 
 
+@pytest.mark.slow
 def test_another_model_is_refused_and_an_update_maps_all_anew(
     landscape: Landscape, tmp_path: Path
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_tile_that_this_run_has_done_is_not_computed_again(
     assert first["seconds"] == second["seconds"]
 
 
+@pytest.mark.slow
 def test_a_bucket_holds_the_same_run(archive: Landscape, finished: Path, s3_server: str) -> None:
     del s3_server
     out = "s3://maps/country/run"
@@ -327,6 +330,7 @@ def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
     assert told.endswith(f"map       {copy}/product.zarr")
 
 
+@pytest.mark.slow
 def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
     code = "from rsscale.processes import peak_rss; import numpy; print(peak_rss())"
     ballast = np.ones(2**26)  # 512 MiB

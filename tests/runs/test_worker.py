@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rsscale.runs.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 
@@ -14,14 +16,14 @@ PROGRAM = """
 import json, sys
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.worker import run_tile
-from rsscale.store.lease import hold
+from rsscale.store.lease import acquire
 from rsscale.store.run_folder import RunFolder
 
 folder = RunFolder.at(sys.argv[1])
 plan = RunPlan.read(folder)
 task = plan.task(next(plan.keys(plan.steps[0])))
 folder.ledger.delete(task.key)
-with hold(folder.storage) as lease:
+with acquire(folder.storage) as lease:
     result = run_tile(folder.url, plan.hash, lease.epoch, task)
 print(json.dumps([result["facts"]["pixels"], sorted(sys.modules)]))
 """
@@ -38,6 +40,7 @@ STAC = {
 }
 
 
+@pytest.mark.slow
 def test_a_worker_imports_no_stac(landscape_run: Path, tmp_path: Path) -> None:
     shutil.copytree(landscape_run, tmp_path / "run")
     before = RunPlan.read(RunFolder.at(tmp_path / "run"))

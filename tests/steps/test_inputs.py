@@ -129,6 +129,7 @@ def prepared(archive: Landscape) -> tuple[dict[str, xr.DataArray], PixelBox]:
     return prepare(one, grid, sources, 2023, box).compute(2), box
 
 
+@pytest.mark.slow
 def test_radar_is_decibel_of_the_median_and_safe_at_nodata(
     archive: Landscape, prepared: tuple[dict[str, xr.DataArray], PixelBox]
 ) -> None:
@@ -140,6 +141,7 @@ def test_radar_is_decibel_of_the_median_and_safe_at_nodata(
     np.testing.assert_allclose(got[clear], 10 * np.log10(np.median(power[:, clear], 0)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_elevation_is_one_static_window_that_sees_nothing(
     prepared: tuple[dict[str, xr.DataArray], PixelBox],
 ) -> None:
@@ -171,6 +173,7 @@ print(json.dumps([told, sorted(sys.modules)]))
 """
 
 
+@pytest.mark.slow
 def test_a_worker_needs_no_stac(archive: Landscape, tmp_path: Path) -> None:
     """Composites from frozen records alone: equal, and nothing that reads STAC is imported."""
     plain = recipe(archive)
@@ -227,6 +230,7 @@ def reference(archive: Landscape, tmp_path_factory: pytest.TempPathFactory) -> x
     return run(archive, tmp_path_factory.mktemp("reference") / "run")
 
 
+@pytest.mark.slow
 def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Dataset) -> None:
     known = reference.sel(  # where the elevation model has a value
         x=slice(TRANSFORM.c, TRANSFORM.c + 10 * SIZE), y=slice(TRANSFORM.f, TRANSFORM.f - 10 * SIZE)
@@ -238,6 +242,7 @@ def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Datase
     assert reference.observations.where(reference.observations < 255).max() > len(DATES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [384, 1024])
 def test_strips_and_tiles_do_not_show(
     archive: Landscape,
@@ -300,11 +305,13 @@ def broken(land: Landscape, folder: Path, **options: object) -> dict:
     return made
 
 
+@pytest.mark.slow
 def test_a_read_that_fails_fails_its_tiles(archive: Landscape, tmp_path: Path) -> None:
     with pytest.raises(TilesFailedError, match=r"asset 'nir'.*gone\.tif"):
         rs.run(broken(archive, tmp_path), tmp_path / "run", threads=2, device="cpu")
 
 
+@pytest.mark.slow
 def test_a_read_may_be_skipped_and_is_on_record(
     archive: Landscape, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -382,6 +389,7 @@ def test_wrong_keys_of_an_input_are_told(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [None, "reading", "predicting"])
 def test_composites_go_with_their_tile(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None

@@ -106,6 +106,7 @@ def test_another_run_that_can_not_be_read(tmp_path: Path, other: rs.Run) -> None
         path.write_text(state)
 
 
+@pytest.mark.slow
 def test_a_tile_that_failed_is_waited_for_and_the_rest_goes_on(tmp_path: Path) -> None:
     mark = tmp_path / "failing"
     mark.touch()
