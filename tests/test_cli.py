@@ -148,6 +148,7 @@ def test_arguments_that_do_not_exist(capsys: pytest.CaptureFixture[str]) -> None
     assert out.startswith("rsscale ")
 
 
+@pytest.mark.slow
 def test_a_read_that_fails_fails_its_tiles_and_resume_does_only_those(
     landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

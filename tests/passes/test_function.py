@@ -175,6 +175,7 @@ def test_a_plan_of_a_recipe_without_inputs(tmp_path: Path) -> None:
         rs.plan(index_recipe(tmp_path, model="model", steps={}) | {"steps": {}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "said"),
     [

@@ -125,6 +125,7 @@ def test_a_tile_that_failed_is_waited_for_and_the_rest_goes_on(tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_a_tile_that_fails_in_an_update_takes_the_change_with_it(tmp_path: Path) -> None:
     """No change of an older map stays beside the new one."""
     mark = tmp_path / "failing"
