@@ -1,0 +1,60 @@
+"""Change as a pass: the comparison of the whole maps, however they were cut."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from formula_pass import allowed, formula_recipe
+
+import rsscale as rs
+
+CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
+
+
+def changed(folder: Path, tile: int, layers: list[str], client: Any = None) -> rs.Run:
+    recipe = formula_recipe(
+        folder,
+        tile=tile,
+        periods=[2022, 2023],
+        options={"layers": layers},
+        steps={"change": CHANGE},
+    )
+    with allowed():
+        return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
+
+
+def over_the_area(ds: xr.Dataset) -> xr.Dataset:
+    return ds.sel(x=slice(729_005, 742_001), y=slice(4_989_003, 4_980_000)).load()
+
+
+@pytest.mark.parametrize("layers", [["classification", "confidence"], ["classification"],
+                                    ["classification", "probability"]])  # fmt: skip
+def test_it_is_the_comparison_of_the_whole_maps(tmp_path: Path, layers: list[str]) -> None:
+    run = changed(tmp_path, 384, layers)
+    maps = run.open().load()
+    before, after = (maps.sel(time=str(year)).squeeze(drop=True) for year in (2022, 2023))
+    wanted, found = rs.detect_change(before, after), run.open_change().load().squeeze()
+    assert set(found.data_vars) == set(wanted.data_vars)
+    assert ("change_probability" in found) == (len(layers) > 1)
+    for name in wanted.data_vars:
+        np.testing.assert_array_equal(found[name].values, wanted[name].values, err_msg=str(name))
+        assert found[name].attrs["long_name"] == wanted[name].attrs["long_name"]
+    facts = run.state["steps"]["change"]["facts"]
+    assert facts["compared"] == int((wanted.change != 255).sum())
+    assert facts["changed"] == int((wanted.change == 1).sum()) > 0
+
+
+@pytest.mark.slow
+def test_every_tile_size_and_worker_count_gives_the_same_change(tmp_path: Path) -> None:
+    layers = ["classification", "confidence"]
+    cuts = ((512, None), (384, None), (256, "local:2"), (1024, "local:2"))
+    first, *others = (
+        over_the_area(changed(tmp_path / str(tile), tile, layers, client).open_change())
+        for tile, client in cuts
+    )
+    assert set(np.unique(first.change)) == {0, 1, 255}
+    for other in others:
+        for name in first.data_vars:
+            np.testing.assert_array_equal(first[name].values, other[name].values)
