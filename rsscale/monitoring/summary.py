@@ -22,12 +22,12 @@ def summary(state: Mapping[str, Any], url: str) -> str:
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
-    tiles, steps = state["tiles"], state["steps"]
+    tiles, steps = state["tiles"], _in_order(state)
     yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
     if len(steps) > 1:
         for name, step in steps.items():
             yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
-    pixels = sum(step.get("facts", {}).get("pixels", 0) for step in steps.values())
+    pixels = max((step.get("facts", {}).get("pixels", 0) for step in steps.values()), default=0)
     if pixels:
         rate = pixels / max(state["seconds"], 1e-9) / 1e6
         yield (
@@ -52,9 +52,15 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
 
 
+def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The steps as they are computed; JSON has them by name."""
+    steps: dict[str, Any] = state["steps"]
+    return {name: steps[name] for name in state.get("order", steps)}
+
+
 def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:
     """Paths of each step's layers and tables."""
-    for name, step in state["steps"].items():
+    for name, step in _in_order(state).items():
         if step.get("layers") and step.get("store") == name:
             yield f"{name:<9} {url}/{'product' if name == 'map' else name}.zarr"
         if step.get("gathered"):

@@ -200,6 +200,7 @@ def write_plan(
             "steps": {s.step: describe_step(s, setup, counts[s.step]) for s in checked.steps},
             "versions": {name: version(name) for name in _VERSIONS}
             | {"python": platform.python_version()},
+            "order": [step.step for step in checked.steps],
             "state": "planned",
             "plan": plan_hash(folder, checked.steps, [recipe, area, kept]),
             "tiles": {"total": sum(counts.values()), "done": 0, "failed": 0},

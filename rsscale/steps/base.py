@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 Fold = Literal["sum", "min", "max"]
 """How a fact of many tiles becomes one of the run."""
 
+# Python and the libraries of a worker without a network, measured.
+_PROCESS_BYTES = 400 * 2**20
+
 ALL = "all"
 """The span of a pass that looks at all periods at once."""
 
@@ -185,7 +188,9 @@ class Pass(ABC):
         del profile
         around = self.around(PixelBox(0, 0, tile, tile)).shape
         written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        return int(2 * (cost.bytes * around[0] * around[1] / tile**2 + 3 * written))
+        return _PROCESS_BYTES + int(
+            2 * (cost.bytes * around[0] * around[1] / tile**2 + 3 * written)
+        )
 
     def overhead(self, tile: int) -> float:
         """Pixels that are read for each one that is written."""
