@@ -169,7 +169,7 @@ def test_a_plan_of_a_recipe_without_inputs(tmp_path: Path) -> None:
     assert [one.name for one in planned.steps] == ["map", "f"]
     assert planned.steps[1].overhead == pytest.approx((68 / 64) ** 2)
     assert "items     none" in repr(planned)
-    with pytest.raises(RecipeError, match=r"of step 'f' needs about .*GiB"):
+    with pytest.raises(RecipeError, match=r"of step 'map' needs about .*GiB"):
         rs.plan(index_recipe(tmp_path, steps={"f": MAJORITY}), memory=2**20)
     with pytest.raises(RecipeError, match="needs 'inputs': the imagery"):
         rs.plan(index_recipe(tmp_path, model="model", steps={}) | {"steps": {}})
