@@ -18,6 +18,7 @@ from rsscale.geo.area import read_area
 from rsscale.items.features import Feature, Item
 from rsscale.items.freeze import to_features, to_items
 from rsscale.items.interval import DatetimeLike, parse_interval
+from rsscale.memory import paused_collector
 from rsscale.net.hrefs import shown
 from rsscale.net.signing import PROPERTY, signer
 
@@ -121,10 +122,11 @@ def _search(
 ) -> list[AnyItem]:
     """The items of a catalogue, in the form that ``read`` gives them."""
     signer(sign)  # refuses a name that could not be used here
-    source = open_catalog(catalog)
-    filter_counts = FilterCounts(filters)
-    kept = (item for batch in _read(source, filters) for item in filter_counts.keep(batch))
-    items = list(read(kept))
+    with paused_collector():
+        source = open_catalog(catalog)
+        filter_counts = FilterCounts(filters)
+        kept = (item for batch in _read(source, filters) for item in filter_counts.keep(batch))
+        items = list(read(kept))
     if not items:
         raise CatalogError(_why_nothing(source, filters, filter_counts))
     for item in items:

@@ -179,8 +179,7 @@ class RunPlan:
         """Tiles of a step, of all spans and levels."""
         if isinstance(step, Gather):
             return 1
-        levels = (self.grid.at_level(level).extent(self.area)[1] for level in step.levels())
-        return len(step.spans()) * sum(levels)
+        return len(step.spans()) * sum(map(self.setup.tile_count, step.levels()))
 
     def step(self, name: str) -> Step:
         """A step by its name."""

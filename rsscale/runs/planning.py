@@ -25,6 +25,7 @@ from rsscale.items.freeze import freeze
 from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
+from rsscale.memory import paused_collector
 from rsscale.recipe import Recipe
 from rsscale.runs.find_items import find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
@@ -138,8 +139,9 @@ def check_plan(
         setup.found.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
         return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
-    items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
-    indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
+    with paused_collector():
+        items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
+        indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
     setup.found.update(indexes)
     return CheckedPlan(setup, steps, items, indexes)
 
@@ -296,7 +298,7 @@ def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
 
 def write_items(folder: RunFolder, name: str, collection: Collection[Item], index: Lookup) -> None:
     """Freeze the items of an input: for other tools, and as workers read them."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, paused_collector():
         file = Path(scratch) / "items.parquet"
         freeze(collection, file)
         folder.storage.write(f"items/{name}.parquet", file.read_bytes())
