@@ -221,8 +221,8 @@ def plan(
     set_: Set = None,
 ) -> None:
     """Tell what a run will take, and what can't work, before anything is written."""
-    from rsscale.runs.estimate import Prices
-    from rsscale.runs.estimate import plan as forecast
+    from rsscale.pipeline.estimate import plan as forecast
+    from rsscale.pipeline.estimate_table import Prices
 
     found = forecast(
         recipe,

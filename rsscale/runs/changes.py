@@ -8,7 +8,6 @@ from typing import Any
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RunFolderError
 from rsscale.recipe import Recipe
-from rsscale.runs.estimate import must_fit
 from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
@@ -21,6 +20,7 @@ from rsscale.runs.planning import (
     open_recipe,
     write_plan,
 )
+from rsscale.runs.tile_costs import must_fit
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 

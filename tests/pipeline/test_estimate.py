@@ -16,9 +16,9 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.blend import blender
 from rsscale.learn.models import open_model
 from rsscale.passes.map_memory import estimate, network_bytes
+from rsscale.pipeline.estimate_table import Prices
 from rsscale.recipe import read_recipe
-from rsscale.runs import estimate as forecast
-from rsscale.runs.estimate import Prices
+from rsscale.runs import tile_costs
 
 
 def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
@@ -53,7 +53,7 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
 
 
 def test_tiles_are_sampled_evenly(landscape: Landscape, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "_SAMPLE", 3)
+    monkeypatch.setattr(tile_costs, "_SAMPLE", 3)
     assert rs.plan(landscape.recipe(), threads=2, device="cpu").tiles == 9
 
 
@@ -62,8 +62,8 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
     landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: object
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
-    for module in ("estimate", "run"):
-        monkeypatch.setattr(f"rsscale.runs.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
+    for module in ("pipeline.estimate", "runs.run"):
+        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)
