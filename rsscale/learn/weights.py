@@ -15,7 +15,7 @@ from rsscale.model.spec import ModelSpec
 
 
 def open_frozen(path: str | Path, device: str | torch.device) -> Model:
-    """Open a model that a run keeps: it was tried on a window when the run was planned.
+    """Open a model without trying it on a window: a run does that once, when it is planned.
 
     Parameters
     ----------
@@ -80,6 +80,20 @@ def _open_program(path: Path, *, trust: bool) -> nn.Module:
         raise ModelError(f"{path} can't be opened as a torch.export program: {reason}") from None
     module: nn.Module = program.module()
     return module
+
+
+def try_window(model: Model, folder: Path) -> None:
+    """Run an opened model once on nothing; see :func:`check_windows`.
+
+    Parameters
+    ----------
+    model : Model
+        On the CPU, of a known architecture.
+    folder : Path
+        Where it lies.
+    """
+    what = weights_path(folder, read_item(folder))
+    check_windows(model.module, model.spec, small_size(model.spec.lattice.window), str(what))
 
 
 def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:

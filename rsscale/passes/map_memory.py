@@ -11,6 +11,7 @@ from rsscale.composites import strips
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
+from rsscale.inference.device_lock import device_lock
 from rsscale.learn.model import Model
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
@@ -128,14 +129,16 @@ def _put_out(model: Model, size: int) -> int:
         if isinstance(output, torch.Tensor):
             put_out += output.numel() * output.element_size()
 
-    leaves = [one for one in model.module.modules() if not list(one.children())]
-    handles = [leaf.register_forward_hook(count) for leaf in leaves]
-    try:
-        with torch.inference_mode():
-            image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
-            scores = model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    leaves = [part for part in model.module.modules() if not list(part.children())]
+    # The model is one that tiles of this process may use, and their windows are not to be counted.
+    with device_lock(model.device):
+        handles = [leaf.register_forward_hook(count) for leaf in leaves]
+        try:
+            with torch.inference_mode():
+                image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
+                scores = model(image)
+        finally:
+            for handle in handles:
+                handle.remove()
     # An exported program has no layers to listen to.
     return put_out or _EXPORTED * scores.numel() * scores.element_size()

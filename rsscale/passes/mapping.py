@@ -148,29 +148,29 @@ class MapPass(Pass):
 
     def check(self, profile: NumericProfile) -> None:
         """Open each model and try it on a window."""
-        from rsscale.learn.models import open_model
+        from rsscale.learn.weights import try_window
+        from rsscale.passes.open_models import opened_plain
 
-        for folder in {model.folder for model in self.models.values()}:
-            open_model(folder, device="cpu")
         del profile
+        for model in self._distinct_models():
+            try_window(opened_plain(model, "cpu"), model.folder)
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
-        from rsscale.learn.weights import open_frozen
         from rsscale.passes.map_memory import estimate
+        from rsscale.passes.open_models import opened_plain
 
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers)
-        folders = {model.digest: model.folder for model in self.models.values()}
         return max(
             estimate(
                 self.recipe,
-                open_frozen(folder, device="cpu"),
+                opened_plain(model, "cpu"),
                 tile,
                 profile.threads,
                 cost.observations,
                 pixel_bytes,
             ).total
-            for folder in folders.values()
+            for model in self._distinct_models()
         )
 
     def overhead(self, tile: int) -> float:
@@ -222,6 +222,9 @@ class MapPass(Pass):
                 f"seams     neighbours differ at {line:.2%} along window lines, "
                 f"{inside:.2%} elsewhere"
             )
+
+    def _distinct_models(self) -> list[Attachment | Kept]:
+        return list({model.digest: model for model in self.models.values()}.values())
 
     def _lattices(self) -> list[Lattice]:
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))

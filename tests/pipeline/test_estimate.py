@@ -1,7 +1,9 @@
 """What a run will take, told before it starts; what can't work is refused."""
 
+import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from rsscale.cluster.machine import Machine
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.blend import blender
-from rsscale.learn.models import open_model
+from rsscale.learn import weights
+from rsscale.learn.models import Model, open_model
 from rsscale.passes.map_memory import estimate, network_bytes
 from rsscale.pipeline.estimate_table import Prices
 from rsscale.recipe import read_recipe
@@ -50,6 +53,28 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     # The estimate is of the peak that the pilot's process had, and not far from it.
     assert 0.5 < plan.memory / plan.pilot["peak_rss_bytes"] < 2.0
     assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
+
+
+def test_planning_opens_a_model_once(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trial and the estimates of its memory, one for each width of tiles, share it."""
+    model = shutil.copytree(landscape.folder / "model", tmp_path / "model")
+    item = json.loads((model / "item.json").read_text())
+    item["properties"]["comment"] = "a digest that no other test has opened"
+    (model / "item.json").write_text(json.dumps(item))
+    grid = {"crs": "EPSG:32631", "resolution": 10, "tile": 8192}
+    read, opened = weights.read_model, []
+
+    def counted(folder: Path, *args: object, **kwargs: object) -> Model:
+        opened.append(folder)
+        return read(folder, *args, **kwargs)
+
+    monkeypatch.setattr(weights, "read_model", counted)
+    recipe = landscape.recipe(grid=grid, model=str(model))
+    with pytest.raises(RecipeError, match=r"set grid\.tile to"):
+        rs.plan(recipe, threads=2, device="cpu", memory=3 * 2**30)
+    assert opened == [model]
 
 
 def test_tiles_are_sampled_evenly(landscape: Landscape, monkeypatch: pytest.MonkeyPatch) -> None:
