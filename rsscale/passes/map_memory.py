@@ -13,11 +13,10 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
 from rsscale.inference.device_lock import device_lock
 from rsscale.learn.model import Model
+from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 
-# Python, torch, GDAL and what they import, measured.
-_BASE = 800 * 2**20
 # What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
 # it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
 _CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
@@ -54,7 +53,7 @@ class Memory:
     def total(self) -> int:
         """Bytes of tiles side by side, of caches, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
-        return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
+        return PROCESS_BYTES + CACHE_BYTES + self.reading + self.model + self.blending + beside
 
 
 def estimate(  # noqa: PLR0917

@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import Layer
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
@@ -99,10 +101,10 @@ class OverviewPass(Pass):
         return self.times
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of two tiles side by side: sources, results, and one layer at work."""
+        """Bytes of the process, and of tiles side by side: sources, results, one layer at work."""
         del profile
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers) + _WORKING_BYTES
-        return int(2 * (cost.bytes + tile**2 * pixel_bytes))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * pixel_bytes))
 
     def overhead(self, tile: int) -> float:
         """Four pixels are read for each one."""

@@ -7,7 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 import torch
 from landscape import Landscape
 
@@ -20,6 +22,7 @@ from rsscale.learn import weights
 from rsscale.learn.models import Model, open_model
 from rsscale.passes.map_memory import estimate, network_bytes
 from rsscale.pipeline.estimate_table import Prices
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import read_recipe
 from rsscale.runs import tile_costs
 
@@ -93,6 +96,29 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)
     assert not (tmp_path / "run").exists()
+
+
+def test_each_kind_of_step_counts_the_process_that_computes_it(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSSCALE_FUNCTIONS", "tile_functions")
+    zone = shapely.box(6.0, 44.9, 6.1, 45.0)
+    gpd.GeoDataFrame({"code": ["a"]}, geometry=[zone], crs=4326).to_file(tmp_path / "zones.gpkg")
+    function = {"function": "tile_functions:majority", "halo": 2, "layers": [{"name": "majority"}]}
+    steps = {
+        "areas": {
+            "kind": "zones",
+            "of": "map",
+            "zones": str(tmp_path / "zones.gpkg"),
+            "id": "code",
+        },
+        "majority": {"kind": "function", "of": "map", **function},
+        "overviews": {"kind": "overviews", "of": "map", "levels": 1},
+    }
+    plan = rs.plan(landscape.part(steps=steps), threads=2, device="cpu")
+    memory = {step.name: step.memory for step in plan.steps}
+    assert memory.keys() == {"map", "areas-tiles", "majority", "overviews"}
+    assert all(PROCESS_BYTES < bytes_ < 2 * PROCESS_BYTES for bytes_ in memory.values())
 
 
 def test_more_of_anything_needs_more_memory(landscape: Landscape) -> None:
