@@ -19,6 +19,7 @@ from rsscale.geo.georeference import geobox_of
 from rsscale.layers import Layer
 from rsscale.passes.function_call import UserFunction
 from rsscale.passes.function_layers import EMPTY_CORE, seen_layers
+from rsscale.steps.block import layers_dataset
 
 
 def apply_to_arrays(
@@ -44,7 +45,9 @@ def apply_to_arrays(
     fills = [m.beyond(f"{n}.{m.name}") if halo else 0 for n, o in layouts.items() for m in o.maps]
     is_lazy = any(hasattr(array, "dask") for array in arrays)
     values = (_lazily if is_lazy else _at_once)(blocks, arrays, fills)
-    return _as_dataset(layers, values, next(iter(of.values())))
+    like = next(iter(of.values()))
+    coords = {name: like[name] for name in ("y", "x", "spatial_ref") if name in like.coords}
+    return layers_dataset(layers, values, coords)
 
 
 @dataclass(frozen=True)
@@ -253,19 +256,3 @@ def _common_box(of: Mapping[str, xr.Dataset]) -> GeoBox:
         if box != reference:
             raise AreaError(f"{name!r} lies on {box}, the first on {reference}; use one grid")
     return reference
-
-
-def _as_dataset(
-    layers: tuple[Layer, ...], values: Mapping[str, Any], like: xr.Dataset
-) -> xr.Dataset:
-    coords: dict[str, Any] = {n: like[n] for n in ("y", "x", "spatial_ref") if n in like.coords}
-    coords |= {one.axis.name: np.array(one.axis.values) for one in layers if one.axis}
-    arrays = {
-        one.name: xr.DataArray(
-            values[one.name],
-            dims=one.dims(),
-            attrs={**one.attributes, "nodata": one.nodata, "grid_mapping": "spatial_ref"},
-        )
-        for one in layers
-    }
-    return xr.Dataset(arrays, coords=coords)
