@@ -92,11 +92,11 @@ def try_window(model: Model, folder: Path) -> None:
     folder : Path
         Where it lies.
     """
-    what = weights_path(folder, read_item(folder))
-    check_windows(model.module, model.spec, small_size(model.spec.lattice.window), str(what))
+    weights = weights_path(folder, read_item(folder))
+    check_windows(model.module, model.spec, small_size(model.spec.lattice.window), str(weights))
 
 
-def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:
+def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> None:
     """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
 
     Parameters
@@ -106,8 +106,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     spec : ModelSpec
     size : int
         Width to try, px: that of the contract's windows, or one that stands for it.
-    what : str
-        What the message is about.
+    name : str
+        Of the network in messages, such as the path of its weights.
 
     Raises
     ------
@@ -121,12 +121,12 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{what} can't predict a window of {spec.channels} channels and "
+            f"{name} can't predict a window of {spec.channels} channels and "
             f"{spec.lattice.window} px (stride + 2 halo): {reason}"
         ) from None
     expected = (1, len(spec.classes), size, size)
     if found != expected:
         raise ModelError(
-            f"{what} returns {found} for one window, expected {expected}: classes and size of "
+            f"{name} returns {found} for one window, expected {expected}: classes and size of "
             "its contract"
         )

@@ -106,7 +106,7 @@ class FunctionPass(Pass):
             cls(
                 step=step,
                 sources={n: setup.source(r, at=at) for n, r in recipe.references.items()},
-                layers=tuple(one.build() for one in options.layers),
+                layers=tuple(layer.build() for layer in options.layers),
                 halo=options.halo,
                 address=options.function,
                 given=options.version,
@@ -203,8 +203,8 @@ def _channels(source: Source) -> int:
 
     if not isinstance(source, InputSource):
         return 0
-    one = source.recipe.inputs[source.name]
-    return len(one.bands) * len(window_names(one, source.recipe.periods[0]))
+    input_recipe = source.recipe.inputs[source.name]
+    return len(input_recipe.bands) * len(window_names(input_recipe, source.recipe.periods[0]))
 
 
 def _in_memory(dataset: xr.Dataset, block: Block) -> xr.Dataset:

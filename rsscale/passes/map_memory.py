@@ -81,13 +81,13 @@ def estimate(  # noqa: PLR0917
     """
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
-    channels = sum(one.channels for one in spec.inputs)
+    channels = sum(model_input.channels for model_input in spec.inputs)
     tallest = max(
         (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
         key=lambda read: read.shape[0],
     )
     height, width = tallest.shape
-    bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
+    bands = max(len(input_recipe.bands) for input_recipe in recipe.inputs.values()) + 1
     chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
         composites=4 * channels * height * width,

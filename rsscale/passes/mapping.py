@@ -113,7 +113,9 @@ class MapPass(Pass):
         return [
             cls(
                 step=step,
-                sources={one.name: setup.source(one.name) for one in first.inputs},
+                sources={
+                    model_input.name: setup.source(model_input.name) for model_input in first.inputs
+                },
                 layers=map_layers(options.layers, first),
                 models=models,
                 specs=specs,
@@ -185,7 +187,7 @@ class MapPass(Pass):
         read = lattice.read_box(core)
         rows, cols = read.slices(block.around)
         lazy = {n: ds["composite"][..., rows, cols] for n, ds in block.inputs.items()}
-        cores = strips(core, lattice, sum(one.channels for one in spec.inputs))
+        cores = strips(core, lattice, sum(model_input.channels for model_input in spec.inputs))
         reads = [lattice.read_box(part) for part in cores]
         composites = composite_strips(
             lazy, read, reads, profile.threads or None, block.resources.meter
@@ -275,14 +277,14 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
     """
     from rsscale.steps.input_windows import window_names
 
-    for wanted in spec.inputs:
-        if wanted.name not in recipe.inputs:
+    for model_input in spec.inputs:
+        if model_input.name not in recipe.inputs:
             raise ModelError(
-                f"model {spec.name!r} wants an input {wanted.name!r}; "
+                f"model {spec.name!r} wants an input {model_input.name!r}; "
                 f"the recipe has {list(recipe.inputs)}"
             )
-        one = recipe.inputs[wanted.name]
-        spec.check_input(wanted.name, one.bands, window_names(one, period))
+        input_recipe = recipe.inputs[model_input.name]
+        spec.check_input(model_input.name, input_recipe.bands, window_names(input_recipe, period))
     trained, used = spec.resolution, recipe.grid.resolution
     if trained and abs(trained - used) > _SAME_RESOLUTION * used:
         raise ModelError(

@@ -35,14 +35,18 @@ def apply_to_arrays(
     box = _common_box(of)
     named = {n: dataset.transpose(..., "y", "x") for n, dataset in of.items()}
     layouts = {n: _Layout.of(n, dataset) for n, dataset in named.items()}
-    arrays = [named[n].variables[m.name].data for n, one in layouts.items() for m in one.maps]
+    arrays = [named[n].variables[m.name].data for n, layout in layouts.items() for m in layout.maps]
     if layers is None:
         size = EMPTY_CORE + 2 * halo
         small = GeoBox((size, size), box.affine, box.crs)
-        empty = {n: one.empty(small) for n, one in layouts.items()}
+        empty = {n: layout.empty(small) for n, layout in layouts.items()}
         layers = seen_layers(name, function, empty, parameters)
     blocks = _Blocks(UserFunction(name, function, layers, halo, parameters), layouts, box.pad(halo))
-    fills = [m.beyond(f"{n}.{m.name}") if halo else 0 for n, o in layouts.items() for m in o.maps]
+    fills = [
+        m.beyond(f"{n}.{m.name}") if halo else 0
+        for n, layout in layouts.items()
+        for m in layout.maps
+    ]
     is_lazy = any(hasattr(array, "dask") for array in arrays)
     values = (_lazily if is_lazy else _at_once)(blocks, arrays, fills)
     like = next(iter(of.values()))
@@ -83,7 +87,7 @@ class _Map:
             found = 0
         return None if found is None else self.dtype.type(found)
 
-    def beyond(self, what: str) -> Any:
+    def beyond(self, name: str) -> Any:
         """The value beyond its edge.
 
         Raises
@@ -94,7 +98,7 @@ class _Map:
         found = self.nodata()
         if found is None:
             raise RecipeError(
-                f"{what} is {self.dtype} and does not say what lies beyond its edge, within the "
+                f"{name} is {self.dtype} and does not say what lies beyond its edge, within the "
                 "halo; set its attribute 'nodata'"
             )
         return found
@@ -171,9 +175,9 @@ class _Blocks:
         height, width = values[0].shape[-2:]
         box = self.around[row : row + height, col : col + width]
         given, rest = {}, list(values)
-        for name, one in self.layouts.items():
-            count = len(one.maps)
-            given[name], rest = one.block(rest[:count], box), rest[count:]
+        for name, layout in self.layouts.items():
+            count = len(layout.maps)
+            given[name], rest = layout.block(rest[:count], box), rest[count:]
         halo = self.function.halo
         shape = (height - 2 * halo, width - 2 * halo)
         where = f"rows {row} to {row + shape[0]}, columns {col} to {col + shape[1]}"

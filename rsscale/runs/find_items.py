@@ -26,8 +26,8 @@ def index_items(
 ) -> dict[str, ItemIndex]:
     """The items of each input by where they lie; refuses items without the bands."""
     return {
-        name: ItemIndex(found, grid.crs, bands_to_read(recipe.inputs[name]))
-        for name, found in items.items()
+        name: ItemIndex(found_items, grid.crs, bands_to_read(recipe.inputs[name]))
+        for name, found_items in items.items()
     }
 
 

@@ -74,7 +74,7 @@ class TableStore:
         return f"tables/{self.step}/{key.span}/{key.tile}.parquet"
 
 
-def encode(table: pa.Table, schema: pa.Schema, what: str) -> bytes:
+def encode(table: pa.Table, schema: pa.Schema, name: str) -> bytes:
     """A table as Parquet, the same bytes for the same rows.
 
     Raises
@@ -86,7 +86,7 @@ def encode(table: pa.Table, schema: pa.Schema, what: str) -> bytes:
 
     if not table.schema.equals(schema):
         raise RsscaleError(
-            f"{what} gave a table of {_fields(table.schema)}, declared is {_fields(schema)}; give "
+            f"{name} gave a table of {_fields(table.schema)}, declared is {_fields(schema)}; give "
             "the declared columns, in their order and types"
         )
     file = io.BytesIO()
