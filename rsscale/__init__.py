@@ -49,11 +49,12 @@ if TYPE_CHECKING:
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
+    from rsscale.pipeline.estimate import plan
+    from rsscale.pipeline.estimate_table import Plan, Prices
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
-    from rsscale.runs.estimate import Plan, Prices, plan
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
 
@@ -67,8 +68,8 @@ _WHERE = {
     "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.spec",
     "ModelSpec": "rsscale.model.spec",
-    "Plan": "rsscale.runs.estimate",
-    "Prices": "rsscale.runs.estimate",
+    "Plan": "rsscale.pipeline.estimate_table",
+    "Prices": "rsscale.pipeline.estimate_table",
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
@@ -82,7 +83,7 @@ _WHERE = {
     "newest_versions": "rsscale.items.versions",
     "open_model": "rsscale.learn.models",
     "predict": "rsscale.inference.predict",
-    "plan": "rsscale.runs.estimate",
+    "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
     "quicklook": "rsscale.publish.quicklook",
     "read_area": "rsscale.geo.area",

@@ -221,8 +221,8 @@ def plan(
     set_: Set = None,
 ) -> None:
     """Tell what a run will take, and what can't work, before anything is written."""
-    from rsscale.runs.estimate import Prices
-    from rsscale.runs.estimate import plan as forecast
+    from rsscale.pipeline.estimate import plan as forecast
+    from rsscale.pipeline.estimate_table import Prices
 
     found = forecast(
         recipe,
@@ -321,8 +321,8 @@ def verify(
 
     found = check(folder, repair=repair)
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
-    for one in found.damaged:
-        print(f"damaged {one.key}: {one.reason}")
+    for damage in found.damaged:
+        print(f"damaged {damage.key}: {damage.reason}")
     if found.damaged:
         raise TilesFailedError(
             f"{len(found.damaged)} tiles are not what was written; compute them again with: "

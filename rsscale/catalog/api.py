@@ -54,7 +54,9 @@ class ApiCatalog:
         link = find_link(self.landing, "data")
         url = absolute(link["href"], self.url) if link else f"{self.url.rstrip('/')}/collections"
         pages = CatalogIO(url).get_pages(url)
-        return sorted(str(one["id"]) for page in pages for one in page.get("collections", []))
+        return sorted(
+            str(collection["id"]) for page in pages for collection in page.get("collections", [])
+        )
 
     def extent(self, collection: str) -> dict[str, Any]:
         """The collection's extent, as STAC writes it; empty where it has none."""

@@ -112,8 +112,8 @@ class StaticCatalog:
         """The items of the collection asked for, from wherever in the tree they are."""
         fetch = _fetcher(self.base)
         with progress("search", unit="items") as bar, ThreadPoolExecutor(CONNECTIONS) as pool:
-            one = partial(_read_item, fetch, bar)
-            yield from _batches(pool.map(one, self._item_links(fetch, filters.collection)))
+            read_item = partial(_read_item, fetch, bar)
+            yield from _batches(pool.map(read_item, self._item_links(fetch, filters.collection)))
 
     def collections(self) -> list[str]:
         """The collections that ``read`` came across."""

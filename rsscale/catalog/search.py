@@ -80,19 +80,11 @@ def search(
     AreaError, RecipeError
         The area, or the dates or query, cannot be read.
     """
-    filters = _search_filter(collection, area, datetime, query)
+    filters = search_filter(collection, area, datetime, query)
     return pystac.ItemCollection(_search(to_items, catalog, filters, sign), clone_items=False)
 
 
-def find_features(
-    catalog: str | Path,
-    collection: str | None = None,
-    *,
-    area: AreaLike | None = None,
-    datetime: DatetimeLike = None,
-    query: Query | None = None,
-    sign: str | None = None,
-) -> list[Feature]:
+def find_features(catalog: str | Path, filters: SearchFilter, sign: str | None) -> list[Feature]:
     """As :func:`search`, for planning: the catalogue's own JSON, not migrated to STAC 1.1.
 
     Returns
@@ -100,12 +92,19 @@ def find_features(
     list of Feature
         Sorted by (datetime, id).
     """
-    return _search(to_features, catalog, _search_filter(collection, area, datetime, query), sign)
+    return _search(to_features, catalog, filters, sign)
 
 
-def _search_filter(
+def search_filter(
     collection: str | None, area: AreaLike | None, datetime: DatetimeLike, query: Query | None
 ) -> SearchFilter:
+    """The filters of :func:`search`, checked.
+
+    Raises
+    ------
+    AreaError, RecipeError
+        The area, or the dates or query, cannot be read.
+    """
     return SearchFilter(
         collection=collection,
         area=None if area is None else read_area(area),

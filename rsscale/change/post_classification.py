@@ -73,7 +73,9 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     layers = change_layers(classes, doubt=len(names) > 1)
     arrays = [ds[name] for ds in (before, after) for name in names]
     found = xr.apply_ufunc(
-        partial(_compared, names=names, classes=len(classes), layers=[one.name for one in layers]),
+        partial(
+            _compared, names=names, classes=len(classes), layers=[layer.name for layer in layers]
+        ),
         *arrays,
         input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
         output_core_dims=[[] for _ in layers],
@@ -82,10 +84,10 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         # Classes may be cut into chunks of their own, as in a product.
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    change = xr.Dataset({one.name: array for one, array in zip(layers, found, strict=True)})
-    for one in layers:
-        change[one.name].attrs = {
-            **one.attributes,
+    change = xr.Dataset({layer.name: array for layer, array in zip(layers, found, strict=True)})
+    for layer in layers:
+        change[layer.name].attrs = {
+            **layer.attributes,
             "nodata": NODATA,
             "grid_mapping": "spatial_ref",
         }

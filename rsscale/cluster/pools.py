@@ -212,7 +212,7 @@ class Cluster:
             raise self._lost()
         now, workers = time.monotonic(), self._workers()
         # Without any worker a run waits: they may be queued for somewhere.
-        if not workers or any(one.get("status") == "running" for one in workers.values()):
+        if not workers or any(worker.get("status") == "running" for worker in workers.values()):
             self._at_work = now
         if now - self._at_work > _PAUSED_S:
             raise ClusterLostError(

@@ -131,13 +131,15 @@ class Block:
 
     def _inputs(self, arrays: list[npt.NDArray[Any]]) -> dict[str, xr.DataArray]:
         rest, inputs = iter(arrays), {}
-        for one in self.inputs:
+        for block_input in self.inputs:
             array = xr.DataArray(
-                next(rest), dims=("time", "band", "y", "x"), coords={"band": list(one.bands)}
+                next(rest),
+                dims=("time", "band", "y", "x"),
+                coords={"band": list(block_input.bands)},
             )
-            if one.counts:
+            if block_input.counts:
                 array = array.assign_coords(observations=(("time", "y", "x"), next(rest)))
-            inputs[one.name] = array
+            inputs[block_input.name] = array
         return inputs
 
     def _tell(self, result: BoxLayers) -> None:

@@ -76,15 +76,17 @@ def lazy_layers(
     graph: Graph = {}
     masks = _Masks(where, kept, f"{name}-where", graph)
     described = tuple(
-        BlockInput(one.name, one.bands, "observations" in inputs[one.name].coords)
-        for one in spec.inputs
+        BlockInput(
+            model_input.name, model_input.bands, "observations" in inputs[model_input.name].coords
+        )
+        for model_input in spec.inputs
     )
     cutters = [ChunkParts(a, read, f"{name}-part{n}", graph) for n, a in enumerate(arrays)]
     model = _model(source, f"{name}-model", graph)
     for index, box in blocks.items():
         around = spec.lattice.read_box(box) & read
         wanted, mask = masks.of(box, index)
-        taken = [] if wanted is False else [one.of(around, index) for one in cutters]
+        taken = [] if wanted is False else [cutter.of(around, index) for cutter in cutters]
         taken += mask
         parts = tuple(part for part, _ in taken)
         block = Block(described, *how, box, around, parts, wanted)
@@ -115,10 +117,10 @@ def lattice_blocks(box: PixelBox, lattice: Lattice, width: int) -> dict[tuple[in
     moved = _moved(box, -middle)
     first = moved.snap(width)
     return {
-        ((one.row0 - first.row0) // width, (one.col0 - first.col0) // width): (
-            _moved(one, middle) & box
+        ((block.row0 - first.row0) // width, (block.col0 - first.col0) // width): (
+            _moved(block, middle) & box
         )
-        for one in moved.blocks(width)
+        for block in moved.blocks(width)
     }
 
 
@@ -137,11 +139,11 @@ def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
 def _arrays(inputs: Mapping[str, xr.DataArray], source: ModelSource, width: int) -> list[Any]:
     """Dask arrays of each input: values of the model's bands, and observations if counted."""
     found = []
-    for one in source.spec.inputs:
-        array = inputs[one.name]
+    for model_input in source.spec.inputs:
+        array = inputs[model_input.name]
         names = [str(band) for band in array["band"].values]
-        if names != list(one.bands):
-            array = array.isel(band=[names.index(band) for band in one.bands])
+        if names != list(model_input.bands):
+            array = array.isel(band=[names.index(band) for band in model_input.bands])
         found.append(_as_dask(array.variable, width))
         if "observations" in array.coords:
             found.append(_as_dask(array["observations"].variable, width))

@@ -96,7 +96,7 @@ class Feature:
         self.properties: dict[str, Any] = json["properties"]
         nominal = self.properties.get("datetime")
         self.datetime = None if nominal is None else datetime.fromisoformat(nominal)
-        self.assets = {key: FeatureAsset(one, self) for key, one in json["assets"].items()}
+        self.assets = {key: FeatureAsset(asset, self) for key, asset in json["assets"].items()}
 
     def to_dict(self, *, transform_hrefs: bool = True) -> dict[str, Any]:  # noqa: ARG002 -- pystac's
         """The JSON object itself; not to be changed."""

@@ -65,8 +65,8 @@ def to_features(features: Iterable[dict[str, Any]]) -> list[Feature]:
         Naming the item that is not valid STAC.
     """
     return [
-        Feature(one if is_plain(one) else _to_item(one).to_dict(transform_hrefs=False))
-        for one in newest_features(features)
+        Feature(feature if is_plain(feature) else _to_item(feature).to_dict(transform_hrefs=False))
+        for feature in newest_features(features)
     ]
 
 

@@ -132,7 +132,9 @@ def _value(feature: dict[str, Any], field: pa.Field) -> Any:
         return _CONVERTED[name](feature)
     if name == "assets":
         given = feature["assets"]
-        return {one.name: _asset(given[one.name]) for one in field.type if one.name in given}
+        return {
+            asset.name: _asset(given[asset.name]) for asset in field.type if asset.name in given
+        }
     if field.type == _TIME:
         return _time(properties.get(name))
     value = feature.get(name) if name in _CORE else properties.get(name)
@@ -146,7 +148,7 @@ def _asset(asset: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(fields: dict[str, Any], kind: pa.StructType) -> dict[str, Any]:
-    values = {one.name: fields.get(one.name) for one in kind if one.type == _TEXT}
+    values = {column.name: fields.get(column.name) for column in kind if column.type == _TEXT}
     return {name: value if isinstance(value, str) else None for name, value in values.items()}
 
 

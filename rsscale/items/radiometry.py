@@ -66,9 +66,9 @@ def scale_offset(item: Item, asset: str) -> tuple[float, float]:
 
 def scaling(item: Item, asset: str, known: BandSpec | None) -> tuple[float, float]:
     """Result of :func:`scale_offset` for measurements, by the product's specification."""
-    one = item.assets[asset]
-    scale = assets.field(item, one, "scale")
-    offset = assets.field(item, one, "offset")
+    stac_asset = item.assets[asset]
+    scale = assets.field(item, stac_asset, "scale")
+    offset = assets.field(item, stac_asset, "offset")
     if offset is None and known and (scale is None or _same(float(scale), known.scale)):
         offset = known.offset
     if scale is None:

@@ -15,7 +15,7 @@ from rsscale.model.spec import ModelSpec
 
 
 def open_frozen(path: str | Path, device: str | torch.device) -> Model:
-    """Open a model that a run keeps: it was tried on a window when the run was planned.
+    """Open a model without trying it on a window: a run does that once, when it is planned.
 
     Parameters
     ----------
@@ -82,7 +82,21 @@ def _open_program(path: Path, *, trust: bool) -> nn.Module:
     return module
 
 
-def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:
+def try_window(model: Model, folder: Path) -> None:
+    """Run an opened model once on nothing; see :func:`check_windows`.
+
+    Parameters
+    ----------
+    model : Model
+        On the CPU, of a known architecture.
+    folder : Path
+        Where it lies.
+    """
+    weights = weights_path(folder, read_item(folder))
+    check_windows(model.module, model.spec, small_size(model.spec.lattice.window), str(weights))
+
+
+def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> None:
     """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
 
     Parameters
@@ -92,8 +106,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     spec : ModelSpec
     size : int
         Width to try, px: that of the contract's windows, or one that stands for it.
-    what : str
-        What the message is about.
+    name : str
+        Of the network in messages, such as the path of its weights.
 
     Raises
     ------
@@ -107,12 +121,12 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{what} can't predict a window of {spec.channels} channels and "
+            f"{name} can't predict a window of {spec.channels} channels and "
             f"{spec.lattice.window} px (stride + 2 halo): {reason}"
         ) from None
     expected = (1, len(spec.classes), size, size)
     if found != expected:
         raise ModelError(
-            f"{what} returns {found} for one window, expected {expected}: classes and size of "
+            f"{name} returns {found} for one window, expected {expected}: classes and size of "
             "its contract"
         )

@@ -29,9 +29,9 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     import torch
 
     mean, std = [], []
-    for one in spec.inputs:
-        mean += list(one.mean) * len(one.times)
-        std += list(one.std) * len(one.times)
+    for model_input in spec.inputs:
+        mean += list(model_input.mean) * len(model_input.times)
+        std += list(model_input.std) * len(model_input.times)
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)

@@ -186,9 +186,9 @@ class ModelSpec:
 
     def input(self, name: str) -> ModelInput:
         """The input with this name."""
-        for one in self.inputs:
-            if one.name == name:
-                return one
+        for model_input in self.inputs:
+            if model_input.name == name:
+                return model_input
         names = [i.name for i in self.inputs]
         raise ModelError(
             f"model {self.name!r} has no input {name!r}; it has {names}{nearest(name, names)}"

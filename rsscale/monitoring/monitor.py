@@ -116,7 +116,7 @@ class Monitor:
 
     def count_done(self) -> int:
         """Tiles of all steps that are done."""
-        return sum(one.done for one in self.totals.values())
+        return sum(totals.done for totals in self.totals.values())
 
     def _advance(self) -> None:
         """Move the bar, which does not go back when tiles are looked at again."""
@@ -144,8 +144,8 @@ class Monitor:
     def snapshot(self) -> dict[str, Any]:
         """Progress of the run, for ``run.json``."""
         stages: Counter[str] = Counter()
-        for one in self.totals.values():
-            stages.update(one.stages)
+        for totals in self.totals.values():
+            stages.update(totals.stages)
         return {
             "tiles": {
                 "total": self.total,

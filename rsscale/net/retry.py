@@ -115,8 +115,8 @@ _REASONS: tuple[tuple[str, _Classes, _Classes], ...] = (
 def _causes(error: BaseException) -> list[BaseException]:
     """An error and all that it was made from: its reason, its arguments, its cause."""
     found = [error]
-    for one in found:
-        for cause in (getattr(one, "reason", None), *one.args, one.__cause__):
+    for raised in found:
+        for cause in (getattr(raised, "reason", None), *raised.args, raised.__cause__):
             if isinstance(cause, BaseException) and not any(cause is known for known in found):
                 found.append(cause)
     return found

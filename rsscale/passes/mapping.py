@@ -113,7 +113,9 @@ class MapPass(Pass):
         return [
             cls(
                 step=step,
-                sources={one.name: setup.source(one.name) for one in first.inputs},
+                sources={
+                    model_input.name: setup.source(model_input.name) for model_input in first.inputs
+                },
                 layers=map_layers(options.layers, first),
                 models=models,
                 specs=specs,
@@ -148,29 +150,29 @@ class MapPass(Pass):
 
     def check(self, profile: NumericProfile) -> None:
         """Open each model and try it on a window."""
-        from rsscale.learn.models import open_model
+        from rsscale.learn.weights import try_window
+        from rsscale.passes.open_models import opened_plain
 
-        for folder in {model.folder for model in self.models.values()}:
-            open_model(folder, device="cpu")
         del profile
+        for model in self._distinct_models():
+            try_window(opened_plain(model, "cpu"), model.folder)
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
-        from rsscale.learn.weights import open_frozen
         from rsscale.passes.map_memory import estimate
+        from rsscale.passes.open_models import opened_plain
 
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers)
-        folders = {model.digest: model.folder for model in self.models.values()}
         return max(
             estimate(
                 self.recipe,
-                open_frozen(folder, device="cpu"),
+                opened_plain(model, "cpu"),
                 tile,
                 profile.threads,
                 cost.observations,
                 pixel_bytes,
             ).total
-            for folder in folders.values()
+            for model in self._distinct_models()
         )
 
     def overhead(self, tile: int) -> float:
@@ -185,7 +187,7 @@ class MapPass(Pass):
         read = lattice.read_box(core)
         rows, cols = read.slices(block.around)
         lazy = {n: ds["composite"][..., rows, cols] for n, ds in block.inputs.items()}
-        cores = strips(core, lattice, sum(one.channels for one in spec.inputs))
+        cores = strips(core, lattice, sum(model_input.channels for model_input in spec.inputs))
         reads = [lattice.read_box(part) for part in cores]
         composites = composite_strips(
             lazy, read, reads, profile.threads or None, block.resources.meter
@@ -222,6 +224,9 @@ class MapPass(Pass):
                 f"seams     neighbours differ at {line:.2%} along window lines, "
                 f"{inside:.2%} elsewhere"
             )
+
+    def _distinct_models(self) -> list[Attachment | Kept]:
+        return list({model.digest: model for model in self.models.values()}.values())
 
     def _lattices(self) -> list[Lattice]:
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
@@ -272,14 +277,14 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
     """
     from rsscale.steps.input_windows import window_names
 
-    for wanted in spec.inputs:
-        if wanted.name not in recipe.inputs:
+    for model_input in spec.inputs:
+        if model_input.name not in recipe.inputs:
             raise ModelError(
-                f"model {spec.name!r} wants an input {wanted.name!r}; "
+                f"model {spec.name!r} wants an input {model_input.name!r}; "
                 f"the recipe has {list(recipe.inputs)}"
             )
-        one = recipe.inputs[wanted.name]
-        spec.check_input(wanted.name, one.bands, window_names(one, period))
+        input_recipe = recipe.inputs[model_input.name]
+        spec.check_input(model_input.name, input_recipe.bands, window_names(input_recipe, period))
     trained, used = spec.resolution, recipe.grid.resolution
     if trained and abs(trained - used) > _SAME_RESOLUTION * used:
         raise ModelError(

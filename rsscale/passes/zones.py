@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, RsscaleError, nearest
 from rsscale.geo.coverage import centres, coverage, pixel_edges
@@ -20,6 +21,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, plane_area, units_per_hectare
 from rsscale.layers import Layer
 from rsscale.passes.zones_total import ZonesTotal
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.reference.zones import Zones, read_zones
 from rsscale.steps.attachments import Attachment
@@ -135,9 +137,9 @@ class ZonesPass(Pass):
         return self.file
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of two tiles side by side: the layer, areas, and the largest zone."""
+        """Bytes of the process, and of tiles side by side: layer, areas, the largest zone."""
         del profile
-        return int(2 * (cost.bytes + tile**2 * _WORKING_BYTES))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * _WORKING_BYTES))
 
     def run(self, block: Block) -> Result:
         """Count the pixels of a tile."""

@@ -68,8 +68,8 @@ def preview(
             f"the box {list(asked.boundingbox.bbox)} lies outside the recipe's area "
             f"{[round(v, 4) for v in setup.area.boundingbox.bbox]}; choose a box inside it"
         )
-    passes = [one for one in steps if isinstance(one, Pass)]
-    reach = read_margin(passes) + sum(one.reach for one in passes)
+    passes = [step for step in steps if isinstance(step, Pass)]
+    reach = read_margin(passes) + sum(step.reach for step in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     setup.found.update(index_items(recipe, setup.grid, items))
     box = setup.grid.box(asked)
@@ -97,8 +97,8 @@ def preview(
 
 
 def _layered(steps: Sequence[Pass | Gather], name: str) -> Pass:
-    passes = [one for one in steps if isinstance(one, Pass)]
-    known = {one.step: one for one in passes if one.layers and 0 in one.levels()}
+    passes = [step for step in steps if isinstance(step, Pass)]
+    known = {step.step: step for step in passes if step.layers and 0 in step.levels()}
     if name not in known:
         raise RecipeError(
             f"there is no step {name!r} with layers; the recipe has {', '.join(known)}"

@@ -78,8 +78,8 @@ def train_recipe(
         chips,
         name=recipe.name,
         inputs=[
-            InputBands(name, one.bands, window_names(one, first))
-            for name, one in recipe.inputs.items()
+            InputBands(name, input_recipe.bands, window_names(input_recipe, first))
+            for name, input_recipe in recipe.inputs.items()
         ],
         classes=labels.classes,
         lattice=Lattice(settings.stride, settings.halo, settings.blend),
@@ -168,7 +168,9 @@ def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:
 
 
 def _named_bands(recipe: Recipe) -> list[InputBands]:
-    return [InputBands(name, one.bands, ()) for name, one in recipe.inputs.items()]
+    return [
+        InputBands(name, input_recipe.bands, ()) for name, input_recipe in recipe.inputs.items()
+    ]
 
 
 def _settings(recipe: Recipe) -> TrainRecipe:

@@ -165,7 +165,9 @@ def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> b
 
 def _level(factors: list[int], factor: float) -> int | None:
     """The overview to read where ``factor`` source pixels make an output pixel."""
-    fits = [(one, level) for level, one in enumerate(factors) if one <= factor * _COARSER]
+    fits = [
+        (overview, level) for level, overview in enumerate(factors) if overview <= factor * _COARSER
+    ]
     return max(fits)[1] if fits else None
 
 

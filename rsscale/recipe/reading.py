@@ -137,8 +137,8 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
         return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
 
     inputs = {
-        name: one.model_copy(update={"catalog": resolve(one.catalog)})
-        for name, one in recipe.inputs.items()
+        name: input_recipe.model_copy(update={"catalog": resolve(input_recipe.catalog)})
+        for name, input_recipe in recipe.inputs.items()
     }
     model = recipe.model
     update: dict[str, Any] = {

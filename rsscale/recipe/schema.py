@@ -266,8 +266,10 @@ class Recipe(_Strict):
                 f"there is no input {unknown[0]!r} to search; the recipe has {list(self.inputs)}"
             )
         inputs = {
-            name: one.model_copy(update={"catalog": catalogs.get(name, one.catalog)})
-            for name, one in self.inputs.items()
+            name: input_recipe.model_copy(
+                update={"catalog": catalogs.get(name, input_recipe.catalog)}
+            )
+            for name, input_recipe in self.inputs.items()
         }
         return self.model_copy(update={"inputs": inputs})
 

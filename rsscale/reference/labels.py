@@ -19,6 +19,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
+from rsscale.reference.vector_file import read_vector_file
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -189,25 +190,11 @@ def read_labels(
 
 
 def _read_frame(path: Path) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
-    try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"labels {path} can't be read as a vector file: {' '.join(str(error).split())[:200]}"
-        ) from None
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise RecipeError(f"labels {path} hold no feature")
-    if frame.crs is None:
-        raise RecipeError(f"labels {path} have no CRS; save them with one")
+    frame = read_vector_file(path, f"labels {path}")
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
-    return frame.set_geometry(frame.geometry.force_2d()).reset_index(drop=True)
+    return frame.set_geometry(frame.geometry.force_2d())
 
 
 def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:

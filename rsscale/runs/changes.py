@@ -8,7 +8,6 @@ from typing import Any
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RunFolderError
 from rsscale.recipe import Recipe
-from rsscale.runs.estimate import must_fit
 from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
@@ -21,6 +20,7 @@ from rsscale.runs.planning import (
     open_recipe,
     write_plan,
 )
+from rsscale.runs.tile_costs import must_fit
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
@@ -42,7 +42,7 @@ def prepare(
     folder : RunFolder
         New, or with a run of this or another recipe.
     profile : callable
-        The numeric profile of a new plan.
+        Gives the numeric profile of a new plan; not called for one that goes on.
     search_at : mapping, optional
         As for :func:`rsscale.run`.
     update : bool
@@ -56,9 +56,10 @@ def prepare(
         For all that can't work; nothing is written then.
     """
     if not folder.exists:
-        checked = check_plan(recipe, folder, profile(), search_at)
-        must_fit(checked, profile(), memory)
-        return lambda: _write_new(checked, profile())
+        new_profile = profile()
+        checked = check_plan(recipe, folder, new_profile, search_at)
+        must_fit(checked, new_profile, memory)
+        return lambda: _write_new(checked, new_profile)
     state = folder.read_state()
     plan = RunPlan.read(folder, cut_short=True)
     setup, _ = open_recipe(recipe, folder)
@@ -66,9 +67,10 @@ def prepare(
     difference.refuse(folder, update=update)
     if update:
         refuse_other_layout(plan, setup)
-        checked = check_plan(recipe, folder, profile(), search_at)
-        must_fit(checked, profile(), memory)
-        return lambda: _write_update(plan, checked, profile(), state)
+        new_profile = profile()
+        checked = check_plan(recipe, folder, new_profile, search_at)
+        must_fit(checked, new_profile, memory)
+        return lambda: _write_update(plan, checked, new_profile, state)
     if state["state"] == "updating":
         raise RunFolderError(
             f"an update of {folder.url} was cut short while it was planned; run the recipe "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from odc.geo.geom import Geometry
 
-from rsscale.catalog.search import find_features
+from rsscale.catalog.search import find_features, search_filter
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.items.features import Feature, Item
@@ -26,8 +26,8 @@ def index_items(
 ) -> dict[str, ItemIndex]:
     """The items of each input by where they lie; refuses items without the bands."""
     return {
-        name: ItemIndex(found, grid.crs, bands_to_read(recipe.inputs[name]))
-        for name, found in items.items()
+        name: ItemIndex(found_items, grid.crs, bands_to_read(recipe.inputs[name]))
+        for name, found_items in items.items()
     }
 
 
@@ -65,17 +65,12 @@ def find_items(
     around = _with_margin(recipe.grid.build(), area, margin)
     found = {}
     for name in recipe.inputs if inputs is None else inputs:
-        one = recipe.inputs[name]
+        imagery = recipe.inputs[name]
         items: dict[str, Feature] = {}
         for period in periods or recipe.periods:
-            result = find_features(
-                one.catalog,
-                one.collection,
-                area=around,
-                datetime=None if one.static else span(one, period),
-                query=one.query,
-                sign=one.sign,
-            )
+            dates = None if imagery.static else span(imagery, period)
+            filters = search_filter(imagery.collection, around, dates, imagery.query)
+            result = find_features(imagery.catalog, filters, imagery.sign)
             items |= {item.id: item for item in result}
         found[name], _ = keep_newest(items.values())
     return found

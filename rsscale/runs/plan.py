@@ -289,10 +289,10 @@ def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Gener
     """Coverage of a run at first, and after each extension."""
     return tuple(
         Generation(
-            tuple(one["periods"]),
-            read_area(json.loads(folder.storage.read(one["area"]))["features"][0]),
+            tuple(generation["periods"]),
+            read_area(json.loads(folder.storage.read(generation["area"]))["features"][0]),
         )
-        for one in state["generations"]
+        for generation in state["generations"]
     )
 
 
@@ -307,7 +307,9 @@ class GenerationOfTile:
 
     def __init__(self, generations: tuple[Generation, ...], grid: Grid) -> None:
         self._generations, self._grid = generations, grid
-        self._shapes = [grid.project(one.area).geom for one in generations[1:] and generations]
+        self._shapes = [
+            grid.project(generation.area).geom for generation in generations[1:] and generations
+        ]
 
     def __call__(self, key: TileKey) -> int | None:
         """The number of the generation; None where there was only one."""
@@ -315,7 +317,7 @@ class GenerationOfTile:
             return None
         box = self._grid.tile_at(key.ix, key.iy).box
         parts = [area_in(shape, self._grid, box) for shape in self._shapes]
-        for number, one in enumerate(self._generations):
-            if key.span in one.periods and parts[number] == parts[-1]:
+        for number, generation in enumerate(self._generations):
+            if key.span in generation.periods and parts[number] == parts[-1]:
                 return number
         return len(self._generations) - 1

@@ -273,12 +273,12 @@ def keep_attachments(
     kept: dict[str, dict[str, tuple[str, str]]] = {}
     for step, by_name in attachments.items():
         kept[step] = {}
-        for name, one in by_name.items():
-            if isinstance(one, Attachment):
-                for file in one.files:
-                    target = f"{one.room}/{one.digest}/{file.name}"
+        for name, attachment in by_name.items():
+            if isinstance(attachment, Attachment):
+                for file in attachment.files:
+                    target = f"{attachment.room}/{attachment.digest}/{file.name}"
                     folder.storage.write(target, file.read_bytes())
-            kept[step][name] = (one.room, one.digest)
+            kept[step][name] = (attachment.room, attachment.digest)
     return kept
 
 

@@ -15,6 +15,7 @@ from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Stop
 from rsscale.cluster.machine import Machine, Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
+from rsscale.cluster.signals import sigterm_interrupts, stop_on_signals
 from rsscale.errors import TilesFailedError
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
@@ -23,7 +24,6 @@ from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
-from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
 from rsscale.steps.base import ByValue, Pass
 from rsscale.store.lease import Lease, acquire
 from rsscale.store.run_folder import RunFolder
@@ -85,7 +85,7 @@ class Run:
         RunFolderError
             When the run has no such step, or it is not done.
         """
-        from rsscale.runs.tables import read_table
+        from rsscale.store.table_store import read_table
 
         return read_table(self.folder, step)
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.block import Block, Cost, NotReadyError, Resources, Result, Source, over_box
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 Fold = Literal["sum", "min", "max"]
 """How a fact of many tiles becomes one of the run."""
-
-# Python and the libraries of a worker without a network, measured.
-_PROCESS_BYTES = 400 * 2**20
 
 ALL = "all"
 """The span of a pass that looks at all periods at once."""
@@ -188,9 +187,8 @@ class Pass(ABC):
         del profile
         around = self.around(PixelBox(0, 0, tile, tile)).shape
         written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        return _PROCESS_BYTES + int(
-            2 * (cost.bytes * around[0] * around[1] / tile**2 + 3 * written)
-        )
+        read = cost.bytes * around[0] * around[1] / tile**2
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (read + 3 * written))
 
     def overhead(self, tile: int) -> float:
         """Pixels that are read for each one that is written."""

@@ -90,8 +90,8 @@ def prepare(
         "generation": generation,
     }
     composites = {
-        name: prepare_input(one, grid, sources[name], period, box, **how)
-        for name, one in recipe.inputs.items()
+        name: prepare_input(input_recipe, grid, sources[name], period, box, **how)
+        for name, input_recipe in recipe.inputs.items()
     }
     return TileInputs(composites, missing, meter)
 

@@ -198,7 +198,7 @@ class LayersSource:
     def layers(self) -> tuple[Layer, ...]:
         """The layers that it reads."""
         every = self.stored[min(self.stored)].store.layers
-        return tuple(one for one in every if one.name in self.names) if self.names else every
+        return tuple(layer for layer in every if layer.name in self.names) if self.names else every
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """Stored values over a box, in memory."""

@@ -197,7 +197,7 @@ class ZarrStore:
         RunFolderError
             When a shard that is there can't be decoded.
         """
-        layer = next(one for one in self.layers if one.name == name)
+        layer = next(layer for layer in self.layers if layer.name == name)
         out = np.full(layer.shape(*box.shape), layer.nodata, layer.numpy_dtype)
         inside = box & self.extent
         if not inside.empty:
@@ -324,7 +324,7 @@ def describe_levels(
     """
     root = json.loads(storage.read("zarr.json"))
     root.pop("consolidated_metadata", None)
-    boxes = {one.group: one.grid.geobox_of(one.extent) for one in overviews}
+    boxes = {store.group: store.grid.geobox_of(store.extent) for store in overviews}
     root["attributes"] = conventions.multiscales(root["attributes"], boxes, methods)
     storage.write("zarr.json", json.dumps(root).encode())
 
