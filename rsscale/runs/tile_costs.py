@@ -124,7 +124,7 @@ def spread_tiles(plan: RunPlan, step: Pass, count: int) -> list[TileKey]:
     """At most ``count`` tiles of a step, evenly spread over its spans and the area."""
     level, spans = step.levels()[0], step.spans()
     grid = plan.grid.at_level(level)
-    tiles = grid.extent(plan.area)[1]
+    tiles = plan.setup.tile_count(level)
     every = max(tiles * len(spans) // count, 1)
     keys: list[TileKey] = []
     for number, span in enumerate(spans):
