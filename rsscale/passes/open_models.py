@@ -20,14 +20,13 @@ _compared: dict[tuple[str, NumericProfile], object] = {}
 
 def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
     """The model, computing as the profile says; opened at the first call of a process."""
-    if profile.is_plain:
-        return opened_plain(model, profile.device)
-    return cast("Model", model_source.opened(AcceleratedModel(model, profile)))
+    accelerated = None if profile.is_plain else profile
+    return cast("Model", model_source.opened(StepModel(model, profile.device, accelerated)))
 
 
 def opened_plain(model: Attachment | Kept, device: str) -> Model:
     """The model as it lies on disk, on a device; opened at the first call of a process."""
-    return cast("Model", model_source.opened(PlainModel(model, device)))
+    return cast("Model", model_source.opened(StepModel(model, device)))
 
 
 def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | None:
@@ -39,26 +38,29 @@ def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | Non
     # One step for Python's own lock, so that one thread is the first.
     if _compared.setdefault((model.digest, profile), mine) is not mine:
         return None
-    return PlainModel(model, profile.device).open()
+    return StepModel(model, profile.device).open()
 
 
 @dataclass(frozen=True)
-class PlainModel:
-    """Source of a step's model as it lies on disk.
+class StepModel:
+    """Source of a step's model, as a run is planned and in the run's own folder.
 
     Attributes
     ----------
     model : Attachment or Kept
     device : str
+    profile : NumericProfile, optional
+        In bfloat16, compiled, or both, with weights of its own; as it lies on disk when omitted.
     """
 
     model: Attachment | Kept
     device: str
+    profile: NumericProfile | None = None
 
     @property
     def key(self) -> str:
-        """Digest and device: the same before a run has copied the model and afterwards."""
-        return f"{self.model.digest}-{self.device}"
+        """Digest with the device, or the whole profile: threads and batch are in compiled code."""
+        return f"{self.model.digest}-{self.profile or self.device}"
 
     @property
     def spec(self) -> ModelSpec:
@@ -80,37 +82,11 @@ class PlainModel:
                 f"{folder} holds another model ({model.digest}) than the step was planned with "
                 f"({self.model.digest}); put that one back, or run the recipe again"
             )
-        return model
-
-
-@dataclass(frozen=True)
-class AcceleratedModel:
-    """Source of a step's model in bfloat16, compiled, or both.
-
-    Attributes
-    ----------
-    model : Attachment or Kept
-    profile : NumericProfile
-    """
-
-    model: Attachment | Kept
-    profile: NumericProfile
-
-    @property
-    def key(self) -> str:
-        """Digest and the whole profile: threads and batch are part of compiled code."""
-        return f"{self.model.digest}-{self.profile}"
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The contract."""
-        return read_spec(self.model.folder)
-
-    def open(self) -> Model:
-        """The model itself, with weights of its own."""
+        if self.profile is None:
+            return model
         self.profile.apply()
         return accelerate(
-            PlainModel(self.model, self.profile.device).open(),
+            model,
             precision=self.profile.precision,
             compile=self.profile.compile,
             batch=self.profile.batch,

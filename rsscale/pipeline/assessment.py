@@ -97,7 +97,7 @@ def assess(
     content = pooled.to_dict() | {
         "distance_m": distance,
         "block_m": block,
-        "periods": {str(year): one.to_dict() for year, one in by_period.items()},
+        "periods": {str(year): accuracy.to_dict() for year, accuracy in by_period.items()},
     }
     write_json(folder.storage, "accuracy.json", content)
     return pooled
