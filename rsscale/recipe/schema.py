@@ -166,6 +166,7 @@ class TrainRecipe(_Strict):
     """Options of ``rsscale train``."""
 
     labels: str
+    labels_layer: str | None = None
     class_: str = Field(alias="class")
     classes: tuple[ClassRecipe, ...] | None = None
     periods: tuple[int, ...] | None = None
@@ -209,6 +210,7 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")
     area: str | None = None
+    area_layer: str | None = None
     bbox: tuple[float, float, float, float] | None = None
     grid: GridRecipe
     periods: tuple[int, ...] = Field(min_length=1)
@@ -226,6 +228,8 @@ class Recipe(_Strict):
     def _consistent(self) -> Self:
         if (self.area is None) == (self.bbox is None):
             raise ValueError("needs either 'area' (a file) or 'bbox' ([west, south, east, north])")
+        if self.area_layer is not None and self.area is None:
+            raise ValueError("'area_layer' names a layer of 'area', which is not there")
         if not self.inputs and (self.model is not None or self.train is not None):
             raise ValueError("needs 'inputs': the imagery that a model sees")
         if list(self.periods) != sorted(set(self.periods)):

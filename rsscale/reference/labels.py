@@ -17,6 +17,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
+from rsscale.geo.vector_file import VectorFileError, read_vector, split_layer
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
 
@@ -151,6 +152,7 @@ def read_labels(
     *,
     period_column: str | None = None,
     classes: Sequence[LandClass] | None = None,
+    layer: str | None = None,
 ) -> Labels:
     """Read labelled polygons or points.
 
@@ -165,6 +167,8 @@ def read_labels(
     classes : sequence of LandClass, optional
         Values, names and colours. Without them the names in the file, sorted and numbered
         from 1.
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -172,7 +176,7 @@ def read_labels(
         When the file, the column, a class or the CRS is missing, or a geometry is not valid;
         the message names the row.
     """
-    frame = _read_frame(Path(path))
+    frame = _read_frame(path, layer)
     names = _column(frame, class_column, path)
     problem = _geometry_problem(frame)
     if problem:
@@ -188,20 +192,16 @@ def read_labels(
     return Labels(frame, tuple(classes), str(path))
 
 
-def _read_frame(path: Path) -> gpd.GeoDataFrame:
+def _read_frame(given: str | Path, layer: str | None) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
+    path, named = split_layer(given)
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"labels {path} can't be read as a vector file: {' '.join(str(error).split())[:200]}"
-        ) from None
+        frame = read_vector(path, layer or named, key="layer (labels_layer in a recipe)")
+    except VectorFileError as error:
+        raise RecipeError(f"labels {path} {error}") from None
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise RecipeError(f"labels {path} hold no feature")
     if frame.crs is None:

@@ -14,6 +14,7 @@ import shapely
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.geo.vector_file import VectorFileError, read_vector
 
 # Edges are cut so short before they are projected that they stay where they were, by less than
 # 5 cm. By length and not by the zone's size: neighbours must cut the edge that they share alike.
@@ -60,7 +61,7 @@ class Zones:
         return shapely.STRtree(self.shapes)
 
 
-def read_zones(path: Path, column: str, grid: Grid) -> Zones:
+def read_zones(path: Path, column: str, grid: Grid, layer: str | None = None) -> Zones:
     """Read zones from a vector file and bring them into a grid's CRS.
 
     Parameters
@@ -70,6 +71,8 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
     column : str
         Of the id.
     grid : Grid
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
         twice, or a geometry is empty, no polygon, not valid or outside of the grid's CRS; the
         message names the zone.
     """
-    frame = _read(path)
+    frame = _read(path, layer)
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if column not in columns:
         raise RecipeError(
@@ -108,19 +111,13 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
     return Zones(tuple(ids), tuple(shapes), grid)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, layer: str | None) -> Any:
     import geopandas as gpd
 
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"zones {path.name} can't be read as a vector file: "
-            f"{' '.join(str(error).split())[:200]}"
-        ) from None
+        frame = read_vector(path, layer, key="zones_layer")
+    except VectorFileError as error:
+        raise RecipeError(f"zones {path.name} {error}") from None
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise RecipeError(f"zones {path.name} hold no feature with a geometry")
     if frame.crs is None:

@@ -18,7 +18,9 @@ from rsscale.steps.input_windows import bands_to_read, span
 
 def recipe_area(recipe: Recipe) -> Geometry:
     """The recipe's area in EPSG:4326."""
-    return read_area(recipe.area if recipe.area is not None else list(recipe.bbox or ()))
+    if recipe.area is not None:
+        return read_area(recipe.area, recipe.area_layer)
+    return read_area(list(recipe.bbox or ()))
 
 
 def index_items(

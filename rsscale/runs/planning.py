@@ -314,7 +314,7 @@ def write_recipe(setup: RunSetup) -> tuple[str, str]:
     is cut short has changed nothing that the run is read from.
     """
     area = json.dumps(as_geojson(setup.area), sort_keys=True).encode()
-    local = setup.recipe.model_copy(update={"area": AREA, "bbox": None})
+    local = setup.recipe.model_copy(update={"area": AREA, "area_layer": None, "bbox": None})
     recipe = local.to_yaml().encode()
     names = []
     for content, name in ((area, AREA), (recipe, RECIPE)):

@@ -188,5 +188,5 @@ def test_an_area_without_crs_is_in_degrees(area: object) -> None:
 
 
 def test_something_that_is_no_area_is_refused() -> None:
-    with pytest.raises(AreaError, match="given as int"):
+    with pytest.raises(AreaError, match="the area is 3; expected a vector file"):
         Grid(UTM, 10).geobox(3)
