@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -144,7 +144,7 @@ def joined(area: Geometry) -> Geometry:
     parts = [part.geom for part in sides(area)] if area.crs.geographic else []
     if len(parts) < 2 or parts[0].bounds[2] >= parts[1].bounds[0]:
         return area
-    turned = shapely.transform(parts[0], lambda points: points + [360.0, 0.0])
+    turned = shapely.transform(parts[0], lambda points: [*points, 360.0, 0.0])
     return Geometry(shapely.union_all([parts[1], turned]), area.crs)
 
 
@@ -179,23 +179,20 @@ def _shapes(area: Any, layer: str | None) -> tuple[list[BaseGeometry], Any, str]
         return _from_file(str(area), layer)
     if layer is not None:
         raise AreaError(f"the layer {layer!r} is named, but the area is no file; leave it out")
-    if isinstance(area, str):
-        return _from_text(area.strip())
-    if isinstance(area, (GeoBox, BoundingBox)):
-        area = area.extent if isinstance(area, GeoBox) else area.polygon
-    if isinstance(area, Geometry):
-        if area.crs is None:
-            raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
-        return [area.geom], area.crs, "the area"
-    if isinstance(area, BaseGeometry):
-        return [area], WGS84, "the area"
-    if isinstance(area, Mapping):
-        return _from_geojson(area)
     if hasattr(area, "total_bounds") and hasattr(area, "crs"):
         return _from_frame(area, "the area")
+    for kinds, read in _READERS:
+        if isinstance(area, kinds):
+            return read(area)
     if isinstance(getattr(area, "__geo_interface__", None), Mapping):
         return _from_geojson(area.__geo_interface__)
     return [_from_box(area)], WGS84, _BOX
+
+
+def _from_geometry(area: Geometry) -> tuple[list[BaseGeometry], Any, str]:
+    if area.crs is None:
+        raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
+    return [area.geom], area.crs, "the area"
 
 
 def _is_text(area: str) -> bool:
@@ -204,6 +201,7 @@ def _is_text(area: str) -> bool:
 
 
 def _from_text(text: str) -> tuple[list[BaseGeometry], Any, str]:
+    text = text.strip()
     if not text.startswith("{"):
         try:
             return [shapely.from_wkt(text)], WGS84, "the area"
@@ -300,6 +298,16 @@ def _from_box(area: Any) -> BaseGeometry:
     if across or beyond:
         return box_on_globe(west, south, east, north)
     return shapely.box(west, south, east, north)
+
+
+_READERS: tuple[tuple[Any, Callable[[Any], tuple[list[BaseGeometry], Any, str]]], ...] = (
+    (str, _from_text),
+    (GeoBox, lambda area: _from_geometry(area.extent)),
+    (BoundingBox, lambda area: _from_geometry(area.polygon)),
+    (Geometry, _from_geometry),
+    (BaseGeometry, lambda area: ([area], WGS84, "the area")),
+    (Mapping, _from_geojson),
+)
 
 
 def _check_shape(shape: BaseGeometry, name: str) -> None:

@@ -50,10 +50,11 @@ def read_vector(path: str | Path, layer: str | None = None, *, key: str = "layer
     layer = layer or named
     import geopandas as gpd
 
+    is_parquet = path.suffix.lower() in _PARQUET
+    if is_parquet and layer is not None:
+        raise VectorFileError(f"is GeoParquet, which has no layers; leave {key} out")
     try:
-        if path.suffix.lower() in _PARQUET:
-            if layer is not None:
-                raise VectorFileError(f"is GeoParquet, which has no layers; leave {key} out")
+        if is_parquet:
             return gpd.read_parquet(path)
         return gpd.read_file(path, layer=_choose(_layers(path), layer, key))
     except VectorFileError:

@@ -96,7 +96,9 @@ class Feature:
         self.properties: dict[str, Any] = json["properties"]
         nominal = self.properties.get("datetime")
         self.datetime = None if nominal is None else datetime.fromisoformat(nominal)
-        self.assets = {key: FeatureAsset(one, self) for key, one in json["assets"].items()}
+        self.assets = {
+            key: FeatureAsset(one, self) for key, one in json["assets"].items() if _is_usable(one)
+        }
 
     def to_dict(self, *, transform_hrefs: bool = True) -> dict[str, Any]:  # noqa: ARG002 -- pystac's
         """The JSON object itself; not to be changed."""
@@ -116,9 +118,20 @@ def is_plain(feature: Mapping[str, Any]) -> bool:
         and isinstance(properties, dict)
         and isinstance(assets, dict)
         and isinstance(feature.get("links"), list)
-        and all(isinstance(a, dict) and isinstance(a.get("href"), str) for a in assets.values())
         and _has_date(properties)
     )
+
+
+def with_usable_assets(feature: dict[str, Any]) -> dict[str, Any]:
+    """The item without assets that have no href: nobody can read them, and pystac refuses them."""
+    assets = feature.get("assets")
+    if not isinstance(assets, dict) or all(map(_is_usable, assets.values())):
+        return feature
+    return {**feature, "assets": {key: one for key, one in assets.items() if _is_usable(one)}}
+
+
+def _is_usable(asset: Any) -> bool:
+    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
 
 
 def feature_order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:

@@ -16,7 +16,7 @@ import pystac
 from rsscale import durable
 from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
-from rsscale.items.features import Feature, Item, is_plain, newest_features
+from rsscale.items.features import Feature, Item, is_plain, newest_features, with_usable_assets
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
 from rsscale.net.hrefs import map_hrefs, strip_secrets
@@ -197,7 +197,7 @@ def _to_item(feature: dict[str, Any]) -> pystac.Item:
         with warnings.catch_warnings():
             # An item that calls itself deprecated is the catalogue's choice, not a fault.
             warnings.simplefilter("ignore", category=pystac.errors.DeprecatedWarning)
-            return pystac.Item.from_dict(_Owned(feature), preserve_dict=False)
+            return pystac.Item.from_dict(_Owned(with_usable_assets(feature)), preserve_dict=False)
     except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
         raise CatalogError(f"item {name!r} is not valid STAC: {error}") from None
 

@@ -35,7 +35,10 @@ _WORKING_BYTES = 48
 
 
 class ZonesOptions(Options):
-    """``{kind: zones, of: STEP, zones: FILE, id: COLUMN, zones_layer:, layer:, method:, area:}``."""
+    """``{kind: zones, of: STEP, zones: FILE, zones_layer:, id: COLUMN, layer:, method:, area:}``.
+
+    ``zones_layer`` is a layer of the file, ``layer`` one of the step.
+    """
 
     zones: str
     zones_layer: str | None = None

@@ -293,7 +293,7 @@ def test_geojson_in_another_crs_is_taken_at_its_word():
     found = read_area(collection(shapely.geometry.mapping(shape), crs=crs))
     expected = read_area(Geometry(shape, "EPSG:32631"))
     assert found.geom.symmetric_difference(expected.geom).area < 1e-9
-    with pytest.raises(AreaError, match="names the CRS .*none that PROJ knows"):
+    with pytest.raises(AreaError, match=r"names the CRS .*none that PROJ knows"):
         read_area({**SQUARE_JSON, "crs": {"type": "link", "properties": {"href": "x"}}})
 
 

@@ -31,7 +31,7 @@ def test_several_layers_are_listed(project):
         (lambda: read_zones(project, "name", Grid("EPSG:32632", 10)), RecipeError),
         (lambda: read_vector(project), VectorFileError),
     ):
-        with pytest.raises(error, match="2 layers: 'draft', 'study area'; name one with .*layer"):
+        with pytest.raises(error, match=r"2 layers: 'draft', 'study area'; name one with .*layer"):
             read()
 
 
@@ -50,7 +50,7 @@ def test_a_layer_is_chosen_by_name(project):
 def test_an_unknown_layer_names_those_there_are(project):
     with pytest.raises(AreaError, match="no layer 'study'; it has 'draft', 'study area'"):
         read_area(project, layer="study")
-    with pytest.raises(RecipeError, match="no layer 'drafts'.*did you mean 'draft'"):
+    with pytest.raises(RecipeError, match=r"no layer 'drafts'.*did you mean 'draft'"):
         read_labels(project, "name", layer="drafts")
 
 
