@@ -86,15 +86,30 @@ def freeze(items: Iterable[Item], path: str | Path) -> None:
     Raises
     ------
     ItemError
-        When there are none, or one holds NaN or an infinite number.
+        When there are none, or one cannot be written as JSON; the message names it.
+
+    Notes
+    -----
+    JSON has no NaN and no infinities, though some catalogues write them. They are kept as the
+    texts ``nan``, ``inf`` and ``-inf``, as STAC writes a nodata that is none.
     """
     ordered = sorted(items, key=_order_of)
     if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
     try:
         durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, without_secrets))
-    except ValueError as error:
-        raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ItemError(f"{_unwritable(ordered)} cannot be written as JSON: {error}") from None
+
+
+def _unwritable(items: Iterable[Item]) -> str:
+    """Name of the first item that is no JSON, for a message."""
+    for item in items:
+        try:
+            json.dumps(geoparquet.plain_json(without_secrets(item)), allow_nan=False)
+        except (TypeError, ValueError, OverflowError):
+            return f"item {item.id!r}"
+    return "the items"
 
 
 def thaw(path: str | Path) -> pystac.ItemCollection:

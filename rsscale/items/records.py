@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, overload
 
 import numpy as np
@@ -195,6 +195,13 @@ class Scenes:
         if isinstance(number, slice):
             return type(self)(self.names, self.codes, self.records[number])
         return self.records[number]
+
+    def reached_by(self, access: str | None) -> Self:
+        """The same, with access gained as the recipe says now: it may change during a run."""
+        if all(record.sign == access for record in self):
+            return self
+        records = tuple(replace(record, sign=access) for record in self)
+        return type(self)(self.names, self.codes, records)
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes: by its name, or as one of the items declares."""

@@ -61,7 +61,8 @@ class Versions:
     items : pystac.ItemCollection
         What is kept, sorted by (datetime, id); the items themselves, not copies.
     left_out : mapping of str to str
-        Ids of older versions, each with the id of the version that stays.
+        Ids of older versions (``collection/id`` where an id is there twice), each with the id of
+        the version that stays.
     """
 
     items: pystac.ItemCollection
@@ -136,13 +137,18 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
             if newer is None:
                 best.append(item)
             else:
-                left_out[item.id] = newer.id
+                left_out[_name(item, left_out)] = newer.id
         kept += best
-    kept.sort(key=lambda item: (assets.moment(item), item.id))
+    kept.sort(key=assets.item_order)
     left_out = dict(sorted(left_out.items()))
     if left_out:
         _log.info("%s", _summary(len(kept), left_out))
     return kept, left_out
+
+
+def _name(item: Item, taken: Mapping[str, str]) -> str:
+    """The id of an item; with its collection where another one's item has the same."""
+    return f"{item.collection_id}/{item.id}" if item.id in taken else item.id
 
 
 def _summary(kept: int, left_out: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, TilesFailedError
 from rsscale.layers import TileKey
+from rsscale.monitoring.summary import describe_left_out
 from rsscale.monitoring.totals import in_order
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, read_recipe
@@ -115,6 +116,8 @@ class Plan:
         Likewise.
     pilot : mapping, optional
         ``tiles``, ``peak_rss_bytes`` and seconds of each stage.
+    left_out : mapping of input name to mapping of recipe key to int
+        Items that the recipe's rules leave out.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Plan:
     seconds: tuple[float, float, float] | None = None
     money: tuple[float, float, float] | None = None
     pilot: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def tiles(self) -> int:
@@ -153,7 +157,7 @@ class Plan:
         per_tile = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
-            ("items", f"{found}; {per_tile} a tile"),
+            ("items", f"{found}; {per_tile} a tile{_left_out(self.left_out)}"),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),
@@ -227,11 +231,17 @@ def plan(
             tile=checked.setup.grid.tile,
             items={name: len(index) for name, index in checked.indexes.items()},
             steps=tuple(_estimated(checked, profile, memory or machine.memory)),
+            left_out=checked.left_out,
         )
         if not pilot:
             return found
         pilot_of = _pilot(checked, profile, client, pilot)
     return _timed(found, *pilot_of, prices=prices)
+
+
+def _left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
+    words = describe_left_out(left_out)
+    return f"; left out: {words}" if words else ""
 
 
 def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:

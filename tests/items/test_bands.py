@@ -221,7 +221,8 @@ NIR = {"nir": {"HLSL30_2.0": "B05", "HLSS30_2.0": "B8A"}}
 def test_names_by_collection(bands):
     chosen = assets.choose_assets([LANDSAT, SENTINEL], bands)
     assert chosen.bands == ("B04", "nir")
-    keys = {i.collection_id: [p.key for p in row] for i, row in zip(chosen.items, chosen.places)}
+    pair = chosen.items, chosen.places
+    keys = {i.collection_id: [p.key for p in row] for i, row in zip(*pair, strict=True)}
     assert keys == {"HLSL30_2.0": ["B04", "B05"], "HLSS30_2.0": ["B04", "B8A"]}
 
 
