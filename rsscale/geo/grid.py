@@ -128,9 +128,16 @@ class Grid:
         Raises
         ------
         AreaError
-            When the GeoBox has another CRS or resolution, or lies between pixels.
+            When the GeoBox has another CRS or resolution, pixels that are not square, or lies
+            between pixels.
         """
         affine = geobox.affine
+        if affine.b == affine.d == 0 and not math.isclose(affine.a, -affine.e, rel_tol=1e-9):
+            raise AreaError(
+                f"pixels are {abs(affine.a):g} wide and {abs(affine.e):g} high"
+                f"{'' if affine.a > 0 > affine.e else ', not north-up'}; maps are made on square "
+                "pixels: load onto rsscale.Grid(crs, resolution).geobox(area)"
+            )
         col0 = (affine.c - self.origin[0]) / self.resolution
         row0 = (self.origin[1] - affine.f) / self.resolution
         on_grid = (
