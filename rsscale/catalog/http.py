@@ -166,24 +166,22 @@ class _Session(requests.Session):
     def __init__(self, rules: HeaderRules) -> None:
         super().__init__()
         self._rules = rules
-        self.auth = self._authorize
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        url = str(request.url)
-        request.headers.update(self._rules.of_url(url))
-        if "Authorization" not in request.headers and self.trust_env:
-            known = requests.utils.get_netrc_auth(url)
-            return requests.auth.HTTPBasicAuth(*known)(request) if known else request
-        return request
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request with the headers of its host, which nobody who logs requests sees."""
+        own = self._rules.of_url(str(request.url))
+        if own:
+            request = request.copy()
+            request.headers.update(own)
+        return super().send(request, **options)
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Take off the secrets of the host before, and put on those of the one after."""
+        """Take off the secrets of the host before a redirect; requests knows just one of them."""
         for name in self._rules.of_url(str(response.request.url)):
             prepared_request.headers.pop(name, None)
         super().rebuild_auth(prepared_request, response)
-        prepared_request.headers.update(self._rules.of_url(str(prepared_request.url)))
 
 
 def parse_json(body: bytes, name: str) -> dict[str, Any]:

@@ -152,12 +152,21 @@ def _search(
     items = list(read(kept))
     if not items:
         raise CatalogError(_why_nothing(source, filters, filter_counts))
+    _refuse_unknown(source, filters.collections, items)
     for item in items:
         # A catalogue's own word does not count: it could make its readers pay.
         item.properties.pop(PROPERTY, None)
         if sign is not None:
             item.properties[PROPERTY] = sign
     return items
+
+
+def _refuse_unknown(source: Catalog, collections: Sequence[str], items: Sequence[Item]) -> None:
+    """Refuse one of several collections that the catalogue does not have, but for the others."""
+    there = {item.collection_id for item in items} if len(collections) > 1 else set(collections)
+    unknown = _unknown_collection(source, [one for one in collections if one not in there])
+    if unknown:
+        raise CatalogError(unknown)
 
 
 def _read(source: Catalog, filters: SearchFilter) -> Iterator[list[ItemDict]]:
