@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from odc.geo.geom import Geometry
@@ -57,6 +57,12 @@ class InputItems:
     items: list[Feature]
     excluded: int = 0
     lacking: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self.items)
 
     @property
     def left_out(self) -> dict[str, int]:
