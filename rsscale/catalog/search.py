@@ -20,7 +20,7 @@ from rsscale.items.freeze import to_features, to_items
 from rsscale.items.interval import DatetimeLike, parse_interval
 from rsscale.net.headers import Headers
 from rsscale.net.hrefs import shown
-from rsscale.net.signing import PROPERTY, access_name, signer
+from rsscale.net.signing import PROPERTY, access_name, signer, split_access
 
 if TYPE_CHECKING:
     from rsscale.geo.area import AreaLike
@@ -146,6 +146,9 @@ def _search(
 ) -> list[AnyItem]:
     """The items of a catalogue, in the form that ``read`` gives them."""
     signer(sign)  # refuses a name that could not be used here
+    _, rules = split_access(sign)
+    if rules is not None:
+        rules.check()
     source = open_catalog(catalog, sign)
     filter_counts = FilterCounts(filters)
     kept = (item for batch in _read(source, filters) for item in filter_counts.keep(batch))
