@@ -1,4 +1,4 @@
-"""Keys of a recipe's input in whole runs: which items, which bands of them, and how they are read."""
+"""Keys of a recipe's input in whole runs: which items, which bands of them, how they are read."""
 
 import json
 from pathlib import Path
@@ -32,8 +32,9 @@ def raster(folder, name, *layers):
 
 
 def scene(name, files, when="2023-06-15", collection=None, **fields):
-    made = item(name, when, files, epsg=32631, transform=CORNER, shape=SHAPE,
-                fields={"raster:bands": [{"data_type": "uint16", "nodata": 0}], **fields})  # fmt: skip
+    fields = {"raster:bands": [{"data_type": "uint16", "nodata": 0}], **fields}
+    place = {"epsg": 32631, "transform": CORNER, "shape": SHAPE}
+    made = item(name, when, files, fields=fields, **place)
     made.collection_id = collection
     return made.to_dict()
 
