@@ -141,7 +141,9 @@ def joined(area: Geometry) -> Geometry:
 
     Another stays as it is, also one that goes around the globe.
     """
-    parts = [part.geom for part in sides(area)] if area.crs.geographic else []
+    parts = (
+        [part.geom for part in sides(area)] if area.crs is not None and area.crs.geographic else []
+    )
     if len(parts) < 2 or parts[0].bounds[2] >= parts[1].bounds[0]:
         return area
     turned = shapely.transform(parts[0], lambda points: [*points, 360.0, 0.0])

@@ -352,7 +352,7 @@ def data_type(item: Item, asset: Asset, index: int | None = None) -> np.dtype[An
     if not isinstance(name, str):  # NumPy would take None for float64
         return None
     try:
-        return np.dtype(name)  # type: ignore[no-any-return]
+        return np.dtype(name)
     except TypeError:
         return None
 

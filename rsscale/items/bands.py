@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from rsscale.errors import BandError, RecipeError
 from rsscale.items.features import Asset, FeatureAsset, Item
@@ -45,7 +45,8 @@ def is_code(name: str) -> bool:
     return plain(name) in CATEGORICAL
 
 
-class AssetBand(NamedTuple):
+@dataclass(frozen=True)
+class AssetBand:
     """Where a band is: the key of an asset, and its number in the file.
 
     Attributes

@@ -209,7 +209,7 @@ def _scenes(
 def _band(
     item: Item, rule: Rule | None, alternate: Sequence[str], band: AssetBand, place: _Location
 ) -> BandRecord:
-    key, index, count = band
+    key, index, count = band.key, band.index, band.count
     asset = item.assets[key]
     declared = assets.data_type(item, asset, index)
     # Products with a specification here have one band a file; what has several is made of them.

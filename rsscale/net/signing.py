@@ -196,13 +196,13 @@ class _Cached:
             for given in more:
                 if isinstance(given, Mapping):
                     self._headers[_origin(str(signed))] = dict(given)
-        expiry = next((one for one in more if isinstance(one, datetime)), None)
-        expiry = expiry if more else expiry_of(str(signed))
-        if expiry is not None:
+        until = next((one for one in more if isinstance(one, datetime)), None)
+        until = until if more else expiry_of(str(signed))
+        if until is not None:
             with self._lock:
                 if len(self._kept) >= _KEPT:
                     self._kept.clear()
-                self._kept[url] = signed, expiry
+                self._kept[url] = signed, until
         return str(signed)
 
     def renew(self, url: str) -> None:

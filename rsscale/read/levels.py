@@ -102,7 +102,8 @@ class OpenLevel:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the band's numbers."""
-        return np.dtype(self.dataset.dtypes[self.band - 1])
+        kind: np.dtype[Any] = np.dtype(self.dataset.dtypes[self.band - 1])
+        return kind
 
 
 def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:

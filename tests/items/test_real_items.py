@@ -104,7 +104,7 @@ def one(name):
 def test_what_an_asset_is(name, band, key, crs, corner, shape, scaling, kind, nodata):
     item = one(name)
     [found] = find_bands(item, band_requests([band]))
-    assert found == (key, None, None)
+    assert (found.key, found.index) == (key, None)
     raster = assets.raster(item, item.assets[key])
     assert raster.crs == crs
     assert (raster.transform[0], raster.transform[2], raster.transform[5]) == corner
