@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
@@ -141,12 +142,11 @@ def joined(area: Geometry) -> Geometry:
 
     Another stays as it is, also one that goes around the globe.
     """
-    parts = (
-        [part.geom for part in sides(area)] if area.crs is not None and area.crs.geographic else []
-    )
+    is_degrees = area.crs is not None and area.crs.geographic
+    parts = [part.geom for part in sides(area)] if is_degrees else []
     if len(parts) < 2 or parts[0].bounds[2] >= parts[1].bounds[0]:
         return area
-    turned = shapely.transform(parts[0], lambda points: [*points, 360.0, 0.0])
+    turned = shapely.transform(parts[0], lambda points: points + np.array([360.0, 0.0]))
     return Geometry(shapely.union_all([parts[1], turned]), area.crs)
 
 

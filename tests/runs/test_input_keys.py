@@ -133,6 +133,8 @@ def test_items_of_one_id_in_two_collections_are_two(tmp_path):
     run = rs.run(recipe(path, ["red"]), tmp_path / "out", **SETTINGS)
     assert run.state["items"] == {"s2": 2}
     assert (values(tmp_path / "out", "red") == 200).all()
+    [entry, *_] = [json.loads(p.read_text()) for p in (tmp_path / "out/ledger").rglob("x*.json")]
+    assert entry["inputs"] == ["s2a/T32TPT_June", "s2b/T32TPT_June"]
     lookup = RunPlan.read(RunFolder.at(tmp_path / "out")).setup.lookups("s2")
     assert [r.identity for r in lookup.scenes] == [
         ("T32TPT_June", "s2a"), ("T32TPT_June", "s2b")]  # fmt: skip
