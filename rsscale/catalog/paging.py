@@ -47,7 +47,7 @@ def pages_of(
     Yields
     ------
     dict
-        Pages with the items that no page before had.
+        Pages, after a new start only with items that did not come before it.
 
     Raises
     ------
@@ -57,14 +57,17 @@ def pages_of(
     size, tried = min(_known.get(url, largest), largest), 0
     seen: set[tuple[Any, Any]] = set()
     while True:
+        # Of an item that comes twice in one go, the later version may be the newer one.
+        came: set[tuple[Any, Any]] = set()
         try:
             for page in ask(size):
                 fresh = [one for one in page["features"] if _identity(one) not in seen]
-                seen.update(map(_identity, fresh))
-                tried = 0 if fresh else tried
+                came.update(map(_identity, fresh))
                 if fresh:
+                    tried = 0
                     yield {**page, "features": fresh}
         except AnswerError as error:
+            seen |= came
             tried += 1
             smaller = smaller_than(size, error)
             if smaller is None or tried > retry.RETRIES:

@@ -62,7 +62,7 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> RangeRe
     tried, may_renew = 0, sign is not None
     while True:
         tried += 1
-        TRAFFIC.add(requests=1, retries=int(tried > 1))
+        TRAFFIC.add(retries=int(tried > 1))
         try:
             ask = partial(_ask, sign(url) if sign else url, start, stop, sign)
             answer = HOSTS.ask(url, ask)
@@ -93,6 +93,7 @@ class _AgainError(Exception):
 
 def _ask(url: str, start: int, stop: int, sign: Signer | None) -> RangeResponse:
     """Send one request for a range."""
+    TRAFFIC.add(requests=1)
     try:
         answer = connections.get(
             url,

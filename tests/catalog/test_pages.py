@@ -114,6 +114,15 @@ def test_what_no_page_size_mends_is_told(refusal, tries):
         assert ("tried 6 times" in str(caught.value)) == (refusal[0] == 502)
 
 
+def test_an_item_that_comes_twice_stays_in_its_newer_version():
+    old = make_item("a", properties={"updated": "2024-01-01T00:00:00Z"})
+    new = make_item("a", properties={"updated": "2024-06-01T00:00:00Z"})
+    pages = [ok(page([old], "/search?two")), ok(page([new, make_item("b")]))]
+    with Script({"/": [ok(landing(method="GET"))], "/search": pages}).run() as server:
+        found = find_features(server.url + "/")
+    assert [one.properties.get("updated") for one in found] == ["2024-06-01T00:00:00Z", None]
+
+
 def test_a_page_that_always_fails_ends():
     def refuses(_, start):
         return (502, {}, {"message": "no"}) if start >= 50 else None
