@@ -85,7 +85,10 @@ def _choose(layers: dict[str, bool], wanted: str | None, key: str) -> str | None
             )
         return wanted
     if len(drawn) > 1:
-        raise VectorFileError(f"has {len(drawn)} layers: {_listed(drawn)}; name one with {key}")
+        raise VectorFileError(
+            f"has {len(drawn)} layers: {_listed(drawn)}; name one with {key}, or in the path, as "
+            f"in '…{_LAYER}{drawn[-1]}'"
+        )
     return drawn[0] if drawn else None
 
 
