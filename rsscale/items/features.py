@@ -7,11 +7,17 @@ that whatever reads items takes either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from rsscale.errors import ItemError, nearest
 from rsscale.items.interval import item_range
+from rsscale.net.hrefs import absolute
+
+MAIN = "main"
+"""Name of an asset's own href among its alternates."""
 
 # Written by these versions, an item needs no migration: the readers of this package know what
 # extensions called their fields then. Older items go through pystac's.
@@ -132,6 +138,55 @@ def with_usable_assets(feature: dict[str, Any]) -> dict[str, Any]:
 
 def _is_usable(asset: Any) -> bool:
     return isinstance(asset, dict) and isinstance(asset.get("href"), str)
+
+
+def location(item: Item, key: str, alternate: Sequence[str] = ()) -> str:
+    """Location of an asset: a URL, or a local path.
+
+    An absolute path is local, whatever the item's own address is: pystac would take it as a
+    path on the server that the item came from.
+
+    Parameters
+    ----------
+    item : Item
+    key : str
+        Of the asset.
+    alternate : sequence of str
+        Keys of its alternate locations (the extension ``alternate-assets``) in the order of
+        preference; :data:`MAIN` is its own href, as when there are none here.
+
+    Raises
+    ------
+    ItemError
+        When the asset has none of them.
+    """
+    asset = item.assets[key]
+    if not alternate:
+        return _absolute(asset, asset.href)
+    others = asset.extra_fields.get("alternate")
+    known = dict(others) if isinstance(others, Mapping) else {}
+    own = asset.extra_fields.get("alternate:name")
+    for name in alternate:
+        if name == MAIN or (own is not None and name == own):
+            return _absolute(asset, asset.href)
+        href = known[name].get("href") if isinstance(known.get(name), Mapping) else None
+        if isinstance(href, str) and href:
+            return _absolute(asset, href)
+    there = ", ".join(map(repr, known)) or "none"
+    raise ItemError(
+        f"item {item.id!r}, asset {key!r} has no alternate {' or '.join(map(repr, alternate))}; "
+        f"there are {there}{nearest(alternate[0], known)}; with {MAIN!r} at the end of "
+        "'alternate' its own href is read then"
+    )
+
+
+def _absolute(asset: Asset, href: str) -> str:
+    if os.path.isabs(href) or "://" in href:  # noqa: PTH117 -- a Path of each takes longest
+        return href
+    if href == asset.href:
+        return asset.get_absolute_href() or href
+    base = asset.owner.get_self_href() if hasattr(asset.owner, "get_self_href") else None
+    return absolute(href, base) if base else href
 
 
 def feature_order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:

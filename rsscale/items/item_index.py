@@ -14,7 +14,7 @@ from rsscale.errors import ItemError
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
-from rsscale.items.features import Asset, Item
+from rsscale.items.features import Asset, Item, location
 from rsscale.items.interval import item_range
 from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
@@ -220,7 +220,7 @@ def _band(
     scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known, index)
     return BandRecord(
         asset=key,
-        url=assets.location(item, key, alternate),
+        url=location(item, key, alternate),
         dtype=None if dtype is None else dtype.str,
         nodata=known.nodata if nodata is None and known else nodata,
         scale=scale,

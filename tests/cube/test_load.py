@@ -495,7 +495,7 @@ def test_scenes_are_as_large_as_they_say(items):
 
 
 def test_a_local_file_of_an_item_from_a_server_is_local():
-    from rsscale.items.assets import location
+    from rsscale.items.features import location
 
     asset = pystac.Asset("/data/red.tif")
     made = item("a", "2023-01-01", {})
