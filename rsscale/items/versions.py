@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,7 +123,7 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
     items : iterable of pystac.Item or Feature
     """
     kept: list[AnyItem] = []
-    left_out: dict[str, str] = {}
+    older: list[tuple[AnyItem, AnyItem]] = []
     by_scene: dict[Key, list[AnyItem]] = {}
     for item in items:
         key = _product(item) or _tile_and_pass(item)
@@ -137,18 +138,19 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
             if newer is None:
                 best.append(item)
             else:
-                left_out[_name(item, left_out)] = newer.id
+                older.append((item, newer))
         kept += best
     kept.sort(key=assets.item_order)
-    left_out = dict(sorted(left_out.items()))
+    times = Counter(item.id for item, _ in older)
+    left_out = dict(sorted((_name(item, times), newer.id) for item, newer in older))
     if left_out:
         _log.info("%s", _summary(len(kept), left_out))
     return kept, left_out
 
 
-def _name(item: Item, taken: Mapping[str, str]) -> str:
+def _name(item: Item, times: Mapping[str, int]) -> str:
     """The id of an item; with its collection where another one's item has the same."""
-    return f"{item.collection_id}/{item.id}" if item.id in taken else item.id
+    return f"{item.collection_id}/{item.id}" if times[item.id] > 1 else item.id
 
 
 def _summary(kept: int, left_out: Mapping[str, str]) -> str:
