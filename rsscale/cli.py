@@ -168,11 +168,16 @@ def simulate(
 @_command
 def search(
     catalog: Annotated[str, typer.Argument(help="STAC API, catalog.json or stac-geoparquet.")],
-    collection: Annotated[str | None, typer.Option(help="Id of the collection.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Id of a collection; may be repeated.")
+    ] = None,
     area: Annotated[Path | None, typer.Option(help="A vector file with polygons.")] = None,
     bbox: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
     datetime: Annotated[str | None, typer.Option(help="2023, 2023-05/2023-09, …")] = None,
     query: Annotated[str | None, typer.Option(help='JSON: {"eo:cloud_cover": {"lt": 60}}')] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Id of an item to leave out; may be repeated.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the items to stac-geoparquet.")] = None,
 ) -> None:
     """List the items of a catalogue, or freeze them to a file."""
@@ -184,7 +189,14 @@ def search(
         conditions = json.loads(query) if query else None
     except ValueError:
         raise RecipeError(f"--query {query!r} is not JSON") from None
-    items = find(catalog, collection, area=where, datetime=datetime, query=conditions)
+    items = find(
+        catalog,
+        collection,
+        area=where,
+        datetime=datetime,
+        query=conditions,
+        exclude=exclude or (),
+    )
     for item in [] if out else items:
         cover = item.properties.get("eo:cloud_cover")
         print(f"{item.id}  {item.properties.get('datetime')}  cloud cover {cover}")

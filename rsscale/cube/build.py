@@ -160,6 +160,8 @@ def _sources(record: SceneRecord, methods: Sequence[str]) -> list[Source]:
             crs=band.crs,
             transform=band.transform,
             sign=record.sign,
+            index=band.index,
+            count=band.count,
         )
         for band, method in zip(record.bands, methods, strict=True)
     ]

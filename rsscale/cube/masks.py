@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.cube.mask_rules import PRESETS, MaskRule, is_one_of, mask_rule
+from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
 
@@ -20,22 +21,23 @@ _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
 def mask(
-    cube: xr.DataArray, by: str | Mapping[str, Any] | MaskRule, *, dilate: float = 0.0
+    cube: xr.DataArray, by: MaskLike | Sequence[MaskLike], *, dilate: float = 0.0
 ) -> xr.DataArray:
-    """Set unusable observations to nodata and leave the mask band out, lazily.
+    """Set unusable observations to nodata and leave the mask bands out, lazily.
 
     Parameters
     ----------
     cube : xr.DataArray
         ``(time, band, y, x)`` of :func:`rsscale.cube.load.load`, with the mask's band in it.
-    by : str, mapping or MaskRule
+    by : str, mapping or MaskRule, or a sequence of them
         A preset: ``"sentinel2-scl"`` (keeps SCL 4, 5, 6, 7, 11), ``"landsat-qa-pixel"``
         (Collection 2; drops fill, cloud, dilated cloud, cirrus, shadow), ``"fmask"`` (Zhu's
         codes; drops cloud and shadow), ``"dea-fmask"`` (the codes of ``oa_fmask`` and
         python-fmask), ``"hls-fmask"`` (bits; drops cloud, its neighbourhood, shadow). None
         drops snow or water. Or ``{"band": name}`` with one of ``"keep": [codes]``,
         ``"drop": [codes]``, ``"bits": [bit numbers]`` and ``"fields": {"first-last bit":
-        [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`.
+        [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`. Of
+        several rules, each of a band of its own, what any drops is dropped, in any order.
     dilate : float
         Also drop what lies within this many metres of a dropped pixel, counted in whole
         pixels, rounded up. Nodata of the mask band itself (the cube's, NaN, or the rule's
@@ -53,16 +55,34 @@ def mask(
     RecipeError
         When the preset, the band or the rule is unknown, or the dilation cannot be done.
     """
-    rule = mask_rule(by)
+    import dask.array as da
+
+    rules = mask_rules(by)
     bands = [str(band) for band in cube["band"].values]
-    if rule.band not in bands:
-        raise RecipeError(
-            f"the mask needs band {rule.band!r}, which is not loaded; there are "
-            f"{', '.join(bands)}{nearest(rule.band, bands)}"
-        )
-    radius = dilation_pixels(cube, dilate)
-    at = bands.index(rule.band)
-    fill = cube_nodata(cube)
+    for rule in rules:
+        if rule.band not in bands:
+            raise RecipeError(
+                f"the mask needs band {rule.band!r}, which is not loaded; there are "
+                f"{', '.join(bands)}{nearest(rule.band, bands)}"
+            )
+    radius, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
+    found = [_states_of(cube, bands.index(rule.band), rule, fill, radius) for rule in rules]
+    for rule in rules:
+        rest = _without(rest, [str(band) for band in rest["band"].values].index(rule.band))
+    # Very thin chunks were joined for the overlap; values are the same either way.
+    scenes, _, rows, cols = rest.data.chunks
+    states = reduce(da.maximum, (one.rechunk((scenes, rows, cols)) for one in found))
+    data = _apply(rest.data, states, fill)
+    dropped = {rule.band for rule in rules}
+    categorical = [b for b in rest.attrs.get("categorical", []) if b not in dropped]
+    out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
+    return out
+
+
+def _states_of(
+    cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radius: tuple[int, int]
+) -> Any:
+    """What one rule says of each pixel, as a Dask array ``(time, y, x)``."""
     states = cube.isel(band=at).data.map_blocks(_states, rule=rule, fill=fill, dtype="uint8")
     if max(radius) > 0 and states.size:
         states = states.map_overlap(
@@ -74,13 +94,7 @@ def mask(
             meta=np.empty((0, 0, 0), "uint8"),
             radius=radius,
         )
-    rest = _without(cube, at)
-    # Very thin chunks were joined for the overlap; values are the same either way.
-    scenes, _, rows, cols = rest.data.chunks
-    data = _apply(rest.data, states.rechunk((scenes, rows, cols)), fill)
-    categorical = [b for b in rest.attrs.get("categorical", []) if b != rule.band]
-    out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
-    return out
+    return states
 
 
 def cube_nodata(cube: xr.DataArray) -> Any:

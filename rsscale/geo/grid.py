@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,11 @@ from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_, res_, wh_, xy_
 
 from rsscale.errors import AreaError, RecipeError
+from rsscale.geo.area import area_in_own_crs, joined
 from rsscale.geo.lattice import PixelBox
+
+if TYPE_CHECKING:
+    from rsscale.geo.area import AreaLike
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
@@ -124,9 +128,16 @@ class Grid:
         Raises
         ------
         AreaError
-            When the GeoBox has another CRS or resolution, or lies between pixels.
+            When the GeoBox has another CRS or resolution, pixels that are not square, or lies
+            between pixels.
         """
         affine = geobox.affine
+        if affine.b == affine.d == 0 and not math.isclose(affine.a, -affine.e, rel_tol=1e-9):
+            raise AreaError(
+                f"pixels are {abs(affine.a):g} wide and {abs(affine.e):g} high"
+                f"{'' if affine.a > 0 > affine.e else ', not north-up'}; maps are made on square "
+                "pixels: load onto rsscale.Grid(crs, resolution).geobox(area)"
+            )
         col0 = (affine.c - self.origin[0]) / self.resolution
         row0 = (self.origin[1] - affine.f) / self.resolution
         on_grid = (
@@ -180,21 +191,26 @@ class Grid:
             math.ceil((right - x0) / res - _ON_EDGE),
         )
 
-    def geobox(self, area: object) -> GeoBox:
+    def geobox(self, area: AreaLike) -> GeoBox:
         """The GeoBox of whole grid pixels around an area.
 
         Parameters
         ----------
-        area : Geometry, geometry-like or (west, south, east, north)
-            Anything with a CRS that odc-geo understands, a shapely geometry or bounds in
-            EPSG:4326, or a GeoDataFrame.
+        area : Geometry, geometry-like, path or (west, south, east, north)
+            Anything that :func:`rsscale.geo.area.read_area` takes, with the same refusals.
 
         Returns
         -------
         odc.geo.geobox.GeoBox
             On this grid's pixels, in its CRS.
+
+        Raises
+        ------
+        AreaError
+            When it cannot be read as an area, or not be projected to the grid's CRS.
         """
-        return self.geobox_of(self.box(as_geometry(area)))
+        shape = area_in_own_crs(area)
+        return self.geobox_of(self.box(joined(shape) if self._spec.crs.geographic else shape))
 
     def at_level(self, level: int) -> Grid:
         """The grid of an overview: the same origin and tile width, pixels ``2**level`` as wide."""
@@ -285,37 +301,6 @@ class Grid:
             f"{self.crs} at {self.resolution:g}, tile {self.tile} px, "
             f"origin ({self.origin[0]:g}, {self.origin[1]:g})"
         )
-
-
-def as_geometry(area: object) -> Geometry:
-    """Convert an area to an odc-geo Geometry with a CRS.
-
-    Parameters
-    ----------
-    area : Geometry, shapely geometry, GeoDataFrame, or (west, south, east, north)
-        Without a CRS of its own, coordinates are EPSG:4326.
-
-    Raises
-    ------
-    AreaError
-        When it is none of these.
-    """
-    from odc.geo.geom import box
-
-    if isinstance(area, Geometry):
-        return area
-    if hasattr(area, "union_all") and hasattr(area, "crs"):
-        return Geometry(area.union_all(), area.crs)
-    if hasattr(area, "geom_type"):
-        return Geometry(area, "EPSG:4326")
-    try:
-        west, south, east, north = map(float, area)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        raise AreaError(
-            f"an area is given as {type(area).__name__}; expected a geometry, a GeoDataFrame "
-            "or (west, south, east, north) in degrees"
-        ) from None
-    return box(west, south, east, north, "EPSG:4326")
 
 
 def _bounds(area: Geometry) -> str:

@@ -14,6 +14,7 @@ addresses, and those properties that are of one simple type throughout.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -66,7 +67,7 @@ def write(
     Raises
     ------
     ValueError
-        When an item holds NaN or an infinite number, which JSON has not.
+        When an item holds something that is no JSON.
     """
     schema = _schema(items)
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
@@ -141,6 +142,17 @@ def _value(feature: dict[str, Any], field: pa.Field) -> Any:
     return float(value) if field.type == pa.float64() and value is not None else value
 
 
+def plain_json(value: Any) -> Any:
+    """JSON without NaN and infinities, which become texts as STAC has them; the same if none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: plain_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(inner) for inner in value]
+    return value
+
+
 def _asset(asset: dict[str, Any]) -> dict[str, Any]:
     roles = asset.get("roles")
     known = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
@@ -177,5 +189,5 @@ _CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "geometry": lambda feature: _wkb(feature.get("geometry")),
     "bbox": lambda feature: _box(feature.get("bbox")),
     "links": lambda feature: [_texts(link, _LINK) for link in feature.get("links") or []],
-    EXACT: lambda feature: json.dumps(feature, separators=(",", ":"), allow_nan=False),
+    EXACT: lambda feature: json.dumps(plain_json(feature), separators=(",", ":"), allow_nan=False),
 }

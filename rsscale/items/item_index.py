@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from rsscale.errors import ItemError
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
-from rsscale.items.bands import is_code
-from rsscale.items.features import Asset, Item
+from rsscale.items.bands import AssetBand, BandsLike, is_code
+from rsscale.items.features import Asset, Item, location
 from rsscale.items.interval import item_range
 from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
@@ -37,7 +37,9 @@ class ItemIndex(ScenesInMemory):
     crs : str
         The grid's CRS.
     bands : sequence of str
-        Bands that will be read; each item must have them.
+        Bands that will be read; each item must have them. See :func:`rsscale.load`.
+    alternate : sequence of str
+        Which of an asset's locations is read, in the order of preference.
 
     Raises
     ------
@@ -47,10 +49,12 @@ class ItemIndex(ScenesInMemory):
         When an item has no date.
     """
 
-    def __init__(self, items: Iterable[Item], crs: str, bands: Sequence[str]) -> None:
+    def __init__(
+        self, items: Iterable[Item], crs: str, bands: BandsLike, alternate: Sequence[str] = ()
+    ) -> None:
         chosen = assets.choose_assets(items, bands)
         locations = _locations(chosen)
-        scenes = _scenes(chosen, locations)
+        scenes = _scenes(chosen, locations, alternate)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
         extents = Extents(
@@ -65,23 +69,26 @@ class ItemIndex(ScenesInMemory):
         super().__init__(scenes, extents, crs)
 
 
-def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Scenes:
+def resolve(items: assets.ItemsLike, bands: BandsLike, alternate: Sequence[str] = ()) -> Scenes:
     """Resolve some bands of some items to scene records.
 
     Parameters
     ----------
     items : iterable of pystac.Item, Feature or JSON object
     bands : sequence of str
+        See :func:`rsscale.load`.
+    alternate : sequence of str
+        Which of an asset's locations is read, in the order of preference.
 
     Raises
     ------
     BandError
         When no item, or not every item, has a band.
     ItemError
-        When an item has no date.
+        When an item has no date, no such alternate, or a number that is none.
     """
     chosen = assets.choose_assets(items, bands)
-    return _scenes(chosen, _locations(chosen))
+    return _scenes(chosen, _locations(chosen), alternate)
 
 
 def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
@@ -115,8 +122,10 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
             f"items of bands {list(new.names)} in {resolved.crs} can't extend items of bands "
             f"{list(old.names)} in {frozen.crs}; plan them as a run of their own"
         )
-    known = {record.id for record in old}
-    added: Rows = np.array([n for n, record in enumerate(new) if record.id not in known], np.intp)
+    known = {record.identity for record in old} | {(r.id, None) for r in old if not r.collection}
+    added: Rows = np.array(
+        [n for n, r in enumerate(new) if not {r.identity, (r.id, None)} & known], np.intp
+    )
     newest = int(frozen.extents.generations.max(initial=0))
     if generation is None:
         generation = newest + bool(len(old))
@@ -127,7 +136,7 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
     fresh = resolved.extents.take(added)
     fresh.generations[:] = generation
     records = (*old.records, *(new.records[number] for number in added))
-    order = sorted(range(len(records)), key=lambda n: (records[n].microseconds, records[n].id))
+    order = sorted(range(len(records)), key=lambda n: records[n].order)
     return ScenesInMemory(
         Scenes(old.names, old.codes, tuple(records[number] for number in order)),
         frozen.extents.join(fresh).take(np.array(order, np.intp)),
@@ -146,7 +155,10 @@ class _Location(NamedTuple):
 
 def _locations(chosen: assets.Selection) -> list[list[_Location]]:
     """Locations of the files, by item and band."""
-    return [_locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
+    return [
+        _locations_of(item, [place.key for place in row])
+        for item, row in zip(chosen.items, chosen.places, strict=True)
+    ]
 
 
 def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
@@ -172,7 +184,11 @@ def _location(item: Item, asset: Asset) -> _Location:
     )
 
 
-def _scenes(chosen: assets.Selection, locations: Sequence[Sequence[_Location]]) -> Scenes:
+def _scenes(
+    chosen: assets.Selection,
+    locations: Sequence[Sequence[_Location]],
+    alternate: Sequence[str],
+) -> Scenes:
     return Scenes(
         names=chosen.bands,
         codes=tuple(map(is_code, chosen.bands)),
@@ -182,24 +198,29 @@ def _scenes(chosen: assets.Selection, locations: Sequence[Sequence[_Location]]) 
                 microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
                 day=int(assets.solar_day(item).astype(np.int64)),
                 sign=item.properties.get(PROPERTY),
-                bands=tuple(map(partial(_band, item, product_rule(item)), keys, there)),
+                bands=tuple(map(partial(_band, item, product_rule(item), alternate), row, there)),
+                collection=item.collection_id,
             )
-            for item, keys, there in zip(chosen.items, chosen.keys, locations, strict=True)
+            for item, row, there in zip(chosen.items, chosen.places, locations, strict=True)
         ),
     )
 
 
-def _band(item: Item, rule: Rule | None, key: str, place: _Location) -> BandRecord:
+def _band(
+    item: Item, rule: Rule | None, alternate: Sequence[str], band: AssetBand, place: _Location
+) -> BandRecord:
+    key, index, count = band.key, band.index, band.count
     asset = item.assets[key]
-    declared = assets.data_type(item, asset)
-    known = specified(rule, item, key, declared)
+    declared = assets.data_type(item, asset, index)
+    # Products with a specification here have one band a file; what has several is made of them.
+    known = specified(rule, item, key, declared) if index is None else None
     dtype = declared or (known.dtype if known else None)
-    nodata = assets.nodata(item, asset)
-    categorical = assets.is_categorical(key, asset)
-    scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known)
+    nodata = assets.nodata(item, key, index)
+    categorical = assets.is_categorical(key, asset, index)
+    scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known, index)
     return BandRecord(
         asset=key,
-        url=assets.location(asset),
+        url=location(item, key, alternate),
         dtype=None if dtype is None else dtype.str,
         nodata=known.nodata if nodata is None and known else nodata,
         scale=scale,
@@ -208,6 +229,8 @@ def _band(item: Item, rule: Rule | None, key: str, place: _Location) -> BandReco
         crs=place.crs,
         transform=place.transform,
         shape=place.shape,
+        index=index,
+        count=count,
     )
 
 

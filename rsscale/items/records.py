@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, overload
 
 import numpy as np
 
 from rsscale.net.hrefs import strip_secrets
+
+# Values of a band that is alone in its file.
+_VALUES = 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class BandRecord:
         From (column, row) to (x, y).
     shape : (height, width) or None
         Pixels.
+    index : int or None
+        Number of the band in the file, from 1; ``None``: the file holds one band.
+    count : int or None
+        Bands that the item says the file has.
     """
 
     asset: str
@@ -53,6 +60,8 @@ class BandRecord:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
+    index: int | None = None
+    count: int | None = None
 
     @property
     def itemsize(self) -> int:
@@ -61,19 +70,28 @@ class BandRecord:
 
     def without_secrets(self) -> list[Any]:
         """The record as JSON, without tokens in the address."""
+        number = [] if self.index is None else [self.index, self.count]
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
-            int(self.categorical), self.crs, self.transform, self.shape,
+            int(self.categorical), self.crs, self.transform, self.shape, *number,
         ]  # fmt: skip
+
+    def deciding(self) -> list[Any]:
+        """What decides pixels, as JSON."""
+        _, *values, _ = self.without_secrets()[:_VALUES]
+        return values if self.index is None else [*values, self.index]
 
     @classmethod
     def read(cls, values: list[Any]) -> Self:
         """Inverse of :meth:`without_secrets`."""
-        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values
+        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values[
+            :_VALUES
+        ]
         return cls(
             asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
             None if transform is None else tuple(transform),
             None if shape is None else (shape[0], shape[1]),
+            *values[_VALUES:],
         )  # fmt: skip
 
 
@@ -92,6 +110,8 @@ class SceneRecord:
         How access is gained, a name of :mod:`rsscale.net.signing`.
     bands : tuple of BandRecord
         In the order of the bands that are read.
+    collection : str or None
+        An id is unique in its collection only.
     """
 
     id: str
@@ -99,6 +119,17 @@ class SceneRecord:
     day: int
     sign: str | None
     bands: tuple[BandRecord, ...]
+    collection: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """Id and collection: what tells it from every other item."""
+        return self.id, self.collection
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Sort key: moment, id, collection."""
+        return self.microseconds, self.id, self.collection or ""
 
     @property
     def moment(self) -> np.datetime64:
@@ -113,13 +144,13 @@ class SceneRecord:
     def to_bytes(self) -> bytes:
         """The record as JSON, without tokens."""
         bands = [band.without_secrets() for band in self.bands]
-        return _json([self.id, self.microseconds, self.day, self.sign, bands])
+        return _json([self.id, self.microseconds, self.day, self.sign, bands, self.collection])
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Self:
         """Inverse of :meth:`to_bytes`."""
-        name, microseconds, day, sign, bands = json.loads(record)
-        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)))
+        name, microseconds, day, sign, bands, *collection = json.loads(record)
+        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)), *collection)
 
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.
@@ -129,14 +160,13 @@ class SceneRecord:
         """
         deciding = [self.id, self.microseconds, self.day]
         for band in self.bands:
-            _, *values, _ = band.without_secrets()
-            deciding += values
+            deciding += band.deciding()
         return hashlib.sha256(_json(deciding)).digest()[:16]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Records of the same bands, sorted by (moment, id): what a cube is built from.
+    """Records of the same bands, sorted by (moment, id, collection): what a cube is built from.
 
     Attributes
     ----------
@@ -165,6 +195,13 @@ class Scenes:
         if isinstance(number, slice):
             return type(self)(self.names, self.codes, self.records[number])
         return self.records[number]
+
+    def reached_by(self, access: str | None) -> Self:
+        """The same, with access gained as the recipe says now: it may change during a run."""
+        if all(record.sign == access for record in self):
+            return self
+        records = tuple(replace(record, sign=access) for record in self)
+        return type(self)(self.names, self.codes, records)
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes: by its name, or as one of the items declares."""

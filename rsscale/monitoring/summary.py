@@ -21,6 +21,25 @@ def summary(state: Mapping[str, Any], url: str) -> str:
     return "\n".join([*_lines(state), *_products(state, url.rstrip("/"))])
 
 
+def _missing(state: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[str]:
+    """Items and assets that are not in the result."""
+    if state.get("left_out"):
+        yield f"left out  {describe_left_out(state['left_out'])}"
+    unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
+    if unreadable:
+        yield f"missing   {unreadable} assets could not be read and count as not seen"
+
+
+def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
+    """Items that a recipe's rules left out, in words: ``2 of s2 (missing_asset: skip)``."""
+    words = {"exclude": "exclude", "missing_asset": "missing_asset: skip"}
+    return ", ".join(
+        f"{count} of {name} ({words.get(key, key)})"
+        for name, by_key in left_out.items()
+        for key, count in by_key.items()
+    )
+
+
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     tiles, steps = state["tiles"], _in_order(state)
     yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
@@ -41,9 +60,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     if state["state"] == "running":
         left = state.get("rate", {}).get("seconds_left")
         yield f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting")
-    unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
-    if unreadable:
-        yield f"missing   {unreadable} assets could not be read and count as not seen"
+    yield from _missing(state, steps)
     for step in steps.values():
         yield from step.get("lines", ())
     for failure in state.get("failed", [])[:_FAILURES]:

@@ -45,13 +45,16 @@ class BoundedRetry(Retry):
         return None if seconds is None else min(seconds, RETRY_AFTER_MAX_S)
 
 
-def policy(**options: Any) -> BoundedRetry:
-    """urllib3's settings of retries: for any method, since no request here changes anything."""
+def policy(but: frozenset[int] = frozenset(), **options: Any) -> BoundedRetry:
+    """urllib3's settings of retries: for any method, since no request here changes anything.
+
+    ``but`` are answers after which it is not tried again.
+    """
     return BoundedRetry(
         total=RETRIES,
         backoff_factor=BACKOFF_S,
         backoff_jitter=JITTER_S,
-        status_forcelist=RETRY_STATUS,
+        status_forcelist=RETRY_STATUS - but,
         allowed_methods=None,
         raise_on_status=False,  # the last response says more than "too many errors"
         **options,
@@ -90,6 +93,17 @@ def why_no_answer(error: BaseException) -> str:
         if any(isinstance(e, classes) and not isinstance(e, others) for e in causes):
             return words
     return type(_innermost(error)).__name__
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether a request failed because there was no connection to the server at all."""
+    causes = _causes(error)
+    timed_out = any(isinstance(e, (requests.ConnectTimeout, ConnectTimeoutError)) for e in causes)
+    return timed_out or why_no_answer(error) in (
+        "connection refused",
+        "no such host",
+        "its TLS certificate is not accepted",
+    )
 
 
 # The first that fits, with its classes and subclasses of these that mean something else: a response

@@ -37,9 +37,13 @@ _WORKING_BYTES = 48
 
 
 class ZonesOptions(Options):
-    """``{kind: zones, of: STEP, zones: FILE, id: COLUMN, layer:, method:, area:}``."""
+    """``{kind: zones, of: STEP, zones: FILE, zones_layer:, id: COLUMN, layer:, method:, area:}``.
+
+    ``zones_layer`` is a layer of the file, ``layer`` one of the step.
+    """
 
     zones: str
+    zones_layer: str | None = None
     id: str
     layer: str = "classification"
     method: Literal["centre", "coverage"] = "centre"
@@ -96,7 +100,8 @@ class ZonesPass(Pass):
         (reference,) = recipe.references.values()
         layer = _layer(options.layer, setup, reference)
         kept = setup.attachment(step, "zones")
-        zones = read_zones(kept.folder / Path(options.zones).name, options.id, setup.grid)
+        path = kept.folder / Path(options.zones).name
+        zones = read_zones(path, options.id, setup.grid, options.zones_layer)
         if not zones.near(setup.extent()):
             raise RecipeError(f"none of the {len(zones.ids)} zones touches the recipe's area")
         is_plane = options.area == "projected"
@@ -129,7 +134,7 @@ class ZonesPass(Pass):
 
     def parameters(self) -> Mapping[str, Any]:
         """Options of the counting; :meth:`digest` has the zones."""
-        return self.options.model_dump(exclude={"zones"})
+        return self.options.model_dump(exclude={"zones"}, exclude_none=True)
 
     def digest(self, span: str) -> str:
         """Hash of the zones' file."""

@@ -85,6 +85,7 @@ def plan(
             tile=checked.setup.grid.tile,
             items={name: len(index) for name, index in checked.indexes.items()},
             steps=tuple(estimate_steps(checked, profile, memory or machine.memory)),
+            left_out=checked.left_out,
         )
         if not pilot:
             return untimed

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rsscale.monitoring.summary import describe_left_out
 from rsscale.runs.tile_costs import StepEstimate
 
 
@@ -50,6 +51,8 @@ class Plan:
         Likewise.
     pilot : mapping, optional
         ``tiles``, ``peak_rss_bytes`` and seconds of each stage.
+    left_out : mapping of input name to mapping of recipe key to int
+        Items that the recipe's rules leave out.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Plan:
     seconds: tuple[float, float, float] | None = None
     money: tuple[float, float, float] | None = None
     pilot: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def tiles(self) -> int:
@@ -88,7 +92,7 @@ class Plan:
         per_tile = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
-            ("items", f"{items}; {per_tile} a tile"),
+            ("items", f"{items}; {per_tile} a tile{_left_out(self.left_out)}"),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),
@@ -116,6 +120,11 @@ class Plan:
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:<9} {text}" for name, text in self.rows())
+
+
+def _left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
+    words = describe_left_out(left_out)
+    return f"; left out: {words}" if words else ""
 
 
 def _bytes(count: float) -> str:

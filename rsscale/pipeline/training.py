@@ -71,6 +71,7 @@ def train_recipe(
         settings.class_,
         period_column=settings.period_column,
         classes=_classes(settings),
+        layer=settings.labels_layer,
     )
     chips = make_chips(recipe, labels)
     first = recipe.periods[0]

@@ -17,6 +17,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 
 from rsscale.errors import ReadError
 from rsscale.net.hrefs import shown
@@ -46,6 +47,10 @@ class Source:
         Used where the file itself has none.
     sign : str or None
         How access is gained, a name of :mod:`rsscale.net.signing`.
+    index : int or None
+        Number of the band in the file, from 1; ``None``: the file has to hold one band.
+    count : int or None
+        Bands that the item says the file has.
     """
 
     item: str
@@ -56,9 +61,17 @@ class Source:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     sign: str | None = None
+    index: int | None = None
+    count: int | None = None
+
+    @property
+    def band(self) -> int:
+        """Number of the band for GDAL."""
+        return self.index or 1
 
     def __str__(self) -> str:
-        return f"item {self.item!r}, asset {self.asset!r}: {shown(self.url)}"
+        band = "" if self.index is None else f" band {self.index}"
+        return f"item {self.item!r}, asset {self.asset!r}{band}: {shown(self.url)}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,8 @@ class OpenLevel:
         On the grid.
     nodata : float or None
         In the file's own numbers.
+    band : int
+        Which one of the file is read, from 1.
     """
 
     dataset: rasterio.DatasetReader
@@ -82,6 +97,13 @@ class OpenLevel:
     transform: Affine
     placement: Placement
     nodata: float | None
+    band: int = 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the band's numbers."""
+        kind: np.dtype[Any] = np.dtype(self.dataset.dtypes[self.band - 1])
+        return kind
 
 
 def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:
@@ -91,8 +113,7 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
     ------
     ReadError
     """
-    if dataset.count != 1:
-        raise ReadError(f"{source} has {dataset.count} bands in one file; expected one")
+    check_bands(dataset, source)
     if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
         raise ReadError(
             f"{source} is placed by control points or RPCs only; expected a transform: "
@@ -108,10 +129,37 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
             f"{source} has no CRS, neither in the file nor as proj:code of the item; "
             "add it to the item"
         )
-    if not np.can_cast(dataset.dtypes[0], dtype):
+    kind = dataset.dtypes[source.band - 1]
+    if not np.can_cast(kind, dtype):
         raise ReadError(
-            f"{source} holds {dataset.dtypes[0]}, which does not fit the cube's "
+            f"{source} holds {kind}, which does not fit the cube's "
             f"{dtype}; correct data_type in the item's metadata"
+        )
+
+
+def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
+    """Refuse a file that does not hold the band that is read, or others than the item says.
+
+    Raises
+    ------
+    ReadError
+    """
+    count = dataset.count
+    if source.index is None:
+        if count != 1:
+            raise ReadError(
+                f"{source} has {count} bands in one file, expected one; say which, as in "
+                f"'{source.asset}.1' for the first"
+            )
+        return
+    # An alpha band is no band of the item's.
+    own = count - int(dataset.colorinterp[-1] == ColorInterp.alpha)
+    if source.index > count:
+        raise ReadError(f"{source} is not there: the file has {count} bands")
+    if source.count is not None and source.count not in (count, own):
+        raise ReadError(
+            f"{source} cannot be told: the item lists {source.count} bands, and the file has "
+            f"{count}; say which by its number, once the item is corrected"
         )
 
 
@@ -128,8 +176,8 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
         transform = Affine(*source.transform[:6])
     nodata = _nodata(base, source)
     dataset = base
-    if source.resampling != "nearest" and _has_true_overviews(base, nodata):
-        level = _level(base.overviews(1), shrink(grid, crs, transform, base.shape))
+    if source.resampling != "nearest" and _has_true_overviews(base, nodata, source.band):
+        level = _level(base.overviews(source.band), shrink(grid, crs, transform, base.shape))
         if level is not None:
             dataset = opened.overview(level)
             across, down = base.width / dataset.width, base.height / dataset.height
@@ -140,7 +188,7 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
         a, b, c, d, e, f = tuple(transform)[:6]
         turned = Affine(a, b, c + turn, d, e, f)
         placement = locate_raster(grid, crs, turned, dataset.shape, source.resampling)
-        found.append(OpenLevel(dataset, crs, turned, placement, nodata))
+        found.append(OpenLevel(dataset, crs, turned, placement, nodata, source.band))
     return tuple(found)
 
 
@@ -158,9 +206,10 @@ def _turns(
     return (0, *((360,) if west else ()), *((-360,) if east else ()))
 
 
-def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> bool:
+def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None, band: int) -> bool:
     """Whether nodata was known when the overviews were averaged."""
-    return nodata is None or (base.nodata is not None and repr(base.nodata) == repr(nodata))
+    own = base.nodatavals[band - 1]
+    return nodata is None or (own is not None and repr(own) == repr(nodata))
 
 
 def _level(factors: list[int], factor: float) -> int | None:
@@ -173,8 +222,8 @@ def _level(factors: list[int], factor: float) -> int | None:
 
 def _nodata(dataset: rasterio.DatasetReader, source: Source) -> float | None:
     """The item's nodata, else the file's; one that the file's type cannot hold is none."""
-    kind = np.dtype(dataset.dtypes[0])
-    for nodata in (source.nodata, dataset.nodata):
+    kind = np.dtype(dataset.dtypes[source.band - 1])
+    for nodata in (source.nodata, dataset.nodatavals[source.band - 1]):
         if nodata is None:
             continue
         if kind.kind == "f":

@@ -13,14 +13,26 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rsscale.composites.reducer_names import check_reducer
 from rsscale.composites.time_windows import time_windows
-from rsscale.cube.mask_rules import mask_rule
-from rsscale.errors import RecipeError
+from rsscale.cube.mask_rules import mask_rules
+from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
-from rsscale.net.signing import check_name
+from rsscale.items.bands import band_requests
+from rsscale.net.headers import HeaderRules
+from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 
 LayerName = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
+
+
+def _split_bands(bands: list[Any], names: Any) -> dict[str, Any]:
+    """A list of bands, some as ``{name: names}``, as the keys ``bands`` and ``names``."""
+    found = dict(names) if isinstance(names, dict) else {}
+    plain: list[Any] = []
+    for band in bands:
+        plain += list(band) if isinstance(band, dict) else [band]
+        found |= band if isinstance(band, dict) else {}
+    return {"bands": plain, **({"names": found} if found else {})}
 
 
 @contextmanager
@@ -50,8 +62,9 @@ class GridRecipe(_Strict):
 
 
 class MaskRecipe(_Strict):
-    """Which pixels are valid: a preset by name, or codes or bits of a band."""
+    """Which pixels are valid: a preset by name, codes or bits of a band, or several such rules."""
 
+    rules: tuple[str | dict[str, Any], ...] | None = None
     preset: str | None = None
     band: str | None = None
     keep: tuple[int, ...] | None = None
@@ -63,15 +76,24 @@ class MaskRecipe(_Strict):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if self.preset is None and self.band is None:
+        if self.rules is None and self.preset is None and self.band is None:
             raise ValueError("needs 'preset', or 'band' with 'keep', 'drop', 'bits' or 'fields'")
+        if self.rules is not None and self.model_fields_set - {"rules", "dilate"}:
+            raise ValueError("has 'rules' and a rule beside them; put it among them")
         with _as_value_error():
-            mask_rule(self.rule)
+            mask_rules(self.rule)
         return self
 
     @property
-    def rule(self) -> str | dict[str, Any]:
+    def bands(self) -> tuple[str, ...]:
+        """The bands that it reads."""
+        return tuple(rule.band for rule in mask_rules(self.rule))
+
+    @property
+    def rule(self) -> str | dict[str, Any] | list[str | dict[str, Any]]:
         """The argument ``by`` of :func:`rsscale.mask`."""
+        if self.rules is not None:
+            return list(self.rules)
         if self.preset is not None:
             return self.preset
         return self.model_dump(exclude={"preset", "dilate"}, exclude_none=True)
@@ -100,23 +122,28 @@ class CompositeRecipe(_Strict):
         return self.by if self.by is not None else {"windows": self.windows}
 
 
-ACCESS = ("catalog", "sign", "loader")
-"""Keys of an input that say how it is reached: they change no pixel."""
+ACCESS = ("catalog", "sign", "headers", "loader", "on_error")
+"""Keys of an input that say how it is reached: they may change while a run is not finished."""
 
-FINDING = ("collection", "query")
-"""Keys of an input that say which items it has: the items themselves are frozen."""
+FINDING = ("collection", "query", "names", "exclude", "missing_asset", "alternate")
+"""Keys of an input that say which items and files it has: those themselves are frozen."""
 
 
 class InputRecipe(_Strict):
     """One source of imagery, or of a layer that does not change."""
 
     catalog: str
-    collection: str | None = None
+    collection: str | tuple[str, ...] | None = None
     bands: tuple[str, ...] = Field(min_length=1)
+    names: dict[str, str | tuple[str, ...] | dict[str, str]] = Field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    missing_asset: Literal["fail", "skip"] = "fail"
+    alternate: tuple[str, ...] = ()
     query: dict[str, dict[str, Any]] | None = None
     mask: MaskRecipe | None = None
     composite: CompositeRecipe = CompositeRecipe(by="season")
     sign: str | None = None
+    headers: dict[str, dict[str, str]] | None = None
     static: bool = False
     harmonize: bool = True
     merge_days: bool = False
@@ -127,7 +154,54 @@ class InputRecipe(_Strict):
 
     def processing(self) -> dict[str, Any]:
         """Keys that decide a pixel's value, given the items: not those that find or reach them."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
+        plain = self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
+        # It was part of the fingerprint once: tiles that were made then are still what they were.
+        return plain | {"on_error": "fail"}
+
+    @property
+    def requests(self) -> list[str | dict[str, Any]]:
+        """The bands and those of the mask, with their names, as :func:`rsscale.load` takes them."""
+        every = [*self.bands, *(self.mask.bands if self.mask else ())]
+        return [{band: self.names[band]} if band in self.names else band for band in every]
+
+    @property
+    def access(self) -> str | None:
+        """How access is gained, as :func:`rsscale.net.signing.signer` takes it."""
+        return access_name(self.sign, self.headers)
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _named_not_held(cls, value: Any) -> Any:
+        """Before anything else looks at it: pydantic's messages quote what they find."""
+        if value is not None:
+            with _as_value_error():
+                HeaderRules.of(value)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """Bands as ``{name: names}``, a mask as a list, one alternate as a text."""
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        if isinstance(value.get("bands"), list):
+            value |= _split_bands(value["bands"], value.get("names"))
+        if isinstance(value.get("mask"), list):
+            value["mask"] = {"rules": value["mask"]}
+        if isinstance(value.get("alternate"), str):
+            value["alternate"] = [value["alternate"]]
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_of_bands(self) -> Self:
+        known = [*self.bands, *(self.mask.bands if self.mask else ())]
+        for band in self.names:
+            if band not in known:
+                raise ValueError(f"names {band!r}, which is none of {known}{nearest(band, known)}")
+        with _as_value_error():
+            band_requests(self.requests)
+        return self
 
     @field_validator("sign")
     @classmethod
@@ -166,6 +240,7 @@ class TrainRecipe(_Strict):
     """Options of ``rsscale train``."""
 
     labels: str
+    labels_layer: str | None = None
     class_: str = Field(alias="class")
     classes: tuple[ClassRecipe, ...] | None = None
     periods: tuple[int, ...] | None = None
@@ -209,6 +284,7 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")
     area: str | None = None
+    area_layer: str | None = None
     bbox: tuple[float, float, float, float] | None = None
     grid: GridRecipe
     periods: tuple[int, ...] = Field(min_length=1)
@@ -226,6 +302,8 @@ class Recipe(_Strict):
     def _consistent(self) -> Self:
         if (self.area is None) == (self.bbox is None):
             raise ValueError("needs either 'area' (a file) or 'bbox' ([west, south, east, north])")
+        if self.area_layer is not None and self.area is None:
+            raise ValueError("'area_layer' names a layer of 'area', which is not there")
         if not self.inputs and (self.model is not None or self.train is not None):
             raise ValueError("needs 'inputs': the imagery that a model sees")
         if list(self.periods) != sorted(set(self.periods)):
@@ -270,6 +348,18 @@ class Recipe(_Strict):
                 update={"catalog": catalogs.get(name, input_recipe.catalog)}
             )
             for name, input_recipe in self.inputs.items()
+        }
+        return self.model_copy(update={"inputs": inputs})
+
+    def with_access(self, other: Recipe) -> Recipe:
+        """The recipe, with the keys of access that another one has for the same inputs."""
+        inputs = {
+            name: one.model_copy(
+                update={key: getattr(other.inputs[name], key) for key in ACCESS}
+                if name in other.inputs
+                else {}
+            )
+            for name, one in self.inputs.items()
         }
         return self.model_copy(update={"inputs": inputs})
 

@@ -17,6 +17,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
+from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
 from rsscale.reference.vector_file import read_vector_file
@@ -152,6 +153,7 @@ def read_labels(
     *,
     period_column: str | None = None,
     classes: Sequence[LandClass] | None = None,
+    layer: str | None = None,
 ) -> Labels:
     """Read labelled polygons or points.
 
@@ -166,6 +168,8 @@ def read_labels(
     classes : sequence of LandClass, optional
         Values, names and colours. Without them the names in the file, sorted and numbered
         from 1.
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def read_labels(
         When the file, the column, a class or the CRS is missing, or a geometry is not valid;
         the message names the row.
     """
-    frame = _read_frame(Path(path))
+    frame = _read_frame(path, layer)
     names = _column(frame, class_column, path)
     problem = _geometry_problem(frame)
     if problem:
@@ -189,10 +193,13 @@ def read_labels(
     return Labels(frame, tuple(classes), str(path))
 
 
-def _read_frame(path: Path) -> gpd.GeoDataFrame:
+def _read_frame(given: str | Path, layer: str | None) -> gpd.GeoDataFrame:
+    path, named = split_layer(given)
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
-    frame = read_vector_file(path, f"labels {path}")
+    frame = read_vector_file(
+        path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
+    )
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
     return frame.set_geometry(frame.geometry.force_2d())
 

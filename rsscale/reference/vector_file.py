@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsscale.errors import RecipeError
+from rsscale.geo.vector_file import VectorFileError, read_vector
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 
-def read_vector_file(path: Path, name: str) -> gpd.GeoDataFrame:
+def read_vector_file(
+    path: Path, name: str, layer: str | None = None, *, key: str = "layer"
+) -> gpd.GeoDataFrame:
     """The features of a file, with a CRS; at least one, rows numbered from 0.
 
     Parameters
@@ -20,23 +23,22 @@ def read_vector_file(path: Path, name: str) -> gpd.GeoDataFrame:
         GeoPackage, GeoJSON, GeoParquet or another format of GDAL.
     name : str
         The file in messages, in the plural: ``"labels fields.gpkg"``.
+    layer : str, optional
+        Name of the layer; needed where several hold geometries.
+    key : str
+        What the caller calls the layer, for messages.
 
     Raises
     ------
     RecipeError
-        When it can't be read, or has no feature, geometry or CRS.
+        When it can't be read, has no feature, geometry or CRS, or several layers and none is named.
     """
     import geopandas as gpd
 
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"{name} can't be read as a vector file: {' '.join(str(error).split())[:200]}"
-        ) from None
+        frame = read_vector(path, layer, key=key)
+    except VectorFileError as error:
+        raise RecipeError(f"{name} {error}") from None
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise RecipeError(f"{name} hold no feature with a geometry")
     if frame.crs is None:

@@ -61,7 +61,7 @@ class Zones:
         return shapely.STRtree(self.shapes)
 
 
-def read_zones(path: Path, column: str, grid: Grid) -> Zones:
+def read_zones(path: Path, column: str, grid: Grid, layer: str | None = None) -> Zones:
     """Read zones from a vector file and bring them into a grid's CRS.
 
     Parameters
@@ -71,6 +71,8 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
     column : str
         Of the id.
     grid : Grid
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
         twice, or a geometry is empty, no polygon, not valid or outside of the grid's CRS; the
         message names the zone.
     """
-    frame = read_vector_file(path, f"zones {path.name}")
+    frame = read_vector_file(path, f"zones {path.name}", layer, key="zones_layer")
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if column not in columns:
         raise RecipeError(

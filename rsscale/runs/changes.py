@@ -18,6 +18,7 @@ from rsscale.runs.planning import (
     extend_items,
     finish_stores,
     open_recipe,
+    write_access,
     write_plan,
 )
 from rsscale.runs.tile_costs import must_fit
@@ -77,7 +78,9 @@ def prepare(
             "again with --update"
         )
     if not difference.added and state["state"] != "extending":
-        return lambda: None
+        if plan.recipe.with_access(recipe) == plan.recipe:
+            return lambda: None
+        return lambda: write_access(plan, recipe)
     plan.refuse_other_versions()
     checked = check_plan(
         recipe, folder, plan.profile, search_at, frozen=None if difference.needs_items else plan
@@ -110,7 +113,7 @@ def _write_extension(plan: RunPlan, checked: CheckedPlan, state: dict[str, Any])
     if checked.items:
         checked = extend_items(plan, checked)
         generations = _add_generation(checked, generations)
-    write_plan(checked, plan.profile, generations, known_items=state["items"])
+    write_plan(checked, plan.profile, generations, known=state)
 
 
 def _add_generation(checked: CheckedPlan, before: list[dict[str, Any]]) -> list[dict[str, Any]]:

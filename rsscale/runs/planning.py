@@ -10,7 +10,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -54,12 +54,15 @@ class CheckedPlan:
     steps : tuple of Step
     items : mapping of input name to items
     indexes : mapping of input name to Lookup
+    left_out : mapping of input name to mapping of recipe key to int
+        How many items the recipe's rules left out.
     """
 
     setup: RunSetup
     steps: tuple[Step, ...]
     items: Mapping[str, Collection[Item]]
     indexes: Mapping[str, Lookup]
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -140,10 +143,12 @@ def check_plan(
         return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
     with paused_collector():
-        items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
-        indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
+        found = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
+        indexes = index_items(recipe, setup.grid, found)  # refuses items without the bands
     setup.found.update(indexes)
-    return CheckedPlan(setup, steps, items, indexes)
+    items = {name: one.items for name, one in found.items()}
+    left_out = {name: one.left_out for name, one in found.items() if one.left_out}
+    return CheckedPlan(setup, steps, items, indexes, left_out)
 
 
 def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ def write_plan(
     checked: CheckedPlan,
     profile: NumericProfile,
     generations: list[dict[str, Any]],
-    known_items: Mapping[str, int] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> None:
     """Freeze what a run is made from; the stores must be there.
 
@@ -179,9 +184,10 @@ def write_plan(
     profile : NumericProfile
     generations : list of {"periods", "area"}
         What the run covered at first, and after each extension.
-    known_items : mapping of input name to int, optional
-        How many items are frozen already.
+    known : mapping, optional
+        The content of ``run.json`` of a run that grows, whose frozen items stay.
     """
+    before = known or {}
     setup, folder = checked.setup, checked.setup.run
     for name, collection in checked.items.items():
         write_items(folder, name, collection, checked.indexes[name])
@@ -198,7 +204,8 @@ def write_plan(
             "generations": generations,
             "grid": setup.recipe.grid.model_dump(mode="json"),
             "extent": box_as_list(setup.extent()),
-            "items": {**(known_items or {}), **{n: len(i) for n, i in checked.indexes.items()}},
+            "items": {**before.get("items", {}), **{n: len(i) for n, i in checked.indexes.items()}},
+            "left_out": {**before.get("left_out", {}), **checked.left_out},
             "steps": {s.step: describe_step(s, setup, counts[s.step]) for s in checked.steps},
             "versions": {name: version(name) for name in _VERSIONS}
             | {"python": platform.python_version()},
@@ -316,7 +323,7 @@ def write_recipe(setup: RunSetup) -> tuple[str, str]:
     is cut short has changed nothing that the run is read from.
     """
     area = json.dumps(as_geojson(setup.area), sort_keys=True).encode()
-    local = setup.recipe.model_copy(update={"area": AREA, "bbox": None})
+    local = setup.recipe.model_copy(update={"area": AREA, "area_layer": None, "bbox": None})
     recipe = local.to_yaml().encode()
     names = []
     for content, name in ((area, AREA), (recipe, RECIPE)):
@@ -338,6 +345,20 @@ def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Any) -> str:
     items = sorted(n for n in folder.storage.names("items") if n.endswith(INDEX))
     parts += [hashlib.sha256(folder.storage.read(file)).hexdigest() for file in items]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def write_access(plan: RunPlan, recipe: Recipe) -> None:
+    """Let a run go on with other keys of access: how inputs are reached, what a failure does.
+
+    Nothing of it decides a pixel, so that tiles which are done stay done.
+    """
+    folder, state = plan.folder, plan.folder.read_state()
+    setup = replace(plan.setup, recipe=plan.recipe.with_access(recipe))
+    area, kept = write_recipe(setup)
+    parts = [kept, area, state["attachments"]]
+    folder.write_state(
+        {**state, "recipe": kept, "area": area, "plan": plan_hash(folder, plan.steps, parts)}
+    )
 
 
 def box_as_list(box: PixelBox) -> list[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from typing import Any
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
-from rsscale.cube.mask_rules import mask_rule
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.recipe import InputRecipe
@@ -15,18 +15,16 @@ STATIC = "static"
 """Name of the one time window of an input that does not change."""
 
 
-def bands_to_read(input_recipe: InputRecipe) -> list[str]:
-    """The recipe's bands, and the band that its mask reads."""
-    if input_recipe.mask is None:
-        return list(input_recipe.bands)
-    band = mask_rule(input_recipe.mask.rule).band
-    if band in input_recipe.bands:
-        raise RecipeError(
-            f"{band!r} is the mask's band and also among the input's bands "
-            f"{list(input_recipe.bands)}; "
-            "a mask is not for the model to see: leave it out of 'bands'"
-        )
-    return [*input_recipe.bands, band]
+def bands_to_read(input_recipe: InputRecipe) -> list[str | dict[str, Any]]:
+    """The recipe's bands and those that its mask reads, with their names in the items."""
+    for band in input_recipe.mask.bands if input_recipe.mask else ():
+        if band in input_recipe.bands:
+            raise RecipeError(
+                f"{band!r} is the mask's band and also among the input's bands "
+                f"{list(input_recipe.bands)}; "
+                "a mask is not for the model to see: leave it out of 'bands'"
+            )
+    return input_recipe.requests
 
 
 def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:

@@ -130,8 +130,9 @@ def prepare_input(
     """
     margin = mask_margin(input_recipe, grid)
     around = grid.geobox_of(box.pad(margin))
+    scenes = lookup.touching(around, *span(input_recipe, period), generation)
     cube = build_cube(
-        lookup.touching(around, *span(input_recipe, period), generation),
+        scenes.reached_by(input_recipe.access),
         around,
         resampling=input_recipe.resampling,
         loader=input_recipe.loader,

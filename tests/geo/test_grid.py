@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import res_, xy_
@@ -188,5 +190,15 @@ def test_an_area_without_crs_is_in_degrees(area: object) -> None:
 
 
 def test_something_that_is_no_area_is_refused() -> None:
-    with pytest.raises(AreaError, match="given as int"):
+    with pytest.raises(AreaError, match="the area is 3; expected a vector file"):
         Grid(UTM, 10).geobox(3)
+
+
+@pytest.mark.parametrize(("wide", "high"), [(10, 20), (0.0003, 0.00027), (10, -10)])
+def test_pixels_that_are_not_square_say_so_and_what_to_do(wide: float, high: float) -> None:
+    box = GeoBox((5, 5), Affine(wide, 0, 0, 0, -high, 0), UTM)
+    with pytest.raises(
+        AreaError, match=f"{wide:g} wide and {abs(high):g} high.*square.*Grid"
+    ) as told:
+        Grid(UTM, wide).box_of(box)
+    assert ("not north-up" in str(told.value)) == (high < 0)
