@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +13,9 @@ from rsscale.errors import ModelError
 from rsscale.learn.architectures import build, small_size
 from rsscale.learn.model import Model, move
 from rsscale.model.files import files_digest, read_item, weights_path
+from rsscale.model.mlm import read_mlm
+from rsscale.model.receptive_field import reach_of
+from rsscale.model.scores import check_classes_to_map, check_scores
 from rsscale.model.spec import ModelSpec
 
 
@@ -36,15 +41,30 @@ def read_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = spec.lattice.window
+    reach = None
     if weights.suffix == ".pt2":
+        _check_program_inputs(item)
         module = _open_program(weights, trust=trust)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
         size = small_size(size)  # seconds less for a U-Net
+        reach = reach_of(spec.architecture, spec.hyperparameters)
     if check:
         check_windows(module, spec, size, str(weights))
     digest = files_digest(folder / "item.json", weights)
-    return Model(spec, move(module, device), torch.device(device), digest)
+    return Model(spec, move(module, device), torch.device(device), digest, reach=reach)
+
+
+def _check_program_inputs(item: Mapping[str, Any]) -> None:
+    """Refuse a program that is declared to take time as a dimension of its own."""
+    for one in read_mlm(item).inputs:
+        if one.is_series:
+            raise ModelError(
+                f"the input {one.name!r} of the model {item.get('id')!r} is declared as (batch, "
+                "time, bands, height, width); a network gets (batch, channel, height, width), the "
+                f"bands of one time after the other: export it with a first step "
+                f"x.unflatten(1, ({len(one.times)}, {len(one.bands)})), and declare that"
+            )
 
 
 def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
@@ -100,19 +120,15 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     ModelError
         When it does not take a window of the contract, or returns something else.
     """
+    check_classes_to_map(spec)
+    window = torch.zeros(1, spec.channels, size, size)
     try:
         with torch.inference_mode():
-            window = torch.zeros(1, spec.channels, size, size)
-            found = tuple(module(window.to(memory_format=torch.channels_last)).shape)
+            scores = module(window.to(memory_format=torch.channels_last))
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{what} can't predict a window of {spec.channels} channels and "
             f"{spec.lattice.window} px (stride + 2 halo): {reason}"
         ) from None
-    expected = (1, len(spec.classes), size, size)
-    if found != expected:
-        raise ModelError(
-            f"{what} returns {found} for one window, expected {expected}: classes and size of "
-            "its contract"
-        )
+    check_scores(scores, spec, window, what)
