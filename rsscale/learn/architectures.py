@@ -90,6 +90,7 @@ class PixelNet(nn.Module):
         return scores
 
 
+_MOST_BYTES = 8 << 30
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "pixel": PixelNet}
 
 
@@ -106,10 +107,36 @@ def build(architecture: str, channels: int, classes: int, **hyperparameters: Any
             f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}"
             f"{nearest(architecture, _ARCHITECTURES)}"
         )
+    known = complete(architecture, {})
+    unknown = [name for name in hyperparameters if name not in known]
+    if unknown:
+        raise ModelError(
+            f"architecture {architecture!r} has no hyperparameter {unknown[0]!r}; it has "
+            f"{', '.join(known)}{nearest(unknown[0], known)}"
+        )
+    _check_size(architecture, channels, classes, hyperparameters)
     try:
         return _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"architecture {architecture!r}: {error}") from None
+
+
+def _check_size(
+    architecture: str, channels: int, classes: int, hyperparameters: Mapping[str, Any]
+) -> None:
+    """Refuse a network that no memory holds, before any is taken."""
+    try:
+        with torch.device("meta"):
+            network = _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
+        size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    except Exception as error:  # noqa: BLE001 -- torch raises anything for numbers of any size
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"architecture {architecture!r}: {reason}") from None
+    if size > _MOST_BYTES:
+        raise ModelError(
+            f"architecture {architecture!r} with {dict(hyperparameters)} has "
+            f"{size / 2**30:.1f} GiB of weights; at most {_MOST_BYTES / 2**30:.0f} GiB are built"
+        )
 
 
 def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:

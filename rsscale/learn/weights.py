@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,13 @@ from rsscale.model.receptive_field import reach_of
 from rsscale.model.scores import check_classes_to_map, check_scores
 from rsscale.model.spec import ModelSpec
 
+Trust = bool | Collection[str]
+"""Whether a program may run: always, never, or with one of these digests."""
 
-def open_frozen(path: str | Path, device: str | torch.device) -> Model:
+
+def open_frozen(
+    path: str | Path, device: str | torch.device, *, trust: Collection[str] = ()
+) -> Model:
     """Open a model that a run keeps: it was tried on a window when the run was planned.
 
     Parameters
@@ -27,12 +32,14 @@ def open_frozen(path: str | Path, device: str | torch.device) -> Model:
     path : path
         As for :func:`open_model`.
     device : str or torch.device
+    trust : collection of str
+        Digests of the models that may be programs.
     """
-    return read_model(Path(path), device, trust=False, check=False)
+    return read_model(Path(path), device, trust=trust, check=False)
 
 
 def read_model(
-    folder: Path, device: str | torch.device | None, *, trust: bool, check: bool
+    folder: Path, device: str | torch.device | None, *, trust: Trust, check: bool
 ) -> Model:
     """Open a model folder as it lies; with ``check`` the network is tried on a window."""
     item = read_item(folder)
@@ -41,17 +48,18 @@ def read_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = spec.lattice.window
+    digest = files_digest(folder / "item.json", weights)
     reach = None
     if weights.suffix == ".pt2":
         _check_program_inputs(item)
-        module = _open_program(weights, trust=trust)
+        _check_trust(weights, digest, trust)
+        module = _open_program(weights)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
         size = small_size(size)  # seconds less for a U-Net
         reach = reach_of(spec.architecture, spec.hyperparameters)
     if check:
         check_windows(module, spec, size, str(weights))
-    digest = files_digest(folder / "item.json", weights)
     return Model(spec, move(module, device), torch.device(device), digest, reach=reach)
 
 
@@ -85,14 +93,20 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     return module
 
 
-def _open_program(path: Path, *, trust: bool) -> nn.Module:
+def _check_trust(path: Path, digest: str, trust: Trust) -> None:
+    """Refuse a program that nobody trusts, before a byte of it is read as such."""
+    if trust is True or (trust and digest in trust):
+        return
+    raise ModelError(
+        f"{path} is a torch.export program, which may run any code when it is opened; save the "
+        "weights of an architecture that rsscale knows as .safetensors, or, if you trust its "
+        "source, open it with trust=True (rsscale.open_model, plan, run, preview), --trust on the "
+        f"command line, or trust: ['{digest}'] in the recipe"
+    )
+
+
+def _open_program(path: Path) -> nn.Module:
     # Sample inputs and constants in the archive are pickles, read with weights_only=False.
-    if not trust:
-        raise ModelError(
-            f"{path} is a torch.export program, which may run any code when it is opened; save "
-            "the weights of an architecture that rsscale knows as .safetensors, or, if you trust "
-            "its source, open it with trust=True"
-        )
     try:
         program = torch.export.load(path)
     except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets

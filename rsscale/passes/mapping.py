@@ -27,6 +27,8 @@ from rsscale.inference.seams import Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.model.files import model_files, read_spec
+from rsscale.model.receptive_field import tell_of_context
+from rsscale.model.scores import check_classes_to_map
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
@@ -107,6 +109,7 @@ class MapPass(Pass):
         read = {digest: read_spec(model.folder) for digest, model in by_digest.items()}
         specs = {period: read[model.digest] for period, model in models.items()}
         for period, spec in specs.items():
+            check_classes_to_map(spec)
             check_model(setup.recipe, spec, int(period))
         first = next(iter(specs.values()))
         _check_same_classes(specs)
@@ -147,11 +150,12 @@ class MapPass(Pass):
         return max(lattice.window for lattice in self._lattices())
 
     def check(self, profile: NumericProfile) -> None:
-        """Open each model and try it on a window."""
-        from rsscale.learn.models import open_model
+        """Open each model and try it on a window; say so if it looks further than its halo."""
+        from rsscale.learn.weights import read_model
 
         for folder in {model.folder for model in self.models.values()}:
-            open_model(folder, device="cpu")
+            model = read_model(folder, "cpu", trust=self.recipe.trust, check=True)
+            tell_of_context(model, 1)
         del profile
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
@@ -164,7 +168,7 @@ class MapPass(Pass):
         return max(
             estimate(
                 self.recipe,
-                open_frozen(folder, device="cpu"),
+                open_frozen(folder, device="cpu", trust=self.recipe.trust),
                 tile,
                 profile.threads,
                 cost.observations,
@@ -215,6 +219,11 @@ class MapPass(Pass):
         """Agreement with the plain model, and how visible window lines are."""
         if "agreement" in facts:
             yield f"agreement {facts['agreement']:.6f} of labels are the plain model's"
+        if facts.get("non_finite"):
+            yield (
+                f"no number {facts['non_finite']} px for which the model returned none; they are "
+                "nodata"
+            )
         if facts.get("line_pairs") and facts.get("pairs"):
             line = facts["line_differ"] / facts["line_pairs"]
             inside = facts["differ"] / facts["pairs"]
@@ -241,7 +250,7 @@ class MapPass(Pass):
     def _model(self, span: str, profile: NumericProfile) -> Model:
         from rsscale.passes.open_models import opened
 
-        return opened(self.models[span], profile)
+        return opened(self.models[span], profile, self.recipe.trust)
 
     def _compared(
         self, span: str, model: Model, stack: InputStack, profile: NumericProfile
@@ -256,7 +265,7 @@ class MapPass(Pass):
         windows = windows_to_try(stack, model.spec, profile.batch)
         if len(windows) < profile.batch:
             return None  # nothing was seen
-        plain = plain_once(self.models[span], profile)
+        plain = plain_once(self.models[span], profile, self.recipe.trust)
         if plain is None:
             return None
         with device_lock(model.device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.learn.accelerate import accelerate
@@ -19,14 +20,17 @@ _compared: set[_Key] = set()
 _opening = threading.Lock()
 
 
-def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
-    """The model, computing as the profile says; opened at the first call of a process."""
+def opened(model: Attachment | Kept, profile: NumericProfile, trust: Collection[str] = ()) -> Model:
+    """The model, computing as the profile says; opened at the first call of a process.
+
+    ``trust`` are the digests of models that may be programs.
+    """
     key = model.digest, profile
     with _opening:
         if key not in _models:
             profile.apply()  # the number of threads becomes part of compiled code
             _models[key] = accelerate(
-                open_frozen(model.folder, device=profile.device),
+                open_frozen(model.folder, device=profile.device, trust=trust),
                 precision=profile.precision,
                 compile=profile.compile,
                 batch=profile.batch,
@@ -37,11 +41,13 @@ def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
         return _models[key]
 
 
-def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | None:
+def plain_once(
+    model: Attachment | Kept, profile: NumericProfile, trust: Collection[str] = ()
+) -> Model | None:
     """The model as it lies on disk, at the first call in a process; then None."""
     key = model.digest, profile
     with _opening:
         if key in _compared:
             return None
         _compared.add(key)
-    return open_frozen(model.folder, device=profile.device)
+    return open_frozen(model.folder, device=profile.device, trust=trust)
