@@ -20,6 +20,7 @@ import xarray as xr
 
 from rsscale.accuracy.assess import Accuracy, Reference, assess
 from rsscale.change.comparison import CHANGE, change_layers, compare
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
@@ -73,7 +74,11 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     layers = change_layers(classes, doubt=len(names) > 1)
     arrays = [ds[name] for ds in (before, after) for name in names]
     found = xr.apply_ufunc(
-        partial(_compared, names=names, classes=len(classes), layers=[one.name for one in layers]),
+        Sealed(
+            partial(
+                _compared, names=names, classes=len(classes), layers=[one.name for one in layers]
+            )
+        ),
         *arrays,
         input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
         output_core_dims=[[] for _ in layers],

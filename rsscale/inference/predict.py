@@ -16,6 +16,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale.cluster.connection import is_in_a_worker
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
@@ -190,8 +191,10 @@ def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
 
     if not any(dask.is_dask_collection(array) for array in inputs.values()):
         return dict(inputs)  # Dask would keep them in a cycle, until Python next looks for cycles
-    # Explicitly threads: inside a worker the default would submit to the cluster again.
-    arrays = dask.compute(*inputs.values(), scheduler="threads")
+    # Inside a worker the default would submit to the cluster again; elsewhere what a client has
+    # persisted is known to its cluster alone.
+    where = {"scheduler": "threads"} if is_in_a_worker() else {}
+    arrays = dask.compute(*inputs.values(), **where)
     return dict(zip(inputs, arrays, strict=True))
 
 
