@@ -143,7 +143,9 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 
 def test_windows_that_the_network_cannot_take_are_refused(folder: Path) -> None:
     edit(folder, **{"rsscale:stride": 33})
-    with pytest.raises(ModelError, match=r"result.shape is \[-1, 2, 48, 48\]; it is \[-1, 2, 49, 49\]"):
+    with pytest.raises(
+        ModelError, match=r"result.shape is \[-1, 2, 48, 48\]; it is \[-1, 2, 49, 49\]"
+    ):
         open_model(folder)
     item = json.loads((folder / "item.json").read_text())
     for part in (item["properties"]["mlm:input"][0]["input"], output(item)["result"]):
