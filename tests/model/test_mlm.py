@@ -15,6 +15,7 @@ from rsscale.model.mlm import read_mlm
 from rsscale.model.spec import ModelInput, ModelSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
+SPACE = ["height", "width"]
 Item = dict[str, Any]
 
 
@@ -50,7 +51,7 @@ REFUSED = {
     "statistics": (changed(first, statistics=[{"mean": 1}]), "statistics is"),
     "variables": (changed(first, variables=["t2m"]), "variables is"),
     "bands before time": (
-        changed(lambda m: first(m)["input"], dim_order=["batch", "bands", "time", "height", "width"],
+        changed(lambda m: first(m)["input"], dim_order=["batch", "bands", "time", *SPACE],
                 shape=[-1, 2, 2, 576, 576]), "dim_order"),
     "width before height": (
         changed(lambda m: first(m)["input"], dim_order=["batch", "bands", "width", "height"]),

@@ -108,9 +108,7 @@ def test_only_digests_are_taken_in_a_recipe(landscape: Landscape, trust: object)
         rs.read_recipe(landscape.part(trust=trust))
 
 
-def test_a_program_that_takes_time_as_a_dimension_is_refused(
-    landscape: Landscape, program: Path, tmp_path: Path
-) -> None:
+def test_a_program_that_takes_time_as_a_dimension_is_refused(program: Path, tmp_path: Path) -> None:
     other = shutil.copytree(program, tmp_path / "model")
     item = json.loads((other / "item.json").read_text())
     (one,) = item["properties"]["mlm:input"]
