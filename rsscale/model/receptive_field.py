@@ -98,7 +98,11 @@ def tell_of_context(model: Predictor, batch: int) -> None:
     if not _SEEN.first_time(model):
         return
     reach: int | None = getattr(model, "reach", None)
-    looks = measured_reach(model, batch) if reach is None else Reach(reach)
+    try:
+        looks = measured_reach(model, batch) if reach is None else Reach(reach)
+    except Exception as error:  # noqa: BLE001 -- it has just predicted; this is a look beside it
+        _log.debug("how far model %r looks can't be measured: %s", model.spec.name, error)
+        return
     advice = halo_advice(f"model {model.spec.name!r}", model.spec.lattice, looks)
     if advice:
         _log.warning(advice)

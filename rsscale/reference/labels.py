@@ -199,15 +199,37 @@ def _read_frame(path: Path) -> gpd.GeoDataFrame:
         else:
             frame = gpd.read_file(path)
     except Exception as error:  # noqa: BLE001 -- each driver raises its own
+        if _is_raster(path):
+            raise RecipeError(
+                f"labels {path} are a raster; labels are polygons or points with a class: make "
+                "them with rasterio.features.shapes or gdal_polygonize, and save a GeoPackage"
+            ) from None
         raise RecipeError(
             f"labels {path} can't be read as a vector file: {' '.join(str(error).split())[:200]}"
         ) from None
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise RecipeError(
+            f"labels {path} are a table without geometry, with the columns {list(frame.columns)}; "
+            "make points with geopandas.points_from_xy(longitude, latitude, crs='EPSG:4326'), and "
+            "save them as GeoPackage"
+        )
+    if frame.empty:
         raise RecipeError(f"labels {path} hold no feature")
     if frame.crs is None:
         raise RecipeError(f"labels {path} have no CRS; save them with one")
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
     return frame.set_geometry(frame.geometry.force_2d()).reset_index(drop=True)
+
+
+def _is_raster(path: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as found:
+            return bool(found.count)
+    except (RasterioError, OSError):
+        return False
 
 
 def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:

@@ -96,3 +96,26 @@ def test_merged_classes_are_refused_where_the_recipe_is_read(
                 "train": {"labels": "l.gpkg", "class": "c", "classes": classes},
             }
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("class_weights", "rare classes are drawn more often"),
+        ("criterion", r"another, train the network with torch.*docs/models\.md"),
+        ("pretrained", "to go on from weights"),
+        ("ignore_index", "leave the features"),
+        ("patience", "keeps the last weights"),
+        ("max_epochs", "takes 'steps'"),
+    ],
+)
+def test_wishes_that_recipes_can_not_say_name_the_way(key: str, hint: str) -> None:
+    with pytest.raises(RecipeError, match=rf"train\.{key}: unknown key; .*{hint}"):
+        read_recipe(
+            {
+                "name": "wish", "bbox": [3, 45, 4, 46], "periods": [2023], "model": "m",
+                "grid": {"crs": "EPSG:32631", "resolution": 10},
+                "inputs": {"s2": {"catalog": "c", "bands": ["red"]}},
+                "train": {"labels": "l.gpkg", "class": "c", key: 1},
+            }
+        )  # fmt: skip
