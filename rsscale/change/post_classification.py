@@ -23,7 +23,6 @@ from rsscale.change.comparison import CHANGE, change_layers, compare
 from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
-from rsscale.geo.grid import crs_name
 from rsscale.layers import NODATA
 from rsscale.model.spec import classes_from_attributes
 
@@ -162,7 +161,7 @@ def _on_same_pixels(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     """The second map with the coordinates of the first, which differ from its own by rounding."""
     one_crs, other_crs = _crs(before), _crs(after)
     if one_crs != other_crs:
-        names = [crs_name(crs) for crs in (one_crs, other_crs)]
+        names = [crs.proj.name if crs else "none" for crs in (one_crs, other_crs)]
         raise AreaError(f"the maps have the CRS {names}; compare maps of the same grid")
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values

@@ -243,6 +243,7 @@ def test_errors(by, reducer, years, message):
         composite(cube, by, reducer, years=years)
 
 
+@pytest.mark.filterwarnings("ignore:The data type")  # of names, in Zarr 3
 @pytest.mark.parametrize("chunks", [(5, 10, 3), (1, 16, 1), (18,)])
 def test_a_composite_in_even_chunks_is_stored_as_it_is(tmp_path, chunks):
     import xarray as xr

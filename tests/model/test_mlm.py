@@ -8,15 +8,26 @@ from typing import Any
 
 import pystac
 import pytest
-from test_spec import spec
 
 from rsscale.errors import ModelError
+from rsscale.geo.lattice import Lattice
 from rsscale.model.mlm import read_mlm
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
 SPACE = ["height", "width"]
 Item = dict[str, Any]
+
+
+def spec(**changes: object) -> ModelSpec:
+    fields: dict = {
+        "name": "landcover",
+        "inputs": (ModelInput("s2", ("red", "nir"), ("spring", "summer"), (0.1, 0.3), (0.1, 0.1)),),
+        "classes": (LandClass(1, "water", "#1f78b4"), LandClass(7, "built up", "#e31a1c")),
+        "lattice": Lattice(512, 32),
+        "architecture": "unet",
+    }
+    return ModelSpec(**{**fields, **changes})
 
 
 def item() -> Item:

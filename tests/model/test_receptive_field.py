@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_advised_in_steps() -> None:
 
 def test_networks_that_look_everywhere_have_no_number() -> None:
     assert measured_reach(Own(Whole(), 64, 16)) == Reach(17, at_least=True)
-    fixed = Fixed(convolutions(40, dilation=2), 96)
+    fixed = Fixed(convolutions(9, dilation=4), 96)
     assert measured_reach(Own(fixed, 64, 16)) == Reach(17, at_least=True)
     assert measured_reach(Own(Fixed(convolutions(3), 96), 64, 16)) == Reach(3)
 
