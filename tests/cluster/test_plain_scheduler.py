@@ -34,17 +34,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-def can_import() -> bool:
-    try:
-        import rsscale  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def test_the_scheduler_is_plain(client: Client) -> None:
-    assert client.run_on_scheduler(can_import) is False
-    assert set(client.run(can_import).values()) == {True}
+    for name in ("rsscale", "torch"):
+        with pytest.raises(ImportError, match=f"there is no {name} on this machine"):
+            client.run_on_scheduler(exec, f"import {name}")
+        client.run(exec, f"import {name}")
 
 
 def square(task: int) -> int:

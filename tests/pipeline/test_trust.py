@@ -24,7 +24,8 @@ def export(landscape: Landscape, folder: Path) -> Path:
     model = open_model(folder, device="cpu")
     dynamic = {0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     images = torch.zeros(2, model.spec.channels, 232, 232)
-    program = torch.export.export(model.module, (images,), dynamic_shapes=(dynamic,))
+    module = model.module.to(memory_format=torch.contiguous_format)  # as one would have it
+    program = torch.export.export(module, (images,), dynamic_shapes=(dynamic,))
     torch.export.save(program, folder / "model.pt2")
     item = json.loads((folder / "item.json").read_text())
     item["assets"]["model"]["href"] = "./model.pt2"
