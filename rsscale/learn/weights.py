@@ -116,6 +116,17 @@ def _open_program(path: Path) -> nn.Module:
     return module
 
 
+def _hint_of_time(spec: ModelSpec) -> str:
+    """What a network does that has time as a dimension of its own."""
+    if len(spec.inputs) > 1 or len(spec.inputs[0].times) < 2:
+        return ""
+    times, bands = len(spec.inputs[0].times), len(spec.inputs[0].bands)
+    return (
+        "; it gets (batch, channel, height, width), so one that takes time apart begins with "
+        f"x.unflatten(1, ({times}, {bands}))"
+    )
+
+
 def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:
     """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
 
@@ -143,6 +154,6 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{what} can't predict a window of {spec.channels} channels and "
-            f"{spec.lattice.window} px (stride + 2 halo): {reason}"
+            f"{spec.lattice.window} px (stride + 2 halo): {reason}{_hint_of_time(spec)}"
         ) from None
     check_scores(scores, spec, window, what)

@@ -136,8 +136,8 @@ def measured_reach(model: Predictor, batch: int = 1) -> Reach:
             break
     if found is None:
         return Reach(lattice.halo + 1, at_least=True)
-    # What was seen depends on where windows lie on the network's coarser scales.
-    return Reach(-(-found // _ROUND_UP) * _ROUND_UP)
+    # What was seen depends on where windows lie on the network's coarser scales: somewhat more.
+    return Reach(-(-(found + _ROUND_UP // 2) // _ROUND_UP) * _ROUND_UP)
 
 
 def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> int | None:
