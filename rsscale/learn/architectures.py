@@ -104,9 +104,9 @@ def build(architecture: str, channels: int, classes: int, **hyperparameters: Any
     """
     if architecture not in _ARCHITECTURES:
         raise ModelError(
-            f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}"
-            f"{nearest(architecture, _ARCHITECTURES)}; any other network is exported as a .pt2 "
-            "program (docs/models.md)"
+            f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}, and "
+            "any other network is exported as a .pt2 program (docs/models.md)"
+            f"{nearest(architecture, _ARCHITECTURES)}"
         )
     known = complete(architecture, {})
     unknown = [name for name in hyperparameters if name not in known]
