@@ -48,6 +48,9 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.tile=1024."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run models that are programs, as they lie now.")
+]
 
 
 # Newer typer brings its own copy of click, whose errors are not click's.
@@ -230,6 +233,7 @@ def plan(
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
     memory: Annotated[float | None, typer.Option(help="GiB that one process may take.")] = None,
+    trust: Trust = False,
     set_: Set = None,
 ) -> None:
     """Tell what a run will take, and what can't work, before anything is written."""
@@ -241,6 +245,7 @@ def plan(
         client=cluster,
         device=device,
         threads=threads,
+        trust=trust,
         overrides=set_ or (),
         pilot=pilot,
         prices=Prices(worker_hour, gigabyte) if worker_hour or gigabyte else None,
@@ -270,6 +275,7 @@ def run(
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
+    trust: Trust = False,
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
@@ -284,6 +290,7 @@ def run(
         threads=threads,
         precision=precision,
         compile=compile_,
+        trust=trust,
         overrides=set_ or (),
         update=update,
         watch=RunOptions(metrics, heartbeat, grace),

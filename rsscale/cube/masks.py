@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
@@ -83,16 +84,17 @@ def _states_of(
     cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radius: tuple[int, int]
 ) -> Any:
     """What one rule says of each pixel, as a Dask array ``(time, y, x)``."""
-    states = cube.isel(band=at).data.map_blocks(_states, rule=rule, fill=fill, dtype="uint8")
+    states = cube.isel(band=at).data.map_blocks(
+        Sealed(partial(_states, rule=rule, fill=fill)), dtype="uint8"
+    )
     if max(radius) > 0 and states.size:
         states = states.map_overlap(
-            _grow,
+            Sealed(partial(_grow, radius=radius)),
             # Dask refuses to look further than the array reaches.
             depth={axis + 1: min(radius[axis], states.shape[axis + 1]) for axis in (0, 1)},
             boundary="none",
             dtype="uint8",
             meta=np.empty((0, 0, 0), "uint8"),
-            radius=radius,
         )
     return states
 
@@ -166,8 +168,8 @@ def _apply(data: Any, states: Any, fill: Any) -> Any:
     import dask.array as da
 
     return da.blockwise(
-        _fill_invalid, "tbyx", data, "tbyx", states, "tyx", dtype=data.dtype, fill=fill,
-        meta=np.empty((0, 0, 0, 0), data.dtype),
+        Sealed(partial(_fill_invalid, fill=fill)), "tbyx", data, "tbyx", states, "tyx",
+        dtype=data.dtype, meta=np.empty((0, 0, 0, 0), data.dtype),
     )  # fmt: skip
 
 

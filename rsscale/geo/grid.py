@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from odc.geo.gridspec import GridSpec
@@ -36,6 +37,18 @@ _ON_EDGE = 1e-6
 _TOGETHER = 16
 
 _Index = int | npt.NDArray[np.int64]
+
+
+def crs_name(crs: Any) -> str:
+    """A CRS for a message: its code, else its name, and never a page of WKT."""
+    if crs is None:
+        return "no CRS"
+    try:
+        known = CRS(crs)
+        code = known.to_epsg()
+    except Exception:  # noqa: BLE001 -- pyproj raises several unrelated types, and this is a message
+        return str(crs)[:60]
+    return f"EPSG:{code}" if code else str(known.proj.name)
 
 
 @dataclass(frozen=True, order=True)
@@ -131,30 +144,42 @@ class Grid:
             When the GeoBox has another CRS or resolution, pixels that are not square, or lies
             between pixels.
         """
-        affine = geobox.affine
-        if affine.b == affine.d == 0 and not math.isclose(affine.a, -affine.e, rel_tol=1e-9):
-            raise AreaError(
-                f"pixels are {abs(affine.a):g} wide and {abs(affine.e):g} high"
-                f"{'' if affine.a > 0 > affine.e else ', not north-up'}; maps are made on square "
-                "pixels: load onto rsscale.Grid(crs, resolution).geobox(area)"
+        affine, res = geobox.affine, self.resolution
+        col0 = (affine.c - self.origin[0]) / res
+        row0 = (self.origin[1] - affine.f) / res
+        if geobox.crs != self._spec.crs:
+            self._refuse(geobox, f"is in {crs_name(geobox.crs)}", "reproject it")
+        if affine.e > 0 or affine.a < 0 or affine.b or affine.d:
+            self._refuse(geobox, "is not north up", "turn it: rows run south, columns east")
+        if not math.isclose(affine.a, -affine.e, rel_tol=1e-9):
+            self._refuse(
+                geobox,
+                f"has pixels {affine.a:g} wide and {-affine.e:g} high",
+                "maps are made on square pixels: load onto "
+                "rsscale.Grid(crs, resolution).geobox(area)",
             )
-        col0 = (affine.c - self.origin[0]) / self.resolution
-        row0 = (self.origin[1] - affine.f) / self.resolution
-        on_grid = (
-            geobox.crs == self._spec.crs
-            and math.isclose(affine.a, self.resolution, rel_tol=1e-9)
-            and math.isclose(affine.e, -self.resolution, rel_tol=1e-9)
-            and affine.b == affine.d == 0
-            and abs(col0 - round(col0)) < _ON_EDGE
-            and abs(row0 - round(row0)) < _ON_EDGE
-        )
-        if not on_grid:
-            raise AreaError(
-                f"a box of {geobox.crs}, resolution {affine.a:g}, corner "
-                f"({affine.c:.9g}, {affine.f:.9g}) does not lie on the pixels of {self}"
+        if not (
+            math.isclose(affine.a, res, rel_tol=1e-9) and math.isclose(affine.e, -res, rel_tol=1e-9)
+        ):
+            size = f"{affine.a:.9g} x {-affine.e:.9g}"
+            self._refuse(geobox, f"has pixels of {size}", f"square pixels of {res:.9g} are needed")
+        if not (abs(col0 - round(col0)) < _ON_EDGE and abs(row0 - round(row0)) < _ON_EDGE):
+            origin = tuple(float(f"{v % res:.9g}") for v in (affine.c, affine.f))
+            self._refuse(
+                geobox,
+                "lies between its pixels",
+                f"if pixels begin there, say so with origin={origin}, in a recipe grid.origin",
             )
         height, width = geobox.shape
         return PixelBox(round(row0), round(col0), round(row0) + height, round(col0) + width)
+
+    def _refuse(self, geobox: GeoBox, wrong: str, remedy: str) -> NoReturn:
+        corner = f"({geobox.affine.c:.12g}, {geobox.affine.f:.12g})"
+        raise AreaError(
+            f"a box of {geobox.shape[0]} x {geobox.shape[1]} px with its corner at {corner} does "
+            f"not lie on the pixels of the grid of {crs_name(self.crs)}, resolution "
+            f"{self.resolution:.9g}, origin {self.origin}: it {wrong}; {remedy}"
+        )
 
     def project(self, area: Geometry) -> Geometry:
         """Project an area to the grid's CRS, with edges densified so that they keep their course.

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.block import Block, BlockInput, Chunk, Held, Part
 from rsscale.inference.chunk_parts import ChunkParts
@@ -82,7 +84,7 @@ def lazy_layers(
         for model_input in spec.inputs
     )
     cutters = [ChunkParts(a, read, f"{name}-part{n}", graph) for n, a in enumerate(arrays)]
-    model = _model(source, f"{name}-model", graph)
+    weights = _weights(source, f"{name}-model", graph)
     for index, box in blocks.items():
         around = spec.lattice.read_box(box) & read
         wanted, mask = masks.of(box, index)
@@ -90,7 +92,11 @@ def lazy_layers(
         taken += mask
         parts = tuple(part for part, _ in taken)
         block = Block(described, *how, box, around, parts, wanted)
-        graph[name, *index] = (block, model, [key for _, keys in taken for key in keys])
+        keys = [key for _, keys in taken for key in keys]
+        if weights is None:
+            graph[name, *index] = (Sealed(partial(block, source)), keys)
+        else:
+            graph[name, *index] = (Sealed(block), weights, keys)
 
     base = HighLevelGraph.from_collections(name, graph, dependencies=[*arrays, *masks.arrays])
     layers: dict[str, tuple[int, ...]] = {"classification": (), "confidence": ()}
@@ -128,11 +134,11 @@ def _moved(box: PixelBox, by: int) -> PixelBox:
     return PixelBox(box.row0 + by, box.col0 + by, box.row1 + by, box.col1 + by)
 
 
-def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
-    """The model argument of a block's task: its source, or the key of the task with the weights."""
+def _weights(source: ModelSource, name: str, graph: Graph) -> str | None:
+    """The key of the task with the weights of a model that lies in no folder."""
     if not isinstance(source, PickledModel):
-        return source
-    graph[name] = (Held(source),)
+        return None
+    graph[name] = (Sealed(Held(source)),)
     return name
 
 
@@ -230,7 +236,7 @@ class _Made:
         for index, box, near in self.chunks.touching(self.blocks):
             chunk = Chunk(layer, leading, box, tuple(near.values()))
             key = (name, *(0 for _ in leading), *index)
-            tasks[key] = (chunk, [(self.name, *number) for number in near])
+            tasks[key] = (Sealed(chunk), [(self.name, *number) for number in near])
         graph = HighLevelGraph(
             {**self.graph.layers, name: tasks}, {**self.graph.dependencies, name: {self.name}}
         )

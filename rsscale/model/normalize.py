@@ -24,7 +24,7 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     Returns
     -------
     Tensor
-        ``(N, C, H, W)`` float32 on the same device; 0, the mean, where it was NaN.
+        ``(N, C, H, W)`` float32 on the same device; 0, the mean, where it was no finite number.
     """
     import torch
 
@@ -35,4 +35,4 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
-    return (images - center).div_(scale).nan_to_num_(nan=0.0)
+    return (images - center).div_(scale).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -27,6 +27,8 @@ from rsscale.inference.seams import Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.model.files import model_files, read_spec
+from rsscale.model.receptive_field import tell_of_context
+from rsscale.model.scores import check_classes_to_map
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
@@ -107,6 +109,7 @@ class MapPass(Pass):
         read = {digest: read_spec(model.folder) for digest, model in by_digest.items()}
         specs = {period: read[model.digest] for period, model in models.items()}
         for period, spec in specs.items():
+            check_classes_to_map(spec)
             check_model(setup.recipe, spec, int(period))
         first = next(iter(specs.values()))
         _check_same_classes(specs)
@@ -149,13 +152,15 @@ class MapPass(Pass):
         return max(lattice.window for lattice in self._lattices())
 
     def check(self, profile: NumericProfile) -> None:
-        """Open each model and try it on a window."""
+        """Open each model and try it on a window; say so if it looks further than its halo."""
         from rsscale.learn.weights import try_window
         from rsscale.passes.open_models import opened_plain
 
         del profile
-        for model in self._distinct_models():
-            try_window(opened_plain(model, "cpu"), model.folder)
+        for attachment in self._distinct_models():
+            model = opened_plain(attachment, "cpu", self.recipe.trust)
+            try_window(model, attachment.folder)
+            tell_of_context(model, 1)
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
@@ -166,7 +171,7 @@ class MapPass(Pass):
         return max(
             estimate(
                 self.recipe,
-                opened_plain(model, "cpu"),
+                opened_plain(model, "cpu", self.recipe.trust),
                 tile,
                 profile.threads,
                 cost.observations,
@@ -217,6 +222,11 @@ class MapPass(Pass):
         """Agreement with the plain model, and how visible window lines are."""
         if "agreement" in facts:
             yield f"agreement {facts['agreement']:.6f} of labels are the plain model's"
+        if facts.get("non_finite"):
+            yield (
+                f"no number {facts['non_finite']} px for which the model returned none; they are "
+                "nodata"
+            )
         if facts.get("line_pairs") and facts.get("pairs"):
             line = facts["line_differ"] / facts["line_pairs"]
             inside = facts["differ"] / facts["pairs"]
@@ -246,7 +256,7 @@ class MapPass(Pass):
     def _model(self, span: str, profile: NumericProfile) -> Model:
         from rsscale.passes.open_models import opened
 
-        return opened(self.models[span], profile)
+        return opened(self.models[span], profile, self.recipe.trust)
 
     def _compared(
         self, span: str, model: Model, stack: InputStack, profile: NumericProfile
@@ -261,7 +271,7 @@ class MapPass(Pass):
         windows = windows_to_try(stack, model.spec, profile.batch)
         if len(windows) < profile.batch:
             return None  # nothing was seen
-        plain = plain_once(self.models[span], profile)
+        plain = plain_once(self.models[span], profile, self.recipe.trust)
         if plain is None:
             return None
         with device_lock(model.device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,18 +19,24 @@ from rsscale.steps.attachments import Attachment, Kept
 _compared: dict[tuple[str, NumericProfile], object] = {}
 
 
-def opened(model: Attachment | Kept, profile: NumericProfile) -> Model:
-    """The model, computing as the profile says; opened at the first call of a process."""
+def opened(model: Attachment | Kept, profile: NumericProfile, trust: Collection[str] = ()) -> Model:
+    """The model, computing as the profile says; opened at the first call of a process.
+
+    ``trust`` are the digests of models that may be programs.
+    """
     accelerated = None if profile.is_plain else profile
-    return cast("Model", model_source.opened(StepModel(model, profile.device, accelerated)))
+    source = StepModel(model, profile.device, accelerated, tuple(trust))
+    return cast("Model", model_source.opened(source))
 
 
-def opened_plain(model: Attachment | Kept, device: str) -> Model:
+def opened_plain(model: Attachment | Kept, device: str, trust: Collection[str] = ()) -> Model:
     """The model as it lies on disk, on a device; opened at the first call of a process."""
-    return cast("Model", model_source.opened(StepModel(model, device)))
+    return cast("Model", model_source.opened(StepModel(model, device, trust=tuple(trust))))
 
 
-def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | None:
+def plain_once(
+    model: Attachment | Kept, profile: NumericProfile, trust: Collection[str] = ()
+) -> Model | None:
     """The model as it lies on disk, at the first call in a process; then None.
 
     It is compared with the accelerated one, and not kept beside it.
@@ -38,7 +45,7 @@ def plain_once(model: Attachment | Kept, profile: NumericProfile) -> Model | Non
     # One step for Python's own lock, so that one thread is the first.
     if _compared.setdefault((model.digest, profile), mine) is not mine:
         return None
-    return StepModel(model, profile.device).open()
+    return StepModel(model, profile.device, trust=tuple(trust)).open()
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,14 @@ class StepModel:
     device : str
     profile : NumericProfile, optional
         In bfloat16, compiled, or both, with weights of its own; as it lies on disk when omitted.
+    trust : tuple of str
+        Digests of models that may be programs.
     """
 
     model: Attachment | Kept
     device: str
     profile: NumericProfile | None = None
+    trust: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -76,7 +86,7 @@ class StepModel:
             When it can't be opened, or another model than the step's lies there.
         """
         folder = self.model.folder
-        model = open_frozen(folder, device=self.device)
+        model = open_frozen(folder, device=self.device, trust=self.trust)
         if model.digest != self.model.digest:
             raise ModelError(
                 f"{folder} holds another model ({model.digest}) than the step was planned with "

@@ -14,6 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import Layer
@@ -211,7 +212,7 @@ def _lazily(blocks: _Blocks, arrays: Sequence[Any], fills: Sequence[Any]) -> dic
     name = f"rsscale-apply-{tokenize(blocks.function, blocks.around, [a.name for a in around])}"
     graph = {
         (name, i, j): (
-            blocks,
+            Sealed(blocks),
             starts[0][i],
             starts[1][j],
             [(array.name, *(0,) * (array.ndim - 2), i, j) for array in around],

@@ -33,6 +33,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.tile_costs import estimate_steps, spread_tiles
 from rsscale.runs.worker import run_tile
+from rsscale.steps.kinds import with_trust
 from rsscale.store.lease import acquire
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
@@ -48,6 +49,7 @@ def plan(
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
     pilot: int = 0,
     prices: Prices | None = None,
     memory: int | None = None,
@@ -61,6 +63,9 @@ def plan(
         As for :func:`rsscale.run`. A pilot on a cluster of several machines needs a temporary
         folder that all of them see.
     overrides : sequence of "key.sub=value"
+    trust : bool
+        Run models that are programs (``.pt2``), which may do anything; they are trusted as they
+        lie now, by the digest of their files, which the recipe keeps as ``trust``.
     pilot : int
         Compute so many tiles of the first step, evenly spread, and estimate the time from them.
     prices : Prices, optional
@@ -76,6 +81,8 @@ def plan(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
+    if trust:
+        recipe = with_trust(recipe)
     machine = machine_of(client)
     profile = NumericProfile.on(machine, device, threads)
     with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:

@@ -257,6 +257,21 @@ class TrainRecipe(_Strict):
     learning_rate: float = Field(default=3e-3, gt=0)
     seed: int = 0
 
+    @field_validator("classes")
+    @classmethod
+    def _one_class_each(
+        cls, value: tuple[ClassRecipe, ...] | None
+    ) -> tuple[ClassRecipe, ...] | None:
+        for what in ("value", "name"):
+            keys = [getattr(one, what) for one in value or ()]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise ValueError(
+                    f"two classes have the {what} {twice!r}; to merge classes, give their features "
+                    "one name in the labels: a class has one value and one name"
+                )
+        return value
+
 
 class OutputRecipe(_Strict):
     """Which layers are written."""
@@ -296,6 +311,8 @@ class Recipe(_Strict):
     steps: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], StepRecipe] = Field(
         default_factory=dict
     )
+    # Digests of models that are programs and may run, as `--trust` records them.
+    trust: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
     folder: Path = Field(default=Path(), exclude=True)  # that relative paths of steps count from
 
     @model_validator(mode="after")

@@ -197,11 +197,30 @@ def _read_frame(given: str | Path, layer: str | None) -> gpd.GeoDataFrame:
     path, named = split_layer(given)
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
-    frame = read_vector_file(
-        path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
-    )
+    try:
+        frame = read_vector_file(
+            path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
+        )
+    except RecipeError:
+        if _is_raster(path):
+            raise RecipeError(
+                f"labels {path} are a raster; labels are polygons or points with a class: make "
+                "them with rasterio.features.shapes or gdal_polygonize, and save a GeoPackage"
+            ) from None
+        raise
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
     return frame.set_geometry(frame.geometry.force_2d())
+
+
+def _is_raster(path: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as found:
+            return bool(found.count)
+    except (RasterioError, OSError):
+        return False
 
 
 def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:

@@ -39,7 +39,13 @@ def read_vector_file(
         frame = read_vector(path, layer, key=key)
     except VectorFileError as error:
         raise RecipeError(f"{name} {error}") from None
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise RecipeError(
+            f"{name} are a table without geometry, with the columns {list(frame.columns)}; make "
+            "points with geopandas.points_from_xy(longitude, latitude, crs='EPSG:4326'), and save "
+            "them as GeoPackage"
+        )
+    if frame.empty:
         raise RecipeError(f"{name} hold no feature with a geometry")
     if frame.crs is None:
         raise RecipeError(f"{name} have no CRS; save them with one")

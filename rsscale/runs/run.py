@@ -25,6 +25,7 @@ from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.base import ByValue, Pass
+from rsscale.steps.kinds import with_trust
 from rsscale.store.lease import Lease, acquire
 from rsscale.store.run_folder import RunFolder
 
@@ -132,6 +133,7 @@ def run(
     precision: Precision = "float32",
     compile: bool = False,  # noqa: A002 -- torch's word
     overrides: Sequence[str] = (),
+    trust: bool = False,
     search_at: Mapping[str, str] | None = None,
     update: bool = False,
     watch: RunOptions | None = None,
@@ -160,6 +162,9 @@ def run(
     compile : bool
         Compile the network with torch.compile; its agreement with the plain one is reported.
     overrides : sequence of "key.sub=value"
+    trust : bool
+        Run models that are programs (``.pt2``), which may do anything; they are trusted as they
+        lie now, by the digest of their files, which the recipe keeps as ``trust``.
     search_at : mapping of input name to str, optional
         Another address of an input's catalogue to search this time, such as a mirror; the
         run folder keeps the recipe's own.
@@ -184,6 +189,8 @@ def run(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
+    if trust:
+        recipe = with_trust(recipe)
 
     def profile(machine: Machine) -> NumericProfile:
         return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)

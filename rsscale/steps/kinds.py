@@ -112,6 +112,19 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
     return found
 
 
+def with_trust(recipe: Recipe) -> Recipe:
+    """A recipe that trusts the models that it names as they lie now, by digest.
+
+    Raises
+    ------
+    RecipeError, ModelError
+        When a model is not there.
+    """
+    files = [one for step in attachments(recipe).values() for one in step.values()]
+    digests = {one.digest for one in files if one.room == "models"}
+    return recipe.model_copy(update={"trust": tuple(sorted({*recipe.trust, *digests}))})
+
+
 def find_kind(kind: str, step: str) -> type[Pass]:
     """The class of a kind.
 
