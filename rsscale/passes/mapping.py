@@ -23,7 +23,7 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
-from rsscale.inference.seams import Seams, count_seams
+from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.model.files import model_files, read_spec
@@ -76,10 +76,7 @@ class MapPass(Pass):
     facts: ClassVar[Mapping[str, Fold]] = {
         "unseen": "sum",
         "non_finite": "sum",
-        "line_pairs": "sum",
-        "line_differ": "sum",
-        "pairs": "sum",
-        "differ": "sum",
+        **dict.fromkeys(SEAM_FACTS, "sum"),
         "batch": "min",
         "agreement": "min",
     }
@@ -215,13 +212,17 @@ class MapPass(Pass):
         """Agreement with the plain model, and how visible window lines are."""
         if "agreement" in facts:
             yield f"agreement {facts['agreement']:.6f} of labels are the plain model's"
-        if facts.get("line_pairs") and facts.get("pairs"):
-            line = facts["line_differ"] / facts["line_pairs"]
-            inside = facts["differ"] / facts["pairs"]
-            yield (
-                f"seams     neighbours differ at {line:.2%} along window lines, "
-                f"{inside:.2%} elsewhere"
-            )
+        seams = Seams.from_dict(facts)
+        if seams.line.pairs:
+            yield f"seams     {seams}{self._remedy(seams)}"
+
+    def _remedy(self, seams: Seams) -> str:
+        """What a person can do about seams that are visible."""
+        if not seams.is_visible:
+            return ""
+        if all(spec.architecture == "pixel" for spec in self.specs.values()):
+            return "; not by the model, which sees single pixels"
+        return "; a model with a larger halo, or with blend: hann, hides them"
 
     def _lattices(self) -> list[Lattice]:
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
