@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
+    from rsscale.pipeline.exporting import export
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.publish.quicklook import quicklook, rgb
@@ -76,6 +77,7 @@ _WHERE = {
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
     "detect_change": "rsscale.change.post_classification",
+    "export": "rsscale.pipeline.exporting",
     "load": "rsscale.cube.load",
     "mask": "rsscale.cube.masks",
     "merge_days": "rsscale.composites.merge_days",
@@ -127,6 +129,7 @@ __all__ = [
     "assess",
     "composite",
     "detect_change",
+    "export",
     "load",
     "mask",
     "merge_days",

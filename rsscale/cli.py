@@ -369,3 +369,22 @@ def quicklook(
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
     print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
+
+
+@_command
+def export(
+    folder: RunPath,
+    to: Annotated[Path, typer.Option(help="A folder, or NAME.tif for one layer and period.")],
+    step: Annotated[str, typer.Option(help="Whose layers.")] = "map",
+    layer: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    period: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also where tiles are not done; they are nodata.")
+    ] = False,
+) -> None:
+    """Write layers as Cloud Optimized GeoTIFFs, with colours, names and overviews."""
+    from rsscale.pipeline.exporting import export as write
+
+    paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
+    for path in paths:
+        print(path)
