@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rsscale.pipeline.exporting import export
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
+    from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.runs.estimate import Plan, Prices, plan
@@ -95,6 +96,7 @@ _WHERE = {
     "search": "rsscale.catalog.search",
     "simulate": "rsscale.demo.simulate",
     "to_decibel": "rsscale.cube.sar",
+    "to_netcdf": "rsscale.publish.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
     "verify": "rsscale.runs.verification",
@@ -147,6 +149,7 @@ __all__ = [
     "search",
     "simulate",
     "to_decibel",
+    "to_netcdf",
     "to_reflectance",
     "train",
     "verify",

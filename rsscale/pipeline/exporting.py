@@ -17,10 +17,10 @@ import xarray as xr
 
 from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.layers import DataType, Layer
+from rsscale.model.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress import progress
 from rsscale.publish.cog import Raster, write_cog
-from rsscale.publish.flags import flag_classes
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.zarr_store import axis_chunk

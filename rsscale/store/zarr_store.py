@@ -365,4 +365,6 @@ def open_product(storage: Storage, group: str = "") -> xr.Dataset:
     width = first.encoding.get("shards", first.encoding["chunks"])[-1]
     chunks = {"time": 1, "y": width, "x": width}
     opened: xr.Dataset = xr.open_zarr(source, chunks=chunks, **options)
+    # What the Zarr's conventions say is told by coordinates, which a part of it keeps true.
+    opened.attrs = conventions.without_georeference(opened.attrs)
     return opened

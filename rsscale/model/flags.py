@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,8 @@ def flag_classes(attributes: Mapping[Any, Any]) -> tuple[FlagClass, ...]:
     """
     if not {"flag_values", "flag_meanings"} <= attributes.keys():
         return ()
-    values = [int(value) for value in _listed(attributes["flag_values"])]
-    meanings = str(attributes["flag_meanings"]).split()
-    names = [str(name) for name in _listed(attributes.get("class_names", meanings))]
-    names = names if len(names) == len(values) else meanings
+    values = [int(value) for value in as_list(attributes["flag_values"])]
+    names = class_names(attributes)
     colors = str(attributes.get("flag_colors", "")).split()
     colors = colors if len(colors) == len(values) else [""] * len(values)
     if len(names) != len(values):
@@ -55,7 +54,28 @@ def flag_classes(attributes: Mapping[Any, Any]) -> tuple[FlagClass, ...]:
     )
 
 
-def _listed(value: Any) -> list[Any]:
+def names_as_text(names: Iterable[str]) -> str:
+    """Names of classes as one text, a list in JSON: netCDF holds no lists of texts."""
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def class_names(attributes: Mapping[Any, Any]) -> list[str]:
+    """Names of classes as they are written, else the words of ``flag_meanings``.
+
+    ``class_names`` is a list as :func:`names_as_text` writes it, or a bare one in older products.
+    """
+    names = attributes.get("class_names")
+    if isinstance(names, str):
+        try:
+            names = json.loads(names)
+        except ValueError:
+            names = [names]  # a bare list of one name comes back from some stores as the name
+    if names is None:
+        names = str(attributes.get("flag_meanings", "")).split()
+    return [str(name) for name in as_list(names)]
+
+
+def as_list(value: Any) -> list[Any]:
     """A list; attributes of one value come back from some stores as the value alone."""
     if hasattr(value, "tolist"):
         value = value.tolist()
