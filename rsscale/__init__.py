@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
+    from rsscale.runs.changes import Changes, changes
     from rsscale.runs.estimate import Plan, Prices, plan
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
@@ -74,6 +75,8 @@ _WHERE = {
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
+    "Changes": "rsscale.runs.changes",
+    "changes": "rsscale.runs.changes",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
@@ -107,6 +110,7 @@ __all__ = [
     "Axis",
     "BandError",
     "CatalogError",
+    "Changes",
     "FunctionError",
     "Grid",
     "ItemError",
@@ -129,6 +133,7 @@ __all__ = [
     "TilesFailedError",
     "apply",
     "assess",
+    "changes",
     "composite",
     "detect_change",
     "export",

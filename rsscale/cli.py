@@ -255,27 +255,31 @@ def run(
     update: Annotated[
         bool, typer.Option(help="Compute tiles anew whose recipe, model or items changed.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be computed; write nothing.")
+    ] = False,
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
+    from rsscale.runs.changes import changes
     from rsscale.runs.run import RunOptions
     from rsscale.runs.run import run as start
 
-    found = start(
-        recipe,
-        out,
-        cluster,
-        device=device,
-        threads=threads,
-        precision=precision,
-        compile=compile_,
-        overrides=set_ or (),
-        update=update,
-        watch=RunOptions(metrics, heartbeat, grace),
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "compile": compile_,
+        "overrides": set_ or (),
+        "update": update,
+    }
+    if dry_run:
+        print(changes(recipe, out, cluster, **options))
+        return
+    found = start(recipe, out, cluster, **options, watch=RunOptions(metrics, heartbeat, grace))
     print(found.summary())
 
 

@@ -44,6 +44,12 @@ def show_progress(enabled: bool) -> None:
     _enabled = enabled
 
 
+def announce(line: str) -> None:
+    """Tell a person something before the work begins, on stderr, unless progress is off."""
+    if _enabled:
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress(label: str, total: float | None = None, unit: str = "steps") -> Iterator[Bar]:
     """Show the progress of one stage while the ``with`` block runs.

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from rsscale.errors import ModelError, nearest
+from rsscale.model.receptive_field import reach_of
 
 MAX_DEPTH = 6
 """Scales of the deepest U-Net: images whose size is a multiple of 32 fit every network."""
@@ -131,17 +132,8 @@ def small_size(size: int) -> int:
 
 
 def reach(architecture: str, **hyperparameters: Any) -> int:
-    """Receptive field radius in pixels: a halo of this width leaves no seams.
-
-    For the U-Net each scale ``s`` has two 3-by-3 convolutions on the way down and, but for the
-    coarsest, two on the way up, each reaching ``2**s`` pixels; pooling and nearest upsampling
-    move by less than one pixel of the coarser scale.
-    """
-    if architecture != "unet":
-        return 0
-    depth = int(hyperparameters.get("depth", 3))
-    convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
-    return int(convolutions + 2 ** (depth - 1) - 1)
+    """Receptive field radius in pixels: a halo of this width leaves no seams."""
+    return reach_of(architecture, complete(architecture, hyperparameters)) or 0
 
 
 def _block(before: int, after: int) -> nn.Sequential:

@@ -24,6 +24,7 @@ def summary(state: Mapping[str, Any], url: str) -> str:
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     tiles, steps = state["tiles"], _in_order(state)
     yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
             yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
@@ -50,6 +51,16 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"failed {failure['key']}: {failure['error']}"
     if state.get("waiting"):
         yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
+
+
+def _changes(state: Mapping[str, Any]) -> Iterator[str]:
+    """How many tiles the last command computed, where it kept others, and why."""
+    computed = state.get("computed", 0)
+    if 0 < computed < state["tiles"]["done"] or "changes" in state:
+        yield f"computed  {computed} tiles by the last command, the others are kept"
+    for name, items in state.get("changes", {}).get("items", {}).items():
+        counts = ", ".join(f"{items[kind]} {kind}" for kind in ("new", "changed", "gone"))
+        yield f"items     {name}: {counts}, {items['same']} as they were, at the last update"
 
 
 def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
-from rsscale.model.files import model_files, read_spec
+from rsscale.model.files import model_files, read_spec, weights_of
+from rsscale.model.receptive_field import exact_reach
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
@@ -68,6 +69,8 @@ class MapPass(Pass):
         Where each period's model lies.
     specs : mapping of period to ModelSpec
     recipe : Recipe
+    looks : tuple of int or None
+        How far each model looks around a pixel, px; None where that is not known.
     """
 
     kind: ClassVar[str] = "predict"
@@ -87,6 +90,7 @@ class MapPass(Pass):
     models: Mapping[str, Attachment | Kept]
     specs: Mapping[str, ModelSpec]
     recipe: Recipe
+    looks: tuple[int | None, ...] = (None,)
 
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
@@ -115,6 +119,10 @@ class MapPass(Pass):
                 models=models,
                 specs=specs,
                 recipe=setup.recipe,
+                looks=tuple(
+                    exact_reach(spec, weights_of(by_digest[digest].folder), setup.device)
+                    for digest, spec in read.items()
+                ),
             )
         ]
 
@@ -137,6 +145,12 @@ class MapPass(Pass):
         for box in boxes[1:]:
             around = around | box
         return around
+
+    def depends_on(self, core: PixelBox) -> PixelBox:
+        """Less than whole windows where the networks are known to look less far on the CPU."""
+        if None in self.looks:
+            return self.around(core)
+        return core.pad(max(far for far in self.looks if far is not None)) & self.around(core)
 
     @property
     def reach(self) -> int:

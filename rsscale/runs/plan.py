@@ -125,6 +125,7 @@ class RunPlan:
             lookups=_FrozenLookups(folder).get,
             ledger=LedgerReader(folder.ledger),
             generation=GenerationOfTile(generations, grid),
+            device=state["profile"]["device"],
         )
         return cls(
             folder=folder,

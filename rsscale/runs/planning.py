@@ -76,7 +76,7 @@ class CheckedPlan:
 
 
 def open_recipe(
-    recipe: Recipe, folder: RunFolder, *, computes: bool = False
+    recipe: Recipe, folder: RunFolder, *, computes: bool = False, device: str = "cpu"
 ) -> tuple[RunSetup, tuple[Step, ...]]:
     """Open the steps of a recipe where a run would lie; searches nothing, writes nothing.
 
@@ -87,6 +87,8 @@ def open_recipe(
         Need not exist.
     computes : bool
         Whether steps that read others compute them, as for a preview.
+    device : str
+        Where networks compute.
     """
     lookups: dict[str, Lookup] = {}
     setup = RunSetup(
@@ -99,6 +101,7 @@ def open_recipe(
         ledger=LedgerReader(folder.ledger),
         found=lookups,
         computes=computes,
+        device=device,
     )
     return setup, tuple(open_steps(setup))
 
@@ -128,7 +131,7 @@ def check_plan(
     RsscaleError
         For anything that can't work: see :mod:`rsscale.errors`.
     """
-    setup, steps = open_recipe(recipe, folder)
+    setup, steps = open_recipe(recipe, folder, device=profile.device)
     passes = [step for step in steps if isinstance(step, Pass)]
     for step in passes:
         step.check(profile)

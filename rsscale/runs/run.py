@@ -19,7 +19,7 @@ from rsscale.errors import TilesFailedError
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
-from rsscale.progress import progress
+from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
@@ -232,7 +232,7 @@ def carry_out(
         if client is None:
             keep_memory()
         machine = machine_of(client)
-        write = prepare(
+        prepared = prepare(
             recipe,
             folder,
             lambda: profile(machine),
@@ -240,9 +240,14 @@ def carry_out(
             update=update,
             memory=machine.memory,
         )
+        to_come = prepared.changes() if update and folder.exists else None
+        for line in to_come.lines() if to_come else ():
+            announce(line)
         folder.make()
         with acquire(folder.storage) as lease:
-            write()
+            prepared.write()
+            if to_come:
+                folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
             return work_off(
                 folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
             )
