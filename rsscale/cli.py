@@ -327,9 +327,12 @@ def verify(
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
     for one in found.damaged:
         print(f"damaged {one.key}: {one.reason}")
-    if found.damaged:
+    for store in found.stores:
+        print(f"damaged {store}")
+    if found.damaged or found.stores:
+        stores = f" and {len(found.stores)} stores" if found.stores else ""
         raise TilesFailedError(
-            f"{len(found.damaged)} tiles are not what was written; compute them again with: "
+            f"{len(found.damaged)} tiles{stores} are not what was written; mend them with: "
             f"rsscale resume {folder}"
         )
 

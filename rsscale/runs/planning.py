@@ -222,6 +222,20 @@ def create_stores(checked: CheckedPlan) -> None:
     finish_stores(setup, checked.passes)
 
 
+def mend_stores(setup: RunSetup, steps: Iterable[Step]) -> list[str]:
+    """Write metadata anew where it is not there any more; returns names of those stores."""
+    passes = [step for step in steps if isinstance(step, Pass) and step.layers]
+    damaged = [
+        step for step in passes if any(setup.store(step, level).lost() for level in step.levels())
+    ]
+    for step in damaged:
+        for level in step.levels():
+            setup.store(step, level).create(store_attributes(setup, step) if not level else None)
+    names = {step.store for step in damaged}
+    finish_stores(setup, [step for step in passes if step.store in names])
+    return sorted(names)
+
+
 def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:
     """Write the metadata of a store as a whole: its overviews, consolidated metadata."""
     passes = [step for step in passes if step.layers]

@@ -23,9 +23,10 @@ from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
+from rsscale.runs.planning import mend_stores
 from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
 from rsscale.steps.base import ByValue, Pass
-from rsscale.store.lease import Lease, acquire
+from rsscale.store.lease import Lease, acquire, latest_epoch
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def carry_out(
     by_value : ByValue, optional
         What one step lacks that the run folder can't hold.
     """
-    from rsscale.runs.changes import prepare
+    from rsscale.runs.changes import Prepared, prepare
 
     folder = RunFolder.at(out)
     message = f"interrupted; run the same command again, or resume {folder.url}"
@@ -232,19 +233,26 @@ def carry_out(
         if client is None:
             keep_memory()
         machine = machine_of(client)
-        prepared = prepare(
-            recipe,
-            folder,
-            lambda: profile(machine),
-            search_at,
-            update=update,
-            memory=machine.memory,
-        )
+
+        def prepared_now() -> Prepared:
+            return prepare(
+                recipe,
+                folder,
+                lambda: profile(machine),
+                search_at,
+                update=update,
+                memory=machine.memory,
+            )
+
+        epoch = latest_epoch(folder.storage)
+        prepared = prepared_now()
         to_come = prepared.changes() if update and folder.exists else None
         for line in to_come.lines() if to_come else ():
             announce(line)
         folder.make()
         with acquire(folder.storage) as lease:
+            if lease.epoch != epoch + 1:  # another run was here while this one was checked
+                prepared = prepared_now()
             prepared.write()
             if to_come:
                 folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
@@ -292,6 +300,7 @@ def work_off(
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
     folder.storage.remove_partial()
+    mend_stores(plan.setup, plan.steps)
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
     with ExitStack() as stack:
@@ -306,6 +315,7 @@ def work_off(
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if stop.asked or problem:  # not all were looked at
         state["tiles"]["done"] = plan.folder.ledger.count()
+    mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
         folder.storage.remove_partial()  # of workers that died
     monitor.event(state["state"], **state["tiles"])

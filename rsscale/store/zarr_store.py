@@ -101,6 +101,15 @@ class ZarrStore:
         RunFolderError
             When a tile is not a whole number of shards, or the folder can't be written.
         """
+        for name, content in self._empty(attributes).items():
+            self.storage.write(name, content)
+
+    def lost(self) -> list[str]:
+        """Names of metadata and coordinates that are not there; none of a store that is whole."""
+        return [name for name in self._empty({}) if not self.storage.exists(name)]
+
+    def _empty(self, attributes: Mapping[str, Any] | None) -> dict[str, bytes]:
+        """All objects of the empty group, by their names."""
         if self.extent.snap(self.grid.tile) != self.extent:
             raise RunFolderError(
                 f"the product's extent {self.extent} does not lie on tile lines of "
@@ -121,8 +130,7 @@ class ZarrStore:
         conventions.write_coordinates(group, box, self.times)
         for layer in self.layers:
             self._create_layer(group, layer)
-        for name, content in memory.items():
-            self.storage.write(self._path(name), content.to_bytes())
+        return {self._path(name): content.to_bytes() for name, content in memory.items()}
 
     def write(
         self,
