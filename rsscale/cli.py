@@ -375,7 +375,16 @@ def quicklook(
 
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
-    print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
+    run = Run(folder)
+    change = run.open_change() if _is_done(run.state["steps"].get("change")) else None
+    print(draw(run.open(), out or Path(folder) / "quicklook.png", change=change))
+
+
+def _is_done(step: dict[str, Any] | None) -> bool:
+    """Whether a run has a step that writes a change layer, and all of its tiles."""
+    if step is None or not any(layer["name"] == "change" for layer in step.get("layers", ())):
+        return False
+    return bool(step["tiles"]["done"] == step["tiles"]["total"])
 
 
 @_command

@@ -172,8 +172,11 @@ class Monitor:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state to ``run.json`` and the heartbeat."""
-        stored = self.folder.read_state() | state
-        stored["peak_rss_bytes"] = max(stored.get("peak_rss_bytes", 0), self.peak_rss)
+        before = self.folder.read_state()
+        stored = before | state
+        # A command that found all done took little, and says nothing of the run.
+        peaks = (one.get("peak_rss_bytes", 0) for one in (before, state))
+        stored["peak_rss_bytes"] = max(*peaks, self.peak_rss)
         self.folder.write_state(stored)
         if self._heartbeat is not None:
             told = {key: state.get(key) for key in ("updated", "state", "tiles", "rate")}

@@ -32,7 +32,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     if pixels:
         rate = pixels / max(state["seconds"], 1e-9) / 1e6
         yield (
-            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
+            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.3g} Mpx/s), "
             f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
         )
     if state.get("stages"):
