@@ -106,7 +106,11 @@ class ZarrStore:
 
     def lost(self) -> list[str]:
         """Names of metadata and coordinates that are not there; none of a store that is whole."""
-        return [name for name in self._empty({}) if not self.storage.exists(name)]
+        # Chunks of time and spatial_ref are not stored where they hold their fill value.
+        arrays = [*(layer.name for layer in self.layers), "y", "x", "time", "spatial_ref"]
+        arrays += [layer.axis.name for layer in self.layers if layer.axis]
+        names = ["zarr.json", *(f"{name}/zarr.json" for name in arrays), "y/c/0", "x/c/0"]
+        return [name for name in map(self._path, names) if not self.storage.exists(name)]
 
     def _empty(self, attributes: Mapping[str, Any] | None) -> dict[str, bytes]:
         """All objects of the empty group, by their names."""
