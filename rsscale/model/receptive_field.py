@@ -39,10 +39,10 @@ def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     if reach is None or weights.suffix != ".safetensors" or device != "cpu":
         return None
     if spec.architecture == "unet":
-        depth, width = (
-            int(spec.hyperparameters.get(k, d)) for k, d in (("depth", 3), ("width", 16))
-        )
-        channels = min(spec.channels, width / 2 ** (depth - 1))  # as many values a pixel, at least
+        depth, width = (spec.hyperparameters.get(k, d) for k, d in (("depth", 3), ("width", 16)))
+        if not isinstance(depth, int) or not isinstance(width, int):
+            return None  # building it says what is wrong
+        channels = min(spec.channels, width / 2 ** (depth - 1))  # values a pixel, at the least
         if channels * spec.lattice.window**2 <= _LARGE:
             return None
     return reach
