@@ -27,7 +27,7 @@ from rsscale.store.run_folder import RunFolder
 
 CRS, TILE = "EPSG:32631", 256
 SETTINGS: dict[str, Any] = {"device": "cpu", "threads": 1}
-WEST, NORTH = 500_480, 4_600_320  # a corner of tiles
+WEST, NORTH = 499_200, 4_600_320  # a corner of tiles
 # Windows of 320 px on a lattice of 192, which is on no tile line but every third.
 HALO, STRIDE = 64, 192
 
@@ -96,8 +96,8 @@ def copy(first: Path, tmp_path: Path) -> Path:
 
 
 def recipe(folder: Path, **changes: Any) -> dict[str, Any]:
-    size = 3 * TILE * 10 - 10
-    area = corners(WEST + 10, NORTH - size, WEST + size, NORTH - 10, CRS).to_crs("EPSG:4326")
+    size = 3 * TILE * 10 - 60
+    area = corners(WEST + 60, NORTH - size, WEST + size, NORTH - 60, CRS).to_crs("EPSG:4326")
     return {
         "name": "changes",
         "area": area.json,
