@@ -272,6 +272,9 @@ def run(
     update: Annotated[
         bool, typer.Option(help="Compute tiles anew whose recipe, model or items changed.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be computed; write nothing.")
+    ] = False,
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
@@ -279,22 +282,23 @@ def run(
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
+    from rsscale.runs.changes import changes
     from rsscale.runs.run import RunOptions
     from rsscale.runs.run import run as start
 
-    found = start(
-        recipe,
-        out,
-        cluster,
-        device=device,
-        threads=threads,
-        precision=precision,
-        compile=compile_,
-        trust=trust,
-        overrides=set_ or (),
-        update=update,
-        watch=RunOptions(metrics, heartbeat, grace),
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "compile": compile_,
+        "trust": trust,
+        "overrides": set_ or (),
+        "update": update,
+    }
+    if dry_run:
+        print(changes(recipe, out, cluster, **options))
+        return
+    found = start(recipe, out, cluster, **options, watch=RunOptions(metrics, heartbeat, grace))
     print(found.summary())
 
 
@@ -342,9 +346,12 @@ def verify(
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
     for damage in found.damaged:
         print(f"damaged {damage.key}: {damage.reason}")
-    if found.damaged:
+    for store in found.stores:
+        print(f"damaged {store}")
+    if found.damaged or found.stores:
+        stores = f" and {len(found.stores)} stores" if found.stores else ""
         raise TilesFailedError(
-            f"{len(found.damaged)} tiles are not what was written; compute them again with: "
+            f"{len(found.damaged)} tiles{stores} are not what was written; mend them with: "
             f"rsscale resume {folder}"
         )
 
@@ -387,4 +394,32 @@ def quicklook(
 
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
-    print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
+    run = Run(folder)
+    change = run.open_change() if _is_done(run.state["steps"].get("change")) else None
+    print(draw(run.open(), out or Path(folder) / "quicklook.png", change=change))
+
+
+def _is_done(step: dict[str, Any] | None) -> bool:
+    """Whether a run has a step that writes a change layer, and all of its tiles."""
+    if step is None or not any(layer["name"] == "change" for layer in step.get("layers", ())):
+        return False
+    return bool(step["tiles"]["done"] == step["tiles"]["total"])
+
+
+@_command
+def export(
+    folder: RunPath,
+    to: Annotated[Path, typer.Option(help="A folder, or NAME.tif for one layer and period.")],
+    step: Annotated[str, typer.Option(help="Whose layers.")] = "map",
+    layer: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    period: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also where tiles are not done; they are nodata.")
+    ] = False,
+) -> None:
+    """Write layers as Cloud Optimized GeoTIFFs, with colours, names and overviews."""
+    from rsscale.pipeline.exporting import export as write
+
+    paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
+    for path in paths:
+        print(path)

@@ -26,6 +26,11 @@ def model_files(path: str | Path) -> list[Path]:
     return [folder / "item.json", weights_path(folder, read_item(folder))]
 
 
+def weights_of(path: str | Path) -> Path:
+    """The file of a model folder's weights."""
+    return weights_path(Path(path), read_item(Path(path)))
+
+
 def read_item(folder: Path) -> dict[str, Any]:
     """The contract of a model folder, ``item.json``, as it is.
 

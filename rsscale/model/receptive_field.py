@@ -11,11 +11,12 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.geo.lattice import Lattice
 from rsscale.model.scores import are_probabilities, class_scores
-from rsscale.model.spec import Predictor
+from rsscale.model.spec import ModelSpec, Predictor
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,9 @@ _BEYOND = 64
 _LEAST_STRIDE = 32
 # Windows that are tried where the contract's tell too little, px; and steps of what is advised.
 _WIDEST, _ROUND_UP = 1024, 16
+# torch convolves smaller arrays by NNPACK (ConvParams::use_mkldnn in ATen/native/Convolution.cpp),
+# whose transforms mix the rounding of all pixels of a block; larger ones pixel by pixel.
+_LARGE = 20_480
 
 
 @dataclass(frozen=True)
@@ -202,3 +206,22 @@ def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | Non
         return None
     convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
     return int(convolutions + 2 ** (depth - 1) - 1)
+
+
+def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
+    """How far a model looks such that pixels beyond can't change a result to the last bit, px.
+
+    None where that is not known: for programs (``.pt2``), whatever their contract says; on a GPU,
+    whose convolutions may go by transforms of larger blocks; and for very small windows on the CPU.
+    """
+    reach = reach_of(spec.architecture, spec.hyperparameters)
+    if reach is None or weights.suffix != ".safetensors" or device != "cpu":
+        return None
+    if spec.architecture == "unet":
+        depth, width = (spec.hyperparameters.get(k, d) for k, d in (("depth", 3), ("width", 16)))
+        if not isinstance(depth, int) or not isinstance(width, int):
+            return None  # building it says what is wrong
+        channels = min(spec.channels, width / 2 ** (depth - 1))  # values a pixel, at the least
+        if channels * spec.lattice.window**2 <= _LARGE:
+            return None
+    return reach

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rsscale.errors import ModelError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import NODATA
+from rsscale.model.flags import as_list, class_names, names_as_text
 from rsscale.model.mlm import read_mlm
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def class_attributes(classes: Sequence[LandClass]) -> dict[str, Any]:
         "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
         "flag_colors": " ".join(c.color for c in classes),
         # As they are written: a flag meaning can't hold a blank.
-        "class_names": [c.name for c in classes],
+        "class_names": names_as_text(c.name for c in classes),
     }
 
 
@@ -79,23 +80,16 @@ def classes_from_attributes(attributes: Mapping[Any, Any]) -> tuple[LandClass, .
             "a layer lacks flag_values, flag_meanings or flag_colors, so its classes are not "
             "known; use one as rsscale.predict or a product gives it"
         )
-    names = attributes.get("class_names", attributes["flag_meanings"].split())
+    names = class_names(attributes)
     return tuple(
         LandClass(int(value), str(name), color)
         for value, name, color in zip(
-            _listed(attributes["flag_values"]),
-            _listed(names),
+            as_list(attributes["flag_values"]),
+            names,
             attributes["flag_colors"].split(),
             strict=True,
         )
     )
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list; attributes of one value come back from some stores as the value alone."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     tiles, steps = state["tiles"], _in_order(state)
     yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
             yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
@@ -50,7 +51,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     if pixels:
         rate = pixels / max(state["seconds"], 1e-9) / 1e6
         yield (
-            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
+            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.3g} Mpx/s), "
             f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
         )
     if state.get("stages"):
@@ -67,6 +68,16 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"failed {failure['key']}: {failure['error']}"
     if state.get("waiting"):
         yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
+
+
+def _changes(state: Mapping[str, Any]) -> Iterator[str]:
+    """How many tiles the last command computed, where it kept others, and why."""
+    computed = state.get("computed", 0)
+    if 0 < computed < state["tiles"]["done"] or "changes" in state:
+        yield f"computed  {computed} tiles by the last command, the others are kept"
+    for name, items in state.get("changes", {}).get("items", {}).items():
+        counts = ", ".join(f"{items[kind]} {kind}" for kind in ("new", "changed", "gone"))
+        yield f"items     {name}: {counts}, {items['same']} as they were, at the last update"
 
 
 def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:

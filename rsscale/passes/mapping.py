@@ -23,11 +23,11 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
-from rsscale.inference.seams import Seams, count_seams
+from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
-from rsscale.model.files import model_files, read_spec
-from rsscale.model.receptive_field import tell_of_context
+from rsscale.model.files import model_files, read_spec, weights_of
+from rsscale.model.receptive_field import exact_reach, tell_of_context
 from rsscale.model.scores import check_classes_to_map
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
@@ -70,6 +70,8 @@ class MapPass(Pass):
         Where each period's model lies.
     specs : mapping of period to ModelSpec
     recipe : Recipe
+    looks : tuple of int or None
+        How far each model looks around a pixel, px; None where that is not known.
     """
 
     kind: ClassVar[str] = "predict"
@@ -78,10 +80,7 @@ class MapPass(Pass):
     facts: ClassVar[Mapping[str, Fold]] = {
         "unseen": "sum",
         "non_finite": "sum",
-        "line_pairs": "sum",
-        "line_differ": "sum",
-        "pairs": "sum",
-        "differ": "sum",
+        **dict.fromkeys(SEAM_FACTS, "sum"),
         "batch": "min",
         "agreement": "min",
     }
@@ -92,6 +91,7 @@ class MapPass(Pass):
     models: Mapping[str, Attachment | Kept]
     specs: Mapping[str, ModelSpec]
     recipe: Recipe
+    looks: tuple[int | None, ...] = (None,)
 
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
@@ -123,6 +123,10 @@ class MapPass(Pass):
                 models=models,
                 specs=specs,
                 recipe=setup.recipe,
+                looks=tuple(
+                    exact_reach(spec, weights_of(by_digest[digest].folder), setup.device)
+                    for digest, spec in read.items()
+                ),
             )
         ]
 
@@ -145,6 +149,12 @@ class MapPass(Pass):
         for box in boxes[1:]:
             around = around | box
         return around
+
+    def depends_on(self, core: PixelBox) -> PixelBox:
+        """Less than whole windows where the networks are known to look less far on the CPU."""
+        if None in self.looks:
+            return self.around(core)
+        return core.pad(max(far for far in self.looks if far is not None)) & self.around(core)
 
     @property
     def reach(self) -> int:
@@ -227,13 +237,17 @@ class MapPass(Pass):
                 f"no number {facts['non_finite']} px for which the model returned none; they are "
                 "nodata"
             )
-        if facts.get("line_pairs") and facts.get("pairs"):
-            line = facts["line_differ"] / facts["line_pairs"]
-            inside = facts["differ"] / facts["pairs"]
-            yield (
-                f"seams     neighbours differ at {line:.2%} along window lines, "
-                f"{inside:.2%} elsewhere"
-            )
+        seams = Seams.from_dict(facts)
+        if seams.line.pairs:
+            yield f"seams     {seams}{self._remedy(seams)}"
+
+    def _remedy(self, seams: Seams) -> str:
+        """What a person can do about seams that are visible."""
+        if not seams.is_visible:
+            return ""
+        if all(spec.architecture == "pixel" for spec in self.specs.values()):
+            return "; not by the model, which sees single pixels"
+        return "; a model with a larger halo, or with blend: hann, hides them"
 
     def _distinct_models(self) -> list[Attachment | Kept]:
         return list({model.digest: model for model in self.models.values()}.values())

@@ -20,6 +20,7 @@ from rsscale.geo.coverage import centres, coverage, pixel_edges
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, plane_area, units_per_hectare
 from rsscale.layers import Layer
+from rsscale.model.flags import class_names
 from rsscale.passes.zones_total import ZonesTotal
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
@@ -222,9 +223,8 @@ def _layer(name: str, setup: Setup, reference: Reference) -> Layer:
 def _names(layer: Layer) -> dict[int, str]:
     """Names of classes, where the layer says them."""
     values = layer.attributes.get("flag_values", ())
-    meanings = str(layer.attributes.get("flag_meanings", "")).split()
-    names = layer.attributes.get("class_names", meanings)
-    return {int(value): str(name) for value, name in zip(values, names, strict=False)}
+    names = class_names(layer.attributes)
+    return {int(value): name for value, name in zip(values, names, strict=False)}
 
 
 def _schema(*, named: bool = False) -> pa.Schema:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import yaml
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RecipeError, RunFolderError
+from rsscale.errors import AreaError, RecipeError, RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
@@ -30,6 +31,8 @@ from rsscale.store.table_store import TableStore
 if TYPE_CHECKING:
     from rsscale.items.item_store import FrozenItems
     from rsscale.store.zarr_store import ZarrStore
+
+_REMEDY = "put it back from a copy, or run the recipe again into an empty folder"
 
 CUT_SHORT = ("updating", "extending")
 """States of a folder whose planning was cut short."""
@@ -125,6 +128,7 @@ class RunPlan:
             lookups=_FrozenLookups(folder).get,
             ledger=LedgerReader(folder.ledger),
             generation=GenerationOfTile(generations, grid),
+            device=state["profile"]["device"],
         )
         return cls(
             folder=folder,
@@ -256,10 +260,18 @@ class _FrozenLookups:
         from rsscale.items.item_store import INDEX, RECORDS, FrozenItems
 
         if name not in self._opened:
-            index, records = (
-                self._folder.storage.local(f"items/{name}.{ending}") for ending in (INDEX, RECORDS)
-            )
-            self._opened[name] = FrozenItems(index, records)
+            files = [f"items/{name}.{ending}" for ending in (INDEX, RECORDS)]
+            try:
+                index, records = (self._folder.storage.local(file) for file in files)
+                if not records.is_file():
+                    raise FileNotFoundError(f"{records} is not there any more")
+                self._opened[name] = FrozenItems(index, records)
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                reason = "not there any more" if isinstance(error, FileNotFoundError) else error
+                raise RunFolderError(
+                    f"{self._folder.url} is damaged: its items {files[0]} or {files[1]} can't be "
+                    f"read ({reason}); {_REMEDY}"
+                ) from None
         return self._opened[name]
 
 
@@ -286,14 +298,26 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
-    """Coverage of a run at first, and after each extension."""
-    return tuple(
-        Generation(
-            tuple(generation["periods"]),
-            read_area(json.loads(folder.storage.read(generation["area"]))["features"][0]),
+    """Coverage of a run at first, and after each extension.
+
+    Raises
+    ------
+    RunFolderError
+        When an area is damaged.
+    """
+    try:
+        return tuple(
+            Generation(
+                tuple(generation["periods"]),
+                read_area(json.loads(folder.storage.read(generation["area"]))["features"][0]),
+            )
+            for generation in state["generations"]
         )
-        for generation in state["generations"]
-    )
+    except (OSError, ValueError, LookupError, TypeError, AreaError) as error:
+        reason = "not there any more" if isinstance(error, FileNotFoundError) else error
+        raise RunFolderError(
+            f"{folder.url} is damaged: its areas can't be read ({reason}); {_REMEDY}"
+        ) from None
 
 
 class GenerationOfTile:

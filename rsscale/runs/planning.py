@@ -80,7 +80,7 @@ class CheckedPlan:
 
 
 def open_recipe(
-    recipe: Recipe, folder: RunFolder, *, computes: bool = False
+    recipe: Recipe, folder: RunFolder, *, computes: bool = False, device: str = "cpu"
 ) -> tuple[RunSetup, tuple[Step, ...]]:
     """Open the steps of a recipe where a run would lie; searches nothing, writes nothing.
 
@@ -91,6 +91,8 @@ def open_recipe(
         Need not exist.
     computes : bool
         Whether steps that read others compute them, as for a preview.
+    device : str
+        Where networks compute.
     """
     lookups: dict[str, Lookup] = {}
     setup = RunSetup(
@@ -103,6 +105,7 @@ def open_recipe(
         ledger=LedgerReader(folder.ledger),
         found=lookups,
         computes=computes,
+        device=device,
     )
     return setup, tuple(open_steps(setup))
 
@@ -132,7 +135,7 @@ def check_plan(
     RsscaleError
         For anything that can't work: see :mod:`rsscale.errors`.
     """
-    setup, steps = open_recipe(recipe, folder)
+    setup, steps = open_recipe(recipe, folder, device=profile.device)
     passes = [step for step in steps if isinstance(step, Pass)]
     for step in passes:
         step.check(profile)
@@ -226,6 +229,20 @@ def create_stores(checked: CheckedPlan) -> None:
         for level in step.levels():
             setup.store(step, level).create(store_attributes(setup, step) if not level else None)
     finish_stores(setup, checked.passes)
+
+
+def mend_stores(setup: RunSetup, steps: Iterable[Step]) -> list[str]:
+    """Write metadata anew where it is not there any more; returns names of those stores."""
+    passes = [step for step in steps if isinstance(step, Pass) and step.layers]
+    damaged = [
+        step for step in passes if any(setup.store(step, level).lost() for level in step.levels())
+    ]
+    for step in damaged:
+        for level in step.levels():
+            setup.store(step, level).create(store_attributes(setup, step) if not level else None)
+    names = {step.store for step in damaged}
+    finish_stores(setup, [step for step in passes if step.store in names])
+    return sorted(names)
 
 
 def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:

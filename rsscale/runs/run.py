@@ -20,13 +20,14 @@ from rsscale.errors import TilesFailedError
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
-from rsscale.progress import progress
+from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
+from rsscale.runs.planning import mend_stores
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import with_trust
-from rsscale.store.lease import Lease, acquire
+from rsscale.store.lease import Lease, acquire, latest_epoch
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def carry_out(
     by_value : ByValue, optional
         What one step lacks that the run folder can't hold.
     """
-    from rsscale.runs.changes import prepare
+    from rsscale.runs.changes import Prepared, prepare
 
     folder = RunFolder.at(out)
     message = f"interrupted; run the same command again, or resume {folder.url}"
@@ -239,17 +240,29 @@ def carry_out(
         if client is None:
             keep_memory()
         machine = machine_of(client)
-        write = prepare(
-            recipe,
-            folder,
-            lambda: profile(machine),
-            search_at,
-            update=update,
-            memory=machine.memory,
-        )
+
+        def prepared_now() -> Prepared:
+            return prepare(
+                recipe,
+                folder,
+                lambda: profile(machine),
+                search_at,
+                update=update,
+                memory=machine.memory,
+            )
+
+        epoch = latest_epoch(folder.storage)
+        prepared = prepared_now()
+        to_come = prepared.changes() if update and folder.exists else None
+        for line in to_come.lines() if to_come else ():
+            announce(line)
         folder.make()
         with acquire(folder.storage) as lease:
-            write()
+            if lease.epoch != epoch + 1:  # another run was here while this one was checked
+                prepared = prepared_now()
+            prepared.write()
+            if to_come:
+                folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
             return work_off(
                 folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
             )
@@ -294,6 +307,7 @@ def work_off(
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
     folder.storage.remove_partial()
+    mend_stores(plan.setup, plan.steps)
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
     with ExitStack() as stack:
@@ -308,6 +322,7 @@ def work_off(
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if stop.asked or problem:  # not all were looked at
         state["tiles"]["done"] = plan.folder.ledger.count()
+    mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
         folder.storage.remove_partial()  # of workers that died
     monitor.event(state["state"], **state["tiles"])

@@ -80,12 +80,15 @@ class Verification:
     absent : int
         Tiles that have not run, or wait for one of an earlier step.
     damaged : tuple of Damage
+    stores : tuple of str
+        Stores without some of their metadata: they can't be opened, whatever their tiles are.
     """
 
     total: int
     sound: int
     absent: int
     damaged: tuple[Damage, ...]
+    stores: tuple[str, ...] = ()
 
 
 def verify(folder: str | Path, *, repair: bool = False) -> Verification:
@@ -121,7 +124,15 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
         with acquire(target.storage):
             for damage in damaged:
                 target.ledger.delete(damage.key)
-    return Verification(total, sound, absent, tuple(damaged))
+    return Verification(total, sound, absent, tuple(damaged), tuple(_stores_without_metadata(plan)))
+
+
+def _stores_without_metadata(plan: RunPlan) -> Iterator[str]:
+    for step, level in plan.rounds():
+        store = plan.layers_of(step, level)
+        lost = store.lost() if store else []
+        if store and lost:
+            yield f"{store.storage.url}: {lost[0]} is not there"
 
 
 def unfinished(

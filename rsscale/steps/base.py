@@ -46,6 +46,10 @@ class Setup(Protocol):
     def grid(self) -> Grid:
         """The grid of level 0."""
 
+    @property
+    def device(self) -> str:
+        """Where networks compute: ``"cpu"`` or ``"cuda"``."""
+
     def periods(self) -> tuple[str, ...]:
         """The recipe's periods as spans."""
 
@@ -167,6 +171,13 @@ class Pass(ABC):
     def around(self, core: PixelBox) -> PixelBox:
         """The pixels that the sources are read over."""
         return core.pad(self.halo)
+
+    def depends_on(self, core: PixelBox) -> PixelBox:
+        """The pixels that values of a tile can depend on: what changes elsewhere changes none.
+
+        At most :meth:`around`, and less where more is read than matters.
+        """
+        return self.around(core)
 
     def levels(self) -> Sequence[int]:
         """Levels that it is computed at, in order; each after the one before."""

@@ -63,6 +63,8 @@ class RunSetup:
     computes : bool
         Whether layers of a step are computed as they are read, and not read where a run stored
         them: for a preview.
+    device : str
+        Where networks compute.
     """
 
     recipe: Recipe
@@ -76,6 +78,7 @@ class RunSetup:
     found: dict[str, Any] = field(default_factory=dict)
     computes: bool = False
     generation: Generations = no_generation
+    device: str = "cpu"
 
     @cached_property
     def shape(self) -> shapely.Geometry:
