@@ -31,7 +31,7 @@ _known: dict[str, int] = {}
 
 
 def pages_of(
-    url: str, ask: Callable[[int], Iterator[dict[str, Any]]], largest: int = LARGEST
+    url: str, ask: Callable[[int], Iterator[dict[str, Any]]], largest: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Pages of a search; from the start in smaller ones where the server can't give them.
 
@@ -42,7 +42,7 @@ def pages_of(
     ask : callable
         Gives the pages for a size.
     largest : int
-        The size to begin with.
+        The size to begin with; :data:`LARGEST` when omitted.
 
     Yields
     ------
@@ -54,6 +54,7 @@ def pages_of(
     CatalogError
         When it fails with small pages too.
     """
+    largest = largest or LARGEST
     size, tried = min(_known.get(url, largest), largest), 0
     seen: set[tuple[Any, Any]] = set()
     while True:

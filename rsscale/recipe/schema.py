@@ -16,7 +16,6 @@ from rsscale.composites.time_windows import time_windows
 from rsscale.cube.mask_rules import mask_rules
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
-from rsscale.items.bands import band_requests
 from rsscale.net.headers import HeaderRules
 from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
@@ -196,11 +195,11 @@ class InputRecipe(_Strict):
     @model_validator(mode="after")
     def _names_are_of_bands(self) -> Self:
         known = [*self.bands, *(self.mask.bands if self.mask else ())]
-        for band in self.names:
+        for band, where in self.names.items():
             if band not in known:
                 raise ValueError(f"names {band!r}, which is none of {known}{nearest(band, known)}")
-        with _as_value_error():
-            band_requests(self.requests)
+            if not where:
+                raise ValueError(f"'names' has nothing for {band!r}; give what it is called")
         return self
 
     @field_validator("sign")

@@ -65,6 +65,9 @@ class InputItems:
     def __iter__(self) -> Iterator[Feature]:
         return iter(self.items)
 
+    def __getitem__(self, number: int) -> Feature:
+        return self.items[number]
+
     @property
     def left_out(self) -> dict[str, int]:
         """Counts by the recipe's key, those that are not 0."""

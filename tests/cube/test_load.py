@@ -503,4 +503,7 @@ def test_a_local_file_of_an_item_from_a_server_is_local():
     made.set_self_href("http://127.0.0.1:8000/collections/c/items/a")
     assert location(made, "red") == "/data/red.tif"
     asset.href = "./red.tif"
-    assert location(asset) == "http://127.0.0.1:8000/collections/c/items/red.tif"
+    beside = "http://127.0.0.1:8000/collections/c/items"
+    assert location(made, "red") == f"{beside}/red.tif"
+    asset.extra_fields["alternate"] = {"other": {"href": "../other.tif"}}
+    assert location(made, "red", ["other"]) == f"{beside.rpartition('/')[0]}/other.tif"
