@@ -76,16 +76,28 @@ def classes_from_attributes(attributes: Mapping[Any, Any]) -> tuple[LandClass, .
             "a layer lacks flag_values, flag_meanings or flag_colors, so its classes are not "
             "known; use one as rsscale.predict or a product gives it"
         )
-    names = attributes.get("class_names", attributes["flag_meanings"].split())
-    return tuple(
-        LandClass(int(value), str(name), color)
-        for value, name, color in zip(
-            _listed(attributes["flag_values"]),
-            _listed(names),
-            attributes["flag_colors"].split(),
-            strict=True,
+    values = _listed(attributes["flag_values"])
+    names = _listed(attributes.get("class_names", str(attributes["flag_meanings"]).split()))
+    colors = str(attributes["flag_colors"]).split()
+    if not len(values) == len(names) == len(colors):
+        raise ModelError(
+            f"a layer has {len(values)} flag_values, {len(names)} names and {len(colors)} "
+            "flag_colors; expected one of each for every class"
         )
+    classes = tuple(
+        LandClass(_whole(value), str(name), color)
+        for value, name, color in zip(values, names, colors, strict=True)
     )
+    if len({c.value for c in classes}) < len(classes):
+        raise ModelError(f"a layer has repeated flag_values: {values}")
+    return classes
+
+
+def _whole(value: Any) -> int:
+    """A flag value as an int; tools write them as floats too."""
+    if isinstance(value, str) or value != int(value):
+        raise ModelError(f"a layer has the flag value {value!r}; expected whole numbers, 0 to 254")
+    return int(value)
 
 
 def _listed(value: Any) -> list[Any]:
