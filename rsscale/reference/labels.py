@@ -19,30 +19,11 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
+from rsscale.reference.class_column import classes_in, values_in
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-# Paul Tol's "muted" and "bright" schemes (https://personal.sron.nl/~pault/), distinct with
-# any colour vision; used where no colours are given.
-_PALETTE = (
-    "#332288",
-    "#117733",
-    "#ddcc77",
-    "#cc6677",
-    "#88ccee",
-    "#999933",
-    "#aa4499",
-    "#44aa99",
-    "#882255",
-    "#ee7733",
-    "#0077bb",
-    "#009988",
-    "#cc3311",
-    "#bbbbbb",
-    "#ee3377",
-    "#33bbee",
-)
 _ALWAYS = -1
 # A straight line of this length is bent by a projection by less than a metre or so.
 _LONGEST_DEGREES = 0.05
@@ -159,12 +140,13 @@ def read_labels(
     path : path
         Any vector file that GDAL reads, or GeoParquet; it must say its CRS.
     class_column : str
-        The column of the class name (or of the class value, when ``classes`` are given).
+        The column of the class name or value, of any type: ``3``, ``3.0`` and ``"03"`` are the
+        class with the value 3.
     period_column : str, optional
         The column of the year that a label is true for; without it they are true for all.
     classes : sequence of LandClass, optional
-        Values, names and colours. Without them the names in the file, sorted and numbered
-        from 1.
+        Values, names and colours. Without them codes from 0 to 254 are the values; names are
+        sorted and numbered from 1.
 
     Raises
     ------
@@ -178,9 +160,9 @@ def read_labels(
     if problem:
         raise RecipeError(f"labels {path}: {problem}")
     if classes is None:
-        classes = _numbered(names, path)
+        classes = classes_in(names, f"labels {path}")
     frame = frame[["geometry"]].assign(
-        value=_values(names, classes, path),
+        value=values_in(names, classes, f"labels {path}"),
         period=_ALWAYS
         if period_column is None
         else _years(_column(frame, period_column, path), path),
@@ -232,46 +214,14 @@ def _geometry_problem(frame: gpd.GeoDataFrame) -> str | None:
     return None
 
 
-def _numbered(names: Any, path: str | Path) -> tuple[LandClass, ...]:
-    found = sorted({str(name) for name in names.dropna()})
-    if len(found) >= NODATA:
-        raise RecipeError(
-            f"labels {path} have {len(found)} different classes; at most 254 fit a map, is this "
-            "the column of the class name?"
-        )
-    return tuple(
-        LandClass(value, name, _PALETTE[(value - 1) % len(_PALETTE)])
-        for value, name in enumerate(found, start=1)
-    )
-
-
-def _values(names: Any, classes: Sequence[LandClass], path: str | Path) -> list[int]:
-    """Class values of names; values themselves are taken too."""
-    by_name = {str(c.value): c.value for c in classes} | {c.name: c.value for c in classes}
-    values = []
-    for row, name in enumerate(names):
-        if name is None or name != name:  # noqa: PLR0124 -- NaN
-            raise RecipeError(f"labels {path}: row {row} has no class; fill it in or remove it")
-        # A column of whole numbers with a gap in it is read as floats.
-        text = str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
-        if text not in by_name:
-            count = int((names == name).sum())
-            known = [c.name for c in classes]
-            raise RecipeError(
-                f"labels {path}: class {text!r} ({count} features) is not among the classes "
-                f"{known}{nearest(text, known)}"
-            )
-        values.append(by_name[text])
-    return values
-
-
 def _years(column: Any, path: str | Path) -> list[int]:
     years = []
     for row, value in enumerate(column):
         text = str(value)[:4]
-        if not text.isdigit():
+        if not (text.isdigit() and len(text) == 4):
             raise RecipeError(
                 f"labels {path}: row {row} has the period {value!r}; expected a year or a date"
+                ", such as 2023 or 2023-04-01"
             )
         years.append(int(text))
     return years
