@@ -69,10 +69,10 @@ def preview(
             f"{[round(v, 4) for v in setup.area.boundingbox.bbox]}; choose a box inside it"
         )
     passes = [one for one in steps if isinstance(one, Pass)]
-    reach = read_margin(passes) + sum(one.reach for one in passes)
+    box = setup.grid.box(asked)
+    reach = read_margin(passes, box) + sum(one.reach for one in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     setup.found.update(index_items(recipe, setup.grid, items))
-    box = setup.grid.box(asked)
     by_span: list[xr.Dataset] = []
     for span in chosen.spans():
         found = evaluate(
