@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -194,6 +194,7 @@ def change_accuracy(
     exclude: shapely.Geometry | gpd.GeoDataFrame | None = None,
     distance: float = 1000.0,
     block: float = 1000.0,
+    design: Literal["random"] | None = None,
 ) -> Accuracy:
     """Compare a change map with a reference of change.
 
@@ -205,8 +206,9 @@ def change_accuracy(
     change : Dataset or DataArray
         Of :func:`detect_change`, or its ``change`` layer ``(y, x)``: 1 changed, 0 unchanged.
     reference : callable, DataArray or path
-        1 changed, 0 unchanged, 255 not known; see :func:`rsscale.accuracy.assess.assess`.
-    exclude, distance, block
+        1 changed, 0 unchanged, 255 not known; see :func:`rsscale.accuracy.assess.assess`. Any
+        other value is refused: a reference of land cover is none of change.
+    exclude, distance, block, design
         As in :func:`rsscale.accuracy.assess.assess`.
 
     Returns
@@ -216,7 +218,16 @@ def change_accuracy(
     """
     layer = change["change"] if isinstance(change, xr.Dataset) else change
     layer = layer.squeeze("time", drop=True) if layer.sizes.get("time") == 1 else layer
-    return assess(layer, reference, classes=CHANGE, exclude=exclude, distance=distance, block=block)
+    return assess(
+        layer,
+        reference,
+        classes=CHANGE,
+        exclude=exclude,
+        distance=distance,
+        block=block,
+        design=design,
+        unknown="refuse",
+    )
 
 
 def _one_time(ds: xr.Dataset) -> xr.Dataset:
