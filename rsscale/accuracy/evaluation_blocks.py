@@ -148,8 +148,8 @@ def count_pairs(
     counts = np.bincount(cell, minlength=length).reshape(shape)
     if areas is None:
         return blocks, counts, counts.astype(float)
-    sums = np.bincount(cell, weights=areas[counted], minlength=length).reshape(shape)
-    return blocks, counts, sums
+    sums: npt.NDArray[np.float64] = np.bincount(cell, areas[counted], length).astype(np.float64)
+    return blocks, counts, sums.reshape(shape)
 
 
 def cluster_interval(

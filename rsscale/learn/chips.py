@@ -211,11 +211,13 @@ def check_chips(chips: Chips, inputs: Sequence[InputBands], classes: Sequence[La
         raise RecipeError(f"the labels hold the class value {others[0]}; the classes are {known}")
 
 
-def check_classes(chips: Chips, classes: Sequence[LandClass]) -> None:
-    """Refuse classes that no pixel is labelled with."""
+def check_classes(chips: Chips, classes: Sequence[LandClass], left_out: Sequence[str] = ()) -> None:
+    """Refuse classes that no pixel is labelled with; what was left out is the likely reason."""
     for one in classes:
         if not (chips.labels == one.value).any():
+            reasons = [line for line in left_out if repr(one.name) in line]
+            why = f" ({'; '.join(reasons)})" if reasons else ""
             raise RecipeError(
-                f"class {one.name!r} has no labelled pixel to train on; add labels for it, or "
+                f"class {one.name!r} has no labelled pixel to train on{why}; add labels for it, or "
                 "leave it out of the classes"
             )

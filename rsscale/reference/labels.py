@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +49,13 @@ class Labels:
     classes: tuple[LandClass, ...]
     source: str
 
+    def of(self, period: int) -> Labels:
+        """The labels of a year."""
+        return replace(self, frame=self.frame[self.frame["period"].isin([_ALWAYS, period])])
+
     def on(self, grid: Grid, period: int | None = None) -> GridLabels:
         """The labels of a year (of all years when None) on a grid."""
-        frame = self.frame
-        if period is not None:
-            frame = frame[frame["period"].isin([_ALWAYS, period])]
+        frame = (self if period is None else self.of(period)).frame
         # Long edges are bent where the grid's CRS bends them; short ones are left as they are.
         step = _LONGEST_DEGREES if frame.crs.is_geographic else _LONGEST_METRES
         frame = frame.set_geometry(shapely.segmentize(frame.geometry.values, step), crs=frame.crs)
@@ -154,7 +156,7 @@ def read_labels(
         When the file, the column, a class or the CRS is missing, or a geometry is not valid;
         the message names the row.
     """
-    frame = _read_frame(Path(path))
+    frame = read_frame(Path(path))
     names = _column(frame, class_column, path)
     problem = _geometry_problem(frame)
     if problem:
@@ -170,7 +172,19 @@ def read_labels(
     return Labels(frame, tuple(classes), str(path))
 
 
-def _read_frame(path: Path) -> gpd.GeoDataFrame:
+def read_columns(path: Path) -> list[str]:
+    """Names of the columns of a vector file."""
+    frame = read_frame(path)
+    return [str(name) for name in frame.columns if name != "geometry"]
+
+
+def read_frame(path: Path) -> gpd.GeoDataFrame:
+    """Read a vector file with a CRS, its geometry flat and in the column ``geometry``.
+
+    Raises
+    ------
+    RecipeError
+    """
     import geopandas as gpd
 
     if not path.exists():
