@@ -136,7 +136,6 @@ def train(
     seed: int = 0,
     validation: float = 0.2,
     device: str | None = None,
-    left_out: Sequence[str] = (),
 ) -> tuple[Model, TrainingReport]:
     """Train a network to tell the classes of labelled pixels.
 
@@ -165,8 +164,6 @@ def train(
         Share of spatial blocks that are kept back to measure the accuracy.
     device : str, optional
         The GPU if there is one, when omitted.
-    left_out : sequence of str
-        Labels that are not in the chips, and why; for the report and for refusals.
 
     Returns
     -------
@@ -186,7 +183,7 @@ def train(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_chips(chips, inputs, classes)
     chips = chips.seen
-    check_classes(chips, classes, left_out)
+    check_classes(chips, classes)
     kept_back = validation_groups(chips, validation, seed)
     training = chips.subset(~np.isin(chips.groups, kept_back))
     spec = ModelSpec(
@@ -209,7 +206,7 @@ def train(
     )
     seconds = time.monotonic() - started
     return model, TrainingReport(
-        accuracy, f1, pixels, kept, loss, steps, seed, seconds, tuple(left_out)
+        accuracy, f1, pixels, kept, loss, steps, seed, seconds, chips.left_out
     )
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
-from rsscale.geo.rasterize import rasterize
-from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
 from rsscale.reference.class_column import classes_in, values_in
+from rsscale.reference.grid_labels import GridLabels
+
+__all__ = ["GridLabels", "Labels", "read_columns", "read_frame", "read_labels"]
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -43,11 +40,15 @@ class Labels:
     classes : tuple of LandClass
     source : str
         Where they come from, for messages.
+    all_touched, priority
+        See :class:`~rsscale.reference.grid_labels.GridLabels`.
     """
 
     frame: gpd.GeoDataFrame
     classes: tuple[LandClass, ...]
     source: str
+    all_touched: bool = False
+    priority: tuple[int, ...] = ()
 
     def of(self, period: int) -> Labels:
         """The labels of a year."""
@@ -66,66 +67,8 @@ class Labels:
                 f"labels {self.source}: row {row} cannot be projected to {grid.crs}; "
                 "choose a CRS that covers the labels"
             )
-        return GridLabels(tuple(zip(frame.geometry, frame["value"].astype(int), strict=True)), grid)
-
-
-@dataclass(frozen=True)
-class GridLabels:
-    """Labels as pixels of a grid.
-
-    Attributes
-    ----------
-    shapes : tuple of (geometry, class value)
-        In the grid's CRS.
-    grid : Grid
-    """
-
-    shapes: tuple[tuple[shapely.Geometry, int], ...]
-    grid: Grid
-
-    def rasterize(self, box: PixelBox) -> npt.NDArray[np.uint8]:
-        """Class values of the pixels of a box whose centre is labelled.
-
-        Returns
-        -------
-        uint8 array (rows, cols)
-            255 where unlabelled, and where features of different classes overlap, since it is not
-            known which of them is right.
-        """
-        # Burnt in ascending order the highest class wins, in descending order the lowest: where
-        # both are equal there is one class only.
-        shapes = [self._sorted[i] for i in self._near(box)]
-        highest = rasterize(shapes, self.grid, box, fill=NODATA)
-        lowest = rasterize(shapes[::-1], self.grid, box, fill=NODATA)
-        return np.where(highest == lowest, highest, NODATA).astype(np.uint8)
-
-    def blocks(self, size: int) -> list[PixelBox]:
-        """Blocks of the global ``size`` px lattice that hold a labelled pixel, sorted."""
-        touched: set[PixelBox] = set()
-        for west, south, east, north in shapely.bounds(self._tree.geometries):
-            touched.update(self._pixels(west, south, east, north).blocks(size))
-        return [block for block in sorted(touched) if (self.rasterize(block) != NODATA).any()]
-
-    def _near(self, box: PixelBox) -> list[int]:
-        if not self.shapes:
-            return []
-        extent = self.grid.geobox_of(box).extent.geom
-        return sorted(int(i) for i in self._tree.query(extent, predicate="intersects"))
-
-    @cached_property
-    def _sorted(self) -> list[tuple[shapely.Geometry, int]]:
-        return sorted(self.shapes, key=lambda pair: pair[1])
-
-    @cached_property
-    def _tree(self) -> shapely.STRtree:
-        return shapely.STRtree([shape for shape, _ in self._sorted])
-
-    def _pixels(self, west: float, south: float, east: float, north: float) -> PixelBox:
-        """Pixels around bounds; at least one, since a point has no extent but its pixel has."""
-        (x0, y0), res = self.grid.origin, self.grid.resolution
-        row0, col0 = math.floor((y0 - north) / res), math.floor((west - x0) / res)
-        row1, col1 = math.floor((y0 - south) / res) + 1, math.floor((east - x0) / res) + 1
-        return PixelBox(row0, col0, row1, col1)
+        shapes = tuple(zip(frame.geometry, frame["value"].astype(int), strict=True))
+        return GridLabels(shapes, grid, self.all_touched, self.priority)
 
 
 def read_labels(
@@ -134,6 +77,8 @@ def read_labels(
     *,
     period_column: str | None = None,
     classes: Sequence[LandClass] | None = None,
+    all_touched: bool = False,
+    priority: Sequence[str] = (),
 ) -> Labels:
     """Read labelled polygons or points.
 
@@ -149,6 +94,11 @@ def read_labels(
     classes : sequence of LandClass, optional
         Values, names and colours. Without them codes from 0 to 254 are the values; names are
         sorted and numbered from 1.
+    all_touched : bool
+        Label every pixel that a feature touches, and not those alone whose centre it holds.
+    priority : sequence of str
+        Names of classes that win where features overlap, the first over all others. Where none
+        of them is, features of different classes leave a pixel without a label.
 
     Raises
     ------
@@ -169,7 +119,22 @@ def read_labels(
         if period_column is None
         else _years(_column(frame, period_column, path), path),
     )
-    return Labels(frame, tuple(classes), str(path))
+    ranked = tuple(_ranked(priority, classes, path))
+    return Labels(frame, tuple(classes), str(path), all_touched, ranked)
+
+
+def _ranked(
+    priority: Sequence[str], classes: Sequence[LandClass], path: str | Path
+) -> Iterator[int]:
+    """Values of the classes that win, the first over the others."""
+    by_name = {c.name: c.value for c in classes}
+    for name in priority:
+        if name not in by_name:
+            raise RecipeError(
+                f"labels {path}: 'priority' names {name!r}, which is no class; there are "
+                f"{list(by_name)}{nearest(name, by_name)}"
+            )
+        yield by_name[name]
 
 
 def read_columns(path: Path) -> list[str]:
