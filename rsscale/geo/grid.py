@@ -139,6 +139,14 @@ class Grid:
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.crs, self.resolution, self.tile, self.origin, self._level)
 
+    @property
+    def pixel_width(self) -> float:
+        """Width of a pixel in metres, by the CRS's unit; in degrees where it counts those."""
+        crs = self._spec.crs.proj
+        if crs.is_geographic or not crs.axis_info:
+            return self.resolution
+        return float(self.resolution * crs.axis_info[0].unit_conversion_factor)
+
     def geobox_of(self, box: PixelBox) -> GeoBox:
         """The :class:`~odc.geo.geobox.GeoBox` of a box of global pixels."""
         height, width = box.shape

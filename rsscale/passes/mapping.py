@@ -26,6 +26,7 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
+from rsscale.model.class_values import listed
 from rsscale.model.files import model_files, read_spec
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
@@ -280,11 +281,12 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
             )
         one = recipe.inputs[wanted.name]
         spec.check_input(wanted.name, one.bands, window_names(one, period))
-    trained, used = spec.resolution, recipe.grid.resolution
+    trained, used = spec.resolution, recipe.grid.build().pixel_width
     if trained and abs(trained - used) > _SAME_RESOLUTION * used:
         raise ModelError(
             f"model {spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
-            f"grid has {used:g}; train a model for this grid, or change grid.resolution"
+            f"grid has {used:g} (metres, or degrees); train a model for this grid, or change "
+            "grid.resolution"
         )
 
 
@@ -334,9 +336,9 @@ def _check_same_classes(specs: Mapping[str, ModelSpec]) -> None:
     for period, other in others:
         if [(c.value, c.name) for c in other.classes] != [(c.value, c.name) for c in spec.classes]:
             raise ModelError(
-                f"the models of {first} and {period} have the classes "
-                f"{[c.name for c in spec.classes]} and {[c.name for c in other.classes]}; one "
-                "product has one legend: use models of the same classes and values"
+                f"the models of {first} and {period} have the classes {listed(spec.classes)}, and "
+                f"{listed(other.classes)}; one product has one legend: use models of the same "
+                "classes and values, in the same order"
             )
 
 

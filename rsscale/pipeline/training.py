@@ -86,7 +86,7 @@ def train_recipe(
         ],
         classes=labels.classes,
         lattice=Lattice(settings.stride, settings.halo, settings.blend),
-        resolution=recipe.grid.resolution,
+        resolution=recipe.grid.build().pixel_width,
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
         steps=settings.steps,
