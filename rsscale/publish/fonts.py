@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,18 @@ def warn_of_missing(texts: Iterable[str]) -> str:
         ", ".join(fonts),
     )
     return f"boxes: {', '.join(fonts)} not installed"
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Keep matplotlib from remarking that a font has no bold face: its plain one is drawn."""
+    remarks = logging.getLogger("matplotlib.font_manager")
+    level = remarks.level
+    remarks.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        remarks.setLevel(level)
 
 
 def _lacking(text: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import missing_extra
-from rsscale.publish.fonts import drawable
+from rsscale.publish.fonts import drawable, without_remarks
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
@@ -46,7 +46,8 @@ def text_width(text: str, size: int, *, bold: bool = False) -> int:
     renderer: Any = RendererAgg(8, 8, _DPI)  # type: ignore[no-untyped-call]
     text, families = drawable(text)
     font = _font(size, bold, families)
-    width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
+    with without_remarks():
+        width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
     return int(np.ceil(width))
 
 
@@ -107,7 +108,8 @@ class Page:
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The page as ``(height, width, 3)``; images lie over text, later ones over earlier."""
-        self._canvas.draw()
+        with without_remarks():
+            self._canvas.draw()
         page = np.array(self._canvas.buffer_rgba())[..., :3]
         for x, y, image in self._images:
             page[y : y + image.shape[0], x : x + image.shape[1]] = image

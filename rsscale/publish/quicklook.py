@@ -206,8 +206,8 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
         size = f"{nominal:.6g} m"
         if not math.isclose(true, nominal, rel_tol=1e-6):
             size = f"{true:.3g} m on the ground"
-    note = [name, f"pixel {size}", credit]
-    return Ground(wide * scale.x, aspect, " · ".join(part for part in note if part))
+    parts = [name, f"pixel {size}", credit]
+    return Ground(wide * scale.x, aspect, " · ".join(part for part in parts if part))
 
 
 def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
