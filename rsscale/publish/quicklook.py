@@ -197,15 +197,14 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
         note = " · ".join(part for part in (name, credit) if part)
         return Ground(None, high / wide, note)
     if crs.geographic:
-        aspect = high * scale.y / (wide * scale.x)
         size = f"{wide:.6g}°" if math.isclose(wide, high) else f"{wide:.6g}° by {high:.6g}°"
     else:
-        aspect = high / wide
         nominal = wide * crs.proj.axis_info[0].unit_conversion_factor
         true = wide * scale.x
         size = f"{nominal:.6g} m"
         if not math.isclose(true, nominal, rel_tol=1e-6):
             size = f"{true:.3g} m on the ground"
+    aspect = high * scale.y / (wide * scale.x)
     parts = [name, f"pixel {size}", credit]
     return Ground(wide * scale.x, aspect, " · ".join(part for part in parts if part))
 

@@ -313,7 +313,7 @@ def test_rgb_of_nothing_and_of_one_value() -> None:
         ("EPSG:3857", -840_000, "200 m", "EPSG:3857 · pixel 5.01 m on the ground"),
         ("EPSG:32631", -500_000, "500 m", "EPSG:32631 · pixel 10 m"),
         ("EPSG:2263", -20_000, "100 m", "EPSG:2263 · pixel 3.04801 m"),
-        ("EPSG:6933", -600_000, "200 m", "EPSG:6933 · pixel 6.72 m on the ground"),
+        ("EPSG:6933", -600_000, "200 m", "EPSG:6933 · pixel 6.65 m on the ground"),
     ],
 )
 def test_scale_bars_are_those_of_the_ground(
