@@ -27,8 +27,10 @@ STEP_METRES = 100.0
 # A projection whose scale is this near to 1 counts as true: UTM, national grids, most of a
 # continent's. Where it does, a unit is what the CRS says it is, everywhere alike.
 _TRUE = 0.02
-# Cosine of the angle between the axes on the ground: three degrees off the right angle.
-_SKEW = 0.05
+# Cosine of the angle between the axes on the ground. Beyond three degrees off the right angle, as
+# in a sinusoidal grid, a unit is as long as in its shortest direction, so that a length in metres
+# is reached in all of them; beyond thirty that says too little.
+_SKEW, _MOST_SKEW = 0.05, 0.5
 # Within a cell of so many pixels and metres one scale is used for all pixels: the cells lie on the
 # CRS, so that no value depends on the window that is read.
 _CELL_PIXELS = 512
@@ -191,20 +193,45 @@ def _scales(name: str, x: _Array, y: _Array) -> tuple[_Array, _Array]:
     east = (place(x + step, y) - place(x - step, y)) / (2 * step)
     north = (place(x, y + step) - place(x, y - step)) / (2 * step)
     along_x, along_y = np.linalg.norm(east, axis=-1), np.linalg.norm(north, axis=-1)
+    across = (east * north).sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        skew = np.abs((east * north).sum(axis=-1)) / (along_x * along_y)
-    if (skew > _SKEW).any():
+        skew = np.abs(across) / (along_x * along_y)
+    if (skew > _MOST_SKEW).any():
         off = math.degrees(math.asin(min(float(np.nanmax(skew)), 1.0)))
         raise AreaError(
             f"the axes of {crs.name} are {off:.0f} degrees off the right angle on the ground here, "
             "so that metres can't be measured in pixels; map on a CRS made for the area, such as "
             "its UTM zone"
         )
+    shortest = _shortest(along_x, along_y, across)
+    along_x, along_y = (np.where(skew > _SKEW, shortest, v) for v in (along_x, along_y))
     if crs.is_projected:
         unit = _nominal(name)
         true = (np.abs(along_x / unit - 1) <= _TRUE) & (np.abs(along_y / unit - 1) <= _TRUE)
         along_x, along_y = np.where(true, unit, along_x), np.where(true, unit, along_y)
     return along_x, along_y
+
+
+def _shortest(along_x: _Array, along_y: _Array, across: _Array) -> _Array:
+    """Length of a unit in the direction in which it is shortest: the lesser singular value."""
+    total, difference = along_x**2 + along_y**2, along_x**2 - along_y**2
+    found: _Array = np.sqrt(np.maximum(total - np.hypot(difference, 2 * across), 0) / 2)
+    return found
+
+
+def pixel_width(geobox: GeoBox) -> float:
+    """Width of a pixel at the centre of a GeoBox: metres on the ground; degrees as they are.
+
+    What the CRS says where a unit has no one length on the ground.
+    """
+    resolution, crs = abs(float(geobox.affine.a)), _crs(str(geobox.crs))
+    if crs.is_geographic:
+        return resolution
+    try:
+        scale = scale_of(geobox)
+    except AreaError:
+        return resolution * _nominal(str(geobox.crs))
+    return resolution * (scale.x + scale.y) / 2
 
 
 @lru_cache(maxsize=8)

@@ -94,7 +94,7 @@ class TrainingReport:
         width = max(5, *(len(name) for name in self.f1))
         lines = [
             f"trained {self.steps} steps in {self.seconds:.0f} s, loss {self.loss:.3f}",
-            self._verdict(),
+            self.verdict,
             f"  {'class':<{width}}  {'F1':>13}  {'trained px':>11}  {'validated px':>12}",
         ]
         lines += [
@@ -104,7 +104,8 @@ class TrainingReport:
         ]
         return "\n".join([*lines, *(f"left out: {line}" for line in self.left_out)])
 
-    def _verdict(self) -> str:
+    @property
+    def verdict(self) -> str:
         """The accuracy, and of how much it is known."""
         pixels, classes = sum(self.validated.values()), len(self.validated)
         if not pixels:
@@ -151,7 +152,7 @@ def train(
     lattice : Lattice
         Windows that the model will be run on.
     resolution : float, optional
-        Pixel width, CRS units.
+        Pixel width, metres on the ground or degrees.
     architecture, hyperparameters
         See :mod:`rsscale.learn.architectures`.
     steps, batch : int

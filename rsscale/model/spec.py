@@ -169,8 +169,8 @@ class ModelSpec:
     hyperparameters : mapping
         Arguments of the architecture.
     resolution : float or None
-        Pixel width that the model was trained at, in metres, or degrees where the CRS counts
-        those; see :meth:`rsscale.Grid.pixel_width`.
+        Pixel width that the model was trained at, in metres on the ground, or in degrees where
+        the CRS counts those.
     """
 
     name: str

@@ -7,6 +7,7 @@ and the box; and the value of a pixel does not depend on the box.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
+from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
@@ -35,10 +37,13 @@ from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
     from rsscale.learn.model import Model
 
 # A model's resolution and the grid's may differ by rounding, not by more.
 _SAME_RESOLUTION = 0.01
+_LIKE_RESOLUTION = 0.2
 _DEFAULT_LAYERS = ("classification", "confidence", "observations")
 
 
@@ -108,7 +113,7 @@ class MapPass(Pass):
         read = {digest: read_spec(model.folder) for digest, model in by_digest.items()}
         specs = {period: read[model.digest] for period, model in models.items()}
         for period, spec in specs.items():
-            check_model(setup.recipe, spec, int(period))
+            check_model(setup.recipe, spec, int(period), setup.grid.geobox_of(setup.extent()))
         first = next(iter(specs.values()))
         _check_same_classes(specs)
         return [
@@ -264,7 +269,7 @@ class MapPass(Pass):
             return label_agreement(plain, model, windows)
 
 
-def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
+def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) -> None:
     """Refuse a model that was made for other inputs or another resolution.
 
     Raises
@@ -281,12 +286,15 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
             )
         one = recipe.inputs[wanted.name]
         spec.check_input(wanted.name, one.bands, window_names(one, period))
-    trained, used = spec.resolution, recipe.grid.build().pixel_width
-    if trained and abs(trained - used) > _SAME_RESOLUTION * used:
+    trained, used = spec.resolution, pixel_width(extent)
+    # Where the projection's scale changes over an area, that of its centre is no exact figure.
+    is_true = math.isclose(used, recipe.grid.build().pixel_width)
+    tolerance = _SAME_RESOLUTION if is_true else _LIKE_RESOLUTION
+    if trained and abs(trained - used) > tolerance * used:
         raise ModelError(
             f"model {spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
-            f"grid has {used:g} (metres, or degrees); train a model for this grid, or change "
-            "grid.resolution"
+            f"grid has {used:g} (metres on the ground, or degrees); train a model for this grid, "
+            "or change grid.resolution"
         )
 
 

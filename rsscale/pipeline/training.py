@@ -12,9 +12,9 @@ import numpy as np
 import shapely
 from odc.geo.geom import Geometry
 
-from rsscale.errors import RecipeError
+from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
-from rsscale.geo.ground import scale_of
+from rsscale.geo.ground import GroundScale, pixel_width, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
@@ -86,7 +86,7 @@ def train_recipe(
         ],
         classes=labels.classes,
         lattice=Lattice(settings.stride, settings.halo, settings.blend),
-        resolution=recipe.grid.build().pixel_width,
+        resolution=_pixel_width(recipe.grid.build(), labels),
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
         steps=settings.steps,
@@ -137,6 +137,12 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
     return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out))
 
 
+def _pixel_width(grid: Grid, labels: Labels) -> float:
+    """Width of a pixel amid the labels, metres on the ground or degrees."""
+    around = grid.box(Geometry(shapely.box(*labels.frame.total_bounds), labels.frame.crs))
+    return pixel_width(grid.geobox_of(around))
+
+
 def _left_out(labels: Labels, by_period: Mapping[int, GridLabels]) -> list[str]:
     """Features without a pixel, and of no training period: how many, of which class, and why."""
     names = {c.value: c.name for c in labels.classes}
@@ -157,7 +163,11 @@ def _left_out(labels: Labels, by_period: Mapping[int, GridLabels]) -> list[str]:
 def _group_size(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> tuple[int, int]:
     """Rows and columns of pixels of a spatial group, by the scale amid the labels."""
     around = reduce(PixelBox.__or__, blocks)
-    scale = scale_of(grid.geobox_of(around))
+    try:
+        scale = scale_of(grid.geobox_of(around))
+    except AreaError:  # axes so skewed that no block is square: as the CRS counts
+        unit = grid.pixel_width / grid.resolution
+        scale = GroundScale(unit, unit)
     rows, cols = scale.pixels(settings.split.blocks, grid.resolution)
     return max(rows, settings.chip), max(cols, settings.chip)
 

@@ -6,7 +6,7 @@ import pytest
 
 from rsscale.errors import AreaError
 from rsscale.geo.grid import Grid
-from rsscale.geo.ground import ground_scale, largest_radius, pixel_radii
+from rsscale.geo.ground import ground_scale, largest_radius, pixel_radii, pixel_width
 from rsscale.geo.lattice import PixelBox
 
 PLACES = [
@@ -97,3 +97,35 @@ def test_radii_do_not_depend_on_the_window(
     scale = ground_scale(crs, x, y)
     exact = metres / (resolution * np.array([scale.y, scale.x]))
     assert np.abs(expected[600, 550] - np.ceil(exact)).max() <= np.ceil(exact.max() * 0.01)
+
+
+@pytest.mark.parametrize(("x", "y"), [(1_000_000, 5_500_000), (-1_500_000, 3_000_000)])
+def test_on_skewed_axes_a_length_is_reached_in_every_direction(x: float, y: float) -> None:
+    """A sinusoidal grid, as that of MODIS."""
+    crs = "+proj=sinu +R=6371007.181 +units=m"
+    scale = ground_scale(crs, x, y)
+    to_degrees = pyproj.Transformer.from_crs(crs, pyproj.CRS(crs).geodetic_crs, always_xy=True)
+    geod = pyproj.Geod(a=6371007.181, b=6371007.181)
+    turn = np.linspace(0, 2 * np.pi, 73)
+    reach = 10_000 / np.array([scale.x, scale.y])
+    ends = to_degrees.transform(x + reach[0] * np.cos(turn), y + reach[1] * np.sin(turn))
+    start = (np.full(73, v) for v in to_degrees.transform(x, y))
+    metres = geod.inv(*start, *ends)[2]
+    assert metres.min() == pytest.approx(10_000, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution", "row", "col", "width"),
+    [
+        ("EPSG:32631", 10, -498_000, 50_000, 10.0),
+        ("EPSG:2263", 30, -7_000, 33_000, 9.144),
+        ("EPSG:3857", 10, -840_000, 100_000, 5.01),
+        ("EPSG:4326", 0.0001, -600_000, 90_000, 0.0001),
+        ("+proj=sinu +R=6371007.181 +units=m", 500, -12_000, 10_000, 500),
+    ],
+)
+def test_pixels_are_as_wide_as_on_the_ground(
+    crs: str, resolution: float, row: int, col: int, width: float
+) -> None:
+    geobox = Grid(crs, resolution).geobox_of(PixelBox(row, col, row + 10, col + 10))
+    assert pixel_width(geobox) == pytest.approx(width, rel=1e-3)
