@@ -174,17 +174,27 @@ def _common_classes(before: xr.Dataset, after: xr.Dataset) -> tuple[LandClass, .
 
 def _in_order_of(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     """The second map with its probabilities in the order of the first map's classes."""
-    if not all("probability" in ds and "class" in ds.coords for ds in (before, after)):
+    if "probability" not in before or "probability" not in after:
         return after
-    order = before["class"].values
-    if np.array_equal(order, after["class"].values):
+    order, others = _class_order(before), _class_order(after)
+    if order == others:
         return after
-    if set(order.tolist()) != set(after["class"].values.tolist()):
+    if sorted(order) != sorted(others):
         raise ModelError(
-            f"the maps have probabilities of the classes {order.tolist()} and "
-            f"{after['class'].values.tolist()}; compare maps of the same classes"
+            f"the maps have probabilities of the classes {order} and {others}; compare maps of "
+            "the same classes"
         )
-    return after.sel({"class": order})
+    turned = after.isel({"class": [others.index(value) for value in order]})
+    return turned.drop_vars("class", errors="ignore").assign_coords(
+        {"class": before["class"]} if "class" in before.coords else {}
+    )
+
+
+def _class_order(ds: xr.Dataset) -> list[int]:
+    """Values along the axis of the probabilities: its coordinate, else the legend's order."""
+    if "class" in ds.coords:
+        return [int(value) for value in ds["class"].values]
+    return [c.value for c in classes_from_attributes(ds["classification"].attrs)]
 
 
 def change_accuracy(

@@ -277,6 +277,9 @@ def test_values_that_are_no_class_are_refused(
 
 def test_probabilities_meet_by_class_and_not_by_order() -> None:
     one, other = probabilities(0), probabilities(1)
+    bare = other.isel({"class": [2, 0, 1]}).copy(deep=True)
+    bare["classification"].attrs.update(class_attributes([CLASSES[k] for k in (2, 0, 1)]))
+    assert detect_change(one, bare).identical(detect_change(one, other))
     one, other = (ds.assign_coords({"class": VALUES}) for ds in (one, other))
     turned = other.isel({"class": [2, 0, 1]})
     turned["classification"].attrs.update(class_attributes([CLASSES[k] for k in (2, 0, 1)]))
