@@ -137,7 +137,7 @@ class Reader:
         source = self.source
         with (
             _named(source, "read"),
-            gdal_env(source.sign),
+            gdal_env(source.url, source.sign),
             POOL.lend(source.url, source.sign) as opened,
         ):
             check_readable(opened.dataset, source, self.dtype)
@@ -266,7 +266,7 @@ def read_header(source: Source) -> tuple[np.dtype[Any], float | None]:
     """
     with (
         _named(source, "opened"),
-        gdal_env(source.sign),
+        gdal_env(source.url, source.sign),
         POOL.lend(source.url, source.sign) as opened,
     ):
         return np.dtype(opened.dataset.dtypes[0]), opened.dataset.nodata
@@ -284,5 +284,7 @@ def _named(source: Source, done: str) -> Iterator[None]:
     except RsscaleError:
         raise
     except Exception as error:
-        reason = without_query(str(error) or type(error).__name__)
+        # rasterio chains what GDAL said of a failed read behind a sentence that points to it.
+        cause = error.__cause__ if error.__cause__ is not None else error
+        reason = without_query(str(cause) or type(cause).__name__)
         raise ReadError(f"{source} could not be {done}: {reason}", str(source)) from error

@@ -493,7 +493,7 @@ from rasterio.windows import Window
 from rsscale.read.file_pool import POOL, gdal_env
 
 set_gdal_config("VSI_CACHE", True)  # as stackstac's own reader leaves it
-with gdal_env(), POOL.lend(sys.argv[1]):
+with gdal_env(sys.argv[1]), POOL.lend(sys.argv[1]):
     print(get_gdal_config("VSI_CACHE"))
 """
 
