@@ -16,8 +16,8 @@ from rsscale.cube.dask_graph import Layout, Sources, dask_array
 from rsscale.cube.dtypes import common_dtype
 from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes
-from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
+from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import METHODS
 
@@ -160,6 +160,10 @@ def _sources(record: SceneRecord, methods: Sequence[str]) -> list[Source]:
             crs=band.crs,
             transform=band.transform,
             sign=record.sign,
+            dtype=band.dtype,
+            shape=band.shape,
+            assumed=band.assumed,
+            footprint=band.footprint,
         )
         for band, method in zip(record.bands, methods, strict=True)
     ]

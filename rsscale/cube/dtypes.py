@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rsscale.items.records import Scenes
-from rsscale.read.levels import Source
 from rsscale.read.reader import read_header
+from rsscale.read.source import Source
 
 
 def common_dtype(

@@ -16,7 +16,8 @@ import numpy as np
 
 from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
-from rsscale.geo.raster_bounds import RasterBounds, crs_text, raster_of, scope_of
+from rsscale.geo.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
+from rsscale.geo.stac_crs import crs_text
 from rsscale.items.bands import described, find_assets, is_code, known_names
 from rsscale.items.features import Asset, Item
 
@@ -190,6 +191,11 @@ def crs(item: Item, asset: Asset) -> str | None:
 def raster(item: Item, asset: Asset) -> RasterBounds | None:
     """The box of pixels that metadata declares; ``None`` where it declares none."""
     return raster_of(asset.extra_fields, item.properties)
+
+
+def rasters(item: Item, asset: Asset) -> tuple[RasterBounds, ...]:
+    """Every box of pixels that metadata declares: by transform and shape, then by a box."""
+    return rasters_of(asset.extra_fields, item.properties)
 
 
 def solar_day(item: Item) -> np.datetime64:

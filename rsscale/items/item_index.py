@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import ItemError
+from rsscale.geo.place_check import (
+    Agreement,
+    Box,
+    PlaceCheck,
+    box_raster,
+    footprint_boxes,
+    shown_box,
+)
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
 from rsscale.items.bands import is_code
@@ -21,6 +30,8 @@ from rsscale.items.products import Rule, product_rule, specified
 from rsscale.items.radiometry import scaling
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
 from rsscale.net.signing import PROPERTY
+
+_log = logging.getLogger(__name__)
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
 _TURNS = (-360.0, 0.0, 360.0)
@@ -49,7 +60,7 @@ class ItemIndex(ScenesInMemory):
 
     def __init__(self, items: Iterable[Item], crs: str, bands: Sequence[str]) -> None:
         chosen = assets.choose_assets(items, bands)
-        locations = _locations(chosen)
+        locations, self.notes = _locations(chosen)
         scenes = _scenes(chosen, locations)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
@@ -81,7 +92,10 @@ def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> 
         When an item has no date.
     """
     chosen = assets.choose_assets(items, bands)
-    return _scenes(chosen, _locations(chosen))
+    locations, notes = _locations(chosen)
+    for note in notes:
+        _log.warning("%s", note)
+    return _scenes(chosen, locations)
 
 
 def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
@@ -136,17 +150,83 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
 
 
 class _Location(NamedTuple):
-    """CRS, transform, shape and bounds of a file, by the item's metadata."""
+    """CRS, transform, shape and bounds of a file, as far as the item's metadata is believed.
+
+    Where its fields lie apart from the item's footprint, either may be wrong: the file is looked
+    for in both places, and says itself where it lies. Where they are much smaller, it is looked
+    for in the footprint too.
+    """
 
     crs: str | None
     transform: tuple[float, ...] | None
     shape: tuple[int, int] | None
-    raster: RasterBounds | None
+    rasters: tuple[RasterBounds, ...]
+    footprint: tuple[float, float, float, float] | None = None
+
+    def believed(self, check: PlaceCheck, footprint: Sequence[Box]) -> tuple[Self, Agreement]:
+        """The same, compared with the item's footprint."""
+        box = footprint[0] if len(footprint) == 1 else None
+        around = tuple(map(box_raster, footprint))
+        if not self.rasters:
+            return self._replace(footprint=box), Agreement.AGREE
+        raster, agreement = check.choose(self.rasters, footprint)
+        if raster is None:
+            nothing = self._replace(crs=None, transform=None, shape=None)
+            return nothing._replace(rasters=(*self.rasters, *around), footprint=box), agreement
+        taken = self if raster == self.rasters[0] else self._replace(transform=None, shape=None)
+        more = around if agreement is Agreement.PARTLY else ()
+        return taken._replace(rasters=(raster, *more)), agreement
 
 
-def _locations(chosen: assets.Selection) -> list[list[_Location]]:
-    """Locations of the files, by item and band."""
-    return [_locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)]
+def _locations(chosen: assets.Selection) -> tuple[list[list[_Location]], tuple[str, ...]]:
+    """Locations of the files, by item and band, and what was found wrong with them."""
+    stated = [
+        _locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)
+    ]
+    check = PlaceCheck(raster for row in stated for place in row for raster in place.rasters)
+    boxes = footprint_boxes([_as_json(item) for item in chosen.items])
+    found: list[list[_Location]] = []
+    doubts: dict[str, str] = {}
+    for item, keys, row, footprint in zip(chosen.items, chosen.keys, stated, boxes, strict=True):
+        memo = {place: place.believed(check, footprint) for place in dict.fromkeys(row)}
+        found.append([memo[place][0] for place in row])
+        for key, place in zip(keys, row, strict=True):
+            if memo[place][1] is Agreement.APART and item.id not in doubts:
+                doubts[item.id] = _doubt(key, place, check, footprint)
+    return found, _notes(doubts, len(chosen.items))
+
+
+def _doubt(key: str, place: _Location, check: PlaceCheck, footprint: Sequence[Box]) -> str:
+    stated = " or ".join(
+        f"at {shown_box(check.box(raster))} ({_shown_crs(raster.crs)})" for raster in place.rasters
+    )
+    where = " and ".join(map(shown_box, footprint)) or "missing"
+    return f"asset {key!r} lies {stated} by its proj: fields, the item's footprint is {where}"
+
+
+def _shown_crs(text: str) -> str:
+    return text if len(text) <= 40 else "proj:wkt2"
+
+
+def _notes(doubts: Mapping[str, str], count: int) -> tuple[str, ...]:
+    if not doubts:
+        return ()
+    name, why = next(iter(doubts.items()))
+    note = (
+        f"{len(doubts)} of {count} items contradict themselves, so that their files decide where "
+        f"they lie; the first is {name!r}: {why}"
+    )
+    return (note,)
+
+
+def _as_json(item: Item) -> dict[str, Any]:
+    """What footprints are read from."""
+    return {
+        "geometry": item.geometry,
+        "bbox": item.bbox,
+        "properties": item.properties,
+        "assets": {},
+    }
 
 
 def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
@@ -168,7 +248,7 @@ def _location(item: Item, asset: Asset) -> _Location:
         crs=assets.crs(item, asset),
         transform=_numbers(assets.projection(item, asset, "transform"), 6),
         shape=None if shape is None else (int(shape[0]), int(shape[1])),
-        raster=assets.raster(item, asset),
+        rasters=assets.rasters(item, asset),
     )
 
 
@@ -208,6 +288,12 @@ def _band(item: Item, rule: Rule | None, key: str, place: _Location) -> BandReco
         crs=place.crs,
         transform=place.transform,
         shape=place.shape,
+        assumed=tuple(
+            name
+            for name, value in (("dtype", declared), ("nodata", nodata))
+            if value is None and known is not None
+        ),
+        footprint=place.footprint,
     )
 
 
@@ -227,19 +313,17 @@ def _pixel_bytes(record: SceneRecord) -> int:
 
 def _all_bounds(locations: Sequence[Sequence[_Location]], crs: str) -> npt.NDArray[np.float64]:
     """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
-    rows = [{place.raster for place in row} for row in locations]
+    rows = [{raster for place in row for raster in place.rasters} for row in locations]
     # Scenes of one tile share their raster: each is projected once.
-    rasters: list[RasterBounds] = list(
-        dict.fromkeys(r for row in rows for r in row if r is not None)
-    )
-    known: dict[RasterBounds | None, npt.NDArray[np.float64]] = dict(
-        zip(rasters, bounds_in(rasters, crs), strict=True)
-    )
-    known[None] = np.array(EVERYWHERE)
+    rasters: list[RasterBounds] = list(dict.fromkeys(raster for row in rows for raster in row))
+    known = dict(zip(rasters, bounds_in(rasters, crs), strict=True))
     out = np.empty((len(rows), 4))
-    for number, row in enumerate(rows):
-        boxes = np.array([known[raster] for raster in row or {None}])
-        out[number, :2], out[number, 2:] = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    for number, (places, row) in enumerate(zip(locations, rows, strict=True)):
+        boxes = [known[raster] for raster in row]
+        if not boxes or not all(place.rasters for place in places):
+            boxes.append(np.array(EVERYWHERE))
+        joined = np.array(boxes)
+        out[number, :2], out[number, 2:] = joined[:, :2].min(axis=0), joined[:, 2:].max(axis=0)
     return out
 
 

@@ -129,10 +129,13 @@ class Lookup(ABC):
         A row for each scene.
     crs : str
         Of the extents.
+    notes : tuple of str
+        What is to be said of the items while planning: those that contradict themselves.
     """
 
     extents: Extents
     crs: str
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, rows: Iterable[int]) -> Scenes:

@@ -41,6 +41,12 @@ class BandRecord:
         From (column, row) to (x, y).
     shape : (height, width) or None
         Pixels.
+    assumed : tuple of str
+        Which of ``"dtype"`` and ``"nodata"`` the item does not say: they are those of its
+        product's specification, and the file may know better.
+    footprint : (west, south, east, north) or None
+        Degrees: the item's footprint, where its ``proj:`` fields say nothing or contradict it.
+        The file then says where it lies.
     """
 
     asset: str
@@ -53,6 +59,8 @@ class BandRecord:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
+    assumed: tuple[str, ...] = ()
+    footprint: tuple[float, float, float, float] | None = None
 
     @property
     def itemsize(self) -> int:
@@ -63,17 +71,21 @@ class BandRecord:
         """The record as JSON, without tokens in the address."""
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
-            int(self.categorical), self.crs, self.transform, self.shape,
+            int(self.categorical), self.crs, self.transform, self.shape, self.assumed,
+            self.footprint,
         ]  # fmt: skip
 
     @classmethod
     def read(cls, values: list[Any]) -> Self:
-        """Inverse of :meth:`without_secrets`."""
-        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values
+        """Inverse of :meth:`without_secrets`; also of records that lack the newest values."""
+        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape, *new = values
+        assumed, footprint = new or ((), None)
         return cls(
             asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
             None if transform is None else tuple(transform),
             None if shape is None else (shape[0], shape[1]),
+            tuple(assumed),
+            None if footprint is None else tuple(footprint),
         )  # fmt: skip
 
 
@@ -124,12 +136,12 @@ class SceneRecord:
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.
 
-        All but the key of an asset, its shape (which only places chunks) and how access is
-        gained: the signer, tokens, user names.
+        All but the key of an asset, what is only compared with the file (shape, footprint,
+        what is assumed) and how access is gained: the signer, tokens, user names.
         """
         deciding = [self.id, self.microseconds, self.day]
         for band in self.bands:
-            _, *values, _ = band.without_secrets()
+            _, *values, _, _, _ = band.without_secrets()
             deciding += values
         return hashlib.sha256(_json(deciding)).digest()[:16]
 

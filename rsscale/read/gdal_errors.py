@@ -27,7 +27,7 @@ _PROJECTION = re.compile(
     re.IGNORECASE,
 )
 # Warnings of decoders that fill in pixels of their own.
-_DAMAGE = re.compile(r"corrupt|premature|truncated|unexpected end|checksum|CRC|bogus", re.I)
+_DAMAGE = re.compile(r"corrupt|premature|truncated|unexpected end|checksum|\bCRC\b", re.IGNORECASE)
 
 
 class ReportedErrors:

@@ -24,9 +24,15 @@ YEAR = dt.date(2023, 1, 1), dt.date(2023, 12, 31)
 FIELDS = {"raster:bands": [{"data_type": "uint16", "nodata": 0, "scale": 1e-4, "offset": -0.1}]}
 
 
+def near(place):
+    """The bbox of a square kilometre, ``place`` km east of the first."""
+    west = 3.0 + 0.012713 * place
+    return [west, 45.1445, west + 0.0127, 45.1535]
+
+
 def feature(name, place=0, when="2023-06-15T10:30:00Z", href=None, **properties):
     """An item of 1 km, ``place`` km east of the first."""
-    made = make_item(name, when=when)
+    made = make_item(name, when=when) | {"geometry": None, "bbox": near(place)}
     made["properties"] |= {
         "proj:code": CRS,
         "proj:transform": [10, 0, LEFT + 1000 * place, 0, -10, TOP],
@@ -167,7 +173,7 @@ SAME = {
             {"data_type": "uint16", "nodata": 0, "raster:scale": 1e-4, "raster:offset": -0.1},
         ],
     }),
-    "its footprint, slightly": lambda i: i.update(bbox=[0, 0, 1, 1.01]),
+    "its footprint, slightly": lambda i: i.update(bbox=[*near(0)[:3], 45.1536]),
 }  # fmt: skip
 OTHER = {
     "offset": lambda i: i["assets"]["red"]["raster:bands"][0].update(offset=0),
@@ -285,5 +291,6 @@ def test_a_generation_may_be_that_of_all_inputs_of_a_run():
 
 def test_a_scene_of_another_transform_is_placed_by_it():
     moved = feature("a", **{"proj:transform": list(Affine(10, 0, LEFT + 3000, 0, -10, TOP))[:6]})
+    moved["bbox"] = near(3)
     assert ids(index(moved).touching(box(3, 0.5), *YEAR)) == ["a"]
     assert ids(index(moved).touching(box(0, 0.5), *YEAR)) == []

@@ -21,9 +21,9 @@ from rasterio.windows import Window
 from rsscale.errors import AreaError, ReadError
 from rsscale.read import file_pool as files
 from rsscale.read import reader
-from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
 from rsscale.read.reader import Reader
+from rsscale.read.source import Source
 from rsscale.read.warp import RegionWarp
 
 
