@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pystac
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from rsscale.cube.build import build_cube, check_request
-from rsscale.errors import ReadError
+from rsscale.errors import ReadError, RecipeError
 from rsscale.items.item_index import resolve
 from rsscale.read.stage_timer import StageTimer
+
+NONE = "none"
+"""How a recipe writes that every number of a band is a value."""
 
 
 def load(
@@ -21,6 +25,7 @@ def load(
     bands: Sequence[str],
     *,
     resampling: Mapping[str, str] | None = None,
+    nodata: Mapping[str, float | None] | None = None,
     chunk: int = 1024,
     loader: str = "stackstac",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
@@ -41,6 +46,9 @@ def load(
         ``"nearest"``, ``"bilinear"`` or ``"cubic"``. Without it nearest for codes and bit
         fields (SCL, Fmask, qa_pixel, …, or anything with the classification extension),
         else bilinear. It matters only where the grids differ.
+    nodata : mapping of band to float or None, optional
+        Overrules what items and files declare: the number that means that a pixel of the band has
+        no value, or ``None`` where every number is a value.
     chunk : int
         Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
         source (else of the grid), thin rests are joined to their neighbour, and with many
@@ -64,7 +72,8 @@ def load(
         datetime64[ns]), ``band``, ``id(time)``, ``solar_day(time)`` (the day by the sun
         where the item is; whole days, in datetime64[s] as xarray knows none in days),
         ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
-        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``. Attributes:
+        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``, ``resampling(band)``
+        and ``file_nodata(band)`` (NaN where a band's files have none). Attributes:
         ``nodata`` and ``categorical`` (names of bands with codes).
 
     Raises
@@ -76,12 +85,13 @@ def load(
     AreaError
         When the GeoBox is not north-up.
     RecipeError
-        When ``resampling``, ``chunk`` or ``loader`` make no sense.
+        When ``resampling``, ``nodata``, ``chunk`` or ``loader`` make no sense.
     MissingExtraError
         When the loader is not installed.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
-        else while computing. A failed read is never nodata, unless ``on_error`` says so.
+        else while computing. A failed read is never nodata, unless ``on_error`` says so. Also
+        where a file contradicts its item: in its place, its kind of numbers, its nodata.
 
     Notes
     -----
@@ -97,8 +107,28 @@ def load(
         resolve(items, bands),
         geobox,
         resampling=how,
+        nodata=nodata_rule(nodata or {}),
         chunk=chunk,
         loader=loader,
         on_error=on_error,
         meter=meter,
     )
+
+
+def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """What :func:`rsscale.cube.build.build_cube` takes, from a number or none for each band.
+
+    Raises
+    ------
+    RecipeError
+        When one is neither a number nor none.
+    """
+    rule: dict[str, tuple[float, ...]] = {}
+    for band, value in nodata.items():
+        if value is None or value == NONE:
+            rule[band] = ()
+        elif isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise RecipeError(f"nodata of {band!r} is {value!r}; expected a number, or {NONE!r}")
+        else:
+            rule[band] = (float(value),)
+    return rule

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,9 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
 
 __all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
+
+_log = logging.getLogger(__name__)
+_WARNED: set[str] = set()
 
 _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 
@@ -42,6 +47,12 @@ def mask(
         unseen values), such as beyond the edge of a swath, is invalid but does not grow. Read
         that much more around an area than is needed.
 
+    Warns
+    -----
+    UserWarning
+        When the band was not read by nearest. While computing, by logging: when the band is nodata
+        for most of what other bands hold.
+
     Returns
     -------
     xr.DataArray
@@ -63,7 +74,10 @@ def mask(
     radius = dilation_pixels(cube, dilate)
     at = bands.index(rule.band)
     fill = cube_nodata(cube)
-    states = cube.isel(band=at).data.map_blocks(_states, rule=rule, fill=fill, dtype="uint8")
+    band = cube.isel(band=at)
+    _warn_of_averages(band, rule)
+    unseen = _unseen(band, rule, fill)
+    states = band.data.map_blocks(_states, rule=rule, unseen=unseen, dtype="uint8")
     if max(radius) > 0 and states.size:
         states = states.map_overlap(
             _grow,
@@ -77,7 +91,8 @@ def mask(
     rest = _without(cube, at)
     # Very thin chunks were joined for the overlap; values are the same either way.
     scenes, _, rows, cols = rest.data.chunks
-    data = _apply(rest.data, states.rechunk((scenes, rows, cols)), fill)
+    suspect = rule.band if rule.unseen is None else None
+    data = _apply(rest.data, states.rechunk((scenes, rows, cols)), fill, suspect)
     categorical = [b for b in rest.attrs.get("categorical", []) if b != rule.band]
     out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
     return out
@@ -135,32 +150,82 @@ def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
     return cube.isel(band=[b for b in range(last + 1) if b != at])
 
 
-def _states(codes: npt.NDArray[Any], *, rule: MaskRule, fill: Any) -> npt.NDArray[np.uint8]:
+def _warn_of_averages(band: xr.DataArray, rule: MaskRule) -> None:
+    """Warn where codes or bits were interpolated: a mean of two codes is a third."""
+    method = str(band.coords["resampling"].values) if "resampling" in band.coords else "nearest"
+    if method != "nearest":
+        warnings.warn(
+            f"the mask's band {rule.band!r} was read {method}: where its files are off the grid, "
+            f"its numbers are averages; load it with resampling={{{rule.band!r}: 'nearest'}}",
+            stacklevel=3,
+        )
+
+
+def _unseen(band: xr.DataArray, rule: MaskRule, fill: Any) -> tuple[Any, ...]:
+    """Values of the mask band that say that nothing was seen, as the cube holds them."""
+    own = float(band.coords["file_nodata"]) if "file_nodata" in band.coords else math.nan
+    if rule.unseen is None or math.isnan(own) or own in rule.unseen:
+        return (*(rule.unseen or ()), fill)
+    if own == fill:
+        return rule.unseen  # the rule says that it is a value
+    raise RecipeError(
+        f"unseen of the mask by {rule.band!r} is {list(rule.unseen)}, but {own:g} was its nodata "
+        f"when it was read, and is {fill} in the cube; load it with "
+        f"nodata={{{rule.band!r}: {rule.unseen[0] if rule.unseen else None}}}"
+    )
+
+
+def _states(
+    codes: npt.NDArray[Any], *, rule: MaskRule, unseen: tuple[Any, ...]
+) -> npt.NDArray[np.uint8]:
     """Clear, dropped or unseen, for ``(time, y, x)`` of the mask band."""
-    unseen = is_one_of(codes, rule.unseen)
-    if not np.isnan(fill):
-        unseen |= codes == fill
+    nothing = is_one_of(codes, unseen)
     if codes.dtype.kind == "f":
-        unseen |= ~np.isfinite(codes)
+        nothing |= ~np.isfinite(codes)
         codes = np.where(np.isfinite(codes), codes, 0)
     states = rule.dropped(codes).astype("uint8")
-    states[unseen] = _UNSEEN
+    states[nothing] = _UNSEEN
     return states
 
 
-def _apply(data: Any, states: Any, fill: Any) -> Any:
+def _apply(data: Any, states: Any, fill: Any, suspect: str | None) -> Any:
     import dask.array as da
 
     return da.blockwise(
         _fill_invalid, "tbyx", data, "tbyx", states, "tyx", dtype=data.dtype, fill=fill,
-        meta=np.empty((0, 0, 0, 0), data.dtype),
+        suspect=suspect, meta=np.empty((0, 0, 0, 0), data.dtype),
     )  # fmt: skip
 
 
 def _fill_invalid(
-    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any
+    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any, suspect: str | None
 ) -> npt.NDArray[Any]:
+    if suspect is not None:
+        _warn_of_nodata(block, states, fill, suspect)
     return np.where((states != _CLEAR)[:, None], fill, block)
+
+
+def _warn_of_nodata(
+    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], fill: Any, band: str
+) -> None:
+    """Say it, once a process, where a mask has no value for most of what the other bands hold."""
+    if band in _WARNED or not block.size:
+        return
+    for scene, state in zip(block, states, strict=True):
+        unseen = state == _UNSEEN
+        if np.count_nonzero(unseen) * 2 <= unseen.size:
+            continue
+        valid = ~np.isnan(scene[0]) if np.isnan(fill) else scene[0] != fill
+        count = np.count_nonzero(valid)
+        if count and np.count_nonzero(valid & unseen) * 2 > count:
+            _WARNED.add(band)
+            _log.warning(
+                "the mask's band %r is nodata for most pixels of a scene that other bands hold; "
+                "where that number is a value (0 per cent, no bit set), give the mask "
+                "'unseen: []'",
+                band,
+            )
+            return
 
 
 def _grow(states: npt.NDArray[np.uint8], *, radius: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -49,6 +49,8 @@ class ItemIndex(ScenesInMemory):
         The grid's CRS.
     bands : sequence of str
         Bands that will be read; each item must have them.
+    codes : collection of str
+        Those whose numbers are codes or bits, whatever they are called.
 
     Raises
     ------
@@ -58,10 +60,16 @@ class ItemIndex(ScenesInMemory):
         When an item has no date.
     """
 
-    def __init__(self, items: Iterable[Item], crs: str, bands: Sequence[str]) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        crs: str,
+        bands: Sequence[str],
+        codes: Collection[str] = (),
+    ) -> None:
         chosen = assets.choose_assets(items, bands)
         locations, self.notes = _locations(chosen)
-        scenes = _scenes(chosen, locations)
+        scenes = _scenes(chosen, locations, codes)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
         extents = Extents(
@@ -252,30 +260,35 @@ def _location(item: Item, asset: Asset) -> _Location:
     )
 
 
-def _scenes(chosen: assets.Selection, locations: Sequence[Sequence[_Location]]) -> Scenes:
+def _scenes(
+    chosen: assets.Selection,
+    locations: Sequence[Sequence[_Location]],
+    codes: Collection[str] = (),
+) -> Scenes:
+    is_coded = tuple(is_code(band) or band in codes for band in chosen.bands)
     return Scenes(
         names=chosen.bands,
-        codes=tuple(map(is_code, chosen.bands)),
+        codes=is_coded,
         records=tuple(
             SceneRecord(
                 id=item.id,
                 microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
                 day=int(assets.solar_day(item).astype(np.int64)),
                 sign=item.properties.get(PROPERTY),
-                bands=tuple(map(partial(_band, item, product_rule(item)), keys, there)),
+                bands=tuple(map(partial(_band, item, product_rule(item)), keys, there, is_coded)),
             )
             for item, keys, there in zip(chosen.items, chosen.keys, locations, strict=True)
         ),
     )
 
 
-def _band(item: Item, rule: Rule | None, key: str, place: _Location) -> BandRecord:
+def _band(item: Item, rule: Rule | None, key: str, place: _Location, is_coded: bool) -> BandRecord:
     asset = item.assets[key]
     declared = assets.data_type(item, asset)
     known = specified(rule, item, key, declared)
     dtype = declared or (known.dtype if known else None)
     nodata = assets.nodata(item, asset)
-    categorical = assets.is_categorical(key, asset)
+    categorical = is_coded or assets.is_categorical(key, asset)
     scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known)
     return BandRecord(
         asset=key,

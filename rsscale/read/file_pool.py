@@ -27,6 +27,7 @@ from rsscale.net.gdal_files import RemoteFile
 from rsscale.net.hrefs import is_url
 from rsscale.net.signing import gdal_options, signer
 from rsscale.read.gdal_errors import ReportedErrors, reported_errors
+from rsscale.read.virtual_raster import check_sources, note_failure, virtual_sources
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ _REQUIRED = {
     # drop the error and give whatever the memory held. rsscale reads in threads itself.
     "GDAL_NUM_THREADS": "1",
     "VRT_NUM_THREADS": "1",
+    # Else a virtual raster inside another stays open, and remembers without a word that its source
+    # was not there.
+    "VRT_SHARED_SOURCE": "NO",
     "GTI_NUM_THREADS": "1",
     "OPJ_NUM_THREADS": "1",
     # A JPEG that is cut short would be filled up with grey, with a warning.
@@ -119,6 +123,7 @@ class Opened:
     dataset: rasterio.DatasetReader
     remote: RemoteFile | None = None
     errors: ReportedErrors = field(default_factory=ReportedErrors)
+    sources: tuple[str, ...] = ()
     memo: dict[Hashable, Any] = field(default_factory=dict)
     _levels: dict[int, rasterio.DatasetReader] = field(default_factory=dict)
 
@@ -130,7 +135,11 @@ class Opened:
         if is_url(address):
             remote = RemoteFile(address, signer(sign))
             return cls(key, remote.open(sharing=False), remote)
-        return cls(key, rasterio.open(_bucket_path(url), sharing=False))
+        path = _bucket_path(url)
+        dataset = rasterio.open(path, sharing=False)
+        sources = virtual_sources(dataset, path)
+        check_sources(sources)
+        return cls(key, dataset, sources=sources)
 
     def overview(self, level: int) -> rasterio.DatasetReader:
         """One of the file's overviews, kept open with it."""
@@ -185,9 +194,10 @@ class FilePool:
             try:
                 yield opened
                 opened.check()
-            except BaseException:
+            except BaseException as error:
                 # After a failure GDAL may keep half a block; a retry starts from the file.
                 opened.close()
+                note_failure(opened.sources, f"{error} {error.__cause__} {errors.messages}")
                 opened.check_server()  # it tells more than what GDAL made of it
                 raise
         self._give(opened)

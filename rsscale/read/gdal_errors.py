@@ -17,7 +17,8 @@ from typing import Any
 
 from rsscale.errors import ReadError
 
-_LOGGER = "rasterio._env"
+# One hears what comes inside a call that rasterio checks, one the rest.
+_LOGGERS = ("rasterio._err", "rasterio._env")
 # How rasterio words an error of GDAL, which it logs as information: number and text are arguments.
 _SIGNALLED = "GDAL signalled an error"
 # A position that a projection does not know: a warp has nodata there, as it should.
@@ -112,6 +113,7 @@ def _error_of(record: logging.LogRecord) -> str | None:
 
 
 def _listen() -> None:
-    logger = logging.getLogger(_LOGGER)
-    if type(logger) is not _GdalLogger:
-        logger.__class__ = _GdalLogger
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if type(logger) is not _GdalLogger:
+            logger.__class__ = _GdalLogger

@@ -115,6 +115,8 @@ class Plan:
         Likewise.
     pilot : mapping, optional
         ``tiles``, ``peak_rss_bytes`` and seconds of each stage.
+    notes : tuple of str
+        What is to be said of the items: those that contradict themselves, or lie outside.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Plan:
     seconds: tuple[float, float, float] | None = None
     money: tuple[float, float, float] | None = None
     pilot: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -154,6 +157,7 @@ class Plan:
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
             ("items", f"{found}; {per_tile} a tile"),
+            *(("note", note) for note in self.notes),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),
@@ -227,6 +231,7 @@ def plan(
             tile=checked.setup.grid.tile,
             items={name: len(index) for name, index in checked.indexes.items()},
             steps=tuple(_estimated(checked, profile, memory or machine.memory)),
+            notes=checked.notes,
         )
         if not pilot:
             return found

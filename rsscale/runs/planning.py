@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
@@ -26,7 +27,7 @@ from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe
-from rsscale.runs.find_items import find_items, index_items, recipe_area
+from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
@@ -39,6 +40,8 @@ from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
 
 if TYPE_CHECKING:
     from rsscale.items.item_store import Lookup
+
+_log = logging.getLogger(__name__)
 
 _VERSIONS = ("rsscale", "torch", "rasterio", "stackstac", "xarray", "zarr", "dask", "numpy")
 
@@ -53,12 +56,15 @@ class CheckedPlan:
     steps : tuple of Step
     items : mapping of input name to items
     indexes : mapping of input name to Lookup
+    notes : tuple of str
+        What is to be said of the items.
     """
 
     setup: RunSetup
     steps: tuple[Step, ...]
     items: Mapping[str, Collection[Item]]
     indexes: Mapping[str, Lookup]
+    notes: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -141,7 +147,12 @@ def check_plan(
     items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
     indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
     setup.found.update(indexes)
-    return CheckedPlan(setup, steps, items, indexes)
+    margin = read_margin(passes)
+    boxes = [setup.grid.box(setup.area).pad(margin)]
+    notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
+    for note in notes:
+        _log.warning("%s", note)
+    return CheckedPlan(setup, steps, items, indexes, notes)
 
 
 def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 from datetime import date
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
+from rsscale.cube.load import nodata_rule
 from rsscale.cube.mask_rules import mask_rule
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
@@ -27,6 +28,26 @@ def bands_to_read(input_recipe: InputRecipe) -> list[str]:
             "a mask is not for the model to see: leave it out of 'bands'"
         )
     return [*input_recipe.bands, band]
+
+
+def mask_band(input_recipe: InputRecipe) -> str | None:
+    """The band that the mask reads, whose numbers are codes or bits."""
+    return None if input_recipe.mask is None else mask_rule(input_recipe.mask.rule).band
+
+
+def resampling(input_recipe: InputRecipe) -> dict[str, str]:
+    """How bands are resampled: a mask's by nearest, a mean of two codes being a third."""
+    band = mask_band(input_recipe)
+    return {**input_recipe.resampling, **({} if band is None else {band: "nearest"})}
+
+
+def nodata(input_recipe: InputRecipe) -> dict[str, tuple[float, ...]]:
+    """What may be nodata of a band: by the recipe, and of a mask's what its rule calls unseen."""
+    rule = None if input_recipe.mask is None else mask_rule(input_recipe.mask.rule)
+    found = nodata_rule(input_recipe.nodata or {})
+    if rule is not None and rule.unseen is not None:
+        found.setdefault(rule.band, rule.unseen)
+    return found
 
 
 def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:

@@ -364,10 +364,12 @@ def test_metadata_that_lies_is_not_believed(load, tmp_path):
         "scene", "2023-01-01", {"red": path}, epsg=32633, transform=EAST, shape=(7, 7),
         fields=RASTER, **{"proj:bbox": [0, 0, 1, 1]},
     )  # fmt: skip
-    lying.geometry = {"type": "Point", "coordinates": [100.0, -80.0]}
-    lying.bbox = [100.0, -80.0, 100.0, -80.0]
+    lying.bbox = [5.89, 44.99, 5.94, 45.03]  # here the file lies
     cube = load([lying], geobox(10, 20, 100, 90), ["red"])
     np.testing.assert_array_equal(cube.values[0, 0], texture((300, 300), 4)[10:110, 20:110])
+    lying.bbox = [100.0, -80.0, 100.0, -80.0]
+    with pytest.raises(ReadError, match=r"'scene', asset 'red'.*lies at .* footprint is \[100\.0"):
+        load([lying], geobox(10, 20, 100, 90), ["red"]).compute()
 
 
 # Overviews
