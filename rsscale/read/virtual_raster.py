@@ -1,7 +1,7 @@
 """Sources of virtual rasters, which GDAL does not miss a second time.
 
 GDAL keeps the sources of all virtual rasters of a process in one pool, by their names. One that
-could not be opened stays in it as if it held nothing, and whatever names it next reads nodata there,
+could not be opened stays in it as if it held nothing, and whatever names it next reads nodata,
 without an error. So sources are looked for before, and one that was not there is remembered here.
 """
 

@@ -64,9 +64,7 @@ def cut(path, share):
 def read(url, box=BOX, **source):
     grid, pixels = OutputGrid.of(box)
     source = Source("scene", "red", str(url), **{"resampling": "nearest", **source})
-    made = Reader(
-        url="", sources={"": source}, grid=grid, box=pixels, dtype="int16", fill_value=-1
-    )
+    made = Reader(url="", sources={"": source}, grid=grid, box=pixels, dtype="int16", fill_value=-1)
     out = np.empty(pixels.shape, "int16")
     made.read_into(pixels, out)
     return out
