@@ -35,7 +35,8 @@ def footprints(items: Sequence[ItemDict]) -> Shapes:
     """
     texts = [json.dumps(item.get("geometry"), default=str) for item in items]
     # Not GeoJSON, or null: both become None.
-    shapes: Shapes = np.array(shapely.from_geojson(texts, on_invalid="ignore"), dtype=object)
+    with np.errstate(all="ignore"):  # of numbers that no float holds
+        shapes: Shapes = np.array(shapely.from_geojson(texts, on_invalid="ignore"), dtype=object)
     west, south, east, north = shapely.bounds(shapes).T
     with np.errstate(invalid="ignore"):
         plain = (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90)
@@ -90,7 +91,7 @@ def _box(bbox: Any) -> Any:
 def _edges(bbox: Any) -> tuple[float, float, float, float] | None:
     try:
         values = [float(value) for value in bbox]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if len(values) not in (4, 6) or not np.isfinite(values).all():
         return None

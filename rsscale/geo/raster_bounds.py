@@ -32,6 +32,8 @@ _SAMPLES = 9
 _STRAY = 0.5
 # Width and height that are assumed, in pixels, when metadata gives none.
 _SOME_PIXELS = 100
+# No CRS has coordinates, and no raster pixels, beyond; larger numbers overflow in products.
+_LARGEST = 1e12
 # Fields that belong together: an asset with one that differs from its item's does not take the
 # other from the item.
 _PARTNER = {"transform": "shape", "shape": "transform"}
@@ -173,9 +175,10 @@ def _leading(value: Any) -> list[float] | None:
 def _numbers(value: Any, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
     try:
         found = tuple(float(number) for number in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found if len(found) in lengths and all(map(math.isfinite, found)) else None
+    is_sound = len(found) in lengths and all(abs(number) <= _LARGEST for number in found)
+    return found if is_sound else None  # NaN is not
 
 
 def _shape(value: Any) -> tuple[int, int] | None:

@@ -15,6 +15,9 @@ from pyproj.exceptions import ProjError
 
 Fields = Mapping[str, Any]
 
+# EPSG's own numbers go to 32767; others have used larger ones.
+_LARGEST_CODE = 10_000_000
+
 
 def crs_text(own: Fields, common: Fields) -> str | None:
     """The first CRS that can be read: the asset's, in any form, before the item's.
@@ -66,9 +69,10 @@ def _texts(scope: Fields) -> Iterator[str]:
 def _code(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value.strip():
         code = value.strip()
-        yield f"EPSG:{int(code)}" if code.isascii() and code.isdigit() else code
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
-        yield f"EPSG:{int(value)}"
+        yield f"EPSG:{code}" if code.isascii() and code.isdigit() else code
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if 0 <= value <= _LARGEST_CODE and value == value // 1:
+            yield f"EPSG:{int(value)}"
 
 
 @lru_cache(maxsize=1024)

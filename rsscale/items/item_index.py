@@ -314,7 +314,7 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """The first of a list of finite numbers; ``None`` where there is no such list."""
     try:
         found = tuple(float(value) for value in values[:count])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 

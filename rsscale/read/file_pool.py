@@ -39,17 +39,13 @@ _REQUIRED = {
     # Neither these options nor a file on a server are known in such a thread, and some drivers
     # drop the error and give whatever the memory held. rsscale reads in threads itself.
     "GDAL_NUM_THREADS": "1",
-    "VRT_NUM_THREADS": "1",
-    # Else a virtual raster inside another stays open, and remembers without a word that its source
-    # was not there.
-    "VRT_SHARED_SOURCE": "NO",
-    "GTI_NUM_THREADS": "1",
-    "OPJ_NUM_THREADS": "1",
     # A JPEG that is cut short would be filled up with grey, with a warning.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     # Nor does the faster way of reading a whole PNG say that it is cut short.
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
 }
+# The same as GDAL_NUM_THREADS for one driver each, and before it where they are set.
+_THREADS = ("VRT_NUM_THREADS", "GTI_NUM_THREADS", "OPJ_NUM_THREADS")
 
 # On servers and in buckets the folder is not listed for sidecar files: one request less, and a
 # bucket of a million objects is never listed.
@@ -94,7 +90,8 @@ def gdal_env(url: str, sign: str | None = None) -> rasterio.Env:
     _bound_cache()
     wanted = _GDAL if is_local(url) else {**_GDAL, **_FAR}
     chosen = {k: v for k, v in wanted.items() if k not in os.environ}
-    return rasterio.Env(**chosen, **_REQUIRED, **gdal_options(sign))
+    alone = {name: "1" for name in _THREADS if name in os.environ}
+    return rasterio.Env(**chosen, **alone, **_REQUIRED, **gdal_options(sign))
 
 
 def is_local(url: str) -> bool:
