@@ -72,7 +72,7 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
             f"{source} has no transform, neither in the file nor as proj:transform of "
             "the item; add it to the item"
         )
-    if own_crs(dataset) is None and source.crs is None:
+    if source.crs is None and own_crs(dataset) is None:
         found = "a local CRS" if dataset.crs is not None else "no CRS"
         doubt = " that fits its footprint" if source.footprint is not None else ""
         raise ReadError(
