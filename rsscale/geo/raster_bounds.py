@@ -5,7 +5,6 @@ https://github.com/stac-extensions/projection
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

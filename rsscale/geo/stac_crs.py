@@ -70,9 +70,13 @@ def _code(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value.strip():
         code = value.strip()
         yield f"EPSG:{code}" if code.isascii() and code.isdigit() else code
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if 0 <= value <= _LARGEST_CODE and value == value // 1:
-            yield f"EPSG:{int(value)}"
+    elif isinstance(value, (int, float)) and _is_code(value):
+        yield f"EPSG:{int(value)}"
+
+
+def _is_code(value: float) -> bool:
+    is_number = not isinstance(value, bool) and 0 <= value <= _LARGEST_CODE
+    return is_number and value == value // 1
 
 
 @lru_cache(maxsize=1024)

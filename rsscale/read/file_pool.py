@@ -17,10 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.env import get_gdal_config, set_gdal_config
 
+from rsscale.errors import ReadError
 from rsscale.net import gdal_files as remote
 from rsscale.net import retry
 from rsscale.net.gdal_files import RemoteFile
@@ -134,6 +136,7 @@ class Opened:
             return cls(key, remote.open(sharing=False), remote)
         path = _bucket_path(url)
         dataset = rasterio.open(path, sharing=False)
+        _check_size(dataset, path)
         sources = virtual_sources(dataset, path)
         check_sources(sources)
         return cls(key, dataset, sources=sources)
@@ -275,6 +278,21 @@ def _version(url: str) -> tuple[Any, ...]:
     except (OSError, ValueError):
         return (url,)
     return url, stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _check_size(dataset: rasterio.DatasetReader, path: str) -> None:
+    """Refuse an ENVI file that is cut short: GDAL reads what is missing as zeros.
+
+    Raises
+    ------
+    ReadError
+    """
+    if dataset.driver != "ENVI" or not is_local(path):
+        return
+    whole = dataset.height * dataset.width * sum(np.dtype(t).itemsize for t in dataset.dtypes)
+    size = Path(path).stat().st_size
+    if size < whole and dataset.tags(ns="ENVI").get("file_compression", "0") == "0":
+        raise ReadError(f"it is cut short: it has {size} bytes, and its header says {whole}")
 
 
 def _bucket_path(url: str) -> str:

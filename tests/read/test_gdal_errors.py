@@ -233,3 +233,5 @@ def test_an_envi_raster_is_read_by_its_header_file(tmp_path):
     write(tmp_path / "scene.img", "ENVI")
     assert (tmp_path / "scene.hdr").exists()
     np.testing.assert_array_equal(read(tmp_path / "scene.img"), DATA)
+    cut(tmp_path / "scene.img", 0.9)
+    assert "cut short" in refused(tmp_path / "scene.img")
