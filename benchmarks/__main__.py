@@ -29,6 +29,7 @@ from benchmarks.engine.scenes import write_catalog, write_scenes
 from benchmarks.engine.table import goal_line, show
 from benchmarks.engine.tournament import compete
 from benchmarks.engine.variants import CONTENDERS
+from benchmarks.options import parser_of
 from benchmarks.serving import serve
 
 
@@ -60,9 +61,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the pixels, 2 rounds")
-    parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser = parser_of(__doc__, quick="a quarter of the pixels, 2 rounds")
     parser.add_argument("--scratch", type=Path, help="keep scenes here for another time")
     parser.add_argument("--size", type=int, help="pixels across, a multiple of 1024")
     parser.add_argument("--repeats", type=int)

@@ -10,7 +10,6 @@ publish it (a pixel under a cloud is unmapped, so wrong) and on the pixels it sa
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from datetime import date, timedelta
@@ -19,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import rsscale as rs
+from benchmarks.options import parser_of
 from rsscale.progress import show_progress
 from rsscale.recipe import Recipe, read_recipe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dates", type=int, default=4, help="single dates to try")
     parser.add_argument("--size", type=int, help="width of a scene, px")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     show_progress(False)
     with tempfile.TemporaryDirectory() as scratch:

@@ -11,7 +11,6 @@ its own; counted is what the process needs beyond its libraries.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import statistics
@@ -30,16 +29,15 @@ import psutil
 import xarray as xr
 
 import rsscale as rs
+from benchmarks.options import parser_of
 
 REDUCERS = ("median", "mean", "min", "max", "p10", "p90", "best-pixel", "medoid", "geomedian")
 DATES, BANDS = 12, 4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a sixteenth of the pixels")
+    parser = parser_of(__doc__, quick="a sixteenth of the pixels")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     size = 256 if options.quick else 1024
     cube = series(size)

@@ -33,19 +33,19 @@ from benchmarks.engine import processes
 from benchmarks.engine.case import BANDS, DATES, RESOLUTION, SCENE, Case
 from benchmarks.engine.models import write_models
 from benchmarks.engine.scenes import write_catalog, write_scenes
+from benchmarks.options import parser_of
 
 _TIMEOUT_S = 7200.0
 _RSSCALE = [sys.executable, "-m", "rsscale", "--quiet"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--mpx", type=float, default=400.0, help="million pixels, at least")
     parser.add_argument("--scene", type=int, default=SCENE, help="pixels across a scene")
     parser.add_argument("--tile", type=int, default=2048)
     parser.add_argument("--cluster", default="local:1")
     parser.add_argument("--scratch", type=Path, help="keep scenes here for another time")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.scratch or Path(temporary)).absolute()

@@ -11,7 +11,6 @@ the eager call's on parts before anything is reported.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import pickle
@@ -25,6 +24,7 @@ import numpy as np
 import xarray as xr
 
 import rsscale as rs
+from benchmarks.options import parser_of
 from rsscale.geo.lattice import PixelBox
 
 BANDS, WINDOWS = ("red", "nir", "swir"), ("spring", "summer")
@@ -34,9 +34,7 @@ CHUNK = 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the width")
-    parser.add_argument("--json", type=Path)
+    parser = parser_of(__doc__, quick="a quarter of the width")
     options = parser.parse_args()
     size = 2048 if options.quick else 8192
     cases = [(size // 4, False), (size // 4, True), (size, False)]

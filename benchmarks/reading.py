@@ -41,6 +41,7 @@ from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from benchmarks.options import parser_of
 from rsscale.composites.strips import in_memory
 from rsscale.cube.load import load
 from rsscale.geo.grid import Grid
@@ -77,10 +78,9 @@ CASES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--size", type=int, default=4096, help="width of a scene, px")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         items = scenes(Path(scratch), options.size)

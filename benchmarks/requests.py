@@ -12,7 +12,6 @@ cube needs. Second table: decoded blocks over unique blocks of a whole run, by t
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import socket
@@ -40,6 +39,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 import rsscale as rs
+from benchmarks.options import parser_of
 from benchmarks.serving import VSICURL, free_port, nginx
 from rsscale.read import file_pool as files
 
@@ -49,9 +49,7 @@ LATENCY_S = 0.030
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a sixteenth of the pixels")
-    parser.add_argument("--json", type=Path)
+    parser = parser_of(__doc__, quick="a sixteenth of the pixels")
     options = parser.parse_args()
     size = 4096 if options.quick else 16384
     with tempfile.TemporaryDirectory() as scratch, logging_server(Path(scratch)) as server:

@@ -30,6 +30,7 @@ from benchmarks.engine.models import write_models
 from benchmarks.engine.scenes import write_area, write_catalog, write_scenes
 from benchmarks.engine.table import goal_line
 from benchmarks.engine.tournament import once
+from benchmarks.options import parser_of
 
 _TILE = 256  # of the run that does nothing
 _TIMEOUT_S = 1800.0
@@ -40,9 +41,7 @@ Goal = dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the tiles, smaller areas")
-    parser.add_argument("--json", type=Path)
+    parser = parser_of(__doc__, quick="a tenth of the tiles, smaller areas")
     parser.add_argument("--first-tiles", type=Path, help=argparse.SUPPRESS)  # in a child
     options = parser.parse_args()
     if options.first_tiles:

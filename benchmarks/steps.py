@@ -21,14 +21,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import parser_of
+
 _TILE = 64
 _GROWTH = 1.1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tiles", type=int, default=2048, help="of the change; the map has twice")
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

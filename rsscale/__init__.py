@@ -49,11 +49,15 @@ if TYPE_CHECKING:
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
+    from rsscale.pipeline.estimate import plan
+    from rsscale.pipeline.estimate_table import Plan, Prices
+    from rsscale.pipeline.exporting import export
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
+    from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
-    from rsscale.runs.estimate import Plan, Prices, plan
+    from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
 
@@ -67,22 +71,25 @@ _WHERE = {
     "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.spec",
     "ModelSpec": "rsscale.model.spec",
-    "Plan": "rsscale.runs.estimate",
-    "Prices": "rsscale.runs.estimate",
+    "Plan": "rsscale.pipeline.estimate_table",
+    "Prices": "rsscale.pipeline.estimate_table",
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
+    "Changes": "rsscale.runs.changes",
+    "changes": "rsscale.runs.changes",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
     "detect_change": "rsscale.change.post_classification",
+    "export": "rsscale.pipeline.exporting",
     "load": "rsscale.cube.load",
     "mask": "rsscale.cube.masks",
     "merge_days": "rsscale.composites.merge_days",
     "newest_versions": "rsscale.items.versions",
     "open_model": "rsscale.learn.models",
     "predict": "rsscale.inference.predict",
-    "plan": "rsscale.runs.estimate",
+    "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
     "quicklook": "rsscale.publish.quicklook",
     "read_area": "rsscale.geo.area",
@@ -93,6 +100,7 @@ _WHERE = {
     "search": "rsscale.catalog.search",
     "simulate": "rsscale.demo.simulate",
     "to_decibel": "rsscale.cube.sar",
+    "to_netcdf": "rsscale.publish.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
     "verify": "rsscale.runs.verification",
@@ -103,6 +111,7 @@ __all__ = [
     "Axis",
     "BandError",
     "CatalogError",
+    "Changes",
     "FunctionError",
     "Grid",
     "ItemError",
@@ -125,8 +134,10 @@ __all__ = [
     "TilesFailedError",
     "apply",
     "assess",
+    "changes",
     "composite",
     "detect_change",
+    "export",
     "load",
     "mask",
     "merge_days",
@@ -144,6 +155,7 @@ __all__ = [
     "search",
     "simulate",
     "to_decibel",
+    "to_netcdf",
     "to_reflectance",
     "train",
     "verify",

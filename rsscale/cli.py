@@ -48,6 +48,9 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.tile=1024."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run models that are programs, as they lie now.")
+]
 
 
 # Newer typer brings its own copy of click, whose errors are not click's.
@@ -168,11 +171,16 @@ def simulate(
 @_command
 def search(
     catalog: Annotated[str, typer.Argument(help="STAC API, catalog.json or stac-geoparquet.")],
-    collection: Annotated[str | None, typer.Option(help="Id of the collection.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Id of a collection; may be repeated.")
+    ] = None,
     area: Annotated[Path | None, typer.Option(help="A vector file with polygons.")] = None,
     bbox: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
     datetime: Annotated[str | None, typer.Option(help="2023, 2023-05/2023-09, …")] = None,
     query: Annotated[str | None, typer.Option(help='JSON: {"eo:cloud_cover": {"lt": 60}}')] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Id of an item to leave out; may be repeated.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the items to stac-geoparquet.")] = None,
 ) -> None:
     """List the items of a catalogue, or freeze them to a file."""
@@ -184,7 +192,14 @@ def search(
         conditions = json.loads(query) if query else None
     except ValueError:
         raise RecipeError(f"--query {query!r} is not JSON") from None
-    items = find(catalog, collection, area=where, datetime=datetime, query=conditions)
+    items = find(
+        catalog,
+        collection,
+        area=where,
+        datetime=datetime,
+        query=conditions,
+        exclude=exclude or (),
+    )
     for item in [] if out else items:
         cover = item.properties.get("eo:cloud_cover")
         print(f"{item.id}  {item.properties.get('datetime')}  cloud cover {cover}")
@@ -218,17 +233,19 @@ def plan(
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
     memory: Annotated[float | None, typer.Option(help="GiB that one process may take.")] = None,
+    trust: Trust = False,
     set_: Set = None,
 ) -> None:
     """Tell what a run will take, and what can't work, before anything is written."""
-    from rsscale.runs.estimate import Prices
-    from rsscale.runs.estimate import plan as forecast
+    from rsscale.pipeline.estimate import plan as forecast
+    from rsscale.pipeline.estimate_table import Prices
 
     found = forecast(
         recipe,
         client=cluster,
         device=device,
         threads=threads,
+        trust=trust,
         overrides=set_ or (),
         pilot=pilot,
         prices=Prices(worker_hour, gigabyte) if worker_hour or gigabyte else None,
@@ -255,27 +272,33 @@ def run(
     update: Annotated[
         bool, typer.Option(help="Compute tiles anew whose recipe, model or items changed.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be computed; write nothing.")
+    ] = False,
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
+    trust: Trust = False,
     set_: Set = None,
 ) -> None:
     """Map everything that a recipe asks for; in an existing run folder, what is missing."""
+    from rsscale.runs.changes import changes
     from rsscale.runs.run import RunOptions
     from rsscale.runs.run import run as start
 
-    found = start(
-        recipe,
-        out,
-        cluster,
-        device=device,
-        threads=threads,
-        precision=precision,
-        compile=compile_,
-        overrides=set_ or (),
-        update=update,
-        watch=RunOptions(metrics, heartbeat, grace),
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "compile": compile_,
+        "trust": trust,
+        "overrides": set_ or (),
+        "update": update,
+    }
+    if dry_run:
+        print(changes(recipe, out, cluster, **options))
+        return
+    found = start(recipe, out, cluster, **options, watch=RunOptions(metrics, heartbeat, grace))
     print(found.summary())
 
 
@@ -321,11 +344,14 @@ def verify(
 
     found = check(folder, repair=repair)
     print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
-    for one in found.damaged:
-        print(f"damaged {one.key}: {one.reason}")
-    if found.damaged:
+    for damage in found.damaged:
+        print(f"damaged {damage.key}: {damage.reason}")
+    for store in found.stores:
+        print(f"damaged {store}")
+    if found.damaged or found.stores:
+        stores = f" and {len(found.stores)} stores" if found.stores else ""
         raise TilesFailedError(
-            f"{len(found.damaged)} tiles are not what was written; compute them again with: "
+            f"{len(found.damaged)} tiles{stores} are not what was written; mend them with: "
             f"rsscale resume {folder}"
         )
 
@@ -368,4 +394,32 @@ def quicklook(
 
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
-    print(draw(Run(folder).open(), out or Path(folder) / "quicklook.png"))
+    run = Run(folder)
+    change = run.open_change() if _is_done(run.state["steps"].get("change")) else None
+    print(draw(run.open(), out or Path(folder) / "quicklook.png", change=change))
+
+
+def _is_done(step: dict[str, Any] | None) -> bool:
+    """Whether a run has a step that writes a change layer, and all of its tiles."""
+    if step is None or not any(layer["name"] == "change" for layer in step.get("layers", ())):
+        return False
+    return bool(step["tiles"]["done"] == step["tiles"]["total"])
+
+
+@_command
+def export(
+    folder: RunPath,
+    to: Annotated[Path, typer.Option(help="A folder, or NAME.tif for one layer and period.")],
+    step: Annotated[str, typer.Option(help="Whose layers.")] = "map",
+    layer: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    period: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also where tiles are not done; they are nodata.")
+    ] = False,
+) -> None:
+    """Write layers as Cloud Optimized GeoTIFFs, with colours, names and overviews."""
+    from rsscale.pipeline.exporting import export as write
+
+    paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
+    for path in paths:
+        print(path)

@@ -1,11 +1,14 @@
-"""Allocate large arrays with mmap, so that freeing them returns memory to the operating system."""
+"""Memory of a process: large arrays by mmap, and when Python looks for cycles."""
 
 from __future__ import annotations
 
+import gc
 import math
 import mmap
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -40,3 +43,42 @@ def mmap_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
     with suppress(OSError):  # a kernel without huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, kind).reshape(shape)
+
+
+class _Pauses:
+    """How many threads make objects that stay; the first one stops the collector."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._was_on = False
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._count == 0:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._count += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0 and self._was_on:
+                gc.enable()
+
+
+_PAUSES = _Pauses()
+
+
+@contextmanager
+def paused_collector() -> Iterator[None]:
+    """Do not look for cycles of garbage while many objects are made that all stay.
+
+    Items of a catalogue are hundreds of objects each. Python looks through all that a process
+    holds, again and again, as they grow in number: 0.2 s each time where torch is loaded.
+    """
+    _PAUSES.begin()
+    try:
+        yield
+    finally:
+        _PAUSES.end()

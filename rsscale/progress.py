@@ -25,6 +25,8 @@ from rich.progress import (
 
 _QUIET_S = 2.0
 _LINE_EVERY_S = 10.0
+# Columns that everything but the text takes.
+_BAR_WIDTH = 98
 _enabled = True
 
 
@@ -42,6 +44,20 @@ def show_progress(enabled: bool) -> None:
     """Switch all progress on or off for this process (``--quiet``)."""
     global _enabled  # noqa: PLW0603 -- one switch for the process, like logging's
     _enabled = enabled
+
+
+def rate_text(a_second: float) -> str:
+    """A rate in the largest unit that shows a number: ``2.4/s``, ``7.5/min``, ``3.1/h``."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if a_second * seconds >= 1:
+            return f"{a_second * seconds:.1f}/{unit}"
+    return f"{a_second * 3600:.1f}/h"
+
+
+def announce(line: str) -> None:
+    """Tell a person something before the work begins, on stderr, unless progress is off."""
+    if _enabled:
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -70,7 +86,7 @@ def progress(label: str, total: float | None = None, unit: str = "steps") -> Ite
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]} {task.fields[rate]}"),
             TimeElapsedColumn(),
@@ -104,10 +120,12 @@ class _Terminal:
     def advance(self, n: float = 1) -> None:
         self._done += n
         seconds = max(time.monotonic() - self._start, 1e-9)
-        self._bars.update(self._task, advance=n, rate=f"{self._done / seconds:.1f}/s")
+        self._bars.update(self._task, advance=n, rate=rate_text(self._done / seconds))
 
     def note(self, text: str) -> None:
-        self._bars.update(self._task, text=text)
+        # Rich shrinks all columns for a long text, and the time left would be cut off.
+        room = max(self._bars.console.width - _BAR_WIDTH, 0)
+        self._bars.update(self._task, text=text[:room])
 
 
 class _Lines:
@@ -138,7 +156,7 @@ class _Lines:
         seconds = now - self._start
         rate = self._done / max(seconds, 1e-9)
         of = f"/{self._total:g}" if self._total is not None else ""
-        line = f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.1f}/s, {seconds:.0f} s"
+        line = f"{self._label}: {self._done:g}{of} {self._unit}, {rate_text(rate)}, {seconds:.0f} s"
         if self._total is not None and 0 < self._done < self._total:
             line += f", {(self._total - self._done) / rate:.0f} s left"
         print(f"{line} {self._text}".rstrip(), file=sys.stderr, flush=True)

@@ -1,14 +1,16 @@
-"""Arrays by mmap: their values, and that freeing them returns their memory."""
+"""Arrays by mmap, whose memory goes when they are freed; pauses of the collector of cycles."""
 
+import gc
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from rsscale.cluster import allocator
-from rsscale.memory import mmap_array
+from rsscale.memory import mmap_array, paused_collector
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7), (0, 4), (3, 1000, 1000)])
@@ -43,7 +45,7 @@ GOES = """
 import resource
 import sys
 import numpy as np
-from rsscale.memory import mmap_array
+from rsscale.memory import mmap_array, paused_collector
 
 def grown():
     with open("/proc/self/statm") as file:
@@ -61,3 +63,35 @@ held = grown() > 60 and bool(view.all())
 del view
 print(taken, held, grown() < 8)
 """
+
+
+def test_the_collector_goes_on_after_the_last_pause() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with paused_collector():
+            inside.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=other)
+    with paused_collector():
+        thread.start()
+        assert inside.wait(60)
+        assert not gc.isenabled()
+    assert not gc.isenabled()  # the other thread still makes its objects
+    leave.set()
+    thread.join()
+    assert gc.isenabled()
+
+
+def test_the_collector_goes_on_after_an_error_and_stays_off_where_it_was_off() -> None:
+    with pytest.raises(ValueError, match="broken"), paused_collector():
+        raise ValueError("broken")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with paused_collector():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

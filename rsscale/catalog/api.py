@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any
 
@@ -13,12 +14,12 @@ from pystac_client.item_search import ItemSearch
 
 from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CatalogIO
+from rsscale.catalog.paging import GATEWAY, pages_of
 from rsscale.catalog.query import as_cql2
 from rsscale.geo.area import sides, simpler
 from rsscale.net.hrefs import absolute, find_link, resolve
 from rsscale.progress import Bar, progress
 
-_PAGE = 100
 # Servers refuse long requests; the outline of a country has thousands of vertices.
 _MAX_VERTICES = 200
 
@@ -30,11 +31,12 @@ class ApiCatalog:
     name: str
     landing: dict[str, Any]
     url: str
+    access: str | None = None
 
     def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
         """The server's results, page by page as they come."""
         for part in self._parts(filters):
-            pages = self._pages(part, _PAGE)
+            pages = pages_of(self._search_url, partial(self._pages, part))
             first = next(pages, None)
             if first is None:
                 continue
@@ -44,7 +46,10 @@ class ApiCatalog:
 
     def probe(self, filters: SearchFilter) -> tuple[bool, int | None]:
         """Whether the server has any item for this, and how many if it says so."""
-        first = [next(self._pages(part, 1), None) for part in self._parts(filters)]
+        first = [
+            next(pages_of(self._search_url, partial(self._pages, part), 1), None)
+            for part in self._parts(filters)
+        ]
         pages = [page for page in first if page is not None]
         counts = [_matched(page) for page in pages]
         return bool(pages), sum(map(int, filter(None, counts))) if all(counts) else None
@@ -53,28 +58,41 @@ class ApiCatalog:
         """The ids of all collections."""
         link = find_link(self.landing, "data")
         url = absolute(link["href"], self.url) if link else f"{self.url.rstrip('/')}/collections"
-        pages = CatalogIO(url).get_pages(url)
-        return sorted(str(one["id"]) for page in pages for one in page.get("collections", []))
+        pages = CatalogIO(url, self.access).get_pages(url)
+        return sorted(
+            str(collection["id"]) for page in pages for collection in page.get("collections", [])
+        )
 
     def extent(self, collection: str) -> dict[str, Any]:
         """The collection's extent, as STAC writes it; empty where it has none."""
         base = self.url.rstrip("/")
-        document = CatalogIO(base).read_json(f"{base}/collections/{collection}")
+        document = CatalogIO(base, self.access).read_json(f"{base}/collections/{collection}")
         return dict(document.get("extent") or {})
 
     def _pages(self, filters: SearchFilter, size: int) -> Iterator[dict[str, Any]]:
-        url, method = absolute(self._search_link()["href"], self.url), self._method()
+        url, method = self._search_url, self._method()
         search = ItemSearch(
             url=url,
             method=method,
-            stac_io=CatalogIO(url),
+            stac_io=CatalogIO(url, self.access, at_once=GATEWAY),
             limit=size,
-            collections=[filters.collection] if filters.collection else None,
+            collections=list(filters.collections) or None,
             datetime=str(filters.interval) if filters.interval else None,
             **self._spatial(filters),
             **self._properties(filters),
         )
         yield from search.pages_as_dicts()
+
+    @cached_property
+    def _search_url(self) -> str:
+        """The search's address; a relative one counts from the landing page, as file or folder."""
+        href = str(self._search_link()["href"])
+        url = absolute(href, self.url)
+        inside = absolute(href, f"{self.url.rstrip('/')}/")
+        if url == inside:
+            return url
+        io = CatalogIO(self.url, self.access)
+        return next((one for one in (inside, url) if io.exists(f"{one}?limit=1")), url)
 
     def _search_link(self) -> dict[str, Any]:
         """The search's POST link when there is one: an area fits into no address."""

@@ -24,8 +24,8 @@ class SearchFilter:
 
     Attributes
     ----------
-    collection : str or None
-        Collection id.
+    collections : tuple of str
+        Their ids; all when empty.
     area : Geometry or None
         In EPSG:4326.
     interval : Interval or None
@@ -34,14 +34,14 @@ class SearchFilter:
         In the form of the query extension.
     """
 
-    collection: str | None
+    collections: tuple[str, ...]
     area: Geometry | None
     interval: Interval | None
     query: Query
 
     def __str__(self) -> str:
         asked = [
-            self.collection and f"collection {self.collection!r}",
+            self.collections and f"collection {', '.join(map(repr, self.collections))}",
             self.area and f"area {describe_bounds(self.area)}",
             self.interval and f"dates {self.interval}",
             self.query and f"query {json.dumps(self.query, default=str)}",
@@ -51,8 +51,9 @@ class SearchFilter:
     def predicates(self) -> list[Predicate]:
         """The filters in use, in order, each with the words for what it keeps."""
         predicates: list[Predicate] = []
-        if self.collection is not None:
-            predicates.append(("of the collection", self._in_collection))
+        if self.collections:
+            words = "of the collections" if self.collections[1:] else "of the collection"
+            predicates.append((words, self._in_collection))
         if self.area is not None:
             predicates.append(("in the area", self._in_area))
         if self.interval is not None:
@@ -63,14 +64,14 @@ class SearchFilter:
 
     def cumulative(self) -> Iterator[tuple[str, SearchFilter]]:
         """The same search with its first filter only, then with one more each time."""
-        partial = SearchFilter(None, None, None, {})
+        partial = SearchFilter((), None, None, {})
         for name, (words, _) in zip(self._in_use(), self.predicates(), strict=True):
             partial = replace(partial, **{name: getattr(self, name)})
             yield words, partial
 
     def _in_use(self) -> list[str]:
         on = {
-            "collection": self.collection is not None,
+            "collections": bool(self.collections),
             "area": self.area is not None,
             "interval": self.interval is not None,
             "query": bool(self.query),
@@ -78,7 +79,7 @@ class SearchFilter:
         return [name for name, used in on.items() if used]
 
     def _in_collection(self, items: list[ItemDict]) -> list[ItemDict]:
-        return [item for item in items if item.get("collection") == self.collection]
+        return [item for item in items if item.get("collection") in self.collections]
 
     def _in_area(self, items: list[ItemDict]) -> list[ItemDict]:
         if self.area is None or not items:

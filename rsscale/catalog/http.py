@@ -14,8 +14,10 @@ from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
 from rsscale.errors import CatalogError
+from rsscale.net.headers import HeaderRules
 from rsscale.net.hrefs import absolute, find_link, shown
 from rsscale.net.retry import RETRIES, policy, redact_logs, why_no_answer
+from rsscale.net.signing import split_access
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
@@ -23,18 +25,59 @@ CONNECTIONS = 8
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT = 160
+_FAULT = 500
+_NOT_THERE = (404, 410)
+
+
+class AnswerError(CatalogError):
+    """A catalogue answered with an error.
+
+    Attributes
+    ----------
+    status : int
+    body : str
+        Not for people: it may hold anything.
+    """
+
+    def __init__(self, message: str, status: int, body: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+    def after(self, tried: int) -> AnswerError:
+        """The same after several tries."""
+        if tried < 2 or self.status < _FAULT or "tried" in str(self):
+            return self
+        first, _, rest = str(self).partition(f"HTTP {self.status}")
+        message = f"{first}HTTP {self.status}, tried {tried} times{rest}"
+        return AnswerError(message, self.status, self.body)
 
 
 class CatalogIO(StacApiIO):
     """pystac-client's requests, with this project's patience and errors.
 
     Every failure is a `CatalogError` of one line, without user names and query strings.
+
+    Parameters
+    ----------
+    url : str
+        Where the catalogue is.
+    access : str, optional
+        Of :func:`rsscale.net.signing.access_name`: its headers are sent to the hosts they name.
+    at_once : frozenset of int
+        Answers that are not asked again for, since the caller does.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, access: str | None = None, at_once: frozenset[int] = frozenset()
+    ) -> None:
         # Nobody there is known at once; a restart takes a second.
-        retries = policy(connect=2)
+        retries = policy(connect=2, but=at_once)
+        self._at_once = at_once
         super().__init__(timeout=(CONNECT_S, ANSWER_S))
+        self._rules = split_access(access)[1]
+        if self._rules is not None:
+            self.session = _Session(self._rules)
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, HTTPAdapter(max_retries=retries, pool_maxsize=CONNECTIONS))
         if urlsplit(url).hostname in _LOOPBACK:
@@ -48,8 +91,21 @@ class CatalogIO(StacApiIO):
         except requests.RequestException as error:
             raise CatalogError(f"{shown(url)}: {_reason(error)}") from None
         if not answer.ok:
-            raise CatalogError(f"{shown(url)}: {_status(answer.status_code, answer.text)}")
+            raise self._answer_error(url, answer.status_code, answer.text)
         return answer.content
+
+    def exists(self, url: str) -> bool:
+        """Whether something is at an address."""
+        try:
+            self.fetch(url)
+        except AnswerError as error:
+            return error.status not in _NOT_THERE
+        return True
+
+    def _answer_error(self, url: str, status: int, body: str) -> AnswerError:
+        said = self._rules.redact(body) if self._rules is not None else body
+        words = _status(status, said, is_last=status not in self._at_once)
+        return AnswerError(f"{shown(url)}: {words}", status, body)
 
     def request(
         self,
@@ -63,8 +119,9 @@ class CatalogIO(StacApiIO):
             return str(super().request(href, method, headers, parameters))
         except APIError as error:
             status = getattr(error, "status_code", None)
-            reason = _status(status, str(error)) if status else _reason(error.__context__ or error)
-            raise CatalogError(f"{shown(href)}: {reason}") from None
+            if status:
+                raise self._answer_error(href, status, str(error)) from None
+            raise CatalogError(f"{shown(href)}: {_reason(error.__context__ or error)}") from None
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a JSON object; the error names what came instead."""
@@ -103,6 +160,30 @@ class CatalogIO(StacApiIO):
             page = self.read_json(Link.from_dict(following), parameters=parameters)
 
 
+class _Session(requests.Session):
+    """Sends headers to the hosts that they are meant for, also after a redirect."""
+
+    def __init__(self, rules: HeaderRules) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request with the headers of its host, which nobody who logs requests sees."""
+        own = self._rules.of_url(str(request.url))
+        if own:
+            request = request.copy()
+            request.headers.update(own)
+        return super().send(request, **options)
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Take off the secrets of the host before a redirect; requests knows just one of them."""
+        for name in self._rules.of_url(str(response.request.url)):
+            prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)
+
+
 def parse_json(body: bytes, name: str) -> dict[str, Any]:
     """``body`` as a JSON object; else a `CatalogError` with the kind of content."""
     try:
@@ -131,14 +212,14 @@ def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
     return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
 
 
-def _status(status: int, body: str) -> str:
+def _status(status: int, body: str, *, is_last: bool = True) -> str:
     hints = {
-        401: "it wants credentials",
+        401: "it wants credentials (headers, or those of the server in ~/.netrc)",
         403: "access is refused; check the credentials",
         404: "nothing is there; check the address",
         429: f"too many requests, also after {RETRIES} retries; wait, or ask for less",
     }
-    hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= 500 else "")
+    hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= _FAULT and is_last else "")
     said = _said(body)
     return (
         f"HTTP {status}" + (f", {hint}" if hint else "") + (f" (it says: {said})" if said else "")

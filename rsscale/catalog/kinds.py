@@ -46,13 +46,15 @@ class Catalog(Protocol):
         """The ids of its collections, where it can tell."""
 
 
-def open_catalog(catalog: str | Path) -> Catalog:
+def open_catalog(catalog: str | Path, access: str | None = None) -> Catalog:
     """Open a catalogue of any of the four kinds.
 
     Parameters
     ----------
     catalog : str or Path
         An ``http(s)://`` address, a ``file://`` address or a path.
+    access : str, optional
+        Of :func:`rsscale.net.signing.access_name`: its headers are sent to the hosts they name.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def open_catalog(catalog: str | Path) -> Catalog:
         It is not there, cannot be reached, or is none of the four kinds.
     """
     address = _resolve_address(str(catalog))
-    fetch = _fetcher(address)
+    fetch = _fetcher(address, access)
     body = fetch(address)
     if body.startswith(_PARQUET):
         return ItemList(shown(address), list(read_geoparquet(body, shown(address))), address)
@@ -68,12 +70,13 @@ def open_catalog(catalog: str | Path) -> Catalog:
     kind = document.get("type")
     root = _api_root(document, address)
     if root is not None:
-        landing = document if root == address else parse_json(fetch(root), root)
-        return ApiCatalog(shown(root), landing, root)
+        is_landing = root == address or find_link(document, "search") is not None
+        landing = document if is_landing else parse_json(fetch(root), root)
+        return ApiCatalog(shown(root), landing, root, access)
     if kind in ("Catalog", "Collection") or (kind is None and "links" in document):
-        return StaticCatalog(shown(address), document, address)
+        return StaticCatalog(shown(address), document, address, access)
     if kind == "FeatureCollection" and is_url(address) and find_link(document, "next"):
-        return ItemList(shown(address), _all_pages(address), address)
+        return ItemList(shown(address), _all_pages(address, access), address)
     if kind in ("FeatureCollection", "Feature"):
         return ItemList(shown(address), document.get("features", [document]), address)
     raise CatalogError(
@@ -106,20 +109,23 @@ class StaticCatalog:
     name: str
     document: dict[str, Any]
     base: str
+    access: str | None = None
     _collections: set[str] = field(default_factory=set)
 
     def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:
-        """The items of the collection asked for, from wherever in the tree they are."""
-        fetch = _fetcher(self.base)
+        """The items of the collections asked for, from wherever in the tree they are."""
+        fetch = _fetcher(self.base, self.access)
         with progress("search", unit="items") as bar, ThreadPoolExecutor(CONNECTIONS) as pool:
-            one = partial(_read_item, fetch, bar)
-            yield from _batches(pool.map(one, self._item_links(fetch, filters.collection)))
+            read_item = partial(_read_item, fetch, bar)
+            yield from _batches(pool.map(read_item, self._item_links(fetch, filters.collections)))
 
     def collections(self) -> list[str]:
         """The collections that ``read`` came across."""
         return sorted(self._collections)
 
-    def _item_links(self, fetch: Any, collection: str | None) -> Iterator[tuple[str, str, Any]]:
+    def _item_links(
+        self, fetch: Any, collections: tuple[str, ...]
+    ) -> Iterator[tuple[str, str, Any]]:
         """Address of each item, address of the document that links to it, its collection."""
         seen = {self.base}
         pending: list[tuple[dict[str, Any] | None, str, str]] = [(self.document, self.base, "")]
@@ -137,7 +143,7 @@ class StaticCatalog:
                 seen.add(target)
                 if link["rel"] == "child":
                     pending.append((None, target, address))
-                elif collection is None or here in (None, collection):
+                elif not collections or here is None or here in collections:
                     yield target, address, here
 
 
@@ -164,17 +170,17 @@ def _resolve_address(catalog: str) -> str:
     return str(path)
 
 
-def _fetcher(address: str) -> Any:
+def _fetcher(address: str, access: str | None) -> Any:
     """A function from address to bytes, for a catalogue that starts at ``address``."""
     if not is_url(address):
-        return _read_path
-    io = CatalogIO(address)
+        return partial(_read_path, access=access)
+    io = CatalogIO(address, access)
     return lambda target: io.fetch(target) if is_url(target) else _read_path(target)
 
 
-def _read_path(address: str) -> bytes:
+def _read_path(address: str, access: str | None = None) -> bytes:
     if is_url(address):  # a local catalogue may link to one elsewhere
-        return CatalogIO(address).fetch(address)
+        return CatalogIO(address, access).fetch(address)
     try:
         return Path(address).read_bytes()
     except FileNotFoundError:
@@ -213,12 +219,19 @@ def _read_item(fetch: Any, bar: Bar, link: tuple[str, str, str | None]) -> ItemD
 
 def _api_root(document: dict[str, Any], address: str) -> str | None:
     """The landing page's address when ``document`` belongs to an API, else ``None``."""
-    if find_link(document, "search"):
-        return address
+    search = find_link(document, "search")
+    if search is not None and isinstance(search.get("href"), str):
+        # A landing page that was saved to a file says itself where it was.
+        own = find_link(document, "self") or {}
+        bases = (address, str(own.get("href", "")))
+        home = next((base for base in bases if is_url(absolute(search["href"], base))), None)
+        if home is not None:
+            return home if is_url(home) else address
     root = find_link(document, "root")
     is_api = bool(find_link(document, "items")) and document.get("type") == "Collection"
     return absolute(root["href"], address) if root and is_api and is_url(address) else None
 
 
-def _all_pages(url: str) -> list[ItemDict]:
-    return [item for page in CatalogIO(url).get_pages(url) for item in page["features"]]
+def _all_pages(url: str, access: str | None) -> list[ItemDict]:
+    pages = CatalogIO(url, access).get_pages(url)
+    return [item for page in pages for item in page["features"]]

@@ -49,8 +49,8 @@ def check_query(query: Query | None) -> Query:
                 f"query: {name!r} has {tests!r}; write an operator and a value, "
                 f"like {{{name!r}: {{'eq': {tests!r}}}}}"
             )
-        for name_of_test, wanted in tests.items():
-            _check_test(name, name_of_test, wanted)
+        for name_of_test, operand in tests.items():
+            _check_test(name, name_of_test, operand)
     return query
 
 
@@ -64,9 +64,9 @@ def matches(query: Query, item: Mapping[str, Any]) -> bool:
         found = _value(item, name)
         if found is None:
             return False
-        for test, wanted in tests.items():
+        for test, operand in tests.items():
             try:
-                if not _OPERATORS[test](found, wanted):
+                if not _OPERATORS[test](found, operand):
                     return False
             except TypeError:  # a number against a text
                 return False
@@ -79,10 +79,10 @@ def as_cql2(query: Query) -> dict[str, Any] | None:
     The whole query is applied to the answer as well, so that a part is enough.
     """
     tests = [
-        {"op": _CQL2[test], "args": [{"property": name}, wanted]}
+        {"op": _CQL2[test], "args": [{"property": name}, operand]}
         for name, by_test in query.items()
-        for test, wanted in by_test.items()
-        if test in _CQL2 and isinstance(wanted, (str, int, float))
+        for test, operand in by_test.items()
+        if test in _CQL2 and isinstance(operand, (str, int, float))
     ]
     if not tests:
         return None

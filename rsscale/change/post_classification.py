@@ -20,6 +20,7 @@ import xarray as xr
 
 from rsscale.accuracy.assess import Accuracy, Reference, assess
 from rsscale.change.comparison import CHANGE, change_layers, compare
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import shapely
 
+# Coordinates that differ by less, in pixels, are the same: files round them.
+_SAME = 1e-3
 _LAYERS = ("classification", "confidence", "probability")
 
 
@@ -61,7 +64,7 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         When their classes differ or are not known.
     """
     before, after = _one_time(before), _one_time(after)
-    _check_same_pixels(before, after)
+    after = _on_same_pixels(before, after)
     classes = classes_from_attributes(before["classification"].attrs)
     others = classes_from_attributes(after["classification"].attrs)
     if [(c.value, c.name) for c in classes] != [(c.value, c.name) for c in others]:
@@ -73,7 +76,14 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     layers = change_layers(classes, doubt=len(names) > 1)
     arrays = [ds[name] for ds in (before, after) for name in names]
     found = xr.apply_ufunc(
-        partial(_compared, names=names, classes=len(classes), layers=[one.name for one in layers]),
+        Sealed(
+            partial(
+                _compared,
+                names=names,
+                classes=len(classes),
+                layers=[layer.name for layer in layers],
+            )
+        ),
         *arrays,
         input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
         output_core_dims=[[] for _ in layers],
@@ -82,10 +92,10 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         # Classes may be cut into chunks of their own, as in a product.
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    change = xr.Dataset({one.name: array for one, array in zip(layers, found, strict=True)})
-    for one in layers:
-        change[one.name].attrs = {
-            **one.attributes,
+    change = xr.Dataset({layer.name: array for layer, array in zip(layers, found, strict=True)})
+    for layer in layers:
+        change[layer.name].attrs = {
+            **layer.attributes,
             "nodata": NODATA,
             "grid_mapping": "spatial_ref",
         }
@@ -150,18 +160,23 @@ def _one_time(ds: xr.Dataset) -> xr.Dataset:
     return ds.drop_vars([name for name in ds.coords if name not in keep])
 
 
-def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:
+def _on_same_pixels(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
+    """The second map with the coordinates of the first, which differ from its own by rounding."""
     one_crs, other_crs = _crs(before), _crs(after)
     if one_crs != other_crs:
         names = [crs.proj.name if crs else "none" for crs in (one_crs, other_crs)]
         raise AreaError(f"the maps have the CRS {names}; compare maps of the same grid")
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values
-        if one.shape != other.shape or not np.array_equal(one, other):
+        pixel = abs(one[1] - one[0]) if one.size > 1 else 1.0
+        if one.shape != other.shape or not np.allclose(one, other, rtol=0, atol=_SAME * pixel):
+            shift = (other[0] - one[0]) / pixel
+            apart = "" if abs(shift) > 1 else f", {shift:.3g} of a pixel apart"
             raise AreaError(
-                f"the maps differ in {axis}: {_span(one)} and {_span(other)}; compare maps of the "
-                "same grid and area"
+                f"the maps differ in {axis}: {_span(one)} and {_span(other)}{apart}; compare maps "
+                "of the same grid and area"
             )
+    return after.assign_coords(y=before["y"], x=before["x"])
 
 
 def _crs(ds: xr.Dataset) -> Any:
@@ -170,4 +185,4 @@ def _crs(ds: xr.Dataset) -> Any:
 
 
 def _span(values: npt.NDArray[Any]) -> str:
-    return f"{values.size} pixels from {values[0]:.10g} to {values[-1]:.10g}"
+    return f"{values.size} pixels from {values[0]:.12g} to {values[-1]:.12g}"

@@ -102,7 +102,7 @@ def started_with() -> set[str]:
         told = _STARTED_WITH.read_bytes()
     except OSError:
         told = b""
-    names = {os.fsdecode(one.partition(b"=")[0]) for one in told.split(b"\0") if one}
+    names = {os.fsdecode(pair.partition(b"=")[0]) for pair in told.split(b"\0") if pair}
     # A process that gave itself a title, as Dask's do with setproctitle, wrote over them.
     return names if names & os.environ.keys() else set(os.environ)
 
@@ -149,8 +149,8 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
             waiting.append(thread)
     finally:
         others.set()
-        for one in waiting:
-            one.join()
+        for waiter in waiting:
+            waiter.join()
     thread = threading.Thread(target=work, name=name)
     thread.start()
     return thread

@@ -60,6 +60,19 @@ def connect(cluster: str | Client | None) -> Iterator[Client | None]:
             yield client
 
 
+def is_in_a_worker() -> bool:
+    """Whether this code runs in a task of a Dask worker."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
+
+
 def workers_of(name: str) -> int:
     """Worker processes of a local cluster.
 

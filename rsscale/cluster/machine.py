@@ -66,7 +66,7 @@ class Machine:
             cores=max((os.cpu_count() or 1) // processes, 1),
             memory=psutil.virtual_memory().total // processes,
             devices=devices,
-            bfloat16=frozenset(one for one in devices if has_bfloat16(one)),
+            bfloat16=frozenset(device for device in devices if has_bfloat16(device)),
         )
 
 
@@ -92,8 +92,8 @@ def machine_of(cluster: str | Client | None) -> Machine:
 
 def _of_cluster(client: Client) -> Machine:
     workers = _workers_of(client)
-    beside = Counter(one["host"] for one in workers.values())
-    first = {one["host"]: address for address, one in reversed(list(workers.items()))}
+    beside = Counter(worker["host"] for worker in workers.values())
+    first = {worker["host"]: address for address, worker in reversed(list(workers.items()))}
     asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
     found = _answers(client, asked)
     if silent := asked.keys() - found.keys():
@@ -126,8 +126,8 @@ def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
             _log.info("worker %s did not say what it has: %r", address, error)
             answers.put((address, None))
 
-    for one in sharing.items():
-        threading.Thread(target=ask, args=one, daemon=True).start()
+    for address, processes in sharing.items():
+        threading.Thread(target=ask, args=(address, processes), daemon=True).start()
     until = time.monotonic() + _ANSWER_S
     found = {}
     with suppress(queue.Empty):
@@ -158,14 +158,14 @@ def _workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
 
 def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) -> Machine:
     machines = list(machines)
-    limits = [one["memory_limit"] for one in workers if one.get("memory_limit")]
-    devices = frozenset.intersection(*(one.devices for one in machines))
+    limits = [worker["memory_limit"] for worker in workers if worker.get("memory_limit")]
+    devices = frozenset.intersection(*(machine.devices for machine in machines))
     return Machine(
-        cores=min(one.cores for one in machines),
-        memory=min([*limits, *(one.memory for one in machines)]),
+        cores=min(machine.cores for machine in machines),
+        memory=min([*limits, *(machine.memory for machine in machines)]),
         devices=devices,
-        bfloat16=frozenset.intersection(*(one.bfloat16 for one in machines)),
-        is_mixed=any(one.devices != devices for one in machines),
+        bfloat16=frozenset.intersection(*(machine.bfloat16 for machine in machines)),
+        is_mixed=any(machine.devices != devices for machine in machines),
     )
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rsscale.cluster.allocator import start_thread
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import ReadError, RsscaleError, StorageError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Cluster:
     """The workers of a Dask cluster."""
 
     def __init__(self, work: Callable[[Any], Any], client: Client) -> None:
-        self._attempt = partial(_attempt, work)
+        self._work = work
         self._client = client
         self._address = getattr(client.scheduler, "address", "")
         self._futures: dict[int, Future] = {}
@@ -180,7 +181,8 @@ class Cluster:
         others = self._others(avoid) if avoid else []
         placed = {"workers": others, "allow_other_workers": True} if others else {}
         # Impure: a task of an earlier run with the same arguments is not an answer.
-        future = self._client.submit(self._attempt, task, pure=False, **placed)
+        attempt = Sealed(partial(_attempt, self._work, task))
+        future = self._client.submit(attempt, pure=False, **placed)
         self._futures[ticket] = future
         future.add_done_callback(partial(self._done, ticket, replies))
 
@@ -212,7 +214,7 @@ class Cluster:
             raise self._lost()
         now, workers = time.monotonic(), self._workers()
         # Without any worker a run waits: they may be queued for somewhere.
-        if not workers or any(one.get("status") == "running" for one in workers.values()):
+        if not workers or any(worker.get("status") == "running" for worker in workers.values()):
             self._at_work = now
         if now - self._at_work > _PAUSED_S:
             raise ClusterLostError(

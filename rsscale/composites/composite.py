@@ -73,7 +73,8 @@ def composite(
     -------
     xr.DataArray
         float32 ``(time, band, y, x)``, NaN where there is no observation, chunks of the cube in
-        ``y`` and ``x``. All windows of all years, also empty ones. Coordinates: ``time`` (start
+        ``y`` and ``x``, which may be uneven: ``.chunk(y=1024, x=1024).to_zarr(...)`` stores it.
+        All windows of all years, also empty ones. Coordinates: ``time`` (start
         of the window), ``window(time)`` and ``year(time)``, ``observations(time, y, x)`` (uint8,
         number of observations in the window, 0 also where the fallback filled it, 254 for more;
         lazy), ``band``, ``y``, ``x``, ``spatial_ref``.

@@ -185,6 +185,8 @@ def _sources(
             footprint=band.footprint,
             nodata_among=None if values is None else tuple(map(float, values)),
             zero_is_valid=is_percentage(name) or is_percentage(band.asset),
+            index=band.index,
+            count=band.count,
         )
         for band, name, method, values in zip(record.bands, names, methods, among, strict=True)
     ]

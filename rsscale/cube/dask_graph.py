@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import ReadError
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.records import Scenes
@@ -87,7 +88,7 @@ def dask_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:  # noqa
         id(layout.on_error), id(layout.meter),
     )  # fmt: skip
     return da.map_blocks(
-        partial(read_block, layout=layout, sources=sources),
+        Sealed(partial(read_block, layout=layout, sources=sources)),
         chunks=layout.chunks,
         dtype=layout.dtype,
         meta=np.empty((0, 0, 0, 0), layout.dtype),

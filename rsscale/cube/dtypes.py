@@ -86,7 +86,7 @@ def _kinds(
     memo: dict[Any, Kind] = {}
     for record, row in zip(scenes, sources, strict=True):
         band, source = record.bands[column], row[column]
-        header = headers.get(source.url)
+        header = headers.get((source.url, source.index))
         if band.dtype is None and header is None:
             continue  # it could not be read
         if band.nodata is None and header is None:
@@ -110,8 +110,8 @@ def _nodata(
         return source.nodata
 
 
-def _headers(sources: Sequence[Source], *, skips: bool) -> dict[str, Kind]:
-    """Type and nodata of files by their addresses, read side by side."""
+def _headers(sources: Sequence[Source], *, skips: bool) -> dict[tuple[str, int | None], Kind]:
+    """Type and nodata of files by address and number of the band, read side by side."""
 
     def header(source: Source) -> Kind | None:
         try:
@@ -121,14 +121,14 @@ def _headers(sources: Sequence[Source], *, skips: bool) -> dict[str, Kind]:
                 raise
             return None
 
-    unique = list({source.url: source for source in sources}.values())
+    unique = list({(source.url, source.index): source for source in sources}.values())
     if len(unique) < 2:
         read = [header(source) for source in unique]
     else:
         with ThreadPoolExecutor(min(_TOGETHER, len(unique))) as threads:
             read = list(threads.map(header, unique))
     pairs = zip(unique, read, strict=True)
-    return {source.url: kind for source, kind in pairs if kind is not None}
+    return {(source.url, source.index): kind for source, kind in pairs if kind is not None}
 
 
 def common_type(

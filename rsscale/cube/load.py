@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pystac
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from rsscale.cube.build import build_cube, check_request
 from rsscale.errors import ReadError, RecipeError
+from rsscale.items.assets import ItemsLike, with_all_bands
+from rsscale.items.bands import BandsLike, band_requests
 from rsscale.items.item_index import resolve
 from rsscale.read.stage_timer import StageTimer
+
+_log = logging.getLogger(__name__)
 
 NONE = "none"
 """How a recipe writes that every number of a band is a value."""
 
 
 def load(
-    items: Iterable[pystac.Item | Mapping[str, Any]],
+    items: ItemsLike,
     geobox: GeoBox,
-    bands: Sequence[str],
+    bands: BandsLike,
     *,
+    alternate: str | Sequence[str] = (),
+    missing_asset: Literal["raise", "skip"] = "raise",
     resampling: Mapping[str, str] | None = None,
     nodata: Mapping[str, float | None] | None = None,
     chunk: int = 1024,
@@ -35,13 +41,24 @@ def load(
 
     Parameters
     ----------
-    items : pystac.ItemCollection or iterable of pystac.Item
+    items : pystac.ItemCollection, iterable of pystac.Item, one item, or their GeoJSON
         Whatever lies under the box and whatever does not: an item without a pixel in the
         box gives a slice of nodata. None at all gives a cube of no slices.
     geobox : odc.geo.geobox.GeoBox
         The output pixels: any CRS, north-up, no rotation.
-    bands : sequence of str
-        Asset keys or common names, in the order wanted.
+    bands : sequence of str or {name: names}
+        Asset keys or common names, in the order wanted. Of a file of several bands a band's name
+        (``"nir"``), or its number with the asset's key (``"image.4"``, from 1). Where names
+        differ, a mapping names the band and says what it is called: in each collection
+        (``{"nir": {"HLSL30_2.0": "B05", "HLSS30_2.0": "B8A"}}``), or in whichever item has
+        exactly one of the names (``{"nir": ["nir08", "nir"]}``).
+    alternate : str or sequence of str
+        Which location of an asset is read where items have several (the extension
+        alternate-assets), in the order of preference, such as ``["s3", "main"]``; ``"main"`` is
+        the asset's own href, as when omitted.
+    missing_asset : {"raise", "skip"}
+        What becomes of an item that lacks one of the bands, though others have it: an error, or
+        it is left out, with a warning in the log and its id in the attribute ``left_out``.
     resampling : mapping of band to method, optional
         ``"nearest"``, ``"bilinear"`` or ``"cubic"``. Without it nearest for codes and bit
         fields (SCL, Fmask, qa_pixel, …, or anything with the classification extension),
@@ -74,7 +91,8 @@ def load(
         ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
         ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``, ``resampling(band)``
         and ``file_nodata(band)`` (NaN where a band's files have none). Attributes:
-        ``nodata`` and ``categorical`` (names of bands with codes).
+        ``nodata`` and ``categorical`` (names of bands with codes); ``left_out`` (ids) if there
+        are any.
 
     Raises
     ------
@@ -102,9 +120,15 @@ def load(
     for Sentinel-2 without metadata they are known (uint16, SCL uint8, nodata 0).
     """
     how = resampling or {}
-    check_request(bands, how, chunk, loader)
-    return build_cube(
-        resolve(items, bands),
+    check_request([band.name for band in band_requests(bands)], how, chunk, loader)
+    left_out: list[str] = []
+    if missing_asset not in ("raise", "skip"):
+        raise RecipeError(f"missing_asset is {missing_asset!r}; expected 'raise' or 'skip'")
+    if missing_asset == "skip":
+        items, lacking = with_all_bands(items, bands)
+        left_out = [item.id for item in lacking]
+    cube = build_cube(
+        resolve(items, bands, [alternate] if isinstance(alternate, str) else alternate),
         geobox,
         resampling=how,
         nodata=nodata_rule(nodata or {}),
@@ -113,6 +137,13 @@ def load(
         on_error=on_error,
         meter=meter,
     )
+    if left_out:
+        _log.warning(
+            "left out %d of %d items, which lack a band, such as %s",
+            len(left_out), len(left_out) + cube.sizes["time"], left_out[0],
+        )  # fmt: skip
+        cube.attrs["left_out"] = left_out
+    return cube
 
 
 def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

@@ -139,7 +139,26 @@ PRESETS: dict[str, MaskRule] = {
 }
 
 
-def mask_rule(by: str | Mapping[str, Any] | MaskRule) -> MaskRule:
+MaskLike = str | Mapping[str, Any] | MaskRule
+"""A preset's name, a mapping of a recipe, or a rule."""
+
+
+def mask_rules(by: MaskLike | Sequence[MaskLike]) -> tuple[MaskRule, ...]:
+    """One rule or several, each of a band of its own."""
+    one = isinstance(by, (str, Mapping, MaskRule))
+    rules = tuple(map(mask_rule, [by] if one else by))  # type: ignore[arg-type]
+    bands = [rule.band for rule in rules]
+    twice = [band for band in bands if bands.count(band) > 1]
+    if twice or not rules:
+        raise RecipeError(
+            f"the mask has two rules of band {twice[0]!r}; join them into one"
+            if twice
+            else "the mask is an empty list; give a preset or a band with keep, drop or bits"
+        )
+    return rules
+
+
+def mask_rule(by: MaskLike) -> MaskRule:
     """The rule that a preset's name or a mapping of a recipe stands for."""
     if isinstance(by, MaskRule):
         return by

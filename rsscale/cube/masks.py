@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.cube.mask_rules import PRESETS, MaskRule, is_one_of, mask_rule
+from rsscale.cluster.sealed import Sealed
+from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
 
@@ -25,22 +27,23 @@ _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
 def mask(
-    cube: xr.DataArray, by: str | Mapping[str, Any] | MaskRule, *, dilate: float = 0.0
+    cube: xr.DataArray, by: MaskLike | Sequence[MaskLike], *, dilate: float = 0.0
 ) -> xr.DataArray:
-    """Set unusable observations to nodata and leave the mask band out, lazily.
+    """Set unusable observations to nodata and leave the mask bands out, lazily.
 
     Parameters
     ----------
     cube : xr.DataArray
         ``(time, band, y, x)`` of :func:`rsscale.cube.load.load`, with the mask's band in it.
-    by : str, mapping or MaskRule
+    by : str, mapping or MaskRule, or a sequence of them
         A preset: ``"sentinel2-scl"`` (keeps SCL 4, 5, 6, 7, 11), ``"landsat-qa-pixel"``
         (Collection 2; drops fill, cloud, dilated cloud, cirrus, shadow), ``"fmask"`` (Zhu's
         codes; drops cloud and shadow), ``"dea-fmask"`` (the codes of ``oa_fmask`` and
         python-fmask), ``"hls-fmask"`` (bits; drops cloud, its neighbourhood, shadow). None
         drops snow or water. Or ``{"band": name}`` with one of ``"keep": [codes]``,
         ``"drop": [codes]``, ``"bits": [bit numbers]`` and ``"fields": {"first-last bit":
-        [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`.
+        [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`. Of
+        several rules, each of a band of its own, what any drops is dropped, in any order.
     dilate : float
         Also drop what lies within this many metres of a dropped pixel, counted in whole
         pixels, rounded up. Nodata of the mask band itself (the cube's, NaN, or the rule's
@@ -64,38 +67,43 @@ def mask(
     RecipeError
         When the preset, the band or the rule is unknown, or the dilation cannot be done.
     """
-    rule = mask_rule(by)
+    rules = mask_rules(by)
     bands = [str(band) for band in cube["band"].values]
-    if rule.band not in bands:
-        raise RecipeError(
-            f"the mask needs band {rule.band!r}, which is not loaded; there are "
-            f"{', '.join(bands)}{nearest(rule.band, bands)}"
-        )
-    radius = dilation_pixels(cube, dilate)
-    at = bands.index(rule.band)
-    fill = cube_nodata(cube)
+    for rule in rules:
+        if rule.band not in bands:
+            raise RecipeError(
+                f"the mask needs band {rule.band!r}, which is not loaded; there are "
+                f"{', '.join(bands)}{nearest(rule.band, bands)}"
+            )
+        _warn_of_averages(cube.isel(band=bands.index(rule.band)), rule)
+    radius, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
+    by_rule = [_states_of(cube, bands.index(rule.band), rule, fill, radius) for rule in rules]
+    for rule in rules:
+        rest = _without(rest, [str(band) for band in rest["band"].values].index(rule.band))
+    data = _apply(rest.data, by_rule, rules, fill)
+    dropped = {rule.band for rule in rules}
+    categorical = [b for b in rest.attrs.get("categorical", []) if b not in dropped]
+    out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
+    return out
+
+
+def _states_of(
+    cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radius: tuple[int, int]
+) -> Any:
+    """What one rule says of each pixel, as a Dask array ``(time, y, x)``."""
     band = cube.isel(band=at)
-    _warn_of_averages(band, rule)
     unseen = _unseen(band, rule, fill)
-    states = band.data.map_blocks(_states, rule=rule, unseen=unseen, dtype="uint8")
+    states = band.data.map_blocks(Sealed(partial(_states, rule=rule, unseen=unseen)), dtype="uint8")
     if max(radius) > 0 and states.size:
         states = states.map_overlap(
-            _grow,
+            Sealed(partial(_grow, radius=radius)),
             # Dask refuses to look further than the array reaches.
             depth={axis + 1: min(radius[axis], states.shape[axis + 1]) for axis in (0, 1)},
             boundary="none",
             dtype="uint8",
             meta=np.empty((0, 0, 0), "uint8"),
-            radius=radius,
         )
-    rest = _without(cube, at)
-    # Very thin chunks were joined for the overlap; values are the same either way.
-    scenes, _, rows, cols = rest.data.chunks
-    suspect = rule.band if rule.unseen is None else None
-    data = _apply(rest.data, states.rechunk((scenes, rows, cols)), fill, suspect)
-    categorical = [b for b in rest.attrs.get("categorical", []) if b != rule.band]
-    out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
-    return out
+    return states
 
 
 def cube_nodata(cube: xr.DataArray) -> Any:
@@ -188,21 +196,31 @@ def _states(
     return states
 
 
-def _apply(data: Any, states: Any, fill: Any, suspect: str | None) -> Any:
+def _apply(data: Any, by_rule: Sequence[Any], rules: Sequence[MaskRule], fill: Any) -> Any:
     import dask.array as da
 
+    # Very thin chunks were joined for the overlap; values are the same either way.
+    scenes, _, rows, cols = data.chunks
+    blocks = [part for states in by_rule for part in (states.rechunk((scenes, rows, cols)), "tyx")]
+    suspects = tuple(rule.band if rule.unseen is None else None for rule in rules)
     return da.blockwise(
-        _fill_invalid, "tbyx", data, "tbyx", states, "tyx", dtype=data.dtype, fill=fill,
-        suspect=suspect, meta=np.empty((0, 0, 0, 0), data.dtype),
+        Sealed(partial(_fill_invalid, fill=fill, suspects=suspects)), "tbyx", data, "tbyx", *blocks,
+        dtype=data.dtype, meta=np.empty((0, 0, 0, 0), data.dtype),
     )  # fmt: skip
 
 
 def _fill_invalid(
-    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any, suspect: str | None
+    block: npt.NDArray[Any],
+    *by_rule: npt.NDArray[np.uint8],
+    fill: Any,
+    suspects: Sequence[str | None],
 ) -> npt.NDArray[Any]:
-    if suspect is not None:
-        _warn_of_nodata(block, states, fill, suspect)
-    return np.where((states != _CLEAR)[:, None], fill, block)
+    """Fill what any rule drops; each of them may have been misled by nodata of its own band."""
+    for states, suspect in zip(by_rule, suspects, strict=True):
+        if suspect is not None:
+            _warn_of_nodata(block, states, fill, suspect)
+    invalid = reduce(np.maximum, by_rule) != _CLEAR
+    return np.where(invalid[:, None], fill, block)
 
 
 def _warn_of_nodata(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from rsscale.cluster.sealed import Sealed
 
 Blocks = Sequence[Sequence[npt.NDArray[Any]]]
 """``(t, b, h, w)`` each: all scenes and bands of some pixels, cut along time, then along bands."""
@@ -41,8 +44,9 @@ def map_pixels(
 
     # Not joined: that would copy every pixel once more.
     return da.blockwise(
-        function, "lcyx", data, "tbyx", new_axes={"l": shape[0], "c": shape[1]}, concatenate=False,
-        dtype=dtype, meta=np.empty((0, 0, 0, 0), dtype), **how,
+        Sealed(partial(function, **how)), "lcyx", data, "tbyx",
+        new_axes={"l": shape[0], "c": shape[1]}, concatenate=False,
+        dtype=dtype, meta=np.empty((0, 0, 0, 0), dtype),
     )  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def _processings(dates: int, rng: np.random.Generator) -> tuple[list[Processing]
     """
     late = [bool(v) for v in _shuffled([0, 0, 1, 1], dates, rng)]
     other = [was != (rng.random() < 0.85) for was in late]
-    return tuple([_dialect(one, rng) for one in which] for which in (late, other))
+    return tuple([_dialect(is_late, rng) for is_late in which] for which in (late, other))
 
 
 def _dialect(late: bool, rng: np.random.Generator) -> Processing:

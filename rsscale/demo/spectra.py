@@ -58,13 +58,13 @@ class Calendar:
     seed: int
     year: int
 
-    def draw(self, what: int) -> npt.NDArray[np.float32]:
+    def draw(self, quality: int) -> npt.NDArray[np.float32]:
         """Another quality of all kinds: the same for the same number."""
-        return uniform(np.arange(KINDS), self.year, what, salt=self.seed)
+        return uniform(np.arange(KINDS), self.year, quality, salt=self.seed)
 
-    def day(self, what: int, middle: float, spread: float) -> npt.NDArray[np.float32]:
+    def day(self, quality: int, middle: float, spread: float) -> npt.NDArray[np.float32]:
         """A day of the year, ``spread`` days at most from the middle."""
-        return np.float32(middle) + np.float32(2 * spread) * (self.draw(what) - np.float32(0.5))
+        return np.float32(middle) + np.float32(2 * spread) * (self.draw(quality) - np.float32(0.5))
 
 
 def signatures(seed: int, year: int, doy: int) -> npt.NDArray[np.float32]:

@@ -105,9 +105,9 @@ class TileGrid:
         col, right = np.divmod(cols - node_cols[0], _NODE)
         down, right = (down / _NODE)[:, None], right / _NODE
         x, y = (
-            (one[row][:, col] * (1 - right) + one[row][:, col + 1] * right) * (1 - down)
-            + (one[row + 1][:, col] * (1 - right) + one[row + 1][:, col + 1] * right) * down
-            for one in nodes
+            (node[row][:, col] * (1 - right) + node[row][:, col + 1] * right) * (1 - down)
+            + (node[row + 1][:, col] * (1 - right) + node[row + 1][:, col + 1] * right) * down
+            for node in nodes
         )
         return x, y
 

@@ -146,7 +146,7 @@ def _squares(world: World, grid: TileGrid, training: shapely.Polygon) -> list[Wi
     cover = [world.landcover(*grid.world_xy(window)) for window in candidates]
     first = world.years[0]
     counts = np.array(
-        [np.bincount(one[first].ravel(), minlength=CLASSES[-1].value + 1)[1:] for one in cover]
+        [np.bincount(years[first].ravel(), minlength=CLASSES[-1].value + 1)[1:] for years in cover]
     )
     chosen: list[int] = []
     have = np.zeros(len(CLASSES))

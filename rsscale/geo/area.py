@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+import pyproj
 import shapely
-from odc.geo.geom import Geometry
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox, Geometry
 from shapely.geometry.base import BaseGeometry
 
 from rsscale.errors import AreaError
 from rsscale.geo.antimeridian import box_on_globe, jumps, on_globe
+from rsscale.geo.vector_file import VectorFileError, read_vector, split_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -27,10 +33,16 @@ if TYPE_CHECKING:
         | Sequence[float]
         | gpd.GeoDataFrame
         | gpd.GeoSeries
+        | GeoBox
+        | BoundingBox
     )
 
 WGS84 = "EPSG:4326"
 _BOX = "the area's box"
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?=\S)")
+_WKT = re.compile(
+    r"\s*(MULTI)?POLYGON\s*(Z\s*)?\(|\s*GEOMETRYCOLLECTION\s*(Z\s*)?\(", re.IGNORECASE
+)
 # An area that reaches further than this both west and east goes over the antimeridian.
 _NEAR = 170.0
 # A straight edge of a projected polygon is a curve in degrees. An edge as long as the
@@ -40,16 +52,19 @@ _PIECES = 256
 _ROUNDING = 1e-9
 
 
-def read_area(area: AreaLike) -> Geometry:
+def read_area(area: AreaLike, layer: str | None = None) -> Geometry:
     """Read an area of interest.
 
     Parameters
     ----------
     area : GeoDataFrame, GeoSeries, odc.geo Geometry, shapely geometry, path, or [w, s, e, n]
-        Polygons with a CRS; a shapely geometry, a GeoJSON mapping and a box are in
-        EPSG:4326 (degrees, longitude first). All features of a file or frame together
-        make one area. Across the antimeridian, degrees are written as GeoJSON wants it (cut
-        at 180; a box with west > east), or with longitudes beyond 180.
+        Polygons with a CRS; a shapely geometry, GeoJSON (a mapping or its text: a geometry, a
+        Feature, a FeatureCollection) and a box are in EPSG:4326 (degrees, longitude first),
+        unless the GeoJSON names another in ``crs``. All features of a file, frame or collection
+        together make one area; heights are dropped. Across the antimeridian, degrees are written
+        as GeoJSON wants it (cut at 180; a box with west > east), or with longitudes beyond 180.
+    layer : str, optional
+        Which layer of a file; needed where it has several.
 
     Returns
     -------
@@ -60,24 +75,47 @@ def read_area(area: AreaLike) -> Geometry:
     Raises
     ------
     AreaError
-        A file that is absent or cannot be read; no features; no CRS; points or lines; NaN
-        or infinite coordinates; a self-crossing polygon (which is named, with the place:
-        it is not repaired, because a repair can drop half of it); degrees off the globe; a
-        ring in degrees that jumps by more than half the globe, since it may mean either side.
+        A file that is absent or cannot be read, or has several layers and none is named (they
+        are listed); no features; no CRS; points or lines; NaN or infinite coordinates; a
+        self-crossing polygon (which is named, with the place: it is not repaired, because a
+        repair can drop half of it); degrees off the globe; a ring in degrees that jumps by more
+        than half the globe, since it may mean either side.
     """
-    shapes, crs, name = _shapes(area)
-    shapes = [shapely.force_2d(s) for s in shapes if s is not None and not s.is_empty]
+    geometry, name = _checked(area, layer)
+    if geometry.crs != WGS84:
+        return _to_degrees(geometry, name)
+    return _in_degrees(geometry, name)
+
+
+def area_in_own_crs(area: AreaLike, layer: str | None = None) -> Geometry:
+    """Read an area as :func:`read_area` does, with the same refusals, and keep its CRS.
+
+    Nothing is projected, so that what lies on the pixels of a grid goes on lying on them.
+    """
+    geometry, name = _checked(area, layer)
+    return geometry if geometry.crs != WGS84 else _in_degrees(geometry, name)
+
+
+def _checked(area: AreaLike, layer: str | None) -> tuple[Geometry, str]:
+    """The polygons of an area as one geometry in its own CRS, and its name for messages."""
+    shapes, crs, name = _shapes(area, layer)
+    shapes = [part for shape in shapes for part in _polygons(shape)]
     if not shapes:
         raise AreaError(f"{name} is empty: it has no feature with a geometry; give it a polygon")
     for number, shape in enumerate(shapes, start=1):
         _check_shape(shape, f"{name}, feature {number} of {len(shapes)}" if shapes[1:] else name)
     alone = not shapes[1:] and shapely.is_valid(shapes[0])
-    merged = shapes[0] if alone else shapely.union_all(shapes)
-    geometry = Geometry(merged, crs)
-    if geometry.crs != WGS84:
-        return _to_degrees(geometry, name)
-    # A box in numbers is as wide as it says.
-    return _in_degrees(geometry, name, may_jump=name == _BOX)
+    return Geometry(shapes[0] if alone else shapely.union_all(shapes), crs), name
+
+
+def _polygons(shape: BaseGeometry | None) -> list[BaseGeometry]:
+    """A shape without heights; the parts of a collection, none of an empty one."""
+    if shape is None or shape.is_empty:
+        return []
+    flat = shapely.force_2d(shape)
+    if flat.geom_type != "GeometryCollection":
+        return [flat]
+    return [part for inner in shapely.get_parts(flat) for part in _polygons(inner)]
 
 
 def describe_bounds(geometry: Geometry) -> str:
@@ -97,6 +135,19 @@ def sides(area: Geometry) -> list[Geometry]:
     halves = (shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90))
     parts = [shapely.intersection(area.geom, half) for half in halves]
     return [Geometry(part, WGS84) for part in parts if part.area > 0]
+
+
+def joined(area: Geometry) -> Geometry:
+    """An area across the antimeridian in one piece, going on beyond 180 degrees east.
+
+    Another stays as it is, also one that goes around the globe.
+    """
+    is_degrees = area.crs is not None and area.crs.geographic
+    parts = [part.geom for part in sides(area)] if is_degrees else []
+    if len(parts) < 2 or parts[0].bounds[2] >= parts[1].bounds[0]:
+        return area
+    turned = shapely.transform(parts[0], lambda points: points + np.array([360.0, 0.0]))
+    return Geometry(shapely.union_all([parts[1], turned]), area.crs)
 
 
 def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
@@ -124,21 +175,45 @@ def simpler(shape: BaseGeometry, vertices: int) -> BaseGeometry | None:
     return next((s for s in tried if shapely.get_num_coordinates(s) <= vertices), None)
 
 
-def _shapes(area: Any) -> tuple[list[BaseGeometry], Any, str]:
+def _shapes(area: Any, layer: str | None) -> tuple[list[BaseGeometry], Any, str]:
     """Geometries, their CRS, and the area's name for messages."""
-    if isinstance(area, Geometry):
-        if area.crs is None:
-            raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
-        return [area.geom], area.crs, "the area"
-    if isinstance(area, BaseGeometry):
-        return [area], WGS84, "the area"
-    if isinstance(area, Mapping):
-        return [_from_geojson(area)], WGS84, "the area"
-    if isinstance(area, (str, Path)):
-        return _from_frame(_read_file(Path(area)), f"area {str(area)!r}")
+    if isinstance(area, Path) or (isinstance(area, str) and not _is_text(area)):
+        return _from_file(str(area), layer)
+    if layer is not None:
+        raise AreaError(f"the layer {layer!r} is named, but the area is no file; leave it out")
     if hasattr(area, "total_bounds") and hasattr(area, "crs"):
         return _from_frame(area, "the area")
+    for kinds, read in _READERS:
+        if isinstance(area, kinds):
+            return read(area)
+    if isinstance(getattr(area, "__geo_interface__", None), Mapping):
+        return _from_geojson(area.__geo_interface__)
     return [_from_box(area)], WGS84, _BOX
+
+
+def _from_geometry(area: Geometry) -> tuple[list[BaseGeometry], Any, str]:
+    if area.crs is None:
+        raise AreaError("the area has no CRS; give one, as in Geometry(shape, 'EPSG:4326')")
+    return [area.geom], area.crs, "the area"
+
+
+def _is_text(area: str) -> bool:
+    """Whether a text is GeoJSON or WKT itself, not the name of a file."""
+    return area.lstrip().startswith("{") or bool(_WKT.match(area))
+
+
+def _from_text(text: str) -> tuple[list[BaseGeometry], Any, str]:
+    text = text.strip()
+    if not text.startswith("{"):
+        try:
+            return [shapely.from_wkt(text)], WGS84, "the area"
+        except shapely.GEOSException as error:
+            raise AreaError(f"the area is not valid WKT: {error}; give a polygon") from None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AreaError(f"the area is not valid GeoJSON: {error}; give a polygon") from None
+    return _from_geojson(content)
 
 
 def _from_frame(frame: Any, name: str) -> tuple[list[BaseGeometry], Any, str]:
@@ -152,32 +227,56 @@ def _from_frame(frame: Any, name: str) -> tuple[list[BaseGeometry], Any, str]:
     return list(geometry), geometry.crs or WGS84, name
 
 
-def _read_file(path: Path) -> Any:
-    import geopandas as gpd
-
+def _from_file(given: str, layer: str | None) -> tuple[list[BaseGeometry], Any, str]:
+    address = _ADDRESS.match(given)
+    if address:
+        shown = re.split(r"[?#]", given.rpartition("@")[2] if "@" in given else given)[0]
+        raise AreaError(
+            f"area {shown!r} is an address ({address[1]}://), and areas are read from files; "
+            "download it and give its path"
+        )
+    path, named = split_layer(given)
     if not path.exists():
         raise AreaError(f"area {str(path)!r} is not there; check the path (now in {Path.cwd()})")
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            return gpd.read_parquet(path)
-        return gpd.read_file(path)
-    except Exception as error:  # pyogrio, pyarrow and GDAL each raise their own
-        first = str(error).strip().partition("\n")[0]
-        raise AreaError(
-            f"area {str(path)!r} cannot be read as a vector file: {first}; "
-            "expected GeoJSON, GeoPackage, GeoParquet or another format of GDAL"
-        ) from error
+        frame = read_vector(path, layer or named, key="layer (area_layer in a recipe)")
+    except VectorFileError as error:
+        raise AreaError(f"area {str(path)!r} {error}") from None
+    return _from_frame(frame, f"area {str(path)!r}")
 
 
-def _from_geojson(mapping: Mapping[str, Any]) -> BaseGeometry:
-    geometry = mapping.get("geometry") if mapping.get("type") == "Feature" else mapping
+def _from_geojson(mapping: Mapping[str, Any]) -> tuple[list[BaseGeometry], Any, str]:
+    """Geometries of a GeoJSON object, and the CRS that it names as GeoJSON did before 2016."""
+    kind, crs = mapping.get("type"), _named_crs(mapping)
+    features = mapping.get("features") if kind == "FeatureCollection" else [mapping]
+    if not isinstance(features, (list, tuple)):
+        raise AreaError("the area is a FeatureCollection without a list of features")
     try:
-        return shapely.geometry.shape(geometry)
+        geometries = [
+            one.get("geometry") if one.get("type") == "Feature" else one for one in features
+        ]
+        shapes = [shapely.geometry.shape(one) for one in geometries if one is not None]
     except Exception as error:  # noqa: BLE001 -- whatever shapely trips over
         raise AreaError(
-            f"the area is a mapping of type {mapping.get('type')!r} that is not a GeoJSON "
-            f"geometry: {error}; give a Polygon, a MultiPolygon or a Feature"
+            f"the area is a mapping of type {kind!r} that is not a GeoJSON geometry: {error}; "
+            "give a Polygon, a MultiPolygon, a Feature or a FeatureCollection"
         ) from None
+    return shapes, crs, "the area"
+
+
+def _named_crs(mapping: Mapping[str, Any]) -> str:
+    named = mapping.get("crs")
+    if named is None:
+        return WGS84
+    try:
+        crs = pyproj.CRS.from_user_input(named["properties"]["name"])
+    except (TypeError, KeyError, pyproj.exceptions.ProjError):
+        raise AreaError(
+            f"the area's GeoJSON names the CRS {str(named)[:80]}, which is none that PROJ knows; "
+            "leave it out for degrees, or give a GeoDataFrame"
+        ) from None
+    # OGC:CRS84 is what GeoJSON has without it: degrees, longitude first.
+    return WGS84 if crs.to_epsg() == 4326 or crs.name == "WGS 84 (CRS84)" else str(crs.to_wkt())
 
 
 def _from_box(area: Any) -> BaseGeometry:
@@ -201,6 +300,16 @@ def _from_box(area: Any) -> BaseGeometry:
     if across or beyond:
         return box_on_globe(west, south, east, north)
     return shapely.box(west, south, east, north)
+
+
+_READERS: tuple[tuple[Any, Callable[[Any], tuple[list[BaseGeometry], Any, str]]], ...] = (
+    (str, _from_text),
+    (GeoBox, lambda area: _from_geometry(area.extent)),
+    (BoundingBox, lambda area: _from_geometry(area.polygon)),
+    (Geometry, _from_geometry),
+    (BaseGeometry, lambda area: ([area], WGS84, "the area")),
+    (Mapping, _from_geojson),
+)
 
 
 def _check_shape(shape: BaseGeometry, name: str) -> None:
@@ -249,14 +358,14 @@ def _unrounded(shape: BaseGeometry) -> BaseGeometry:
     return mended if abs(mended.area - shape.area) <= _ROUNDING * shape.area else shape
 
 
-def _in_degrees(geometry: Geometry, name: str, *, may_jump: bool) -> Geometry:
+def _in_degrees(geometry: Geometry, name: str) -> Geometry:
     box = geometry.boundingbox
     if box.left < -360 or box.right > 360 or box.bottom < -90 or box.top > 90:
         raise AreaError(
             f"{name} has bounds {describe_bounds(geometry)}, which are not degrees on the globe; "
             "if they are metres, give the CRS too (GeoDataFrame or odc.geo Geometry)"
         )
-    if may_jump:
+    if name == _BOX:  # in numbers, it is as wide as it says
         return geometry
     if jumps(geometry.geom):
         raise AreaError(

@@ -12,19 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_, res_, wh_, xy_
 
 from rsscale.errors import AreaError, RecipeError
+from rsscale.geo.area import area_in_own_crs, joined
 from rsscale.geo.lattice import PixelBox
+
+if TYPE_CHECKING:
+    from rsscale.geo.area import AreaLike
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
@@ -32,6 +37,18 @@ _ON_EDGE = 1e-6
 _TOGETHER = 16
 
 _Index = int | npt.NDArray[np.int64]
+
+
+def crs_name(crs: Any) -> str:
+    """A CRS for a message: its code, else its name, and never a page of WKT."""
+    if crs is None:
+        return "no CRS"
+    try:
+        known = CRS(crs)
+        code = known.to_epsg()
+    except Exception:  # noqa: BLE001 -- pyproj raises several unrelated types, and this is a message
+        return str(crs)[:60]
+    return f"EPSG:{code}" if code else str(known.proj.name)
 
 
 @dataclass(frozen=True, order=True)
@@ -124,26 +141,45 @@ class Grid:
         Raises
         ------
         AreaError
-            When the GeoBox has another CRS or resolution, or lies between pixels.
+            When the GeoBox has another CRS or resolution, pixels that are not square, or lies
+            between pixels.
         """
-        affine = geobox.affine
-        col0 = (affine.c - self.origin[0]) / self.resolution
-        row0 = (self.origin[1] - affine.f) / self.resolution
-        on_grid = (
-            geobox.crs == self._spec.crs
-            and math.isclose(affine.a, self.resolution, rel_tol=1e-9)
-            and math.isclose(affine.e, -self.resolution, rel_tol=1e-9)
-            and affine.b == affine.d == 0
-            and abs(col0 - round(col0)) < _ON_EDGE
-            and abs(row0 - round(row0)) < _ON_EDGE
-        )
-        if not on_grid:
-            raise AreaError(
-                f"a box of {geobox.crs}, resolution {affine.a:g}, corner "
-                f"({affine.c:.9g}, {affine.f:.9g}) does not lie on the pixels of {self}"
+        affine, res = geobox.affine, self.resolution
+        col0 = (affine.c - self.origin[0]) / res
+        row0 = (self.origin[1] - affine.f) / res
+        if geobox.crs != self._spec.crs:
+            self._refuse(geobox, f"is in {crs_name(geobox.crs)}", "reproject it")
+        if affine.e > 0 or affine.a < 0 or affine.b or affine.d:
+            self._refuse(geobox, "is not north up", "turn it: rows run south, columns east")
+        if not math.isclose(affine.a, -affine.e, rel_tol=1e-9):
+            self._refuse(
+                geobox,
+                f"has pixels {affine.a:g} wide and {-affine.e:g} high",
+                "maps are made on square pixels: load onto "
+                "rsscale.Grid(crs, resolution).geobox(area)",
+            )
+        if not (
+            math.isclose(affine.a, res, rel_tol=1e-9) and math.isclose(affine.e, -res, rel_tol=1e-9)
+        ):
+            size = f"{affine.a:.9g} x {-affine.e:.9g}"
+            self._refuse(geobox, f"has pixels of {size}", f"square pixels of {res:.9g} are needed")
+        if not (abs(col0 - round(col0)) < _ON_EDGE and abs(row0 - round(row0)) < _ON_EDGE):
+            origin = tuple(float(f"{v % res:.9g}") for v in (affine.c, affine.f))
+            self._refuse(
+                geobox,
+                "lies between its pixels",
+                f"if pixels begin there, say so with origin={origin}, in a recipe grid.origin",
             )
         height, width = geobox.shape
         return PixelBox(round(row0), round(col0), round(row0) + height, round(col0) + width)
+
+    def _refuse(self, geobox: GeoBox, wrong: str, remedy: str) -> NoReturn:
+        corner = f"({geobox.affine.c:.12g}, {geobox.affine.f:.12g})"
+        raise AreaError(
+            f"a box of {geobox.shape[0]} x {geobox.shape[1]} px with its corner at {corner} does "
+            f"not lie on the pixels of the grid of {crs_name(self.crs)}, resolution "
+            f"{self.resolution:.9g}, origin {self.origin}: it {wrong}; {remedy}"
+        )
 
     def project(self, area: Geometry) -> Geometry:
         """Project an area to the grid's CRS, with edges densified so that they keep their course.
@@ -180,21 +216,26 @@ class Grid:
             math.ceil((right - x0) / res - _ON_EDGE),
         )
 
-    def geobox(self, area: object) -> GeoBox:
+    def geobox(self, area: AreaLike) -> GeoBox:
         """The GeoBox of whole grid pixels around an area.
 
         Parameters
         ----------
-        area : Geometry, geometry-like or (west, south, east, north)
-            Anything with a CRS that odc-geo understands, a shapely geometry or bounds in
-            EPSG:4326, or a GeoDataFrame.
+        area : Geometry, geometry-like, path or (west, south, east, north)
+            Anything that :func:`rsscale.geo.area.read_area` takes, with the same refusals.
 
         Returns
         -------
         odc.geo.geobox.GeoBox
             On this grid's pixels, in its CRS.
+
+        Raises
+        ------
+        AreaError
+            When it cannot be read as an area, or not be projected to the grid's CRS.
         """
-        return self.geobox_of(self.box(as_geometry(area)))
+        shape = area_in_own_crs(area)
+        return self.geobox_of(self.box(joined(shape) if self._spec.crs.geographic else shape))
 
     def at_level(self, level: int) -> Grid:
         """The grid of an overview: the same origin and tile width, pixels ``2**level`` as wide."""
@@ -285,37 +326,6 @@ class Grid:
             f"{self.crs} at {self.resolution:g}, tile {self.tile} px, "
             f"origin ({self.origin[0]:g}, {self.origin[1]:g})"
         )
-
-
-def as_geometry(area: object) -> Geometry:
-    """Convert an area to an odc-geo Geometry with a CRS.
-
-    Parameters
-    ----------
-    area : Geometry, shapely geometry, GeoDataFrame, or (west, south, east, north)
-        Without a CRS of its own, coordinates are EPSG:4326.
-
-    Raises
-    ------
-    AreaError
-        When it is none of these.
-    """
-    from odc.geo.geom import box
-
-    if isinstance(area, Geometry):
-        return area
-    if hasattr(area, "union_all") and hasattr(area, "crs"):
-        return Geometry(area.union_all(), area.crs)
-    if hasattr(area, "geom_type"):
-        return Geometry(area, "EPSG:4326")
-    try:
-        west, south, east, north = map(float, area)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        raise AreaError(
-            f"an area is given as {type(area).__name__}; expected a geometry, a GeoDataFrame "
-            "or (west, south, east, north) in degrees"
-        ) from None
-    return box(west, south, east, north, "EPSG:4326")
 
 
 def _bounds(area: Geometry) -> str:

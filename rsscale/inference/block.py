@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,9 @@ import xarray as xr
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock, torch_threads
 from rsscale.inference.model_source import ModelSource, opened
-from rsscale.inference.predict_box import BoxLayers, empty_layers, predict_box
+from rsscale.inference.predict_box import empty_layers, predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA
-
-_log = logging.getLogger("rsscale")
 
 Layers = dict[str, npt.NDArray[np.uint8]]
 
@@ -113,7 +110,7 @@ class Block:
                 found = predict_box(
                     stack, model, self.box, wanted, probability=self.classes > 0, batch=self.batch
                 )
-        self._tell(found)
+                tell(found, model, self.box, self.batch)
         return found.layers
 
     def _join(self, pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
@@ -131,29 +128,16 @@ class Block:
 
     def _inputs(self, arrays: list[npt.NDArray[Any]]) -> dict[str, xr.DataArray]:
         rest, inputs = iter(arrays), {}
-        for one in self.inputs:
+        for block_input in self.inputs:
             array = xr.DataArray(
-                next(rest), dims=("time", "band", "y", "x"), coords={"band": list(one.bands)}
+                next(rest),
+                dims=("time", "band", "y", "x"),
+                coords={"band": list(block_input.bands)},
             )
-            if one.counts:
+            if block_input.counts:
                 array = array.assign_coords(observations=(("time", "y", "x"), next(rest)))
-            inputs[one.name] = array
+            inputs[block_input.name] = array
         return inputs
-
-    def _tell(self, result: BoxLayers) -> None:
-        if result.non_finite:
-            _log.warning(
-                "the model returned no number for %d pixels of %s; they are nodata",
-                result.non_finite,
-                self.box,
-            )
-        if result.batch != self.batch:
-            _log.warning(
-                "%s was predicted with %d windows at once, since memory was too small for %d",
-                self.box,
-                result.batch,
-                self.batch,
-            )
 
 
 @dataclass(frozen=True)

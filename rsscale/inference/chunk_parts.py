@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.block import Part
 
@@ -88,7 +89,7 @@ class ChunkParts:
         if rows.whole and cols.whole:
             return key
         cut = (self._name, *index, *chunk)
-        self._graph[cut] = (_Cut(rows.start, rows.stop, cols.start, cols.stop), key)
+        self._graph[cut] = (Sealed(_Cut(rows.start, rows.stop, cols.start, cols.stop)), key)
         return cut
 
 

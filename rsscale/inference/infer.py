@@ -20,6 +20,7 @@ from rsscale.inference.blend import blender
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import staging_for
 from rsscale.layers import NODATA
+from rsscale.model.scores import class_scores
 from rsscale.model.spec import Predictor
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def infer(
     mapped: npt.NDArray[np.bool_],
     *,
     batch: int,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Predict all windows that contribute to a box; halve the batch until it fits.
 
     Parameters
@@ -54,18 +55,18 @@ def infer(
 
     Returns
     -------
-    (int, int)
-        Mapped pixels for which the model returned no number, now nodata; and the batch that
-        the whole box was predicted with.
+    (int, int, int)
+        Mapped pixels for which the model returned no number, now nodata; the windows that were
+        predicted; and the batch that all were predicted with.
 
     Raises
     ------
     ModelError
-        When not even one window fits into memory.
+        When not even one window fits into memory, or the model returns no scores of its classes.
     """
     while True:
         try:
-            return _infer(layers, stack, model, box, mapped, batch=batch), batch
+            return (*_infer(layers, stack, model, box, mapped, batch=batch), batch)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -106,7 +107,7 @@ def _infer(
     mapped: npt.NDArray[np.bool_],
     *,
     batch: int,
-) -> int:
+) -> tuple[int, int]:
     import torch
 
     lattice = model.spec.lattice
@@ -121,7 +122,8 @@ def _infer(
         sink = _Sink(layers, model, box, mapped)
         for start in range(0, len(cores), batch):
             group = cores[start : start + batch]
-            scores = model(staging.load(stack, [core.pad(lattice.halo) for core in group]))
+            windows = staging.load(stack, [core.pad(lattice.halo) for core in group])
+            scores = class_scores(model, windows)
             for core, window in zip(group, scores, strict=False):  # the last batch is padded
                 for part, probability in blend.add(core, window):
                     sink.take(part, probability)
@@ -129,7 +131,7 @@ def _infer(
         for part, probability in blend.finish():
             sink.take(part, probability)
         sink.settle()
-    return sink.non_finite
+    return sink.non_finite, len(cores)
 
 
 class _Sink:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.block import Block, BlockInput, Chunk, Held, Part
 from rsscale.inference.chunk_parts import ChunkParts
@@ -76,19 +78,25 @@ def lazy_layers(
     graph: Graph = {}
     masks = _Masks(where, kept, f"{name}-where", graph)
     described = tuple(
-        BlockInput(one.name, one.bands, "observations" in inputs[one.name].coords)
-        for one in spec.inputs
+        BlockInput(
+            model_input.name, model_input.bands, "observations" in inputs[model_input.name].coords
+        )
+        for model_input in spec.inputs
     )
     cutters = [ChunkParts(a, read, f"{name}-part{n}", graph) for n, a in enumerate(arrays)]
-    model = _model(source, f"{name}-model", graph)
+    weights = _weights(source, f"{name}-model", graph)
     for index, box in blocks.items():
         around = spec.lattice.read_box(box) & read
         wanted, mask = masks.of(box, index)
-        taken = [] if wanted is False else [one.of(around, index) for one in cutters]
+        taken = [] if wanted is False else [cutter.of(around, index) for cutter in cutters]
         taken += mask
         parts = tuple(part for part, _ in taken)
         block = Block(described, *how, box, around, parts, wanted)
-        graph[name, *index] = (block, model, [key for _, keys in taken for key in keys])
+        keys = [key for _, keys in taken for key in keys]
+        if weights is None:
+            graph[name, *index] = (Sealed(partial(block, source)), keys)
+        else:
+            graph[name, *index] = (Sealed(block), weights, keys)
 
     base = HighLevelGraph.from_collections(name, graph, dependencies=[*arrays, *masks.arrays])
     layers: dict[str, tuple[int, ...]] = {"classification": (), "confidence": ()}
@@ -115,10 +123,10 @@ def lattice_blocks(box: PixelBox, lattice: Lattice, width: int) -> dict[tuple[in
     moved = _moved(box, -middle)
     first = moved.snap(width)
     return {
-        ((one.row0 - first.row0) // width, (one.col0 - first.col0) // width): (
-            _moved(one, middle) & box
+        ((block.row0 - first.row0) // width, (block.col0 - first.col0) // width): (
+            _moved(block, middle) & box
         )
-        for one in moved.blocks(width)
+        for block in moved.blocks(width)
     }
 
 
@@ -126,22 +134,22 @@ def _moved(box: PixelBox, by: int) -> PixelBox:
     return PixelBox(box.row0 + by, box.col0 + by, box.row1 + by, box.col1 + by)
 
 
-def _model(source: ModelSource, name: str, graph: Graph) -> ModelSource | str:
-    """The model argument of a block's task: its source, or the key of the task with the weights."""
+def _weights(source: ModelSource, name: str, graph: Graph) -> str | None:
+    """The key of the task with the weights of a model that lies in no folder."""
     if not isinstance(source, PickledModel):
-        return source
-    graph[name] = (Held(source),)
+        return None
+    graph[name] = (Sealed(Held(source)),)
     return name
 
 
 def _arrays(inputs: Mapping[str, xr.DataArray], source: ModelSource, width: int) -> list[Any]:
     """Dask arrays of each input: values of the model's bands, and observations if counted."""
     found = []
-    for one in source.spec.inputs:
-        array = inputs[one.name]
+    for model_input in source.spec.inputs:
+        array = inputs[model_input.name]
         names = [str(band) for band in array["band"].values]
-        if names != list(one.bands):
-            array = array.isel(band=[names.index(band) for band in one.bands])
+        if names != list(model_input.bands):
+            array = array.isel(band=[names.index(band) for band in model_input.bands])
         found.append(_as_dask(array.variable, width))
         if "observations" in array.coords:
             found.append(_as_dask(array["observations"].variable, width))
@@ -228,7 +236,7 @@ class _Made:
         for index, box, near in self.chunks.touching(self.blocks):
             chunk = Chunk(layer, leading, box, tuple(near.values()))
             key = (name, *(0 for _ in leading), *index)
-            tasks[key] = (chunk, [(self.name, *number) for number in near])
+            tasks[key] = (Sealed(chunk), [(self.name, *number) for number in near])
         graph = HighLevelGraph(
             {**self.graph.layers, name: tasks}, {**self.graph.dependencies, name: {self.name}}
         )

@@ -18,8 +18,8 @@ from typing import Protocol, cast, runtime_checkable
 from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec, Predictor
 
-# One for each of two dates, and one that comes next.
-_KEPT = 3
+# Those of a few periods or dates, and one that comes next.
+_KEPT = 4
 
 
 @runtime_checkable
@@ -114,7 +114,11 @@ def opened(source: ModelSource) -> Predictor:
 
 
 class _Models:
-    """The models that this process has opened last."""
+    """The models that this process has opened last, by their key.
+
+    Not :func:`rsscale.once.once`: that would keep, beside each model, the source it came from,
+    which may hold a whole pickle of it.
+    """
 
     def __init__(self) -> None:
         self.forget()

@@ -16,16 +16,18 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale.cluster.connection import is_in_a_worker
 from rsscale.errors import AreaError, ModelError
-from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.lazy import is_lazy, lazy_layers
 from rsscale.inference.model_source import ModelSource, opened, source_of
-from rsscale.inference.predict_box import predict_box
+from rsscale.inference.predict_box import predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import NODATA
+from rsscale.model.inputs import geobox_of_input, model_inputs
+from rsscale.model.scores import check_classes_to_map
 from rsscale.model.spec import ModelSpec, Predictor, class_attributes
 
 if TYPE_CHECKING:
@@ -49,8 +51,10 @@ def predict(
     composite : DataArray or mapping of name to DataArray
         ``(time, band, y, x)`` float32, NaN where nothing was seen, as
         :func:`rsscale.composite` returns it; one for each input of the model, all on the
-        same GeoBox. The map is lazy when one of them is Dask's; others may be in memory, and
-        travel in the graph then.
+        same GeoBox. Dimensions and bands are taken by name, in any order, and whatever number is
+        declared as nodata (``nodata``, ``_FillValue``, ``missing_value``) is missing as NaN is.
+        The map is lazy when one of them is Dask's; others may be in memory, and travel in the
+        graph then.
     model : Model or ModelFolder
         From :func:`rsscale.open_model`, or :class:`rsscale.ModelFolder` for one that is opened
         on the workers alone.
@@ -84,9 +88,10 @@ def predict(
     Raises
     ------
     ModelError
-        When the inputs' bands or time windows are not the model's; when one window does not
-        fit into memory, or a worker can't open the model (of a lazy map, once it is computed);
-        when a model that is in no folder can't be pickled.
+        When the inputs' dimensions, bands or time windows are not the model's; when the model
+        returns something else than scores of its classes for each pixel, or has one class only;
+        when one window does not fit into memory, or a worker can't open the model (of a lazy
+        map, once it is computed); when a model that is in no folder can't be pickled.
     AreaError
         When the inputs have no georeference or lie on different pixels, ``core`` lies
         between theirs, or ``where`` has another shape.
@@ -112,13 +117,14 @@ def predict(
     once to each process that needs it: a graph grows by that much. Save it and open it for
     graphs of a few kilobytes.
     """
-    inputs = _named(composite, model.spec)
-    source_box = _geobox(next(iter(inputs.values())))
+    _check_model(model)
+    inputs = model_inputs(composite, model.spec)
+    source_box = geobox_of_input(next(iter(inputs.values())))
     grid = Grid(str(source_box.crs), source_box.affine.a, origin=origin)
     read = grid.box_of(source_box)
     kept = grid.box_of(core) if core is not None else read
-    where = _checked(where, kept)
     place = grid.geobox_of(kept)
+    where = _checked(where, kept, place)
     if any(is_lazy(array) for array in inputs.values()):
         lazy = lazy_layers(
             inputs, source_of(model), read, kept, where, probability=probability, batch=batch
@@ -128,6 +134,7 @@ def predict(
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
     network = opened(model) if isinstance(model, ModelSource) else model
     found = predict_box(stack, network, kept, wanted, probability=probability, batch=batch)
+    tell(found, network, kept, batch)
     return _dataset(found.layers, place, model.spec, batch=found.batch, non_finite=found.non_finite)
 
 
@@ -161,8 +168,8 @@ def first_windows(
     ModelError, AreaError
         As :func:`predict`.
     """
-    inputs = _computed(_named(composite, spec))
-    source = _geobox(next(iter(inputs.values())))
+    inputs = _computed(model_inputs(composite, spec))
+    source = geobox_of_input(next(iter(inputs.values())))
     box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
     return windows_to_try(InputStack(inputs, spec, box), spec, count)
 
@@ -178,65 +185,60 @@ def windows_to_try(stack: InputStack, spec: ModelSpec, count: int) -> torch.Tens
     return staging.load(stack, windows)
 
 
-def _named(
-    composite: xr.DataArray | Mapping[str, xr.DataArray], spec: ModelSpec
-) -> dict[str, xr.DataArray]:
-    """Inputs by name in the model's order, checked against its contract."""
-    if isinstance(composite, xr.DataArray):
-        composite = {spec.inputs[0].name: composite}
-    missing = [i.name for i in spec.inputs if i.name not in composite]
-    if missing:
-        raise ModelError(
-            f"model {spec.name!r} wants the inputs {[i.name for i in spec.inputs]}, "
-            f"found {list(composite)}; {missing[0]!r} is missing"
-        )
-    inputs = {i.name: composite[i.name] for i in spec.inputs}
-    boxes = {name: _geobox(array) for name, array in inputs.items()}
-    first = next(iter(boxes.values()))
-    for name, array in inputs.items():
-        if boxes[name] != first:
-            raise AreaError(f"input {name!r} lies on {boxes[name]}, the first input on {first}")
-        spec.check_input(name, [str(b) for b in array.band.values], window_names(array))
-    return inputs
-
-
-def window_names(composite: xr.DataArray) -> tuple[str, ...]:
-    """Names of a composite's time windows, as a model's contract knows them."""
-    if "window" in composite.coords:
-        return tuple(str(name) for name in np.atleast_1d(composite["window"].values))
-    return tuple(str(time) for time in composite["time"].values)
-
-
-def _geobox(array: xr.DataArray) -> GeoBox:
-    box = geobox_of(array)
-    if not isinstance(box, GeoBox):
-        raise AreaError(
-            "the composite has no georeference; it needs x, y and spatial_ref coordinates "
-            "as rsscale.load gives them"
-        )
-    return box
-
-
 def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     """Inputs in memory; values and observations come out of one graph, so nothing is read twice."""
     import dask
 
     if not any(dask.is_dask_collection(array) for array in inputs.values()):
         return dict(inputs)  # Dask would keep them in a cycle, until Python next looks for cycles
-    # Explicitly threads: inside a worker the default would submit to the cluster again.
-    arrays = dask.compute(*inputs.values(), scheduler="threads")
+    # Inside a worker the default would submit to the cluster again; elsewhere what a client has
+    # persisted is known to its cluster alone.
+    where = {"scheduler": "threads"} if is_in_a_worker() else {}
+    arrays = dask.compute(*inputs.values(), **where)
     return dict(zip(inputs, arrays, strict=True))
 
 
-def _checked(where: Any, kept: PixelBox) -> Any:
+def _check_model(model: Any) -> None:
+    """Refuse what is no model, by name, and one whose classes can't be mapped."""
+    spec = getattr(model, "spec", None)
+    if not isinstance(spec, ModelSpec):
+        raise ModelError(
+            f"a {type(model).__name__} does not say what it reads and which classes it maps; "
+            "put a network of torch into rsscale.learn.models.Model(spec, module, device) with an "
+            "rsscale.ModelSpec, or use rsscale.open_model; other estimators run with rsscale.apply"
+        )
+    check_classes_to_map(spec)
+
+
+def _checked(where: Any, kept: PixelBox, place: GeoBox) -> Any:
     """The pixels that are wanted as a bare array of the right shape; None for all."""
     if where is None:
         return None
-    where = where.data if isinstance(where, xr.DataArray) else where
-    where = where if hasattr(where, "dask") else np.asarray(where, bool)
+    if isinstance(where, xr.DataArray):
+        if set(where.dims) == {"y", "x"}:
+            where = where.transpose("y", "x")
+        _check_place(where, place)
+        where = where.data
+    where = where if hasattr(where, "dask") else np.asarray(where)
+    if where.dtype.kind not in "biu":
+        raise AreaError(f"where holds {where.dtype}; expected true or false for each pixel")
     if where.shape != kept.shape:
         raise AreaError(f"where has the shape {where.shape}, the core has {kept.shape}")
-    return where
+    return where if where.dtype == bool else where.astype(bool)
+
+
+def _check_place(where: xr.DataArray, place: GeoBox) -> None:
+    """Refuse coordinates of other pixels; an array without coordinates is taken as it is."""
+    for axis, coordinate in xr_coords(place, always_yx=True).items():
+        if axis not in ("y", "x") or axis not in where.coords:
+            continue
+        found, expected = where[axis].values, coordinate.values
+        close = abs(place.affine.a) * 1e-3
+        if found.shape == expected.shape and not np.allclose(found, expected, rtol=0, atol=close):
+            raise AreaError(
+                f"where has {axis} from {found[0]:.12g} to {found[-1]:.12g}, the map from "
+                f"{expected[0]:.12g} to {expected[-1]:.12g}; give it on the map's pixels"
+            )
 
 
 def _dataset(

@@ -52,10 +52,12 @@ class InputStack:
         # In the order of rsscale.model.layout.stack_channels: input, time, band.
         self._planes: list[np.ndarray] = []
         counted: list[bool] = []
-        for one in spec.inputs:
-            array = inputs[one.name]
+        for model_input in spec.inputs:
+            array = inputs[model_input.name]
             names = [str(name) for name in array["band"].values]
-            planes = [time[names.index(band)] for time in array.values for band in one.bands]
+            planes = [
+                time[names.index(band)] for time in array.values for band in model_input.bands
+            ]
             self._planes += planes
             counted += [_counts_observations(array)] * len(planes)
             if _counts_observations(array):

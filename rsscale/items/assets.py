@@ -6,11 +6,12 @@ in the item's properties. The functions here look in all of them and give one an
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,26 +19,80 @@ from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
 from rsscale.geo.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
 from rsscale.geo.stac_crs import crs_text
-from rsscale.items.bands import described, find_assets, is_code, known_names
-from rsscale.items.features import Asset, Item
+from rsscale.items.bands import (
+    AssetBand,
+    BandRequest,
+    BandsLike,
+    band_requests,
+    described,
+    find_bands,
+    is_code,
+    known_names,
+)
+from rsscale.items.features import Asset, Item, with_usable_assets
+
+ItemsLike: TypeAlias = Iterable[Item | Mapping[str, Any]] | Item | Mapping[str, Any]
+"""Items, one item, or a FeatureCollection."""
 
 
-def canonical(items: Iterable[Item | Mapping[str, Any]]) -> list[Item]:
-    """The items as objects, sorted by (datetime, id).
+def canonical(items: ItemsLike) -> list[Item]:
+    """The items as objects, sorted by (datetime, id, collection).
+
+    Parameters
+    ----------
+    items : iterable of items, one item, or a FeatureCollection
+        pystac items, :class:`~rsscale.items.features.Feature` or JSON objects.
 
     Raises
     ------
     ItemError
-        When an item has neither ``datetime`` nor ``start_datetime``.
+        When an item has neither ``datetime`` nor ``start_datetime``, or something is no item.
     """
-    made = [_from_json(item) if isinstance(item, Mapping) else item for item in items]
-    return sorted(made, key=lambda item: (moment(item), item.id))
+    made = [_as_item(item) for item in _listed(items)]
+    return sorted(made, key=item_order)
+
+
+def item_order(item: Item) -> tuple[datetime, str, str]:
+    """Sort key of items: an id is unique in its collection only."""
+    return moment(item), item.id, str(item.collection_id or "")
+
+
+def _listed(items: Any) -> Iterable[Any]:
+    """Items one by one, whatever they came as."""
+    if isinstance(items, Mapping):
+        features = items.get("features") if items.get("type") == "FeatureCollection" else [items]
+        if isinstance(features, (list, tuple)):
+            return features
+    elif not isinstance(items, (str, bytes)):
+        if hasattr(items, "assets") and hasattr(items, "properties"):
+            return [items]
+        if isinstance(items, Iterable):
+            return items
+    raise ItemError(
+        f"items are given as {type(items).__name__}; expected what search returns: an "
+        "ItemCollection, a list of items, one item, or their GeoJSON"
+    )
+
+
+def _as_item(item: Any) -> Item:
+    if hasattr(item, "assets") and hasattr(item, "properties") and hasattr(item, "id"):
+        found: Item = item
+        return found
+    if not isinstance(item, Mapping) or item.get("type") != "Feature":
+        kind = item.get("type") if isinstance(item, Mapping) else None
+        what = f"JSON of type {kind!r}" if isinstance(item, Mapping) else type(item).__name__
+        raise ItemError(f"among the items is {what}; expected STAC items (GeoJSON Features)")
+    return _from_json(item)
 
 
 def _from_json(item: Mapping[str, Any]) -> Item:
     import pystac
 
-    return pystac.Item.from_dict(dict(item))
+    plain = with_usable_assets(dict(item))
+    try:
+        return pystac.Item.from_dict(plain)
+    except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
+        raise ItemError(f"item {item.get('id')!r} is not valid STAC: {error}") from None
 
 
 def moment(item: Item) -> datetime:
@@ -62,83 +117,134 @@ def _parsed(text: str) -> datetime:
 
 @dataclass(frozen=True)
 class Selection:
-    """The assets of a cube: which file holds which band of which item.
+    """The bands of a cube: which file holds which band of which item.
 
     Attributes
     ----------
     items : tuple of pystac.Item or Feature
-        Sorted by (datetime, id).
+        Sorted by :func:`item_order`.
     bands : tuple of str
-        As they were asked for.
-    keys : tuple of tuple of str
-        Asset keys, ``keys[item][band]``.
+        Their names in the cube.
+    places : tuple of tuple of AssetBand
+        Asset keys and numbers of bands, ``places[item][band]``.
     """
 
     items: tuple[Item, ...]
     bands: tuple[str, ...]
-    keys: tuple[tuple[str, ...], ...]
+    places: tuple[tuple[AssetBand, ...], ...]
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes; by its name alone when there are no items."""
         return is_code(self.bands[column]) or any(
-            is_categorical(row[column], item.assets[row[column]])
-            for item, row in zip(self.items, self.keys, strict=True)
+            is_categorical(row[column].key, item.assets[row[column].key], row[column].index)
+            for item, row in zip(self.items, self.places, strict=True)
         )
 
 
-def choose_assets(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Selection:
-    """Find the asset of each band in each item.
+def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
+    """Find each band in each item.
 
     A band is an asset key, or else a common name or band name (``eo:bands`` of STAC 1.0,
-    ``bands`` of 1.1) that exactly one single-band asset has; else the same where names differ
-    only in case, in a suffix or in a prefix (:func:`rsscale.items.bands.find_assets`).
+    ``bands`` of 1.1) that exactly one band has, alone in its file or not; else the same where
+    names differ only in case, in a suffix or in a prefix; or a band of a file by its number
+    (:func:`rsscale.items.bands.find_bands`).
 
     Raises
     ------
     BandError
         When no item has a band (the message names those there are), when some item lacks
-        it (the message names item and band), or when a name fits several assets.
+        it (the message names item and band), or when a name fits several.
     ItemError
         When an item has no date.
     """
-    ordered = canonical(items)
-    found = [find_assets(item, bands) for item in ordered]
-    for column, band in enumerate(bands):
-        lacking = [i.id for i, row in zip(ordered, found, strict=True) if row[column] is None]
+    ordered, requests = canonical(items), band_requests(bands)
+    found = [find_bands(item, requests) for item in ordered]
+    for column, request in enumerate(requests):
+        lacking = [i for i, row in zip(ordered, found, strict=True) if row[column] is None]
         if lacking and len(lacking) == len(ordered):
-            known = known_names(ordered)
-            raise BandError(
-                f"no item has band {band!r}; there are {', '.join(known)}{nearest(band, known)}"
-            )
+            raise _no_such_band(request, ordered)
         if lacking:
+            asked = " or ".join(map(repr, request.names(lacking[0].collection_id)))
             raise BandError(
-                f"item {lacking[0]!r} has no asset {band!r}, but other items do "
-                f"({len(lacking)} of {len(ordered)} lack it); leave those items out"
+                f"item {lacking[0].id!r} has no asset {asked}, but other items do "
+                f"({len(lacking)} of {len(ordered)} lack it); leave those items out "
+                "(missing_asset: skip)"
             )
-    keys = tuple(tuple(key for key in row if key is not None) for row in found)
-    return Selection(tuple(ordered), tuple(bands), keys)
+        _check_alike(request.name, ordered, [row[column] for row in found])
+    places = tuple(tuple(place for place in row if place is not None) for row in found)
+    return Selection(tuple(ordered), tuple(request.name for request in requests), places)
 
 
-def location(asset: Asset) -> str:
-    """Location of an asset: a URL, or a local path.
+def with_all_bands(items: ItemsLike, bands: BandsLike) -> tuple[list[Item], list[Item]]:
+    """Items that have all bands, and those that lack one; each sorted.
 
-    An absolute path is local, whatever the item's own address is: pystac would take it as a
-    path on the server that the item came from.
+    Raises
+    ------
+    BandError
+        When no item has one of the bands, or a name fits several.
     """
-    if os.path.isabs(asset.href):  # noqa: PTH117 -- a Path of each takes longer than all else
-        return asset.href
-    return asset.get_absolute_href() or asset.href
+    ordered, requests = canonical(items), band_requests(bands)
+    found = [find_bands(item, requests) for item in ordered]
+    for column, request in enumerate(requests):
+        if ordered and all(row[column] is None for row in found):
+            raise _no_such_band(request, ordered)
+    whole = [None not in row for row in found]
+    if ordered and not any(whole):
+        asked = ", ".join(request.name for request in requests)
+        raise BandError(f"no item has all of the bands {asked}; each lacks one of them")
+    return (
+        [item for item, has_all in zip(ordered, whole, strict=True) if has_all],
+        [item for item, has_all in zip(ordered, whole, strict=True) if not has_all],
+    )
 
 
-def field(item: Item, asset: Asset, name: str) -> Any:
+def _no_such_band(request: BandRequest, items: Sequence[Item]) -> BandError:
+    known = known_names(items)
+    asked = {name for item in items[:50] for name in request.names(item.collection_id)}
+    called = "" if asked == {request.name} else f" (called {', '.join(sorted(asked))})"
+    return BandError(
+        f"no item has band {request.name!r}{called}; there are {', '.join(known)}"
+        f"{nearest(request.name, known)}"
+    )
+
+
+def _check_alike(name: str, items: Sequence[Item], places: Sequence[AssetBand | None]) -> None:
+    """Refuse a band that is a file of its own in some items and part of a file in others.
+
+    What is called alike is then mostly a picture of the data, with other numbers.
+    """
+    kinds: dict[str | None, dict[bool, str]] = {}
+    for item, place in zip(items, places, strict=True):
+        if place is not None:
+            known = kinds.setdefault(item.collection_id, {})
+            known.setdefault(place.index is None, item.id)
+    for by_kind in kinds.values():
+        if len(by_kind) > 1:
+            raise BandError(
+                f"band {name!r} is a file of its own in item {by_kind[True]!r} and one of several "
+                f"in a file of item {by_kind[False]!r} of the same collection; leave one of the "
+                "two kinds out (exclude)"
+            )
+
+
+def field(item: Item, asset: Asset, name: str, index: int | None = None) -> Any:
     """A raster fact such as ``"nodata"``, ``"scale"``, ``"offset"`` or ``"data_type"``.
 
     Looked for in the band's object (``raster:bands`` of STAC 1.0, ``bands`` of 1.1), then
     on the asset, then in the item's properties, each with and without the ``raster:``
     prefix. ``None`` when it is nowhere.
+
+    Parameters
+    ----------
+    item : Item
+    asset : Asset
+    name : str
+    index : int, optional
+        Number of the band in its file, from 1; the first one when omitted.
     """
     found = described(asset)
-    scopes = [found[0] if found else {}, asset.extra_fields, item.properties]
+    number = (index or 1) - 1
+    scopes = [found[number] if number < len(found) else {}, asset.extra_fields, item.properties]
     for scope in scopes:
         for key in (name, f"raster:{name}"):
             if scope.get(key) is not None:
@@ -146,28 +252,66 @@ def field(item: Item, asset: Asset, name: str) -> Any:
     return None
 
 
-def nodata(item: Item, asset: Asset) -> float | None:
+def number(item: Item, key: str, name: str, index: int | None = None) -> float | None:
+    """A :func:`field` that is a number; ``None`` when it is nowhere.
+
+    Raises
+    ------
+    ItemError
+        When it is something else; the message names item, asset and field.
+    """
+    value = field(item, item.assets[key], name, index)
+    if value is None:
+        return None
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return float(value)  # which also reads STAC's "nan" and "inf"
+    raise ItemError(
+        f"item {item.id!r}, asset {key!r}: {name} is {str(value)[:60]!r}; expected a number"
+    )
+
+
+def finite(item: Item, key: str, name: str, index: int | None = None) -> float | None:
+    """A :func:`number` that is neither NaN nor infinite.
+
+    Raises
+    ------
+    ItemError
+        When it is; the message names item, asset and field.
+    """
+    value = number(item, key, name, index)
+    if value is not None and not math.isfinite(value):
+        raise ItemError(
+            f"item {item.id!r}, asset {key!r}: {name} is {value}; expected a finite number: "
+            "correct the item, or leave it out (exclude)"
+        )
+    return value
+
+
+def nodata(item: Item, key: str, index: int | None = None) -> float | None:
     """The nodata value that metadata declares, in the file's own numbers; ``None`` if none."""
-    value = field(item, asset, "nodata")
-    return None if value is None else float(value)  # float() also reads STAC's "nan" and "inf"
+    return number(item, key, "nodata", index)
 
 
-def data_type(item: Item, asset: Asset) -> np.dtype[Any] | None:
+def data_type(item: Item, asset: Asset, index: int | None = None) -> np.dtype[Any] | None:
     """The NumPy type that metadata declares; ``None`` if none, or not a NumPy type."""
-    name = field(item, asset, "data_type")
-    if name is None:  # which NumPy would take for float64
+    name = field(item, asset, "data_type", index)
+    if not isinstance(name, str):  # NumPy would take None for float64
         return None
     try:
-        return np.dtype(name)  # type: ignore[no-any-return]
+        return np.dtype(name)
     except TypeError:
         return None
 
 
-def is_categorical(band: str, asset: Asset) -> bool:
+def is_categorical(band: str, asset: Asset, index: int | None = None) -> bool:
     """Whether values are codes or bits: by name, or by the classification extension."""
-    scopes: list[dict[str, Any]] = [asset.extra_fields, *described(asset)]
+    bands = described(asset)
+    own = bands if index is None else bands[index - 1 : index]
+    scopes: list[dict[str, Any]] = [asset.extra_fields, *own]
     classified = any(key.startswith("classification:") for scope in scopes for key in scope)
-    return classified or is_code(band)
+    named = [str(entry.get("name") or "") for entry in own] if index is not None else []
+    return classified or any(map(is_code, [band, *named]))
 
 
 def projection(item: Item, asset: Asset, name: str) -> Any:

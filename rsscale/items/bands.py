@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
 
-from rsscale.errors import BandError
+from rsscale.errors import BandError, RecipeError
 from rsscale.items.features import Asset, FeatureAsset, Item
 
 # Bands whose values are codes or bit fields: an average of two codes is a third, wrong code.
 CATEGORICAL = frozenset({
     "scl", "fmask", "qa", "qa_pixel", "pixel_qa", "bqa", "cloud_qa", "qa_radsat",
     "qa_aerosol", "sr_qa_aerosol", "mask", "cloudmask", "cloud_mask", "classification",
-    "landcover", "land_cover", "label", "labels", "lulc", "qa60", "clm", "udm", "udm1",
-    "state", "state_1km", "sur_refl_state", "sur_refl_state_1km", "qc", "sur_refl_qc", "quality",
-    "quality_flags",
+    "landcover", "land_cover", "label", "labels", "lulc", "qa60", "clm", "udm", "udm1", "udm2",
+    "ortho_udm2", "state", "state_1km", "sur_refl_state", "sur_refl_state_1km", "qc", "sur_refl_qc",
+    "quality", "quality_flags",
 })  # fmt: skip
 
 # Bands of per cent, of which 0 is a value, though some catalogues declare it to be nodata.
@@ -24,6 +26,14 @@ PERCENTAGES = frozenset({
     "cloudprobability", "snow", "snw", "snwprb", "msk_snwprb", "snow_probability", "snow_prob",
     "s2cloudless", "probability",
 })  # fmt: skip
+
+_PICTURES = frozenset({
+    "visual", "overview", "thumbnail", "preview", "rendered_preview", "tci", "browse",
+})  # fmt: skip
+# Bands that a message lists.
+_LISTED = 12
+# A number of a band has fewer.
+_DIGITS = 6
 
 _SUFFIX = re.compile(r"(\.tiff?|-jp2)$")
 _RESOLUTION = re.compile(r"_(\d+)m$")
@@ -49,61 +59,230 @@ def is_percentage(name: str) -> bool:
     return plain(name) in PERCENTAGES
 
 
-def find_assets(item: Item, bands: Sequence[str]) -> list[str | None]:
-    """The keys of the assets that are meant by some bands; ``None`` where there is none.
+@dataclass(frozen=True)
+class AssetBand:
+    """Where a band is: the key of an asset, and its number in the file.
 
-    In this order: the key itself; the band's name or common name; the same without regard to
-    what :func:`plain` takes off. Of several fits, the only TIFF is meant, then the finest of one
-    band's resolutions.
+    Attributes
+    ----------
+    key : str
+    index : int or None
+        From 1, as GDAL counts; ``None`` for an asset that holds one band.
+    count : int or None
+        Bands that the item says the file has.
+    """
+
+    key: str
+    index: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class BandRequest:
+    """One band that is asked for, and what it is called in each collection.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in the cube.
+    any_of : tuple of str
+        Names of which an item has exactly one.
+    by_collection : mapping of collection to str
+        Goes before.
+    """
+
+    name: str
+    any_of: tuple[str, ...]
+    by_collection: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, where: Any) -> Self:
+        """A band whose names are a text, a list of texts, or a mapping from collections."""
+        if isinstance(where, str):
+            return cls(name, (where,), {})
+        if isinstance(where, Mapping) and where and all(isinstance(v, str) for v in where.values()):
+            return cls(name, (name,), {str(k): v for k, v in where.items()})
+        if isinstance(where, (list, tuple)) and where and all(isinstance(v, str) for v in where):
+            return cls(name, tuple(where), {})
+        raise RecipeError(
+            f"band {name!r} has the names {where!r}; expected a name, a list of names, or a "
+            f"name for each collection, as in {{{name}: {{COLLECTION: B05}}}}"
+        )
+
+    def names(self, collection: str | None) -> tuple[str, ...]:
+        """Its names in a collection."""
+        known = self.by_collection.get(collection or "")
+        return self.any_of if known is None else (known,)
+
+
+BandsLike = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
+"""Names of bands, some as ``{name: names}``; see :meth:`BandRequest.of`."""
+
+
+def band_requests(bands: BandsLike) -> tuple[BandRequest, ...]:
+    """Bands as :func:`rsscale.load` takes them.
+
+    Raises
+    ------
+    RecipeError
+        When they are no list or mapping of names.
+    """
+    if isinstance(bands, (str, bytes)) or not isinstance(bands, (Mapping, Iterable)):
+        raise RecipeError(f"bands is {bands!r}; expected a list of at least one band name")
+    requests = []
+    for one in [dict(bands)] if isinstance(bands, Mapping) else bands:
+        named = {one: one} if isinstance(one, str) else one
+        if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
+            raise RecipeError(f"bands has {one!r}; expected a name, or {{name: names}}")
+        requests += [BandRequest.of(name, where) for name, where in named.items()]
+    return tuple(requests)
+
+
+def find_bands(item: Item, requests: Sequence[BandRequest]) -> list[AssetBand | None]:
+    """Where the bands of an item are; ``None`` where it has no such band.
+
+    In this order: the asset with that key; an asset of one band with that name or common name;
+    the same without regard to what :func:`plain` takes off; ``asset.4`` or ``asset.nir``, a
+    band of a file by its number or name; a band of that name in a file of several. Of several
+    fits, the only TIFF is meant, then the finest of one band's resolutions. Pictures of the
+    data (``visual``, ``overview``, ``thumbnail``) are read only where they are named.
 
     Raises
     ------
     BandError
-        When several assets fit, or the asset holds several bands.
+        When several assets or bands fit, or an asset of several bands is asked for as one.
     """
-    known: dict[str, set[str]] | None = None
-    found: list[str | None] = []
-    for band in bands:
-        if band in item.assets:
-            _check_single(item, band)
-            found.append(band)
-            continue
-        known = _vocabulary(item) if known is None else known
-        found.append(_find(item, band, known))
+    finder = _Finder(item)
+    found: list[AssetBand | None] = []
+    for request in requests:
+        names_here = request.names(item.collection_id)
+        fits = {place: name for name in names_here if (place := finder.find(name)) is not None}
+        if len(fits) > 1:
+            raise BandError(
+                f"item {item.id!r} has {' and '.join(map(repr, fits.values()))}, and band "
+                f"{request.name!r} is one of them; say which by collection, as in "
+                f"{{{request.name}: {{{item.collection_id}: {next(iter(fits.values()))}}}}}"
+            )
+        found.append(next(iter(fits), None))
     return found
 
 
-def _vocabulary(item: Item) -> dict[str, set[str]]:
-    """Names of the assets that can be a band: of one, or that say nothing and are rasters."""
-    counts = {key: len(described(asset)) for key, asset in item.assets.items()}
-    return {
-        key: names(key, item)
-        for key, count in counts.items()
-        if count == 1 or (count == 0 and _is_raster(item.assets[key]))
-    }
+class _Finder:
+    """The bands of one item by name."""
+
+    def __init__(self, item: Item) -> None:
+        self._item = item
+
+    def find(self, band: str) -> AssetBand | None:
+        if band in self._item.assets:
+            self._check_single(band)
+            return AssetBand(band)
+        fits = [key for key, given in self._single.items() if band in given]
+        if not fits:
+            wanted = plain(band)
+            fits = [key for key, given in self._single.items() if wanted in map(plain, given)]
+        fits = _best(fits, self._item.assets)
+        if len(fits) > 1:
+            raise BandError(
+                f"band {band!r} fits several assets of item {self._item.id!r}: "
+                f"{', '.join(fits)}; use one of these names"
+            )
+        return AssetBand(fits[0]) if fits else self._dotted(band) or self._inside(band)
+
+    @cached_property
+    def _single(self) -> dict[str, set[str]]:
+        """Names of the assets that can be a band: of one, or that say nothing and are rasters."""
+        counts = {key: len(described(asset)) for key, asset in self._item.assets.items()}
+        return {
+            key: names(key, self._item)
+            for key, count in counts.items()
+            if count == 1 or (count == 0 and _is_raster(self._item.assets[key]))
+        }
+
+    @cached_property
+    def _several(self) -> list[str]:
+        """Keys of the assets of several bands; pictures only where there is nothing else."""
+        assets = self._item.assets
+        keys = [k for k, a in assets.items() if len(described(a)) > 1 and _is_raster(a)]
+        data = [key for key in keys if not _is_picture(key, assets[key])]
+        return data or ([] if any(not _is_picture(k, assets[k]) for k in self._single) else keys)
+
+    def _dotted(self, band: str) -> AssetBand | None:
+        """``asset.4`` or ``asset.nir``; a key may hold dots itself."""
+        for at in (match.start() for match in re.finditer(r"\.", band)):
+            key, inner = band[:at], band[at + 1 :]
+            if key not in self._item.assets or not inner:
+                continue
+            listed = described(self._item.assets[key])
+            count = len(listed) if len(listed) > 1 else None
+            if inner.isdecimal() and int(inner) > 0 and len(inner) < _DIGITS:
+                return self._numbered(key, int(inner), count)
+            return self._named([key], inner, band)
+        return None
+
+    def _numbered(self, key: str, index: int, count: int | None) -> AssetBand:
+        if count is not None and index > count:
+            raise BandError(
+                f"band {index} of asset {key!r} of item {self._item.id!r} is not there: the item "
+                f"lists {count}: {_listed_bands(self._item.assets[key])}"
+            )
+        return AssetBand(key, index, count)
+
+    def _inside(self, band: str) -> AssetBand | None:
+        """A band by its name in any file of several."""
+        return self._named(self._several, band, band)
+
+    def _named(self, keys: Sequence[str], inner: str, band: str) -> AssetBand | None:
+        every = [
+            (AssetBand(key, index, len(listed) if len(listed) > 1 else None), _names_of(entry))
+            for key in keys
+            for listed in [described(self._item.assets[key])]
+            for index, entry in enumerate(listed, start=1)
+        ]
+        fits = [place for place, given in every if inner in given]
+        if not fits:
+            fits = [place for place, given in every if plain(inner) in map(plain, given)]
+        if len(fits) > 1:
+            several = ", ".join(f"{place.key}.{place.index}" for place in fits[:_LISTED])
+            raise BandError(
+                f"band {band!r} fits several bands of item {self._item.id!r}: {several}; use one "
+                "of these"
+            )
+        return fits[0] if fits else None
+
+    def _check_single(self, key: str) -> None:
+        count = len(described(self._item.assets[key]))
+        if count > 1:
+            raise BandError(
+                f"asset {key!r} of item {self._item.id!r} holds {count} bands in one file: "
+                f"{_listed_bands(self._item.assets[key])}; name one of them, or give its number, "
+                f"as in '{key}.1'"
+            )
 
 
-def _find(item: Item, band: str, known: Mapping[str, set[str]]) -> str | None:
-    fits = [key for key, given in known.items() if band in given]
-    if not fits:
-        wanted = plain(band)
-        fits = [key for key, given in known.items() if wanted in map(plain, given)]
-    fits = _best(fits, item.assets)
-    if len(fits) > 1:
-        raise BandError(
-            f"band {band!r} fits several assets of item {item.id!r}: {', '.join(fits)}; "
-            "use one of these names"
-        )
-    return fits[0] if fits else None
+def _names_of(entry: Mapping[str, Any]) -> list[str]:
+    given = (entry.get(field) for field in ("name", "common_name", "eo:common_name"))
+    return [name for name in given if isinstance(name, str) and name]
 
 
-def _check_single(item: Item, band: str) -> None:
-    count = len(described(item.assets[band]))
-    if count > 1:
-        raise BandError(
-            f"asset {band!r} of item {item.id!r} holds {count} bands in one file; "
-            "only assets of one band can be loaded"
-        )
+def _listed_bands(asset: Asset) -> str:
+    """The bands of a file for a message: their common names, else names or numbers."""
+    listed = described(asset)
+    words = [
+        (_names_of(entry) or [str(number)])[-1]
+        for number, entry in enumerate(listed[:_LISTED], start=1)
+    ]
+    return ", ".join(words) + (
+        f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    )
+
+
+def _is_picture(key: str, asset: Asset) -> bool:
+    """Whether an asset is a rendering of the data for people."""
+    roles = getattr(asset, "roles", None) or asset.extra_fields.get("roles")
+    listed = roles if isinstance(roles, (list, tuple)) else []
+    is_shown = "data" not in listed and any(role in _PICTURES for role in listed)
+    return plain(key) in _PICTURES or is_shown
 
 
 def described(asset: Asset) -> list[dict[str, Any]]:
@@ -142,11 +321,20 @@ def known_names(items: Sequence[Item]) -> list[str]:
     known: dict[str, None] = {}
     for item in items[:50]:
         for key, asset in item.assets.items():
-            kind = asset.media_type or ""
-            if len(described(asset)) == 1 or "tif" in kind or "jp2" in kind or not kind:
+            listed = described(asset)
+            if len(listed) > 1 and _is_raster(asset):
+                known.update(dict.fromkeys(_dotted_names(key, listed)))
+            elif len(listed) == 1 or _is_raster(asset):
                 known[key] = None
                 known.update(dict.fromkeys(sorted(names(key, item))))
     return list(known)
+
+
+def _dotted_names(key: str, listed: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{key}.{(_names_of(entry) or [str(number)])[-1]}"
+        for number, entry in enumerate(listed[:_LISTED], start=1)
+    ]
 
 
 def _entry(entry: Any, asset: Asset) -> dict[str, Any]:

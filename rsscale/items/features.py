@@ -7,11 +7,17 @@ that whatever reads items takes either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from rsscale.errors import ItemError, nearest
 from rsscale.items.interval import item_range
+from rsscale.net.hrefs import absolute
+
+MAIN = "main"
+"""Name of an asset's own href among its alternates."""
 
 # Written by these versions, an item needs no migration: the readers of this package know what
 # extensions called their fields then. Older items go through pystac's.
@@ -96,7 +102,11 @@ class Feature:
         self.properties: dict[str, Any] = json["properties"]
         nominal = self.properties.get("datetime")
         self.datetime = None if nominal is None else datetime.fromisoformat(nominal)
-        self.assets = {key: FeatureAsset(one, self) for key, one in json["assets"].items()}
+        self.assets = {
+            key: FeatureAsset(asset, self)
+            for key, asset in json["assets"].items()
+            if _is_usable(asset)
+        }
 
     def to_dict(self, *, transform_hrefs: bool = True) -> dict[str, Any]:  # noqa: ARG002 -- pystac's
         """The JSON object itself; not to be changed."""
@@ -116,9 +126,69 @@ def is_plain(feature: Mapping[str, Any]) -> bool:
         and isinstance(properties, dict)
         and isinstance(assets, dict)
         and isinstance(feature.get("links"), list)
-        and all(isinstance(a, dict) and isinstance(a.get("href"), str) for a in assets.values())
         and _has_date(properties)
     )
+
+
+def with_usable_assets(feature: dict[str, Any]) -> dict[str, Any]:
+    """The item without assets that have no href: nobody can read them, and pystac refuses them."""
+    assets = feature.get("assets")
+    if not isinstance(assets, dict) or all(map(_is_usable, assets.values())):
+        return feature
+    return {**feature, "assets": {key: one for key, one in assets.items() if _is_usable(one)}}
+
+
+def _is_usable(asset: Any) -> bool:
+    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
+
+
+def location(item: Item, key: str, alternate: Sequence[str] = ()) -> str:
+    """Location of an asset: a URL, or a local path.
+
+    An absolute path is local, whatever the item's own address is: pystac would take it as a
+    path on the server that the item came from.
+
+    Parameters
+    ----------
+    item : Item
+    key : str
+        Of the asset.
+    alternate : sequence of str
+        Keys of its alternate locations (the extension ``alternate-assets``) in the order of
+        preference; :data:`MAIN` is its own href, as when there are none here.
+
+    Raises
+    ------
+    ItemError
+        When the asset has none of them.
+    """
+    asset = item.assets[key]
+    if not alternate:
+        return _absolute(asset, asset.href)
+    others = asset.extra_fields.get("alternate")
+    known = dict(others) if isinstance(others, Mapping) else {}
+    own = asset.extra_fields.get("alternate:name")
+    for name in alternate:
+        if name == MAIN or (own is not None and name == own):
+            return _absolute(asset, asset.href)
+        href = known[name].get("href") if isinstance(known.get(name), Mapping) else None
+        if isinstance(href, str) and href:
+            return _absolute(asset, href)
+    there = ", ".join(map(repr, known)) or "none"
+    raise ItemError(
+        f"item {item.id!r}, asset {key!r} has no alternate {' or '.join(map(repr, alternate))}; "
+        f"there are {there}{nearest(alternate[0], known)}; with {MAIN!r} at the end of "
+        "'alternate' its own href is read then"
+    )
+
+
+def _absolute(asset: Asset, href: str) -> str:
+    if os.path.isabs(href) or "://" in href:  # noqa: PTH117 -- a Path of each takes longest
+        return href
+    if href == asset.href:
+        return asset.get_absolute_href() or href
+    base = asset.owner.get_self_href() if hasattr(asset.owner, "get_self_href") else None
+    return absolute(href, base) if base else href
 
 
 def feature_order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:

@@ -16,7 +16,7 @@ import pystac
 from rsscale import durable
 from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
-from rsscale.items.features import Feature, Item, is_plain, newest_features
+from rsscale.items.features import Feature, Item, is_plain, newest_features, with_usable_assets
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
 from rsscale.net.hrefs import map_hrefs, strip_secrets
@@ -65,8 +65,8 @@ def to_features(features: Iterable[dict[str, Any]]) -> list[Feature]:
         Naming the item that is not valid STAC.
     """
     return [
-        Feature(one if is_plain(one) else _to_item(one).to_dict(transform_hrefs=False))
-        for one in newest_features(features)
+        Feature(feature if is_plain(feature) else _to_item(feature).to_dict(transform_hrefs=False))
+        for feature in newest_features(features)
     ]
 
 
@@ -86,15 +86,30 @@ def freeze(items: Iterable[Item], path: str | Path) -> None:
     Raises
     ------
     ItemError
-        When there are none, or one holds NaN or an infinite number.
+        When there are none, or one cannot be written as JSON; the message names it.
+
+    Notes
+    -----
+    JSON has no NaN and no infinities, though some catalogues write them. They are kept as the
+    texts ``nan``, ``inf`` and ``-inf``, as STAC writes a nodata that is none.
     """
     ordered = sorted(items, key=_order_of)
     if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
     try:
         durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, without_secrets))
-    except ValueError as error:
-        raise ItemError(f"items cannot be written to {str(path)!r} as JSON: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ItemError(f"{_unwritable(ordered)} cannot be written as JSON: {error}") from None
+
+
+def _unwritable(items: Iterable[Item]) -> str:
+    """Name of the first item that is no JSON, for a message."""
+    for item in items:
+        try:
+            json.dumps(geoparquet.plain_json(without_secrets(item)), allow_nan=False)
+        except (TypeError, ValueError, OverflowError):
+            return f"item {item.id!r}"
+    return "the items"
 
 
 def thaw(path: str | Path) -> pystac.ItemCollection:
@@ -197,7 +212,7 @@ def _to_item(feature: dict[str, Any]) -> pystac.Item:
         with warnings.catch_warnings():
             # An item that calls itself deprecated is the catalogue's choice, not a fault.
             warnings.simplefilter("ignore", category=pystac.errors.DeprecatedWarning)
-            return pystac.Item.from_dict(_Owned(feature), preserve_dict=False)
+            return pystac.Item.from_dict(_Owned(with_usable_assets(feature)), preserve_dict=False)
     except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
         raise CatalogError(f"item {name!r} is not valid STAC: {error}") from None
 

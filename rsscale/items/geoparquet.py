@@ -14,6 +14,7 @@ addresses, and those properties that are of one simple type throughout.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -66,7 +67,7 @@ def write(
     Raises
     ------
     ValueError
-        When an item holds NaN or an infinite number, which JSON has not.
+        When an item holds something that is no JSON.
     """
     schema = _schema(items)
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
@@ -132,11 +133,24 @@ def _value(feature: dict[str, Any], field: pa.Field) -> Any:
         return _CONVERTED[name](feature)
     if name == "assets":
         given = feature["assets"]
-        return {one.name: _asset(given[one.name]) for one in field.type if one.name in given}
+        return {
+            asset.name: _asset(given[asset.name]) for asset in field.type if asset.name in given
+        }
     if field.type == _TIME:
         return _time(properties.get(name))
     value = feature.get(name) if name in _CORE else properties.get(name)
     return float(value) if field.type == pa.float64() and value is not None else value
+
+
+def plain_json(value: Any) -> Any:
+    """JSON without NaN and infinities, which become texts as STAC has them; the same if none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: plain_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(inner) for inner in value]
+    return value
 
 
 def _asset(asset: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +160,7 @@ def _asset(asset: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(fields: dict[str, Any], kind: pa.StructType) -> dict[str, Any]:
-    values = {one.name: fields.get(one.name) for one in kind if one.type == _TEXT}
+    values = {column.name: fields.get(column.name) for column in kind if column.type == _TEXT}
     return {name: value if isinstance(value, str) else None for name, value in values.items()}
 
 
@@ -175,5 +189,5 @@ _CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "geometry": lambda feature: _wkb(feature.get("geometry")),
     "bbox": lambda feature: _box(feature.get("bbox")),
     "links": lambda feature: [_texts(link, _LINK) for link in feature.get("links") or []],
-    EXACT: lambda feature: json.dumps(feature, separators=(",", ":"), allow_nan=False),
+    EXACT: lambda feature: json.dumps(plain_json(feature), separators=(",", ":"), allow_nan=False),
 }

@@ -22,8 +22,8 @@ from rsscale.geo.place_check import (
 )
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
-from rsscale.items.bands import is_code
-from rsscale.items.features import Asset, Item
+from rsscale.items.bands import AssetBand, BandsLike, is_code
+from rsscale.items.features import Asset, Item, location
 from rsscale.items.interval import item_range
 from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
@@ -48,9 +48,12 @@ class ItemIndex(ScenesInMemory):
     crs : str
         The grid's CRS.
     bands : sequence of str
-        Bands that will be read; each item must have them.
+        Bands that will be read; each item must have them. See :func:`rsscale.load`.
+    alternate : sequence of str
+        Which of an asset's locations is read, in the order of preference.
     codes : collection of str
-        Those whose numbers are codes or bits, whatever they are called.
+        Those, by their names in the cube, whose numbers are codes or bits, whatever they are
+        called.
 
     Raises
     ------
@@ -64,12 +67,13 @@ class ItemIndex(ScenesInMemory):
         self,
         items: Iterable[Item],
         crs: str,
-        bands: Sequence[str],
+        bands: BandsLike,
+        alternate: Sequence[str] = (),
         codes: Collection[str] = (),
     ) -> None:
         chosen = assets.choose_assets(items, bands)
         locations, self.notes = _locations(chosen)
-        scenes = _scenes(chosen, locations, codes)
+        scenes = _scenes(chosen, locations, alternate, codes)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
         extents = Extents(
@@ -84,26 +88,29 @@ class ItemIndex(ScenesInMemory):
         super().__init__(scenes, extents, crs)
 
 
-def resolve(items: Iterable[Item | Mapping[str, Any]], bands: Sequence[str]) -> Scenes:
+def resolve(items: assets.ItemsLike, bands: BandsLike, alternate: Sequence[str] = ()) -> Scenes:
     """Resolve some bands of some items to scene records.
 
     Parameters
     ----------
     items : iterable of pystac.Item, Feature or JSON object
     bands : sequence of str
+        See :func:`rsscale.load`.
+    alternate : sequence of str
+        Which of an asset's locations is read, in the order of preference.
 
     Raises
     ------
     BandError
         When no item, or not every item, has a band.
     ItemError
-        When an item has no date.
+        When an item has no date, no such alternate, or a number that is none.
     """
     chosen = assets.choose_assets(items, bands)
     locations, notes = _locations(chosen)
     for note in notes:
         _log.warning("%s", note)
-    return _scenes(chosen, locations)
+    return _scenes(chosen, locations, alternate)
 
 
 def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
@@ -137,8 +144,10 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
             f"items of bands {list(new.names)} in {resolved.crs} can't extend items of bands "
             f"{list(old.names)} in {frozen.crs}; plan them as a run of their own"
         )
-    known = {record.id for record in old}
-    added: Rows = np.array([n for n, record in enumerate(new) if record.id not in known], np.intp)
+    known = {record.identity for record in old} | {(r.id, None) for r in old if not r.collection}
+    added: Rows = np.array(
+        [n for n, r in enumerate(new) if not {r.identity, (r.id, None)} & known], np.intp
+    )
     newest = int(frozen.extents.generations.max(initial=0))
     if generation is None:
         generation = newest + bool(len(old))
@@ -149,7 +158,7 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
     fresh = resolved.extents.take(added)
     fresh.generations[:] = generation
     records = (*old.records, *(new.records[number] for number in added))
-    order = sorted(range(len(records)), key=lambda n: (records[n].microseconds, records[n].id))
+    order = sorted(range(len(records)), key=lambda n: records[n].order)
     return ScenesInMemory(
         Scenes(old.names, old.codes, tuple(records[number] for number in order)),
         frozen.extents.join(fresh).take(np.array(order, np.intp)),
@@ -188,19 +197,19 @@ class _Location(NamedTuple):
 
 def _locations(chosen: assets.Selection) -> tuple[list[list[_Location]], tuple[str, ...]]:
     """Locations of the files, by item and band, and what was found wrong with them."""
-    stated = [
-        _locations_of(item, keys) for item, keys in zip(chosen.items, chosen.keys, strict=True)
-    ]
+    keys_of = [[place.key for place in row] for row in chosen.places]
+    stated = [_locations_of(item, keys) for item, keys in zip(chosen.items, keys_of, strict=True)]
     check = PlaceCheck(raster for row in stated for place in row for raster in place.rasters)
     boxes = footprint_boxes([_as_json(item) for item in chosen.items])
     found: list[list[_Location]] = []
-    doubts: dict[str, str] = {}
-    for item, keys, row, footprint in zip(chosen.items, chosen.keys, stated, boxes, strict=True):
+    doubts: dict[tuple[str | None, str], str] = {}
+    for item, keys, row, footprint in zip(chosen.items, keys_of, stated, boxes, strict=True):
         memo = {place: place.believed(check, footprint) for place in dict.fromkeys(row)}
         found.append([memo[place][0] for place in row])
         for key, place in zip(keys, row, strict=True):
-            if memo[place][1] is Agreement.APART and item.id not in doubts:
-                doubts[item.id] = _doubt(key, place, check, footprint)
+            identity = item.collection_id, item.id
+            if memo[place][1] is Agreement.APART and identity not in doubts:
+                doubts[identity] = _doubt(key, place, check, footprint)
     return found, _notes(doubts, len(chosen.items))
 
 
@@ -216,10 +225,10 @@ def _shown_crs(text: str) -> str:
     return text if len(text) <= 40 else "proj:wkt2"
 
 
-def _notes(doubts: Mapping[str, str], count: int) -> tuple[str, ...]:
+def _notes(doubts: Mapping[tuple[str | None, str], str], count: int) -> tuple[str, ...]:
     if not doubts:
         return ()
-    name, why = next(iter(doubts.items()))
+    (_, name), why = next(iter(doubts.items()))
     note = (
         f"{len(doubts)} of {count} items contradict themselves, so that their files decide where "
         f"they lie; the first is {name!r}: {why}"
@@ -263,6 +272,7 @@ def _location(item: Item, asset: Asset) -> _Location:
 def _scenes(
     chosen: assets.Selection,
     locations: Sequence[Sequence[_Location]],
+    alternate: Sequence[str],
     codes: Collection[str] = (),
 ) -> Scenes:
     is_coded = tuple(is_code(band) or band in codes for band in chosen.bands)
@@ -275,24 +285,42 @@ def _scenes(
                 microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
                 day=int(assets.solar_day(item).astype(np.int64)),
                 sign=item.properties.get(PROPERTY),
-                bands=tuple(map(partial(_band, item, product_rule(item)), keys, there, is_coded)),
+                bands=tuple(
+                    map(
+                        partial(_band, item, product_rule(item), alternate=alternate),
+                        row,
+                        there,
+                        is_coded,
+                    )
+                ),
+                collection=item.collection_id,
             )
-            for item, keys, there in zip(chosen.items, chosen.keys, locations, strict=True)
+            for item, row, there in zip(chosen.items, chosen.places, locations, strict=True)
         ),
     )
 
 
-def _band(item: Item, rule: Rule | None, key: str, place: _Location, is_coded: bool) -> BandRecord:
+def _band(
+    item: Item,
+    rule: Rule | None,
+    band: AssetBand,
+    place: _Location,
+    is_coded: bool,
+    *,
+    alternate: Sequence[str],
+) -> BandRecord:
+    key, index, count = band.key, band.index, band.count
     asset = item.assets[key]
-    declared = assets.data_type(item, asset)
-    known = specified(rule, item, key, declared)
+    declared = assets.data_type(item, asset, index)
+    # Products with a specification here have one band a file; what has several is made of them.
+    known = specified(rule, item, key, declared) if index is None else None
     dtype = declared or (known.dtype if known else None)
-    nodata = assets.nodata(item, asset)
-    categorical = is_coded or assets.is_categorical(key, asset)
-    scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known)
+    nodata = assets.nodata(item, key, index)
+    categorical = is_coded or assets.is_categorical(key, asset, index)
+    scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known, index)
     return BandRecord(
         asset=key,
-        url=assets.location(asset),
+        url=location(item, key, alternate),
         dtype=None if dtype is None else dtype.str,
         nodata=known.nodata if nodata is None and known else nodata,
         scale=scale,
@@ -301,6 +329,8 @@ def _band(item: Item, rule: Rule | None, key: str, place: _Location, is_coded: b
         crs=place.crs,
         transform=place.transform,
         shape=place.shape,
+        index=index,
+        count=count,
         assumed=tuple(
             name
             for name, value in (("dtype", declared), ("nodata", nodata))

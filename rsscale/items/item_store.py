@@ -203,7 +203,7 @@ def write_index(index: Lookup, put: Callable[[str, bytes], None]) -> None:
     plain = [record.to_bytes() for record in scenes]
     # Records look alike: what they share is kept once, as a dictionary of the compression.
     shared = plain[0][-_ZLIB_WINDOW:] if plain else b""
-    records = [_compress(one, shared) for one in plain]
+    records = [_compress(record, shared) for record in plain]
     columns = {field.name: getattr(index.extents, field.name) for field in fields(Extents)}
     file = io.BytesIO()
     np.savez(

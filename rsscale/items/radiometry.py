@@ -25,7 +25,7 @@ __all__ = [
 _SAME = 1e-3
 
 
-def scale_offset(item: Item, asset: str) -> tuple[float, float]:
+def scale_offset(item: Item, asset: str, index: int | None = None) -> tuple[float, float]:
     """Scale and offset of one asset of one item.
 
     In this order; the first that applies decides:
@@ -53,27 +53,30 @@ def scale_offset(item: Item, asset: str) -> tuple[float, float]:
     item : pystac.Item or Feature
     asset : str
         The asset's key in the item.
+    index : int, optional
+        Number of the band, from 1, in a file of several.
 
     Returns
     -------
     (float, float)
         ``value = number * scale + offset``; for Sentinel-2 the value is reflectance, 0 to 1.
     """
-    if assets.is_categorical(asset, item.assets[asset]):
+    if assets.is_categorical(asset, item.assets[asset], index):
         return 1.0, 0.0
-    return scaling(item, asset, specification(item, asset))
+    return scaling(item, asset, None if index else specification(item, asset), index)
 
 
-def scaling(item: Item, asset: str, known: BandSpec | None) -> tuple[float, float]:
+def scaling(
+    item: Item, asset: str, known: BandSpec | None, index: int | None = None
+) -> tuple[float, float]:
     """Result of :func:`scale_offset` for measurements, by the product's specification."""
-    one = item.assets[asset]
-    scale = assets.field(item, one, "scale")
-    offset = assets.field(item, one, "offset")
-    if offset is None and known and (scale is None or _same(float(scale), known.scale)):
+    scale = assets.finite(item, asset, "scale", index)
+    offset = assets.finite(item, asset, "offset", index)
+    if offset is None and known and (scale is None or _same(scale, known.scale)):
         offset = known.offset
     if scale is None:
         scale = known.scale if known else 1.0
-    return float(scale), 0.0 if _offset_applied(item) else float(offset or 0.0)
+    return scale, 0.0 if _offset_applied(item) else offset or 0.0
 
 
 def known_type(item: Item, key: str) -> np.dtype[Any] | None:

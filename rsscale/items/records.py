@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, overload
 
 import numpy as np
 
 from rsscale.net.hrefs import strip_secrets
+
+# Values that every record has; and those that may be missing behind them, where they say nothing:
+# index, count, assumed, footprint.
+_VALUES = 10
+_NOT_SAID = (None, None, (), None)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,10 @@ class BandRecord:
         From (column, row) to (x, y).
     shape : (height, width) or None
         Pixels.
+    index : int or None
+        Number of the band in the file, from 1; ``None``: the file holds one band.
+    count : int or None
+        Bands that the item says the file has.
     assumed : tuple of str
         Which of ``"dtype"`` and ``"nodata"`` the item does not say: they are those of its
         product's specification, and the file may know better.
@@ -59,6 +68,8 @@ class BandRecord:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
+    index: int | None = None
+    count: int | None = None
     assumed: tuple[str, ...] = ()
     footprint: tuple[float, float, float, float] | None = None
 
@@ -68,22 +79,42 @@ class BandRecord:
         return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
 
     def without_secrets(self) -> list[Any]:
-        """The record as JSON, without tokens in the address."""
+        """The record as JSON, without tokens in the address.
+
+        Each value has its fixed place, in the order of the attributes; new ones come last. Of
+        the values behind ``shape``, the last that say nothing are left out.
+        """
+        newer = [self.index, self.count, self.assumed, self.footprint]
+        while newer and newer[-1] == _NOT_SAID[len(newer) - 1]:
+            newer.pop()
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
-            int(self.categorical), self.crs, self.transform, self.shape, self.assumed,
-            self.footprint,
+            int(self.categorical), self.crs, self.transform, self.shape, *newer,
         ]  # fmt: skip
+
+    def deciding(self) -> list[Any]:
+        """What decides pixels, as JSON.
+
+        Not the key of the asset, nor what is only compared with the file: shape, count,
+        footprint, what is assumed.
+        """
+        _, *values, _ = self.without_secrets()[:_VALUES]
+        return values if self.index is None else [*values, self.index]
 
     @classmethod
     def read(cls, values: list[Any]) -> Self:
         """Inverse of :meth:`without_secrets`; also of records that lack the newest values."""
-        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape, *new = values
-        assumed, footprint = new or ((), None)
+        asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values[
+            :_VALUES
+        ]
+        newer = [*values[_VALUES:], *_NOT_SAID[len(values) - _VALUES :]]
+        index, count, assumed, footprint = newer
         return cls(
             asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
             None if transform is None else tuple(transform),
             None if shape is None else (shape[0], shape[1]),
+            index,
+            count,
             tuple(assumed),
             None if footprint is None else tuple(footprint),
         )  # fmt: skip
@@ -104,6 +135,8 @@ class SceneRecord:
         How access is gained, a name of :mod:`rsscale.net.signing`.
     bands : tuple of BandRecord
         In the order of the bands that are read.
+    collection : str or None
+        An id is unique in its collection only.
     """
 
     id: str
@@ -111,6 +144,17 @@ class SceneRecord:
     day: int
     sign: str | None
     bands: tuple[BandRecord, ...]
+    collection: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """Id and collection: what tells it from every other item."""
+        return self.id, self.collection
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Sort key: moment, id, collection."""
+        return self.microseconds, self.id, self.collection or ""
 
     @property
     def moment(self) -> np.datetime64:
@@ -125,13 +169,13 @@ class SceneRecord:
     def to_bytes(self) -> bytes:
         """The record as JSON, without tokens."""
         bands = [band.without_secrets() for band in self.bands]
-        return _json([self.id, self.microseconds, self.day, self.sign, bands])
+        return _json([self.id, self.microseconds, self.day, self.sign, bands, self.collection])
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Self:
         """Inverse of :meth:`to_bytes`."""
-        name, microseconds, day, sign, bands = json.loads(record)
-        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)))
+        name, microseconds, day, sign, bands, *collection = json.loads(record)
+        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)), *collection)
 
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.
@@ -141,14 +185,13 @@ class SceneRecord:
         """
         deciding = [self.id, self.microseconds, self.day]
         for band in self.bands:
-            _, *values, _, _, _ = band.without_secrets()
-            deciding += values
+            deciding += band.deciding()
         return hashlib.sha256(_json(deciding)).digest()[:16]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Records of the same bands, sorted by (moment, id): what a cube is built from.
+    """Records of the same bands, sorted by (moment, id, collection): what a cube is built from.
 
     Attributes
     ----------
@@ -177,6 +220,13 @@ class Scenes:
         if isinstance(number, slice):
             return type(self)(self.names, self.codes, self.records[number])
         return self.records[number]
+
+    def reached_by(self, access: str | None) -> Self:
+        """The same, with access gained as the recipe says now: it may change during a run."""
+        if all(record.sign == access for record in self):
+            return self
+        records = tuple(replace(record, sign=access) for record in self)
+        return type(self)(self.names, self.codes, records)
 
     def is_categorical(self, column: int) -> bool:
         """Whether a band holds codes: by its name, or as one of the items declares."""

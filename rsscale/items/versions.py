@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,7 +62,8 @@ class Versions:
     items : pystac.ItemCollection
         What is kept, sorted by (datetime, id); the items themselves, not copies.
     left_out : mapping of str to str
-        Ids of older versions, each with the id of the version that stays.
+        Ids of older versions (``collection/id`` where an id is there twice), each with the id of
+        the version that stays.
     """
 
     items: pystac.ItemCollection
@@ -121,7 +123,7 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
     items : iterable of pystac.Item or Feature
     """
     kept: list[AnyItem] = []
-    left_out: dict[str, str] = {}
+    older: list[tuple[AnyItem, AnyItem]] = []
     by_scene: dict[Key, list[AnyItem]] = {}
     for item in items:
         key = _product(item) or _tile_and_pass(item)
@@ -136,13 +138,19 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
             if newer is None:
                 best.append(item)
             else:
-                left_out[item.id] = newer.id
+                older.append((item, newer))
         kept += best
-    kept.sort(key=lambda item: (assets.moment(item), item.id))
-    left_out = dict(sorted(left_out.items()))
+    kept.sort(key=assets.item_order)
+    times = Counter(item.id for item, _ in older)
+    left_out = dict(sorted((_name(item, times), newer.id) for item, newer in older))
     if left_out:
         _log.info("%s", _summary(len(kept), left_out))
     return kept, left_out
+
+
+def _name(item: Item, times: Mapping[str, int]) -> str:
+    """The id of an item; with its collection where another one's item has the same."""
+    return f"{item.collection_id}/{item.id}" if times[item.id] > 1 else item.id
 
 
 def _summary(kept: int, left_out: Mapping[str, str]) -> str:

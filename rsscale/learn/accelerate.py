@@ -87,8 +87,10 @@ def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
         1 when all labels agree.
     """
     with torch.inference_mode():
-        one, other = (model(images.to(model.device)).argmax(dim=1).cpu() for model in (plain, fast))
-    return float((one == other).double().mean())
+        plain_labels, fast_labels = (
+            model(images.to(model.device)).argmax(dim=1).cpu() for model in (plain, fast)
+        )
+    return float((plain_labels == fast_labels).double().mean())
 
 
 class _Bfloat16(nn.Module):

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from rsscale.errors import ModelError, nearest
+from rsscale.model.receptive_field import reach_of
 
 MAX_DEPTH = 6
 """Scales of the deepest U-Net: images whose size is a multiple of 32 fit every network."""
@@ -89,6 +90,7 @@ class PixelNet(nn.Module):
         return scores
 
 
+_MOST_BYTES = 8 << 30
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "pixel": PixelNet}
 
 
@@ -102,13 +104,40 @@ def build(architecture: str, channels: int, classes: int, **hyperparameters: Any
     """
     if architecture not in _ARCHITECTURES:
         raise ModelError(
-            f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}"
+            f"architecture {architecture!r} is not known; there are {sorted(_ARCHITECTURES)}, and "
+            "any other network is exported as a .pt2 program (docs/models.md)"
             f"{nearest(architecture, _ARCHITECTURES)}"
         )
+    known = complete(architecture, {})
+    unknown = [name for name in hyperparameters if name not in known]
+    if unknown:
+        raise ModelError(
+            f"architecture {architecture!r} has no hyperparameter {unknown[0]!r}; it has "
+            f"{', '.join(known)}{nearest(unknown[0], known)}"
+        )
+    _check_size(architecture, channels, classes, hyperparameters)
     try:
         return _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"architecture {architecture!r}: {error}") from None
+
+
+def _check_size(
+    architecture: str, channels: int, classes: int, hyperparameters: Mapping[str, Any]
+) -> None:
+    """Refuse a network that no memory holds, before any is taken."""
+    try:
+        with torch.device("meta"):
+            network = _ARCHITECTURES[architecture](channels, classes, **hyperparameters)
+        size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    except Exception as error:  # noqa: BLE001 -- torch raises anything for numbers of any size
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"architecture {architecture!r}: {reason}") from None
+    if size > _MOST_BYTES:
+        raise ModelError(
+            f"architecture {architecture!r} with {dict(hyperparameters)} has "
+            f"{size / 2**30:.1f} GiB of weights; at most {_MOST_BYTES / 2**30:.0f} GiB are built"
+        )
 
 
 def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,17 +160,8 @@ def small_size(size: int) -> int:
 
 
 def reach(architecture: str, **hyperparameters: Any) -> int:
-    """Receptive field radius in pixels: a halo of this width leaves no seams.
-
-    For the U-Net each scale ``s`` has two 3-by-3 convolutions on the way down and, but for the
-    coarsest, two on the way up, each reaching ``2**s`` pixels; pooling and nearest upsampling
-    move by less than one pixel of the coarser scale.
-    """
-    if architecture != "unet":
-        return 0
-    depth = int(hyperparameters.get("depth", 3))
-    convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
-    return int(convolutions + 2 ** (depth - 1) - 1)
+    """Receptive field radius in pixels: a halo of this width leaves no seams."""
+    return reach_of(architecture, complete(architecture, hyperparameters)) or 0
 
 
 def _block(before: int, after: int) -> nn.Sequential:

@@ -135,29 +135,35 @@ class Crops:
 def to_targets(labels: npt.NDArray[np.uint8], spec: ModelSpec) -> npt.NDArray[np.int16]:
     """Class values to output channels; 255 to -1."""
     table = np.full(256, UNLABELLED, np.int16)
-    for index, one in enumerate(spec.classes):
-        table[one.value] = index
+    for index, land_class in enumerate(spec.classes):
+        table[land_class.value] = index
     return table[labels]
 
 
 def with_statistics(chips: Chips, inputs: Sequence[InputBands]) -> list[ModelInput]:
     """Mean and standard deviation of each band over all valid pixels and time windows."""
     found, first = [], 0
-    for one in inputs:
+    for input_bands in inputs:
         mean, std = [], []
-        for index, band in enumerate(one.bands):  # by band: a float64 copy of all is too much
-            last = first + one.channels
-            values = chips.images[:, first + index : last : len(one.bands)]
+        for index, band in enumerate(
+            input_bands.bands
+        ):  # by band: a float64 copy of all is too much
+            last = first + input_bands.channels
+            values = chips.images[:, first + index : last : len(input_bands.bands)]
             values = values[np.isfinite(values)]
             if not len(values):
                 raise RecipeError(
-                    f"band {band!r} of input {one.name!r} has no value under the labels; leave "
-                    "it out, or check its dates and mask"
+                    f"band {band!r} of input {input_bands.name!r} has no value under the labels; "
+                    "leave it out, or check its dates and mask"
                 )
             mean.append(_rounded(values.mean(dtype=np.float64)))
             std.append(_rounded(max(values.std(dtype=np.float64), 1e-6)))
-        found.append(ModelInput(one.name, one.bands, one.times, tuple(mean), tuple(std)))
-        first += one.channels
+        found.append(
+            ModelInput(
+                input_bands.name, input_bands.bands, input_bands.times, tuple(mean), tuple(std)
+            )
+        )
+        first += input_bands.channels
     return found
 
 
@@ -189,7 +195,7 @@ def validation_groups(chips: Chips, share: float, seed: int) -> npt.NDArray[np.i
 
 def check_chips(chips: Chips, inputs: Sequence[InputBands], classes: Sequence[LandClass]) -> None:
     """Refuse chips that do not fit the inputs or classes, or that nothing can be learnt from."""
-    channels = sum(one.channels for one in inputs)
+    channels = sum(input_bands.channels for input_bands in inputs)
     if chips.images.shape[1] != channels:
         raise RecipeError(
             f"the chips have {chips.images.shape[1]} channels, the inputs' bands and time windows "
@@ -213,9 +219,9 @@ def check_chips(chips: Chips, inputs: Sequence[InputBands], classes: Sequence[La
 
 def check_classes(chips: Chips, classes: Sequence[LandClass]) -> None:
     """Refuse classes that no pixel is labelled with."""
-    for one in classes:
-        if not (chips.labels == one.value).any():
+    for land_class in classes:
+        if not (chips.labels == land_class.value).any():
             raise RecipeError(
-                f"class {one.name!r} has no labelled pixel to train on; add labels for it, or "
-                "leave it out of the classes"
+                f"class {land_class.name!r} has no labelled pixel to train on; add labels for it, "
+                "or leave it out of the classes"
             )

@@ -46,6 +46,8 @@ class Model:
         What the network computes in: ``"float32"`` or ``"bfloat16"``.
     compiled : bool
         Whether ``module`` was compiled.
+    reach : int or None
+        How far the network looks around a pixel, px; None where that is not known.
     """
 
     spec: ModelSpec
@@ -54,6 +56,7 @@ class Model:
     digest: str = ""
     precision: Precision = "float32"
     compiled: bool = False
+    reach: int | None = None
     _opened: AsOpened | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:

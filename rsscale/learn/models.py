@@ -19,7 +19,7 @@ from rsscale.learn.accelerate import accelerate
 from rsscale.learn.architectures import build, complete
 from rsscale.learn.model import AsOpened, Model, state_digest
 from rsscale.learn.model_folder import ModelFolder
-from rsscale.learn.weights import open_frozen, read_model
+from rsscale.learn.weights import read_model
 from rsscale.model.files import files_digest
 from rsscale.model.spec import ModelSpec
 
@@ -148,4 +148,4 @@ def _check_known(spec: ModelSpec, module: nn.Module) -> None:
         )
 
 
-__all__ = ["Model", "open_frozen", "open_model", "save_model"]
+__all__ = ["Model", "open_model", "save_model"]

@@ -243,8 +243,8 @@ def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
     total, right = confusion.sum(), np.diag(confusion)
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
     f1 = {
-        one.name: float(2 * right[k] / either[k]) if confusion[:, k].any() else float("nan")
-        for k, one in enumerate(model.spec.classes)
+        land_class.name: float(2 * right[k] / either[k]) if confusion[:, k].any() else float("nan")
+        for k, land_class in enumerate(model.spec.classes)
     }
     return (float(right.sum() / total) if total else float("nan")), f1
 

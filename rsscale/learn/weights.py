@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,23 +13,33 @@ from rsscale.errors import ModelError
 from rsscale.learn.architectures import build, small_size
 from rsscale.learn.model import Model, move
 from rsscale.model.files import files_digest, read_item, weights_path
+from rsscale.model.mlm import read_mlm
+from rsscale.model.receptive_field import reach_of
+from rsscale.model.scores import check_classes_to_map, check_scores
 from rsscale.model.spec import ModelSpec
 
+Trust = bool | Collection[str]
+"""Whether a program may run: always, never, or with one of these digests."""
 
-def open_frozen(path: str | Path, device: str | torch.device) -> Model:
-    """Open a model that a run keeps: it was tried on a window when the run was planned.
+
+def open_frozen(
+    path: str | Path, device: str | torch.device, *, trust: Collection[str] = ()
+) -> Model:
+    """Open a model without trying it on a window: a run does that once, when it is planned.
 
     Parameters
     ----------
     path : path
         As for :func:`open_model`.
     device : str or torch.device
+    trust : collection of str
+        Digests of the models that may be programs.
     """
-    return read_model(Path(path), device, trust=False, check=False)
+    return read_model(Path(path), device, trust=trust, check=False)
 
 
 def read_model(
-    folder: Path, device: str | torch.device | None, *, trust: bool, check: bool
+    folder: Path, device: str | torch.device | None, *, trust: Trust, check: bool
 ) -> Model:
     """Open a model folder as it lies; with ``check`` the network is tried on a window."""
     item = read_item(folder)
@@ -36,15 +48,31 @@ def read_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = spec.lattice.window
+    digest = files_digest(folder / "item.json", weights)
+    reach = None
     if weights.suffix == ".pt2":
-        module = _open_program(weights, trust=trust)
+        _check_program_inputs(item)
+        _check_trust(weights, digest, trust)
+        module = _open_program(weights)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
         size = small_size(size)  # seconds less for a U-Net
+        reach = reach_of(spec.architecture, spec.hyperparameters)
     if check:
         check_windows(module, spec, size, str(weights))
-    digest = files_digest(folder / "item.json", weights)
-    return Model(spec, move(module, device), torch.device(device), digest)
+    return Model(spec, move(module, device), torch.device(device), digest, reach=reach)
+
+
+def _check_program_inputs(item: Mapping[str, Any]) -> None:
+    """Refuse a program that is declared to take time as a dimension of its own."""
+    for one in read_mlm(item).inputs:
+        if one.is_series:
+            raise ModelError(
+                f"the input {one.name!r} of the model {item.get('id')!r} is declared as (batch, "
+                "time, bands, height, width); a network gets (batch, channel, height, width), the "
+                f"bands of one time after the other: export it with a first step "
+                f"x.unflatten(1, ({len(one.times)}, {len(one.bands)})), and declare that"
+            )
 
 
 def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
@@ -65,14 +93,20 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     return module
 
 
-def _open_program(path: Path, *, trust: bool) -> nn.Module:
+def _check_trust(path: Path, digest: str, trust: Trust) -> None:
+    """Refuse a program that nobody trusts, before a byte of it is read as such."""
+    if trust is True or (trust and digest in trust):
+        return
+    raise ModelError(
+        f"{path} is a torch.export program, which may run any code when it is opened; save the "
+        "weights of an architecture that rsscale knows as .safetensors, or, if you trust its "
+        "source, open it with trust=True (rsscale.open_model, plan, run, preview), --trust on the "
+        f"command line, or trust: ['{digest}'] in the recipe"
+    )
+
+
+def _open_program(path: Path) -> nn.Module:
     # Sample inputs and constants in the archive are pickles, read with weights_only=False.
-    if not trust:
-        raise ModelError(
-            f"{path} is a torch.export program, which may run any code when it is opened; save "
-            "the weights of an architecture that rsscale knows as .safetensors, or, if you trust "
-            "its source, open it with trust=True"
-        )
     try:
         program = torch.export.load(path)
     except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets
@@ -82,7 +116,35 @@ def _open_program(path: Path, *, trust: bool) -> nn.Module:
     return module
 
 
-def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> None:
+def try_window(model: Model, folder: Path) -> None:
+    """Run an opened model once on nothing; see :func:`check_windows`.
+
+    Parameters
+    ----------
+    model : Model
+        On the CPU.
+    folder : Path
+        Where it lies.
+    """
+    weights = weights_path(folder, read_item(folder))
+    size = model.spec.lattice.window
+    if weights.suffix != ".pt2":
+        size = small_size(size)  # seconds less for a U-Net
+    check_windows(model.module, model.spec, size, str(weights))
+
+
+def _hint_of_time(spec: ModelSpec) -> str:
+    """What a network does that has time as a dimension of its own."""
+    if len(spec.inputs) > 1 or len(spec.inputs[0].times) < 2:
+        return ""
+    times, bands = len(spec.inputs[0].times), len(spec.inputs[0].bands)
+    return (
+        "; it gets (batch, channel, height, width), so one that takes time apart begins with "
+        f"x.unflatten(1, ({times}, {bands}))"
+    )
+
+
+def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> None:
     """Run a network once on nothing: a mismatch shows now, not on a thousand tiles.
 
     Parameters
@@ -92,27 +154,23 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, what: str) -> N
     spec : ModelSpec
     size : int
         Width to try, px: that of the contract's windows, or one that stands for it.
-    what : str
-        What the message is about.
+    name : str
+        Of the network in messages, such as the path of its weights.
 
     Raises
     ------
     ModelError
         When it does not take a window of the contract, or returns something else.
     """
+    check_classes_to_map(spec)
+    window = torch.zeros(1, spec.channels, size, size)
     try:
         with torch.inference_mode():
-            window = torch.zeros(1, spec.channels, size, size)
-            found = tuple(module(window.to(memory_format=torch.channels_last)).shape)
+            scores = module(window.to(memory_format=torch.channels_last))
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{what} can't predict a window of {spec.channels} channels and "
-            f"{spec.lattice.window} px (stride + 2 halo): {reason}"
+            f"{name} can't predict a window of {spec.channels} channels and "
+            f"{spec.lattice.window} px (stride + 2 halo): {reason}{_hint_of_time(spec)}"
         ) from None
-    expected = (1, len(spec.classes), size, size)
-    if found != expected:
-        raise ModelError(
-            f"{what} returns {found} for one window, expected {expected}: classes and size of "
-            "its contract"
-        )
+    check_scores(scores, spec, window, name)

@@ -11,6 +11,7 @@ from typing import Any
 from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec
 
+_LARGEST_ITEM = 16 << 20
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 
 
@@ -25,6 +26,11 @@ def model_files(path: str | Path) -> list[Path]:
     return [folder / "item.json", weights_path(folder, read_item(folder))]
 
 
+def weights_of(path: str | Path) -> Path:
+    """The file of a model folder's weights."""
+    return weights_path(Path(path), read_item(Path(path)))
+
+
 def read_item(folder: Path) -> dict[str, Any]:
     """The contract of a model folder, ``item.json``, as it is.
 
@@ -37,12 +43,16 @@ def read_item(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
     try:
+        if path.stat().st_size > _LARGEST_ITEM:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes, which is no STAC item")
         item: Any = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(
             f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
     if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
         raise ModelError(f"{path} is not a STAC item with assets")
@@ -51,11 +61,18 @@ def read_item(folder: Path) -> dict[str, Any]:
 
 def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
     """The file that the item's model asset names; a pickle is refused unread."""
-    assets = item["assets"].values()
-    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
+    assets = [one for one in item["assets"].values() if isinstance(one, dict)]
+    hrefs = [a.get("href") for a in assets if "mlm:model" in _listed(a.get("roles"))]
     if not hrefs:
         raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
-    path = folder / str(hrefs[0])
+    href = hrefs[0]
+    if not isinstance(href, str) or not href or not href.isprintable() or len(href) > 1000:
+        shown = repr(href)[:80]
+        raise ModelError(
+            f"{folder / 'item.json'} names its weights as {shown}; expected a file of the folder, "
+            "such as ./model.safetensors"
+        )
+    path = folder / href
     if path.suffix.lower() in _PICKLES:
         raise ModelError(
             f"{path} is a pickle, which runs code when it is opened; save the weights with "
@@ -63,9 +80,20 @@ def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
         )
     if path.suffix not in (".safetensors", ".pt2"):
         raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
-    if not path.exists():
+    if not _is_file(path):
         raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
     return path
+
+
+def _listed(roles: Any) -> list[Any]:
+    return roles if isinstance(roles, list) else []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def files_digest(*paths: Path) -> str:

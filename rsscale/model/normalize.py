@@ -24,15 +24,15 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     Returns
     -------
     Tensor
-        ``(N, C, H, W)`` float32 on the same device; 0, the mean, where it was NaN.
+        ``(N, C, H, W)`` float32 on the same device; 0, the mean, where it was no finite number.
     """
     import torch
 
     mean, std = [], []
-    for one in spec.inputs:
-        mean += list(one.mean) * len(one.times)
-        std += list(one.std) * len(one.times)
+    for model_input in spec.inputs:
+        mean += list(model_input.mean) * len(model_input.times)
+        std += list(model_input.std) * len(model_input.times)
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
-    return (images - center).div_(scale).nan_to_num_(nan=0.0)
+    return (images - center).div_(scale).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rsscale.errors import ModelError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import NODATA
+from rsscale.model.flags import as_list, class_names, names_as_text
+from rsscale.model.mlm import read_mlm
 
 if TYPE_CHECKING:
     import torch
 
 _MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
+# What MLM recommends for a model that is tied to no time: https://github.com/stac-extensions/mlm
+_ANY_TIME = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -59,7 +63,7 @@ def class_attributes(classes: Sequence[LandClass]) -> dict[str, Any]:
         "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
         "flag_colors": " ".join(c.color for c in classes),
         # As they are written: a flag meaning can't hold a blank.
-        "class_names": [c.name for c in classes],
+        "class_names": names_as_text(c.name for c in classes),
     }
 
 
@@ -76,23 +80,16 @@ def classes_from_attributes(attributes: Mapping[Any, Any]) -> tuple[LandClass, .
             "a layer lacks flag_values, flag_meanings or flag_colors, so its classes are not "
             "known; use one as rsscale.predict or a product gives it"
         )
-    names = attributes.get("class_names", attributes["flag_meanings"].split())
+    names = class_names(attributes)
     return tuple(
         LandClass(int(value), str(name), color)
         for value, name, color in zip(
-            _listed(attributes["flag_values"]),
-            _listed(names),
+            as_list(attributes["flag_values"]),
+            names,
             attributes["flag_colors"].split(),
             strict=True,
         )
     )
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list; attributes of one value come back from some stores as the value alone."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 @dataclass(frozen=True)
@@ -186,9 +183,9 @@ class ModelSpec:
 
     def input(self, name: str) -> ModelInput:
         """The input with this name."""
-        for one in self.inputs:
-            if one.name == name:
-                return one
+        for model_input in self.inputs:
+            if model_input.name == name:
+                return model_input
         names = [i.name for i in self.inputs]
         raise ModelError(
             f"model {self.name!r} has no input {name!r}; it has {names}{nearest(name, names)}"
@@ -225,7 +222,7 @@ class ModelSpec:
             Where the model was trained, EPSG:4326.
         **properties
             More item properties; ``datetime`` or ``start_datetime`` and ``end_datetime`` say
-            when the training imagery was taken.
+            when the training imagery was taken. Without them the item is for all times.
         """
         import shapely.geometry
 
@@ -237,6 +234,7 @@ class ModelSpec:
             "geometry": geometry,
             "properties": {
                 "datetime": None,
+                **({} if properties.get("datetime") else _ANY_TIME),
                 "bands": [
                     {"name": b} for b in dict.fromkeys(b for i in self.inputs for b in i.bands)
                 ],
@@ -244,7 +242,7 @@ class ModelSpec:
                 "mlm:architecture": self.architecture,
                 "mlm:framework": "pytorch",
                 "mlm:tasks": ["semantic-segmentation"],
-                "mlm:input": [_input_to_mlm(i, self.lattice.window) for i in self.inputs],
+                "mlm:input": list(self._inputs_to_mlm()),
                 "mlm:output": [self._output_to_mlm()],
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
@@ -260,6 +258,35 @@ class ModelSpec:
         if geometry is not None:
             item["bbox"] = list(shapely.geometry.shape(geometry).bounds)
         return item
+
+    def _inputs_to_mlm(self) -> Iterator[dict[str, Any]]:
+        """Each input as the network gets it: a channel for each band of each time window."""
+        first, width = 0, self.lattice.window
+        for one in self.inputs:
+            described = {} if len(self.inputs) == 1 else {"description": self._part(one, first)}
+            yield {
+                "name": one.name,
+                **described,
+                "bands": list(one.bands) * len(one.times),
+                "input": {
+                    "shape": [-1, one.channels, width, width],
+                    "dim_order": ["batch", "bands", "height", "width"],
+                    "data_type": "float32",
+                },
+                "value_scaling": [
+                    {"type": "z-score", "mean": m, "stddev": s}
+                    for m, s in zip(one.mean, one.std, strict=True)
+                ]
+                * len(one.times),
+                "rsscale:times": list(one.times),
+            }
+            first += one.channels
+
+    def _part(self, one: ModelInput, first: int) -> str:
+        return (
+            f"channels {first} to {first + one.channels - 1} of the one tensor of {self.channels} "
+            "channels that the network takes"
+        )
 
     def _output_to_mlm(self) -> dict[str, Any]:
         width = self.lattice.window
@@ -284,29 +311,24 @@ class ModelSpec:
         Raises
         ------
         ModelError
-            When a field that is needed is not there; the message names it.
+            When a field that is needed is not there, or one asks for what rsscale does not do, such
+            as a function before the network; the message names it.
         """
-        properties = item.get("properties", {})
-        try:
-            return cls(
-                name=properties["mlm:name"],
-                inputs=tuple(_input_from_mlm(i) for i in properties["mlm:input"]),
-                classes=tuple(_class_from_mlm(c) for c in _mlm_classes(properties)),
-                lattice=Lattice(
-                    int(properties["rsscale:stride"]),
-                    int(properties["rsscale:halo"]),
-                    properties.get("rsscale:blend", "trim"),
-                ),
-                architecture=properties["mlm:architecture"],
-                hyperparameters=properties.get("mlm:hyperparameters", {}),
-                resolution=properties.get("rsscale:resolution"),
-            )
-        except (KeyError, IndexError, TypeError) as error:
-            raise ModelError(
-                f"the MLM item {item.get('id')!r} lacks {error}; "
-                "a model for rsscale needs mlm:name, mlm:architecture, mlm:input with z-score "
-                "scaling, mlm:output with classes, rsscale:stride and rsscale:halo"
-            ) from error
+        found = read_mlm(item)
+        return cls(
+            name=found.name,
+            inputs=tuple(
+                ModelInput(one.name, one.bands, one.times, one.mean, one.std)
+                for one in found.inputs
+            ),
+            classes=tuple(
+                LandClass(value, name, f"#{color.lower()}") for value, name, color in found.classes
+            ),
+            lattice=Lattice(found.stride, found.halo, found.blend),
+            architecture=found.architecture,
+            hyperparameters=found.hyperparameters,
+            resolution=found.resolution,
+        )
 
 
 class Predictor(Protocol):
@@ -326,43 +348,3 @@ class Predictor(Protocol):
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-
-
-def _input_to_mlm(model_input: ModelInput, width: int) -> dict[str, Any]:
-    return {
-        "name": model_input.name,
-        "bands": list(model_input.bands),
-        "input": {
-            "shape": [-1, len(model_input.times), len(model_input.bands), width, width],
-            "dim_order": ["batch", "time", "bands", "height", "width"],
-            "data_type": "float32",
-        },
-        "value_scaling": [
-            {"type": "z-score", "mean": m, "stddev": s}
-            for m, s in zip(model_input.mean, model_input.std, strict=True)
-        ],
-        "rsscale:times": list(model_input.times),
-    }
-
-
-def _input_from_mlm(field_: Mapping[str, Any]) -> ModelInput:
-    scaling = field_["value_scaling"]
-    bands = tuple(b if isinstance(b, str) else b["name"] for b in field_["bands"])
-    if len(scaling) == 1:  # MLM: one object stands for all bands
-        scaling = list(scaling) * len(bands)
-    return ModelInput(
-        name=field_["name"],
-        bands=bands,
-        times=tuple(field_["rsscale:times"]),
-        mean=tuple(float(s["mean"]) for s in scaling),
-        std=tuple(float(s["stddev"]) for s in scaling),
-    )
-
-
-def _mlm_classes(properties: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    classes: list[Mapping[str, Any]] = properties["mlm:output"][0]["classification:classes"]
-    return classes
-
-
-def _class_from_mlm(entry: Mapping[str, Any]) -> LandClass:
-    return LandClass(int(entry["value"]), entry["name"], "#" + entry["color_hint"].lower())

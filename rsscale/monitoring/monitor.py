@@ -55,6 +55,7 @@ class Monitor:
         self.totals = {step.step: StepTotals(_folds(step), count) for step, count in steps}
         self.failed: dict[TileKey, dict[str, Any]] = {}
         self.waiting = 0
+        self.computed = 0
         self.peak_rss = 0
         self._steps = {step.step: step for step, _ in steps}
         self._reached = self._shown = 0
@@ -81,6 +82,7 @@ class Monitor:
 
     def done(self, result: Mapping[str, Any], attempts: int, worker: str) -> None:
         """Count a tile that was computed."""
+        self.computed += 1
         self.event("tile", **result, attempts=attempts, worker=worker)
         self.totals[result["step"]].add(result)
         self.peak_rss = max(self.peak_rss, result["peak_rss_bytes"])
@@ -116,7 +118,7 @@ class Monitor:
 
     def count_done(self) -> int:
         """Tiles of all steps that are done."""
-        return sum(one.done for one in self.totals.values())
+        return sum(totals.done for totals in self.totals.values())
 
     def _advance(self) -> None:
         """Move the bar, which does not go back when tiles are looked at again."""
@@ -144,14 +146,15 @@ class Monitor:
     def snapshot(self) -> dict[str, Any]:
         """Progress of the run, for ``run.json``."""
         stages: Counter[str] = Counter()
-        for one in self.totals.values():
-            stages.update(one.stages)
+        for totals in self.totals.values():
+            stages.update(totals.stages)
         return {
             "tiles": {
                 "total": self.total,
                 "done": self.count_done(),
                 "failed": len(self.failed),
             },
+            "computed": self.computed,
             "steps": {name: self._snapshot_of(name) for name in self.totals},
             "stages": in_order({stage: round(value, 3) for stage, value in stages.items()}),
             "failed": list(self.failed.values())[:_FAILURES_KEPT],
@@ -169,8 +172,11 @@ class Monitor:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state to ``run.json`` and the heartbeat."""
-        stored = self.folder.read_state() | state
-        stored["peak_rss_bytes"] = max(stored.get("peak_rss_bytes", 0), self.peak_rss)
+        before = self.folder.read_state()
+        stored = before | state
+        # A command that found all done took little, and says nothing of the run.
+        peaks = (one.get("peak_rss_bytes", 0) for one in (before, state))
+        stored["peak_rss_bytes"] = max(*peaks, self.peak_rss)
         self.folder.write_state(stored)
         if self._heartbeat is not None:
             told = {key: state.get(key) for key in ("updated", "state", "tiles", "rate")}

@@ -21,9 +21,29 @@ def summary(state: Mapping[str, Any], url: str) -> str:
     return "\n".join([*_lines(state), *_products(state, url.rstrip("/"))])
 
 
+def _missing(state: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[str]:
+    """Items and assets that are not in the result."""
+    if state.get("left_out"):
+        yield f"left out  {describe_left_out(state['left_out'])}"
+    unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
+    if unreadable:
+        yield f"missing   {unreadable} assets could not be read and count as not seen"
+
+
+def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
+    """Items that a recipe's rules left out, in words: ``2 of s2 (missing_asset: skip)``."""
+    words = {"exclude": "exclude", "missing_asset": "missing_asset: skip"}
+    return ", ".join(
+        f"{count} of {name} ({words.get(key, key)})"
+        for name, by_key in left_out.items()
+        for key, count in by_key.items()
+    )
+
+
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     tiles, steps = state["tiles"], _in_order(state)
     yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
             yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
@@ -31,7 +51,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     if pixels:
         rate = pixels / max(state["seconds"], 1e-9) / 1e6
         yield (
-            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.2f} Mpx/s), "
+            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.3g} Mpx/s), "
             f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
         )
     if state.get("stages"):
@@ -41,15 +61,23 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     if state["state"] == "running":
         left = state.get("rate", {}).get("seconds_left")
         yield f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting")
-    unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
-    if unreadable:
-        yield f"missing   {unreadable} assets could not be read and count as not seen"
+    yield from _missing(state, steps)
     for step in steps.values():
         yield from step.get("lines", ())
     for failure in state.get("failed", [])[:_FAILURES]:
         yield f"failed {failure['key']}: {failure['error']}"
     if state.get("waiting"):
         yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
+
+
+def _changes(state: Mapping[str, Any]) -> Iterator[str]:
+    """How many tiles the last command computed, where it kept others, and why."""
+    computed = state.get("computed", 0)
+    if 0 < computed < state["tiles"]["done"] or "changes" in state:
+        yield f"computed  {computed} tiles by the last command, the others are kept"
+    for name, items in state.get("changes", {}).get("items", {}).items():
+        counts = ", ".join(f"{items[kind]} {kind}" for kind in ("new", "changed", "gone"))
+        yield f"items     {name}: {counts}, {items['same']} as they were, at the last update"
 
 
 def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,16 @@ takes several times the processor time, which all threads of a process have to s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
+from rsscale.net.hosts import HOSTS
 from rsscale.net.retry import redact_logs
 from rsscale.once import once
 
@@ -25,6 +26,7 @@ CONNECTIONS = 32
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT_BYTES = 512
+_REDIRECTS = 10
 
 # Origins that redirect, to a log-in or a mirror: requests follows, and keeps their cookies.
 _send_on: set[str] = set()
@@ -51,8 +53,19 @@ class RangeResponse:
     raw: BaseHTTPResponse
 
 
-def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
+def get(
+    url: str,
+    headers: Mapping[str, str],
+    secret: Callable[[str], Mapping[str, str]] | None = None,
+) -> RangeResponse:
     """Send one GET request.
+
+    Parameters
+    ----------
+    url : str
+    headers : mapping
+    secret : callable, optional
+        Further headers for a URL, which go to its host alone: asked anew after a redirect.
 
     Raises
     ------
@@ -61,6 +74,7 @@ def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
     """
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
+    own_secret = dict(secret(url)) if secret else {}
     route = None if origin in _send_on or "@" in parts.netloc else _route(origin)
     if route is not None:
         pool, own = route
@@ -68,7 +82,7 @@ def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
         raw = pool.urlopen(
             "GET",
             path,
-            headers={**own, **headers},
+            headers=_joined({**own, **headers}, own_secret),
             retries=False,
             redirect=False,
             timeout=Timeout(connect=CONNECT_S, read=SILENCE_S),
@@ -78,8 +92,44 @@ def get(url: str, headers: Mapping[str, str]) -> RangeResponse:
             return _taken(raw, raw.status, raw.headers)
         raw.close()
         _send_on.add(origin)
-    answer = _session().get(url, headers=dict(headers), timeout=(CONNECT_S, SILENCE_S), stream=True)
+    answer = _follow(url, headers, secret) if secret else _send(url, headers)
     return _taken(answer.raw, answer.status_code, answer.headers)
+
+
+def _send(url: str, headers: Mapping[str, str], **options: Any) -> requests.Response:
+    return _session().get(
+        url, headers=dict(headers), timeout=(CONNECT_S, SILENCE_S), stream=True, **options
+    )
+
+
+def _follow(
+    url: str, headers: Mapping[str, str], secret: Callable[[str], Mapping[str, str]]
+) -> requests.Response:
+    """Send a request and follow redirects; each host is given its own secrets, or none.
+
+    requests itself takes off an Authorization on the way to another host, but no other header.
+    """
+    for _ in range(_REDIRECTS):
+        own = dict(secret(url))
+        # Else what ~/.netrc has of the host would stand in place of our own.
+        auth = _as_it_is if any(name.lower() == "authorization" for name in own) else None
+        answer = _send(url, _joined(headers, own), allow_redirects=False, auth=auth)
+        if not answer.is_redirect:
+            return answer
+        target = urljoin(url, answer.headers["Location"])
+        answer.close()
+        url = target
+    raise requests.TooManyRedirects(f"more than {_REDIRECTS} redirects")
+
+
+def _joined(headers: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Headers, of which the second ones replace those of the same name in any case."""
+    names = {name.lower() for name in own}
+    return {name: value for name, value in headers.items() if name.lower() not in names} | dict(own)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> RangeResponse:
@@ -135,3 +185,4 @@ def forget() -> None:
     _session.cache_clear()
     _route.cache_clear()
     _send_on.clear()
+    HOSTS.forget()

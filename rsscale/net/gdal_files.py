@@ -191,15 +191,21 @@ class RemoteFile:
         try:
             self.check()
             if len(merged) == 1:
-                parts = [self._request(*merged[0])]
+                parts = [self._bytes(*merged[0])]
             else:
-                parts = list(_requests_pool().map(lambda span: self._request(*span), merged))
+                parts = list(_requests_pool().map(lambda span: self._bytes(*span), merged))
             return [
                 _cut(merged, parts, start, size) for start, size in zip(offsets, sizes, strict=True)
             ]
         except ReadError as error:
             self._failure = self._failure or error
             return [bytes(size) for size in sizes]
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        """Bytes of one range; of a small file the header is all of it."""
+        if start + size <= len(self.header):
+            return self.header[start : start + size]
+        return self._request(start, size)
 
     def _request(self, start: int, size: int) -> bytes:
         """One request, retried; fewer bytes than asked for only at the end of the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 
 import requests
 from urllib3 import BaseHTTPResponse
@@ -12,8 +13,9 @@ from urllib3.exceptions import HTTPError
 from rsscale.errors import ReadError
 from rsscale.net import connections, retry
 from rsscale.net.connections import SILENCE_S, RangeResponse
+from rsscale.net.hosts import HOSTS, KnownUnreachableError, UnreachableError
 from rsscale.net.hrefs import shown
-from rsscale.net.retry import why_no_answer
+from rsscale.net.retry import is_unreachable, why_no_answer
 from rsscale.net.signing import Signer
 
 # Errors that another try may mend; not those that are a ValueError too, such as an invalid URL.
@@ -60,14 +62,17 @@ def fetch_range(url: str, start: int, stop: int, sign: Signer | None) -> RangeRe
     tried, may_renew = 0, sign is not None
     while True:
         tried += 1
-        TRAFFIC.add(requests=1, retries=int(tried > 1))
+        TRAFFIC.add(retries=int(tried > 1))
         try:
-            answer = _ask(sign(url) if sign else url, start, stop)
+            ask = partial(_ask, sign(url) if sign else url, start, stop, sign)
+            answer = HOSTS.ask(url, ask)
             if answer.status in (401, 403) and sign is not None and may_renew:
                 may_renew = False
                 sign.renew(url)
                 continue
             _check(answer, url, start, stop)
+        except KnownUnreachableError as problem:
+            raise ReadError(f"{shown(url)}: {problem}") from None
         except _AgainError as problem:
             if tried > retry.RETRIES:
                 raise ReadError(
@@ -86,14 +91,19 @@ class _AgainError(Exception):
         self.answer = answer
 
 
-def _ask(url: str, start: int, stop: int) -> RangeResponse:
+def _ask(url: str, start: int, stop: int, sign: Signer | None) -> RangeResponse:
     """Send one request for a range."""
+    TRAFFIC.add(requests=1)
     try:
         answer = connections.get(
-            url, {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+            url,
+            {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
+            None if sign is None else sign.headers,
         )
     except (requests.RequestException, HTTPError) as error:
         problem = why_no_answer(error)
+        if is_unreachable(error):
+            raise UnreachableError(problem) from None
         problem = f"silence for {SILENCE_S:g} s" if problem == "silence" else problem
         if isinstance(error, _MAY_PASS) and not isinstance(error, ValueError):
             raise _AgainError(problem) from None
@@ -123,7 +133,7 @@ def _check(answer: RangeResponse, url: str, start: int, stop: int) -> None:
 
 _HINTS = {
     200: "the whole file: the server does not honour Range requests; copy the file",
-    401: "it wants credentials: set sign, or those of the server in ~/.netrc",
+    401: "it wants credentials: set sign or headers, or those of the server in ~/.netrc",
     403: "access is refused; does it want a signature (sign), or has one run out?",
     404: "nothing is there; is the catalogue out of date?",
     409: "access is refused; does it want a signature (sign)?",

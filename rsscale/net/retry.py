@@ -45,13 +45,16 @@ class BoundedRetry(Retry):
         return None if seconds is None else min(seconds, RETRY_AFTER_MAX_S)
 
 
-def policy(**options: Any) -> BoundedRetry:
-    """urllib3's settings of retries: for any method, since no request here changes anything."""
+def policy(but: frozenset[int] = frozenset(), **options: Any) -> BoundedRetry:
+    """urllib3's settings of retries: for any method, since no request here changes anything.
+
+    ``but`` are answers after which it is not tried again.
+    """
     return BoundedRetry(
         total=RETRIES,
         backoff_factor=BACKOFF_S,
         backoff_jitter=JITTER_S,
-        status_forcelist=RETRY_STATUS,
+        status_forcelist=RETRY_STATUS - but,
         allowed_methods=None,
         raise_on_status=False,  # the last response says more than "too many errors"
         **options,
@@ -92,6 +95,17 @@ def why_no_answer(error: BaseException) -> str:
     return type(_innermost(error)).__name__
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether a request failed because there was no connection to the server at all."""
+    causes = _causes(error)
+    timed_out = any(isinstance(e, (requests.ConnectTimeout, ConnectTimeoutError)) for e in causes)
+    return timed_out or why_no_answer(error) in (
+        "connection refused",
+        "no such host",
+        "its TLS certificate is not accepted",
+    )
+
+
 # The first that fits, with its classes and subclasses of these that mean something else: a response
 # that is cut short is a dropped connection (ProtocolError) too.
 _REASONS: tuple[tuple[str, _Classes, _Classes], ...] = (
@@ -115,8 +129,8 @@ _REASONS: tuple[tuple[str, _Classes, _Classes], ...] = (
 def _causes(error: BaseException) -> list[BaseException]:
     """An error and all that it was made from: its reason, its arguments, its cause."""
     found = [error]
-    for one in found:
-        for cause in (getattr(one, "reason", None), *one.args, one.__cause__):
+    for raised in found:
+        for cause in (getattr(raised, "reason", None), *raised.args, raised.__cause__):
             if isinstance(cause, BaseException) and not any(cause is known for known in found):
                 found.append(cause)
     return found

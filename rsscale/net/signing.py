@@ -9,10 +9,14 @@ never kept. Credentials come from the usual environment of each service, never f
 ``aws-anonymous``     public buckets on S3, without credentials
 ``aws-requester-pays`` buckets on S3 where the reader pays for the transfer
 ``module:function``   your own: takes a URL and returns it signed, or ``(URL, expiry)`` with
-                      the expiry as an aware datetime. The module must be named in the
+                      the expiry as an aware datetime, or ``(URL, headers)`` with headers that
+                      go to the host of that URL. The module must be named in the
                       environment variable ``RSSCALE_SIGNERS`` (comma-separated) of every
                       process that reads: a recipe alone cannot make a machine run code.
 ====================== =============================================================
+
+Beside a signer, or without one, requests may carry headers with tokens: see
+:mod:`rsscale.net.headers`.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from rsscale.errors import ReadError, RecipeError, nearest
+from rsscale.net.headers import HeaderRules, Headers
 from rsscale.net.hrefs import shown
 from rsscale.once import once
 
@@ -40,6 +45,7 @@ _GDAL = {
     "aws-anonymous": {"AWS_NO_SIGN_REQUEST": "YES"},
     "aws-requester-pays": {"AWS_REQUEST_PAYER": "requester"},
 }
+_HEADERS = "+headers:"
 _NAMES = ("planetary-computer", *_GDAL)
 # A signature that runs out on the way to the server is no good.
 _BEFORE_EXPIRY = timedelta(seconds=60)
@@ -54,6 +60,9 @@ class Signer(Protocol):
 
     def renew(self, url: str) -> None:
         """Forget the signature: a server called it stale."""
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        """Headers with secrets for a request to a URL, which go to no other host."""
 
 
 def check_name(name: str) -> str:
@@ -92,25 +101,72 @@ def _function(name: str) -> Callable[[str], Any]:
     return found
 
 
-def gdal_options(name: str | None) -> dict[str, str]:
-    """GDAL's options of a signer's name; none for most."""
-    return _GDAL.get(name or "", {})
+def access_name(sign: str | None, headers: Headers | None = None) -> str | None:
+    """The name of a signer and of headers together; it holds no secret.
 
-
-@once(maxsize=16)
-def signer(name: str | None) -> Signer | None:
-    """The process's signer of a name; ``None`` where URLs need no signature.
+    It travels with the items wherever a signer's name does.
 
     Raises
     ------
     RecipeError
-        When the name is unknown, not allowed, or its module or function is not there.
+        When headers are not in the form of :mod:`rsscale.net.headers`.
     """
+    if not headers:
+        return sign
+    return f"{sign or ''}{_HEADERS}{HeaderRules.of(headers).dump()}"
+
+
+def split_access(name: str | None) -> tuple[str | None, HeaderRules | None]:
+    """Inverse of :func:`access_name`."""
+    sign, mark, rules = (name or "").partition(_HEADERS)
+    return sign or None, HeaderRules.parse(rules) if mark else None
+
+
+def gdal_options(name: str | None) -> dict[str, str]:
+    """GDAL's options of a signer's name; none for most."""
+    return _GDAL.get((name or "").partition(_HEADERS)[0], {})
+
+
+@once(maxsize=16)
+def signer(name: str | None) -> Signer | None:
+    """The process's signer of a name; ``None`` where URLs need no signature and no headers.
+
+    Parameters
+    ----------
+    name : str or None
+        From :func:`access_name`.
+
+    Raises
+    ------
+    RecipeError
+        When the name is unknown, not allowed, or its module, function or variable is not there.
+    """
+    name, rules = split_access(name)
+    if rules is not None:
+        rules.check()
+        return _WithHeaders(signer(name), rules)
     if name is None or check_name(name) in _GDAL:
         return None
     if name == "planetary-computer":
         return _PlanetaryComputer()
     return _Cached(_function(name), name)
+
+
+class _WithHeaders:
+    """Sends headers, and signs as another signer does."""
+
+    def __init__(self, inner: Signer | None, rules: HeaderRules) -> None:
+        self._inner, self._rules = inner, rules
+
+    def __call__(self, url: str) -> str:
+        return self._inner(url) if self._inner else url
+
+    def renew(self, url: str) -> None:
+        if self._inner:
+            self._inner.renew(url)
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        return {**(self._inner.headers(url) if self._inner else {}), **self._rules.of_url(url)}
 
 
 class _Cached:
@@ -121,6 +177,7 @@ class _Cached:
         self._name = name
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[str, datetime]] = {}
+        self._headers: dict[str, Mapping[str, str]] = {}
 
     def __call__(self, url: str) -> str:
         with self._lock:
@@ -134,17 +191,32 @@ class _Cached:
             raise ReadError(
                 f"{shown(url)} could not be signed: {self._name} raised {type(error).__name__}"
             ) from None
-        signed, expiry = answer if isinstance(answer, tuple) else (answer, expiry_of(answer))
-        if expiry is not None:
+        signed, *more = answer if isinstance(answer, tuple) else (answer,)
+        with self._lock:
+            for given in more:
+                if isinstance(given, Mapping):
+                    self._headers[_origin(str(signed))] = dict(given)
+        until = next((one for one in more if isinstance(one, datetime)), None)
+        until = until if more else expiry_of(str(signed))
+        if until is not None:
             with self._lock:
                 if len(self._kept) >= _KEPT:
                     self._kept.clear()
-                self._kept[url] = signed, expiry
+                self._kept[url] = signed, until
         return str(signed)
 
     def renew(self, url: str) -> None:
         with self._lock:
             self._kept.pop(url, None)
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        with self._lock:
+            return self._headers.get(_origin(url), {})
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 class _PlanetaryComputer:
@@ -171,6 +243,9 @@ class _PlanetaryComputer:
 
     def renew(self, url: str) -> None:  # noqa: ARG002 -- tokens belong to containers
         self._sas.TOKEN_CACHE.clear()
+
+    def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 -- its tokens are in the URL
+        return {}
 
 
 def expiry_of(url: str) -> datetime | None:

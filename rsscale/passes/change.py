@@ -81,7 +81,7 @@ class ComparePass(Pass):
 
     def parameters(self) -> Mapping[str, Any]:
         """The classes; the periods are the span."""
-        return {"classes": [[one.value, one.name] for one in self.classes]}
+        return {"classes": [[land_class.value, land_class.name] for land_class in self.classes]}
 
     def run(self, block: Block) -> Result:
         """Compare one tile."""

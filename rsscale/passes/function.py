@@ -19,6 +19,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
 from rsscale.passes.function_call import Function, UserFunction, check_call
 from rsscale.passes.function_layers import LayerOptions
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.kinds import check_allowed, load
@@ -31,8 +32,8 @@ ALLOWED = "RSSCALE_FUNCTIONS"
 NOTEBOOK = "__main__"
 """Module of a function that was given in a notebook: no worker can import it."""
 
-# Python and what it imports; and what threads hold of the scenes that they composite, each.
-_BASE, _READING = 800 * 2**20, 450 * 2**20
+# What threads hold of the scenes that they composite, each.
+_READING = 450 * 2**20
 # What a function holds beside what it is given, as a multiple of that: not known, so guessed.
 _OWN = 2
 
@@ -105,7 +106,7 @@ class FunctionPass(Pass):
             cls(
                 step=step,
                 sources={n: setup.source(r, at=at) for n, r in recipe.references.items()},
-                layers=tuple(one.build() for one in options.layers),
+                layers=tuple(layer.build() for layer in options.layers),
                 halo=options.halo,
                 address=options.function,
                 given=options.version,
@@ -152,7 +153,8 @@ class FunctionPass(Pass):
             reading = min(read, profile.threads * _READING)
             read = 4 * channels * height * width
         written = height * width * sum(layer.pixel_bytes for layer in self.layers)
-        return int(_BASE + reading + TILES_AT_ONCE * ((1 + _OWN) * read + 3 * written))
+        tiles = TILES_AT_ONCE * ((1 + _OWN) * read + 3 * written)
+        return PROCESS_BYTES + int(reading + tiles)
 
     def run(self, block: Block) -> Result:
         """Read all inputs into memory, call the function, crop the halo."""
@@ -201,8 +203,8 @@ def _channels(source: Source) -> int:
 
     if not isinstance(source, InputSource):
         return 0
-    one = source.recipe.inputs[source.name]
-    return len(one.bands) * len(window_names(one, source.recipe.periods[0]))
+    input_recipe = source.recipe.inputs[source.name]
+    return len(input_recipe.bands) * len(window_names(input_recipe, source.recipe.periods[0]))
 
 
 def _in_memory(dataset: xr.Dataset, block: Block) -> xr.Dataset:

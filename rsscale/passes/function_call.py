@@ -75,7 +75,10 @@ class UserFunction:
                 f"function {self.name!r} returned the layers {_names(returned)} on {where}; "
                 f"declared are {', '.join(wanted)}"
             )
-        return {one.name: self._layer(one, returned[one.name], shape, where) for one in self.layers}
+        return {
+            layer.name: self._layer(layer, returned[layer.name], shape, where)
+            for layer in self.layers
+        }
 
     def _layer(
         self, layer: Layer, array: xr.DataArray, shape: tuple[int, int], where: str
@@ -96,7 +99,7 @@ class UserFunction:
         return np.ascontiguousarray(values)
 
 
-def check_call(what: str, function: Function, parameters: Mapping[str, Any]) -> None:
+def check_call(name: str, function: Function, parameters: Mapping[str, Any]) -> None:
     """Refuse a function that does not take its arguments.
 
     Raises
@@ -104,7 +107,7 @@ def check_call(what: str, function: Function, parameters: Mapping[str, Any]) -> 
     RecipeError
     """
     if not callable(function):
-        raise RecipeError(f"{what} is {type(function).__name__}; expected a function f(inputs)")
+        raise RecipeError(f"{name} is {type(function).__name__}; expected a function f(inputs)")
     try:
         signature = inspect.signature(function)
     except ValueError:  # of some that are written in C
@@ -113,7 +116,7 @@ def check_call(what: str, function: Function, parameters: Mapping[str, Any]) -> 
         signature.bind({}, **parameters)
     except TypeError as error:
         raise RecipeError(
-            f"{what} can't be called as f(inputs, **parameters) with the parameters "
+            f"{name} can't be called as f(inputs, **parameters) with the parameters "
             f"{list(parameters)}: {error}"
         ) from None
 

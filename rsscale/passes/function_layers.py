@@ -18,6 +18,8 @@ from rsscale.steps.options import Options
 EMPTY_CORE = 32
 """Width of the empty block that a function is tried on, without its halo, px."""
 
+_DECLARE = "say layers=[rs.Layer(name, dtype, nodata), ...]"
+
 
 class AxisOptions(Options):
     """``{name: component, values: [0, 1, 2], chunk: 1}``."""
@@ -109,19 +111,18 @@ def seen_layers(
         When the function can't take such a block, or a variable can be no layer.
     """
     where = "an empty block"
-    advice = "say layers=[rs.Layer(name, dtype, nodata), ...]"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of means of nothing and the like
             returned = call(name, function, inputs, parameters, where)
     except (FunctionError, RecipeError) as error:
-        raise RecipeError(f"{error}; to use it without that trial, {advice}") from error
+        raise RecipeError(f"{error}; to use it without that trial, {_DECLARE}") from error
     if not returned.data_vars:
-        raise RecipeError(f"function {name!r} returned no layers on {where}; {advice}")
-    return tuple(_seen(name, array, advice) for array in returned.data_vars.values())
+        raise RecipeError(f"function {name!r} returned no layers on {where}; {_DECLARE}")
+    return tuple(_seen(name, array) for array in returned.data_vars.values())
 
 
-def _seen(function: str, array: xr.DataArray, advice: str) -> Layer:
+def _seen(function: str, array: xr.DataArray) -> Layer:
     further = [str(dim) for dim in array.dims if dim not in ("y", "x")]
     is_map = {"y", "x"} <= set(array.dims) and len(further) < 2 and "time" not in further
     if not is_map or str(array.dtype) not in get_args(DataType):
@@ -129,7 +130,7 @@ def _seen(function: str, array: xr.DataArray, advice: str) -> Layer:
             f"function {function!r} returned {str(array.name)!r} as {array.dtype} "
             f"({', '.join(map(str, array.dims))}) on an empty block; a layer is (y, x), "
             "or (axis, y, x) with an axis other than time, and one of "
-            f"{', '.join(get_args(DataType))}: cast it with .astype, or {advice}"
+            f"{', '.join(get_args(DataType))}: cast it with .astype, or {_DECLARE}"
         )
     axis = _axis(array, further[0]) if further else None
     dtype = str(array.dtype)

@@ -11,12 +11,12 @@ from rsscale.composites import strips
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
+from rsscale.inference.device_lock import device_lock
 from rsscale.learn.model import Model
+from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 
-# Python, torch, GDAL and what they import, measured.
-_BASE = 800 * 2**20
 # What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
 # it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
 _CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
@@ -53,7 +53,7 @@ class Memory:
     def total(self) -> int:
         """Bytes of tiles side by side, of caches, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
-        return _BASE + CACHE_BYTES + self.reading + self.model + self.blending + beside
+        return PROCESS_BYTES + CACHE_BYTES + self.reading + self.model + self.blending + beside
 
 
 def estimate(  # noqa: PLR0917
@@ -81,13 +81,13 @@ def estimate(  # noqa: PLR0917
     """
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
-    channels = sum(one.channels for one in spec.inputs)
+    channels = sum(model_input.channels for model_input in spec.inputs)
     tallest = max(
         (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
         key=lambda read: read.shape[0],
     )
     height, width = tallest.shape
-    bands = max(len(one.bands) for one in recipe.inputs.values()) + 1
+    bands = max(len(input_recipe.bands) for input_recipe in recipe.inputs.values()) + 1
     chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
         composites=4 * channels * height * width,
@@ -128,14 +128,16 @@ def _put_out(model: Model, size: int) -> int:
         if isinstance(output, torch.Tensor):
             put_out += output.numel() * output.element_size()
 
-    leaves = [one for one in model.module.modules() if not list(one.children())]
-    handles = [leaf.register_forward_hook(count) for leaf in leaves]
-    try:
-        with torch.inference_mode():
-            image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
-            scores = model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    leaves = [part for part in model.module.modules() if not list(part.children())]
+    # The model is one that tiles of this process may use, and their windows are not to be counted.
+    with device_lock(model.device):
+        handles = [leaf.register_forward_hook(count) for leaf in leaves]
+        try:
+            with torch.inference_mode():
+                image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
+                scores = model(image)
+        finally:
+            for handle in handles:
+                handle.remove()
     # An exported program has no layers to listen to.
     return put_out or _EXPORTED * scores.numel() * scores.element_size()

@@ -23,10 +23,12 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
-from rsscale.inference.seams import Seams, count_seams
+from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
-from rsscale.model.files import model_files, read_spec
+from rsscale.model.files import model_files, read_spec, weights_of
+from rsscale.model.receptive_field import exact_reach, tell_of_context
+from rsscale.model.scores import check_classes_to_map
 from rsscale.model.spec import ModelSpec, class_attributes
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
@@ -68,6 +70,8 @@ class MapPass(Pass):
         Where each period's model lies.
     specs : mapping of period to ModelSpec
     recipe : Recipe
+    looks : tuple of int or None
+        How far each model looks around a pixel, px; None where that is not known.
     """
 
     kind: ClassVar[str] = "predict"
@@ -76,10 +80,7 @@ class MapPass(Pass):
     facts: ClassVar[Mapping[str, Fold]] = {
         "unseen": "sum",
         "non_finite": "sum",
-        "line_pairs": "sum",
-        "line_differ": "sum",
-        "pairs": "sum",
-        "differ": "sum",
+        **dict.fromkeys(SEAM_FACTS, "sum"),
         "batch": "min",
         "agreement": "min",
     }
@@ -90,6 +91,7 @@ class MapPass(Pass):
     models: Mapping[str, Attachment | Kept]
     specs: Mapping[str, ModelSpec]
     recipe: Recipe
+    looks: tuple[int | None, ...] = (None,)
 
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
@@ -107,17 +109,24 @@ class MapPass(Pass):
         read = {digest: read_spec(model.folder) for digest, model in by_digest.items()}
         specs = {period: read[model.digest] for period, model in models.items()}
         for period, spec in specs.items():
+            check_classes_to_map(spec)
             check_model(setup.recipe, spec, int(period))
         first = next(iter(specs.values()))
         _check_same_classes(specs)
         return [
             cls(
                 step=step,
-                sources={one.name: setup.source(one.name) for one in first.inputs},
+                sources={
+                    model_input.name: setup.source(model_input.name) for model_input in first.inputs
+                },
                 layers=map_layers(options.layers, first),
                 models=models,
                 specs=specs,
                 recipe=setup.recipe,
+                looks=tuple(
+                    exact_reach(spec, weights_of(by_digest[digest].folder), setup.device)
+                    for digest, spec in read.items()
+                ),
             )
         ]
 
@@ -141,36 +150,44 @@ class MapPass(Pass):
             around = around | box
         return around
 
+    def depends_on(self, core: PixelBox) -> PixelBox:
+        """Less than whole windows where the networks are known to look less far on the CPU."""
+        if None in self.looks:
+            return self.around(core)
+        return core.pad(max(far for far in self.looks if far is not None)) & self.around(core)
+
     @property
     def reach(self) -> int:
         """A whole window: the lattice may lie in any way beside the tile."""
         return max(lattice.window for lattice in self._lattices())
 
     def check(self, profile: NumericProfile) -> None:
-        """Open each model and try it on a window."""
-        from rsscale.learn.models import open_model
+        """Open each model and try it on a window; say so if it looks further than its halo."""
+        from rsscale.learn.weights import try_window
+        from rsscale.passes.open_models import opened_plain
 
-        for folder in {model.folder for model in self.models.values()}:
-            open_model(folder, device="cpu")
         del profile
+        for attachment in self._distinct_models():
+            model = opened_plain(attachment, "cpu", self.recipe.trust)
+            try_window(model, attachment.folder)
+            tell_of_context(model, 1)
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""
-        from rsscale.learn.weights import open_frozen
         from rsscale.passes.map_memory import estimate
+        from rsscale.passes.open_models import opened_plain
 
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers)
-        folders = {model.digest: model.folder for model in self.models.values()}
         return max(
             estimate(
                 self.recipe,
-                open_frozen(folder, device="cpu"),
+                opened_plain(model, "cpu", self.recipe.trust),
                 tile,
                 profile.threads,
                 cost.observations,
                 pixel_bytes,
             ).total
-            for folder in folders.values()
+            for model in self._distinct_models()
         )
 
     def overhead(self, tile: int) -> float:
@@ -185,7 +202,7 @@ class MapPass(Pass):
         read = lattice.read_box(core)
         rows, cols = read.slices(block.around)
         lazy = {n: ds["composite"][..., rows, cols] for n, ds in block.inputs.items()}
-        cores = strips(core, lattice, sum(one.channels for one in spec.inputs))
+        cores = strips(core, lattice, sum(model_input.channels for model_input in spec.inputs))
         reads = [lattice.read_box(part) for part in cores]
         composites = composite_strips(
             lazy, read, reads, profile.threads or None, block.resources.meter
@@ -215,13 +232,25 @@ class MapPass(Pass):
         """Agreement with the plain model, and how visible window lines are."""
         if "agreement" in facts:
             yield f"agreement {facts['agreement']:.6f} of labels are the plain model's"
-        if facts.get("line_pairs") and facts.get("pairs"):
-            line = facts["line_differ"] / facts["line_pairs"]
-            inside = facts["differ"] / facts["pairs"]
+        if facts.get("non_finite"):
             yield (
-                f"seams     neighbours differ at {line:.2%} along window lines, "
-                f"{inside:.2%} elsewhere"
+                f"no number {facts['non_finite']} px for which the model returned none; they are "
+                "nodata"
             )
+        seams = Seams.from_dict(facts)
+        if seams.line.pairs:
+            yield f"seams     {seams}{self._remedy(seams)}"
+
+    def _remedy(self, seams: Seams) -> str:
+        """What a person can do about seams that are visible."""
+        if not seams.is_visible:
+            return ""
+        if all(spec.architecture == "pixel" for spec in self.specs.values()):
+            return "; not by the model, which sees single pixels"
+        return "; a model with a larger halo, or with blend: hann, hides them"
+
+    def _distinct_models(self) -> list[Attachment | Kept]:
+        return list({model.digest: model for model in self.models.values()}.values())
 
     def _lattices(self) -> list[Lattice]:
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
@@ -241,7 +270,7 @@ class MapPass(Pass):
     def _model(self, span: str, profile: NumericProfile) -> Model:
         from rsscale.passes.open_models import opened
 
-        return opened(self.models[span], profile)
+        return opened(self.models[span], profile, self.recipe.trust)
 
     def _compared(
         self, span: str, model: Model, stack: InputStack, profile: NumericProfile
@@ -256,7 +285,7 @@ class MapPass(Pass):
         windows = windows_to_try(stack, model.spec, profile.batch)
         if len(windows) < profile.batch:
             return None  # nothing was seen
-        plain = plain_once(self.models[span], profile)
+        plain = plain_once(self.models[span], profile, self.recipe.trust)
         if plain is None:
             return None
         with device_lock(model.device):
@@ -272,14 +301,14 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
     """
     from rsscale.steps.input_windows import window_names
 
-    for wanted in spec.inputs:
-        if wanted.name not in recipe.inputs:
+    for model_input in spec.inputs:
+        if model_input.name not in recipe.inputs:
             raise ModelError(
-                f"model {spec.name!r} wants an input {wanted.name!r}; "
+                f"model {spec.name!r} wants an input {model_input.name!r}; "
                 f"the recipe has {list(recipe.inputs)}"
             )
-        one = recipe.inputs[wanted.name]
-        spec.check_input(wanted.name, one.bands, window_names(one, period))
+        input_recipe = recipe.inputs[model_input.name]
+        spec.check_input(model_input.name, input_recipe.bands, window_names(input_recipe, period))
     trained, used = spec.resolution, recipe.grid.resolution
     if trained and abs(trained - used) > _SAME_RESOLUTION * used:
         raise ModelError(

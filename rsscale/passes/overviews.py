@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import Layer
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
@@ -71,7 +73,7 @@ class OverviewPass(Pass):
         if len(references) != 1 or not isinstance(references[0], str):
             raise RecipeError("needs 'of': the one step of this recipe that gets overviews")
         of = references[0]
-        layers = tuple(one for one in setup.layers(of) if one.overview != "none")
+        layers = tuple(layer for layer in setup.layers(of) if layer.overview != "none")
         if not layers:
             raise RecipeError(f"no layer of the step {of!r} has a rule for overviews")
         width = max(setup.extent().shape) / max(_SMALL, setup.grid.tile)
@@ -99,10 +101,10 @@ class OverviewPass(Pass):
         return self.times
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of two tiles side by side: sources, results, and one layer at work."""
+        """Bytes of the process, and of tiles side by side: sources, results, one layer at work."""
         del profile
         pixel_bytes = sum(layer.pixel_bytes for layer in self.layers) + _WORKING_BYTES
-        return int(2 * (cost.bytes + tile**2 * pixel_bytes))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * pixel_bytes))
 
     def overhead(self, tile: int) -> float:
         """Four pixels are read for each one."""
@@ -154,7 +156,7 @@ def reduce(layer: Layer, values: _Array) -> _Array:
         plane = values[index]
         # North-west, north-east, south-west, south-east.
         four = [np.ascontiguousarray(plane[row::2, col::2]) for row in (0, 1) for col in (0, 1)]
-        valid = [layer.is_valid(one) for one in four]
+        valid = [layer.is_valid(quarter) for quarter in four]
         some = valid[0] | valid[1] | valid[2] | valid[3]
         out[index] = np.where(some, rule(four, valid, layer), layer.numpy_dtype.type(layer.nodata))
     return out
@@ -162,7 +164,7 @@ def reduce(layer: Layer, values: _Array) -> _Array:
 
 def _mode(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
     del layer
-    counts = [one.astype(np.uint8) for one in valid]
+    counts = [is_valid.astype(np.uint8) for is_valid in valid]
     for a in range(4):
         for b in range(a + 1, 4):
             # Of two equal values either both are valid or none is.
@@ -170,8 +172,8 @@ def _mode(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
             counts[a] += same
             counts[b] += same
     best, most = four[0].copy(), counts[0]
-    for one, count in zip(four[1:], counts[1:], strict=True):
-        np.copyto(best, one, where=count > most)
+    for quarter, count in zip(four[1:], counts[1:], strict=True):
+        np.copyto(best, quarter, where=count > most)
         most = np.maximum(most, count)
     return best
 
@@ -179,8 +181,8 @@ def _mode(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
 def _mean(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
     total = np.zeros(four[0].shape, np.float64)
     count = np.zeros(four[0].shape, np.uint8)
-    for one, there in zip(four, valid, strict=True):
-        np.add(total, one, out=total, where=there)
+    for quarter, there in zip(four, valid, strict=True):
+        np.add(total, quarter, out=total, where=there)
         count += there
     np.divide(total, count, out=total, where=count > 0)
     return (total if layer.is_float else np.rint(total)).astype(layer.numpy_dtype)
@@ -189,8 +191,8 @@ def _mean(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
 def _nearest(four: list[_Array], valid: list[_Array], layer: Layer) -> _Array:
     del layer
     best = four[3].copy()
-    for one, there in zip(four[2::-1], valid[2::-1], strict=True):
-        np.copyto(best, one, where=there)
+    for quarter, there in zip(four[2::-1], valid[2::-1], strict=True):
+        np.copyto(best, quarter, where=there)
     return best
 
 

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, RsscaleError, nearest
 from rsscale.geo.coverage import centres, coverage, pixel_edges
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, plane_area, units_per_hectare
 from rsscale.layers import Layer
+from rsscale.model.flags import class_names
 from rsscale.passes.zones_total import ZonesTotal
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.reference.zones import Zones, read_zones
 from rsscale.steps.attachments import Attachment
@@ -35,9 +38,13 @@ _WORKING_BYTES = 48
 
 
 class ZonesOptions(Options):
-    """``{kind: zones, of: STEP, zones: FILE, id: COLUMN, layer:, method:, area:}``."""
+    """``{kind: zones, of: STEP, zones: FILE, zones_layer:, id: COLUMN, layer:, method:, area:}``.
+
+    ``zones_layer`` is a layer of the file, ``layer`` one of the step.
+    """
 
     zones: str
+    zones_layer: str | None = None
     id: str
     layer: str = "classification"
     method: Literal["centre", "coverage"] = "centre"
@@ -94,7 +101,8 @@ class ZonesPass(Pass):
         (reference,) = recipe.references.values()
         layer = _layer(options.layer, setup, reference)
         kept = setup.attachment(step, "zones")
-        zones = read_zones(kept.folder / Path(options.zones).name, options.id, setup.grid)
+        path = kept.folder / Path(options.zones).name
+        zones = read_zones(path, options.id, setup.grid, options.zones_layer)
         if not zones.near(setup.extent()):
             raise RecipeError(f"none of the {len(zones.ids)} zones touches the recipe's area")
         is_plane = options.area == "projected"
@@ -127,7 +135,7 @@ class ZonesPass(Pass):
 
     def parameters(self) -> Mapping[str, Any]:
         """Options of the counting; :meth:`digest` has the zones."""
-        return self.options.model_dump(exclude={"zones"})
+        return self.options.model_dump(exclude={"zones"}, exclude_none=True)
 
     def digest(self, span: str) -> str:
         """Hash of the zones' file."""
@@ -135,9 +143,9 @@ class ZonesPass(Pass):
         return self.file
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of two tiles side by side: the layer, areas, and the largest zone."""
+        """Bytes of the process, and of tiles side by side: layer, areas, the largest zone."""
         del profile
-        return int(2 * (cost.bytes + tile**2 * _WORKING_BYTES))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * _WORKING_BYTES))
 
     def run(self, block: Block) -> Result:
         """Count the pixels of a tile."""
@@ -215,9 +223,8 @@ def _layer(name: str, setup: Setup, reference: Reference) -> Layer:
 def _names(layer: Layer) -> dict[int, str]:
     """Names of classes, where the layer says them."""
     values = layer.attributes.get("flag_values", ())
-    meanings = str(layer.attributes.get("flag_meanings", "")).split()
-    names = layer.attributes.get("class_names", meanings)
-    return {int(value): str(name) for value, name in zip(values, names, strict=False)}
+    names = class_names(layer.attributes)
+    return {int(value): name for value, name in zip(values, names, strict=False)}
 
 
 def _schema(*, named: bool = False) -> pa.Schema:

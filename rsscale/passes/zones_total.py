@@ -89,7 +89,7 @@ class ZonesTotal(Gather):
         return pairs.to_frame(index=False).assign(**nothing)
 
     def _sorted(self, rows: pd.DataFrame) -> pd.DataFrame:
-        zones, times = ({v: n for n, v in enumerate(one)} for one in (self.zones, self.times))
+        zones, times = ({v: n for n, v in enumerate(names)} for names in (self.zones, self.times))
         places = (rows["zone"].map(zones), rows["span"].map(times))
         is_nodata = rows["class"] == self.nodata
         return rows.iloc[np.lexsort((rows["class"], is_nodata, *places[::-1]))]

@@ -14,11 +14,13 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import Layer
 from rsscale.passes.function_call import UserFunction
 from rsscale.passes.function_layers import EMPTY_CORE, seen_layers
+from rsscale.steps.block import layers_dataset
 
 
 def apply_to_arrays(
@@ -34,17 +36,23 @@ def apply_to_arrays(
     box = _common_box(of)
     named = {n: dataset.transpose(..., "y", "x") for n, dataset in of.items()}
     layouts = {n: _Layout.of(n, dataset) for n, dataset in named.items()}
-    arrays = [named[n].variables[m.name].data for n, one in layouts.items() for m in one.maps]
+    arrays = [named[n].variables[m.name].data for n, layout in layouts.items() for m in layout.maps]
     if layers is None:
         size = EMPTY_CORE + 2 * halo
         small = GeoBox((size, size), box.affine, box.crs)
-        empty = {n: one.empty(small) for n, one in layouts.items()}
+        empty = {n: layout.empty(small) for n, layout in layouts.items()}
         layers = seen_layers(name, function, empty, parameters)
     blocks = _Blocks(UserFunction(name, function, layers, halo, parameters), layouts, box.pad(halo))
-    fills = [m.beyond(f"{n}.{m.name}") if halo else 0 for n, o in layouts.items() for m in o.maps]
+    fills = [
+        m.beyond(f"{n}.{m.name}") if halo else 0
+        for n, layout in layouts.items()
+        for m in layout.maps
+    ]
     is_lazy = any(hasattr(array, "dask") for array in arrays)
     values = (_lazily if is_lazy else _at_once)(blocks, arrays, fills)
-    return _as_dataset(layers, values, next(iter(of.values())))
+    like = next(iter(of.values()))
+    coords = {name: like[name] for name in ("y", "x", "spatial_ref") if name in like.coords}
+    return layers_dataset(layers, values, coords)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class _Map:
             found = 0
         return None if found is None else self.dtype.type(found)
 
-    def beyond(self, what: str) -> Any:
+    def beyond(self, name: str) -> Any:
         """The value beyond its edge.
 
         Raises
@@ -91,7 +99,7 @@ class _Map:
         found = self.nodata()
         if found is None:
             raise RecipeError(
-                f"{what} is {self.dtype} and does not say what lies beyond its edge, within the "
+                f"{name} is {self.dtype} and does not say what lies beyond its edge, within the "
                 "halo; set its attribute 'nodata'"
             )
         return found
@@ -168,9 +176,9 @@ class _Blocks:
         height, width = values[0].shape[-2:]
         box = self.around[row : row + height, col : col + width]
         given, rest = {}, list(values)
-        for name, one in self.layouts.items():
-            count = len(one.maps)
-            given[name], rest = one.block(rest[:count], box), rest[count:]
+        for name, layout in self.layouts.items():
+            count = len(layout.maps)
+            given[name], rest = layout.block(rest[:count], box), rest[count:]
         halo = self.function.halo
         shape = (height - 2 * halo, width - 2 * halo)
         where = f"rows {row} to {row + shape[0]}, columns {col} to {col + shape[1]}"
@@ -204,7 +212,7 @@ def _lazily(blocks: _Blocks, arrays: Sequence[Any], fills: Sequence[Any]) -> dic
     name = f"rsscale-apply-{tokenize(blocks.function, blocks.around, [a.name for a in around])}"
     graph = {
         (name, i, j): (
-            blocks,
+            Sealed(blocks),
             starts[0][i],
             starts[1][j],
             [(array.name, *(0,) * (array.ndim - 2), i, j) for array in around],
@@ -253,19 +261,3 @@ def _common_box(of: Mapping[str, xr.Dataset]) -> GeoBox:
         if box != reference:
             raise AreaError(f"{name!r} lies on {box}, the first on {reference}; use one grid")
     return reference
-
-
-def _as_dataset(
-    layers: tuple[Layer, ...], values: Mapping[str, Any], like: xr.Dataset
-) -> xr.Dataset:
-    coords: dict[str, Any] = {n: like[n] for n in ("y", "x", "spatial_ref") if n in like.coords}
-    coords |= {one.axis.name: np.array(one.axis.values) for one in layers if one.axis}
-    arrays = {
-        one.name: xr.DataArray(
-            values[one.name],
-            dims=one.dims(),
-            attrs={**one.attributes, "nodata": one.nodata, "grid_mapping": "spatial_ref"},
-        )
-        for one in layers
-    }
-    return xr.Dataset(arrays, coords=coords)

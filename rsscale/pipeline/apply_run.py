@@ -164,7 +164,7 @@ def _is_outdated(folder: RunFolder, recipe: Recipe, name: str) -> bool:
             f"{folder.url} is a run of another recipe, with the steps {', '.join(known.steps)}; "
             "choose another out"
         )
-    old, new = (one.steps[name].model_dump(mode="json") for one in (known, recipe))
+    old, new = (which.steps[name].model_dump(mode="json") for which in (known, recipe))
     if old.pop("version") != new.pop("version"):
         return True
     differ = [key for key in new if old.get(key) != new[key]]

@@ -152,7 +152,7 @@ def _step_name(f: Callable[..., Any], name: str | None) -> str:
 def _layers(layers: Sequence[Layer | Mapping[str, Any]]) -> tuple[Layer, ...]:
     if isinstance(layers, (str, Layer, Mapping)) or not layers:
         raise RecipeError("layers: expected a list of rs.Layer, one at least")
-    return tuple(_layer(number, one) for number, one in enumerate(layers))
+    return tuple(_layer(number, layer) for number, layer in enumerate(layers))
 
 
 def _layer(number: int, layer: Layer | Mapping[str, Any]) -> Layer:
@@ -172,22 +172,22 @@ def _runs(of: Any) -> dict[str, tuple[Run, str]]:
         found = _run_step("of", of)
         return {found[1]: found}
     is_mapping = isinstance(of, Mapping) and not isinstance(of, xr.Dataset)
-    if not is_mapping or not any(isinstance(one, (Run, tuple)) for one in of.values()):
+    if not is_mapping or not any(isinstance(value, (Run, tuple)) for value in of.values()):
         return {}
-    return {str(name): _run_step(f"of[{name!r}]", one) for name, one in of.items()}
+    return {str(name): _run_step(f"of[{name!r}]", value) for name, value in of.items()}
 
 
-def _run_step(what: str, value: Any) -> tuple[Run, str]:
+def _run_step(name: str, value: Any) -> tuple[Run, str]:
     if isinstance(value, Run):
         return value, "map"
     if isinstance(value, tuple) and [type(part) for part in value] == [Run, str]:
         return value
-    raise RecipeError(f"{what} is {type(value).__name__}; expected a Run or (Run, step)")
+    raise RecipeError(f"{name} is {type(value).__name__}; expected a Run or (Run, step)")
 
 
 def _arrays(of: Any) -> dict[str, xr.Dataset]:
     named = of if isinstance(of, Mapping) and not isinstance(of, xr.Dataset) else {"data": of}
-    found = {str(name): _dataset(str(name), one) for name, one in named.items()}
+    found = {str(name): _dataset(str(name), value) for name, value in named.items()}
     if not found:
         raise RecipeError("of is empty; expected a Run, arrays, or a mapping of names to these")
     return found

@@ -16,6 +16,7 @@ from rsscale.accuracy.assess import assess as assess_map
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
+from rsscale.geo.vector_file import VectorFileError, read_vector, split_layer
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass, classes_from_attributes
 from rsscale.reference.class_raster import RasterOnGrid
@@ -97,7 +98,7 @@ def assess(
     content = pooled.to_dict() | {
         "distance_m": distance,
         "block_m": block,
-        "periods": {str(year): one.to_dict() for year, one in by_period.items()},
+        "periods": {str(year): accuracy.to_dict() for year, accuracy in by_period.items()},
     }
     write_json(folder.storage, "accuracy.json", content)
     return pooled
@@ -124,7 +125,7 @@ def _reference(
     class_column: str | None,
 ) -> _Reference:
     """Reference class values of a box, from a raster or from labels."""
-    if not path.exists():
+    if not split_layer(path)[0].exists():
         raise RecipeError(f"there is no reference at {path}")
     if path.suffix.lower() in _RASTERS:
         return RasterOnGrid(path, plan.grid).read
@@ -148,14 +149,15 @@ def _inside(plan: RunPlan, reference: _Reference) -> _Reference:
 
 def _training_labels(plan: RunPlan, exclude: str | Path | None) -> shapely.Geometry | None:
     """All training labels as one geometry in the grid's CRS."""
-    import geopandas as gpd
-
     training = plan.recipe.train
     path = Path(exclude) if exclude else Path(training.labels) if training else None
-    if path is None or (exclude is None and not path.exists()):
+    if path is None or (exclude is None and not split_layer(path)[0].exists()):
         return None
-    if not path.exists():
+    layer = None if exclude or training is None else training.labels_layer
+    if not split_layer(path)[0].exists():
         raise RecipeError(f"there are no labels to keep away from at {path}")
-    parquet = path.suffix.lower() in (".parquet", ".geoparquet")
-    frame = gpd.read_parquet(path) if parquet else gpd.read_file(path)
+    try:
+        frame = read_vector(path, layer, key="layer")
+    except VectorFileError as error:
+        raise RecipeError(f"labels {path} {error}") from None
     return shapely.union_all(frame.to_crs(plan.grid.crs).geometry.values)

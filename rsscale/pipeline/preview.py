@@ -18,6 +18,7 @@ from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
+from rsscale.steps.kinds import with_trust
 from rsscale.store.run_folder import RunFolder
 
 
@@ -29,6 +30,7 @@ def preview(
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
 ) -> xr.Dataset:
     """Compute a step of a recipe over a small box for all its spans, in memory.
 
@@ -42,6 +44,9 @@ def preview(
     device, threads
         As for :func:`rsscale.run`; the same give the same values as a run.
     overrides : sequence of "key.sub=value"
+    trust : bool
+        Run models that are programs (``.pt2``), which may do anything; they are trusted as they
+        lie now, by the digest of their files, which the recipe keeps as ``trust``.
 
     Returns
     -------
@@ -58,6 +63,8 @@ def preview(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
+    if trust:
+        recipe = with_trust(recipe)
     profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
     setup, steps = open_recipe(recipe, RunFolder.at(Path("preview")), computes=True)
@@ -68,8 +75,8 @@ def preview(
             f"the box {list(asked.boundingbox.bbox)} lies outside the recipe's area "
             f"{[round(v, 4) for v in setup.area.boundingbox.bbox]}; choose a box inside it"
         )
-    passes = [one for one in steps if isinstance(one, Pass)]
-    reach = read_margin(passes) + sum(one.reach for one in passes)
+    passes = [step for step in steps if isinstance(step, Pass)]
+    reach = read_margin(passes) + sum(step.reach for step in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     indexes = index_items(recipe, setup.grid, items)
     box = setup.grid.box(asked)
@@ -99,8 +106,8 @@ def preview(
 
 
 def _layered(steps: Sequence[Pass | Gather], name: str) -> Pass:
-    passes = [one for one in steps if isinstance(one, Pass)]
-    known = {one.step: one for one in passes if one.layers and 0 in one.levels()}
+    passes = [step for step in steps if isinstance(step, Pass)]
+    known = {step.step: step for step in passes if step.layers and 0 in step.levels()}
     if name not in known:
         raise RecipeError(
             f"there is no step {name!r} with layers; the recipe has {', '.join(known)}"

@@ -17,6 +17,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
+from rsscale.learn.checks import check_memory, check_network
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.model.layout import stack_channels
@@ -71,18 +72,21 @@ def train_recipe(
         settings.class_,
         period_column=settings.period_column,
         classes=_classes(settings),
+        layer=settings.labels_layer,
     )
+    first, lattice = recipe.periods[0], Lattice(settings.stride, settings.halo, settings.blend)
+    inputs = [
+        InputBands(name, imagery.bands, window_names(imagery, first))
+        for name, imagery in recipe.inputs.items()
+    ]
+    check_network(settings.architecture, settings.hyperparameters, inputs, labels.classes, lattice)
     chips = make_chips(recipe, labels)
-    first = recipe.periods[0]
     model, report = train(
         chips,
         name=recipe.name,
-        inputs=[
-            InputBands(name, one.bands, window_names(one, first))
-            for name, one in recipe.inputs.items()
-        ],
+        inputs=inputs,
         classes=labels.classes,
-        lattice=Lattice(settings.stride, settings.halo, settings.blend),
+        lattice=lattice,
         resolution=recipe.grid.resolution,
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
@@ -93,7 +97,13 @@ def train_recipe(
         validation=settings.split.validation,
         device=None if device == "auto" else device,
     )
-    save_model(model, target, geometry=_footprint(labels), **report.properties())
+    save_model(
+        model,
+        target,
+        geometry=_footprint(labels),
+        **_times(settings, recipe),
+        **report.properties(),
+    )
     return model, report
 
 
@@ -112,6 +122,11 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
             f"{settings.labels} has no label for the periods {list(periods)}; "
             "check train.periods and train.period_column"
         )
+    check_memory(
+        sum(map(len, blocks.values())),
+        sum(len(one.bands) * len(window_names(one, periods[0])) for one in recipe.inputs.values()),
+        settings.chip + 2 * _CONTEXT,
+    )
     group = max(round(settings.split.blocks / grid.resolution), settings.chip)
     images, targets, groups = [], [], []
     with progress("read chips", sum(map(len, blocks.values())), "chips") as bar:
@@ -170,7 +185,9 @@ def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:
 
 
 def _named_bands(recipe: Recipe) -> list[InputBands]:
-    return [InputBands(name, one.bands, ()) for name, one in recipe.inputs.items()]
+    return [
+        InputBands(name, input_recipe.bands, ()) for name, input_recipe in recipe.inputs.items()
+    ]
 
 
 def _settings(recipe: Recipe) -> TrainRecipe:
@@ -192,6 +209,15 @@ def _model_folder(recipe: Recipe) -> Path:
         named = "names a model for each period" if recipe.model else "has no 'model'"
         raise RecipeError(f"the recipe {named}; say with --out where the trained one goes")
     return Path(recipe.model)
+
+
+def _times(settings: TrainRecipe, recipe: Recipe) -> dict[str, str]:
+    """When the training imagery was taken: STAC's properties for a span of time."""
+    periods = settings.periods or recipe.periods
+    return {
+        "start_datetime": f"{min(periods):04d}-01-01T00:00:00Z",
+        "end_datetime": f"{max(periods):04d}-12-31T23:59:59Z",
+    }
 
 
 def _footprint(labels: Labels) -> dict[str, Any]:

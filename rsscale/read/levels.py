@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 
 from rsscale.errors import ReadError
 from rsscale.read.agreement import Place, check_place, own_crs
@@ -44,6 +45,8 @@ class OpenLevel:
         On the grid.
     nodata : float or None
         In the file's own numbers.
+    band : int
+        Which one of the file is read, from 1.
     """
 
     dataset: rasterio.DatasetReader
@@ -51,6 +54,13 @@ class OpenLevel:
     transform: Affine
     placement: Placement
     nodata: float | None
+    band: int = 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the band's numbers."""
+        kind: np.dtype[Any] = np.dtype(self.dataset.dtypes[self.band - 1])
+        return kind
 
 
 def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:
@@ -60,8 +70,7 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
     ------
     ReadError
     """
-    if dataset.count != 1:
-        raise ReadError(f"{source} has {dataset.count} bands in one file; expected one")
+    check_bands(dataset, source)
     if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
         raise ReadError(
             f"{source} is placed by control points or RPCs only; expected a transform: "
@@ -91,7 +100,7 @@ def check_type(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[
     ------
     ReadError
     """
-    kind = np.dtype(dataset.dtypes[0])
+    kind = np.dtype(dataset.dtypes[source.band - 1])
     if "dtype" in source.assumed and source.dtype is not None:
         expected = np.dtype(source.dtype)
         if kind.kind not in "iu" or kind.itemsize != expected.itemsize:
@@ -109,6 +118,32 @@ def check_type(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[
     )
 
 
+def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
+    """Refuse a file that does not hold the band that is read, or others than the item says.
+
+    Raises
+    ------
+    ReadError
+    """
+    count = dataset.count
+    if source.index is None:
+        if count != 1:
+            raise ReadError(
+                f"{source} has {count} bands in one file, expected one; say which, as in "
+                f"'{source.asset}.1' for the first"
+            )
+        return
+    # An alpha band is no band of the item's.
+    own = count - int(dataset.colorinterp[-1] == ColorInterp.alpha)
+    if source.index > count:
+        raise ReadError(f"{source} is not there: the file has {count} bands")
+    if source.count is not None and source.count not in (count, own):
+        raise ReadError(
+            f"{source} cannot be told: the item lists {source.count} bands, and the file has "
+            f"{count}; say which by its number, once the item is corrected"
+        )
+
+
 def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenLevel, ...]:
     """The level of an open file to read on a grid, and where it lies.
 
@@ -122,10 +157,11 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
     if transform.is_identity and source.transform is not None:
         transform = Affine(*source.transform[:6])
     check_place(source, Place(crs, transform, base.shape))
-    nodata = effective_nodata(source, np.dtype(base.dtypes[0]), base.nodata)
+    number = source.band - 1
+    nodata = effective_nodata(source, np.dtype(base.dtypes[number]), base.nodatavals[number])
     dataset = base
-    if source.resampling != "nearest" and _has_true_overviews(base, nodata):
-        level = _level(base.overviews(1), shrink(grid, crs, transform, base.shape))
+    if source.resampling != "nearest" and _has_true_overviews(base, nodata, source.band):
+        level = _level(base.overviews(source.band), shrink(grid, crs, transform, base.shape))
         if level is not None:
             dataset = opened.overview(level)
             across, down = base.width / dataset.width, base.height / dataset.height
@@ -136,7 +172,7 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
         a, b, c, d, e, f = tuple(transform)[:6]
         turned = Affine(a, b, c + turn, d, e, f)
         placement = locate_raster(grid, crs, turned, dataset.shape, source.resampling)
-        found.append(OpenLevel(dataset, crs, turned, placement, nodata))
+        found.append(OpenLevel(dataset, crs, turned, placement, nodata, source.band))
     return tuple(found)
 
 
@@ -154,14 +190,17 @@ def _turns(
     return (0, *((360,) if west else ()), *((-360,) if east else ()))
 
 
-def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None) -> bool:
+def _has_true_overviews(base: rasterio.DatasetReader, nodata: float | None, band: int) -> bool:
     """Whether nodata was known when the overviews were averaged."""
-    return nodata is None or (base.nodata is not None and repr(base.nodata) == repr(nodata))
+    own = base.nodatavals[band - 1]
+    return nodata is None or (own is not None and repr(own) == repr(nodata))
 
 
 def _level(factors: list[int], factor: float) -> int | None:
     """The overview to read where ``factor`` source pixels make an output pixel."""
-    fits = [(one, level) for level, one in enumerate(factors) if one <= factor * _COARSER]
+    fits = [
+        (overview, level) for level, overview in enumerate(factors) if overview <= factor * _COARSER
+    ]
     return max(fits)[1] if fits else None
 
 

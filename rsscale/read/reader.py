@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from rsscale.errors import ReadError, RsscaleError
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.read.levels import OpenLevel, check_readable, open_levels
+from rsscale.read.levels import OpenLevel, check_bands, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
 from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
@@ -168,7 +168,7 @@ class Reader:
 
     def _read_nested(self, raster: OpenLevel, window: PixelBox, out: npt.NDArray[Any]) -> None:
         """Pixels of a file that nests in the grid, straight into an array where they are as it."""
-        kind = np.dtype(raster.dataset.dtypes[0])
+        kind = raster.dtype
         if kind == self.dtype and _is_filled(kind, raster.nodata, float(self.fill)):
             _, masked = read_nested(raster, window, out)
             if masked is not None:
@@ -284,7 +284,9 @@ def read_header(source: Source) -> tuple[np.dtype[Any], float | None]:
         gdal_env(source.url, source.sign),
         POOL.lend(source.url, source.sign) as opened,
     ):
-        return np.dtype(opened.dataset.dtypes[0]), opened.dataset.nodata
+        check_bands(opened.dataset, source)
+        number = source.band - 1
+        return np.dtype(opened.dataset.dtypes[number]), opened.dataset.nodatavals[number]
 
 
 @contextmanager

@@ -37,6 +37,10 @@ class Source:
         Nodata is the declared one if it is one of these, else the first of them, or none.
     zero_is_valid : bool
         Whether 0 is a value of the band, whatever is declared.
+    index : int or None
+        Number of the band in the file, from 1; ``None``: the file has to hold one band.
+    count : int or None
+        Bands that the item says the file has.
     """
 
     item: str
@@ -53,6 +57,14 @@ class Source:
     footprint: tuple[float, float, float, float] | None = None
     nodata_among: tuple[float, ...] | None = None
     zero_is_valid: bool = False
+    index: int | None = None
+    count: int | None = None
+
+    @property
+    def band(self) -> int:
+        """Number of the band for GDAL."""
+        return self.index or 1
 
     def __str__(self) -> str:
-        return f"item {self.item!r}, asset {self.asset!r}: {shown(self.url)}"
+        band = "" if self.index is None else f" band {self.index}"
+        return f"item {self.item!r}, asset {self.asset!r}{band}: {shown(self.url)}"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -35,9 +35,9 @@ _SAME_SCALE = 1 / 0.95
 Pixels = tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]
 
 
-def has_mask(dataset: rasterio.DatasetReader) -> bool:
+def has_mask(dataset: rasterio.DatasetReader, band: int = 1) -> bool:
     """Whether the file holds a mask band, inside or beside it."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[band - 1]
 
 
 def read_nested(raster: OpenLevel, inside: PixelBox, out: npt.NDArray[Any] | None = None) -> Pixels:
@@ -71,14 +71,14 @@ def read_nested(raster: OpenLevel, inside: PixelBox, out: npt.NDArray[Any] | Non
         return larger[top : top + height, left : left + width]
 
     if out is not None and (ky, kx) == (1, 1) and not placement.south_up:
-        data = dataset.read(1, window=window, out=out)
+        data = dataset.read(raster.band, window=window, out=out)
     else:
-        data = placed(dataset.read(1, window=window))
+        data = placed(dataset.read(raster.band, window=window))
         if out is not None:
             out[...] = data
-    if not has_mask(dataset):
+    if not has_mask(dataset, raster.band):
         return data, None
-    return data, placed(dataset.read_masks(1, window=window) == 0)
+    return data, placed(dataset.read_masks(raster.band, window=window) == 0)
 
 
 class RegionWarp:
@@ -109,7 +109,7 @@ class RegionWarp:
     def __init__(self, raster: OpenLevel, grid: OutputGrid, region: PixelBox, method: str) -> None:
         self._raster, self._grid, self._region, self._method = raster, grid, region, method
         self._nodata = raster.nodata
-        if self._nodata is None and np.dtype(raster.dataset.dtypes[0]).kind == "f":
+        if self._nodata is None and raster.dtype.kind == "f":
             self._nodata = math.nan
         self._vrt: WarpedVRT | None = None
         self._held = ExitStack()
@@ -144,12 +144,12 @@ class RegionWarp:
         }
         if self._method != "nearest":
             options |= _scales(raster, self._grid, self._region)
-        if nodata is None:
-            placed = _placed(raster.dataset, raster.transform)
-            return WarpedVRT(raster.dataset, add_alpha=True, **placed, **options)
         source, transform = self._held.enter_context(
-            _without_mask(raster, self._grid, self._region, nodata)
+            _alone(raster, self._grid, self._region, nodata)
         )
+        if nodata is None:
+            placed = _placed(source, transform)
+            return WarpedVRT(source, add_alpha=source.count == 1, **placed, **options)
         # The warper leaves nodata out of its averages, and moves a valid result that
         # happens to equal nodata by one.
         options |= {"src_nodata": nodata, "nodata": nodata}
@@ -198,31 +198,52 @@ def invalid_pixels(data: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[
 
 
 @contextmanager
-def _without_mask(
-    raster: OpenLevel, grid: OutputGrid, block: PixelBox, nodata: float
+def _alone(
+    raster: OpenLevel, grid: OutputGrid, block: PixelBox, nodata: float | None
 ) -> Iterator[tuple[rasterio.DatasetReader, Affine]]:
-    """A file that holds nodata wherever its mask says so, and where it lies.
+    """A file of the one band that is read, and where it lies.
 
-    GDAL's warp asks nodata or the mask, never both; a file of both is copied around the block.
+    It holds nodata wherever the file's mask says so: GDAL's warp asks nodata or the mask, never
+    both. Without nodata a second band is the mask (alpha). What is not such a file is copied
+    around the block; of a file of several bands GDAL would warp all, and take a pixel for
+    nodata by all of them.
     """
     dataset, transform = raster.dataset, raster.transform
-    if not has_mask(dataset):
+    masked = has_mask(dataset, raster.band)
+    if dataset.count == 1 and not (masked and nodata is not None):
         yield dataset, transform
         return
     window = _source_window(raster, grid, block)
-    data = dataset.read(1, window=window)
-    data[dataset.read_masks(1, window=window) == 0] = nodata
+    data = dataset.read(raster.band, window=window)
+    bands, colours = [data], [ColorInterp.gray]
+    if masked:
+        mask = dataset.read_masks(raster.band, window=window)
+        if nodata is None:
+            bands, colours = [data, mask], [ColorInterp.gray, ColorInterp.alpha]
+        else:
+            data[mask == 0] = nodata
     height, width = data.shape
     a, b, _, d, e, _ = tuple(transform)[:6]
     x, y = corner(transform, window.row_off, window.col_off)
     with MemoryFile() as memory:
         with memory.open(
-            driver="GTiff", height=height, width=width, count=1, dtype=data.dtype,
+            driver="GTiff", height=height, width=width, count=len(bands), dtype=data.dtype,
             crs=raster.crs, transform=Affine(a, b, x, d, e, y),
         ) as copy:  # fmt: skip
-            copy.write(data, 1)
+            if len(bands) == 1:
+                copy.write(data, 1)
+            else:
+                copy.colorinterp = colours
+                copy.write(_as_alpha(bands))
         with memory.open() as copy:
             yield copy, copy.transform
+
+
+def _as_alpha(bands: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """A band and its mask, which is the largest number of the type where there is a value."""
+    data, mask = bands
+    full = np.iinfo(data.dtype).max if data.dtype.kind in "iu" else 1
+    return np.stack([data, np.where(mask == 0, 0, full).astype(data.dtype)])
 
 
 def _source_window(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> Window:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rsscale.errors import RecipeError, nearest
+from rsscale.recipe.elsewhere import elsewhere
 from rsscale.recipe.schema import Recipe
 
 
@@ -89,7 +90,9 @@ def _one_line(error: ValidationError) -> str:
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"]) or "recipe"
     if first["type"] == "extra_forbidden":
-        message = f"{place}: unknown key{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
+        *groups, key = map(str, first["loc"])
+        hint = elsewhere(groups[-1] if groups else "", key)
+        message = f"{place}: unknown key{hint or nearest(key, _keys(first['loc'][:-1]))}"
     elif first["type"] == "missing":
         message = f"{place}: missing"
     elif first["type"] == "value_error":
@@ -137,8 +140,8 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
         return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
 
     inputs = {
-        name: one.model_copy(update={"catalog": resolve(one.catalog)})
-        for name, one in recipe.inputs.items()
+        name: input_recipe.model_copy(update={"catalog": resolve(input_recipe.catalog)})
+        for name, input_recipe in recipe.inputs.items()
     }
     model = recipe.model
     update: dict[str, Any] = {

@@ -13,14 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rsscale.composites.reducer_names import check_reducer
 from rsscale.composites.time_windows import time_windows
-from rsscale.cube.mask_rules import mask_rule
-from rsscale.errors import RecipeError
+from rsscale.cube.mask_rules import mask_rules
+from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
-from rsscale.net.signing import check_name
+from rsscale.net.headers import HeaderRules
+from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 
 LayerName = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
+
+
+def _split_bands(bands: list[Any], names: Any) -> dict[str, Any]:
+    """A list of bands, some as ``{name: names}``, as the keys ``bands`` and ``names``."""
+    found = dict(names) if isinstance(names, dict) else {}
+    plain: list[Any] = []
+    for band in bands:
+        plain += list(band) if isinstance(band, dict) else [band]
+        found |= band if isinstance(band, dict) else {}
+    return {"bands": plain, **({"names": found} if found else {})}
 
 
 @contextmanager
@@ -50,8 +61,9 @@ class GridRecipe(_Strict):
 
 
 class MaskRecipe(_Strict):
-    """Which pixels are valid: a preset by name, or codes or bits of a band."""
+    """Which pixels are valid: a preset by name, codes or bits of a band, or several such rules."""
 
+    rules: tuple[str | dict[str, Any], ...] | None = None
     preset: str | None = None
     band: str | None = None
     keep: tuple[int, ...] | None = None
@@ -63,15 +75,24 @@ class MaskRecipe(_Strict):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if self.preset is None and self.band is None:
+        if self.rules is None and self.preset is None and self.band is None:
             raise ValueError("needs 'preset', or 'band' with 'keep', 'drop', 'bits' or 'fields'")
+        if self.rules is not None and self.model_fields_set - {"rules", "dilate"}:
+            raise ValueError("has 'rules' and a rule beside them; put it among them")
         with _as_value_error():
-            mask_rule(self.rule)
+            mask_rules(self.rule)
         return self
 
     @property
-    def rule(self) -> str | dict[str, Any]:
+    def bands(self) -> tuple[str, ...]:
+        """The bands that it reads."""
+        return tuple(rule.band for rule in mask_rules(self.rule))
+
+    @property
+    def rule(self) -> str | dict[str, Any] | list[str | dict[str, Any]]:
         """The argument ``by`` of :func:`rsscale.mask`."""
+        if self.rules is not None:
+            return list(self.rules)
         if self.preset is not None:
             return self.preset
         return self.model_dump(exclude={"preset", "dilate"}, exclude_none=True)
@@ -100,23 +121,28 @@ class CompositeRecipe(_Strict):
         return self.by if self.by is not None else {"windows": self.windows}
 
 
-ACCESS = ("catalog", "sign", "loader")
-"""Keys of an input that say how it is reached: they change no pixel."""
+ACCESS = ("catalog", "sign", "headers", "loader", "on_error")
+"""Keys of an input that say how it is reached: they may change while a run is not finished."""
 
-FINDING = ("collection", "query")
-"""Keys of an input that say which items it has: the items themselves are frozen."""
+FINDING = ("collection", "query", "names", "exclude", "missing_asset", "alternate")
+"""Keys of an input that say which items and files it has: those themselves are frozen."""
 
 
 class InputRecipe(_Strict):
     """One source of imagery, or of a layer that does not change."""
 
     catalog: str
-    collection: str | None = None
+    collection: str | tuple[str, ...] | None = None
     bands: tuple[str, ...] = Field(min_length=1)
+    names: dict[str, str | tuple[str, ...] | dict[str, str]] = Field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    missing_asset: Literal["fail", "skip"] = "fail"
+    alternate: tuple[str, ...] = ()
     query: dict[str, dict[str, Any]] | None = None
     mask: MaskRecipe | None = None
     composite: CompositeRecipe = CompositeRecipe(by="season")
     sign: str | None = None
+    headers: dict[str, dict[str, str]] | None = None
     static: bool = False
     harmonize: bool = True
     merge_days: bool = False
@@ -128,7 +154,54 @@ class InputRecipe(_Strict):
 
     def processing(self) -> dict[str, Any]:
         """Keys that decide a pixel's value, given the items: not those that find or reach them."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
+        plain = self.model_dump(mode="json", exclude_none=True, exclude={*ACCESS, *FINDING})
+        # It was part of the fingerprint once: tiles that were made then are still what they were.
+        return plain | {"on_error": "fail"}
+
+    @property
+    def requests(self) -> list[str | dict[str, Any]]:
+        """The bands and those of the mask, with their names, as :func:`rsscale.load` takes them."""
+        every = [*self.bands, *(self.mask.bands if self.mask else ())]
+        return [{band: self.names[band]} if band in self.names else band for band in every]
+
+    @property
+    def access(self) -> str | None:
+        """How access is gained, as :func:`rsscale.net.signing.signer` takes it."""
+        return access_name(self.sign, self.headers)
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _named_not_held(cls, value: Any) -> Any:
+        """Before anything else looks at it: pydantic's messages quote what they find."""
+        if value is not None:
+            with _as_value_error():
+                HeaderRules.of(value)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """Bands as ``{name: names}``, a mask as a list, one alternate as a text."""
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        if isinstance(value.get("bands"), list):
+            value |= _split_bands(value["bands"], value.get("names"))
+        if isinstance(value.get("mask"), list):
+            value["mask"] = {"rules": value["mask"]}
+        if isinstance(value.get("alternate"), str):
+            value["alternate"] = [value["alternate"]]
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_of_bands(self) -> Self:
+        known = [*self.bands, *(self.mask.bands if self.mask else ())]
+        for band, where in self.names.items():
+            if band not in known:
+                raise ValueError(f"names {band!r}, which is none of {known}{nearest(band, known)}")
+            if not where:
+                raise ValueError(f"'names' has nothing for {band!r}; give what it is called")
+        return self
 
     @field_validator("sign")
     @classmethod
@@ -144,13 +217,13 @@ class InputRecipe(_Strict):
 
     @model_validator(mode="after")
     def _mask_is_nearest(self) -> Self:
-        band = None if self.mask is None else mask_rule(self.mask.rule).band
-        method = self.resampling.get(band or "", "nearest")
-        if method != "nearest":
-            raise ValueError(
-                f"resampling of {band!r} is {method!r}, and the mask reads its codes or bits; "
-                "leave it out: a mask's band is read by nearest"
-            )
+        for band in self.mask.bands if self.mask else ():
+            method = self.resampling.get(band, "nearest")
+            if method != "nearest":
+                raise ValueError(
+                    f"resampling of {band!r} is {method!r}, and the mask reads its codes or bits; "
+                    "leave it out: a mask's band is read by nearest"
+                )
         return self
 
     @field_validator("mask", mode="before")
@@ -178,6 +251,7 @@ class TrainRecipe(_Strict):
     """Options of ``rsscale train``."""
 
     labels: str
+    labels_layer: str | None = None
     class_: str = Field(alias="class")
     classes: tuple[ClassRecipe, ...] | None = None
     periods: tuple[int, ...] | None = None
@@ -193,6 +267,21 @@ class TrainRecipe(_Strict):
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     seed: int = 0
+
+    @field_validator("classes")
+    @classmethod
+    def _one_class_each(
+        cls, value: tuple[ClassRecipe, ...] | None
+    ) -> tuple[ClassRecipe, ...] | None:
+        for what in ("value", "name"):
+            keys = [getattr(one, what) for one in value or ()]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise ValueError(
+                    f"two classes have the {what} {twice!r}; to merge classes, give their features "
+                    "one name in the labels: a class has one value and one name"
+                )
+        return value
 
 
 class OutputRecipe(_Strict):
@@ -221,6 +310,7 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")
     area: str | None = None
+    area_layer: str | None = None
     bbox: tuple[float, float, float, float] | None = None
     grid: GridRecipe
     periods: tuple[int, ...] = Field(min_length=1)
@@ -232,12 +322,16 @@ class Recipe(_Strict):
     steps: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], StepRecipe] = Field(
         default_factory=dict
     )
+    # Digests of models that are programs and may run, as `--trust` records them.
+    trust: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
     folder: Path = Field(default=Path(), exclude=True)  # that relative paths of steps count from
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.area is None) == (self.bbox is None):
             raise ValueError("needs either 'area' (a file) or 'bbox' ([west, south, east, north])")
+        if self.area_layer is not None and self.area is None:
+            raise ValueError("'area_layer' names a layer of 'area', which is not there")
         if not self.inputs and (self.model is not None or self.train is not None):
             raise ValueError("needs 'inputs': the imagery that a model sees")
         if list(self.periods) != sorted(set(self.periods)):
@@ -278,7 +372,21 @@ class Recipe(_Strict):
                 f"there is no input {unknown[0]!r} to search; the recipe has {list(self.inputs)}"
             )
         inputs = {
-            name: one.model_copy(update={"catalog": catalogs.get(name, one.catalog)})
+            name: input_recipe.model_copy(
+                update={"catalog": catalogs.get(name, input_recipe.catalog)}
+            )
+            for name, input_recipe in self.inputs.items()
+        }
+        return self.model_copy(update={"inputs": inputs})
+
+    def with_access(self, other: Recipe) -> Recipe:
+        """The recipe, with the keys of access that another one has for the same inputs."""
+        inputs = {
+            name: one.model_copy(
+                update={key: getattr(other.inputs[name], key) for key in ACCESS}
+                if name in other.inputs
+                else {}
+            )
             for name, one in self.inputs.items()
         }
         return self.model_copy(update={"inputs": inputs})

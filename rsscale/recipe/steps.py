@@ -86,11 +86,11 @@ def check_steps(
     for name, step in every.items():
         if name in inputs or name in _RESERVED:
             raise ValueError(f"steps.{name}: an input or a store has this name; choose another")
-        for wanted in step.references.values():
-            if isinstance(wanted, str) and wanted not in every and wanted not in inputs:
+        for reference in step.references.values():
+            if isinstance(reference, str) and reference not in every and reference not in inputs:
                 raise ValueError(
-                    f"steps.{name}: 'of' names {wanted!r}, which is no step and no input; there "
-                    f"are {', '.join([*every, *inputs])}{nearest(wanted, [*every, *inputs])}"
+                    f"steps.{name}: 'of' names {reference!r}, which is no step and no input; there "
+                    f"are {', '.join([*every, *inputs])}{nearest(reference, [*every, *inputs])}"
                 )
     in_order(every)
 

@@ -17,8 +17,10 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
+from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass
+from rsscale.reference.vector_file import read_vector_file
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -151,6 +153,7 @@ def read_labels(
     *,
     period_column: str | None = None,
     classes: Sequence[LandClass] | None = None,
+    layer: str | None = None,
 ) -> Labels:
     """Read labelled polygons or points.
 
@@ -165,6 +168,8 @@ def read_labels(
     classes : sequence of LandClass, optional
         Values, names and colours. Without them the names in the file, sorted and numbered
         from 1.
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -172,7 +177,7 @@ def read_labels(
         When the file, the column, a class or the CRS is missing, or a geometry is not valid;
         the message names the row.
     """
-    frame = _read_frame(Path(path))
+    frame = _read_frame(path, layer)
     names = _column(frame, class_column, path)
     problem = _geometry_problem(frame)
     if problem:
@@ -188,26 +193,34 @@ def read_labels(
     return Labels(frame, tuple(classes), str(path))
 
 
-def _read_frame(path: Path) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-
+def _read_frame(given: str | Path, layer: str | None) -> gpd.GeoDataFrame:
+    path, named = split_layer(given)
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"labels {path} can't be read as a vector file: {' '.join(str(error).split())[:200]}"
-        ) from None
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise RecipeError(f"labels {path} hold no feature")
-    if frame.crs is None:
-        raise RecipeError(f"labels {path} have no CRS; save them with one")
+        frame = read_vector_file(
+            path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
+        )
+    except RecipeError:
+        if _is_raster(path):
+            raise RecipeError(
+                f"labels {path} are a raster; labels are polygons or points with a class: make "
+                "them with rasterio.features.shapes or gdal_polygonize, and save a GeoPackage"
+            ) from None
+        raise
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
-    return frame.set_geometry(frame.geometry.force_2d()).reset_index(drop=True)
+    return frame.set_geometry(frame.geometry.force_2d())
+
+
+def _is_raster(path: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as found:
+            return bool(found.count)
+    except (RasterioError, OSError):
+        return False
 
 
 def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:

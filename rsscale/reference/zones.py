@@ -14,6 +14,7 @@ import shapely
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.reference.vector_file import read_vector_file
 
 # Edges are cut so short before they are projected that they stay where they were, by less than
 # 5 cm. By length and not by the zone's size: neighbours must cut the edge that they share alike.
@@ -60,7 +61,7 @@ class Zones:
         return shapely.STRtree(self.shapes)
 
 
-def read_zones(path: Path, column: str, grid: Grid) -> Zones:
+def read_zones(path: Path, column: str, grid: Grid, layer: str | None = None) -> Zones:
     """Read zones from a vector file and bring them into a grid's CRS.
 
     Parameters
@@ -70,6 +71,8 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
     column : str
         Of the id.
     grid : Grid
+    layer : str, optional
+        Which layer of the file; needed where it has several, else they are listed.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
         twice, or a geometry is empty, no polygon, not valid or outside of the grid's CRS; the
         message names the zone.
     """
-    frame = _read(path)
+    frame = read_vector_file(path, f"zones {path.name}", layer, key="zones_layer")
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if column not in columns:
         raise RecipeError(
@@ -108,41 +111,21 @@ def read_zones(path: Path, column: str, grid: Grid) -> Zones:
     return Zones(tuple(ids), tuple(shapes), grid)
 
 
-def _read(path: Path) -> Any:
-    import geopandas as gpd
-
-    try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 -- each driver raises its own
-        raise RecipeError(
-            f"zones {path.name} can't be read as a vector file: "
-            f"{' '.join(str(error).split())[:200]}"
-        ) from None
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise RecipeError(f"zones {path.name} hold no feature with a geometry")
-    if frame.crs is None:
-        raise RecipeError(f"zones {path.name} have no CRS; save them with one")
-    return frame.reset_index(drop=True)
-
-
 def _check(shapes: Any, ids: list[str], name: str) -> None:
     """Refuse what has no area, or not one only."""
     is_polygon = np.isin(shapely.get_type_id(shapes), [3, 6])  # Polygon, MultiPolygon
-    for what, wrong, advice in (
+    for fault, is_faulty, remedy in (
         ("are empty", shapely.is_missing(shapes) | shapely.is_empty(shapes), "remove them"),
         ("are no polygons", ~is_polygon, "keep polygons only"),
         ("are not valid", ~shapely.is_valid(shapes), "repair them, e.g. by shapely.make_valid"),
     ):
-        found = np.flatnonzero(wrong)
-        if len(found):
+        rows = np.flatnonzero(is_faulty)
+        if len(rows):
             reason = ""
-            if what == "are not valid":
-                reason = f" ({shapely.is_valid_reason(shapes[found[0]])})"
-            some = _some([ids[n] for n in found])
-            raise RecipeError(f"{len(found)} zones of {name} {what}, {some}{reason}; {advice}")
+            if fault == "are not valid":
+                reason = f" ({shapely.is_valid_reason(shapes[rows[0]])})"
+            some = _some([ids[row] for row in rows])
+            raise RecipeError(f"{len(rows)} zones of {name} {fault}, {some}{reason}; {remedy}")
 
 
 def _projected(shapes: Any, crs: Any, grid: Grid) -> Any:

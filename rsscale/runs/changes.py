@@ -1,14 +1,21 @@
-"""Prepare a run folder before tiles are computed: plan, resume, extend or update it."""
+"""Prepare a run folder before tiles are computed: plan, resume, extend or update it.
+
+Also tells what that would come to: items that are new or changed, tiles to compute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RunFolderError
-from rsscale.recipe import Recipe
-from rsscale.runs.estimate import must_fit
+from rsscale.progress import progress
+from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
@@ -19,10 +26,150 @@ from rsscale.runs.planning import (
     extend_items,
     finish_stores,
     open_recipe,
+    write_access,
     write_plan,
 )
+from rsscale.runs.tile_costs import must_fit
+from rsscale.steps.base import Gather, NotReadyError
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from rsscale.items.item_store import Lookup
+
+
+@dataclass(frozen=True)
+class ItemChanges:
+    """Items of an input against those that a run was planned with.
+
+    Attributes
+    ----------
+    new, changed, gone, same : int
+        Changed are those of which something decides pixels that was different.
+    """
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    same: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.new} new, {self.changed} changed, {self.gone} gone, {self.same} as they were"
+
+
+@dataclass(frozen=True)
+class TileChanges:
+    """Tiles of a step that are to be computed.
+
+    Attributes
+    ----------
+    to_compute : int
+    total : int
+    at_most : bool
+        Whether some of them are computed only if a tile that they read gets other values.
+    """
+
+    to_compute: int
+    total: int
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        return f"{'at most ' if self.at_most else ''}{self.to_compute} of {self.total}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a run would compute, before it does.
+
+    Attributes
+    ----------
+    items : mapping of input name to ItemChanges
+        Empty where no catalogue is searched.
+    tiles : mapping of step name to TileChanges
+        By the ledger; stored objects are not read, so that damage is not in it.
+    """
+
+    items: Mapping[str, ItemChanges]
+    tiles: Mapping[str, TileChanges]
+
+    def __str__(self) -> str:
+        """Lines for people."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """Items of each input, tiles of each step."""
+        for name, items in self.items.items():
+            yield f"items     {name}: {items}"
+        for name, tiles in self.tiles.items():
+            yield f"tiles     {name}: {tiles} to compute"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, for run.json."""
+        return {
+            "items": {name: asdict(one) for name, one in self.items.items()},
+            "tiles": {name: asdict(one) for name, one in self.tiles.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that was checked, and nothing is written yet.
+
+    Attributes
+    ----------
+    write : callable
+        Writes the plan, once the folder is held.
+    changes : callable
+        Tells what is to be computed; takes as long as looking at every tile's ledger entry.
+    """
+
+    write: Callable[[], None]
+    changes: Callable[[], Changes]
+
+
+def changes(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    out: str | Path | None = None,
+    client: Client | str | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: Precision = "float32",
+    compile: bool = False,  # noqa: A002 -- torch's word
+    overrides: Sequence[str] = (),
+    search_at: Mapping[str, str] | None = None,
+    update: bool = False,
+) -> Changes:
+    """Tell what :func:`rsscale.run` with the same arguments would compute; writes nothing.
+
+    Catalogues are searched as the run would search them.
+
+    Returns
+    -------
+    Changes
+        Items that are new, changed or gone, and tiles to compute; print it.
+
+    Raises
+    ------
+    RsscaleError
+        For all that the run would refuse before its first tile.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, overrides)
+    folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
+    folder.check_usable()
+    machine = machine_of(client)
+    prepared = prepare(
+        recipe,
+        folder,
+        lambda: NumericProfile.on(machine, device, threads, precision=precision, compile=compile),
+        search_at,
+        update=update,
+        memory=machine.memory,
+    )
+    return prepared.changes()
 
 
 def prepare(
@@ -33,8 +180,8 @@ def prepare(
     *,
     update: bool,
     memory: int,
-) -> Callable[[], None]:
-    """Check what a recipe asks of a folder; returns what writes it, once the folder is held.
+) -> Prepared:
+    """Check what a recipe asks of a folder; writes nothing yet.
 
     Parameters
     ----------
@@ -42,7 +189,7 @@ def prepare(
     folder : RunFolder
         New, or with a run of this or another recipe.
     profile : callable
-        The numeric profile of a new plan.
+        Gives the numeric profile of a new plan; not called for one that goes on.
     search_at : mapping, optional
         As for :func:`rsscale.run`.
     update : bool
@@ -56,9 +203,13 @@ def prepare(
         For all that can't work; nothing is written then.
     """
     if not folder.exists:
-        checked = check_plan(recipe, folder, profile(), search_at)
-        must_fit(checked, profile(), memory)
-        return lambda: _write_new(checked, profile())
+        new_profile = profile()
+        checked = check_plan(recipe, folder, new_profile, search_at)
+        must_fit(checked, new_profile, memory)
+        return Prepared(
+            lambda: _write_new(checked, new_profile),
+            lambda: Changes(_compare_items(None, checked), _count_tiles(checked.plan())),
+        )
     state = folder.read_state()
     plan = RunPlan.read(folder, cut_short=True)
     setup, _ = open_recipe(recipe, folder)
@@ -66,22 +217,95 @@ def prepare(
     difference.refuse(folder, update=update)
     if update:
         refuse_other_layout(plan, setup)
-        checked = check_plan(recipe, folder, profile(), search_at)
-        must_fit(checked, profile(), memory)
-        return lambda: _write_update(plan, checked, profile(), state)
+        new_profile = profile()
+        checked = check_plan(recipe, folder, new_profile, search_at)
+        must_fit(checked, new_profile, memory)
+        return Prepared(
+            lambda: _write_update(plan, checked, new_profile, state),
+            lambda: Changes(_compare_items(plan, checked), _count_tiles(checked.plan())),
+        )
     if state["state"] == "updating":
         raise RunFolderError(
             f"an update of {folder.url} was cut short while it was planned; run the recipe "
             "again with --update"
         )
     if not difference.added and state["state"] != "extending":
-        return lambda: None
+        has_new_access = plan.recipe.with_access(recipe) != plan.recipe
+        return Prepared(
+            lambda: write_access(plan, recipe) if has_new_access else None,
+            lambda: Changes({}, _count_tiles(plan)),
+        )
     plan.refuse_other_versions()
     checked = check_plan(
         recipe, folder, plan.profile, search_at, frozen=None if difference.needs_items else plan
     )
     must_fit(checked, plan.profile, memory)
-    return lambda: _write_extension(plan, checked, state)
+    return Prepared(
+        lambda: _write_extension(plan, checked, state),
+        # Tiles that are done see the items that they saw before: they stay.
+        lambda: Changes(
+            _compare_items(plan, checked, grows=True), _count_tiles(checked.plan(), grows=True)
+        ),
+    )
+
+
+def _compare_items(
+    plan: RunPlan | None, checked: CheckedPlan, *, grows: bool = False
+) -> dict[str, ItemChanges]:
+    """Items by input; a run that grows takes new ones and leaves the others as they are."""
+    known = plan.items_frozen() if plan else []
+    compared = {}
+    for name, index in checked.indexes.items():
+        before = _digests(plan.setup.lookups(name)) if plan and name in known else {}
+        after = _digests(index)
+        new, both = after.keys() - before.keys(), after.keys() & before.keys()
+        changed = 0 if grows else sum(before[one] != after[one] for one in both)
+        gone = 0 if grows else len(before.keys() - after.keys())
+        same = len(before) if grows else len(both) - changed
+        compared[name] = ItemChanges(len(new), changed, gone, same)
+    return compared
+
+
+def _digests(items: Lookup) -> dict[str, list[bytes]]:
+    """What decides the pixels of each item, by its id."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for record, digest in zip(items.scenes, items.extents.digests, strict=True):
+        found[record.id].append(digest.tobytes())
+    return {name: sorted(digests) for name, digests in found.items()}
+
+
+def _count_tiles(plan: RunPlan, *, grows: bool = False) -> dict[str, TileChanges]:
+    """Tiles by step whose entries are missing or of other inputs.
+
+    Tiles that read one which is to be computed count too: whether its values will be others is not
+    known.
+    """
+    ledger = plan.setup.ledger
+    ledger.forget()
+    counts = {step.step: plan.count(step) for step in plan.steps}
+    to_compute, at_most = dict.fromkeys(counts, 0), dict.fromkeys(counts, False)
+    with progress("compare", sum(counts.values()), "tiles") as bar:
+        for step, level in plan.rounds():
+            for key in plan.keys(step, level):
+                bar.advance()
+                entry = ledger.read(key)
+                if entry is not None and grows:
+                    continue
+                if isinstance(step, Gather):
+                    is_old, is_sure = to_compute[step.of] > 0, not at_most[step.of]
+                else:
+                    try:
+                        is_old = entry is None or plan.task(key).fingerprint != entry.fingerprint
+                        is_sure = True
+                    except NotReadyError:
+                        is_old, is_sure = True, False
+                if entry is None or is_old:
+                    ledger.hide(key)
+                    to_compute[step.step] += 1
+                    at_most[step.step] |= entry is not None and not is_sure
+    return {
+        name: TileChanges(to_compute[name], total, at_most[name]) for name, total in counts.items()
+    }
 
 
 def _write_new(checked: CheckedPlan, profile: NumericProfile) -> None:
@@ -108,7 +332,7 @@ def _write_extension(plan: RunPlan, checked: CheckedPlan, state: dict[str, Any])
     if checked.items:
         checked = extend_items(plan, checked)
         generations = _add_generation(checked, generations)
-    write_plan(checked, plan.profile, generations, known_items=state["items"])
+    write_plan(checked, plan.profile, generations, known=state)
 
 
 def _add_generation(checked: CheckedPlan, before: list[dict[str, Any]]) -> list[dict[str, Any]]:

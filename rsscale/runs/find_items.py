@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from odc.geo.geom import Geometry
 
-from rsscale.catalog.search import find_features
+from rsscale.catalog.search import find_features, is_among, search_filter
 from rsscale.errors import CatalogError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.items.assets import with_all_bands
 from rsscale.items.features import Feature, Item
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup
 from rsscale.items.versions import keep_newest
-from rsscale.recipe import Recipe
-from rsscale.steps.input_windows import bands_to_read, mask_band, span
+from rsscale.recipe import InputRecipe, Recipe
+from rsscale.steps.input_windows import bands_to_read, mask_bands, span
+
+_log = logging.getLogger(__name__)
 
 
 def recipe_area(recipe: Recipe) -> Geometry:
     """The recipe's area in EPSG:4326."""
-    return read_area(recipe.area if recipe.area is not None else list(recipe.bbox or ()))
+    if recipe.area is not None:
+        return read_area(recipe.area, recipe.area_layer)
+    return read_area(list(recipe.bbox or ()))
 
 
 def index_items(
-    recipe: Recipe, grid: Grid, items: Mapping[str, Iterable[Item]]
+    recipe: Recipe, grid: Grid, items: Mapping[str, InputItems]
 ) -> dict[str, ItemIndex]:
     """The items of each input by where they lie; refuses items without the bands."""
     indexes = {}
     for name, found in items.items():
-        one = recipe.inputs[name]
-        band = mask_band(one)
-        codes = () if band is None else (band,)
-        indexes[name] = ItemIndex(found, grid.crs, bands_to_read(one), codes)
+        imagery = recipe.inputs[name]
+        bands = bands_to_read(imagery)
+        codes = mask_bands(imagery)
+        indexes[name] = ItemIndex(found.items, grid.crs, bands, imagery.alternate, codes)
     return indexes
 
 
@@ -68,10 +75,10 @@ def check_reach(
     notes: list[str] = []
     geoboxes = [grid.geobox_of(box) for box in boxes]
     for name, index in indexes.items():
-        one, reached, dated = recipe.inputs[name], 0, 0
+        imagery, reached, dated = recipe.inputs[name], 0, 0
         notes += [f"{name}: {note}" for note in index.notes]
         for period in periods:
-            days = span(one, period)
+            days = span(imagery, period)
             there = {int(n) for geobox in geoboxes for n in index.extents.rows(geobox, *days)}
             any_place = index.extents.dated(*days)
             if len(any_place) and not there:
@@ -100,13 +107,47 @@ def _short(crs: str) -> str:
     return crs if len(crs) <= 40 else "the grid's CRS"
 
 
+@dataclass(frozen=True)
+class InputItems:
+    """The items of one input, and how many were left out by which rule.
+
+    Attributes
+    ----------
+    items : list of Feature
+        Each scene once, in its newest version; sorted.
+    excluded : int
+        Named by the recipe's ``exclude``.
+    lacking : int
+        Without one of the bands, where the recipe has ``missing_asset: skip``.
+    """
+
+    items: list[Feature]
+    excluded: int = 0
+    lacking: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self.items)
+
+    def __getitem__(self, number: int) -> Feature:
+        return self.items[number]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Counts by the recipe's key, those that are not 0."""
+        counts = {"exclude": self.excluded, "missing_asset": self.lacking}
+        return {key: count for key, count in counts.items() if count}
+
+
 def find_items(
     recipe: Recipe,
     area: Geometry,
     margin: int,
     periods: tuple[int, ...] | None = None,
     inputs: tuple[str, ...] | None = None,
-) -> dict[str, list[Feature]]:
+) -> dict[str, InputItems]:
     """Search each input's catalogue, period by period.
 
     Parameters
@@ -123,31 +164,59 @@ def find_items(
 
     Returns
     -------
-    dict of input name to list of Feature
-        Each scene once, in its newest version.
+    dict of input name to InputItems
 
     Raises
     ------
     CatalogError
-        When a catalogue is not there, or has nothing for one of the periods.
+        When a catalogue is not there, has nothing for one of the periods, or all is excluded.
     """
     around = _with_margin(recipe.grid.build(), area, margin)
-    found = {}
-    for name in recipe.inputs if inputs is None else inputs:
-        one = recipe.inputs[name]
-        items: dict[str, Feature] = {}
-        for period in periods or recipe.periods:
-            result = find_features(
-                one.catalog,
-                one.collection,
-                area=around,
-                datetime=None if one.static else span(one, period),
-                query=one.query,
-                sign=one.sign,
-            )
-            items |= {item.id: item for item in result}
-        found[name], _ = keep_newest(items.values())
-    return found
+    return {
+        name: _find(recipe.inputs[name], name, around, periods or recipe.periods)
+        for name in (recipe.inputs if inputs is None else inputs)
+    }
+
+
+def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[int]) -> InputItems:
+    # An id is unique in its collection only.
+    found: dict[tuple[str | None, str], Feature] = {}
+    for period in periods:
+        dates = None if imagery.static else span(imagery, period)
+        filters = search_filter(imagery.collection, around, dates, imagery.query)
+        result = find_features(imagery.catalog, filters, imagery.access)
+        found |= {(item.collection_id, item.id): item for item in result}
+    # Before versions are compared: where the newest is left out, the one before it counts.
+    wanted = [item for item in found.values() if not is_among(item, imagery.exclude)]
+    excluded = len(found) - len(wanted)
+    if not wanted:
+        raise CatalogError(f"inputs.{name}: all {excluded} items are excluded; name fewer")
+    _tell_unknown(imagery.exclude, found, name)
+    lacking: list[Item] = []
+    if imagery.missing_asset == "skip":
+        whole, lacking = with_all_bands(wanted, bands_to_read(imagery))
+        names = {id(item) for item in whole}
+        wanted = [item for item in wanted if id(item) in names]
+        if lacking:
+            _log.warning(
+                "inputs.%s: left out %d of %d items, which lack a band, such as %s",
+                name, len(lacking), len(lacking) + len(wanted), lacking[0].id,
+            )  # fmt: skip
+    kept, _ = keep_newest(wanted)
+    return InputItems(kept, excluded, len(lacking))
+
+
+def _tell_unknown(
+    exclude: Iterable[str], found: Iterable[tuple[str | None, str]], input_name: str
+) -> None:
+    known = {text for collection, item in found for text in (item, f"{collection}/{item}")}
+    unknown = [name for name in exclude if name not in known]
+    if unknown:
+        _log.warning(
+            "inputs.%s: exclude names %s, which the search did not find",
+            input_name,
+            ", ".join(unknown),
+        )
 
 
 def _with_margin(grid: Grid, area: Geometry, margin: int) -> Geometry:

@@ -101,8 +101,8 @@ def _changed(old: Recipe, new: Recipe, before: RunSetup, after: RunSetup) -> Ite
 def _changed_step(
     name: str, old: StepRecipe, new: StepRecipe, before: RunSetup, after: RunSetup
 ) -> Iterator[str]:
-    files = {key: one.digest for key, one in before.attachments[name].items()}
-    others = {key: one.digest for key, one in after.attachments[name].items()}
+    files = {key: attachment.digest for key, attachment in before.attachments[name].items()}
+    others = {key: attachment.digest for key, attachment in after.attachments[name].items()}
     place = {"map": "output", "change": "change"}.get(name, f"steps.{name}")
     place = place if name not in after.recipe.steps else f"steps.{name}"
     if any(files[key] != others[key] for key in files.keys() & others.keys()):
@@ -247,9 +247,9 @@ def refuse_other_layout(plan: RunPlan, setup: RunSetup) -> None:
         if not isinstance(step, Pass) or not isinstance(new, Pass) or not step.layers:
             continue
         place = "output.layers" if name == "map" and "map" not in setup.recipe.steps else name
-        if [_shape(one) for one in step.layers] != [_shape(one) for one in new.layers]:
+        if [_shape(layer) for layer in step.layers] != [_shape(layer) for layer in new.layers]:
             differs.append(place)
-        elif [_legend(one) for one in step.layers] != [_legend(one) for one in new.layers]:
+        elif [_legend(layer) for layer in step.layers] != [_legend(layer) for layer in new.layers]:
             differs.append("model (its classes)" if name == "map" else f"{name} (its classes)")
         if not set(step.spans()) <= set(new.spans()):
             differs.append(f"{name} (its periods)")

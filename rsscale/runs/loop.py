@@ -15,6 +15,7 @@ from rsscale.cluster.engine import (
     execute,
     one_line,
 )
+from rsscale.cluster.versions import versions
 from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.verification import unfinished
@@ -53,7 +54,7 @@ def run_steps(
     by_value : ByValue, optional
         What one step lacks that the run folder can't hold: it travels with that step's tasks.
     """
-    work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch)
+    work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch, versions=versions())
     for _ in range(_ROUNDS):
         computed = 0
         monitor.waiting = 0

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import yaml
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RecipeError, RunFolderError
+from rsscale.errors import AreaError, RecipeError, RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
@@ -30,6 +31,8 @@ from rsscale.store.table_store import TableStore
 if TYPE_CHECKING:
     from rsscale.items.item_store import FrozenItems
     from rsscale.store.zarr_store import ZarrStore
+
+_REMEDY = "put it back from a copy, or run the recipe again into an empty folder"
 
 CUT_SHORT = ("updating", "extending")
 """States of a folder whose planning was cut short."""
@@ -125,6 +128,7 @@ class RunPlan:
             lookups=_FrozenLookups(folder).get,
             ledger=LedgerReader(folder.ledger),
             generation=GenerationOfTile(generations, grid),
+            device=state["profile"]["device"],
         )
         return cls(
             folder=folder,
@@ -179,8 +183,7 @@ class RunPlan:
         """Tiles of a step, of all spans and levels."""
         if isinstance(step, Gather):
             return 1
-        levels = (self.grid.at_level(level).extent(self.area)[1] for level in step.levels())
-        return len(step.spans()) * sum(levels)
+        return len(step.spans()) * sum(map(self.setup.tile_count, step.levels()))
 
     def step(self, name: str) -> Step:
         """A step by its name."""
@@ -257,10 +260,18 @@ class _FrozenLookups:
         from rsscale.items.item_store import INDEX, RECORDS, FrozenItems
 
         if name not in self._opened:
-            index, records = (
-                self._folder.storage.local(f"items/{name}.{ending}") for ending in (INDEX, RECORDS)
-            )
-            self._opened[name] = FrozenItems(index, records)
+            files = [f"items/{name}.{ending}" for ending in (INDEX, RECORDS)]
+            try:
+                index, records = (self._folder.storage.local(file) for file in files)
+                if not records.is_file():
+                    raise FileNotFoundError(f"{records} is not there any more")
+                self._opened[name] = FrozenItems(index, records)
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                reason = "not there any more" if isinstance(error, FileNotFoundError) else error
+                raise RunFolderError(
+                    f"{self._folder.url} is damaged: its items {files[0]} or {files[1]} can't be "
+                    f"read ({reason}); {_REMEDY}"
+                ) from None
         return self._opened[name]
 
 
@@ -287,14 +298,26 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
-    """Coverage of a run at first, and after each extension."""
-    return tuple(
-        Generation(
-            tuple(one["periods"]),
-            read_area(json.loads(folder.storage.read(one["area"]))["features"][0]),
+    """Coverage of a run at first, and after each extension.
+
+    Raises
+    ------
+    RunFolderError
+        When an area is damaged.
+    """
+    try:
+        return tuple(
+            Generation(
+                tuple(generation["periods"]),
+                read_area(json.loads(folder.storage.read(generation["area"]))["features"][0]),
+            )
+            for generation in state["generations"]
         )
-        for one in state["generations"]
-    )
+    except (OSError, ValueError, LookupError, TypeError, AreaError) as error:
+        reason = "not there any more" if isinstance(error, FileNotFoundError) else error
+        raise RunFolderError(
+            f"{folder.url} is damaged: its areas can't be read ({reason}); {_REMEDY}"
+        ) from None
 
 
 class GenerationOfTile:
@@ -308,7 +331,9 @@ class GenerationOfTile:
 
     def __init__(self, generations: tuple[Generation, ...], grid: Grid) -> None:
         self._generations, self._grid = generations, grid
-        self._shapes = [grid.project(one.area).geom for one in generations[1:] and generations]
+        self._shapes = [
+            grid.project(generation.area).geom for generation in generations[1:] and generations
+        ]
 
     def __call__(self, key: TileKey) -> int | None:
         """The number of the generation; None where there was only one."""
@@ -316,7 +341,7 @@ class GenerationOfTile:
             return None
         box = self._grid.tile_at(key.ix, key.iy).box
         parts = [area_in(shape, self._grid, box) for shape in self._shapes]
-        for number, one in enumerate(self._generations):
-            if key.span in one.periods and parts[number] == parts[-1]:
+        for number, generation in enumerate(self._generations):
+            if key.span in generation.periods and parts[number] == parts[-1]:
                 return number
         return len(self._generations) - 1

@@ -11,7 +11,7 @@ import logging
 import platform
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from rsscale.items.freeze import freeze
 from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
+from rsscale.memory import paused_collector
 from rsscale.recipe import Recipe
 from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
@@ -58,6 +59,8 @@ class CheckedPlan:
     indexes : mapping of input name to Lookup
     notes : tuple of str
         What is to be said of the items.
+    left_out : mapping of input name to mapping of recipe key to int
+        How many items the recipe's rules left out.
     """
 
     setup: RunSetup
@@ -65,6 +68,7 @@ class CheckedPlan:
     items: Mapping[str, Collection[Item]]
     indexes: Mapping[str, Lookup]
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -82,7 +86,7 @@ class CheckedPlan:
 
 
 def open_recipe(
-    recipe: Recipe, folder: RunFolder, *, computes: bool = False
+    recipe: Recipe, folder: RunFolder, *, computes: bool = False, device: str = "cpu"
 ) -> tuple[RunSetup, tuple[Step, ...]]:
     """Open the steps of a recipe where a run would lie; searches nothing, writes nothing.
 
@@ -93,6 +97,8 @@ def open_recipe(
         Need not exist.
     computes : bool
         Whether steps that read others compute them, as for a preview.
+    device : str
+        Where networks compute.
     """
     lookups: dict[str, Lookup] = {}
     setup = RunSetup(
@@ -105,6 +111,7 @@ def open_recipe(
         ledger=LedgerReader(folder.ledger),
         found=lookups,
         computes=computes,
+        device=device,
     )
     return setup, tuple(open_steps(setup))
 
@@ -134,7 +141,7 @@ def check_plan(
     RsscaleError
         For anything that can't work: see :mod:`rsscale.errors`.
     """
-    setup, steps = open_recipe(recipe, folder)
+    setup, steps = open_recipe(recipe, folder, device=profile.device)
     passes = [step for step in steps if isinstance(step, Pass)]
     for step in passes:
         step.check(profile)
@@ -144,15 +151,18 @@ def check_plan(
         setup.found.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
         return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
-    items = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
-    indexes = index_items(recipe, setup.grid, items)  # refuses items without the bands
+    with paused_collector():
+        found = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
+        indexes = index_items(recipe, setup.grid, found)  # refuses items without the bands
     setup.found.update(indexes)
     margin = read_margin(passes)
     boxes = [setup.grid.box(setup.area).pad(margin)]
     notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
     for note in notes:
         _log.warning("%s", note)
-    return CheckedPlan(setup, steps, items, indexes, notes)
+    items = {name: imagery.items for name, imagery in found.items()}
+    left_out = {name: imagery.left_out for name, imagery in found.items() if imagery.left_out}
+    return CheckedPlan(setup, steps, items, indexes, notes, left_out)
 
 
 def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:
@@ -178,7 +188,7 @@ def write_plan(
     checked: CheckedPlan,
     profile: NumericProfile,
     generations: list[dict[str, Any]],
-    known_items: Mapping[str, int] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> None:
     """Freeze what a run is made from; the stores must be there.
 
@@ -188,9 +198,10 @@ def write_plan(
     profile : NumericProfile
     generations : list of {"periods", "area"}
         What the run covered at first, and after each extension.
-    known_items : mapping of input name to int, optional
-        How many items are frozen already.
+    known : mapping, optional
+        The content of ``run.json`` of a run that grows, whose frozen items stay.
     """
+    before = known or {}
     setup, folder = checked.setup, checked.setup.run
     for name, collection in checked.items.items():
         write_items(folder, name, collection, checked.indexes[name])
@@ -207,7 +218,8 @@ def write_plan(
             "generations": generations,
             "grid": setup.recipe.grid.model_dump(mode="json"),
             "extent": box_as_list(setup.extent()),
-            "items": {**(known_items or {}), **{n: len(i) for n, i in checked.indexes.items()}},
+            "items": {**before.get("items", {}), **{n: len(i) for n, i in checked.indexes.items()}},
+            "left_out": {**before.get("left_out", {}), **checked.left_out},
             "steps": {s.step: describe_step(s, setup, counts[s.step]) for s in checked.steps},
             "versions": {name: version(name) for name in _VERSIONS}
             | {"python": platform.python_version()},
@@ -228,6 +240,20 @@ def create_stores(checked: CheckedPlan) -> None:
         for level in step.levels():
             setup.store(step, level).create(store_attributes(setup, step) if not level else None)
     finish_stores(setup, checked.passes)
+
+
+def mend_stores(setup: RunSetup, steps: Iterable[Step]) -> list[str]:
+    """Write metadata anew where it is not there any more; returns names of those stores."""
+    passes = [step for step in steps if isinstance(step, Pass) and step.layers]
+    damaged = [
+        step for step in passes if any(setup.store(step, level).lost() for level in step.levels())
+    ]
+    for step in damaged:
+        for level in step.levels():
+            setup.store(step, level).create(store_attributes(setup, step) if not level else None)
+    names = {step.store for step in damaged}
+    finish_stores(setup, [step for step in passes if step.store in names])
+    return sorted(names)
 
 
 def finish_stores(setup: RunSetup, passes: Iterable[Pass]) -> None:
@@ -282,12 +308,12 @@ def keep_attachments(
     kept: dict[str, dict[str, tuple[str, str]]] = {}
     for step, by_name in attachments.items():
         kept[step] = {}
-        for name, one in by_name.items():
-            if isinstance(one, Attachment):
-                for file in one.files:
-                    target = f"{one.room}/{one.digest}/{file.name}"
+        for name, attachment in by_name.items():
+            if isinstance(attachment, Attachment):
+                for file in attachment.files:
+                    target = f"{attachment.room}/{attachment.digest}/{file.name}"
                     folder.storage.write(target, file.read_bytes())
-            kept[step][name] = (one.room, one.digest)
+            kept[step][name] = (attachment.room, attachment.digest)
     return kept
 
 
@@ -307,7 +333,7 @@ def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
 
 def write_items(folder: RunFolder, name: str, collection: Collection[Item], index: Lookup) -> None:
     """Freeze the items of an input: for other tools, and as workers read them."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, paused_collector():
         file = Path(scratch) / "items.parquet"
         freeze(collection, file)
         folder.storage.write(f"items/{name}.parquet", file.read_bytes())
@@ -325,7 +351,7 @@ def write_recipe(setup: RunSetup) -> tuple[str, str]:
     is cut short has changed nothing that the run is read from.
     """
     area = json.dumps(as_geojson(setup.area), sort_keys=True).encode()
-    local = setup.recipe.model_copy(update={"area": AREA, "bbox": None})
+    local = setup.recipe.model_copy(update={"area": AREA, "area_layer": None, "bbox": None})
     recipe = local.to_yaml().encode()
     names = []
     for content, name in ((area, AREA), (recipe, RECIPE)):
@@ -347,6 +373,20 @@ def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Any) -> str:
     items = sorted(n for n in folder.storage.names("items") if n.endswith(INDEX))
     parts += [hashlib.sha256(folder.storage.read(file)).hexdigest() for file in items]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def write_access(plan: RunPlan, recipe: Recipe) -> None:
+    """Let a run go on with other keys of access: how inputs are reached, what a failure does.
+
+    Nothing of it decides a pixel, so that tiles which are done stay done.
+    """
+    folder, state = plan.folder, plan.folder.read_state()
+    setup = replace(plan.setup, recipe=plan.recipe.with_access(recipe))
+    area, kept = write_recipe(setup)
+    parts = [kept, area, state["attachments"]]
+    folder.write_state(
+        {**state, "recipe": kept, "area": area, "plan": plan_hash(folder, plan.steps, parts)}
+    )
 
 
 def box_as_list(box: PixelBox) -> list[int]:

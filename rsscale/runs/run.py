@@ -15,17 +15,19 @@ from rsscale.cluster.connection import connect
 from rsscale.cluster.engine import Stop
 from rsscale.cluster.machine import Machine, Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
+from rsscale.cluster.signals import sigterm_interrupts, stop_on_signals
 from rsscale.errors import TilesFailedError
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
-from rsscale.progress import progress
+from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
-from rsscale.runs.signals import sigterm_interrupts, stop_on_signals
+from rsscale.runs.planning import mend_stores
 from rsscale.steps.base import ByValue, Pass
-from rsscale.store.lease import Lease, acquire
+from rsscale.steps.kinds import with_trust
+from rsscale.store.lease import Lease, acquire, latest_epoch
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Run:
         RunFolderError
             When the run has no such step, or it is not done.
         """
-        from rsscale.runs.tables import read_table
+        from rsscale.store.table_store import read_table
 
         return read_table(self.folder, step)
 
@@ -132,6 +134,7 @@ def run(
     precision: Precision = "float32",
     compile: bool = False,  # noqa: A002 -- torch's word
     overrides: Sequence[str] = (),
+    trust: bool = False,
     search_at: Mapping[str, str] | None = None,
     update: bool = False,
     watch: RunOptions | None = None,
@@ -160,6 +163,9 @@ def run(
     compile : bool
         Compile the network with torch.compile; its agreement with the plain one is reported.
     overrides : sequence of "key.sub=value"
+    trust : bool
+        Run models that are programs (``.pt2``), which may do anything; they are trusted as they
+        lie now, by the digest of their files, which the recipe keeps as ``trust``.
     search_at : mapping of input name to str, optional
         Another address of an input's catalogue to search this time, such as a mirror; the
         run folder keeps the recipe's own.
@@ -184,6 +190,8 @@ def run(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
+    if trust:
+        recipe = with_trust(recipe)
 
     def profile(machine: Machine) -> NumericProfile:
         return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)
@@ -223,7 +231,7 @@ def carry_out(
     by_value : ByValue, optional
         What one step lacks that the run folder can't hold.
     """
-    from rsscale.runs.changes import prepare
+    from rsscale.runs.changes import Prepared, prepare
 
     folder = RunFolder.at(out)
     message = f"interrupted; run the same command again, or resume {folder.url}"
@@ -232,17 +240,29 @@ def carry_out(
         if client is None:
             keep_memory()
         machine = machine_of(client)
-        write = prepare(
-            recipe,
-            folder,
-            lambda: profile(machine),
-            search_at,
-            update=update,
-            memory=machine.memory,
-        )
+
+        def prepared_now() -> Prepared:
+            return prepare(
+                recipe,
+                folder,
+                lambda: profile(machine),
+                search_at,
+                update=update,
+                memory=machine.memory,
+            )
+
+        epoch = latest_epoch(folder.storage)
+        prepared = prepared_now()
+        to_come = prepared.changes() if update and folder.exists else None
+        for line in to_come.lines() if to_come else ():
+            announce(line)
         folder.make()
         with acquire(folder.storage) as lease:
-            write()
+            if lease.epoch != epoch + 1:  # another run was here while this one was checked
+                prepared = prepared_now()
+            prepared.write()
+            if to_come:
+                folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
             return work_off(
                 folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
             )
@@ -287,6 +307,7 @@ def work_off(
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
     folder.storage.remove_partial()
+    mend_stores(plan.setup, plan.steps)
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
     with ExitStack() as stack:
@@ -301,6 +322,7 @@ def work_off(
     state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
     if stop.asked or problem:  # not all were looked at
         state["tiles"]["done"] = plan.folder.ledger.count()
+    mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
         folder.storage.remove_partial()  # of workers that died
     monitor.event(state["state"], **state["tiles"])

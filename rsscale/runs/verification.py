@@ -80,12 +80,15 @@ class Verification:
     absent : int
         Tiles that have not run, or wait for one of an earlier step.
     damaged : tuple of Damage
+    stores : tuple of str
+        Stores without some of their metadata: they can't be opened, whatever their tiles are.
     """
 
     total: int
     sound: int
     absent: int
     damaged: tuple[Damage, ...]
+    stores: tuple[str, ...] = ()
 
 
 def verify(folder: str | Path, *, repair: bool = False) -> Verification:
@@ -111,17 +114,25 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
     damaged: list[Damage] = []
     with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(_AHEAD) as threads:
         for step, level in plan.rounds():
-            for found in judged(plan, step, level, threads):
-                sound += found.condition is Condition.SOUND
-                absent += found.condition in (Condition.ABSENT, Condition.WAITING)
-                if found.condition is Condition.DAMAGED:
-                    damaged.append(Damage(found.key, found.reason))
+            for judgement in judged(plan, step, level, threads):
+                sound += judgement.condition is Condition.SOUND
+                absent += judgement.condition in (Condition.ABSENT, Condition.WAITING)
+                if judgement.condition is Condition.DAMAGED:
+                    damaged.append(Damage(judgement.key, judgement.reason))
                 bar.advance()
     if repair and damaged:
         with acquire(target.storage):
-            for one in damaged:
-                target.ledger.delete(one.key)
-    return Verification(total, sound, absent, tuple(damaged))
+            for damage in damaged:
+                target.ledger.delete(damage.key)
+    return Verification(total, sound, absent, tuple(damaged), tuple(_stores_without_metadata(plan)))
+
+
+def _stores_without_metadata(plan: RunPlan) -> Iterator[str]:
+    for step, level in plan.rounds():
+        store = plan.layers_of(step, level)
+        lost = store.lost() if store else []
+        if store and lost:
+            yield f"{store.storage.url}: {lost[0]} is not there"
 
 
 def unfinished(
@@ -151,16 +162,16 @@ def unfinished(
         Tiles to leave out.
     """
     with ThreadPoolExecutor(_AHEAD // 4) as threads:
-        for found in judged(plan, step, level, threads):
-            if found.condition is Condition.SOUND and found.entry is not None:
-                found_done(found.entry.summary())
+        for judgement in judged(plan, step, level, threads):
+            if judgement.condition is Condition.SOUND and judgement.entry is not None:
+                found_done(judgement.entry.summary())
                 continue
-            if found.condition is Condition.DAMAGED:
-                plan.folder.ledger.delete(found.key)
-            if found.task is None:
-                found_waiting(found.key)
-            elif found.key not in skip:
-                yield found.task
+            if judgement.condition is Condition.DAMAGED:
+                plan.folder.ledger.delete(judgement.key)
+            if judgement.task is None:
+                found_waiting(judgement.key)
+            elif judgement.key not in skip:
+                yield judgement.task
 
 
 def judged(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from rsscale.cluster.allocator import trim
+from rsscale.cluster.versions import refuse_other_versions
 from rsscale.errors import RsscaleError, RunFolderError, SupersededError
 from rsscale.processes import peak_rss
 from rsscale.runs.plan import RunPlan, TileTask
@@ -26,7 +27,13 @@ _opening = threading.Lock()
 
 
 def run_tile(
-    url: str, plan_hash: str, epoch: int, task: TileTask, by_value: ByValue | None = None
+    url: str,
+    plan_hash: str,
+    epoch: int,
+    task: TileTask,
+    *,
+    by_value: ByValue | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Compute one tile of a run. Safe to run twice: the second run writes the same bytes.
 
@@ -41,6 +48,8 @@ def run_tile(
     task : TileTask
     by_value : ByValue, optional
         What the step lacks that the run folder can't hold.
+    versions : mapping of package to version, optional
+        Of the process that asks; this one must have the same.
 
     Returns
     -------
@@ -53,9 +62,13 @@ def run_tile(
         When an asset can't be read.
     SupersededError
         When a newer run works on the folder.
+    RunFolderError
+        When this process has other versions of the packages that decide values.
     StorageError
         When the folder can't be written.
     """
+    if versions is not None:
+        refuse_other_versions(versions)
     plan = _open(url, plan_hash)
     plan.profile.apply()
     key = task.key

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.block import Block, Cost, NotReadyError, Resources, Result, Source, over_box
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 Fold = Literal["sum", "min", "max"]
 """How a fact of many tiles becomes one of the run."""
-
-# Python and the libraries of a worker without a network, measured.
-_PROCESS_BYTES = 400 * 2**20
 
 ALL = "all"
 """The span of a pass that looks at all periods at once."""
@@ -46,6 +45,10 @@ class Setup(Protocol):
     @property
     def grid(self) -> Grid:
         """The grid of level 0."""
+
+    @property
+    def device(self) -> str:
+        """Where networks compute: ``"cpu"`` or ``"cuda"``."""
 
     def periods(self) -> tuple[str, ...]:
         """The recipe's periods as spans."""
@@ -169,6 +172,13 @@ class Pass(ABC):
         """The pixels that the sources are read over."""
         return core.pad(self.halo)
 
+    def depends_on(self, core: PixelBox) -> PixelBox:
+        """The pixels that values of a tile can depend on: what changes elsewhere changes none.
+
+        At most :meth:`around`, and less where more is read than matters.
+        """
+        return self.around(core)
+
     def levels(self) -> Sequence[int]:
         """Levels that it is computed at, in order; each after the one before."""
         return (0,)
@@ -188,9 +198,8 @@ class Pass(ABC):
         del profile
         around = self.around(PixelBox(0, 0, tile, tile)).shape
         written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        return _PROCESS_BYTES + int(
-            2 * (cost.bytes * around[0] * around[1] / tile**2 + 3 * written)
-        )
+        read = cost.bytes * around[0] * around[1] / tile**2
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (read + 3 * written))
 
     def overhead(self, tile: int) -> float:
         """Pixels that are read for each one that is written."""

@@ -167,17 +167,31 @@ def over_box(
     """Arrays over a box of a grid as a Dataset with coordinates and the layers' attributes."""
     from odc.geo.xr import xr_coords  # brings rasterio
 
-    layers = list(layers)
-    coords: dict[str, Any] = {
-        str(k): v for k, v in xr_coords(grid.geobox_of(box), always_yx=True).items()
-    }
-    coords |= {one.axis.name: np.array(one.axis.values) for one in layers if one.axis}
+    coords = xr_coords(grid.geobox_of(box), always_yx=True)
+    return layers_dataset(layers, values, {str(name): coord for name, coord in coords.items()})
+
+
+def layers_dataset(
+    layers: Iterable[Layer], values: Mapping[str, Any], coords: Mapping[str, Any]
+) -> xr.Dataset:
+    """Arrays as a Dataset with the layers' attributes, in their order.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+    values : mapping of name to array
+        ``(y, x)`` or ``(axis, y, x)``; lazy ones stay so.
+    coords : mapping
+        ``y``, ``x`` and ``spatial_ref``; those of the layers' axes are added.
+    """
+    layers = tuple(layers)
+    axes = {layer.axis.name: np.array(layer.axis.values) for layer in layers if layer.axis}
     arrays = {
-        one.name: xr.DataArray(
-            values[one.name],
-            dims=one.dims(),
-            attrs={**one.attributes, "nodata": one.nodata, "grid_mapping": "spatial_ref"},
+        layer.name: xr.DataArray(
+            values[layer.name],
+            dims=layer.dims(),
+            attrs={**layer.attributes, "nodata": layer.nodata, "grid_mapping": "spatial_ref"},
         )
-        for one in layers
+        for layer in layers
     }
-    return xr.Dataset(arrays, coords=coords)
+    return xr.Dataset(arrays, coords={**coords, **axes})

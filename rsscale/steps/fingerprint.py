@@ -34,7 +34,7 @@ def fingerprint(step: Pass, key: TileKey, grid: Grid, shape: shapely.Geometry) -
     """
     level = grid.at_level(key.level)
     core = level.tile_at(key.ix, key.iy).box
-    around = step.around(core)
+    around = step.depends_on(core)
     stored = [{**layer.describe(), "attributes": None} for layer in step.layers]
     parts = [
         step.kind,

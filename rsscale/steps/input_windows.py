@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from typing import Any
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.load import nodata_rule
-from rsscale.cube.mask_rules import mask_rule
+from rsscale.cube.mask_rules import mask_rules
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.recipe import InputRecipe
@@ -16,38 +17,35 @@ STATIC = "static"
 """Name of the one time window of an input that does not change."""
 
 
-def bands_to_read(input_recipe: InputRecipe) -> list[str]:
-    """The recipe's bands, and the band that its mask reads."""
-    if input_recipe.mask is None:
-        return list(input_recipe.bands)
-    band = mask_rule(input_recipe.mask.rule).band
-    if band in input_recipe.bands:
-        raise RecipeError(
-            f"{band!r} is the mask's band and also among the input's bands "
-            f"{list(input_recipe.bands)}; "
-            "a mask is not for the model to see: leave it out of 'bands'"
-        )
-    return [*input_recipe.bands, band]
+def bands_to_read(input_recipe: InputRecipe) -> list[str | dict[str, Any]]:
+    """The recipe's bands and those that its mask reads, with their names in the items."""
+    for band in mask_bands(input_recipe):
+        if band in input_recipe.bands:
+            raise RecipeError(
+                f"{band!r} is the mask's band and also among the input's bands "
+                f"{list(input_recipe.bands)}; "
+                "a mask is not for the model to see: leave it out of 'bands'"
+            )
+    return input_recipe.requests
 
 
-def mask_band(input_recipe: InputRecipe) -> str | None:
-    """The band that the mask reads, whose numbers are codes or bits."""
-    return None if input_recipe.mask is None else mask_rule(input_recipe.mask.rule).band
+def mask_bands(input_recipe: InputRecipe) -> tuple[str, ...]:
+    """The bands that the mask reads, whose numbers are codes or bits."""
+    return input_recipe.mask.bands if input_recipe.mask else ()
 
 
 def resampling(input_recipe: InputRecipe) -> dict[str, str]:
     """How bands are resampled: a mask's by nearest, a mean of two codes being a third."""
-    band = mask_band(input_recipe)
-    return {**input_recipe.resampling, **({} if band is None else {band: "nearest"})}
+    return {**input_recipe.resampling, **dict.fromkeys(mask_bands(input_recipe), "nearest")}
 
 
 def nodata(input_recipe: InputRecipe) -> dict[str, tuple[float, ...]]:
     """What may be nodata of a band: by the recipe, and of a mask's what its rule calls unseen."""
-    rule = None if input_recipe.mask is None else mask_rule(input_recipe.mask.rule)
-    found = nodata_rule(input_recipe.nodata or {})
-    if rule is not None and rule.unseen is not None:
-        found.setdefault(rule.band, rule.unseen)
-    return found
+    among = nodata_rule(input_recipe.nodata or {})
+    for rule in mask_rules(input_recipe.mask.rule) if input_recipe.mask else ():
+        if rule.unseen is not None:
+            among.setdefault(rule.band, rule.unseen)
+    return among
 
 
 def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:

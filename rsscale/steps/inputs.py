@@ -90,8 +90,8 @@ def prepare(
         "generation": generation,
     }
     composites = {
-        name: prepare_input(one, grid, sources[name], period, box, **how)
-        for name, one in recipe.inputs.items()
+        name: prepare_input(input_recipe, grid, sources[name], period, box, **how)
+        for name, input_recipe in recipe.inputs.items()
     }
     return TileInputs(composites, missing, meter)
 
@@ -130,8 +130,9 @@ def prepare_input(
     """
     margin = mask_margin(input_recipe, grid)
     around = grid.geobox_of(box.pad(margin))
+    scenes = lookup.touching(around, *span(input_recipe, period), generation)
     cube = build_cube(
-        lookup.touching(around, *span(input_recipe, period), generation),
+        scenes.reached_by(input_recipe.access),
         around,
         resampling=resampling(input_recipe),
         nodata=nodata(input_recipe),

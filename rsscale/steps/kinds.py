@@ -106,8 +106,23 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
     for name, step in recipe.all_steps.items():
         kind = find_kind(step.kind, name)
         options = _options(kind, name, step)
-        found[name] = {one.name: one for one in kind.attachments(options, recipe)}
+        found[name] = {
+            attachment.name: attachment for attachment in kind.attachments(options, recipe)
+        }
     return found
+
+
+def with_trust(recipe: Recipe) -> Recipe:
+    """A recipe that trusts the models that it names as they lie now, by digest.
+
+    Raises
+    ------
+    RecipeError, ModelError
+        When a model is not there.
+    """
+    files = [one for step in attachments(recipe).values() for one in step.values()]
+    digests = {one.digest for one in files if one.room == "models"}
+    return recipe.model_copy(update={"trust": tuple(sorted({*recipe.trust, *digests}))})
 
 
 def find_kind(kind: str, step: str) -> type[Pass]:
@@ -134,7 +149,7 @@ def find_kind(kind: str, step: str) -> type[Pass]:
     return found
 
 
-def check_allowed(address: str, what: str, variable: str) -> None:
+def check_allowed(address: str, place: str, variable: str) -> None:
     """Refuse code of a module that the environment does not allow.
 
     Raises
@@ -146,12 +161,12 @@ def check_allowed(address: str, what: str, variable: str) -> None:
     allowed = [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
     if not any(module == name or module.startswith(f"{name}.") for name in allowed):
         raise RecipeError(
-            f"{what}: {address!r} is code that this environment does not allow; if you trust "
+            f"{place}: {address!r} is code that this environment does not allow; if you trust "
             f"it, set {variable}={','.join([*allowed, module])}, here and on the workers"
         )
 
 
-def load(address: str, what: str) -> Any:
+def load(address: str, place: str) -> Any:
     """Import the object named by ``module:name``.
 
     Raises
@@ -163,7 +178,7 @@ def load(address: str, what: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise RecipeError(f"{what}: {address} can't be imported: {error}") from None
+        raise RecipeError(f"{place}: {address} can't be imported: {error}") from None
 
 
 def _options(kind: type[Pass], name: str, recipe: StepRecipe) -> Any:

@@ -63,6 +63,8 @@ class RunSetup:
     computes : bool
         Whether layers of a step are computed as they are read, and not read where a run stored
         them: for a preview.
+    device : str
+        Where networks compute.
     """
 
     recipe: Recipe
@@ -76,6 +78,7 @@ class RunSetup:
     found: dict[str, Any] = field(default_factory=dict)
     computes: bool = False
     generation: Generations = no_generation
+    device: str = "cpu"
 
     @cached_property
     def shape(self) -> shapely.Geometry:
@@ -83,13 +86,20 @@ class RunSetup:
         return self.grid.project(self.area).geom
 
     @cached_property
-    def _extents(self) -> dict[int, PixelBox]:
+    def _extents(self) -> dict[int, tuple[PixelBox, int]]:
         return {}
 
     def extent(self, level: int = 0) -> PixelBox:
         """All tiles of a level, in its pixels."""
-        if level not in self._extents:
-            self._extents[level] = self.grid.at_level(level).extent(self.area)[0]
+        return self._extent(level)[0]
+
+    def tile_count(self, level: int = 0) -> int:
+        """How many tiles a level has in the area."""
+        return self._extent(level)[1]
+
+    def _extent(self, level: int) -> tuple[PixelBox, int]:
+        if level not in self._extents:  # a country's tiles are looked through once
+            self._extents[level] = self.grid.at_level(level).extent(self.area)
         return self._extents[level]
 
     def periods(self) -> tuple[str, ...]:

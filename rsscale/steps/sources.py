@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -99,11 +100,12 @@ class InputSource:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """Ids of the items that may have pixels in the box."""
+        """Ids of the items that may have pixels in the box; with collection where one is twice."""
         scenes = self.lookups(self.name).touching(
             self._around(box), *self._days(key), self.generation(key)
         )
-        return [record.id for record in scenes]
+        times = Counter(record.id for record in scenes)
+        return [r.id if times[r.id] == 1 else f"{r.collection}/{r.id}" for r in scenes]
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
         """Decoded bytes and items of the box."""
@@ -198,7 +200,7 @@ class LayersSource:
     def layers(self) -> tuple[Layer, ...]:
         """The layers that it reads."""
         every = self.stored[min(self.stored)].store.layers
-        return tuple(one for one in every if one.name in self.names) if self.names else every
+        return tuple(layer for layer in every if layer.name in self.names) if self.names else every
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """Stored values over a box, in memory."""

@@ -113,7 +113,7 @@ class Bucket:
         import obstore
 
         for page in obstore.list(self._store, f"{prefix.rstrip('/')}/" if prefix else None):
-            yield from sorted(one["path"] for one in page)
+            yield from sorted(entry["path"] for entry in page)
 
     def move(self, name: str, target: str) -> bool:
         """A copy within the service, then a DELETE."""

@@ -54,6 +54,19 @@ def georeference(box: GeoBox) -> dict[str, Any]:
     }
 
 
+def without_georeference(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A group's attributes without those of the Zarr conventions and of rsscale itself.
+
+    They are of the whole group, and hold what is JSON only, which no netCDF file takes.
+    """
+    ours = ("zarr_conventions", "multiscales", "rsscale")
+    return {
+        key: value
+        for key, value in attributes.items()
+        if key not in ours and not str(key).startswith(("spatial:", "proj:"))
+    }
+
+
 def multiscales(
     attributes: Mapping[str, Any], levels: Mapping[str, GeoBox], methods: Sequence[str]
 ) -> dict[str, Any]:

@@ -129,9 +129,12 @@ class LedgerReader:
     def __init__(self, ledger: Ledger, size: int = 4096) -> None:
         self._ledger, self._size = ledger, size
         self._kept: OrderedDict[TileKey, Entry | None] = OrderedDict()
+        self._hidden: set[TileKey] = set()
 
     def read(self, key: TileKey) -> Entry | None:
         """As :meth:`Ledger.read`."""
+        if key in self._hidden:
+            return None
         if key in self._kept:
             return self._kept[key]
         entry = self._ledger.read(key)
@@ -143,6 +146,11 @@ class LedgerReader:
     def forget(self) -> None:
         """Read all anew: entries may have been written."""
         self._kept.clear()
+        self._hidden.clear()
+
+    def hide(self, key: TileKey) -> None:
+        """Take a tile as not done, until all is read anew: to foresee what depends on it."""
+        self._hidden.add(key)
 
 
 def _name(key: TileKey) -> str:

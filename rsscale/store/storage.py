@@ -245,9 +245,9 @@ def _make_folder(path: Path) -> None:
     while not path.is_dir():
         missing.append(path)
         path = path.parent
-    for one in reversed(missing):
-        one.mkdir(exist_ok=True)
-        durable.sync(one.parent)
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        durable.sync(folder.parent)
 
 
 def _refused(path: Path, error: OSError) -> StorageError:

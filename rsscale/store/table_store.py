@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rsscale.errors import RsscaleError
+from rsscale.errors import RsscaleError, RunFolderError, nearest
 from rsscale.layers import TileKey
 from rsscale.store.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from rsscale.store.run_folder import RunFolder
 
 TABLE = "table"
 """Key of a ledger entry's digest of a tile's rows."""
@@ -72,7 +74,7 @@ class TableStore:
         return f"tables/{self.step}/{key.span}/{key.tile}.parquet"
 
 
-def encode(table: pa.Table, schema: pa.Schema, what: str) -> bytes:
+def encode(table: pa.Table, schema: pa.Schema, name: str) -> bytes:
     """A table as Parquet, the same bytes for the same rows.
 
     Raises
@@ -84,7 +86,7 @@ def encode(table: pa.Table, schema: pa.Schema, what: str) -> bytes:
 
     if not table.schema.equals(schema):
         raise RsscaleError(
-            f"{what} gave a table of {_fields(table.schema)}, declared is {_fields(schema)}; give "
+            f"{name} gave a table of {_fields(table.schema)}, declared is {_fields(schema)}; give "
             "the declared columns, in their order and types"
         )
     file = io.BytesIO()
@@ -97,6 +99,31 @@ def decode(content: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
     return pq.read_table(io.BytesIO(content))
+
+
+def read_table(folder: RunFolder, step: str) -> pa.Table:
+    """The rows of a step of a run, of all its tiles together.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    step : str
+        A pass that writes rows, or a gather.
+
+    Raises
+    ------
+    RunFolderError
+        When there is no such step, or it has written no rows yet.
+    """
+    import pyarrow as pa
+
+    steps = folder.read_state()["steps"]
+    if step not in steps:
+        raise RunFolderError(f"{folder.url} has no step {step!r}{nearest(step, steps)}")
+    names = list(folder.storage.names(f"tables/{step}"))
+    if not names:
+        raise RunFolderError(f"step {step!r} of {folder.url} has written no rows")
+    return pa.concat_tables(decode(folder.storage.read(name)) for name in names)
 
 
 def _fields(schema: pa.Schema) -> str:

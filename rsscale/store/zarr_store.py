@@ -101,6 +101,19 @@ class ZarrStore:
         RunFolderError
             When a tile is not a whole number of shards, or the folder can't be written.
         """
+        for name, content in self._empty(attributes).items():
+            self.storage.write(name, content)
+
+    def lost(self) -> list[str]:
+        """Names of metadata and coordinates that are not there; none of a store that is whole."""
+        # Chunks of time and spatial_ref are not stored where they hold their fill value.
+        arrays = [*(layer.name for layer in self.layers), "y", "x", "time", "spatial_ref"]
+        arrays += [layer.axis.name for layer in self.layers if layer.axis]
+        names = ["zarr.json", *(f"{name}/zarr.json" for name in arrays), "y/c/0", "x/c/0"]
+        return [name for name in map(self._path, names) if not self.storage.exists(name)]
+
+    def _empty(self, attributes: Mapping[str, Any] | None) -> dict[str, bytes]:
+        """All objects of the empty group, by their names."""
         if self.extent.snap(self.grid.tile) != self.extent:
             raise RunFolderError(
                 f"the product's extent {self.extent} does not lie on tile lines of "
@@ -121,8 +134,7 @@ class ZarrStore:
         conventions.write_coordinates(group, box, self.times)
         for layer in self.layers:
             self._create_layer(group, layer)
-        for name, content in memory.items():
-            self.storage.write(self._path(name), content.to_bytes())
+        return {self._path(name): content.to_bytes() for name, content in memory.items()}
 
     def write(
         self,
@@ -197,7 +209,7 @@ class ZarrStore:
         RunFolderError
             When a shard that is there can't be decoded.
         """
-        layer = next(one for one in self.layers if one.name == name)
+        layer = next(layer for layer in self.layers if layer.name == name)
         out = np.full(layer.shape(*box.shape), layer.nodata, layer.numpy_dtype)
         inside = box & self.extent
         if not inside.empty:
@@ -324,7 +336,7 @@ def describe_levels(
     """
     root = json.loads(storage.read("zarr.json"))
     root.pop("consolidated_metadata", None)
-    boxes = {one.group: one.grid.geobox_of(one.extent) for one in overviews}
+    boxes = {store.group: store.grid.geobox_of(store.extent) for store in overviews}
     root["attributes"] = conventions.multiscales(root["attributes"], boxes, methods)
     storage.write("zarr.json", json.dumps(root).encode())
 
@@ -365,4 +377,6 @@ def open_product(storage: Storage, group: str = "") -> xr.Dataset:
     width = first.encoding.get("shards", first.encoding["chunks"])[-1]
     chunks = {"time": 1, "y": width, "x": width}
     opened: xr.Dataset = xr.open_zarr(source, chunks=chunks, **options)
+    # What the Zarr's conventions say is told by coordinates, which a part of it keeps true.
+    opened.attrs = conventions.without_georeference(opened.attrs)
     return opened

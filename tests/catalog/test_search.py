@@ -21,7 +21,7 @@ from stac_factory import (
     write_static,
 )
 
-from rsscale.catalog import api
+from rsscale.catalog import api, paging
 from rsscale.catalog import kinds as catalogs
 from rsscale.catalog.search import search
 from rsscale.demo.serve import serve_catalog
@@ -153,7 +153,7 @@ def expected_ids(area=None, datetime=None, query=None):
 @pytest.mark.parametrize("asked", SEARCHES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_items_from_every_kind(catalogue_of, monkeypatch, kind, asked):
-    monkeypatch.setattr(api, "_PAGE", 7)  # several pages
+    monkeypatch.setattr(paging, "LARGEST", 7)  # several pages
     wanted = SEARCHES[asked]
     expected = expected_ids(**wanted)
     assert expected  # the test says nothing otherwise

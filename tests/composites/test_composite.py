@@ -241,3 +241,17 @@ def test_errors(by, reducer, years, message):
     cube = cube_of(np.ones((1, 1, 1, 1), "uint16"), ["2023-06-01"])
     with pytest.raises(RecipeError, match=message):
         composite(cube, by, reducer, years=years)
+
+
+@pytest.mark.filterwarnings("ignore:The data type")  # of names, in Zarr 3
+@pytest.mark.parametrize("chunks", [(5, 10, 3), (1, 16, 1), (18,)])
+def test_a_composite_in_even_chunks_is_stored_as_it_is(tmp_path, chunks):
+    import xarray as xr
+
+    data = gaps((3, 2, 18, 18), 3, share=0.25)
+    made = composite(cube_of(data, days(3)).chunk(y=chunks, x=chunks), "season")
+    made.chunk(y=8, x=8).to_zarr(tmp_path / "composite.zarr", consolidated=False)
+    stored = xr.open_dataarray(tmp_path / "composite.zarr", engine="zarr", consolidated=False)
+    np.testing.assert_array_equal(stored, made)
+    np.testing.assert_array_equal(stored.observations, made.observations)
+    assert list(stored.window.values) == list(made.window.values)

@@ -276,6 +276,46 @@ def test_a_mask_that_is_nodata_nearly_everywhere_is_named(tmp_path, caplog):
     assert "unseen: []" in caplog.text
 
 
+def two_masks(tmp_path, first, second, rules):
+    """Looks where two mask bands, of which 0 is declared nodata, each have a rule."""
+    files = {
+        "red": raster(tmp_path, RAMP, "red.tif", nodata=0),
+        "shade": raster(tmp_path, first.astype("uint8"), "first.tif"),
+        "smoke": raster(tmp_path, second.astype("uint8"), "second.tif"),
+    }
+    made = item("i", "2023-06-15", files)
+    made.assets["red"].extra_fields = band(0, "uint16")
+    for key in ("shade", "smoke"):
+        made.assets[key].extra_fields = band(0)
+    how = {"shade": "nearest", "smoke": "nearest"}
+    cube = load([made], BOX, ["red", "shade", "smoke"], resampling=how)
+    by = [{"band": key, **rule} for key, rule in zip(how, rules, strict=True)]
+    return composite(mask(cube, by), by="year").observations.values[0]
+
+
+@pytest.mark.parametrize(
+    ("unseen", "expected"),
+    [
+        (([], []), (1, 1, 1, 0)),
+        (([0], []), (0, 1, 1, 0)),
+        (([], [0]), (1, 1, 0, 0)),
+        (([0], [0]), (0, 1, 0, 0)),
+    ],
+)
+def test_each_of_several_rules_says_what_of_its_own_band_is_nodata(tmp_path, unseen, expected):
+    rules = [{"drop": [9], "unseen": values} for values in unseen]
+    seen = two_masks(tmp_path, codes_of(0, 1, 1, 9), codes_of(1, 1, 0, 0), rules)
+    np.testing.assert_array_equal(seen, codes_of(*expected))
+
+
+def test_of_several_masks_the_one_that_is_nodata_nearly_everywhere_is_named(tmp_path, caplog):
+    rules = [{"bits": [1], "unseen": [0]}, {"bits": [1]}]
+    with caplog.at_level(logging.WARNING):
+        two_masks(tmp_path, codes_of(0, 0, 0, 1), codes_of(0, 0, 0, 1), rules)
+    assert "'smoke' is nodata for most pixels" in caplog.text
+    assert "'shade'" not in caplog.text
+
+
 def test_a_mask_that_was_interpolated_is_named(tmp_path):
     with pytest.warns(UserWarning, match="'flags' was read bilinear"):
         masked(tmp_path, codes_of(8, 16, 8, 16), {"bits": [1]}, key="flags", resampling="bilinear")

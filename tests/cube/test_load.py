@@ -496,12 +496,15 @@ def test_scenes_are_as_large_as_they_say(items):
 
 
 def test_a_local_file_of_an_item_from_a_server_is_local():
-    from rsscale.items.assets import location
+    from rsscale.items.features import location
 
     asset = pystac.Asset("/data/red.tif")
     made = item("a", "2023-01-01", {})
     made.add_asset("red", asset)
     made.set_self_href("http://127.0.0.1:8000/collections/c/items/a")
-    assert location(asset) == "/data/red.tif"
+    assert location(made, "red") == "/data/red.tif"
     asset.href = "./red.tif"
-    assert location(asset) == "http://127.0.0.1:8000/collections/c/items/red.tif"
+    beside = "http://127.0.0.1:8000/collections/c/items"
+    assert location(made, "red") == f"{beside}/red.tif"
+    asset.extra_fields["alternate"] = {"other": {"href": "../other.tif"}}
+    assert location(made, "red", ["other"]) == f"{beside.rpartition('/')[0]}/other.tif"

@@ -40,8 +40,8 @@ def _case(seed: int) -> Case:
 
 
 CASES = [_case(seed) for seed in range(60)]
-# A worker, the scheduler, and a client between shards and ledger; the others take minutes.
-QUICK = {0, 2, 11}
+# A worker, and a client between shards and ledger; the others take minutes.
+QUICK = {0, 11}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Areas of interest in every form, and the ones that are refused."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from odc.geo.geom import Geometry
+from odc.geo.geom import BoundingBox, Geometry
 from pyproj import Transformer
 
 from rsscale.errors import AreaError
 from rsscale.geo.area import read_area, sides, simpler
+from rsscale.geo.grid import Grid
 
 BOX = [1.0, 41.0, 2.0, 42.0]
 HOLED = shapely.box(*BOX).difference(shapely.box(1.4, 41.4, 1.6, 41.6))
@@ -238,3 +240,106 @@ def test_unreadable_and_tableless_files(tmp_path):
     table.write_bytes(b"PAR1")
     with pytest.raises(AreaError, match="cannot be read as a vector file"):
         read_area(table)
+
+
+# More forms that people have at hand
+
+SQUARE = shapely.box(*BOX)
+SQUARE_JSON = shapely.geometry.mapping(SQUARE)
+
+
+def collection(*geometries, **more):
+    features = [{"type": "Feature", "properties": {}, "geometry": g} for g in geometries]
+    return {"type": "FeatureCollection", "features": features, **more}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        collection(SQUARE_JSON),
+        collection(None, SQUARE_JSON),
+        json.dumps(collection(SQUARE_JSON)),
+        json.dumps(SQUARE_JSON),
+        "  " + json.dumps({"type": "Feature", "properties": None, "geometry": SQUARE_JSON}),
+        shapely.GeometryCollection([SQUARE]),
+        shapely.GeometryCollection([shapely.GeometryCollection([SQUARE])]),
+        {"type": "GeometryCollection", "geometries": [SQUARE_JSON]},
+        SQUARE.wkt,
+        "MULTIPOLYGON Z (((1 41 5, 2 41 5, 2 42 5, 1 42 5, 1 41 5)))",
+        shapely.force_3d(SQUARE, 512.0),
+        BoundingBox(*BOX, crs="EPSG:4326"),
+        collection(SQUARE_JSON, crs={"type": "name", "properties": {"name": "EPSG:4326"}}),
+        collection(
+            SQUARE_JSON,
+            crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}},
+        ),
+    ],
+)
+def test_forms_that_people_have_at_hand(form):
+    assert read_area(form).geom.equals(SQUARE)
+    grid = Grid("EPSG:25831", 10)
+    assert grid.geobox(form) == grid.geobox(SQUARE)
+
+
+def test_a_collection_is_all_of_its_features():
+    other = shapely.box(5, 45, 6, 46)
+    found = read_area(collection(SQUARE_JSON, shapely.geometry.mapping(other)))
+    assert found.geom.equals(shapely.union_all([SQUARE, other]))
+
+
+def test_geojson_in_another_crs_is_taken_at_its_word():
+    shape = shapely.box(500_000, 4_500_000, 510_000, 4_510_000)
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+    found = read_area(collection(shapely.geometry.mapping(shape), crs=crs))
+    expected = read_area(Geometry(shape, "EPSG:32631"))
+    assert found.geom.symmetric_difference(expected.geom).area < 1e-9
+    with pytest.raises(AreaError, match=r"names the CRS .*none that PROJ knows"):
+        read_area({**SQUARE_JSON, "crs": {"type": "link", "properties": {"href": "x"}}})
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (
+            "https://me:hunter2@example.com/area.geojson?token=hunter2",
+            "is an address .https://.*path",
+        ),
+        ("s3://bucket/area.gpkg", "is an address .s3://"),
+        (Path("https://example.com/area.geojson"), "is an address .https"),
+        ('{"type": "Polygon", ', "not valid GeoJSON"),
+        ("POLYGON ((1 41, 2", "not valid WKT"),
+        (collection(), "is empty"),
+        ({"type": "FeatureCollection", "features": 3}, "without a list of features"),
+        (shapely.GeometryCollection([SQUARE, shapely.Point(1, 1)]), "feature 2 of 2 is a Point"),
+        (collection({"type": "Point", "coordinates": [1, 41]}), "is a Point"),
+        (BOW_TIE, "not a valid polygon"),
+        (gpd.GeoDataFrame(geometry=[SQUARE]), "no CRS"),
+        ([2.0, 41.0, 1.0, 42.0], "expected west < east"),
+        ((0, 0, math.inf, 1), "four finite numbers"),
+    ],
+)
+def test_area_and_geobox_refuse_the_same(form, message):
+    for read in (read_area, Grid("EPSG:25831", 10).geobox):
+        with pytest.raises(AreaError, match=message) as caught:
+            read(form)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_geobox_across_the_antimeridian_is_as_wide_as_the_area():
+    box = (179.9, -1.0, -179.9, -0.9)
+    in_metres, in_degrees = Grid("EPSG:32660", 10), Grid("EPSG:4326", 0.001)
+    assert 2200 < in_metres.geobox(box).shape[1] < 2260
+    assert in_degrees.geobox(box).shape == (100, 200)
+    assert in_degrees.geobox(box).boundingbox.bbox == pytest.approx((179.9, -1.0, 180.1, -0.9))
+    assert in_degrees.geobox((-180, -1, 180, 1)).shape == (2000, 360_000)
+
+
+def test_a_geobox_in_the_grids_crs_stays_on_its_pixels():
+    shape = shapely.box(500_000, 4_500_000, 500_100, 4_500_050)
+    for form in (
+        Geometry(shape, "EPSG:32631"),
+        gpd.GeoSeries([shape], crs="EPSG:32631"),
+        Grid("EPSG:32631", 10).geobox(Geometry(shape, "EPSG:32631")),
+    ):
+        geobox = Grid("EPSG:32631", 10).geobox(form)
+        assert geobox.boundingbox.bbox == shape.bounds

@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import res_, xy_
@@ -188,5 +190,47 @@ def test_an_area_without_crs_is_in_degrees(area: object) -> None:
 
 
 def test_something_that_is_no_area_is_refused() -> None:
-    with pytest.raises(AreaError, match="given as int"):
+    with pytest.raises(AreaError, match="the area is 3; expected a vector file"):
         Grid(UTM, 10).geobox(3)
+
+
+@pytest.mark.parametrize(("wide", "high"), [(10, 20), (0.0003, 0.00027)])
+def test_pixels_that_are_not_square_say_so_and_what_to_do(wide: float, high: float) -> None:
+    box = GeoBox((5, 5), Affine(wide, 0, 0, 0, -high, 0), UTM)
+    with pytest.raises(AreaError, match=f"{wide:g} wide and {high:g} high.*square.*Grid"):
+        Grid(UTM, wide).box_of(box)
+
+
+def test_rows_that_run_north_are_told() -> None:
+    box = GeoBox((5, 5), Affine(10, 0, 0, 0, 10, 0), UTM)
+    with pytest.raises(AreaError, match="not north up; turn it"):
+        Grid(UTM, 10).box_of(box)
+
+
+WKT = (
+    'PROJCS["Brazil Albers",GEOGCS["SIRGAS 2000",DATUM["SIRGAS2000",SPHEROID["GRS 1980",6378137,'
+    '298.257222101]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],'
+    'PROJECTION["Albers_Conic_Equal_Area"],PARAMETER["latitude_of_center",-12],'
+    'PARAMETER["longitude_of_center",-54],PARAMETER["standard_parallel_1",-2],'
+    'PARAMETER["standard_parallel_2",-22],PARAMETER["false_easting",5000000],'
+    'PARAMETER["false_northing",10000000],UNIT["metre",1]]'
+)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", WKT])
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda c: Grid(c, 30, origin=(15, 15)), r"origin=\(15\.0, 15\.0\), in a recipe grid\.or"),
+        (lambda c: Grid(c, 30, origin=(-0.3, 7)), r"origin=\(29\.7, 7\.0\)"),
+        (lambda c: Grid(c, 10), "has pixels of 10 x 10; square pixels of 30"),
+        (lambda _: Grid("EPSG:3857", 30), "is in EPSG:3857; reproject it"),
+    ],
+)
+def test_a_box_of_another_grid_is_refused_with_what_fits(crs, other, message):
+    box = other(crs).geobox_of(PixelBox(0, 0, 10, 10))
+    with pytest.raises(AreaError, match=message) as error:
+        Grid(crs, 30).box_of(box)
+    assert len(str(error.value)) < 330
+    assert "PROJC" not in str(error.value)
+    assert ("EPSG:32631" if crs != WKT else "Brazil Albers") in str(error.value)

@@ -108,3 +108,15 @@ def process(inputs: Inputs) -> xr.Dataset:
             )
         }
     )
+
+
+def first_window(inputs: Inputs) -> xr.Dataset:
+    """The composite of the first time window, a layer for each band; NaN where nothing was seen."""
+    composite = next(iter(inputs.values()))["composite"].isel(time=0)
+    bands = [str(name) for name in composite["band"].values]
+    return xr.Dataset(
+        {
+            band: (("y", "x"), np.asarray(composite.sel(band=band).values, "float32"))
+            for band in bands
+        }
+    )

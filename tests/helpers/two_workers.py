@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# The passes and functions of all tests that share a cluster.
+ALLOWED = {"RSSCALE_PASSES": "formula_pass, index_pass", "RSSCALE_FUNCTIONS": "tile_functions"}
+
 # Until its input ends: also when the process of the tests is killed.
 PROGRAM = """
 import sys
@@ -32,7 +35,7 @@ def cluster_of_two(folder: Path) -> Iterator[str]:
         (folder / "log").open("w") as log,
         subprocess.Popen(
             [sys.executable, folder / "main.py"],
-            env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+            env={**os.environ, **ALLOWED, "PYTHONPATH": ":".join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -229,9 +229,8 @@ def test_blending_hides_a_line_that_trimming_shows() -> None:
         read = model.spec.lattice.read_box(box)
         found = predict(composite(read), model, core=GRID.geobox_of(box))
         seams = count_seams(found.classification.values, box, model.spec.lattice)
-        assert seams.line_share is not None
-        assert seams.share is not None
-        shares[blend] = seams.line_share - seams.share
+        assert seams.excess is not None
+        shares[blend] = seams.excess
     assert shares["hann"] < shares["trim"] / 2
 
 

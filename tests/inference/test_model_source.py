@@ -15,6 +15,9 @@ from rsscale.errors import ModelError
 from rsscale.inference.model_source import PickledModel, opened, source_of
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.models import Model, open_model
+from rsscale.model.files import model_files
+from rsscale.passes.open_models import StepModel, opened_plain
+from rsscale.steps.attachments import Attachment
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +100,27 @@ def test_a_model_that_cannot_travel_says_what_to_do() -> None:
         source_of(model)
 
 
+def test_a_step_refuses_another_model_than_it_was_planned_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "model"
+    shutil.copytree(folder, here)
+    attachment = Attachment("2023", tuple(model_files(here)), "models")
+    assert opened_plain(attachment, "cpu") is opened_plain(attachment, "cpu")
+    changed = Attachment("2024", attachment.files, "models")
+    assert changed.digest == attachment.digest
+    untrained_unet(here, width=8)
+    assert opened_plain(changed, "cpu").digest == attachment.digest  # this process has it
+    with pytest.raises(ModelError, match=r"holds another model .* than the step was planned with"):
+        StepModel(changed, "cpu").open()
+
+
 def test_a_folder_that_is_gone_or_another_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
     here = tmp_path / "model"
     shutil.copytree(folder, here)
     source = ModelFolder.at(here)
     untrained_unet(here, width=8)
-    with pytest.raises(ModelError, match="holds another model") as other:
+    with pytest.raises(ModelError, match=r"holds another model") as other:
         source.open()
     shutil.rmtree(here)
     with pytest.raises(ModelError, match="sees no model folder") as gone:

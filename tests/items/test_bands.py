@@ -4,9 +4,16 @@ import pystac
 import pytest
 from cube_scenes import item
 
-from rsscale.errors import BandError
+from rsscale.errors import BandError, RecipeError
 from rsscale.items import assets
-from rsscale.items.bands import described, find_assets, is_code, names
+from rsscale.items.bands import band_requests, described, find_bands, is_code, names
+
+
+def find_assets(one, asked):
+    """Keys of the assets of one band that are meant."""
+    found = find_bands(one, band_requests(asked))
+    assert all(place is None or place.index is None for place in found)
+    return [place and place.key for place in found]
 
 
 def made(files, **fields):
@@ -109,3 +116,140 @@ def test_a_band_that_some_items_lack_is_named():
         assets.choose_assets([one, other], ["scl"])
     with pytest.raises(BandError, match="there are B04, red, SCL; did you mean 'red'"):
         assets.choose_assets([other, one], ["redd"])
+
+
+# Several bands in one file
+
+RGBN = ["red", "green", "blue", "nir"]
+EO_FOUR = {"eo:bands": [{"name": n.title(), "common_name": n} for n in RGBN]}
+STAC_FOUR = {"bands": [{"name": f"b{k}", "eo:common_name": n} for k, n in enumerate(RGBN, 1)]}
+RASTER_FOUR = {"raster:bands": [{"name": n, "nodata": k} for k, n in enumerate(RGBN)]}
+
+
+def places(one, asked):
+    """Key, number and listed bands of each; None where there is none."""
+    found = find_bands(one, band_requests(asked))
+    return [place and (place.key, place.index, place.count) for place in found]
+
+
+@pytest.mark.parametrize("fields", [EO_FOUR, STAC_FOUR, RASTER_FOUR])
+def test_bands_of_one_file_by_name_and_by_number(fields):
+    one = made({"image": (TIFF, {**fields, "roles": ["data"]}), "thumbnail": (JPEG, {})})
+    asked = ["nir", "red", "image.2", "image.blue", "NIR"]
+    expected = [("image", k, 4) for k in (4, 1, 2, 3, 4)]
+    assert places(one, asked) == expected
+    with pytest.raises(BandError, match=r"holds 4 bands in one file: red, green, blue, nir; name"):
+        places(one, ["image"])
+    with pytest.raises(BandError, match=r"band 5 of asset 'image' .* the item lists 4: red"):
+        places(one, ["image.5"])
+    assert places(one, ["image.0", "swir", "image.swir", "other.1"]) == [None] * 4
+
+
+def test_a_file_whose_item_lists_no_bands_is_asked_by_number():
+    one = made({"image": (TIFF, {}), "QA.TIF": (TIFF, {})})
+    assert places(one, ["image.4", "QA.TIF", "QA.TIF.2"]) == [
+        ("image", 4, None),
+        ("QA.TIF", None, None),
+        ("QA.TIF", 2, None),
+    ]
+
+
+def test_a_picture_of_the_data_is_read_only_where_it_is_named():
+    visual = {"eo:bands": [{"name": n, "common_name": n} for n in RGBN[:3]]}
+    one = made({"visual": (TIFF, visual), "nir": (TIFF, STAC_1_1)})
+    assert places(one, ["red", "visual.red", "visual.3", "nir"]) == [
+        None,
+        ("visual", 1, 3),
+        ("visual", 3, 3),
+        ("nir", None, None),
+    ]
+    shown = {**visual, "roles": ["overview"]}
+    assert places(made({"tci": (TIFF, shown), "nir": (TIFF, STAC_1_1)}), ["red"]) == [None]
+    # Where there is nothing else it is the data, as in archives of drone imagery.
+    assert places(made({"visual": (TIFF, visual)}), ["red"]) == [("visual", 1, 3)]
+
+
+def test_a_file_of_its_own_stands_before_a_band_of_a_file():
+    one = made({"stack": (TIFF, EO_FOUR), "B04": (TIFF, EO)})
+    assert places(one, ["red", "nir"]) == [("B04", None, None), ("stack", 4, 4)]
+
+
+def test_names_that_fit_several_bands_are_no_answer():
+    many = {"bands": [{"name": f"{wave} nm", "eo:common_name": "nir"} for wave in range(760, 900)]}
+    one = made({"cube": (TIFF, many)})
+    with pytest.raises(BandError, match=r"'nir' fits several bands of item 'i': cube\.1, cube\.2"):
+        places(one, ["nir"])
+    assert places(one, ["800 nm", "cube.140"]) == [("cube", 41, 140), ("cube", 140, 140)]
+    two = made({"a": (TIFF, EO_FOUR), "b": (TIFF, EO_FOUR)})
+    with pytest.raises(BandError, match=r"several bands of item 'i': a\.4, b\.4"):
+        places(two, ["nir"])
+
+
+def test_a_name_is_never_taken_from_a_picture_for_some_of_the_items():
+    visual = {"eo:bands": [{"name": n, "common_name": n} for n in RGBN[:3]]}
+    whole, only = made({"B04": (TIFF, EO)}), made({"visual": (TIFF, visual)})
+    with pytest.raises(BandError, match="a file of its own in item 'i' and one of several"):
+        assets.choose_assets([whole, only], ["red"])
+
+
+def test_fields_are_those_of_the_band():
+    bands = [
+        {"name": "a", "data_type": "uint8", "nodata": 0, "raster:scale": 2},
+        {"name": "clear", "data_type": "uint16", "nodata": 9, "classification:classes": []},
+    ]
+    one = made({"x": (TIFF, {"bands": bands})})
+    asset = one.assets["x"]
+    assert [assets.nodata(one, "x", k) for k in (1, 2)] == [0, 9]
+    assert [assets.data_type(one, asset, k) for k in (1, 2)] == ["uint8", "uint16"]
+    assert [assets.is_categorical("x", asset, k) for k in (1, 2)] == [False, True]
+    assert [assets.field(one, asset, "scale", k) for k in (1, 2, 3)] == [2, None, None]
+
+
+# Names that differ from collection to collection
+
+
+def of_collection(name, *keys):
+    one = made({key: (TIFF, {}) for key in keys})
+    one.collection_id = name
+    return one
+
+
+LANDSAT = of_collection("HLSL30_2.0", "B04", "B05", "Fmask")
+SENTINEL = of_collection("HLSS30_2.0", "B04", "B05", "B8A", "Fmask")
+NIR = {"nir": {"HLSL30_2.0": "B05", "HLSS30_2.0": "B8A"}}
+
+
+@pytest.mark.parametrize("bands", [["B04", NIR], {"B04": "B04", **NIR}])
+def test_names_by_collection(bands):
+    chosen = assets.choose_assets([LANDSAT, SENTINEL], bands)
+    assert chosen.bands == ("B04", "nir")
+    pair = chosen.items, chosen.places
+    keys = {i.collection_id: [p.key for p in row] for i, row in zip(*pair, strict=True)}
+    assert keys == {"HLSL30_2.0": ["B04", "B05"], "HLSS30_2.0": ["B04", "B8A"]}
+
+
+def test_one_of_several_names_must_be_the_only_one():
+    """Band 5 of Sentinel-2 is red edge, of Landsat near infrared."""
+    with pytest.raises(BandError, match=r"has 'B05' and 'B8A'.*say which by collection"):
+        assets.choose_assets([LANDSAT, SENTINEL], [{"nir": ["B05", "B8A"]}])
+    chosen = assets.choose_assets([LANDSAT, SENTINEL], [{"quality": ["Fmask", "QA"]}])
+    assert {p.key for row in chosen.places for p in row} == {"Fmask"}
+
+
+@pytest.mark.parametrize(
+    "bands", ["red", 3, [3], [{"nir": 3}], [{"nir": {}}], [{"nir": {"c": ["a"]}}], [{"nir": []}]]
+)
+def test_bands_in_no_known_form(bands):
+    with pytest.raises(RecipeError, match="expected a"):
+        band_requests(bands)
+
+
+def test_items_that_lack_a_band_can_be_left_out():
+    whole, part = made({"B04": (TIFF, {}), "SCL": (TIFF, {})}), made({"B04": (TIFF, {})})
+    kept, lacking = assets.with_all_bands([part, whole, part], ["B04", "scl"])
+    assert (kept, lacking) == ([whole], [part, part])
+    with pytest.raises(BandError, match="no item has band 'nir'"):
+        assets.with_all_bands([part, whole], ["B04", "nir"])
+    other = made({"SCL": (TIFF, {})})
+    with pytest.raises(BandError, match="no item has all of the bands B04, scl"):
+        assets.with_all_bands([part, other], ["B04", "scl"])

@@ -41,7 +41,7 @@ def bands_of(item):
     names = []
     for name in known_names([item]):
         try:
-            if all(assets.choose_assets([item], [name]).keys[0]):
+            if all(assets.choose_assets([item], [name]).places[0]):
                 names.append(name)
         except BandError:
             continue
@@ -134,7 +134,7 @@ def test_items_of_older_versions_are_migrated():
     [
         {"properties": {"datetime": "yesterday"}},
         {"properties": {"datetime": None}},
-        {"assets": {"red": {"title": "no href"}}},
+        {"assets": "none"},
         {"type": "Catalog"},
     ],
 )

@@ -128,6 +128,10 @@ NUMBERS = st.floats(allow_nan=False)
                 crs=st.none() | st.just(CRS),
                 transform=st.none() | st.tuples(*[NUMBERS] * 6),
                 shape=st.none() | st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)),
+                index=st.none() | st.integers(1, 300),
+                count=st.none() | st.integers(1, 300),
+                assumed=st.sampled_from([(), ("dtype",), ("dtype", "nodata")]),
+                footprint=st.none() | st.tuples(*[NUMBERS] * 4),
             ),
             max_size=3,
         ).map(tuple),
@@ -138,6 +142,39 @@ def test_a_record_comes_back_to_the_bit(record):
     assert back == record
     assert repr(back) == repr(record)
     assert back.digest() == record.digest()
+
+
+def test_records_of_older_runs_are_read():
+    """Each value has its place; the last that say nothing may be missing."""
+    oldest = ["red", "/a.tif", "<u2", 0.0, 1.0, 0.0, 0, "EPSG:32631", None, [9, 8]]
+    alone = BandRecord("red", "/a.tif", "<u2", 0.0, crs="EPSG:32631", shape=(9, 8))
+    box = (5.0, 45.0, 6.0, 46.0)
+    expected = {
+        (): alone,
+        (4, 8): replace(alone, index=4, count=8),
+        (4, None): replace(alone, index=4),
+        (None, None, ("dtype",)): replace(alone, assumed=("dtype",)),
+        (None, None, (), box): replace(alone, footprint=box),
+        (4, 8, ("nodata",), box): BandRecord(
+            *oldest[:6], False, "EPSG:32631", None, (9, 8), 4, 8, ("nodata",), box
+        ),
+    }
+    for newer, band in expected.items():
+        assert BandRecord.read([*oldest, *newer]) == band
+        assert BandRecord.read(band.without_secrets()) == band
+    assert len(alone.without_secrets()) == len(oldest)
+
+
+def test_of_the_newest_values_only_the_number_of_a_band_decides_pixels():
+    band = BandRecord("image", "/a.tif", index=1)
+    compared = {
+        "count": 4,
+        "assumed": ("dtype",),
+        "footprint": (0.0, 0.0, 1.0, 1.0),
+        "shape": (9, 9),
+    }
+    assert replace(band, **compared).deciding() == band.deciding()
+    assert replace(band, index=2).deciding() != band.deciding()
 
 
 def test_a_record_holds_nodata_that_is_not_a_number_and_no_token():

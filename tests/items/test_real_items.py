@@ -12,7 +12,7 @@ from odc.geo.geom import box
 from rsscale.catalog.search import search
 from rsscale.errors import CatalogError
 from rsscale.items import assets, radiometry
-from rsscale.items.bands import find_assets
+from rsscale.items.bands import band_requests, find_bands
 from rsscale.items.freeze import freeze, thaw
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.versions import newest_versions
@@ -103,8 +103,8 @@ def one(name):
 )
 def test_what_an_asset_is(name, band, key, crs, corner, shape, scaling, kind, nodata):
     item = one(name)
-    [found] = find_assets(item, [band])
-    assert found == key
+    [found] = find_bands(item, band_requests([band]))
+    assert (found.key, found.index) == (key, None)
     raster = assets.raster(item, item.assets[key])
     assert raster.crs == crs
     assert (raster.transform[0], raster.transform[2], raster.transform[5]) == corner
@@ -113,7 +113,7 @@ def test_what_an_asset_is(name, band, key, crs, corner, shape, scaling, kind, no
     asset = item.assets[key]
     dtype = assets.data_type(item, asset) or radiometry.known_type(item, key)
     assert dtype == (kind and np.dtype(kind))
-    declared = assets.nodata(item, asset)
+    declared = assets.nodata(item, key)
     assert (radiometry.known_nodata(item, key) if declared is None else declared) == nodata
 
 

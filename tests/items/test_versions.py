@@ -51,6 +51,14 @@ def test_the_higher_baseline_stays():
     assert NEW["id"] in str(found)
 
 
+def test_items_of_one_id_in_two_collections_are_two():
+    both = [{**one, "collection": name} for one in (OLD, NEW) for name in ("a", "b")]
+    assert kept(*both) == {NEW["id"]}
+    found = newest_versions([to_items([one])[0] for one in both])
+    assert [(i.id, i.collection_id) for i in found.items] == [(NEW["id"], "a"), (NEW["id"], "b")]
+    assert found.left_out == {f"{name}/{OLD['id']}": NEW["id"] for name in ("a", "b")}
+
+
 def test_a_higher_baseline_counts_more_than_a_later_day():
     later = planetary("02.14", "20240101T000000")
     assert kept(later, NEW) == {NEW["id"]}

@@ -45,6 +45,10 @@ def edit(folder: Path, **changes: object) -> None:
     (folder / "item.json").write_text(json.dumps(item))
 
 
+def output(item: dict) -> dict:
+    return item["properties"]["mlm:output"][0]
+
+
 def test_an_opened_model_predicts_as_the_saved_one(folder: Path) -> None:
     image = torch.randn(1, 2, 48, 48)
     opened = open_model(folder, device="cpu")
@@ -139,6 +143,14 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 
 def test_windows_that_the_network_cannot_take_are_refused(folder: Path) -> None:
     edit(folder, **{"rsscale:stride": 33})
+    with pytest.raises(
+        ModelError, match=r"result.shape is \[-1, 2, 48, 48\]; it is \[-1, 2, 49, 49\]"
+    ):
+        open_model(folder)
+    item = json.loads((folder / "item.json").read_text())
+    for part in (item["properties"]["mlm:input"][0]["input"], output(item)["result"]):
+        part["shape"][2:] = [-1, -1]
+    (folder / "item.json").write_text(json.dumps(item))
     with pytest.raises(ModelError, match="can't predict a window of 2 channels and 49 px"):
         open_model(folder)
 

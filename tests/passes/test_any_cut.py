@@ -6,7 +6,7 @@ whole runs in a drawn order say so.
 
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,29 +184,25 @@ def cuts(draw: st.DrawFn) -> tuple[shapely.Geometry, int, int]:
     return area, tile, draw(st.integers(0, 2**20))
 
 
-@pytest.mark.parametrize("blend", LATTICES)
-@settings(max_examples=1, **SETTINGS)
-@given(cut=cuts())
-def test_any_cut_gives_the_same_map(
-    landscape: Landscape,
-    references: dict[str, tuple[Path, xr.Dataset]],
-    blend: str,
-    cut: tuple[shapely.Geometry, int, int],
-) -> None:
-    assert differing(landscape, *references[blend], *cut) == dict.fromkeys(LAYERS, 0)
+def drawn_cuts(count: int) -> Callable[..., None]:
+    """The test of so many cuts, for each way of blending."""
+
+    @pytest.mark.parametrize("blend", LATTICES)
+    @settings(max_examples=count, **SETTINGS)
+    @given(cut=cuts())
+    def test(
+        landscape: Landscape,
+        references: dict[str, tuple[Path, xr.Dataset]],
+        blend: str,
+        cut: tuple[shapely.Geometry, int, int],
+    ) -> None:
+        assert differing(landscape, *references[blend], *cut) == dict.fromkeys(LAYERS, 0)
+
+    return test
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("blend", LATTICES)
-@settings(max_examples=60, **SETTINGS)
-@given(cut=cuts())
-def test_any_of_many_cuts_gives_the_same_map(
-    landscape: Landscape,
-    references: dict[str, tuple[Path, xr.Dataset]],
-    blend: str,
-    cut: tuple[shapely.Geometry, int, int],
-) -> None:
-    assert differing(landscape, *references[blend], *cut) == dict.fromkeys(LAYERS, 0)
+test_any_cut_gives_the_same_map = drawn_cuts(1)
+test_any_of_many_cuts_gives_the_same_map = pytest.mark.long(drawn_cuts(60))
 
 
 def test_the_ways_of_blending_differ(references: dict[str, tuple[Path, xr.Dataset]]) -> None:

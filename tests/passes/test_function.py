@@ -37,8 +37,8 @@ def allowed() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def workers(allowed: None) -> Iterator[Any]:  # noqa: ARG001 -- its workers inherit what it sets
-    with connect("local:2") as client:
+def workers(two_workers: str) -> Iterator[Any]:
+    with connect(two_workers) as client:
         yield client
 
 

@@ -151,10 +151,11 @@ def test_a_level_is_the_one_below_at_half_the_resolution(finished: rs.Run, level
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tile", "client"), [(384, None), (1024, "local:2")])
+@pytest.mark.parametrize(("tile", "cluster"), [(384, ""), (1024, "two_workers")])
 def test_every_tile_size_and_worker_count_gives_the_same_overviews(
-    finished: rs.Run, tmp_path: Path, tile: int, client: str | None
+    finished: rs.Run, tmp_path: Path, request: pytest.FixtureRequest, tile: int, cluster: str
 ) -> None:
+    client = request.getfixturevalue(cluster) if cluster else None
     other = rs.run(
         formula_recipe(tmp_path, tile=tile, steps=STEPS), tmp_path / "run", client, **OPTIONS
     )

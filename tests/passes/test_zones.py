@@ -120,9 +120,9 @@ def test_zones_hold_what_shapely_finds_pixel_by_pixel(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["centre", "coverage"])
 def test_every_tile_size_and_worker_count_gives_the_same_table(
-    tmp_path: Path, zones: gpd.GeoDataFrame, method: str
+    tmp_path: Path, zones: gpd.GeoDataFrame, two_workers: str, method: str
 ) -> None:
-    cuts = ((512, None), (384, None), (1024, "local:2"))
+    cuts = ((512, None), (384, None), (1024, two_workers))
     tables = [
         counted(tmp_path / str(tile), zones, tile, client, method=method).table("areas")
         for tile, client in cuts

@@ -41,8 +41,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def workers(allowed: None) -> Iterator[Any]:  # noqa: ARG001 -- its workers inherit what it sets
-    with connect("local:2") as client:
+def workers(two_workers: str) -> Iterator[Any]:
+    with connect(two_workers) as client:
         yield client
 
 
@@ -124,7 +124,9 @@ def test_a_later_call_goes_on_and_a_version_computes_anew(finished: rs.Run, tmp_
 
 
 @pytest.mark.slow
-def test_a_function_of_a_script_travels_to_workers(finished: rs.Run, tmp_path: Path) -> None:
+def test_a_function_of_a_script_travels_to_workers(
+    finished: rs.Run, tmp_path: Path, two_workers: str
+) -> None:
     script = tmp_path / "notebook.py"
     script.write_text(f"""
 import numpy as np
@@ -144,7 +146,7 @@ def doubled(inputs):
     return xr.Dataset({{"doubled": array.copy(data=values)}})
 
 if __name__ == "__main__":
-    found = rs.apply(doubled, rs.Run({str(finished.path)!r}), client="local:2", threads=1,
+    found = rs.apply(doubled, rs.Run({str(finished.path)!r}), client={two_workers!r}, threads=1,
                      out={str(tmp_path / "out")!r})
     print(int(found["doubled"].max()), found["doubled"].dtype, found.attrs["run"])
 """)

@@ -125,7 +125,7 @@ def test_paths_count_from_the_recipes_folder(tmp_path: Path) -> None:
     [
         ("inputs.s2.harmonize=false", True),
         ("inputs.s2.bands=[red]", True),
-        ("inputs.s2.on_error=skip", True),
+        ("inputs.s2.on_error=skip", False),
         ("inputs.s2.catalog=https://mirror.example/v1", False),
         ("inputs.s2.loader=odc-stac", False),
         ("inputs.s2.sign=aws-anonymous", False),

@@ -171,7 +171,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no labels at"):
         read_labels(tmp_path / "none.gpkg", "cover")
     (tmp_path / "bad.gpkg").write_bytes(b"nothing")
-    with pytest.raises(RecipeError, match="can't be read as a vector file"):
+    with pytest.raises(RecipeError, match="cannot be read as a vector file"):
         read_labels(tmp_path / "bad.gpkg", "cover")
 
 

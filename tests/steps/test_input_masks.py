@@ -85,6 +85,19 @@ def test_codes_of_a_recipes_mask_are_never_averaged(tmp_path, key):
     assert scene.bands[1].categorical
 
 
+def test_bands_of_several_rules_are_codes_by_whatever_name(tmp_path):
+    codes = np.full((2, SIZE, SIZE), 8, "uint16")
+    codes[:, :, 50:] = 1024  # their mean has bit 9
+    rules = [{"band": "first", "bits": [9]}, {"band": "second", "bits": [9]}]
+    names = {"first": "anything.1", "second": "anything.2"}
+    recipe = recipe_of(catalog(tmp_path, codes, "anything"), rules, names=names)
+    assert (observations(recipe) == 1).all()
+    (scene,) = found(recipe)[0]["m"].scenes
+    assert [(band.index, band.categorical) for band in scene.bands[1:]] == [(1, True), (2, True)]
+    with pytest.raises(RecipeError, match="resampling of 'second' is 'bilinear'"):
+        recipe_of("c", rules, names=names, resampling={"second": "bilinear"})
+
+
 def test_a_mask_that_is_to_be_averaged_is_refused(tmp_path):
     address = catalog(tmp_path, np.zeros((SIZE, SIZE), "uint16"), "flags")
     with pytest.raises(RecipeError, match="resampling of 'flags' is 'cubic'"):

@@ -3,10 +3,13 @@
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 import torch
 from landscape import Landscape
 
@@ -15,11 +18,13 @@ from rsscale.cluster.machine import Machine
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.blend import blender
-from rsscale.learn.models import open_model
+from rsscale.learn import weights
+from rsscale.learn.models import Model, open_model
 from rsscale.passes.map_memory import estimate, network_bytes
+from rsscale.pipeline.estimate_table import Prices
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import read_recipe
-from rsscale.runs import estimate as forecast
-from rsscale.runs.estimate import Prices
+from rsscale.runs import tile_costs
 
 
 def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
@@ -71,8 +76,30 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
 
 
+def test_planning_opens_a_model_once(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trial and the estimates of its memory, one for each width of tiles, share it."""
+    model = shutil.copytree(landscape.folder / "model", tmp_path / "model")
+    item = json.loads((model / "item.json").read_text())
+    item["properties"]["comment"] = "a digest that no other test has opened"
+    (model / "item.json").write_text(json.dumps(item))
+    grid = {"crs": "EPSG:32631", "resolution": 10, "tile": 8192}
+    read, opened = weights.read_model, []
+
+    def counted(folder: Path, *args: object, **kwargs: object) -> Model:
+        opened.append(folder)
+        return read(folder, *args, **kwargs)
+
+    monkeypatch.setattr(weights, "read_model", counted)
+    recipe = landscape.recipe(grid=grid, model=str(model))
+    with pytest.raises(RecipeError, match=r"set grid\.tile to"):
+        rs.plan(recipe, threads=2, device="cpu", memory=3 * 2**30)
+    assert opened == [model]
+
+
 def test_tiles_are_sampled_evenly(landscape: Landscape, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "_SAMPLE", 3)
+    monkeypatch.setattr(tile_costs, "_SAMPLE", 3)
     assert rs.plan(landscape.recipe(), threads=2, device="cpu").tiles == 9
 
 
@@ -81,12 +108,35 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
     landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: object
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
-    for module in ("estimate", "run"):
-        monkeypatch.setattr(f"rsscale.runs.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
+    for module in ("pipeline.estimate", "runs.run"):
+        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)
     assert not (tmp_path / "run").exists()
+
+
+def test_each_kind_of_step_counts_the_process_that_computes_it(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSSCALE_FUNCTIONS", "tile_functions")
+    zone = shapely.box(6.0, 44.9, 6.1, 45.0)
+    gpd.GeoDataFrame({"code": ["a"]}, geometry=[zone], crs=4326).to_file(tmp_path / "zones.gpkg")
+    function = {"function": "tile_functions:majority", "halo": 2, "layers": [{"name": "majority"}]}
+    steps = {
+        "areas": {
+            "kind": "zones",
+            "of": "map",
+            "zones": str(tmp_path / "zones.gpkg"),
+            "id": "code",
+        },
+        "majority": {"kind": "function", "of": "map", **function},
+        "overviews": {"kind": "overviews", "of": "map", "levels": 1},
+    }
+    plan = rs.plan(landscape.part(steps=steps), threads=2, device="cpu")
+    memory = {step.name: step.memory for step in plan.steps}
+    assert memory.keys() == {"map", "areas-tiles", "majority", "overviews"}
+    assert all(PROCESS_BYTES < bytes_ < 2 * PROCESS_BYTES for bytes_ in memory.values())
 
 
 def test_more_of_anything_needs_more_memory(landscape: Landscape) -> None:

@@ -1,0 +1,295 @@
+"""Export layers as Cloud Optimized GeoTIFFs, for QGIS, GDAL, R and all that can't read the Zarr."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial as with_first
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
+import xarray as xr
+
+from rsscale.errors import RecipeError, RunFolderError, nearest
+from rsscale.layers import DataType, Layer
+from rsscale.model.flags import flag_classes
+from rsscale.passes.overviews import reduce
+from rsscale.progress import progress
+from rsscale.publish.cog import Raster, write_cog
+from rsscale.runs.run import Run
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.zarr_store import axis_chunk
+
+_ENDINGS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class _Product:
+    """Layers as they are stored, and what they are called.
+
+    Attributes
+    ----------
+    stored : Dataset
+        Not decoded; ``(time, y, x)``, ``(time, axis, y, x)``, or without time.
+    layers : mapping of name to Layer
+    periods : tuple of str
+        Along the time axis; one that is empty where there is none.
+    prefix : str
+        Of file names.
+    tags : mapping
+        Metadata of the files.
+    """
+
+    stored: xr.Dataset
+    layers: Mapping[str, Layer]
+    periods: tuple[str, ...]
+    prefix: str
+    tags: Mapping[str, str]
+
+    def file_name(self, layer: str, period: str) -> str:
+        name = layer if self.prefix in ("", layer) else f"{self.prefix}_{layer}"
+        return f"{name}_{period}.tif" if period else f"{name}.tif"
+
+
+def export(
+    source: Run | str | Path | xr.Dataset,
+    to: str | Path,
+    *,
+    step: str = "map",
+    layers: Sequence[str] = (),
+    periods: Sequence[int | str] = (),
+    partial: bool = False,
+) -> list[Path]:
+    """Write layers as Cloud Optimized GeoTIFFs, one file for each layer and period.
+
+    A file has the stored values in blocks of 512 px, DEFLATE, with nodata, CRS, scale, offset and
+    units; classes have their colours, and their names in a ``.aux.xml`` beside the file.
+    Overviews follow the rule of the layer as the step ``overviews`` does: the most frequent class,
+    the mean of quantities; nodata counts nowhere. A layer with an axis is a file of several bands.
+    Read in windows, so that memory does not grow with the area.
+
+    Parameters
+    ----------
+    source : Run, path or Dataset
+        A run, its folder or address; or layers as :meth:`Run.open`, :func:`rsscale.predict` or
+        :func:`rsscale.detect_change` give them, which may be lazy.
+    to : path
+        A folder; or ``name.tif`` where one layer of one period is chosen. Files that are there
+        are replaced, each there whole or not at all.
+    step : str
+        Of a run: whose layers.
+    layers : sequence of str
+        All of the step when omitted.
+    periods : sequence of int or str
+        As the run calls them: ``2023``, ``"2023-2024"``; all when omitted.
+    partial : bool
+        Export a step of which tiles are not done, as nodata where they are not.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    RecipeError
+        When there is no such step, layer or period, or ``to`` can't hold what is asked for.
+    RunFolderError
+        When the step is not done, or stored objects are lost.
+    StorageError
+        When a file can't be written.
+    """
+    run = Run(source) if isinstance(source, str | Path) else source
+    product = _of_dataset(run) if isinstance(run, xr.Dataset) else _of_run(run, step)
+    chosen = _chosen("layer", list(product.layers), layers)
+    spans = _chosen("period", list(product.periods), periods)
+    paths = _paths(product, chosen, spans, to)
+    if isinstance(run, Run):
+        _check_whole(run.folder, step, chosen, spans, partial=partial)
+    rasters = {paths[name, span]: _raster(product, name, span) for name in chosen for span in spans}
+    total = sum(len(raster.windows()) for raster in rasters.values())
+    with progress("export", total, "windows") as bar:
+        for path, raster in rasters.items():
+            bar.note(path.name)
+            write_cog(raster, path, with_first(reduce, raster.layer), bar.advance)
+    return list(rasters)
+
+
+def _of_run(run: Run, step: str) -> _Product:
+    """The stored layers of a step."""
+    state = run.state
+    steps = state["steps"]
+    own = [name for name in state.get("order", steps) if steps[name].get("store") == name]
+    if step not in own:
+        raise RecipeError(
+            f"step {step!r} of {run.folder.url} has no layers to export; there are "
+            f"{', '.join(own) or 'none'}{nearest(step, own)}"
+        )
+    opened = run.open(step)  # says what is wrong with a store that is damaged
+    stored = xr.open_zarr(
+        run.folder.store(step).zarr(read_only=True), chunks=None, mask_and_scale=False
+    )
+    layers = [Layer.parse(one) for one in steps[step]["layers"]]
+    return _Product(
+        stored=stored,
+        layers={layer.name: layer for layer in layers},
+        periods=tuple(steps[step]["spans"]),
+        prefix="" if step == "map" else step,
+        tags={k.upper(): str(opened.attrs[k]) for k in ("title", "source") if k in opened.attrs},
+    )
+
+
+def _of_dataset(ds: xr.Dataset) -> _Product:
+    """Layers in memory or lazy, described by their attributes."""
+    layers = {
+        str(name): _layer_of(str(name), array)
+        for name, array in ds.data_vars.items()
+        if {"y", "x"} <= set(array.dims)
+    }
+    if not layers:
+        raise RecipeError(f"the dataset has no layer with y and x; it has {list(ds.data_vars)}")
+    periods = tuple(_periods(ds["time"].values)) if "time" in ds.dims else ("",)
+    tags = {k.upper(): str(ds.attrs[k]) for k in ("title", "source") if k in ds.attrs}
+    return _Product(ds, layers, periods, "", tags)
+
+
+def _layer_of(name: str, array: xr.DataArray) -> Layer:
+    dtype = str(array.dtype)
+    if dtype not in get_args(DataType):
+        raise RecipeError(
+            f"layer {name!r} is {dtype}; a file holds {', '.join(get_args(DataType))}: "
+            f"convert it with .astype"
+        )
+    given = array.attrs.get("nodata", array.attrs.get("_FillValue"))
+    is_float = array.dtype.kind == "f"
+    if given is None and not is_float:
+        raise RecipeError(
+            f"layer {name!r} does not say what its nodata is; set its attribute 'nodata'"
+        )
+    return Layer(
+        name,
+        dtype=dtype,  # type: ignore[arg-type]
+        nodata=math.nan if given is None else float(given),
+        overview="mode" if flag_classes(array.attrs) else "mean",
+        attributes={k: v for k, v in array.attrs.items() if k not in ("nodata", "grid_mapping")},
+    )
+
+
+def _periods(times: Any) -> Iterator[str]:
+    """Years where all differ, else dates."""
+    days = [str(np.datetime64(time, "D")) for time in times]
+    by_year = Counter(day[:4] for day in days)
+    yield from (day if max(by_year.values()) > 1 else day[:4] for day in days)
+
+
+def _chosen(what: str, known: list[str], wanted: Sequence[int | str]) -> list[str]:
+    """Names in the order of the product; all where none is named."""
+    names = [str(one) for one in wanted]
+    for name in names:
+        if name not in known:
+            raise RecipeError(
+                f"there is no {what} {name!r}; there are {', '.join(known)}{nearest(name, known)}"
+            )
+    return [one for one in known if one in names or not names]
+
+
+def _paths(
+    product: _Product, layers: list[str], periods: list[str], to: str | Path
+) -> dict[tuple[str, str], Path]:
+    if "://" in os.fspath(to):
+        raise RecipeError(f"{to} can't be exported to; give a local folder or file, and copy it")
+    target = Path(to)
+    pairs = [(layer, period) for layer in layers for period in periods]
+    if target.suffix.lower() in _ENDINGS and not target.is_dir():
+        if len(pairs) > 1:
+            raise RecipeError(
+                f"{target} is one file, and there are {len(pairs)} to write ({len(layers)} layers "
+                f"of {len(periods)} periods); choose one with --layer and --period, or give a "
+                "folder"
+            )
+        return {pairs[0]: target}
+    if target.exists() and not target.is_dir():
+        raise RecipeError(f"{target} is a file; give a folder, or a name that ends in .tif")
+    return {(layer, period): target / product.file_name(layer, period) for layer, period in pairs}
+
+
+def _check_whole(
+    folder: RunFolder, step: str, layers: list[str], periods: list[str], *, partial: bool
+) -> None:
+    """Refuse a step that is not done, unless it is asked for, and one with lost objects always."""
+    state = folder.read_state()
+    described = state["steps"][step]
+    tiles = described["tiles"]
+    if tiles["done"] < tiles["total"] and not partial:
+        raise RunFolderError(
+            f"{folder.url} is not finished: {tiles['done']} of {tiles['total']} tiles of step "
+            f"{step!r} are done; go on with: rsscale resume {folder.url}, or export what is there "
+            "with --partial"
+        )
+    known = {one["name"]: Layer.parse(one) for one in described["layers"]}
+    storage, tile = folder.store(step), state["grid"]["tile"]
+    for name in layers:
+        layer = known[name]
+        parts = math.ceil(layer.depth / axis_chunk(layer, tile)) if layer.axis else 1
+        for span in periods:
+            done = sum(1 for _ in folder.storage.names(f"ledger/{step}/{span}"))
+            place = described["spans"].index(span)
+            there = sum(1 for _ in storage.names(f"{name}/c/{place}"))
+            if there < done * parts:
+                raise RunFolderError(
+                    f"{folder.url} is damaged: {done * parts - there} of {done * parts} stored "
+                    f"objects of layer {name!r} of {span} are lost; compute them again with: "
+                    f"rsscale resume {folder.url}"
+                )
+
+
+def _raster(product: _Product, name: str, period: str) -> Raster:
+    """One layer of one period, read window by window."""
+    layer, array = product.layers[name], product.stored[name]
+    if "time" in array.dims:
+        array = array.isel(time=product.periods.index(period))
+    extra = [str(dim) for dim in array.dims if dim not in ("y", "x")]
+    if len(extra) > 1:
+        raise RecipeError(f"layer {name!r} has the dimensions {array.dims}; one beside y and x")
+    array = _north_up(array.transpose(*extra, "y", "x"))
+    geobox = array.odc.geobox
+    if geobox is None or geobox.crs is None:
+        raise RecipeError(
+            f"layer {name!r} has no CRS or no even coordinates; see ds.odc.assign_crs"
+        )
+
+    def read(rows: slice, cols: slice) -> Any:
+        return array[..., rows, cols].to_numpy()
+
+    bands = _bands(product, array, layer, extra)
+    return Raster(layer, geobox, read, bands, {**product.tags, **_period_tag(period)})
+
+
+def _period_tag(period: str) -> dict[str, str]:
+    return {"PERIOD": period} if period else {}
+
+
+def _north_up(array: xr.DataArray) -> xr.DataArray:
+    if array["y"].values[0] < array["y"].values[-1]:
+        array = array.isel(y=slice(None, None, -1))
+    if array["x"].values[0] > array["x"].values[-1]:
+        array = array.isel(x=slice(None, None, -1))
+    return array
+
+
+def _bands(
+    product: _Product, array: xr.DataArray, layer: Layer, extra: list[str]
+) -> tuple[str, ...]:
+    """Descriptions of the bands: names of classes where the axis is of these."""
+    if not extra:
+        return (layer.name,)
+    values = array[extra[0]].values.tolist()
+    classes: dict[int, str] = {}
+    if extra[0] == "class" and "classification" in product.layers:
+        flags = flag_classes(product.layers["classification"].attributes)
+        classes = {one.value: one.name for one in flags}
+    return tuple(f"{layer.name} of {classes.get(v, f'{extra[0]} {v}')}" for v in values)

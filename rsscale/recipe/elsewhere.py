@@ -1,0 +1,35 @@
+"""Hints for keys that recipes do not have, and that people try: what to do instead."""
+
+from __future__ import annotations
+
+_OWN_TRAINING = (
+    "train the network with torch on rsscale's composites and run it as a model of your own "
+    "(docs/models.md)"
+)
+_TRAINING = {
+    "class_weights": f"rare classes are drawn more often; for other weights, {_OWN_TRAINING}",
+    "weights": f"training begins anew; to go on from weights, {_OWN_TRAINING}",
+    "loss": f"the loss is cross-entropy; for another, {_OWN_TRAINING}",
+    "ignore": "leave the features that are to be ignored out of the labels",
+    "merge": "give the features of merged classes one name in the labels",
+    "early_stopping": f"training takes 'steps' and keeps the last weights; else {_OWN_TRAINING}",
+    "epochs": "training takes 'steps', each of 'batch' crops",
+    "augment": f"crops are turned, flipped and lose time windows; for more, {_OWN_TRAINING}",
+}
+_SAME = {
+    "pretrained": "weights", "checkpoint": "weights", "resume": "weights", "init": "weights",
+    "finetune": "weights", "criterion": "loss", "loss_function": "loss", "focal": "loss",
+    "weight": "class_weights", "sample_weights": "class_weights", "balance": "class_weights",
+    "ignore_index": "ignore", "ignore_classes": "ignore", "exclude": "ignore",
+    "merge_classes": "merge", "mapping": "merge", "remap": "merge", "patience": "early_stopping",
+    "keep_best": "early_stopping", "max_epochs": "epochs", "augmentation": "augment",
+    "augmentations": "augment", "transforms": "augment",
+}  # fmt: skip
+
+
+def elsewhere(group: str, key: str) -> str:
+    """What to do in place of a key that a group of a recipe does not have; empty if not known."""
+    if group != "train":
+        return ""
+    hint = _TRAINING.get(_SAME.get(key, key), "")
+    return f"; {hint}" if hint else ""

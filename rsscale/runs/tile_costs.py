@@ -1,0 +1,136 @@
+"""What the tiles of each step read and hold in memory, from a sample of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rsscale.cluster.profile import NumericProfile
+from rsscale.errors import RecipeError
+from rsscale.layers import TileKey
+from rsscale.runs.plan import RunPlan
+from rsscale.runs.planning import CheckedPlan
+from rsscale.steps.base import Cost, Pass
+
+# Tiles that bytes are counted for; evenly spread over the run.
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """Estimate of one step.
+
+    Attributes
+    ----------
+    name : str
+    tiles : int
+        Of all spans and levels.
+    observations : (float, int)
+        Items, or dates, that a tile reads, on average and at most.
+    tile_bytes : (float, float)
+        Decoded bytes of a tile, on average and at most.
+    overhead : float
+        Pixels that are read for each one that is written.
+    memory : int
+        Bytes of one process, about.
+    output_bytes : int
+        Of its layers before compression.
+    """
+
+    name: str
+    tiles: int
+    observations: tuple[float, int]
+    tile_bytes: tuple[float, float]
+    overhead: float
+    memory: int
+    output_bytes: int
+
+
+def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
+    """Refuse tiles that don't fit into ``limit`` bytes, with the width of tiles that do.
+
+    Raises
+    ------
+    RecipeError
+        Which names the step.
+    """
+    for _ in estimate_steps(checked, profile, limit):
+        pass
+
+
+def estimate_steps(
+    checked: CheckedPlan, profile: NumericProfile, limit: int
+) -> Iterator[StepEstimate]:
+    """Estimate each step from a sample of its tiles; the first that does not fit is refused.
+
+    Parameters
+    ----------
+    checked : CheckedPlan
+    profile : NumericProfile
+    limit : int
+        Bytes that one process may take.
+
+    Raises
+    ------
+    RecipeError
+        Which names the step.
+    """
+    plan, tile = checked.plan(), checked.setup.grid.tile
+    for step in checked.passes:
+        costs = list(_sampled(plan, step))
+        most = Cost(max(c.bytes for c in costs), max(c.observations for c in costs))
+        count = plan.count(step)
+        yield StepEstimate(
+            name=step.step,
+            tiles=count,
+            observations=(statistics.fmean(c.observations for c in costs), most.observations),
+            tile_bytes=(statistics.fmean(c.bytes for c in costs), most.bytes),
+            overhead=step.overhead(tile),
+            memory=_fitting(step, tile, most, profile, limit),
+            output_bytes=count * tile**2 * sum(layer.pixel_bytes for layer in step.layers),
+        )
+
+
+def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: int) -> int:
+    needed = step.memory(tile, cost, profile)
+    if needed <= limit:
+        return needed
+    width, fitting = tile, None
+    while width > 128 and fitting is None:
+        width //= 2
+        smaller = Cost(cost.bytes * (width / tile) ** 2, cost.observations)
+        fitting = width if step.memory(width, smaller, profile) <= limit else None
+    advice = (
+        f"set grid.tile to {fitting}"
+        if fitting
+        else "even small tiles don't: use fewer threads, a smaller model window, or more memory"
+    )
+    raise RecipeError(
+        f"a tile of {tile} px of step {step.step!r} needs about {needed / 2**30:.1f} GiB in each "
+        f"process, and it may take {limit / 2**30:.1f} GiB; {advice}"
+    )
+
+
+def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
+    """Reading costs of a sample of tiles, evenly spread over the run."""
+    for key in spread_tiles(plan, step, _SAMPLE):
+        core = plan.tile(key).box
+        costs = [source.cost(core, key) for source in step.sources.values()]
+        yield sum(costs, Cost())
+
+
+def spread_tiles(plan: RunPlan, step: Pass, count: int) -> list[TileKey]:
+    """At most ``count`` tiles of a step, evenly spread over its spans and the area."""
+    level, spans = step.levels()[0], step.spans()
+    grid = plan.grid.at_level(level)
+    tiles = plan.setup.tile_count(level)
+    every = max(tiles * len(spans) // count, 1)
+    keys: list[TileKey] = []
+    for number, span in enumerate(spans):
+        start = (every // 2 - number * tiles) % every  # as if all spans were one list
+        keys += [
+            TileKey(step.step, span, tile.ix, tile.iy, level)
+            for tile in grid.tiles(plan.area, start, every)
+        ]
+    return keys[:count]

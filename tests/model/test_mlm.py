@@ -1,0 +1,211 @@
+"""MLM metadata: what decides a map is honoured or refused by name, and what is written is true."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+
+from rsscale.errors import ModelError
+from rsscale.geo.lattice import Lattice
+from rsscale.model.mlm import read_mlm
+from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
+SPACE = ["height", "width"]
+Item = dict[str, Any]
+
+
+def spec(**changes: object) -> ModelSpec:
+    fields: dict = {
+        "name": "landcover",
+        "inputs": (ModelInput("s2", ("red", "nir"), ("spring", "summer"), (0.1, 0.3), (0.1, 0.1)),),
+        "classes": (LandClass(1, "water", "#1f78b4"), LandClass(7, "built up", "#e31a1c")),
+        "lattice": Lattice(512, 32),
+        "architecture": "unet",
+    }
+    return ModelSpec(**{**fields, **changes})
+
+
+def item() -> Item:
+    made: Item = json.loads(json.dumps(spec().to_item()))
+    return made
+
+
+def first(made: Item) -> Item:
+    found: Item = made["properties"]["mlm:input"][0]
+    return found
+
+
+def output(made: Item) -> Item:
+    found: Item = made["properties"]["mlm:output"][0]
+    return found
+
+
+def changed(where: Callable[[Item], Item], **values: Any) -> Item:
+    made = item()
+    where(made).update(values)
+    return made
+
+
+REFUSED = {
+    "pre": (changed(first, pre_processing_function={"format": "python", "expression": "my:f"}),
+            r"mlm:input\[0\]\.pre_processing_function is my:f"),
+    "post": (changed(output, post_processing_function="sigmoid"),
+             r"mlm:output\[0\]\.post_processing_function is sigmoid"),
+    "resize": (changed(first, resize_type="pad"), "resize_type is pad"),
+    "norm clip": (changed(first, norm_clip=[0, 1]), r"norm_clip is \[0, 1\]"),
+    "norm type": (changed(first, norm_type="z-score"), "norm_type is z-score"),
+    "statistics": (changed(first, statistics=[{"mean": 1}]), "statistics is"),
+    "variables": (changed(first, variables=["t2m"]), "variables is"),
+    "bands before time": (
+        changed(lambda m: first(m)["input"], dim_order=["batch", "bands", "time", *SPACE],
+                shape=[-1, 2, 2, 576, 576]), "dim_order"),
+    "width before height": (
+        changed(lambda m: first(m)["input"], dim_order=["batch", "bands", "width", "height"]),
+        "dim_order"),
+    "another window": (changed(lambda m: first(m)["input"], shape=[-1, 4, 256, 256]),
+                       r"input\.shape is \[-1, 4, 256, 256\]; it is \[-1, 4, 576, 576\]"),
+    "other channels": (changed(lambda m: first(m)["input"], shape=[-1, 3, -1, -1]), "input.shape"),
+    "a batch of one": (changed(lambda m: first(m)["input"], shape=[1, 4, -1, -1]), "input.shape"),
+    "integers": (changed(lambda m: first(m)["input"], data_type="uint16"), "data_type is uint16"),
+    "classes last": (changed(lambda m: output(m)["result"],
+                             dim_order=["batch", "height", "width", "class"]), "result.dim_order"),
+    "one value an image": (changed(lambda m: output(m)["result"], dim_order=["batch", "class"],
+                                   shape=[-1, 2]), "result.dim_order"),
+    "class numbers": (changed(lambda m: output(m)["result"], data_type="uint8"),
+                      "result.data_type is uint8"),
+    "more scores": (changed(lambda m: output(m)["result"], shape=[-1, 3, -1, -1]), "result.shape"),
+    "regression": (changed(lambda m: m["properties"], **{"mlm:tasks": ["regression"]}),
+                   "mlm:tasks is regression"),
+    "its output's": (changed(output, tasks=["object-detection"]), r"output\[0\]\.tasks is object"),
+    "keras": (changed(lambda m: m["properties"], **{"mlm:framework": "Keras"}),
+              "mlm:framework is Keras"),
+    "two outputs": (changed(lambda m: m["properties"], **{"mlm:output": [output(item())] * 2}),
+                    "mlm:output is 2 outputs"),
+    "clip": (changed(first, value_scaling=[{"type": "clip", "minimum": 0, "maximum": 1}]),
+             r"value_scaling\[0\]\.type is clip"),
+    "an expression": (changed(first, value_scaling=[{"type": "processing", "expression": "x"}]),
+                      r"value_scaling\[0\]\.type is processing"),
+    "three for two": (changed(first, value_scaling=first(item())["value_scaling"][:3]),
+                      "value_scaling: holds 3"),
+    "each its own": (changed(first, value_scaling=[
+        {"type": "z-score", "mean": n, "stddev": 1} for n in range(4)]), "at another time"),
+    "a computed band": (changed(first, bands=["red", {"name": "ndvi", "format": "x",
+                                                      "expression": "(b-a)/(a+b)"}]),
+                        r"bands\[1\]\.expression is"),
+    "a nodata class": (changed(lambda m: output(m)["classification:classes"][0], nodata=True),
+                       r"classes\[0\]\.nodata is true"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_fields_that_decide_are_refused_by_name(made: Item, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as error:
+        ModelSpec.from_item(made)
+    assert "\n" not in str(error.value)
+    assert "'landcover'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "mean", "std"),
+    [
+        (None, 0.0, 1.0),
+        ([{"type": "min-max", "minimum": 1, "maximum": 5}], 1.0, 4.0),
+        ([{"type": "z-score", "mean": 0.5, "stddev": 2}], 0.5, 2.0),
+        ([{"type": "min-max", "minimum": 0, "maximum": 1},
+          {"type": "z-score", "mean": 0, "stddev": 1}], 0.0, 1.0),
+    ],
+)  # fmt: skip
+def test_scalings_are_honoured(scaling: Any, mean: float, std: float) -> None:
+    one = ModelSpec.from_item(changed(first, value_scaling=scaling)).inputs[0]
+    assert one.mean == (mean, mean)
+    assert one.std == (std, std)
+
+
+def test_what_is_empty_decides_nothing() -> None:
+    made = changed(
+        first, pre_processing_function=None, resize_type=None, norm_type=None, variables=[],
+        statistics=[],
+    )  # fmt: skip
+    output(made)["post_processing_function"] = None
+    assert ModelSpec.from_item(made) == spec()
+
+
+def test_models_of_earlier_versions_are_read() -> None:
+    made = changed(
+        first, bands=["red", "nir"], value_scaling=first(item())["value_scaling"][:2],
+        input={"shape": [-1, 2, 2, 576, 576], "data_type": "float32",
+               "dim_order": ["batch", "time", "bands", "height", "width"]},
+    )  # fmt: skip
+    assert ModelSpec.from_item(made) == spec()
+    assert read_mlm(made).inputs[0].is_series
+
+
+def test_the_declared_input_is_what_the_network_gets() -> None:
+    two = spec(inputs=(*spec().inputs, ModelInput("dem", ("h",), ("static",), (0.0,), (1.0,))))
+    s2, dem = two.to_item()["properties"]["mlm:input"]
+    assert s2["input"]["shape"] == [-1, 4, 576, 576]
+    assert s2["bands"] == ["red", "nir", "red", "nir"]
+    assert dem["input"]["shape"] == [-1, 1, 576, 576]
+    assert "channels 4 to 4 of the one tensor of 5 channels" in dem["description"]
+    assert ModelSpec.from_item(two.to_item()) == two
+
+
+WRONG = {
+    "no properties": (lambda m: m.pop("properties"), "properties"),
+    "text for a number": (lambda m: m["properties"].update({"rsscale:stride": "512"}), "stride"),
+    "no stride": (lambda m: m["properties"].update({"rsscale:stride": 0}), "stride: is 0"),
+    "a wide halo": (lambda m: m["properties"].update({"rsscale:halo": 10**9}), "rsscale:halo"),
+    "not a number": (lambda m: first(m)["value_scaling"][0].update(mean=float("nan")), "mean"),
+    "no spread": (lambda m: first(m)["value_scaling"][0].update(stddev=0), "divides by 0"),
+    "a list": (lambda m: m["properties"].update({"mlm:input": {"a": 1}}), "mlm:input"),
+    "no inputs": (lambda m: m["properties"].update({"mlm:input": []}), "mlm:input"),
+    "no bands": (lambda m: first(m).update(bands=[]), "bands: missing"),
+    "no times": (lambda m: first(m).pop("rsscale:times"), "rsscale:times: missing"),
+    "no classes": (lambda m: output(m).pop("classification:classes"), "classes: missing"),
+    "a colour": (lambda m: output(m)["classification:classes"][0].update(color_hint=[0, 0, 0]),
+                 "color_hint"),
+    "hyperparameters": (lambda m: m["properties"].update({"mlm:hyperparameters": [1]}), "hyperp"),
+    "resolution": (lambda m: m["properties"].update({"rsscale:resolution": "10 m"}), "resolution"),
+    "blend": (lambda m: m["properties"].update({"rsscale:blend": "sum"}), "blend"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_missing_or_of_another_type_is_named(
+    change: Callable[[Item], Any], message: str
+) -> None:
+    made = copy.deepcopy(item())
+    change(made)
+    with pytest.raises(ModelError, match=message):
+        ModelSpec.from_item(made)
+
+
+def test_public_examples_are_refused_by_the_field_that_can_not_be_done() -> None:
+    if not EXAMPLES.exists():
+        pytest.skip(f"the MLM examples are not at {EXAMPLES}")
+    found = {}
+    for path in sorted(EXAMPLES.rglob("item_*.json")):
+        with pytest.raises(ModelError) as error:
+            ModelSpec.from_item(json.loads(path.read_text()))
+        found[path.name] = str(error.value)
+    assert len(found) >= 9
+    assert all("mlm:" in message for message in found.values())
+    assert "mlm:tasks is regression" in found["item_datacube_variables.json"]
+    assert "mlm:tasks is classification" in found["item_basic.json"]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [{}, {"datetime": "2023-07-01T00:00:00Z"},
+     {"start_datetime": "2023-01-01T00:00:00Z", "end_datetime": "2023-12-31T23:59:59Z"}],
+)  # fmt: skip
+@pytest.mark.parametrize("geometry", [None, {"type": "Point", "coordinates": [3, 45]}])
+def test_pystac_opens_what_is_written(dates: dict, geometry: dict | None) -> None:
+    opened = pystac.Item.from_dict(json.loads(json.dumps(spec().to_item(geometry, **dates))))
+    assert opened.id == "landcover"
+    assert opened.properties["mlm:name"] == "landcover"
