@@ -364,9 +364,15 @@ def assess(
     class_: Annotated[
         str | None, typer.Option("--class", help="Column of the class name, for polygons.")
     ] = None,
+    period_column: Annotated[
+        str | None, typer.Option(help="Column of the year that a label is true for.")
+    ] = None,
     exclude: Annotated[Path | None, typer.Option(help="Training labels to keep away from.")] = None,
     distance: Annotated[float, typer.Option(help="How far, metres.")] = 1000.0,
     block: Annotated[float, typer.Option(help="Width of an evaluation block, metres.")] = 1000.0,
+    design: Annotated[
+        Literal["random"] | None, typer.Option(help="random: points are a simple random sample.")
+    ] = None,
 ) -> None:
     """Measure a map against a reference, away from what it was trained on."""
     from rsscale.pipeline.assessment import assess as measure
@@ -376,9 +382,11 @@ def assess(
         reference,
         period=period,
         class_column=class_,
+        period_column=period_column,
         exclude=exclude,
         distance=distance,
         block=block,
+        design=design,
     )
     print(accuracy)
 

@@ -6,26 +6,42 @@ Matrices have the map's classes in rows and the reference's in columns; see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 import shapely
 import xarray as xr
 
 from rsscale.accuracy.confusion import Accuracy, check_values, confusion_matrix
 from rsscale.accuracy.evaluation_blocks import BlockLattice, count_pairs
-from rsscale.errors import AreaError
+from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
+from rsscale.geo.ground import scale_of
 from rsscale.geo.lattice import PixelBox
+from rsscale.geo.pixel_area import pixel_areas
+from rsscale.layers import NODATA
+from rsscale.model.class_values import (
+    check_known,
+    class_values,
+    declared_nodata,
+    listed,
+    named_counts,
+    unknown_values,
+)
 from rsscale.model.spec import LandClass, classes_from_attributes
 from rsscale.progress import progress
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+# Width over height of a pixel on the ground may differ by so much from 1.
+_SQUARE = 0.05
 
 __all__ = ["Accuracy", "Reference", "assess", "confusion_matrix"]
 
@@ -42,52 +58,72 @@ def assess(
     exclude: shapely.Geometry | gpd.GeoDataFrame | None = None,
     distance: float = 1000.0,
     block: float = 1000.0,
+    design: Literal["random"] | None = None,
+    unknown: Literal["count", "refuse"] = "count",
 ) -> Accuracy:
     """Compare a map with a reference, block by block.
 
     Parameters
     ----------
     classification : DataArray
-        ``(y, x)`` uint8 class values, lazy or not; 255 is nodata. A few thousand pixels across
-        are in memory at a time.
+        ``(y, x)`` class values, lazy or not. Nodata is 255, NaN, and what its ``nodata`` or
+        ``_FillValue`` says. A few thousand pixels across are in memory at a time.
     reference : callable, DataArray or path
-        Class values, 255 where there is none: a function of a box of the grid's pixels, an
-        array on the map's pixels, or a raster file, of which each pixel of the map takes the
-        value nearest to its centre, whatever the file's CRS.
+        Class values, nodata likewise: a function of a box of the grid's pixels, an array on the
+        map's pixels, or a raster file, of which each pixel of the map takes the value nearest
+        to its centre, whatever the file's CRS.
     grid : Grid, optional
-        In metres; of the map's own pixels, anchored to the CRS, when omitted.
+        In metres, feet or Web Mercator; of the map's own pixels, anchored to the CRS, when
+        omitted.
     classes : sequence of LandClass, optional
         The map's flag attributes when omitted.
     exclude : shapely geometry or GeoDataFrame, optional
         Training labels; a geometry is in the grid's CRS. Only blocks that lie wholly at least
         ``distance`` from them count.
     distance, block : float
-        Metres. Blocks are counted from the grid's origin, and are a whole number of pixels.
+        Metres on the ground. Blocks are counted from the grid's origin, and are a whole number
+        of pixels; where the projection's scale changes over the map, it is that at its centre.
+    design : "random", optional
+        Says that a reference of single pixels is a simple random sample. Without a word the
+        design of such a sample is not known: the figures are then those of the sample, without
+        intervals, since another design needs weights.
+    unknown : str
+        What to do with reference values that are no class of the map: ``"count"`` leaves them out
+        and says so, unless they are the majority; ``"refuse"`` takes none.
+
+    Returns
+    -------
+    Accuracy
+        Its ``notes`` say what was left out, and why.
 
     Raises
     ------
     AreaError
-        When the grid is not in metres, the reference does not lie on the map's pixels, or no
-        block is left.
+        When the grid's pixels have no one width on the ground, as in degrees, the reference does
+        not lie on the map's pixels, or no block is left.
     ModelError
-        When classes are not known, or values are not uint8.
+        When classes are not known, the map holds a value that is none of its classes, a value is
+        no whole number from 0 to 254, or the reference is of other classes.
     """
     grid = grid or _grid_of(classification)
-    _check_metres(grid)
     classes = tuple(classes or classes_from_attributes(classification.attrs))
     extent = grid.box_of(_geobox(classification))
+    metres = _square_metres(grid, extent)
     lattice = BlockLattice(
-        grid, max(round(block / grid.resolution), 1), _parts(exclude, grid), distance
+        grid, max(round(block / (grid.resolution * metres)), 1), _parts(exclude, grid), distance
     )
-    counts = _BlockCounts(
-        classification, _reader(reference, grid, extent), extent, lattice, classes
-    )
+    mapped = _class_reader(classification, extent, "the map")
+    counts = _BlockCounts(mapped, _reader(reference, grid, extent), extent, lattice, classes)
     pieces = list(lattice.pieces(extent))
     with progress("accuracy", len(pieces), "pieces") as bar:
         for piece in pieces:
             counts.add(piece)
             bar.advance()
-    return counts.accuracy()
+    counts.check_unknown(unknown)
+    return counts.accuracy(lattice.size * grid.resolution * metres, design)
+
+
+_Reader = Callable[[PixelBox], npt.NDArray[np.uint8]]
 
 
 class _BlockCounts:
@@ -95,17 +131,22 @@ class _BlockCounts:
 
     def __init__(
         self,
-        classification: xr.DataArray,
-        read: Callable[[PixelBox], npt.NDArray[np.uint8]],
+        mapped: _Reader,
+        reference: _Reader,
         extent: PixelBox,
         lattice: BlockLattice,
         classes: tuple[LandClass, ...],
     ) -> None:
-        self.classification, self.read, self.extent = classification, read, extent
+        self.mapped, self.reference, self.extent = mapped, reference, extent
         self.lattice, self.classes = lattice, classes
+        self.values = tuple(c.value for c in classes)
         self.cells: list[npt.NDArray[np.int64]] = []  # (b, 2) each
         self.counts: list[npt.NDArray[np.int64]] = []  # (b, K + 1, K) each
+        self.areas: list[npt.NDArray[np.float64]] = []  # the same
         self.total = self.near = 0
+        self.unknown: Counter[int] = Counter()
+        self.by_value: Counter[int] = Counter()
+        self.alone = 0
 
     def add(self, piece: PixelBox) -> None:
         far = self.lattice.keeps_distance(piece)
@@ -114,22 +155,52 @@ class _BlockCounts:
         if not far.any():
             return
         inside = piece & self.extent
-        reference = self.read(inside)
-        values = tuple(c.value for c in self.classes)
-        if not np.isin(reference, values).any():
-            return
-        rows, cols = inside.slices(self.extent)
-        mapped = self.classification.isel(y=rows, x=cols).values
-        check_values(mapped, reference)
         numbers = self.lattice.block_numbers(piece, inside)
         numbers = np.where(far.ravel()[numbers], numbers, -1)
-        blocks, counts = count_pairs(mapped, reference, numbers, values)
+        reference = np.where(numbers >= 0, self.reference(inside), np.uint8(NODATA))
+        self._look_at(reference)
+        if not np.isin(reference, self.values).any():
+            return
+        mapped = self.mapped(inside)
+        check_values(mapped, reference)
+        check_known(mapped, self.classes, what="the map")
+        areas = np.broadcast_to(pixel_areas(self.lattice.grid, inside), inside.shape)
+        blocks, counts, sums = count_pairs(mapped, reference, numbers, self.values, areas)
         corner = np.array([piece.row0, piece.col0]) // self.lattice.size
         self.cells.append(corner + np.stack(np.divmod(blocks, far.shape[1]), axis=1))
         self.counts.append(counts)
+        self.areas.append(sums)
 
-    def accuracy(self) -> Accuracy:
-        width = self.lattice.size * self.lattice.grid.resolution
+    def _look_at(self, reference: npt.NDArray[np.uint8]) -> None:
+        """Count the reference's values, and its pixels without a neighbour."""
+        pixels = np.bincount(reference.ravel(), minlength=256)
+        self.by_value.update({int(v): int(pixels[v]) for v in np.flatnonzero(pixels)})
+        self.unknown.update(unknown_values(reference, self.classes))
+        known = reference != NODATA
+        beside = np.zeros(known.shape, bool)
+        beside[1:] |= known[:-1]
+        beside[:-1] |= known[1:]
+        beside[:, 1:] |= known[:, :-1]
+        beside[:, :-1] |= known[:, 1:]
+        self.alone += int((known & ~beside).sum())
+
+    def check_unknown(self, unknown: str) -> None:
+        """Refuse a reference of other classes.
+
+        Raises
+        ------
+        ModelError
+        """
+        known = sum(self.by_value[value] for value in self.values)
+        none = self.unknown.total()
+        if none and (unknown == "refuse" or none > known):
+            raise ModelError(
+                f"the reference holds {named_counts(self.unknown)}, which is no class of the map: "
+                f"{listed(self.classes)}; is it the reference of another map, such as one of "
+                "change? If the value means that nothing is known, declare it as nodata"
+            )
+
+    def accuracy(self, width: float, design: str | None) -> Accuracy:
         if not sum(map(len, self.cells)):
             raise AreaError(
                 f"none of {self.total:,} blocks of {width:g} m can be measured: {self.near:,} lie "
@@ -137,14 +208,37 @@ class _BlockCounts:
                 "reference; choose a smaller distance or block, or another reference"
             )
         counts = np.concatenate(self.counts)
+        is_sample = design is None and 2 * self.alone > self.by_value.total() - self._none
         return Accuracy(
             classes=self.classes,
             cells=np.concatenate(self.cells),
             blocks=counts[:, :-1],
             unmapped=counts[:, -1],
-            pixel_area=self.lattice.grid.resolution**2,
+            areas=np.concatenate(self.areas),
             block=width,
+            is_sample=is_sample,
+            notes=tuple(self._notes(is_sample)),
         )
+
+    @property
+    def _none(self) -> int:
+        return self.by_value[NODATA]
+
+    def _notes(self, is_sample: bool) -> Iterator[str]:
+        if self.unknown:
+            yield f"left out of the reference: {named_counts(self.unknown)}, no class of the map"
+        there = {value for value in self.by_value if value != NODATA}
+        if there == {0, 1} and len(self.classes) > 2:
+            yield (
+                f"the reference holds 0 and 1 alone, of {len(self.classes)} classes: is it one of "
+                "change?"
+            )
+        if is_sample:
+            yield (
+                "the reference is a sample of single pixels whose design is not known, so that "
+                "there are no intervals and no areas: the figures are the map's where it is a "
+                "simple random sample (design 'random'); a stratified one needs weights"
+            )
 
 
 def _reader(
@@ -164,10 +258,16 @@ def _reader(
             "both to the same area"
         )
 
+    return _class_reader(reference, extent, "the reference")
+
+
+def _class_reader(layer: xr.DataArray, extent: PixelBox, what: str) -> _Reader:
+    """A layer as uint8 class values of a box."""
+    nodata = declared_nodata(layer)
+
     def read(box: PixelBox) -> npt.NDArray[np.uint8]:
         rows, cols = box.slices(extent)
-        values: npt.NDArray[np.uint8] = reference.isel(y=rows, x=cols).values
-        return values
+        return class_values(layer.isel(y=rows, x=cols).values, nodata, what=what)
 
     return read
 
@@ -207,12 +307,20 @@ def _grid_of(classification: xr.DataArray) -> Grid:
     return Grid(str(box.crs), affine.a, origin=origin)
 
 
-def _check_metres(grid: Grid) -> None:
-    import pyproj
+def _square_metres(grid: Grid, extent: PixelBox) -> float:
+    """Metres on the ground of a unit of the grid's CRS at the centre of an extent.
 
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    unit = crs.axis_info[0].unit_name if crs.axis_info else "unknown unit"
-    if not crs.is_projected or unit not in ("metre", "meter"):
+    Raises
+    ------
+    AreaError
+        When they are not the same along both axes, so that no block is square.
+    """
+    scale = scale_of(grid.geobox_of(extent))
+    if abs(scale.x / scale.y - 1) > _SQUARE:
+        name = pyproj.CRS.from_user_input(grid.crs).name
         raise AreaError(
-            f"distances need a grid in metres, {crs.name} is in {unit}; map on a projected CRS"
+            f"blocks and distances need pixels that are square on the ground; in {name} they are "
+            f"{grid.resolution * scale.x:.4g} m wide and {grid.resolution * scale.y:.4g} m high "
+            "here: map on a projected CRS, such as the area's UTM zone"
         )
+    return (scale.x + scale.y) / 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from rsscale.accuracy.evaluation_blocks import cluster_interval, count_pairs
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
+from rsscale.model.class_values import listed, same_classes
 from rsscale.model.spec import LandClass
 
 if TYPE_CHECKING:
@@ -42,26 +43,38 @@ class Accuracy:
         A confusion matrix for each block: rows map, columns reference.
     unmapped : int64 array (B, K)
         Reference pixels of each class where the map has no class; they count as wrong.
-    pixel_area : float
-        Square metres.
+    areas : float64 array (B, K + 1, K)
+        Square metres on the ground of what is counted: the last row where the map has no class.
     block : float
         Width of a block, metres.
+    is_sample : bool
+        Whether the reference is single pixels drawn by a design that is not known. Then each of
+        them counts alike, and there are neither intervals nor areas: those of a stratified
+        sample need its weights.
+    maps : int
+        How many maps were measured and pooled. Areas are those of one map only.
+    notes : tuple of str
+        What was left out and why, and what else a reader must know.
     """
 
     classes: tuple[LandClass, ...]
     cells: npt.NDArray[np.int64]
     blocks: npt.NDArray[np.int64]
     unmapped: npt.NDArray[np.int64]
-    pixel_area: float
+    areas: npt.NDArray[np.float64]
     block: float
+    is_sample: bool = False
+    maps: int = 1
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count, blocks = len(self.classes), len(self.cells)
-        shapes = (self.cells.shape, self.blocks.shape, self.unmapped.shape)
-        if shapes != ((blocks, 2), (blocks, count, count), (blocks, count)):
+        shapes = (self.cells.shape, self.blocks.shape, self.unmapped.shape, self.areas.shape)
+        expected = ((blocks, 2), (blocks, count, count), (blocks, count))
+        if shapes != (*expected, (blocks, count + 1, count)):
             raise ModelError(
                 f"an accuracy of {count} classes has arrays of {shapes}; expected cells (B, 2), "
-                "blocks (B, K, K) and unmapped (B, K)"
+                "blocks (B, K, K), unmapped (B, K) and areas (B, K + 1, K)"
             )
 
     @property
@@ -82,8 +95,11 @@ class Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the overall accuracy, blocks taken as the sample."""
-        return cluster_interval(np.trace(self.blocks, axis1=1, axis2=2), self._reference_by_block())
+        """95 % interval of the overall accuracy, blocks taken as the sample.
+
+        NaN where the reference is a sample whose design is not known.
+        """
+        return self._interval(np.trace(self.blocks, axis1=1, axis2=2), self._reference_by_block())
 
     @property
     def kappa(self) -> float:
@@ -113,12 +129,32 @@ class Accuracy:
     def users_interval(self, which: str | int) -> tuple[float, float]:
         """95 % interval of the user's accuracy of a class."""
         k = self._index(which)
-        return cluster_interval(self.blocks[:, k, k], self.blocks[:, k].sum(axis=1))
+        return self._interval(self.blocks[:, k, k], self.blocks[:, k].sum(axis=1))
 
     def producers_interval(self, which: str | int) -> tuple[float, float]:
         """95 % interval of the producer's accuracy of a class."""
         k = self._index(which)
-        return cluster_interval(self.blocks[:, k, k], self._reference_by_block(k))
+        return self._interval(self.blocks[:, k, k], self._reference_by_block(k))
+
+    def _interval(
+        self, part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]
+    ) -> tuple[float, float]:
+        return (math.nan, math.nan) if self.is_sample else cluster_interval(part, whole)
+
+    def mapped_hectares(self, which: str | int) -> float:
+        """Ground under the reference pixels mapped as a class; NaN of a sample or of many maps.
+
+        It is the area of what was measured, not of the class in the map.
+        """
+        return self._hectares(self.areas[:, self._index(which)])
+
+    def reference_hectares(self, which: str | int) -> float:
+        """Ground under the reference pixels of a class; NaN of a sample or of several maps."""
+        return self._hectares(self.areas[:, :, self._index(which)])
+
+    def _hectares(self, areas: npt.NDArray[np.float64]) -> float:
+        has_area = self.maps == 1 and not self.is_sample
+        return float(areas.sum()) / 10_000 if has_area else math.nan
 
     def mapped_pixels(self, which: str | int) -> int:
         """Reference pixels of any class that are mapped as this one."""
@@ -137,27 +173,57 @@ class Accuracy:
         Raises
         ------
         ModelError
-            When classes, pixel or block size differ.
+            When classes or the width of blocks differ.
         """
-        mine, others = (([c.name for c in a.classes], a.pixel_area, a.block) for a in (self, other))
-        if self.classes != other.classes or mine != others:
+        if not same_classes(self.classes, other.classes) or self.block != other.block:
             raise ModelError(
-                f"accuracies of (classes, pixel area, block) {mine} and {others} can't be "
-                "pooled; measure both on the same grid with the same classes"
+                f"accuracies of the classes {listed(self.classes)} in blocks of {self.block:g} m, "
+                f"and {listed(other.classes)} in blocks of {other.block:g} m, can't be pooled; "
+                "measure both on the same grid with the same classes"
             )
+        if self.classes != other.classes and [c.value for c in self.classes] != [
+            c.value for c in other.classes
+        ]:
+            other = other.in_order_of(self.classes)
         cells, position = np.unique(
             np.concatenate([self.cells, other.cells]), axis=0, return_inverse=True
         )
-        blocks = np.zeros((len(cells), *self.blocks.shape[1:]), np.int64)
-        unmapped = np.zeros((len(cells), *self.unmapped.shape[1:]), np.int64)
-        np.add.at(blocks, position, np.concatenate([self.blocks, other.blocks]))
-        np.add.at(unmapped, position, np.concatenate([self.unmapped, other.unmapped]))
-        return Accuracy(self.classes, cells, blocks, unmapped, self.pixel_area, self.block)
+
+        def summed(name: str) -> npt.NDArray[Any]:
+            parts = np.concatenate([getattr(self, name), getattr(other, name)])
+            sums = np.zeros((len(cells), *parts.shape[1:]), parts.dtype)
+            np.add.at(sums, position, parts)
+            return sums
+
+        return Accuracy(
+            self.classes,
+            cells,
+            summed("blocks"),
+            summed("unmapped"),
+            summed("areas"),
+            self.block,
+            self.is_sample or other.is_sample,
+            self.maps + other.maps,
+            tuple(dict.fromkeys([*self.notes, *other.notes])),
+        )
+
+    def in_order_of(self, classes: tuple[LandClass, ...]) -> Accuracy:
+        """The same with its classes in another order."""
+        own = [c.value for c in self.classes]
+        order = [own.index(c.value) for c in classes]
+        return replace(
+            self,
+            classes=classes,
+            blocks=self.blocks[:, order][:, :, order],
+            unmapped=self.unmapped[:, order],
+            areas=self.areas[:, [*order, len(order)]][:, :, order],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The content of ``accuracy.json``: areas in hectares, None for ratios without a divisor.
 
-        Areas are those of the pixels that were measured, not of the whole map.
+        Areas are those of the pixels that were measured, not of the whole map; None of a sample,
+        and of several maps together.
         """
         return {
             "overall": _json_number(self.overall),
@@ -169,11 +235,13 @@ class Accuracy:
             "classes": {c.name: self._class_dict(k) for k, c in enumerate(self.classes)},
             "confusion_matrix": self.matrix.tolist(),
             "confusion_axes": ["map", "reference"],
+            "is_sample_of_unknown_design": self.is_sample,
+            "maps": self.maps,
+            "notes": list(self.notes),
         }
 
     def _class_dict(self, k: int) -> dict[str, Any]:
         mapped, reference = self.mapped_pixels(k), self.reference_pixels(k)
-        hectares = self.pixel_area / 10_000
         return {
             "value": self.classes[k].value,
             "users_accuracy": _json_number(self.users(k)),
@@ -183,18 +251,18 @@ class Accuracy:
             "f1": _json_number(self.f1(k)),
             "mapped_pixels": mapped,
             "reference_pixels": reference,
-            "mapped_ha": _json_number(mapped * hectares),
-            "reference_ha": _json_number(reference * hectares),
+            "mapped_ha": _json_number(self.mapped_hectares(k)),
+            "reference_ha": _json_number(self.reference_hectares(k)),
         }
 
     def __str__(self) -> str:
         width = max(5, *(len(c.name) for c in self.classes))
-        lines = [self._summary(), f"{'class':<{width}}   user's  producer's     F1  reference ha"]
+        lines = [self._summary(), f"{'class':<{width}}   user's  producer's     F1  {self._column}"]
         lines += [
             f"{name:<{width}}   {users:>6}  {producers:>10}  {f1:>5}  {area:>12}"
             for name, users, producers, f1, area in self._rows()
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -203,28 +271,40 @@ class Accuracy:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("class")
-        for heading in ("user's", "producer's", "F1", "reference ha"):
+        for heading in ("user's", "producer's", "F1", self._column):
             table.add_column(heading, justify="right")
         for row in self._rows():
             table.add_row(*map(Text, row))
-        return Group(Text(self._summary()), table)
+        return Group(Text(self._summary()), table, *map(Text, self.notes))
 
     def _summary(self) -> str:
+        counted = f"{self.pixels:,} pixels in {len(self.blocks):,} blocks"
+        if self.is_sample:
+            return (
+                f"agreement {self.overall:.3f} with a sample of single pixels, each counted alike, "
+                f"kappa {self.kappa:.3f}, {counted}"
+            )
         low, high = self.interval
         return (
             f"overall accuracy {self.overall:.3f} (95 % interval {low:.3f} to {high:.3f}), "
-            f"kappa {self.kappa:.3f}, {self.pixels:,} pixels in {len(self.blocks):,} blocks"
+            f"kappa {self.kappa:.3f}, {counted}"
         )
 
+    @property
+    def _column(self) -> str:
+        """Heading of the last column: hectares where these are an area."""
+        return "reference px" if self.is_sample or self.maps > 1 else "reference ha"
+
     def _rows(self) -> list[tuple[str, str, str, str, str]]:
-        hectares = self.pixel_area / 10_000
         return [
             (
                 c.name,
                 _decimals(self.users(k)),
                 _decimals(self.producers(k)),
                 _decimals(self.f1(k)),
-                f"{self.reference_pixels(k) * hectares:,.1f}",
+                f"{self.reference_pixels(k):,}"
+                if self._column == "reference px"
+                else f"{self.reference_hectares(k):,.1f}",
             )
             for k, c in enumerate(self.classes)
         ]
@@ -268,7 +348,7 @@ def confusion_matrix(
     """
     check_values(mapped, reference)
     values = tuple(c.value for c in classes)
-    _, counts = count_pairs(mapped, reference, np.zeros(mapped.shape, np.int64), values)
+    _, counts, _ = count_pairs(mapped, reference, np.zeros(mapped.shape, np.int64), values)
     total = counts.sum(axis=0)
     return total[:-1], total[-1]
 

@@ -16,6 +16,7 @@ import shapely
 
 from rsscale.errors import AreaError
 from rsscale.geo.grid import Grid
+from rsscale.geo.ground import ground_scale
 from rsscale.geo.lattice import PixelBox
 
 # Most pixels and most blocks across that are read at once: they bound the memory.
@@ -30,13 +31,13 @@ class BlockLattice:
     Attributes
     ----------
     grid : Grid
-        In metres.
     size : int
         Width of a block, pixels.
     exclude : tuple of shapely geometries
         In the grid's CRS; none keeps all blocks.
     distance : float
-        Metres from every excluded geometry that the whole of a block must have at least.
+        Metres on the ground from every excluded geometry that the whole of a block must have at
+        least.
     """
 
     grid: Grid
@@ -66,14 +67,26 @@ class BlockLattice:
         far = np.ones(rows * cols, bool)
         if self.exclude:
             cells = self._extents(piece, rows, cols)
-            pairs = self._tree.query(cells, predicate="dwithin", distance=self.distance)
+            distance = self.distance / self._metres(piece)
+            pairs = self._tree.query(cells, predicate="dwithin", distance=distance)
             own, other = cells[pairs[0]], self._tree.geometries[pairs[1]]
-            if self.distance > 0:  # a block at exactly the distance counts
-                near = shapely.distance(own, other) < self.distance
+            if distance > 0:  # a block at exactly the distance counts
+                near = shapely.distance(own, other) < distance
             else:
                 near = shapely.intersects(own, other) & ~shapely.touches(own, other)
             far[pairs[0][near]] = False
         return far.reshape(rows, cols)
+
+    def _metres(self, piece: PixelBox) -> float:
+        """Metres on the ground of a unit of the CRS in a piece: the fewest at its corners."""
+        (x0, y0), res = self.grid.origin, self.grid.resolution
+        corners = (
+            (x0 + col * res, y0 - row * res)
+            for row in (piece.row0, piece.row1)
+            for col in (piece.col0, piece.col1)
+        )
+        scales = [ground_scale(self.grid.crs, *corner) for corner in corners]
+        return min(min(scale.x, scale.y) for scale in scales)
 
     def _extents(self, piece: PixelBox, rows: int, cols: int) -> npt.NDArray[np.object_]:
         """Blocks of a piece as rectangles in the grid's CRS, row by row."""
@@ -100,7 +113,8 @@ def count_pairs(
     reference: npt.NDArray[np.uint8],
     numbers: npt.NDArray[np.int64],
     values: tuple[int, ...],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    areas: npt.NDArray[np.float64] | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count pixels by block, mapped class and reference class.
 
     Parameters
@@ -111,12 +125,15 @@ def count_pairs(
         The block of each pixel; below 0 it is left out.
     values : tuple of int
         The K class values.
+    areas : float64 array of that shape, optional
+        Of each pixel; 1 when omitted.
 
     Returns
     -------
-    (int64 array (B,), int64 array (B, K + 1, K))
-        Numbers of the blocks that hold a reference pixel, ascending, and their counts: rows
-        map, the last row where the map has no class; columns reference.
+    (int64 array (B,), int64 array (B, K + 1, K), float64 array (B, K + 1, K))
+        Numbers of the blocks that hold a reference pixel, ascending, their counts, and the
+        areas of what is counted: rows map, the last row where the map has no class; columns
+        reference.
     """
     classes = len(values)
     table = np.full(256, classes, np.int64)
@@ -127,8 +144,12 @@ def count_pairs(
     present = np.bincount(number) > 0  # numbers are few, so that this is cheaper than to sort
     blocks, position = np.flatnonzero(present), np.cumsum(present) - 1
     cell = (position[number] * (classes + 1) + table[mapped[counted]]) * classes + columns[counted]
-    counts = np.bincount(cell, minlength=len(blocks) * (classes + 1) * classes)
-    return blocks, counts.reshape(len(blocks), classes + 1, classes)
+    length, shape = len(blocks) * (classes + 1) * classes, (len(blocks), classes + 1, classes)
+    counts = np.bincount(cell, minlength=length).reshape(shape)
+    if areas is None:
+        return blocks, counts, counts.astype(float)
+    sums: npt.NDArray[np.float64] = np.bincount(cell, areas[counted], length).astype(np.float64)
+    return blocks, counts, sums.reshape(shape)
 
 
 def cluster_interval(

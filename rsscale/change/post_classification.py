@@ -11,8 +11,9 @@ of: that is ``change_probability``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,15 @@ from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
-from rsscale.model.spec import classes_from_attributes
+from rsscale.model.class_values import (
+    check_known,
+    check_nodata,
+    class_values,
+    declared_nodata,
+    listed,
+    same_classes,
+)
+from rsscale.model.spec import LandClass, classes_from_attributes
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -43,7 +52,8 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     before, after : Dataset
         ``(y, x)`` layers of :func:`rsscale.predict` or of a product at one time:
         ``classification``, and if both have it ``probability`` ``(class, y, x)`` or else
-        ``confidence``, in percent. Same pixels, same classes.
+        ``confidence``, in percent. Same pixels, same names for the same values. Nodata is NaN,
+        255, and what a layer's own ``nodata``, ``_FillValue`` or ``missing_value`` says.
 
     Returns
     -------
@@ -61,29 +71,24 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     AreaError
         When the maps do not lie on the same pixels, or are not of one time each.
     ModelError
-        When their classes differ or are not known.
+        When their classes differ or are not known, or a map holds a value that is no class and
+        no nodata: for a lazy map when it is computed.
     """
     before, after = _one_time(before), _one_time(after)
     after = _on_same_pixels(before, after)
-    classes = classes_from_attributes(before["classification"].attrs)
-    others = classes_from_attributes(after["classification"].attrs)
-    if [(c.value, c.name) for c in classes] != [(c.value, c.name) for c in others]:
-        raise ModelError(
-            f"the maps have the classes {[(c.value, c.name) for c in classes]} and "
-            f"{[(c.value, c.name) for c in others]}; compare maps of the same classes"
-        )
+    classes = _common_classes(before, after)
+    after = _in_order_of(before, after)
     names = [name for name in _LAYERS if name in before and name in after]
     layers = change_layers(classes, doubt=len(names) > 1)
     arrays = [ds[name] for ds in (before, after) for name in names]
+    comparison = _Comparison(
+        tuple(names),
+        tuple(map(declared_nodata, arrays)),
+        classes,
+        tuple(one.name for one in layers),
+    )
     found = xr.apply_ufunc(
-        Sealed(
-            partial(
-                _compared,
-                names=names,
-                classes=len(classes),
-                layers=[layer.name for layer in layers],
-            )
-        ),
+        Sealed(partial(_compared, comparison)),
         *arrays,
         input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
         output_core_dims=[[] for _ in layers],
@@ -102,16 +107,97 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     return change
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """How blocks of both maps are compared.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Layers of each map.
+    nodata : tuple of tuples of float
+        What each layer of the first map, then of the second, declares.
+    classes : tuple of LandClass
+    layers : tuple of str
+        What is given back.
+    """
+
+    names: tuple[str, ...]
+    nodata: tuple[tuple[float, ...], ...]
+    classes: tuple[LandClass, ...]
+    layers: tuple[str, ...]
+
+    def compared(self, values: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Blocks of all layers of both maps to blocks of the change."""
+        count = len(self.names)
+        before = self._maps(values[:count], self.nodata[:count], "the first map")
+        after = self._maps(values[count:], self.nodata[count:], "the second map")
+        found = compare(before, after, len(self.classes))
+        return tuple(found[name] for name in self.layers)
+
+    def _maps(
+        self,
+        values: Sequence[npt.NDArray[Any]],
+        nodata: Sequence[tuple[float, ...]],
+        which: str,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The layers of one map by name; classes come last, as apply_ufunc has them."""
+        maps: dict[str, npt.NDArray[Any]] = {}
+        for name, layer, none in zip(self.names, values, nodata, strict=True):
+            maps[name] = np.moveaxis(layer, -1, 0) if name == "probability" else layer
+            if name == "classification":
+                maps[name] = class_values(layer, none, what=which)
+                check_known(maps[name], self.classes, what=which)
+        for name, layer in maps.items():
+            if layer.dtype.kind == "f":  # NaN where there is no class, which has no integer
+                maps[name] = np.where(maps["classification"] == NODATA, 0, layer)
+        return maps
+
+
 def _compared(
-    *values: npt.NDArray[np.uint8], names: Sequence[str], classes: int, layers: Sequence[str]
+    comparison: _Comparison, *values: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.uint8], ...]:
-    """Blocks of both maps to blocks of the change; classes come last, as apply_ufunc has them."""
-    first = [np.moveaxis(v, -1, 0) if n == "probability" else v
-             for n, v in zip([*names, *names], values, strict=True)]  # fmt: skip
-    before = dict(zip(names, first[: len(names)], strict=True))
-    after = dict(zip(names, first[len(names) :], strict=True))
-    found = compare(before, after, classes)
-    return tuple(found[name] for name in layers)
+    return comparison.compared(values)
+
+
+def _common_classes(before: xr.Dataset, after: xr.Dataset) -> tuple[LandClass, ...]:
+    classes, others = (
+        classes_from_attributes(ds["classification"].attrs) for ds in (before, after)
+    )
+    if not same_classes(classes, others):
+        raise ModelError(
+            f"the maps have the classes {listed(classes)} and {listed(others)}; compare maps that "
+            "give the same names to the same values"
+        )
+    for which, ds in (("first", before), ("second", after)):
+        nodata = declared_nodata(ds["classification"])
+        check_nodata(nodata, classes, what=f"the {which} map")
+    return classes
+
+
+def _in_order_of(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
+    """The second map with its probabilities in the order of the first map's classes."""
+    if "probability" not in before or "probability" not in after:
+        return after
+    order, others = _class_order(before), _class_order(after)
+    if order == others:
+        return after
+    if sorted(order) != sorted(others):
+        raise ModelError(
+            f"the maps have probabilities of the classes {order} and {others}; compare maps of "
+            "the same classes"
+        )
+    turned = after.isel({"class": [others.index(value) for value in order]})
+    return turned.drop_vars("class", errors="ignore").assign_coords(
+        {"class": before["class"]} if "class" in before.coords else {}
+    )
+
+
+def _class_order(ds: xr.Dataset) -> list[int]:
+    """Values along the axis of the probabilities: its coordinate, else the legend's order."""
+    if "class" in ds.coords:
+        return [int(value) for value in ds["class"].values]
+    return [c.value for c in classes_from_attributes(ds["classification"].attrs)]
 
 
 def change_accuracy(
@@ -121,6 +207,7 @@ def change_accuracy(
     exclude: shapely.Geometry | gpd.GeoDataFrame | None = None,
     distance: float = 1000.0,
     block: float = 1000.0,
+    design: Literal["random"] | None = None,
 ) -> Accuracy:
     """Compare a change map with a reference of change.
 
@@ -132,8 +219,9 @@ def change_accuracy(
     change : Dataset or DataArray
         Of :func:`detect_change`, or its ``change`` layer ``(y, x)``: 1 changed, 0 unchanged.
     reference : callable, DataArray or path
-        1 changed, 0 unchanged, 255 not known; see :func:`rsscale.accuracy.assess.assess`.
-    exclude, distance, block
+        1 changed, 0 unchanged, 255 not known; see :func:`rsscale.accuracy.assess.assess`. Any
+        other value is refused: a reference of land cover is none of change.
+    exclude, distance, block, design
         As in :func:`rsscale.accuracy.assess.assess`.
 
     Returns
@@ -143,7 +231,16 @@ def change_accuracy(
     """
     layer = change["change"] if isinstance(change, xr.Dataset) else change
     layer = layer.squeeze("time", drop=True) if layer.sizes.get("time") == 1 else layer
-    return assess(layer, reference, classes=CHANGE, exclude=exclude, distance=distance, block=block)
+    return assess(
+        layer,
+        reference,
+        classes=CHANGE,
+        exclude=exclude,
+        distance=distance,
+        block=block,
+        design=design,
+        unknown="refuse",
+    )
 
 
 def _one_time(ds: xr.Dataset) -> xr.Dataset:

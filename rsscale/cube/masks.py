@@ -15,8 +15,9 @@ import xarray as xr
 
 from rsscale.cluster.sealed import Sealed
 from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
-from rsscale.errors import RecipeError, nearest
+from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
+from rsscale.geo.ground import PixelRadii, pixel_radii
 
 __all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
 
@@ -45,10 +46,11 @@ def mask(
         [numbers]}``, and, if need be, ``"unseen": [values]``; see :class:`MaskRule`. Of
         several rules, each of a band of its own, what any drops is dropped, in any order.
     dilate : float
-        Also drop what lies within this many metres of a dropped pixel, counted in whole
-        pixels, rounded up. Nodata of the mask band itself (the cube's, NaN, or the rule's
-        unseen values), such as beyond the edge of a swath, is invalid but does not grow. Read
-        that much more around an area than is needed.
+        Also drop what lies within this many metres on the ground of a dropped pixel, counted in
+        whole pixels, rounded up: in degrees and Web Mercator these are more to the north. Nodata
+        of the mask band itself (the cube's, NaN, or the rule's unseen values), such as beyond the
+        edge of a swath, is invalid but does not grow. Read that much more around an area than is
+        needed.
 
     Warns
     -----
@@ -76,8 +78,8 @@ def mask(
                 f"{', '.join(bands)}{nearest(rule.band, bands)}"
             )
         _warn_of_averages(cube.isel(band=bands.index(rule.band)), rule)
-    radius, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
-    by_rule = [_states_of(cube, bands.index(rule.band), rule, fill, radius) for rule in rules]
+    radii, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
+    by_rule = [_states_of(cube, bands.index(rule.band), rule, fill, radii) for rule in rules]
     for rule in rules:
         rest = _without(rest, [str(band) for band in rest["band"].values].index(rule.band))
     data = _apply(rest.data, by_rule, rules, fill)
@@ -87,22 +89,13 @@ def mask(
     return out
 
 
-def _states_of(
-    cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radius: tuple[int, int]
-) -> Any:
+def _states_of(cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radii: PixelRadii) -> Any:
     """What one rule says of each pixel, as a Dask array ``(time, y, x)``."""
     band = cube.isel(band=at)
     unseen = _unseen(band, rule, fill)
     states = band.data.map_blocks(Sealed(partial(_states, rule=rule, unseen=unseen)), dtype="uint8")
-    if max(radius) > 0 and states.size:
-        states = states.map_overlap(
-            Sealed(partial(_grow, radius=radius)),
-            # Dask refuses to look further than the array reaches.
-            depth={axis + 1: min(radius[axis], states.shape[axis + 1]) for axis in (0, 1)},
-            boundary="none",
-            dtype="uint8",
-            meta=np.empty((0, 0, 0), "uint8"),
-        )
+    if max(radii.largest) > 0 and states.size:
+        states = _dilated_states(states, radii)
     return states
 
 
@@ -123,30 +116,47 @@ def cube_nodata(cube: xr.DataArray) -> Any:
     return cube.dtype.type(nodata)
 
 
-def dilation_pixels(cube: xr.DataArray, metres: float) -> tuple[int, int]:
-    """Radius of the dilation in (rows, columns), rounded up.
+def dilation_pixels(cube: xr.DataArray, metres: float) -> PixelRadii:
+    """Radius of the dilation in pixels, rounded up.
 
     Raises
     ------
     RecipeError
-        When it is negative, or the CRS counts degrees: then a metre is not the same number
-        of pixels everywhere.
+        When it is negative, or no length in metres can be measured on the grid.
     """
     if metres == 0:
-        return 0, 0
+        return PixelRadii(((0, 0),))
     if not (math.isfinite(metres) and metres > 0):
         raise RecipeError(f"dilate is {metres}; expected metres, 0 or more")
-    geobox = geobox_of(cube)
-    unit = geobox.crs.proj.axis_info[0].unit_conversion_factor
-    if geobox.crs.geographic:
-        raise RecipeError(
-            f"dilate is {metres:g} metres, but the grid is in degrees ({geobox.crs}); "
-            "use a projected CRS, or no dilation"
+    try:
+        return pixel_radii(geobox_of(cube), metres)
+    except AreaError as error:
+        raise RecipeError(f"dilate is {metres:g} metres, but {error}") from None
+
+
+def _dilated_states(states: Any, radii: PixelRadii) -> Any:
+    """Dilate by the radius of each pixel; where there are several, once by each of them."""
+    import dask.array as da
+
+    grown = [
+        states.map_overlap(
+            Sealed(partial(_grow, radius=radius)),
+            # Dask refuses to look further than the array reaches.
+            depth={axis + 1: min(radius[axis], states.shape[axis + 1]) for axis in (0, 1)},
+            boundary="none",
+            dtype="uint8",
+            meta=np.empty((0, 0, 0), "uint8"),
         )
-    resolution = abs(geobox.resolution.y) * unit, abs(geobox.resolution.x) * unit
-    # A radius that is a whole number of pixels but for rounding stays that number.
-    rows, cols = (math.ceil(metres / r - 1e-9) for r in resolution)
-    return rows, cols
+        for radius in radii.radii
+    ]
+    if radii.which is None:
+        return grown[0]
+    _, rows, cols = states.chunks
+    which = da.from_array(radii.which, chunks=(rows, cols))
+    found = states
+    for index, one in enumerate(grown):
+        found = da.where(which == index, one.rechunk(states.chunks), found)
+    return found
 
 
 def _without(cube: xr.DataArray, at: int) -> xr.DataArray:

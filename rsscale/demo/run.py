@@ -98,7 +98,7 @@ def run_demo(
         say(f"   {url}, collection {archive.collection}")
         say("[bold]3  Train[/] a small U-Net on labels in the west")
         _, report = train_recipe(recipe.with_catalogs({"s2": url}))
-        say(f"   accuracy {report.accuracy:.3f} on blocks it was not trained on")
+        say(f"   {report.verdict}")
         say(f"[bold]4  Map[/] the whole area for {', '.join(map(str, recipe.periods))}")
         done = run(recipe, folder / "run", cluster, search_at={"s2": url})
 

@@ -36,6 +36,11 @@ _ON_EDGE = 1e-6
 # Tiles that are tested together, in each direction.
 _TOGETHER = 16
 
+# Pixels of maps: beyond these a resolution is one in metres given for degrees, or the reverse.
+_MOST_DEGREES = 1.0
+_LEAST_METRES, _MOST_METRES = 0.01, 1e6
+_DEGREE_METRES = 111_320.0
+
 _Index = int | npt.NDArray[np.int64]
 
 
@@ -92,13 +97,15 @@ class Grid:
     Raises
     ------
     RecipeError
-        When the CRS is unknown, or resolution or tile are not positive.
+        When the CRS is unknown, resolution or tile are not positive, or the resolution is in
+        another unit than the CRS's: 10 on EPSG:4326, 0.0001 on EPSG:3857.
     """
 
     crs: str
     resolution: float
     tile: int = 2048
     origin: tuple[float, float] = (0.0, 0.0)
+    _level: int = field(default=0, repr=False, compare=False)  # of an overview
     _spec: GridSpec = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,9 +129,40 @@ class Grid:
                 "use a code like 'EPSG:25831' or WKT"
             ) from error
         object.__setattr__(self, "_spec", spec)
+        self._check_unit()
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, float, int, tuple[float, float]]]:
-        return type(self), (self.crs, self.resolution, self.tile, self.origin)
+    def _check_unit(self) -> None:
+        """Refuse a resolution in another unit than the CRS's: metres for degrees, or reverse."""
+        if self._level:
+            return
+        crs = self._spec.crs.proj
+        axis = crs.axis_info[0] if crs.axis_info else None
+        if crs.is_geographic and self.resolution > _MOST_DEGREES:
+            about = self.resolution / _DEGREE_METRES
+            raise RecipeError(
+                f"grid.resolution is {self.resolution:g}, and {self.crs} counts degrees; if it is "
+                f"meant in metres, use about {about:.2g}, or a CRS in metres such as a UTM zone"
+            )
+        metres = self.resolution * (axis.unit_conversion_factor if axis else 1.0)
+        if crs.is_projected and not _LEAST_METRES <= metres <= _MOST_METRES:
+            unit = axis.unit_name if axis else "metre"
+            about = self.resolution * _DEGREE_METRES / (axis.unit_conversion_factor if axis else 1)
+            meant = f"; if it is meant in degrees, use about {about:.2g}" if metres < 1 else ""
+            raise RecipeError(
+                f"grid.resolution is {self.resolution:g}, and {self.crs} counts in {unit}: a pixel "
+                f"of {metres:.3g} m{meant}; expected {_LEAST_METRES:g} to {_MOST_METRES:g} m"
+            )
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (self.crs, self.resolution, self.tile, self.origin, self._level)
+
+    @property
+    def pixel_width(self) -> float:
+        """Width of a pixel in metres, by the CRS's unit; in degrees where it counts those."""
+        crs = self._spec.crs.proj
+        if crs.is_geographic or not crs.axis_info:
+            return self.resolution
+        return float(self.resolution * crs.axis_info[0].unit_conversion_factor)
 
     def geobox_of(self, box: PixelBox) -> GeoBox:
         """The :class:`~odc.geo.geobox.GeoBox` of a box of global pixels."""
@@ -239,7 +277,9 @@ class Grid:
 
     def at_level(self, level: int) -> Grid:
         """The grid of an overview: the same origin and tile width, pixels ``2**level`` as wide."""
-        return self if level == 0 else replace(self, resolution=self.resolution * 2**level)
+        if level == 0:
+            return self
+        return replace(self, resolution=self.resolution * 2**level, _level=self._level + level)
 
     def overlaps(self, shape: shapely.Geometry, box: PixelBox) -> bool:
         """Whether a box shares some area with a shape in the grid's CRS: touching is not enough."""

@@ -13,6 +13,7 @@ import pyproj
 
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
+from rsscale.geo.ground import positions
 from rsscale.geo.lattice import PixelBox
 
 _Array = npt.NDArray[np.float64]
@@ -21,8 +22,6 @@ _Array = npt.NDArray[np.float64]
 # an error of (distance / radius of the Earth) ** 2, below 1e-7.
 _NODES_METRES = 2000.0
 _NODES_PIXELS = 64
-# Half the length over which a projection's derivatives are taken.
-_STEP_METRES = 100.0
 _DIGITS = 8
 _RADIUS = 6.4e6
 # Of a CRS that counts as one of equal areas.
@@ -137,26 +136,8 @@ def _unit(crs: pyproj.CRS) -> float:
 
 @lru_cache(maxsize=8)
 def _ground(name: str) -> Callable[[Any, Any], _Array]:
-    """For places in a projected CRS: square metres of the ellipsoid for a square unit of the CRS.
-
-    From positions in space, not from longitude and latitude, which have no derivative at a pole.
-    """
-    crs = pyproj.CRS(name)
-    geodetic, ellipsoid = crs.geodetic_crs, crs.ellipsoid
-    if geodetic is None or ellipsoid is None:
-        raise RecipeError(f"{name} has no ellipsoid, so that areas on the ground are not known")
-    to_degrees = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
-    radians = geodetic.axis_info[0].unit_conversion_factor
-    a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
-    step = _STEP_METRES / _unit(crs)
-
-    def place(x: Any, y: Any) -> _Array:
-        lon, lat = (np.asarray(v) * radians for v in to_degrees.transform(x, y))
-        lon, lat = (np.where(np.isfinite(v), v, np.nan) for v in (lon, lat))
-        normal = a**2 / np.hypot(a * np.cos(lat), b * np.sin(lat))
-        flat = normal * np.cos(lat)
-        up = normal * (b / a) ** 2 * np.sin(lat)
-        return np.stack([flat * np.cos(lon), flat * np.sin(lon), up], axis=-1)
+    """For places in a projected CRS: square metres on the ellipsoid of a square unit of it."""
+    place, step = positions(name)
 
     def ground(x: Any, y: Any) -> _Array:
         along_x = place(x + step, y) - place(x - step, y)

@@ -23,26 +23,36 @@ _BURNING = threading.Lock()
 
 
 def rasterize(
-    shapes: Sequence[tuple[shapely.Geometry, int]], grid: Grid, box: PixelBox, *, fill: int
-) -> npt.NDArray[np.uint8]:
+    shapes: Sequence[tuple[shapely.Geometry, int]],
+    grid: Grid,
+    box: PixelBox,
+    *,
+    fill: int,
+    all_touched: bool = False,
+    dtype: str = "uint8",
+) -> npt.NDArray[Any]:
     """Burn values of shapes into the pixels whose centre they hold.
 
     Parameters
     ----------
     shapes : sequence of (geometry, value)
-        In the grid's CRS, values 0 to 255; where they overlap, the later one wins. A point
+        In the grid's CRS, values of the type; where they overlap, the later one wins. A point
         takes the pixel that it lies in.
     grid : Grid
     box : PixelBox
         Pixels to return.
     fill : int
         Where no shape is.
+    all_touched : bool
+        Burn every pixel that a shape touches.
+    dtype : str
+        ``"uint8"`` or ``"int32"``.
 
     Returns
     -------
-    uint8 array (rows, cols)
+    array (rows, cols)
     """
-    out = np.full(box.shape, fill, np.uint8)
+    out = np.full(box.shape, fill, dtype)
     if not shapes:
         return out
     tree = shapely.STRtree([shape for shape, _ in shapes])
@@ -50,7 +60,9 @@ def rasterize(
         hits = sorted(int(i) for i in tree.query(_extent(grid, block), predicate="intersects"))
         if hits:
             part = block & box
-            burnt = _burn([shapes[i] for i in hits], grid, block, fill)
+            burnt = _burn(
+                [shapes[i] for i in hits], grid, block, fill, all_touched=all_touched, dtype=dtype
+            )
             out[part.slices(box)] = burnt[part.slices(block)]
     return out
 
@@ -102,7 +114,13 @@ def _extent(grid: Grid, box: PixelBox) -> shapely.Geometry:
 
 
 def _burn(
-    shapes: Sequence[tuple[shapely.Geometry, int]], grid: Grid, block: PixelBox, fill: int
+    shapes: Sequence[tuple[shapely.Geometry, int]],
+    grid: Grid,
+    block: PixelBox,
+    fill: int,
+    *,
+    all_touched: bool = False,
+    dtype: str = "uint8",
 ) -> npt.NDArray[Any]:
     from rasterio.features import rasterize as burn
 
@@ -112,7 +130,7 @@ def _burn(
             out_shape=block.shape,
             fill=fill,
             transform=grid.geobox_of(block).affine,
-            all_touched=False,
-            dtype="uint8",
+            all_touched=all_touched,
+            dtype=dtype,
         )
     return burnt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,14 @@ class Chips:
         Class values; 255 is unlabelled.
     groups : int array (N,)
         The spatial block of each chip: validation takes whole blocks.
+    left_out : tuple of str
+        Labels that are in no chip: how many, of which class, and why.
     """
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     groups: npt.NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         images, labels, groups = (a.shape for a in (self.images, self.labels, self.groups))
@@ -69,11 +72,11 @@ class Chips:
     def seen(self) -> Chips:
         """The same without labels where nothing was seen at any time: nothing to learn there."""
         blind = ~np.isfinite(self.images).any(axis=1)
-        return Chips(self.images, np.where(blind, np.uint8(NODATA), self.labels), self.groups)
+        return replace(self, labels=np.where(blind, np.uint8(NODATA), self.labels))
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips."""
-        return Chips(self.images[keep], self.labels[keep], self.groups[keep])
+        return Chips(self.images[keep], self.labels[keep], self.groups[keep], self.left_out)
 
 
 class Crops:
@@ -218,10 +221,12 @@ def check_chips(chips: Chips, inputs: Sequence[InputBands], classes: Sequence[La
 
 
 def check_classes(chips: Chips, classes: Sequence[LandClass]) -> None:
-    """Refuse classes that no pixel is labelled with."""
+    """Refuse classes that no pixel is labelled with; what was left out is the likely reason."""
     for land_class in classes:
         if not (chips.labels == land_class.value).any():
+            reasons = [line for line in chips.left_out if repr(land_class.name) in line]
+            why = f" ({'; '.join(reasons)})" if reasons else ""
             raise RecipeError(
-                f"class {land_class.name!r} has no labelled pixel to train on; add labels for it, "
-                "or leave it out of the classes"
+                f"class {land_class.name!r} has no labelled pixel to train on{why}; add labels for "
+                "it, or leave it out of the classes"
             )

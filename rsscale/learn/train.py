@@ -44,24 +44,31 @@ class TrainingReport:
     Attributes
     ----------
     accuracy : float
-        Overall accuracy on the labelled pixels of blocks never trained on; NaN without any.
+        Overall accuracy on the labelled pixels of blocks never trained on. NaN where these hold
+        fewer than two of the classes: what they say of one is not the accuracy of a map.
     f1 : mapping of class name to float
-        On the same pixels; NaN for a class that has none there.
+        On the same pixels; NaN for a class that has none there, which can't be estimated.
     pixels : mapping of class name to int
         Labelled pixels that were trained on.
+    validated : mapping of class name to int
+        Labelled pixels in the blocks that were not.
     loss : float
         Mean cross-entropy over the last tenth of the steps.
     steps, seed : int
     seconds : float
+    left_out : tuple of str
+        Labels that gave no pixel to train on: how many, of which class, and why.
     """
 
     accuracy: float
     f1: Mapping[str, float]
     pixels: Mapping[str, int]
+    validated: Mapping[str, int]
     loss: float
     steps: int
     seed: int
     seconds: float
+    left_out: tuple[str, ...] = ()
 
     def properties(self) -> dict[str, Any]:
         """Properties for the model's STAC item, equal for two equal trainings."""
@@ -73,22 +80,45 @@ class TrainingReport:
                 "labelled_pixels": dict(self.pixels),
                 "validation_accuracy": _finite(self.accuracy),
                 "validation_f1": {name: _finite(value) for name, value in self.f1.items()},
+                "validation_pixels": dict(self.validated),
+                "validation_classes": self._classes_validated,
+                "left_out": list(self.left_out),
             },
         }
 
+    @property
+    def _classes_validated(self) -> int:
+        return sum(count > 0 for count in self.validated.values())
+
     def __str__(self) -> str:
+        width = max(5, *(len(name) for name in self.f1))
         lines = [
             f"trained {self.steps} steps in {self.seconds:.0f} s, loss {self.loss:.3f}",
-            "all blocks were trained on: none were left to measure the accuracy"
-            if np.isnan(self.accuracy)
-            else f"accuracy {self.accuracy:.3f} on blocks that were not trained on",
+            self.verdict,
+            f"  {'class':<{width}}  {'F1':>13}  {'trained px':>11}  {'validated px':>12}",
         ]
-        width = max(len(name) for name in self.f1)
         lines += [
-            f"  {name:<{width}}  F1 {self.f1[name]:.3f}  {self.pixels[name]:>8} px"
+            f"  {name:<{width}}  {_estimate(self.f1[name]):>13}  {self.pixels[name]:>11,}"
+            f"  {self.validated[name]:>12,}"
             for name in self.f1
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"left out: {line}" for line in self.left_out)])
+
+    @property
+    def verdict(self) -> str:
+        """The accuracy, and of how much it is known."""
+        pixels, classes = sum(self.validated.values()), len(self.validated)
+        if not pixels:
+            return (
+                "accuracy not estimable: all blocks were trained on, none were left to measure it"
+            )
+        measured = (
+            f"{pixels:,} pixels of {self._classes_validated} of {classes} classes, in blocks that "
+            "were not trained on"
+        )
+        if np.isnan(self.accuracy):
+            return f"accuracy not estimable: validation has {measured}; add labels elsewhere"
+        return f"accuracy {self.accuracy:.3f} on {measured}"
 
 
 def train(
@@ -122,7 +152,7 @@ def train(
     lattice : Lattice
         Windows that the model will be run on.
     resolution : float, optional
-        Pixel width, CRS units.
+        Pixel width, metres on the ground or degrees.
     architecture, hyperparameters
         See :mod:`rsscale.learn.architectures`.
     steps, batch : int
@@ -169,10 +199,16 @@ def train(
     module = move(_initial(spec, seed), device).to(memory_format=torch.channels_last)
     loss = _optimise(module, Crops(training, spec, seed), steps, batch, learning_rate)
     model = Model(spec, module.eval(), torch.device(device))
-    accuracy, f1 = _validate(model, chips.subset(np.isin(chips.groups, kept_back)))
-    counts = {c.name: int((training.labels == c.value).sum()) for c in classes}
+    validated = chips.subset(np.isin(chips.groups, kept_back))
+    accuracy, f1 = _validate(model, validated)
+    pixels, kept = (
+        {c.name: int((some.labels == c.value).sum()) for c in classes}
+        for some in (training, validated)
+    )
     seconds = time.monotonic() - started
-    return model, TrainingReport(accuracy, f1, counts, loss, steps, seed, seconds)
+    return model, TrainingReport(
+        accuracy, f1, pixels, kept, loss, steps, seed, seconds, chips.left_out
+    )
 
 
 def _check_settings(steps: int, batch: int, validation: float) -> None:
@@ -246,13 +282,19 @@ def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
         land_class.name: float(2 * right[k] / either[k]) if confusion[:, k].any() else float("nan")
         for k, land_class in enumerate(model.spec.classes)
     }
-    return (float(right.sum() / total) if total else float("nan")), f1
+    # Of a single class no error of commission can be seen: a model that knows no other is right.
+    is_estimable = (confusion.any(axis=0)).sum() >= min(count, 2)
+    return (float(right.sum() / total) if total and is_estimable else float("nan")), f1
 
 
 def _padded(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Height and width made multiples with missing values, for any depth of network."""
     rows, cols = (-n % MULTIPLE for n in image.shape[-2:])
     return np.pad(image, ((0, 0), (0, rows), (0, cols)), constant_values=np.nan)
+
+
+def _estimate(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "not estimable"
 
 
 def _finite(value: float) -> float | None:

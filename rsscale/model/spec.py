@@ -80,16 +80,28 @@ def classes_from_attributes(attributes: Mapping[Any, Any]) -> tuple[LandClass, .
             "a layer lacks flag_values, flag_meanings or flag_colors, so its classes are not "
             "known; use one as rsscale.predict or a product gives it"
         )
+    values = as_list(attributes["flag_values"])
     names = class_names(attributes)
-    return tuple(
-        LandClass(int(value), str(name), color)
-        for value, name, color in zip(
-            as_list(attributes["flag_values"]),
-            names,
-            attributes["flag_colors"].split(),
-            strict=True,
+    colors = str(attributes["flag_colors"]).split()
+    if not len(values) == len(names) == len(colors):
+        raise ModelError(
+            f"a layer has {len(values)} flag_values, {len(names)} names and {len(colors)} "
+            "flag_colors; expected one of each for every class"
         )
+    classes = tuple(
+        LandClass(_whole(value), str(name), color)
+        for value, name, color in zip(values, names, colors, strict=True)
     )
+    if len({c.value for c in classes}) < len(classes):
+        raise ModelError(f"a layer has repeated flag_values: {values}")
+    return classes
+
+
+def _whole(value: Any) -> int:
+    """A flag value as an int; tools write them as floats too."""
+    if isinstance(value, str) or value != int(value):
+        raise ModelError(f"a layer has the flag value {value!r}; expected whole numbers, 0 to 254")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,8 @@ class ModelSpec:
     hyperparameters : mapping
         Arguments of the architecture.
     resolution : float or None
-        Pixel width that the model was trained at, in metres or degrees.
+        Pixel width that the model was trained at, in metres on the ground, or in degrees where
+        the CRS counts those.
     """
 
     name: str

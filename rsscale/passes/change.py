@@ -10,7 +10,8 @@ from pydantic import Field
 
 from rsscale.change.comparison import change_layers, compare
 from rsscale.errors import RecipeError
-from rsscale.layers import Layer
+from rsscale.layers import NODATA, Layer
+from rsscale.model.class_values import check_known, check_nodata, class_values
 from rsscale.model.spec import LandClass, classes_from_attributes
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Fold, Pass, Result, Setup, Source
@@ -36,6 +37,8 @@ class ComparePass(Pass):
         ``"2023-2024"``: the two periods.
     classes : tuple of LandClass
         Of both maps.
+    nodata : float
+        Of the layer of classes.
     """
 
     kind: ClassVar[str] = "post-classification"
@@ -48,6 +51,7 @@ class ComparePass(Pass):
     layers: tuple[Layer, ...]
     span: str
     classes: tuple[LandClass, ...]
+    nodata: float = NODATA
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
@@ -60,8 +64,10 @@ class ComparePass(Pass):
             raise RecipeError(
                 f"the step to compare has no layer 'classification'; it has {', '.join(there)}"
             )
-        names = tuple(name for name in _COMPARED if name in there)
+        _check_comparable(there["classification"])
+        names = tuple(name for name in _COMPARED if name in there and _is_compared(there[name]))
         classes = classes_from_attributes(there["classification"].attributes)
+        check_nodata([there["classification"].nodata], classes, what="the step to compare")
         return [
             cls(
                 step=step,
@@ -72,6 +78,7 @@ class ComparePass(Pass):
                 layers=change_layers(classes, doubt=len(names) > 1),
                 span=f"{options.from_}-{options.to}",
                 classes=classes,
+                nodata=there["classification"].nodata,
             )
         ]
 
@@ -85,7 +92,7 @@ class ComparePass(Pass):
 
     def run(self, block: Block) -> Result:
         """Compare one tile."""
-        before, after = (_arrays(block, name) for name in ("before", "after"))
+        before, after = (self._arrays(block, name) for name in ("before", "after"))
         found = compare(before, after, len(self.classes))
         change = found["change"]
         facts = {"compared": int((change != 255).sum()), "changed": int((change == 1).sum())}
@@ -98,6 +105,25 @@ class ComparePass(Pass):
         share = facts.get("changed", 0) / facts["compared"]
         return [f"changed   {share:.2%} of the pixels that both periods have"]
 
+    def _arrays(self, block: Block, name: str) -> dict[str, Any]:
+        """Layers of a map inside the tile; its classes with 255 for nodata."""
+        arrays = {str(n): v.values[(..., *block.inside)] for n, v in block.inputs[name].items()}
+        what = f"the map {name} the change"
+        arrays["classification"] = class_values(arrays["classification"], [self.nodata], what=what)
+        check_known(arrays["classification"], self.classes, what=what)
+        return arrays
 
-def _arrays(block: Block, name: str) -> dict[str, Any]:
-    return {str(n): v.values[(..., *block.inside)] for n, v in block.inputs[name].items()}
+
+def _check_comparable(layer: Layer) -> None:
+    if layer.is_float or layer.is_scaled or layer.axis:
+        raise RecipeError(
+            "the layer 'classification' of the step to compare holds no classes, but quantities or "
+            "an axis; write class values as they are"
+        )
+
+
+def _is_compared(layer: Layer) -> bool:
+    """Whether a layer is one of classes, or of percents as a map has it."""
+    if layer.name == "classification":
+        return True
+    return layer.dtype == "uint8" and not layer.is_scaled and layer.nodata == NODATA

@@ -7,6 +7,7 @@ and the box; and the value of a pixel does not depend on the box.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,12 +21,14 @@ import numpy.typing as npt
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
+from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
+from rsscale.model.class_values import listed
 from rsscale.model.files import model_files, read_spec, weights_of
 from rsscale.model.receptive_field import exact_reach, tell_of_context
 from rsscale.model.scores import check_classes_to_map
@@ -36,10 +39,13 @@ from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
     from rsscale.learn.model import Model
 
 # A model's resolution and the grid's may differ by rounding, not by more.
 _SAME_RESOLUTION = 0.01
+_LIKE_RESOLUTION = 0.2
 _DEFAULT_LAYERS = ("classification", "confidence", "observations")
 
 
@@ -110,7 +116,7 @@ class MapPass(Pass):
         specs = {period: read[model.digest] for period, model in models.items()}
         for period, spec in specs.items():
             check_classes_to_map(spec)
-            check_model(setup.recipe, spec, int(period))
+            check_model(setup.recipe, spec, int(period), setup.grid.geobox_of(setup.extent()))
         first = next(iter(specs.values()))
         _check_same_classes(specs)
         return [
@@ -292,7 +298,7 @@ class MapPass(Pass):
             return label_agreement(plain, model, windows)
 
 
-def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
+def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) -> None:
     """Refuse a model that was made for other inputs or another resolution.
 
     Raises
@@ -307,13 +313,17 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int) -> None:
                 f"model {spec.name!r} wants an input {model_input.name!r}; "
                 f"the recipe has {list(recipe.inputs)}"
             )
-        input_recipe = recipe.inputs[model_input.name]
-        spec.check_input(model_input.name, input_recipe.bands, window_names(input_recipe, period))
-    trained, used = spec.resolution, recipe.grid.resolution
-    if trained and abs(trained - used) > _SAME_RESOLUTION * used:
+        imagery = recipe.inputs[model_input.name]
+        spec.check_input(model_input.name, imagery.bands, window_names(imagery, period))
+    trained, used = spec.resolution, pixel_width(extent)
+    # Where the projection's scale changes over an area, that of its centre is no exact figure.
+    is_true = math.isclose(used, recipe.grid.build().pixel_width)
+    tolerance = _SAME_RESOLUTION if is_true else _LIKE_RESOLUTION
+    if trained and abs(trained - used) > tolerance * used:
         raise ModelError(
             f"model {spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
-            f"grid has {used:g}; train a model for this grid, or change grid.resolution"
+            f"grid has {used:g} (metres on the ground, or degrees); train a model for this grid, "
+            "or change grid.resolution"
         )
 
 
@@ -363,9 +373,9 @@ def _check_same_classes(specs: Mapping[str, ModelSpec]) -> None:
     for period, other in others:
         if [(c.value, c.name) for c in other.classes] != [(c.value, c.name) for c in spec.classes]:
             raise ModelError(
-                f"the models of {first} and {period} have the classes "
-                f"{[c.name for c in spec.classes]} and {[c.name for c in other.classes]}; one "
-                "product has one legend: use models of the same classes and values"
+                f"the models of {first} and {period} have the classes {listed(spec.classes)}, and "
+                f"{listed(other.classes)}; one product has one legend: use models of the same "
+                "classes and values, in the same order"
             )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +21,21 @@ from rsscale.accuracy.assess import assess as assess_map
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
-from rsscale.geo.vector_file import VectorFileError, read_vector, split_layer
+from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass, classes_from_attributes
 from rsscale.reference.class_raster import RasterOnGrid
-from rsscale.reference.labels import read_labels
+from rsscale.reference.labels import read_columns, read_frame, read_labels
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.steps.base import span_time
 from rsscale.store import zarr_store as store
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.storage import Storage
 
 _RASTERS = (".tif", ".tiff", ".vrt")
+_COUNTED = 512  # width of the blocks in which labelled pixels are counted
 _Reference = Callable[[PixelBox], npt.NDArray[np.uint8]]
 
 
@@ -38,11 +45,16 @@ def assess(
     *,
     period: int | None = None,
     class_column: str | None = None,
+    period_column: str | None = None,
     exclude: str | Path | None = None,
     distance: float = 1000.0,
     block: float = 1000.0,
+    design: Literal["random"] | None = None,
 ) -> Accuracy:
     """Measure a run's maps and write ``accuracy.json`` into its folder.
+
+    Figures against another reference that ``accuracy.json`` held are kept beside it, by their
+    reference's digest.
 
     Parameters
     ----------
@@ -54,11 +66,17 @@ def assess(
         Which map, when one reference is given; the last period when omitted.
     class_column : str, optional
         The column of the class name, for polygons; the recipe's ``train.class`` when omitted.
+    period_column : str, optional
+        The column of the year that a label is true for; the recipe's ``train.period_column``
+        when omitted, where the labels have it. Of labels of several years, those of the map's
+        year count.
     exclude : path, optional
         Training labels; the recipe's own when omitted and if they are there.
     distance, block : float
         Metres: only blocks of this width that lie wholly so far from every training label
         are counted.
+    design : "random", optional
+        Says that points are a simple random sample; see :func:`rsscale.accuracy.assess.assess`.
 
     Returns
     -------
@@ -71,13 +89,15 @@ def assess(
         When a reference is not there or of a kind that can't be read.
     AreaError
         When no block is left to measure.
+    ModelError
+        When the reference is of other classes than the map, such as one of change.
     """
     folder = run.folder if isinstance(run, Run) else RunFolder.at(run)
     plan = RunPlan.read(folder)
     references = _by_period(plan, reference, period)
     product = store.open_product(folder.store("map"))
     keep_off = _training_labels(plan, exclude)
-    by_period = {}
+    by_period, records = {}, {}
     for year, path in references.items():
         layer = (
             product["classification"]
@@ -85,23 +105,40 @@ def assess(
             .drop_vars("time")
         )
         classes = classes_from_attributes(layer.attrs)
-        by_period[year] = assess_map(
+        source = _reference(
+            plan,
+            Path(path),
+            year,
+            classes,
+            class_column=class_column,
+            period_column=period_column,
+        )
+        found = assess_map(
             layer,
-            _inside(plan, _reference(plan, Path(path), year, classes, class_column)),
+            _inside(plan, source.read),
             grid=plan.grid,
             classes=classes,
-            exclude=keep_off,
+            exclude=keep_off.shapes,
             distance=distance,
             block=block,
+            design=design,
         )
+        notes = [*source.notes(found, distance), *keep_off.notes, *found.notes]
+        by_period[year] = replace(found, notes=tuple(notes))
+        records[str(year)] = source.record
     pooled = reduce(add, by_period.values())
     content = pooled.to_dict() | {
+        "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "references": records,
+        "training_labels": keep_off.record,
         "distance_m": distance,
         "block_m": block,
+        "design": design,
         "periods": {str(year): accuracy.to_dict() for year, accuracy in by_period.items()},
     }
+    kept = keep_other_figures(folder.storage, records)
     write_json(folder.storage, "accuracy.json", content)
-    return pooled
+    return replace(pooled, notes=(*pooled.notes, *kept))
 
 
 def _by_period(
@@ -117,24 +154,95 @@ def _by_period(
     return references
 
 
+@dataclass(frozen=True)
+class _ReferenceSource:
+    """A reference of one period, and what ``accuracy.json`` records of it."""
+
+    read: _Reference
+    record: dict[str, Any]
+    total: int | None = None  # labelled pixels, where they are few enough to be counted
+
+    def notes(self, found: Accuracy, distance: float) -> list[str]:
+        notes = [f"labels of {reason}" for reason in self.record.get("left_out", [])]
+        if self.total is not None and found.pixels < self.total:
+            notes.append(
+                f"{found.pixels:,} of {self.total:,} reference pixels are measured; the others lie "
+                f"in blocks within {distance:g} m of training labels, or outside the area"
+            )
+        return notes
+
+
 def _reference(
     plan: RunPlan,
     path: Path,
     period: int,
     classes: tuple[LandClass, ...],
+    *,
     class_column: str | None,
-) -> _Reference:
+    period_column: str | None,
+) -> _ReferenceSource:
     """Reference class values of a box, from a raster or from labels."""
     if not split_layer(path)[0].exists():
         raise RecipeError(f"there is no reference at {path}")
+    record: dict[str, Any] = {"path": str(path), "sha256": file_digest(path)}
     if path.suffix.lower() in _RASTERS:
-        return RasterOnGrid(path, plan.grid).read
+        return _ReferenceSource(RasterOnGrid(path, plan.grid).read, record | {"kind": "raster"})
     training = plan.recipe.train
     column = class_column or (training.class_ if training else None)
     if column is None:
         raise RecipeError(f"{path}: say with --class which column holds the class name")
-    labels = read_labels(path, column, classes=classes)
-    return labels.on(plan.grid, period).rasterize
+    years = period_column or _shared_column(path, training.period_column if training else None)
+    labels = read_labels(path, column, classes=classes, period_column=years)
+    of_year = labels.of(period)
+    if of_year.frame.empty:
+        there = sorted(set(labels.frame["period"]))
+        raise RecipeError(
+            f"labels {path} have the years {there} in column {years!r}, and none of {period}; "
+            "say with --period which map they are for"
+        )
+    on_grid = of_year.on(plan.grid)
+    pixels = sum(int((on_grid.rasterize(b) != NODATA).sum()) for b in on_grid.blocks(_COUNTED))
+    others = len(labels.frame) - len(of_year.frame)
+    left_out = [f"other years left out: {others} of {len(labels.frame)} features"] if others else []
+    record |= {
+        "kind": "labels",
+        "class_column": column,
+        "period_column": years,
+        "features": len(of_year.frame),
+        "left_out": left_out,
+    }
+    return _ReferenceSource(on_grid.rasterize, record, pixels)
+
+
+def _shared_column(path: Path, column: str | None) -> str | None:
+    """The column of the training labels' years, where the reference has it too."""
+    return column if column and column in read_columns(path) else None
+
+
+def file_digest(path: Path) -> str | None:
+    """SHA-256 of a file, in hexadecimal digits; None of a folder."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_other_figures(storage: Storage, references: Mapping[str, Any]) -> list[str]:
+    """Keep what ``accuracy.json`` says against other references; returns a note of it."""
+    try:
+        data = storage.read("accuracy.json")
+    except FileNotFoundError:
+        return []
+    before = json.loads(data)
+    then, now = (
+        {year: one.get("sha256") for year, one in some.items()}
+        for some in (before.get("references", {}), references)
+    )
+    if then == now:
+        return []
+    name = f"accuracy-{hashlib.sha256(data).hexdigest()[:8]}.json"
+    write_json(storage, name, before)
+    return [f"accuracy.json held figures against another reference; they are in {name} now"]
 
 
 def _inside(plan: RunPlan, reference: _Reference) -> _Reference:
@@ -147,17 +255,29 @@ def _inside(plan: RunPlan, reference: _Reference) -> _Reference:
     return read
 
 
-def _training_labels(plan: RunPlan, exclude: str | Path | None) -> shapely.Geometry | None:
+@dataclass(frozen=True)
+class _KeepOff:
+    """Training labels to keep away from, and what is said of them."""
+
+    shapes: shapely.Geometry | None
+    record: str | None
+    notes: tuple[str, ...] = ()
+
+
+def _training_labels(plan: RunPlan, exclude: str | Path | None) -> _KeepOff:
     """All training labels as one geometry in the grid's CRS."""
     training = plan.recipe.train
     path = Path(exclude) if exclude else Path(training.labels) if training else None
-    if path is None or (exclude is None and not split_layer(path)[0].exists()):
-        return None
+    if path is None:
+        return _KeepOff(None, None)
     layer = None if exclude or training is None else training.labels_layer
     if not split_layer(path)[0].exists():
-        raise RecipeError(f"there are no labels to keep away from at {path}")
-    try:
-        frame = read_vector(path, layer, key="layer")
-    except VectorFileError as error:
-        raise RecipeError(f"labels {path} {error}") from None
-    return shapely.union_all(frame.to_crs(plan.grid.crs).geometry.values)
+        if exclude is not None:
+            raise RecipeError(f"there are no labels to keep away from at {path}")
+        note = (
+            f"the training labels {path} are not here, so that what was trained on is measured "
+            "too; say with --exclude where they are"
+        )
+        return _KeepOff(None, None, (note,))
+    frame = read_frame(path, layer).to_crs(plan.grid.crs)
+    return _KeepOff(shapely.union_all(frame.geometry.values), str(path))

@@ -76,10 +76,10 @@ def preview(
             f"{[round(v, 4) for v in setup.area.boundingbox.bbox]}; choose a box inside it"
         )
     passes = [step for step in steps if isinstance(step, Pass)]
-    reach = read_margin(passes) + sum(step.reach for step in passes)
+    box = setup.grid.box(asked)
+    reach = read_margin(passes, box) + sum(step.reach for step in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     indexes = index_items(recipe, setup.grid, items)
-    box = setup.grid.box(asked)
     check_reach(recipe, setup.grid, indexes, [box.pad(reach)], recipe.periods)
     setup.found.update(indexes)
     by_span: list[xr.Dataset] = []

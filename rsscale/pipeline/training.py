@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -12,8 +12,9 @@ import numpy as np
 import shapely
 from odc.geo.geom import Geometry
 
-from rsscale.errors import RecipeError
+from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
+from rsscale.geo.ground import GroundScale, pixel_width, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
@@ -26,7 +27,7 @@ from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
 from rsscale.runs.find_items import check_reach, find_items, index_items
-from rsscale.steps.input_windows import window_names
+from rsscale.steps.input_windows import span, window_names
 from rsscale.steps.inputs import prepare
 
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
@@ -73,6 +74,8 @@ def train_recipe(
         period_column=settings.period_column,
         classes=_classes(settings),
         layer=settings.labels_layer,
+        all_touched=settings.all_touched,
+        priority=settings.priority,
     )
     first, lattice = recipe.periods[0], Lattice(settings.stride, settings.halo, settings.blend)
     inputs = [
@@ -87,7 +90,7 @@ def train_recipe(
         inputs=inputs,
         classes=labels.classes,
         lattice=lattice,
-        resolution=recipe.grid.resolution,
+        resolution=_pixel_width(recipe.grid.build(), labels),
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
         steps=settings.steps,
@@ -117,17 +120,22 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
     periods = settings.periods or recipe.periods
     by_period = {period: labels.on(grid, period) for period in periods}
     blocks = {period: some.blocks(settings.chip) for period, some in by_period.items()}
+    left_out = _left_out(labels, by_period)
     if not any(blocks.values()):
+        advice = "; ".join(left_out) or "check train.periods and train.period_column"
         raise RecipeError(
-            f"{settings.labels} has no label for the periods {list(periods)}; "
-            "check train.periods and train.period_column"
+            f"{settings.labels} has no label for the periods {list(periods)}: {advice}"
         )
     check_memory(
         sum(map(len, blocks.values())),
-        sum(len(one.bands) * len(window_names(one, periods[0])) for one in recipe.inputs.values()),
+        sum(
+            len(imagery.bands) * len(window_names(imagery, periods[0]))
+            for imagery in recipe.inputs.values()
+        ),
         settings.chip + 2 * _CONTEXT,
     )
-    group = max(round(settings.split.blocks / grid.resolution), settings.chip)
+    rows, cols = _group_size(settings, grid, [b for some in blocks.values() for b in some])
+    unseen: Counter[tuple[str, str]] = Counter()
     images, targets, groups = [], [], []
     with progress("read chips", sum(map(len, blocks.values())), "chips") as bar:
         for period in filter(blocks.get, periods):
@@ -136,9 +144,71 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
                 for block, image in _read(recipe, grid, sources, period, together):
                     images.append(image)
                     targets.append(_target(by_period[period], block))
-                    groups.append(block.row0 // group * 1_000_003 + block.col0 // group)
+                    groups.append(block.row0 // rows * 1_000_003 + block.col0 // cols)
+                    reason = _why_unseen(recipe, grid, sources, period, block)
+                    unseen.update(_unseen(image, targets[-1], labels, reason))
                     bar.advance()
-    return Chips(np.stack(images), np.stack(targets), np.array(groups))
+    left_out += [
+        f"{count:,} labelled pixels of {name!r}: {reason}"
+        for (name, reason), count in sorted(unseen.items())
+    ]
+    return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out))
+
+
+def _pixel_width(grid: Grid, labels: Labels) -> float:
+    """Width of a pixel amid the labels, metres on the ground or degrees."""
+    around = grid.box(Geometry(shapely.box(*labels.frame.total_bounds), labels.frame.crs))
+    return pixel_width(grid.geobox_of(around))
+
+
+def _left_out(labels: Labels, by_period: Mapping[int, GridLabels]) -> list[str]:
+    """Features without a pixel, and of no training period: how many, of which class, and why."""
+    names = {c.value: c.name for c in labels.classes}
+    found: Counter[str] = Counter()
+    for some in by_period.values():
+        found.update(dict.fromkeys(some.left_out(names), 1))
+    used = {index for period in by_period for index in labels.of(period).frame.index}
+    others = labels.frame[~labels.frame.index.isin(used)]["value"].value_counts().sort_index()
+    return [
+        *found,
+        *(
+            f"{count} features of {names[int(value)]!r}: of other years than {list(by_period)}"
+            for value, count in others.items()
+        ),
+    ]
+
+
+def _group_size(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> tuple[int, int]:
+    """Rows and columns of pixels of a spatial group, by the scale amid the labels."""
+    around = reduce(PixelBox.__or__, blocks)
+    try:
+        scale = scale_of(grid.geobox_of(around))
+    except AreaError:  # axes so skewed that no block is square: as the CRS counts
+        unit = grid.pixel_width / grid.resolution
+        scale = GroundScale(unit, unit)
+    rows, cols = scale.pixels(settings.split.blocks, grid.resolution)
+    return max(rows, settings.chip), max(cols, settings.chip)
+
+
+def _unseen(
+    image: np.ndarray, target: np.ndarray, labels: Labels, reason: str
+) -> dict[tuple[str, str], int]:
+    """Labelled pixels of a chip where nothing was seen, by class."""
+    blind = target[~np.isfinite(image).any(axis=0)]
+    counts = {c.name: int((blind == c.value).sum()) for c in labels.classes}
+    return {(name, reason): count for name, count in counts.items() if count}
+
+
+def _why_unseen(
+    recipe: Recipe, grid: Grid, sources: Mapping[str, ItemIndex], period: int, block: PixelBox
+) -> str:
+    """Why pixels of a block may have no value in any input."""
+    around = grid.geobox_of(block)
+    if any(
+        sources[name].touching(around, *span(one, period)) for name, one in recipe.inputs.items()
+    ):
+        return "masked, or without a clear observation in any time window"
+    return "outside the imagery"
 
 
 def _find_sources(

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import missing_extra
+from rsscale.publish.fonts import drawable, without_remarks
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
 _DPI = 144
 _PAPER = "#ffffff"
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same everywhere
 
 
 def require_matplotlib(use: str = "a picture", extra: str = "pictures") -> None:
@@ -44,7 +44,10 @@ def text_width(text: str, size: int, *, bold: bool = False) -> int:
     from matplotlib.backends.backend_agg import RendererAgg
 
     renderer: Any = RendererAgg(8, 8, _DPI)  # type: ignore[no-untyped-call]
-    width, _, _ = renderer.get_text_width_height_descent(text, _font(size, bold), ismath=False)
+    text, families = drawable(text)
+    font = _font(size, bold, families)
+    with without_remarks():
+        width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
     return int(np.ceil(width))
 
 
@@ -82,12 +85,13 @@ class Page:
         """Write a line with its baseline at ``y``; ``size`` is the font size in pixels."""
         from matplotlib.transforms import IdentityTransform
 
+        text, families = drawable(text)
         self._figure.text(
             x,
             self.height - y,
             text,
             transform=IdentityTransform(),
-            fontproperties=_font(size, bold),
+            fontproperties=_font(size, bold, families),
             color=color,
             ha=align,
             va="baseline",
@@ -104,7 +108,8 @@ class Page:
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The page as ``(height, width, 3)``; images lie over text, later ones over earlier."""
-        self._canvas.draw()
+        with without_remarks():
+            self._canvas.draw()
         page = np.array(self._canvas.buffer_rgba())[..., :3]
         for x, y, image in self._images:
             page[y : y + image.shape[0], x : x + image.shape[1]] = image
@@ -154,7 +159,9 @@ def _rgb(color: str) -> npt.NDArray[np.uint8]:
 
 
 @lru_cache
-def _font(size: int, bold: bool) -> FontProperties:
+def _font(size: int, bold: bool, families: tuple[str, ...]) -> FontProperties:
     from matplotlib.font_manager import FontProperties
 
-    return FontProperties(family=_FONT, size=size * 72 / _DPI, weight="bold" if bold else "normal")
+    return FontProperties(
+        family=list(families), size=size * 72 / _DPI, weight="bold" if bold else "normal"
+    )

@@ -13,13 +13,15 @@ import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
 from rsscale.errors import AreaError, BandError, nearest
+from rsscale.geo.ground import ground_scale
 from rsscale.layers import NODATA
+from rsscale.model.class_values import check_known, class_values, declared_nodata
 from rsscale.model.spec import classes_from_attributes
+from rsscale.publish.fonts import warn_of_missing
 from rsscale.publish.page import require_matplotlib
 from rsscale.publish.sheet import Ground, Panel, draw
 
 _STRIP = 2048
-_METERS_A_DEGREE = 111_320.0  # a degree of latitude
 
 
 def quicklook(
@@ -32,6 +34,9 @@ def quicklook(
     max_px: int = 1600,
 ) -> Path:
     """Draw the maps of a product with a legend.
+
+    Letters that matplotlib's own font lacks are drawn by any font of the machine that has them;
+    where none has, boxes are drawn, and a warning and the picture say which font to install.
 
     Parameters
     ----------
@@ -73,6 +78,9 @@ def quicklook(
     factor = ground.factor(len(layers), layers[0][1].shape, columns, max_px)
     panels = _cropped([_panel(name, layer, factor) for name, layer in layers])
     heading = title if title is not None else str(ds.attrs.get("title", ""))
+    names = [one.name for panel in panels for one in panel.classes]
+    lacking = warn_of_missing([heading, ground.note, *names])
+    ground = replace(ground, note=" · ".join(part for part in (ground.note, lacking) if part))
     page = draw(panels, columns, ground.thinned(factor), heading, max_px)
     page.save(Path(path))
     return Path(path)
@@ -182,29 +190,41 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
     if crs is None:
         return Ground(None, high / wide, credit)
     name = f"EPSG:{crs.epsg}" if crs.epsg else crs.proj.name
+    x, y = (float(v.mean()) for v in (layer["x"].values, layer["y"].values))
+    try:
+        scale = ground_scale(str(crs), x, y)
+    except AreaError:  # far beyond what the CRS covers: no scale bar
+        note = " · ".join(part for part in (name, credit) if part)
+        return Ground(None, high / wide, note)
     if crs.geographic:
-        shrunk = math.cos(math.radians(float(layer["y"].values.mean())))
-        aspect = high / wide / max(shrunk, 1e-3)
-        meters = wide * _METERS_A_DEGREE * shrunk
         size = f"{wide:.6g}°" if math.isclose(wide, high) else f"{wide:.6g}° by {high:.6g}°"
     else:
-        meters = wide * crs.proj.axis_info[0].unit_conversion_factor
-        aspect, size = high / wide, f"{meters:.6g} m"
-    note = [name, f"pixel {size}", credit]
-    return Ground(meters, aspect, " · ".join(part for part in note if part))
+        nominal = wide * crs.proj.axis_info[0].unit_conversion_factor
+        true = wide * scale.x
+        size = f"{nominal:.6g} m"
+        if not math.isclose(true, nominal, rel_tol=1e-6):
+            size = f"{true:.3g} m on the ground"
+    aspect = high * scale.y / (wide * scale.x)
+    parts = [name, f"pixel {size}", credit]
+    return Ground(wide * scale.x, aspect, " · ".join(part for part in parts if part))
 
 
 def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
     """Thin a layer to evenly spaced pixels and count all its values, in strips of rows."""
     rows, cols = (_spaced(size, factor) for size in layer.shape)
-    counts = np.zeros(256, np.int64)
+    counts, nodata = np.zeros(256, np.int64), declared_nodata(layer)
     thinned = []
     for top in range(0, layer.shape[0], _STRIP):
         strip = layer.isel(y=slice(top, top + _STRIP)).values
+        strip = class_values(strip, nodata, what=f"the layer {layer.name!r}")
         counts += np.bincount(strip.ravel(), minlength=256)
         inside = rows[(rows >= top) & (rows < top + _STRIP)] - top
         thinned.append(strip[np.ix_(inside, cols)])
-    return Panel(name, np.concatenate(thinned), counts, classes_from_attributes(layer.attrs))
+    classes = classes_from_attributes(layer.attrs)
+    check_known(
+        {int(v): int(counts[v]) for v in np.flatnonzero(counts)}, classes, what=name or "map"
+    )
+    return Panel(name, np.concatenate(thinned), counts, classes)
 
 
 def _spaced(size: int, factor: float) -> npt.NDArray[np.int64]:

@@ -165,9 +165,9 @@ class _Legend:
         maps = [p for p in panels if p.classes == panels[0].classes]
         # Of many dates the first and the last have their shares in the legend.
         self.shown = maps if len(maps) <= _MAX_SHARES else [maps[0], maps[-1]]
-        self.rows = [self._row(c, self.shown) for c in panels[0].classes]
+        self.rows = [self._row(c, self.shown, panels[0].classes) for c in panels[0].classes]
         self.others = [
-            self._row(c, [panel])
+            self._row(c, [panel], panel.classes)
             for panel in panels
             if panel.classes != panels[0].classes
             for c in panel.classes
@@ -178,8 +178,11 @@ class _Legend:
         self.share = 22 + max(text_width(t, _BODY) for t in [p.title for p in panels] + ["100.0 %"])
 
     @staticmethod
-    def _row(land_class: LandClass, panels: list[Panel]) -> tuple[list[str], str, list[str]]:
-        lines = textwrap.wrap(land_class.name, _NAME_CHARACTERS) or [""]
+    def _row(
+        land_class: LandClass, panels: list[Panel], classes: tuple[LandClass, ...]
+    ) -> tuple[list[str], str, list[str]]:
+        name = land_class.name + _same_color(land_class, classes)
+        lines = textwrap.wrap(name, _NAME_CHARACTERS) or [""]
         shares = [_percent(panel.share(land_class.value)) for panel in panels]
         return lines, land_class.color, shares
 
@@ -216,6 +219,16 @@ class _Legend:
             right = x + self.width - k * self.share
             page.text(right, y + 18, share, size=_BODY, color=_INK, align="right")
         return y + _height(names)
+
+
+def _same_color(land_class: LandClass, classes: tuple[LandClass, ...]) -> str:
+    """Says so where an earlier class of the legend is drawn in the same colour."""
+    for other in classes:
+        if other.value == land_class.value:
+            return ""
+        if other.color.lower() == land_class.color.lower():
+            return f" (same colour as {other.name})"
+    return ""
 
 
 @dataclass(frozen=True)

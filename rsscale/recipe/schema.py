@@ -256,6 +256,8 @@ class TrainRecipe(_Strict):
     classes: tuple[ClassRecipe, ...] | None = None
     periods: tuple[int, ...] | None = None
     period_column: str | None = None
+    all_touched: bool = False
+    priority: tuple[str, ...] = ()
     split: SplitRecipe = SplitRecipe()
     architecture: str = "unet"
     hyperparameters: dict[str, Any] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import NODATA
+from rsscale.model.class_values import class_values
 
 
 class RasterOnGrid:
@@ -24,7 +25,8 @@ class RasterOnGrid:
     Parameters
     ----------
     path : Path
-        One band, uint8 or any integer type with values up to 254; its own nodata becomes 255.
+        One band of whole numbers from 0 to 254, whatever the type; its own nodata, NaN and 255
+        are no value.
     grid : Grid
         Each pixel takes the raster's value nearest to its centre. Where the grids differ, the
         raster is warped in fixed blocks, so that a value does not depend on the box.
@@ -32,7 +34,11 @@ class RasterOnGrid:
     Raises
     ------
     RecipeError
-        When the file is not a raster, has no CRS or several bands.
+        When the file is not a raster, has no CRS, several bands or scaled values.
+
+    Notes
+    -----
+    :meth:`read` raises ModelError where values are no whole numbers from 0 to 254.
     """
 
     def __init__(self, path: Path, grid: Grid) -> None:
@@ -45,6 +51,12 @@ class RasterOnGrid:
             raise RecipeError(
                 f"{path} has {self._dataset.count} bands and the CRS {self._dataset.crs}; expected "
                 "one band of class values with a CRS"
+            )
+
+        if self._dataset.scales != (1.0,) or self._dataset.offsets != (0.0,):
+            raise RecipeError(
+                f"{path} has the scale {self._dataset.scales[0]} and offset "
+                f"{self._dataset.offsets[0]}; expected class values as they are"
             )
 
     def read(self, box: PixelBox) -> npt.NDArray[np.uint8]:
@@ -70,5 +82,8 @@ class RasterOnGrid:
             add_alpha=nodata is None,
         ) as vrt:
             values = vrt.read(1)
-            outside = values == nodata if nodata is not None else vrt.read(vrt.count) == 0
-        return np.where(outside | (values < 0) | (values > NODATA), NODATA, values).astype(np.uint8)
+            inside = np.ones(block.shape, bool) if nodata is not None else vrt.read(vrt.count) != 0
+        found = np.full(block.shape, NODATA, np.uint8)
+        declared = () if nodata is None else (nodata,)
+        found[inside] = class_values(values[inside], declared, what=str(self.path))
+        return found

@@ -16,6 +16,7 @@ from rsscale.cluster.engine import (
     one_line,
 )
 from rsscale.cluster.versions import versions
+from rsscale.errors import RunFolderError
 from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.verification import unfinished
@@ -73,7 +74,7 @@ def run_steps(
                     stop=stop,
                     monitor=monitor,
                 )
-            except (ClusterLostError, TooManyFailuresError) as error:
+            except (ClusterLostError, TooManyFailuresError, RunFolderError) as error:
                 return one_line(error)
             if stop.asked:
                 return ""
@@ -117,6 +118,8 @@ def _compute(
     ):
         computed += 1
         _record(outcome, monitor)
+        if outcome.error is not None:
+            plan.refuse_lost_files()  # else each tile fails, one after the other
     return computed
 
 

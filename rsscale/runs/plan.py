@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from rsscale.items.item_store import FrozenItems
     from rsscale.store.zarr_store import ZarrStore
 
+# Endings of the files of frozen items, whose module is not imported for status.
+_INDEX, _RECORDS = "index.npz", "records"
 _REMEDY = "put it back from a copy, or run the recipe again into an empty folder"
 
 CUT_SHORT = ("updating", "extending")
@@ -229,6 +231,24 @@ class RunPlan:
         layers, rows = self.layers_of(step, key.level), self.rows_of(step)
         found = layers.stored(key) if layers else {}
         return found | (rows.stored(key) if rows else {})
+
+    def refuse_lost_files(self) -> None:
+        """Refuse to go on where files that the run is made from are not there any more.
+
+        Raises
+        ------
+        RunFolderError
+        """
+        state, storage = self.folder.read_state(), self.folder.storage
+        files = [f"items/{name}.{end}" for name in state["items"] for end in (_INDEX, _RECORDS)]
+        lost = [file for file in files if not storage.exists(file)]
+        for kept in state["attachments"].values():
+            folders = (f"{room}/{digest}" for room, digest in kept.values())
+            lost += [folder for folder in folders if not any(storage.names(folder))]
+        if lost:
+            raise RunFolderError(
+                f"{self.folder.url} is damaged: {lost[0]} is not there any more; {_REMEDY}"
+            )
 
     def refuse_other_versions(self) -> None:
         """Refuse to resume steps that another version of an algorithm has begun.

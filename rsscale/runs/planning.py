@@ -151,11 +151,11 @@ def check_plan(
         setup.found.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
         return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
+    margin = read_margin(passes, setup.extent())
     with paused_collector():
-        found = find_items(searched, setup.area, read_margin(passes), inputs=inputs_read(passes))
+        found = find_items(searched, setup.area, margin, inputs=inputs_read(passes))
         indexes = index_items(recipe, setup.grid, found)  # refuses items without the bands
     setup.found.update(indexes)
-    margin = read_margin(passes)
     boxes = [setup.grid.box(setup.area).pad(margin)]
     notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
     for note in notes:
@@ -171,11 +171,11 @@ def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s.name for s in sources if isinstance(s, InputSource)))
 
 
-def read_margin(passes: Iterable[Pass]) -> int:
-    """Pixels beyond the area that its imagery is needed for."""
+def read_margin(passes: Iterable[Pass], extent: PixelBox) -> int:
+    """Pixels beyond an extent that its imagery is needed for."""
     return max(
         (
-            step.reach + source.margin
+            step.reach + source.margin(extent)
             for step in passes
             for source in step.sources.values()
             if isinstance(source, InputSource)

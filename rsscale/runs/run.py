@@ -24,7 +24,6 @@ from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import RunPlan
-from rsscale.runs.planning import mend_stores
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import with_trust
 from rsscale.store.lease import Lease, acquire, latest_epoch
@@ -301,6 +300,8 @@ def work_off(
     by_value: ByValue | None = None,
 ) -> Run:
     """Compute every tile that is not done, look back at all, and say how it went."""
+    from rsscale.runs.planning import mend_stores  # brings pystac, which status needs not
+
     plan = RunPlan.read(folder)
     plan.refuse_other_versions()
     for step in plan.steps:

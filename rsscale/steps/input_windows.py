@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date
 from typing import Any
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.load import nodata_rule
 from rsscale.cube.mask_rules import mask_rules
-from rsscale.errors import RecipeError
+from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
+from rsscale.geo.ground import largest_radius
+from rsscale.geo.lattice import PixelBox
 from rsscale.recipe import InputRecipe
 
 STATIC = "static"
@@ -66,6 +67,12 @@ def span(input_recipe: InputRecipe, period: int) -> tuple[date, date]:
     return min(w.start for w in spans), max(w.end for w in spans)
 
 
-def mask_margin(input_recipe: InputRecipe, grid: Grid) -> int:
-    """Pixels beyond the box that its values depend on: how far a cloud's mask reaches."""
-    return math.ceil(input_recipe.mask.dilate / grid.resolution) if input_recipe.mask else 0
+def mask_margin(input_recipe: InputRecipe, grid: Grid, box: PixelBox) -> int:
+    """Pixels beyond a box that its values depend on: how far a cloud's mask reaches there."""
+    if not input_recipe.mask or input_recipe.mask.dilate == 0 or box.empty:
+        return 0
+    try:
+        return largest_radius(grid.geobox_of(box), input_recipe.mask.dilate)
+    except AreaError as error:
+        dilate = input_recipe.mask.dilate
+        raise RecipeError(f"mask.dilate is {dilate:g} metres, but {error}") from None

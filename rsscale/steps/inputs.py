@@ -128,7 +128,7 @@ def prepare_input(
     generation : int, optional
         Take only scenes that were there when the run had grown so often; all when omitted.
     """
-    margin = mask_margin(input_recipe, grid)
+    margin = mask_margin(input_recipe, grid, box)
     around = grid.geobox_of(box.pad(margin))
     scenes = lookup.touching(around, *span(input_recipe, period), generation)
     cube = build_cube(

@@ -66,12 +66,11 @@ class InputSource:
     lookups: Lookups
     generation: Generations = no_generation
 
-    @property
-    def margin(self) -> int:
+    def margin(self, box: PixelBox) -> int:
         """Pixels beyond a box that its values depend on, and within which items count."""
         from rsscale.steps.input_windows import mask_margin
 
-        return mask_margin(self.recipe.inputs[self.name], self.grid) + _KERNEL
+        return mask_margin(self.recipe.inputs[self.name], self.grid, box) + _KERNEL
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The composites of a period over a box, lazily."""
@@ -113,7 +112,7 @@ class InputSource:
         return Cost(nbytes, count)
 
     def _around(self, box: PixelBox) -> Any:
-        return self.grid.geobox_of(box.pad(self.margin))
+        return self.grid.geobox_of(box.pad(self.margin(box)))
 
     def _days(self, key: TileKey) -> tuple[date, date]:
         from rsscale.steps.input_windows import span

@@ -6,6 +6,7 @@ from pathlib import Path
 import dask.array as da
 import geopandas as gpd
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -17,9 +18,11 @@ from sklearn import metrics
 
 from rsscale.accuracy.assess import Accuracy, assess, confusion_matrix
 from rsscale.accuracy.evaluation_blocks import cluster_interval
+from rsscale.change.post_classification import change_accuracy
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.model.spec import LandClass, class_attributes
 
@@ -80,9 +83,8 @@ def test_figures_equal_scikit_learn(lazy: bool) -> None:
 
 def test_kappa_of_a_country_does_not_overflow() -> None:
     blocks = np.array([[[4, 1], [1, 4]]]) * 10**10
-    accuracy = Accuracy(
-        CLASSES[:2], np.zeros((1, 2), int), blocks, np.zeros((1, 2), int), 100.0, 1000.0
-    )
+    nothing = np.zeros((1, 2), int)
+    accuracy = Accuracy(CLASSES[:2], nothing, blocks, nothing, np.zeros((1, 3, 2)), 1000.0)
     assert accuracy.kappa == pytest.approx(0.6)
 
 
@@ -207,15 +209,19 @@ def test_only_pieces_with_a_block_that_counts_are_read() -> None:
 def test_a_map_in_degrees_is_refused() -> None:
     grid = Grid("EPSG:4326", 0.001)
     mapped, reference = pair()
-    degrees = layer(mapped, grid=grid)
-    with pytest.raises(AreaError, match="WGS 84 is in degree; map on a projected CRS"):
-        assess(degrees, layer(reference, grid=grid), grid=grid)
+    box = PixelBox(*(EXTENT.row0 - 50_000, EXTENT.col0, EXTENT.row1 - 50_000, EXTENT.col1))
+    with pytest.raises(
+        AreaError, match=r"square on the ground; in WGS 84 they are 64.\d+ m wide and 111.\d m high"
+    ):
+        assess(layer(mapped, box, grid), layer(reference, box, grid), grid=grid)
 
 
 def test_wrong_arrays_are_refused() -> None:
     mapped, reference = pair()
-    with pytest.raises(ModelError, match="expected uint8"):
-        assess(layer(mapped.astype(float)), layer(reference), grid=GRID)
+    with pytest.raises(ModelError, match=r"the map holds the values 7.5 .* whole numbers"):
+        assess(layer(mapped + 0.5), layer(reference), grid=GRID)
+    with pytest.raises(ModelError, match="the reference holds <U1"):
+        assess(layer(mapped), layer(np.full(mapped.shape, "3")), grid=GRID)
     moved = layer(reference, PixelBox(*(v + 1 for v in (-4523, 30, -4310, 341))))
     with pytest.raises(AreaError, match="crop both to the same area"):
         assess(layer(mapped), moved, grid=GRID)
@@ -252,7 +258,9 @@ def test_json_and_text() -> None:
     assert content["overall"] == pytest.approx(accuracy.overall, abs=1e-6)
     assert content["classes"]["built up"]["f1"] is None
     forest = content["classes"]["forest"]
-    assert forest["reference_ha"] == pytest.approx((reference == 7).sum() / 100)
+    ground = np.broadcast_to(pixel_areas(GRID, EXTENT), EXTENT.shape)  # far west of its zone
+    assert forest["reference_ha"] == pytest.approx(ground[reference == 7].sum() / 1e4, abs=1e-6)
+    assert forest["reference_ha"] == pytest.approx((reference == 7).sum() / 100, rel=0.01)
     assert forest["reference_pixels"] == (reference == 7).sum()
     low, high = forest["users_interval"]
     assert low < forest["users_accuracy"] < high
@@ -311,3 +319,124 @@ def test_interval_of_independent_pixels_is_the_binomial_one() -> None:
     right = rng.binomial(size, 0.9)
     low, high = cluster_interval(right, size)
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.09 / size.sum()), rel=0.05)
+
+
+def halves(grid: Grid, box: PixelBox) -> xr.DataArray:
+    """A map whose west is water and whose east is forest."""
+    values = np.full(box.shape, 3, np.uint8)
+    values[:, box.shape[1] // 2 :] = 7
+    return layer(values, box, grid)
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution", "box"),
+    [
+        ("EPSG:3857", 10, PixelBox(-840_000, 100_000, -839_700, 100_300)),  # 60 degrees north
+        ("EPSG:3857", 25, PixelBox(200_000, 40_000, 200_300, 40_300)),
+        ("EPSG:2263", 30, PixelBox(-7_000, 33_000, -6_700, 33_300)),  # US feet
+        ("EPSG:32631", 10, PixelBox(-498_000, 50_000, -497_700, 50_300)),
+    ],
+)
+def test_hectares_blocks_and_distances_are_those_of_the_ground(
+    crs: str, resolution: float, box: PixelBox
+) -> None:
+    grid = Grid(crs, resolution)
+    mapped = halves(grid, box)
+    accuracy = assess(mapped, mapped, block=500)
+    extent = grid.geobox_of(box).extent.to_crs("EPSG:4326").geom
+    geod = pyproj.Geod(ellps="WGS84")
+    hectares = abs(geod.geometry_area_perimeter(shapely.segmentize(extent, 0.001))[0]) / 1e4
+    found = accuracy.to_dict()["classes"]
+    assert found["water"]["mapped_ha"] == pytest.approx(hectares / 2, rel=2e-3)
+    assert found["forest"]["reference_ha"] == pytest.approx(hectares / 2, rel=2e-3)
+    width = np.sqrt(hectares * 1e4) / 300  # of a pixel, metres
+    assert accuracy.block == pytest.approx(500, abs=width)
+    across = 300 * width / accuracy.block
+    assert int(across) ** 2 <= len(accuracy.blocks) <= (int(across) + 2) ** 2
+    # A label at the west edge keeps blocks away that lie within the distance on the ground.
+    west = grid.geobox_of(PixelBox(box.row0, box.col0, box.row1, box.col0 + 1)).extent.geom
+    kept = assess(mapped, mapped, block=2 * width, distance=100 * width, exclude=west)
+    first = kept.cells[:, 1].min() * round(kept.block / width) - box.col0
+    assert first == pytest.approx(101, abs=4)
+    assert kept.overall == 1
+
+
+def test_where_the_reference_is_of_other_classes_it_is_refused_or_said() -> None:
+    mapped, reference = pair()
+    some = np.where(reference == 9, 2, reference).astype(np.uint8)
+    accuracy = assess(layer(mapped), layer(some), grid=GRID)
+    count = int((reference == 9).sum())
+    assert accuracy.notes == (
+        f"left out of the reference: the value 2 ({count:,} pixels), no class of the map",
+    )
+    assert accuracy.pixels == int(np.isin(reference, [3, 7]).sum())
+    assert accuracy.notes[0] in str(accuracy)
+    assert json.loads(json.dumps(accuracy.to_dict()))["notes"] == list(accuracy.notes)
+    change = (np.random.default_rng(0).random(mapped.shape) < 0.1).astype(np.uint8)
+    with pytest.raises(ModelError, match=r"holds the values 0 .*, 1 .* 3 water, .* one of change"):
+        assess(layer(mapped), layer(change), grid=GRID)
+    with pytest.raises(
+        ModelError, match=r"the reference holds the values 7 .* 0 unchanged, 1 chan"
+    ):
+        change_accuracy(layer(change), layer(reference))
+    one = np.where(change == 1, 1, 255).astype(np.uint8)
+    one[0, 0] = 7
+    with pytest.raises(ModelError, match=r"the value 7 \(1 pixels\)"):
+        change_accuracy(layer(change), layer(one))
+
+
+def test_a_map_with_values_that_are_no_class_is_refused() -> None:
+    mapped, reference = pair()
+    mapped[3, 4] = 8
+    with pytest.raises(ModelError, match=r"the map holds the value 8 .* none of its classes 3 wat"):
+        assess(layer(mapped), layer(np.full_like(reference, 3)), grid=GRID)
+
+
+@pytest.mark.parametrize(("dtype", "none"), [("float32", np.nan), ("int16", -5), ("uint8", 0)])
+def test_nodata_of_map_and_reference_is_what_they_say(dtype: str, none: float) -> None:
+    mapped, reference = pair(8)
+    expected = assess(layer(mapped), layer(reference), grid=GRID)
+
+    def stored(values: np.ndarray) -> xr.DataArray:
+        out = layer(np.where(values == NODATA, none, values.astype(float)).astype(dtype))
+        return out.assign_attrs(nodata=none)
+
+    found = assess(stored(mapped), stored(reference), grid=GRID)
+    np.testing.assert_array_equal(found.blocks, expected.blocks)
+    np.testing.assert_array_equal(found.unmapped, expected.unmapped)
+
+
+def test_a_sample_of_unknown_design_has_no_intervals_and_no_areas() -> None:
+    mapped, reference = pair(9)
+    points = np.full_like(reference, NODATA)
+    points[::7, ::5] = reference[::7, ::5]
+    accuracy = assess(layer(mapped), layer(points), grid=GRID, block=200)
+    assert accuracy.is_sample
+    assert np.isnan(accuracy.interval).all()
+    assert np.isnan(accuracy.users_interval(0)).all()
+    content = json.loads(json.dumps(accuracy.to_dict(), allow_nan=False))
+    assert content["is_sample_of_unknown_design"]
+    assert content["interval"] == [None, None]
+    assert content["classes"]["water"]["reference_ha"] is None
+    assert str(accuracy).startswith(f"agreement {accuracy.overall:.3f} with a sample of single")
+    assert "stratified one needs weights" in str(accuracy)
+    assert "reference px" in str(accuracy)
+    random = assess(layer(mapped), layer(points), grid=GRID, block=200, design="random")
+    assert random.overall == accuracy.overall
+    assert 0 < random.interval[0] < random.overall < random.interval[1] < 1
+    assert not assess(layer(mapped), layer(reference), grid=GRID, block=200).is_sample
+
+
+def test_two_years_have_no_area_together() -> None:
+    first, second = (
+        assess(layer(mapped), layer(reference), grid=GRID, block=400)
+        for mapped, reference in (pair(5), pair(6))
+    )
+    pooled = first + second
+    assert pooled.maps == 2
+    assert pooled.to_dict()["classes"]["water"]["reference_ha"] is None
+    assert "reference px" in str(pooled)
+    turned = second.in_order_of((CLASSES[2], CLASSES[0], CLASSES[1]))
+    assert turned.f1("forest") == second.f1("forest")
+    np.testing.assert_array_equal((first + turned).blocks, pooled.blocks)
+    np.testing.assert_array_equal((first + turned).areas, pooled.areas)

@@ -7,7 +7,7 @@ from stac_factory import Script, landing, make_item, ok, page, serve_folder, wri
 
 import rsscale as rs
 from rsscale.catalog import paging
-from rsscale.catalog.search import find_features
+from rsscale.catalog.search import find_features, search_filter
 from rsscale.errors import CatalogError
 from rsscale.items.freeze import freeze, thaw
 from rsscale.net import retry
@@ -80,7 +80,10 @@ def test_pages_become_smaller_where_a_server_cannot_give_large_ones(
         assert sum(slept) < (9 if status >= 500 else 0.001)
         # The next search of the process knows it.
         before = len(server.limits)
-        assert len(find_features(server.url + "/")) == TOTAL
+        assert (
+            len(find_features(server.url + "/", search_filter(None, None, None, None), None))
+            == TOTAL
+        )
         assert server.limits[before] == first[-1]
 
 
@@ -95,7 +98,7 @@ def test_a_later_page_that_is_too_large_begins_anew_without_twins():
         return (502, {}, {"message": "no"}) if start >= 100 and limit > 25 else None
 
     with Limited(refuses).run() as server:
-        found = find_features(server.url + "/")
+        found = find_features(server.url + "/", search_filter(None, None, None, None), None)
         assert len(found) == TOTAL
         assert len({item.id for item in found}) == TOTAL
 
@@ -119,7 +122,7 @@ def test_an_item_that_comes_twice_stays_in_its_newer_version():
     new = make_item("a", properties={"updated": "2024-06-01T00:00:00Z"})
     pages = [ok(page([old], "/search?two")), ok(page([new, make_item("b")]))]
     with Script({"/": [ok(landing(method="GET"))], "/search": pages}).run() as server:
-        found = find_features(server.url + "/")
+        found = find_features(server.url + "/", search_filter(None, None, None, None), None)
     assert [one.properties.get("updated") for one in found] == ["2024-06-01T00:00:00Z", None]
 
 
@@ -188,7 +191,10 @@ ODD = {
 def test_an_asset_that_nobody_can_read_ends_no_search(tmp_path, version):
     items = [{**odd(f"i{k}", **ODD), "stac_version": version} for k in range(3)]
     path = write_json(tmp_path / "c.json", {"type": "FeatureCollection", "features": items})
-    for found in (rs.search(path), find_features(path)):
+    for found in (
+        rs.search(path),
+        find_features(path, search_filter(None, None, None, None), None),
+    ):
         assert len(found) == 3
         assert set(found[0].assets) == {"red"}
         freeze(found, tmp_path / "items.parquet")
@@ -212,7 +218,10 @@ def test_what_is_no_json_is_frozen_as_stac_writes_it(tmp_path, value, place):
     target, key = where[place]
     target[key] = value
     path = write_json(tmp_path / "c.json", {"type": "FeatureCollection", "features": [made]})
-    for found in (rs.search(path), find_features(path)):
+    for found in (
+        rs.search(path),
+        find_features(path, search_filter(None, None, None, None), None),
+    ):
         freeze(found, tmp_path / "items.parquet")
         [back] = thaw(tmp_path / "items.parquet")
         assert str(value) in json.dumps(back.to_dict(transform_hrefs=False))

@@ -202,10 +202,88 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         detect_change(one, two_times)
     other = land_map(values)
     other["classification"].attrs.update(class_attributes(CLASSES[:2]))
-    with pytest.raises(ModelError, match="compare maps of the same classes"):
+    with pytest.raises(ModelError, match="the same names to the same values"):
         detect_change(one, other)
     with pytest.raises(ModelError, match="no layer 'classification'"):
         detect_change(one, one.drop_vars("classification"))
+
+
+def stored(dtype: str, hole: float, **attributes: object) -> xr.Dataset:
+    """The same map of columns of classes, with rows of nodata as other tools store it."""
+    values = np.broadcast_to(VALUES[np.arange(40) % 3], BOX.shape).astype(dtype)
+    values[20:25] = hole
+    ds = land_map(values)
+    del ds["classification"].attrs["nodata"]
+    ds["classification"].attrs.update(attributes)
+    return ds
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "hole", "attributes"),
+    [
+        ("float64", np.nan, {}),
+        ("float32", -1.0, {"_FillValue": -1.0}),
+        ("int16", -9999, {"nodata": -9999}),
+        ("uint8", 0, {"missing_value": 0}),
+        ("uint16", 255, {}),
+        ("uint8", 17, {"nodata": np.uint8(17)}),
+    ],
+)
+def test_nodata_is_what_the_layer_says(
+    dtype: str, hole: float, attributes: dict[str, object], lazy: bool
+) -> None:
+    one = stored("uint8", 255)
+    other = stored(dtype, hole, **attributes)
+    other = other.chunk(y=7) if lazy else other
+    expected = detect_change(one, one)
+    for pair in ((one, other), (other, one)):
+        change = detect_change(*pair).compute()
+        for name in ("change", "from", "to"):
+            np.testing.assert_array_equal(change[name].values, expected[name].values)
+            assert change[name].dtype == np.uint8
+            assert change[name].attrs["nodata"] == NODATA
+
+
+def test_nodata_in_the_encoding_counts_too() -> None:
+    """Where xarray moves it when a file is opened with its own nodata."""
+    one, other = stored("uint8", 255), stored("float32", 9.0)
+    other["classification"].encoding["_FillValue"] = 9.0
+    assert set(np.unique(detect_change(one, other)["change"])) == {0, NODATA}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "hole", "attributes", "message"),
+    [
+        (
+            "uint8",
+            7,
+            {},
+            r"second map holds the value 7 \(200 pixels\).* none of its classes 1 wat",
+        ),
+        ("float32", 1.7, {}, r"the value 1.7 \(200 pixels\); class values are whole numbers"),
+        ("int16", -9999, {}, r"the value -9999 \(200 pixels\).*declare it as such"),
+        ("uint16", 300, {}, r"the value 300 \(200 pixels\)"),
+        ("uint8", 4, {"nodata": 4}, "declares 4 to be nodata, which is its class 'dense forest'"),
+        ("uint8", 255, {"nodata": "none"}, "has the nodata 'none'; expected a number"),
+    ],
+)
+def test_values_that_are_no_class_are_refused(
+    dtype: str, hole: float, attributes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        detect_change(stored("uint8", 255), stored(dtype, hole, **attributes))
+
+
+def test_probabilities_meet_by_class_and_not_by_order() -> None:
+    one, other = probabilities(0), probabilities(1)
+    bare = other.isel({"class": [2, 0, 1]}).copy(deep=True)
+    bare["classification"].attrs.update(class_attributes([CLASSES[k] for k in (2, 0, 1)]))
+    assert detect_change(one, bare).identical(detect_change(one, other))
+    one, other = (ds.assign_coords({"class": VALUES}) for ds in (one, other))
+    turned = other.isel({"class": [2, 0, 1]})
+    turned["classification"].attrs.update(class_attributes([CLASSES[k] for k in (2, 0, 1)]))
+    assert detect_change(one, turned).identical(detect_change(one, other))
 
 
 def test_change_accuracy_on_a_real_reference() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import dask
 import dask.array as da
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import xarray as xr
@@ -14,6 +15,9 @@ from scipy.ndimage import binary_dilation
 
 from rsscale.cube.masks import PRESETS, MaskRule, dilated, mask, mask_rule
 from rsscale.errors import RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.ground import ground_scale, pixel_radii
+from rsscale.geo.lattice import PixelBox
 
 
 def cube_of(codes, chunks=None, resolution=10.0, crs="EPSG:32631", fill=0, name="scl"):
@@ -266,11 +270,62 @@ def test_errors(by, dilate, message):
         mask(cube_of(np.zeros((1, 2, 2), "uint16")), by, dilate=dilate)
 
 
-def test_metres_of_a_grid_in_degrees_are_refused():
-    cube = cube_of(np.zeros((1, 2, 2), "uint16"), crs="EPSG:4326", resolution=0.001)
-    with pytest.raises(RecipeError, match="degrees"):
-        mask(cube, "sentinel2-scl", dilate=30)
-    assert mask(cube, "sentinel2-scl").shape == (1, 2, 2, 2)
+@pytest.mark.parametrize(
+    ("crs", "resolution", "row", "col"),
+    [
+        ("EPSG:4326", 0.0001, -600_000, 90_000),  # 60 degrees north: 11 by 5.6 m
+        ("EPSG:3857", 10, -840_000, 100_000),  # 5 m
+        ("EPSG:3857", 30, -280_700, 33_000),  # over an edge between two radii
+        ("EPSG:6933", 10, -600_000, 50_000),
+    ],
+)
+def test_metres_are_those_of_the_ground(crs, resolution, row, col):
+    height = width = 90
+    grid, box = Grid(crs, resolution), PixelBox(row, col, row + height, col + width)
+    codes = np.full((1, height, width), 4, "uint16")
+    codes[0, 45, 45] = 8
+    cube = cube_of(codes, (1, 3, 40, 33), crs=crs, resolution=resolution)
+    coords = {str(k): v for k, v in xr_coords(grid.geobox_of(box), always_yx=True).items()}
+    out = mask(cube.assign_coords(coords), "sentinel2-scl", dilate=117).sel(band="red").values[0]
+    x, y = (cube.assign_coords(coords)[axis].values for axis in ("x", "y"))
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(*np.meshgrid(x, y))
+    geod = pyproj.Geod(ellps="WGS84")
+    here = np.full_like(lon, lon[45, 45]), np.full_like(lat, lat[45, 45])
+    metres = geod.inv(*here, lon, lat)[2]
+    pixel = max(geod.inv(lon[0, 0], lat[0, 0], lon[1, 1], lat[1, 1])[2], 0)
+    assert (out[metres <= 116] == 0).all()
+    assert (out[metres >= 118 + pixel] != 0).all()
+
+
+def test_metres_do_not_depend_on_the_window_in_web_mercator():
+    """Two radii in one window, and windows of one: the same pixels are dropped."""
+    grid, rng = Grid("EPSG:3857", 10), np.random.default_rng(4)
+    whole = PixelBox(-840_960, 99_900, -839_800, 100_100)
+    codes = np.where(rng.random((1, *whole.shape)) < 0.0005, 8, 4).astype("uint16")
+    ends = [ground_scale(grid.crs, 1e6, -10 * row).y for row in (whole.row0, whole.row1)]
+    metres = 40 * 10 * sum(ends) / 2  # 40 pixels in the one half, 41 in the other
+
+    def masked(box):
+        rows, cols = box.slices(whole)
+        cube = cube_of(codes[:, rows, cols], crs="EPSG:3857")
+        coords = {str(k): v for k, v in xr_coords(grid.geobox_of(box), always_yx=True).items()}
+        return mask(cube.assign_coords(coords), "sentinel2-scl", dilate=metres).values[0, 0]
+
+    assert len(pixel_radii(grid.geobox_of(whole), metres).radii) > 1
+    expected = masked(whole)
+    for row in range(whole.row0 + 60, whole.row1 - 160, 97):
+        part = PixelBox(row, whole.col0 + 60, row + 100, whole.col1 - 60)
+        inner = part.slices(part.pad(50))
+        np.testing.assert_array_equal(masked(part.pad(50))[inner], expected[part.slices(whole)])
+
+
+def test_metres_where_axes_are_skewed_are_refused():
+    cube = cube_of(np.zeros((1, 2, 2), "uint16"), crs="+proj=sinu +R=6371007.181", resolution=500)
+    there = cube.assign_coords(x=cube.x + 5e6, y=cube.y + 6e6)
+    with pytest.raises(RecipeError, match=r"dilate is 30 metres, but the axes of .* right angle"):
+        mask(there, "sentinel2-scl", dilate=30)
+    assert mask(there, "sentinel2-scl").shape == (1, 2, 2, 2)
 
 
 def test_a_cube_that_does_not_say_its_nodata():

@@ -140,6 +140,10 @@ def test_a_folder_is_deleted_while_the_run_works(
     assert TRACEBACK not in ended.err, ended.err[-3000:]
     if ended.code:
         check_clear(ended)
+        assert "Error:" not in ended.err.rpartition("error: ")[2]
+    if lost == "items":
+        assert ended.code
+        assert "items/s2.index.npz is not there any more" in ended.err
     for verb in ("status", "verify"):
         told = run.do(verb)
         assert told.code in (0, 1, 2)

@@ -234,3 +234,35 @@ def test_a_box_of_another_grid_is_refused_with_what_fits(crs, other, message):
     assert len(str(error.value)) < 330
     assert "PROJC" not in str(error.value)
     assert ("EPSG:32631" if crs != WKT else "Brazil Albers") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution", "message"),
+    [
+        ("EPSG:4326", 10, "10, and EPSG:4326 counts degrees; .* use about 9e-05, or a CRS in met"),
+        ("EPSG:4258", 30, "counts degrees"),
+        ("EPSG:4326", 1.5, "counts degrees"),
+        ("EPSG:3857", 0.0001, "counts in metre: a pixel of 0.0001 m; .*degrees, use about 11;"),
+        ("EPSG:32631", 0.0083, "a pixel of 0.0083 m; .*degrees, use about 9.2e"),
+        ("EPSG:2263", 0.00025, "counts in US survey foot"),
+        ("EPSG:3035", 1e7, r"a pixel of 1e\+07 m; expected 0.01 to 1e\+06 m"),
+    ],
+)
+def test_a_resolution_in_another_unit_is_refused(crs: str, resolution: float, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Grid(crs, resolution)
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution"),
+    [("EPSG:4326", 1.0), ("EPSG:4326", 8.98e-5), ("EPSG:3857", 0.02), ("EPSG:2263", 0.1),
+     ("EPSG:6933", 25_000)],
+)  # fmt: skip
+def test_fine_and_coarse_pixels_are_taken(crs: str, resolution: float) -> None:
+    assert Grid(crs, resolution).resolution == resolution
+
+
+def test_overviews_are_as_coarse_as_they_are() -> None:
+    overview = Grid("EPSG:4326", 0.5).at_level(3)
+    assert overview.resolution == 4
+    assert pickle.loads(pickle.dumps(overview)) == overview

@@ -67,6 +67,45 @@ def test_it_learns_what_no_single_channel_tells(trained: tuple) -> None:
     assert min(report.f1.values()) > 0.9
 
 
+def test_it_says_how_much_was_validated(trained: tuple) -> None:
+    _, report = trained
+    assert min(report.validated.values()) > 0
+    total = sum(report.validated.values())
+    assert f"on {total:,} pixels of 2 of 2 classes, in blocks that were not" in str(report)
+    facts = report.properties()["rsscale:training"]
+    assert facts["validation_pixels"] == report.validated
+    assert facts["validation_classes"] == 2
+    assert facts["left_out"] == []
+
+
+@pytest.mark.parametrize("kept", [1, 5])
+def test_what_validation_did_not_have_is_not_estimable(kept: int) -> None:
+    """One of two classes in the blocks kept back, which any map of that class would have right."""
+    chips = make_chips()
+    (back,) = validation_groups(chips.seen, 0.2, seed=1)
+    labels = chips.labels.copy()
+    other = (chips.groups == back)[:, None, None] & (labels != kept)
+    labels[other] = 255
+    _, report = run(dataclasses.replace(chips, labels=labels, left_out=("3 features of 'low': x",)))
+    name = {1: "low", 5: "high"}[kept]
+    assert np.isnan(report.accuracy)
+    assert min(report.validated.values()) == 0 < report.validated[name]
+    lines = str(report).splitlines()
+    assert lines[1].startswith("accuracy not estimable: validation has")
+    assert "of 1 of 2 classes" in lines[1]
+    assert sum("not estimable" in line for line in lines[3:]) == 1
+    assert lines[-1] == "left out: 3 features of 'low': x"
+    facts = report.properties()["rsscale:training"]
+    assert facts["validation_accuracy"] is None
+    assert facts["validation_classes"] == 1
+
+
+def test_without_validation_nothing_is_estimable() -> None:
+    _, report = run(make_chips(count=4), validation=0.0, steps=3)
+    assert "not estimable: all blocks were trained on" in str(report)
+    assert str(report).count("not estimable") == 3
+
+
 def test_shifted_labels_are_worse(trained: tuple) -> None:
     _, shifted = run(make_chips(shift=4))
     assert shifted.accuracy < trained[1].accuracy - 0.1

@@ -85,7 +85,7 @@ def opened(
         recipe = read_recipe(landscape.recipe(model=str(folder / "model")))
         setup, (step,) = open_recipe(recipe, RunFolder.at(folder / "never"))
         assert isinstance(step, Pass)
-        items = find_items(recipe, setup.area, read_margin([step]))
+        items = find_items(recipe, setup.area, read_margin([step], setup.extent()))
         setup.found.update(index_items(recipe, setup.grid, items))
         found[name] = setup, step
     return found

@@ -1,6 +1,7 @@
 """Change as a pass: the comparison of the whole maps, however they were cut."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import xarray as xr
 from formula_pass import allowed, formula_recipe
 
 import rsscale as rs
+from rsscale.errors import ModelError, RecipeError
+from rsscale.layers import Layer
+from rsscale.model.spec import LandClass, class_attributes
+from rsscale.passes.change import ComparePass
 
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 
@@ -60,3 +65,36 @@ def test_every_tile_size_and_worker_count_gives_the_same_change(
     for other in others:
         for name in first.data_vars:
             np.testing.assert_array_equal(first[name].values, other[name].values)
+
+
+def test_the_nodata_of_a_function_s_classes_is_honoured() -> None:
+    """Classes whose step declares another nodata, and values that are no class."""
+    classes = (LandClass(1, "water", "#0000ff"), LandClass(2, "wood", "#00ff00"))
+
+    def opened(layer: Layer) -> ComparePass:
+        setup = SimpleNamespace(layers=lambda _: (layer,), source=lambda *_, **__: None)
+        options = SimpleNamespace(from_=2022, to=2023)
+        recipe = SimpleNamespace(references={"of": "map"})
+        (step,) = ComparePass.open("change", recipe, options, setup)
+        return step
+
+    def run(step: ComparePass, before: list[int], after: list[int], dtype: str) -> list[int]:
+        maps = {
+            name: xr.Dataset({"classification": (("y", "x"), np.array([values], dtype))})
+            for name, values in (("before", before), ("after", after))
+        }
+        block = SimpleNamespace(
+            inputs=maps, inside=(slice(None), slice(None)), dataset=lambda _, values: values
+        )
+        return step.run(block).layers["change"][0].tolist()
+
+    attributes = class_attributes(classes)
+    for dtype, none in (("uint8", 0), ("int16", -1), ("uint8", 255), ("uint16", 9)):
+        step = opened(Layer("classification", dtype, none, attributes=attributes))
+        assert run(step, [1, 2, none, 1], [1, 1, 2, none], dtype) == [0, 1, 255, 255]
+        with pytest.raises(ModelError, match=r"the value 7 \(1 pixels\).* 1 water, 2 wood"):
+            run(step, [1, 2], [1, 7], dtype)
+    with pytest.raises(ModelError, match="declares 2 to be nodata, which is its class 'wood'"):
+        opened(Layer("classification", "uint8", 2, attributes=attributes))
+    with pytest.raises(RecipeError, match="holds no classes, but quantities"):
+        opened(Layer("classification", "float32", float("nan"), attributes=attributes))

@@ -305,3 +305,55 @@ def test_rgb_of_nothing_and_of_one_value() -> None:
         rgb(comp, ("rod", "green", "blue"))
     with pytest.raises(AreaError, match="2 times; choose one"):
         rgb(xr.concat([comp, comp], "time"))
+
+
+@pytest.mark.parametrize(
+    ("crs", "row", "bar", "note"),
+    [
+        ("EPSG:3857", -840_000, "200 m", "EPSG:3857 · pixel 5.01 m on the ground"),
+        ("EPSG:32631", -500_000, "500 m", "EPSG:32631 · pixel 10 m"),
+        ("EPSG:2263", -20_000, "100 m", "EPSG:2263 · pixel 3.04801 m"),
+        ("EPSG:6933", -600_000, "200 m", "EPSG:6933 · pixel 6.65 m on the ground"),
+    ],
+)
+def test_scale_bars_are_those_of_the_ground(
+    tmp_path: Path,
+    texts: list[tuple[int, int, str]],
+    crs: str,
+    row: int,
+    bar: str,
+    note: str,
+) -> None:
+    col = {"EPSG:2263": 98_000}.get(crs, 7)
+    box = Grid(crs, 10).geobox_of(PixelBox(row, col, row + 200, col + 200))
+    values = np.full((200, 200), 2, np.uint8)
+    layer = xr.DataArray(values, dims=("y", "x"), coords=dict(xr_coords(box, always_yx=True)))
+    ds = xr.Dataset({"classification": layer.assign_attrs(class_attributes(CLASSES))})
+    quicklook(ds, tmp_path / "m.png")
+    lines = [line for _, _, line in texts]
+    assert bar in lines
+    assert note in lines
+
+
+def test_classes_of_one_colour_are_said(tmp_path: Path, texts: list[tuple[int, int, str]]) -> None:
+    ds = product(random_values(1, 30, 40))
+    alike = (CLASSES[0], LandClass(3, "lake", "#1060F0"), CLASSES[2])
+    ds["classification"].attrs.update(class_attributes(alike))
+    quicklook(ds, tmp_path / "m.png")
+    lines = " ".join(line for _, _, line in texts)
+    assert "lake (same colour as water)" in lines
+    assert lines.count("same colour") == 1
+
+
+@pytest.mark.parametrize(("dtype", "none"), [("float32", np.nan), ("int16", -1), ("uint8", 0)])
+def test_nodata_is_what_the_layer_says(tmp_path: Path, dtype: str, none: float) -> None:
+    values = random_values(1, 60, 80)
+    values[0, 10:20] = NODATA
+    expected = read(quicklook(product(values), tmp_path / "a.png"))
+    stored = np.where(values == NODATA, none, values.astype(float)).astype(dtype)
+    ds = product(stored)
+    ds["classification"].attrs["nodata"] = none
+    np.testing.assert_array_equal(read(quicklook(ds, tmp_path / "b.png")), expected)
+    ds["classification"][0, 3, 4] = 77
+    with pytest.raises(ModelError, match=r"the value 77 \(1 pixels\)"):
+        quicklook(ds, tmp_path / "c.png")

@@ -1,0 +1,166 @@
+"""Values of layers and rasters of classes as uint8: whole numbers, nodata as it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.errors import ModelError
+from rsscale.layers import NODATA
+from rsscale.model.spec import LandClass
+
+# Attributes and encodings by which layers say their nodata.
+_NODATA_KEYS = ("nodata", "_FillValue", "missing_value")
+_MOST_NAMED = 5
+
+
+def declared_nodata(layer: Any) -> tuple[float, ...]:
+    """Values that a DataArray's attributes or encoding declare to be no value.
+
+    Parameters
+    ----------
+    layer : DataArray
+    """
+    values: list[float] = []
+    for said in (layer.attrs, layer.encoding):
+        for key in _NODATA_KEYS:
+            for value in np.atleast_1d(said.get(key, [])):
+                try:
+                    values.append(float(value))
+                except (TypeError, ValueError):
+                    raise ModelError(
+                        f"layer {layer.name!r} has the {key} {str(value)!r}; expected a number"
+                    ) from None
+    return tuple(dict.fromkeys(values))
+
+
+def class_values(
+    values: npt.NDArray[Any], nodata: Iterable[float] = (), *, what: str = "the layer"
+) -> npt.NDArray[np.uint8]:
+    """Values of classes as uint8, 255 where there is none.
+
+    Parameters
+    ----------
+    values : array of any shape
+        Integers, booleans, or floats that are whole numbers.
+    nodata : iterable of float
+        Values that are none, beside 255 and NaN.
+    what : str
+        What holds them, for messages.
+
+    Returns
+    -------
+    uint8 array
+        The same array where nothing is to be done.
+
+    Raises
+    ------
+    ModelError
+        For another type, a value with a fraction, or one outside of 0 to 255 that is not nodata;
+        the message names the value and how many pixels hold it.
+    """
+    kind = values.dtype.kind
+    if kind not in "biuf":
+        raise ModelError(
+            f"{what} holds {values.dtype}; expected class values: whole numbers from 0 to 254, "
+            f"{NODATA} for none"
+        )
+    none = np.isnan(values) if kind == "f" else None
+    for value in nodata:
+        if value == NODATA or value != value:  # noqa: PLR0124 -- NaN, which only floats hold
+            continue
+        equal = values == value
+        none = equal if none is None else none | equal
+    if values.dtype == np.uint8 and none is None:
+        return values
+    known = values if none is None else values[~none]
+    wrong = (known < 0) | (known > NODATA) if kind != "b" else np.zeros(known.shape, bool)
+    if kind == "f":
+        wrong |= known != np.rint(known)
+    if wrong.any():
+        raise ModelError(_refusal(known[wrong], what))
+    if none is None:
+        return values.astype(np.uint8)
+    return np.where(none, NODATA, values).astype(np.uint8)
+
+
+def check_known(
+    counts: Mapping[int, int] | npt.NDArray[Any], classes: Sequence[LandClass], *, what: str
+) -> None:
+    """Refuse values that are no class.
+
+    Parameters
+    ----------
+    counts : mapping of value to pixels, or uint8 array of values
+    classes : sequence of LandClass
+    what : str
+        What holds them, for the message.
+
+    Raises
+    ------
+    ModelError
+        With the values, how many pixels hold them, and the classes.
+    """
+    unknown = unknown_values(counts, classes)
+    if unknown:
+        raise ModelError(
+            f"{what} holds {named_counts(unknown)}, which is none of its classes "
+            f"{listed(classes)}; correct the values, or its flag attributes and nodata"
+        )
+
+
+def unknown_values(
+    counts: Mapping[int, int] | npt.NDArray[np.uint8], classes: Sequence[LandClass]
+) -> dict[int, int]:
+    """Pixels of each value that is neither a class nor 255."""
+    known = np.zeros(256, bool)
+    known[[NODATA, *(c.value for c in classes)]] = True
+    if not isinstance(counts, Mapping):
+        values, pixels = np.unique(counts[~known[counts]], return_counts=True)
+        counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+    return {value: count for value, count in sorted(counts.items()) if not known[value]}
+
+
+def named_counts(counts: Mapping[int, int]) -> str:
+    """``"the value 7 (500 pixels)"``, for messages; of many values those with most pixels."""
+    most = sorted(counts.items(), key=lambda pair: -pair[1])[:_MOST_NAMED]
+    named = ", ".join(f"{value:g} ({count:,} pixels)" for value, count in most)
+    more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
+    return f"the value{'s' if len(counts) > 1 else ''} {named}{more}"
+
+
+def listed(classes: Sequence[LandClass]) -> str:
+    """``"1 forest, 2 water"``, for messages."""
+    return ", ".join(f"{c.value} {c.name}" for c in classes)
+
+
+def check_nodata(nodata: Iterable[float], classes: Sequence[LandClass], *, what: str) -> None:
+    """Refuse a declared nodata that is also the value of a class: then neither is known.
+
+    Raises
+    ------
+    ModelError
+    """
+    for one in classes:
+        if one.value in tuple(nodata):
+            raise ModelError(
+                f"{what} declares {one.value} to be nodata, which is its class {one.name!r}; "
+                f"declare another nodata, such as {NODATA}"
+            )
+
+
+def same_classes(first: Sequence[LandClass], second: Sequence[LandClass]) -> bool:
+    """Whether two legends give the same names to the same values, in whatever order."""
+    return {(c.value, c.name) for c in first} == {(c.value, c.name) for c in second}
+
+
+def _refusal(wrong: npt.NDArray[Any], what: str) -> str:
+    values, pixels = np.unique(wrong, return_counts=True)
+    named = named_counts(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+    return (
+        f"{what} holds {named}; class values are whole numbers from 0 to 254: if that is nodata, "
+        "declare it as such, if it is a quantity, this is another layer"
+    )

@@ -1,0 +1,29 @@
+"""Spatial groups of validation: metres on the ground, whatever the grid counts."""
+
+import numpy as np
+import pytest
+
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.pipeline.training import _group_size
+from rsscale.recipe import TrainRecipe
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution", "row", "col", "expected"),
+    [
+        ("EPSG:32631", 10, -498_000, 50_000, (500, 500)),
+        ("EPSG:4326", 0.0001, -600_000, 90_000, (449, 896)),  # 60 degrees north
+        ("EPSG:4326", 0.0001, 1_000, 90_000, (452, 449)),
+        ("EPSG:3857", 10, -840_000, 100_000, (997, 997)),
+        ("EPSG:2263", 30, -7_000, 33_000, (547, 547)),  # US feet
+        ("EPSG:3035", 100, -30_000, 40_000, (256, 256)),  # never less than a chip
+    ],
+)
+def test_groups_are_as_wide_as_asked_on_the_ground(
+    crs: str, resolution: float, row: int, col: int, expected: tuple[int, int]
+) -> None:
+    settings = TrainRecipe(labels="l.gpkg", **{"class": "c"})
+    blocks = [PixelBox(row, col, row + 256, col + 256), PixelBox(row, col, row, col).pad(128)]
+    found = _group_size(settings, Grid(crs, resolution), blocks)
+    assert np.abs(np.subtract(found, expected)).max() <= 2
