@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsscale.geo.footprints import ItemDict, Shapes, footprints, raster_place
+from rsscale.places.footprints import ItemDict, Shapes, footprints, raster_place
 
 __all__ = ["ItemDict", "footprints", "meets", "raster_place"]
 

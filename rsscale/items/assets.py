@@ -17,8 +17,6 @@ import numpy as np
 
 from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
-from rsscale.geo.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
-from rsscale.geo.stac_crs import crs_text
 from rsscale.items.bands import (
     AssetBand,
     BandRequest,
@@ -30,6 +28,8 @@ from rsscale.items.bands import (
     known_names,
 )
 from rsscale.items.features import Asset, Item, with_usable_assets
+from rsscale.places.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
+from rsscale.places.stac_crs import crs_text
 
 ItemsLike: TypeAlias = Iterable[Item | Mapping[str, Any]] | Item | Mapping[str, Any]
 """Items, one item, or a FeatureCollection."""

@@ -12,15 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import ItemError
-from rsscale.geo.place_check import (
-    Agreement,
-    Box,
-    PlaceCheck,
-    box_raster,
-    footprint_boxes,
-    shown_box,
-)
-from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
 from rsscale.items.features import Asset, Item, location
@@ -30,6 +21,15 @@ from rsscale.items.products import Rule, product_rule, specified
 from rsscale.items.radiometry import scaling
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
 from rsscale.net.signing import PROPERTY
+from rsscale.places.place_check import (
+    Agreement,
+    Box,
+    PlaceCheck,
+    box_raster,
+    footprint_boxes,
+    shown_box,
+)
+from rsscale.places.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 
 _log = logging.getLogger(__name__)
 

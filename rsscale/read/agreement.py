@@ -15,8 +15,8 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from rsscale.errors import ReadError
-from rsscale.geo.place_check import Box, lie_apart, shown_box
-from rsscale.geo.raster_bounds import WGS84, RasterBounds, bounds_in
+from rsscale.places.place_check import Box, lie_apart, shown_box
+from rsscale.places.raster_bounds import WGS84, RasterBounds, bounds_in
 from rsscale.read.placement import Floats, corner, parse_crs, warped_points
 from rsscale.read.source import Source
 

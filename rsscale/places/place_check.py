@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from rsscale.geo.footprints import ItemDict, footprints
-from rsscale.geo.raster_bounds import WGS84, RasterBounds, bounds_in
+from rsscale.places.footprints import ItemDict, footprints
+from rsscale.places.raster_bounds import WGS84, RasterBounds, bounds_in
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""

@@ -16,7 +16,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from rsscale.geo.antimeridian import box_on_globe, unwrap
-from rsscale.geo.stac_crs import crs_text, parse_crs
+from rsscale.places.stac_crs import crs_text, parse_crs
 
 Floats = npt.NDArray[np.float64]
 Fields = Mapping[str, Any]

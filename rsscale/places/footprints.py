@@ -11,7 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.geo.antimeridian import box_on_globe, jumps, on_globe
-from rsscale.geo.raster_bounds import raster_of
+from rsscale.places.raster_bounds import raster_of
 
 ItemDict = dict[str, Any]
 Shapes = npt.NDArray[np.object_]
