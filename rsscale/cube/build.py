@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +13,12 @@ from odc.geo.geobox import GeoBox
 
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
-from rsscale.cube.dtypes import common_dtype
+from rsscale.cube.dtypes import CubeKind, cube_kind
 from rsscale.errors import ReadError, RecipeError, nearest
+from rsscale.items.bands import is_percentage
 from rsscale.items.records import SceneRecord, Scenes
-from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
+from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import METHODS
 
@@ -46,6 +47,7 @@ def build_cube(
     geobox: GeoBox,
     *,
     resampling: Mapping[str, str] | None = None,
+    nodata: Mapping[str, Sequence[float]] | None = None,
     chunk: int = 1024,
     loader: str = "dask",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
@@ -59,6 +61,9 @@ def build_cube(
         All of their bands are read.
     geobox, resampling, chunk, loader, on_error, meter
         See :func:`rsscale.cube.load.load`.
+    nodata : mapping of band to sequence of float, optional
+        What may be nodata of a band: what is declared if it is one of these, else the first; with
+        none of them, nothing is.
 
     Returns
     -------
@@ -72,14 +77,18 @@ def build_cube(
     """
     how = resampling or {}
     check_request(scenes.names, how, chunk, loader)
+    _check_names("nodata", nodata or {}, scenes.names)
     grid, box = OutputGrid.of(geobox)
     codes = [scenes.is_categorical(column) for column in range(len(scenes.names))]
     methods = [
         how.get(band, "nearest" if code else "bilinear")
         for band, code in zip(scenes.names, codes, strict=True)
     ]
-    sources = [_sources(record, methods) for record in scenes]
-    dtype, fill = common_dtype(scenes, sources)
+    given = nodata or {}
+    among = [given.get(band) for band in scenes.names]
+    sources = [_sources(record, scenes.names, methods, among) for record in scenes]
+    kind = cube_kind(scenes, sources, skips=on_error != "raise")
+    dtype, fill = kind.dtype, kind.fill
     count = len(scenes)
     chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, count * dtype.itemsize)
     if count:
@@ -93,7 +102,7 @@ def build_cube(
     return xr.DataArray(
         data,
         dims=("time", "band", "y", "x"),
-        coords=_coords(scenes, geobox),
+        coords=_coords(scenes, geobox) | _band_coords(methods, kind),
         attrs={
             "nodata": fill.item(),
             "categorical": [b for b, code in zip(scenes.names, codes, strict=True) if code],
@@ -121,11 +130,8 @@ def check_request(
     twice = [band for band, count in Counter(bands).items() if count > 1]
     if twice:
         raise RecipeError(f"band {twice[0]!r} is asked for twice; name each band once")
+    _check_names("resampling", resampling, bands)
     for band, method in resampling.items():
-        if band not in bands:
-            raise RecipeError(
-                f"resampling names band {band!r}, which is not loaded{nearest(band, bands)}"
-            )
         if method not in METHODS:
             raise RecipeError(
                 f"resampling of {band!r} is {method!r}; expected one of "
@@ -133,6 +139,14 @@ def check_request(
             )
     if chunk < 1:
         raise RecipeError(f"chunk is {chunk}; it must be at least 1 pixel")
+
+
+def _check_names(what: str, given: Iterable[str], bands: Sequence[str]) -> None:
+    for band in given:
+        if band not in bands:
+            raise RecipeError(
+                f"{what} names band {band!r}, which is not loaded{nearest(band, bands)}"
+            )
 
 
 def _on_error(
@@ -149,7 +163,12 @@ def _warn(error: ReadError) -> None:
     logging.getLogger(__name__).warning("counted as not seen: %s", error)
 
 
-def _sources(record: SceneRecord, methods: Sequence[str]) -> list[Source]:
+def _sources(
+    record: SceneRecord,
+    names: Sequence[str],
+    methods: Sequence[str],
+    among: Sequence[Sequence[float] | None],
+) -> list[Source]:
     return [
         Source(
             item=record.id,
@@ -160,11 +179,26 @@ def _sources(record: SceneRecord, methods: Sequence[str]) -> list[Source]:
             crs=band.crs,
             transform=band.transform,
             sign=record.sign,
+            dtype=band.dtype,
+            shape=band.shape,
+            assumed=band.assumed,
+            footprint=band.footprint,
+            nodata_among=None if values is None else tuple(map(float, values)),
+            zero_is_valid=is_percentage(name) or is_percentage(band.asset),
             index=band.index,
             count=band.count,
         )
-        for band, method in zip(record.bands, methods, strict=True)
+        for band, name, method, values in zip(record.bands, names, methods, among, strict=True)
     ]
+
+
+def _band_coords(methods: Sequence[str], kind: CubeKind) -> dict[str, Any]:
+    """What a mask asks of its band: how it was resampled, and which nodata its files had."""
+    own = [np.nan if value is None else value for value in kind.nodata]
+    return {
+        "resampling": ("band", np.array(methods, dtype=str)),
+        "file_nodata": ("band", np.array(own, np.float64)),
+    }
 
 
 def _coords(scenes: Scenes, geobox: GeoBox) -> dict[str, Any]:

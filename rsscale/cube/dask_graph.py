@@ -16,9 +16,9 @@ from rsscale.cluster.sealed import Sealed
 from rsscale.errors import ReadError
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.records import Scenes
-from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
 from rsscale.read.reader import Reader
+from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 
 Sources = Sequence[Sequence[Source]]

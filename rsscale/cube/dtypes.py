@@ -3,36 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rsscale.errors import ReadError
 from rsscale.items.records import Scenes
-from rsscale.read.levels import Source
+from rsscale.read.levels import effective_nodata
 from rsscale.read.reader import read_header
+from rsscale.read.source import Source
+
+# Headers that are read side by side; as many as connections to servers are used at once.
+_TOGETHER = 16
+
+Kind = tuple[np.dtype[Any], float | None]
+"""Type and nodata."""
 
 
-def common_dtype(
-    scenes: Scenes, sources: Sequence[Sequence[Source]]
-) -> tuple[np.dtype[Any], np.generic]:
-    """One type and one nodata value for a cube, by the rule in the notes of `load`."""
-    kinds: list[tuple[np.dtype[Any], float | None]] = []
-    for column in range(len(scenes.names)):
-        header: tuple[np.dtype[Any], float | None] | None = None
-        for record, source in zip(scenes, sources, strict=True):
-            known, nodata = record.bands[column].dtype, record.bands[column].nodata
-            dtype = None if known is None else np.dtype(known)
-            if dtype is None or nodata is None:
-                header = header or read_header(source[column])
-            kind = (
-                header[0] if dtype is None and header else dtype or np.dtype("uint8"),
-                header[1] if nodata is None and header else nodata,
-            )
-            if kind not in kinds:
-                kinds.append(kind)
-    if not kinds:
-        return np.dtype("uint16"), np.uint16(0)
-    return common_type(kinds)
+@dataclass(frozen=True)
+class CubeKind:
+    """Type of a cube, and nodata of it and of its bands.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+    fill : numpy.generic
+        The cube's nodata, of that type.
+    nodata : tuple of float or None
+        Of each band, in the numbers of its files; the first, where they have several.
+    """
+
+    dtype: np.dtype[Any]
+    fill: np.generic
+    nodata: tuple[float | None, ...]
+
+
+def cube_kind(
+    scenes: Scenes, sources: Sequence[Sequence[Source]], *, skips: bool = False
+) -> CubeKind:
+    """One type and one nodata value for a cube, by the rule in the notes of `load`.
+
+    Parameters
+    ----------
+    scenes : Scenes
+    sources : sequence of sequence of Source
+        ``sources[scene][band]``.
+    skips : bool
+        Whether files that cannot be read count as not seen.
+
+    Raises
+    ------
+    ReadError
+        When the header of a file has to be read and cannot be.
+    """
+    by_band = [_kinds(scenes, sources, column, skips=skips) for column in range(len(scenes.names))]
+    kinds = list(dict.fromkeys(kind for kinds in by_band for kind in kinds))
+    own = tuple(
+        next((nodata for _, nodata in kinds if nodata is not None), None) for kinds in by_band
+    )
+    dtype, fill = common_type(kinds) if kinds else (np.dtype("uint16"), np.uint16(0))
+    return CubeKind(dtype, fill, own)
+
+
+def _kinds(
+    scenes: Scenes, sources: Sequence[Sequence[Source]], column: int, *, skips: bool
+) -> list[Kind]:
+    """Types and nodata values of a band, each once.
+
+    Of every file whose type nobody says the header is read: none of them may decide for the others.
+    Nodata that nobody says is asked of the first file.
+    """
+    unknown = [
+        source[column]
+        for record, source in zip(scenes, sources, strict=True)
+        if record.bands[column].dtype is None
+    ]
+    headers = _headers(unknown, skips=skips)
+    example: Kind | None = next(iter(headers.values()), None)
+    found: dict[Kind, None] = {}
+    memo: dict[Any, Kind] = {}
+    for record, row in zip(scenes, sources, strict=True):
+        band, source = record.bands[column], row[column]
+        header = headers.get((source.url, source.index))
+        if band.dtype is None and header is None:
+            continue  # it could not be read
+        if band.nodata is None and header is None:
+            example = header = example or next(iter(_headers([source], skips=skips).values()), None)
+        key = band.dtype, band.nodata, band.assumed, header
+        if key not in memo:
+            dtype = np.dtype(band.dtype) if band.dtype is not None or header is None else header[0]
+            memo[key] = dtype, _nodata(source, dtype, header[1] if header else None, skips=skips)
+        found[memo[key]] = None
+    return list(found)
+
+
+def _nodata(
+    source: Source, dtype: np.dtype[Any], own: float | None, *, skips: bool
+) -> float | None:
+    try:
+        return effective_nodata(source, dtype, own)
+    except ReadError:
+        if not skips:
+            raise
+        return source.nodata
+
+
+def _headers(sources: Sequence[Source], *, skips: bool) -> dict[tuple[str, int | None], Kind]:
+    """Type and nodata of files by address and number of the band, read side by side."""
+
+    def header(source: Source) -> Kind | None:
+        try:
+            return read_header(source)
+        except ReadError:
+            if not skips:
+                raise
+            return None
+
+    unique = list({(source.url, source.index): source for source in sources}.values())
+    if len(unique) < 2:
+        read = [header(source) for source in unique]
+    else:
+        with ThreadPoolExecutor(min(_TOGETHER, len(unique))) as threads:
+            read = list(threads.map(header, unique))
+    pairs = zip(unique, read, strict=True)
+    return {(source.url, source.index): kind for source, kind in pairs if kind is not None}
 
 
 def common_type(

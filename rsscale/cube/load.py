@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
@@ -18,6 +19,9 @@ from rsscale.read.stage_timer import StageTimer
 
 _log = logging.getLogger(__name__)
 
+NONE = "none"
+"""How a recipe writes that every number of a band is a value."""
+
 
 def load(
     items: ItemsLike,
@@ -27,6 +31,7 @@ def load(
     alternate: str | Sequence[str] = (),
     missing_asset: Literal["raise", "skip"] = "raise",
     resampling: Mapping[str, str] | None = None,
+    nodata: Mapping[str, float | None] | None = None,
     chunk: int = 1024,
     loader: str = "stackstac",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
@@ -58,6 +63,9 @@ def load(
         ``"nearest"``, ``"bilinear"`` or ``"cubic"``. Without it nearest for codes and bit
         fields (SCL, Fmask, qa_pixel, …, or anything with the classification extension),
         else bilinear. It matters only where the grids differ.
+    nodata : mapping of band to float or None, optional
+        Overrules what items and files declare: the number that means that a pixel of the band has
+        no value, or ``None`` where every number is a value.
     chunk : int
         Width of a block in pixels, about: edges lie on the 512 px blocks of the most common
         source (else of the grid), thin rests are joined to their neighbour, and with many
@@ -81,7 +89,8 @@ def load(
         datetime64[ns]), ``band``, ``id(time)``, ``solar_day(time)`` (the day by the sun
         where the item is; whole days, in datetime64[s] as xarray knows none in days),
         ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
-        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``. Attributes:
+        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``, ``resampling(band)``
+        and ``file_nodata(band)`` (NaN where a band's files have none). Attributes:
         ``nodata`` and ``categorical`` (names of bands with codes); ``left_out`` (ids) if there
         are any.
 
@@ -94,12 +103,13 @@ def load(
     AreaError
         When the GeoBox is not north-up.
     RecipeError
-        When ``resampling``, ``chunk`` or ``loader`` make no sense.
+        When ``resampling``, ``nodata``, ``chunk`` or ``loader`` make no sense.
     MissingExtraError
         When the loader is not installed.
     ReadError
         Here when metadata leaves the type of a band open and the file cannot be opened;
-        else while computing. A failed read is never nodata, unless ``on_error`` says so.
+        else while computing. A failed read is never nodata, unless ``on_error`` says so. Also
+        where a file contradicts its item: in its place, its kind of numbers, its nodata.
 
     Notes
     -----
@@ -121,6 +131,7 @@ def load(
         resolve(items, bands, [alternate] if isinstance(alternate, str) else alternate),
         geobox,
         resampling=how,
+        nodata=nodata_rule(nodata or {}),
         chunk=chunk,
         loader=loader,
         on_error=on_error,
@@ -133,3 +144,22 @@ def load(
         )  # fmt: skip
         cube.attrs["left_out"] = left_out
     return cube
+
+
+def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """What :func:`rsscale.cube.build.build_cube` takes, from a number or none for each band.
+
+    Raises
+    ------
+    RecipeError
+        When one is neither a number nor none.
+    """
+    rule: dict[str, tuple[float, ...]] = {}
+    for band, value in nodata.items():
+        if value is None or value == NONE:
+            rule[band] = ()
+        elif isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise RecipeError(f"nodata of {band!r} is {value!r}; expected a number, or {NONE!r}")
+        else:
+            rule[band] = (float(value),)
+    return rule

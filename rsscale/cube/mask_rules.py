@@ -35,8 +35,10 @@ class MaskRule:
         the field is dropped. Single bits need none: of a field of two bits, ``bits`` can say
         "2 or 3" (the upper bit) and "not 0" (both), but not "3 alone" or "1 alone".
     unseen : tuple of int, optional
-        Values that say that nothing was seen there, beside the cube's nodata: invalid
-        whatever the rest of the rule says, but no cloud that a dilation would grow.
+        Values that say that nothing was seen there: invalid whatever the rest of the rule says,
+        but no cloud that a dilation would grow. Given, also empty, they are all of them, whatever
+        nodata the band declares; omitted, they are its declared nodata. Beyond the edge of the
+        band's files nothing was seen in any case.
 
     Fractions, which no code or bit field has, count with their whole part for bits and are
     unknown codes.
@@ -47,7 +49,7 @@ class MaskRule:
     drop: tuple[int, ...] | None = None
     bits: tuple[int, ...] | None = None
     fields: tuple[tuple[int, int, tuple[int, ...]], ...] | None = None
-    unseen: tuple[int, ...] = ()
+    unseen: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         by_bits = self.bits is not None or self.fields is not None
@@ -181,7 +183,7 @@ def mask_rule(by: MaskLike) -> MaskRule:
         drop=_codes("drop", by.get("drop")),
         bits=_codes("bits", by.get("bits")),
         fields=_fields(by.get("fields")),
-        unseen=_codes("unseen", by.get("unseen")) or (),
+        unseen=_codes("unseen", by.get("unseen")),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
@@ -18,6 +20,9 @@ from rsscale.geo.georeference import geobox_of
 from rsscale.geo.ground import PixelRadii, pixel_radii
 
 __all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
+
+_log = logging.getLogger(__name__)
+_WARNED: set[str] = set()
 
 _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 
@@ -47,6 +52,12 @@ def mask(
         edge of a swath, is invalid but does not grow. Read that much more around an area than is
         needed.
 
+    Warns
+    -----
+    UserWarning
+        When the band was not read by nearest. While computing, by logging: when the band is nodata
+        for most of what other bands hold.
+
     Returns
     -------
     xr.DataArray
@@ -58,8 +69,6 @@ def mask(
     RecipeError
         When the preset, the band or the rule is unknown, or the dilation cannot be done.
     """
-    import dask.array as da
-
     rules = mask_rules(by)
     bands = [str(band) for band in cube["band"].values]
     for rule in rules:
@@ -68,14 +77,12 @@ def mask(
                 f"the mask needs band {rule.band!r}, which is not loaded; there are "
                 f"{', '.join(bands)}{nearest(rule.band, bands)}"
             )
+        _warn_of_averages(cube.isel(band=bands.index(rule.band)), rule)
     radii, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
-    found = [_states_of(cube, bands.index(rule.band), rule, fill, radii) for rule in rules]
+    by_rule = [_states_of(cube, bands.index(rule.band), rule, fill, radii) for rule in rules]
     for rule in rules:
         rest = _without(rest, [str(band) for band in rest["band"].values].index(rule.band))
-    # Very thin chunks were joined for the overlap; values are the same either way.
-    scenes, _, rows, cols = rest.data.chunks
-    states = reduce(da.maximum, (one.rechunk((scenes, rows, cols)) for one in found))
-    data = _apply(rest.data, states, fill)
+    data = _apply(rest.data, by_rule, rules, fill)
     dropped = {rule.band for rule in rules}
     categorical = [b for b in rest.attrs.get("categorical", []) if b not in dropped]
     out: xr.DataArray = rest.copy(data=data).assign_attrs(categorical=categorical)
@@ -84,9 +91,9 @@ def mask(
 
 def _states_of(cube: xr.DataArray, at: int, rule: MaskRule, fill: Any, radii: PixelRadii) -> Any:
     """What one rule says of each pixel, as a Dask array ``(time, y, x)``."""
-    states = cube.isel(band=at).data.map_blocks(
-        Sealed(partial(_states, rule=rule, fill=fill)), dtype="uint8"
-    )
+    band = cube.isel(band=at)
+    unseen = _unseen(band, rule, fill)
+    states = band.data.map_blocks(Sealed(partial(_states, rule=rule, unseen=unseen)), dtype="uint8")
     if max(radii.largest) > 0 and states.size:
         states = _dilated_states(states, radii)
     return states
@@ -133,13 +140,12 @@ def _dilated_states(states: Any, radii: PixelRadii) -> Any:
 
     grown = [
         states.map_overlap(
-            _grow,
+            Sealed(partial(_grow, radius=radius)),
             # Dask refuses to look further than the array reaches.
             depth={axis + 1: min(radius[axis], states.shape[axis + 1]) for axis in (0, 1)},
             boundary="none",
             dtype="uint8",
             meta=np.empty((0, 0, 0), "uint8"),
-            radius=radius,
         )
         for radius in radii.radii
     ]
@@ -162,32 +168,92 @@ def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
     return cube.isel(band=[b for b in range(last + 1) if b != at])
 
 
-def _states(codes: npt.NDArray[Any], *, rule: MaskRule, fill: Any) -> npt.NDArray[np.uint8]:
+def _warn_of_averages(band: xr.DataArray, rule: MaskRule) -> None:
+    """Warn where codes or bits were interpolated: a mean of two codes is a third."""
+    method = str(band.coords["resampling"].values) if "resampling" in band.coords else "nearest"
+    if method != "nearest":
+        warnings.warn(
+            f"the mask's band {rule.band!r} was read {method}: where its files are off the grid, "
+            f"its numbers are averages; load it with resampling={{{rule.band!r}: 'nearest'}}",
+            stacklevel=3,
+        )
+
+
+def _unseen(band: xr.DataArray, rule: MaskRule, fill: Any) -> tuple[Any, ...]:
+    """Values of the mask band that say that nothing was seen, as the cube holds them."""
+    own = float(band.coords["file_nodata"]) if "file_nodata" in band.coords else math.nan
+    if rule.unseen is None or math.isnan(own) or own in rule.unseen:
+        return (*(rule.unseen or ()), fill)
+    if own == fill:
+        return rule.unseen  # the rule says that it is a value
+    raise RecipeError(
+        f"unseen of the mask by {rule.band!r} is {list(rule.unseen)}, but {own:g} was its nodata "
+        f"when it was read, and is {fill} in the cube; load it with "
+        f"nodata={{{rule.band!r}: {rule.unseen[0] if rule.unseen else None}}}"
+    )
+
+
+def _states(
+    codes: npt.NDArray[Any], *, rule: MaskRule, unseen: tuple[Any, ...]
+) -> npt.NDArray[np.uint8]:
     """Clear, dropped or unseen, for ``(time, y, x)`` of the mask band."""
-    unseen = is_one_of(codes, rule.unseen)
-    if not np.isnan(fill):
-        unseen |= codes == fill
+    nothing = is_one_of(codes, unseen)
     if codes.dtype.kind == "f":
-        unseen |= ~np.isfinite(codes)
+        nothing |= ~np.isfinite(codes)
         codes = np.where(np.isfinite(codes), codes, 0)
     states = rule.dropped(codes).astype("uint8")
-    states[unseen] = _UNSEEN
+    states[nothing] = _UNSEEN
     return states
 
 
-def _apply(data: Any, states: Any, fill: Any) -> Any:
+def _apply(data: Any, by_rule: Sequence[Any], rules: Sequence[MaskRule], fill: Any) -> Any:
     import dask.array as da
 
+    # Very thin chunks were joined for the overlap; values are the same either way.
+    scenes, _, rows, cols = data.chunks
+    blocks = [part for states in by_rule for part in (states.rechunk((scenes, rows, cols)), "tyx")]
+    suspects = tuple(rule.band if rule.unseen is None else None for rule in rules)
     return da.blockwise(
-        Sealed(partial(_fill_invalid, fill=fill)), "tbyx", data, "tbyx", states, "tyx",
+        Sealed(partial(_fill_invalid, fill=fill, suspects=suspects)), "tbyx", data, "tbyx", *blocks,
         dtype=data.dtype, meta=np.empty((0, 0, 0, 0), data.dtype),
     )  # fmt: skip
 
 
 def _fill_invalid(
-    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any
+    block: npt.NDArray[Any],
+    *by_rule: npt.NDArray[np.uint8],
+    fill: Any,
+    suspects: Sequence[str | None],
 ) -> npt.NDArray[Any]:
-    return np.where((states != _CLEAR)[:, None], fill, block)
+    """Fill what any rule drops; each of them may have been misled by nodata of its own band."""
+    for states, suspect in zip(by_rule, suspects, strict=True):
+        if suspect is not None:
+            _warn_of_nodata(block, states, fill, suspect)
+    invalid = reduce(np.maximum, by_rule) != _CLEAR
+    return np.where(invalid[:, None], fill, block)
+
+
+def _warn_of_nodata(
+    block: npt.NDArray[Any], states: npt.NDArray[np.uint8], fill: Any, band: str
+) -> None:
+    """Say it, once a process, where a mask has no value for most of what the other bands hold."""
+    if band in _WARNED or not block.size:
+        return
+    for scene, state in zip(block, states, strict=True):
+        unseen = state == _UNSEEN
+        if np.count_nonzero(unseen) * 2 <= unseen.size:
+            continue
+        valid = ~np.isnan(scene[0]) if np.isnan(fill) else scene[0] != fill
+        count = np.count_nonzero(valid)
+        if count and np.count_nonzero(valid & unseen) * 2 > count:
+            _WARNED.add(band)
+            _log.warning(
+                "the mask's band %r is nodata for most pixels of a scene that other bands hold; "
+                "where that number is a value (0 per cent, no bit set), give the mask "
+                "'unseen: []'",
+                band,
+            )
+            return
 
 
 def _grow(states: npt.NDArray[np.uint8], *, radius: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -27,7 +27,7 @@ from rsscale.cube.dask_graph import Layout, Sources
 from rsscale.errors import missing_extra
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.records import SceneRecord, Scenes
-from rsscale.read.levels import Source
+from rsscale.read.source import Source
 
 # Any projection in metres will do: only pixel numbers are written in it.
 _PLAIN_CRS = "EPSG:3857"

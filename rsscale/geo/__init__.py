@@ -1,1 +1,1 @@
-"""Geometry: the global pixel grid, boxes and windows on it, areas, rasters' bounds."""
+"""Geometry: the global pixel grid, boxes and windows on it, areas."""

@@ -83,16 +83,24 @@ def centre_longitude(
     float or None
         Between -180 and 180; ``None`` when both are missing or unreadable.
     """
-    lons = _longitudes(geometry) if geometry else None
-    if (lons is None or not lons.size) and bbox is not None and len(bbox) in (4, 6):
-        lons = np.array([bbox[0], bbox[len(bbox) // 2]], np.float64)
-        if lons[0] > lons[1]:
-            lons[1] += 360.0
+    lons = _longitudes(geometry) if isinstance(geometry, Mapping) else None
+    if (lons is None or not lons.size) and isinstance(bbox, Sequence) and len(bbox) in (4, 6):
+        lons = _range(bbox)
     if lons is None or not lons.size or not np.isfinite(lons).all():
         return None
     if (np.abs(lons) == 180.0).all() and np.ptp(lons) > 0:
         return 0.0  # the whole globe
     return _middle(lons)
+
+
+def _range(bbox: Sequence[Any]) -> Floats | None:
+    try:
+        lons = np.array([bbox[0], bbox[len(bbox) // 2]], np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if lons[0] > lons[1]:
+        lons[1] += 360.0
+    return lons
 
 
 def _middle(lons: Floats) -> float:
@@ -109,7 +117,7 @@ def _longitudes(geometry: Mapping[str, Any]) -> Floats | None:
     if geometry.get("type") == "Polygon":
         try:  # as nearly all are; a shapely object of each takes ten times as long
             return np.array([xy[0] for ring in geometry["coordinates"] for xy in ring], np.float64)
-        except (TypeError, ValueError, LookupError):
+        except (TypeError, ValueError, LookupError, OverflowError):
             return None
     try:
         shape = shapely.geometry.shape(geometry)

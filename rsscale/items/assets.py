@@ -17,7 +17,6 @@ import numpy as np
 
 from rsscale.errors import BandError, ItemError, nearest
 from rsscale.geo.antimeridian import centre_longitude
-from rsscale.geo.raster_bounds import RasterBounds, crs_text, raster_of, scope_of
 from rsscale.items.bands import (
     AssetBand,
     BandRequest,
@@ -29,6 +28,8 @@ from rsscale.items.bands import (
     known_names,
 )
 from rsscale.items.features import Asset, Item, with_usable_assets
+from rsscale.places.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
+from rsscale.places.stac_crs import crs_text
 
 ItemsLike: TypeAlias = Iterable[Item | Mapping[str, Any]] | Item | Mapping[str, Any]
 """Items, one item, or a FeatureCollection."""
@@ -334,6 +335,11 @@ def crs(item: Item, asset: Asset) -> str | None:
 def raster(item: Item, asset: Asset) -> RasterBounds | None:
     """The box of pixels that metadata declares; ``None`` where it declares none."""
     return raster_of(asset.extra_fields, item.properties)
+
+
+def rasters(item: Item, asset: Asset) -> tuple[RasterBounds, ...]:
+    """Every box of pixels that metadata declares: by transform and shape, then by a box."""
+    return rasters_of(asset.extra_fields, item.properties)
 
 
 def solar_day(item: Item) -> np.datetime64:

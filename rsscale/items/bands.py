@@ -15,7 +15,16 @@ from rsscale.items.features import Asset, FeatureAsset, Item
 CATEGORICAL = frozenset({
     "scl", "fmask", "qa", "qa_pixel", "pixel_qa", "bqa", "cloud_qa", "qa_radsat",
     "qa_aerosol", "sr_qa_aerosol", "mask", "cloudmask", "cloud_mask", "classification",
-    "landcover", "land_cover", "label", "labels", "udm", "udm2", "ortho_udm2",
+    "landcover", "land_cover", "label", "labels", "lulc", "qa60", "clm", "udm", "udm1", "udm2",
+    "ortho_udm2", "state", "state_1km", "sur_refl_state", "sur_refl_state_1km", "qc", "sur_refl_qc",
+    "quality", "quality_flags",
+})  # fmt: skip
+
+# Bands of per cent, of which 0 is a value, though some catalogues declare it to be nodata.
+PERCENTAGES = frozenset({
+    "cloud", "clouds", "cld", "clp", "cldprb", "msk_cldprb", "cloud_probability", "cloud_prob",
+    "cloudprobability", "snow", "snw", "snwprb", "msk_snwprb", "snow_probability", "snow_prob",
+    "s2cloudless", "probability",
 })  # fmt: skip
 
 _PICTURES = frozenset({
@@ -43,6 +52,11 @@ def plain(name: str) -> str:
 def is_code(name: str) -> bool:
     """Whether a band of this name is known to hold codes or bits."""
     return plain(name) in CATEGORICAL
+
+
+def is_percentage(name: str) -> bool:
+    """Whether a band of this name is known to hold probabilities or cover in per cent."""
+    return plain(name) in PERCENTAGES
 
 
 @dataclass(frozen=True)

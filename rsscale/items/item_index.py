@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import ItemError
-from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
 from rsscale.items.features import Asset, Item, location
@@ -21,6 +21,17 @@ from rsscale.items.products import Rule, product_rule, specified
 from rsscale.items.radiometry import scaling
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
 from rsscale.net.signing import PROPERTY
+from rsscale.places.place_check import (
+    Agreement,
+    Box,
+    PlaceCheck,
+    box_raster,
+    footprint_boxes,
+    shown_box,
+)
+from rsscale.places.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
+
+_log = logging.getLogger(__name__)
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
 _TURNS = (-360.0, 0.0, 360.0)
@@ -40,6 +51,9 @@ class ItemIndex(ScenesInMemory):
         Bands that will be read; each item must have them. See :func:`rsscale.load`.
     alternate : sequence of str
         Which of an asset's locations is read, in the order of preference.
+    codes : collection of str
+        Those, by their names in the cube, whose numbers are codes or bits, whatever they are
+        called.
 
     Raises
     ------
@@ -50,11 +64,16 @@ class ItemIndex(ScenesInMemory):
     """
 
     def __init__(
-        self, items: Iterable[Item], crs: str, bands: BandsLike, alternate: Sequence[str] = ()
+        self,
+        items: Iterable[Item],
+        crs: str,
+        bands: BandsLike,
+        alternate: Sequence[str] = (),
+        codes: Collection[str] = (),
     ) -> None:
         chosen = assets.choose_assets(items, bands)
-        locations = _locations(chosen)
-        scenes = _scenes(chosen, locations, alternate)
+        locations, self.notes = _locations(chosen)
+        scenes = _scenes(chosen, locations, alternate, codes)
         moments = [_moments(item) for item in chosen.items]
         digests = b"".join(record.digest() for record in scenes)
         extents = Extents(
@@ -88,7 +107,10 @@ def resolve(items: assets.ItemsLike, bands: BandsLike, alternate: Sequence[str] 
         When an item has no date, no such alternate, or a number that is none.
     """
     chosen = assets.choose_assets(items, bands)
-    return _scenes(chosen, _locations(chosen), alternate)
+    locations, notes = _locations(chosen)
+    for note in notes:
+        _log.warning("%s", note)
+    return _scenes(chosen, locations, alternate)
 
 
 def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> ScenesInMemory:
@@ -145,20 +167,83 @@ def extend(frozen: Lookup, resolved: Lookup, generation: int | None = None) -> S
 
 
 class _Location(NamedTuple):
-    """CRS, transform, shape and bounds of a file, by the item's metadata."""
+    """CRS, transform, shape and bounds of a file, as far as the item's metadata is believed.
+
+    Where its fields lie apart from the item's footprint, either may be wrong: the file is looked
+    for in both places, and says itself where it lies. Where they are much smaller, it is looked
+    for in the footprint too.
+    """
 
     crs: str | None
     transform: tuple[float, ...] | None
     shape: tuple[int, int] | None
-    raster: RasterBounds | None
+    rasters: tuple[RasterBounds, ...]
+    footprint: tuple[float, float, float, float] | None = None
+
+    def believed(self, check: PlaceCheck, footprint: Sequence[Box]) -> tuple[Self, Agreement]:
+        """The same, compared with the item's footprint."""
+        box = footprint[0] if len(footprint) == 1 else None
+        around = tuple(map(box_raster, footprint))
+        if not self.rasters:
+            return self._replace(footprint=box), Agreement.AGREE
+        raster, agreement = check.choose(self.rasters, footprint)
+        if raster is None:
+            nothing = self._replace(crs=None, transform=None, shape=None)
+            return nothing._replace(rasters=(*self.rasters, *around), footprint=box), agreement
+        taken = self if raster == self.rasters[0] else self._replace(transform=None, shape=None)
+        more = around if agreement is Agreement.PARTLY else ()
+        return taken._replace(rasters=(raster, *more)), agreement
 
 
-def _locations(chosen: assets.Selection) -> list[list[_Location]]:
-    """Locations of the files, by item and band."""
-    return [
-        _locations_of(item, [place.key for place in row])
-        for item, row in zip(chosen.items, chosen.places, strict=True)
-    ]
+def _locations(chosen: assets.Selection) -> tuple[list[list[_Location]], tuple[str, ...]]:
+    """Locations of the files, by item and band, and what was found wrong with them."""
+    keys_of = [[place.key for place in row] for row in chosen.places]
+    stated = [_locations_of(item, keys) for item, keys in zip(chosen.items, keys_of, strict=True)]
+    check = PlaceCheck(raster for row in stated for place in row for raster in place.rasters)
+    boxes = footprint_boxes([_as_json(item) for item in chosen.items])
+    found: list[list[_Location]] = []
+    doubts: dict[tuple[str | None, str], str] = {}
+    for item, keys, row, footprint in zip(chosen.items, keys_of, stated, boxes, strict=True):
+        memo = {place: place.believed(check, footprint) for place in dict.fromkeys(row)}
+        found.append([memo[place][0] for place in row])
+        for key, place in zip(keys, row, strict=True):
+            identity = item.collection_id, item.id
+            if memo[place][1] is Agreement.APART and identity not in doubts:
+                doubts[identity] = _doubt(key, place, check, footprint)
+    return found, _notes(doubts, len(chosen.items))
+
+
+def _doubt(key: str, place: _Location, check: PlaceCheck, footprint: Sequence[Box]) -> str:
+    stated = " or ".join(
+        f"at {shown_box(check.box(raster))} ({_shown_crs(raster.crs)})" for raster in place.rasters
+    )
+    where = " and ".join(map(shown_box, footprint)) or "missing"
+    return f"asset {key!r} lies {stated} by its proj: fields, the item's footprint is {where}"
+
+
+def _shown_crs(text: str) -> str:
+    return text if len(text) <= 40 else "proj:wkt2"
+
+
+def _notes(doubts: Mapping[tuple[str | None, str], str], count: int) -> tuple[str, ...]:
+    if not doubts:
+        return ()
+    (_, name), why = next(iter(doubts.items()))
+    note = (
+        f"{len(doubts)} of {count} items contradict themselves, so that their files decide where "
+        f"they lie; the first is {name!r}: {why}"
+    )
+    return (note,)
+
+
+def _as_json(item: Item) -> dict[str, Any]:
+    """What footprints are read from."""
+    return {
+        "geometry": item.geometry,
+        "bbox": item.bbox,
+        "properties": item.properties,
+        "assets": {},
+    }
 
 
 def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
@@ -180,7 +265,7 @@ def _location(item: Item, asset: Asset) -> _Location:
         crs=assets.crs(item, asset),
         transform=_numbers(assets.projection(item, asset, "transform"), 6),
         shape=None if shape is None else (int(shape[0]), int(shape[1])),
-        raster=assets.raster(item, asset),
+        rasters=assets.rasters(item, asset),
     )
 
 
@@ -188,17 +273,26 @@ def _scenes(
     chosen: assets.Selection,
     locations: Sequence[Sequence[_Location]],
     alternate: Sequence[str],
+    codes: Collection[str] = (),
 ) -> Scenes:
+    is_coded = tuple(is_code(band) or band in codes for band in chosen.bands)
     return Scenes(
         names=chosen.bands,
-        codes=tuple(map(is_code, chosen.bands)),
+        codes=is_coded,
         records=tuple(
             SceneRecord(
                 id=item.id,
                 microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
                 day=int(assets.solar_day(item).astype(np.int64)),
                 sign=item.properties.get(PROPERTY),
-                bands=tuple(map(partial(_band, item, product_rule(item), alternate), row, there)),
+                bands=tuple(
+                    map(
+                        partial(_band, item, product_rule(item), alternate=alternate),
+                        row,
+                        there,
+                        is_coded,
+                    )
+                ),
                 collection=item.collection_id,
             )
             for item, row, there in zip(chosen.items, chosen.places, locations, strict=True)
@@ -207,7 +301,13 @@ def _scenes(
 
 
 def _band(
-    item: Item, rule: Rule | None, alternate: Sequence[str], band: AssetBand, place: _Location
+    item: Item,
+    rule: Rule | None,
+    band: AssetBand,
+    place: _Location,
+    is_coded: bool,
+    *,
+    alternate: Sequence[str],
 ) -> BandRecord:
     key, index, count = band.key, band.index, band.count
     asset = item.assets[key]
@@ -216,7 +316,7 @@ def _band(
     known = specified(rule, item, key, declared) if index is None else None
     dtype = declared or (known.dtype if known else None)
     nodata = assets.nodata(item, key, index)
-    categorical = assets.is_categorical(key, asset, index)
+    categorical = is_coded or assets.is_categorical(key, asset, index)
     scale, offset = (1.0, 0.0) if categorical else scaling(item, key, known, index)
     return BandRecord(
         asset=key,
@@ -231,6 +331,12 @@ def _band(
         shape=place.shape,
         index=index,
         count=count,
+        assumed=tuple(
+            name
+            for name, value in (("dtype", declared), ("nodata", nodata))
+            if value is None and known is not None
+        ),
+        footprint=place.footprint,
     )
 
 
@@ -238,7 +344,7 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """The first of a list of finite numbers; ``None`` where there is no such list."""
     try:
         found = tuple(float(value) for value in values[:count])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 
@@ -250,19 +356,17 @@ def _pixel_bytes(record: SceneRecord) -> int:
 
 def _all_bounds(locations: Sequence[Sequence[_Location]], crs: str) -> npt.NDArray[np.float64]:
     """Bounds of each item's rasters, ``(N, 4)``; everywhere when it does not say."""
-    rows = [{place.raster for place in row} for row in locations]
+    rows = [{raster for place in row for raster in place.rasters} for row in locations]
     # Scenes of one tile share their raster: each is projected once.
-    rasters: list[RasterBounds] = list(
-        dict.fromkeys(r for row in rows for r in row if r is not None)
-    )
-    known: dict[RasterBounds | None, npt.NDArray[np.float64]] = dict(
-        zip(rasters, bounds_in(rasters, crs), strict=True)
-    )
-    known[None] = np.array(EVERYWHERE)
+    rasters: list[RasterBounds] = list(dict.fromkeys(raster for row in rows for raster in row))
+    known = dict(zip(rasters, bounds_in(rasters, crs), strict=True))
     out = np.empty((len(rows), 4))
-    for number, row in enumerate(rows):
-        boxes = np.array([known[raster] for raster in row or {None}])
-        out[number, :2], out[number, 2:] = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    for number, (places, row) in enumerate(zip(locations, rows, strict=True)):
+        boxes = [known[raster] for raster in row]
+        if not boxes or not all(place.rasters for place in places):
+            boxes.append(np.array(EVERYWHERE))
+        joined = np.array(boxes)
+        out[number, :2], out[number, 2:] = joined[:, :2].min(axis=0), joined[:, 2:].max(axis=0)
     return out
 
 

@@ -86,6 +86,11 @@ class Extents:
             hit &= self.generations <= generation
         return np.flatnonzero(hit)
 
+    def dated(self, start: date, end: date) -> Rows:
+        """Numbers of the records of these days, wherever they lie."""
+        first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1
+        return np.flatnonzero((self.starts < after) & (self.ends >= first))
+
     def digest(self, rows: Rows) -> str:
         """Hash of the digests of some records."""
         return hashlib.sha256(self.digests[rows].tobytes()).hexdigest()[:16]
@@ -129,10 +134,13 @@ class Lookup(ABC):
         A row for each scene.
     crs : str
         Of the extents.
+    notes : tuple of str
+        What is to be said of the items while planning: those that contradict themselves.
     """
 
     extents: Extents
     crs: str
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, rows: Iterable[int]) -> Scenes:

@@ -16,8 +16,10 @@ import numpy as np
 
 from rsscale.net.hrefs import strip_secrets
 
-# Values of a band that is alone in its file.
+# Values that every record has; and those that may be missing behind them, where they say nothing:
+# index, count, assumed, footprint.
 _VALUES = 10
+_NOT_SAID = (None, None, (), None)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class BandRecord:
         Number of the band in the file, from 1; ``None``: the file holds one band.
     count : int or None
         Bands that the item says the file has.
+    assumed : tuple of str
+        Which of ``"dtype"`` and ``"nodata"`` the item does not say: they are those of its
+        product's specification, and the file may know better.
+    footprint : (west, south, east, north) or None
+        Degrees: the item's footprint, where its ``proj:`` fields say nothing or contradict it.
+        The file then says where it lies.
     """
 
     asset: str
@@ -62,6 +70,8 @@ class BandRecord:
     shape: tuple[int, int] | None = None
     index: int | None = None
     count: int | None = None
+    assumed: tuple[str, ...] = ()
+    footprint: tuple[float, float, float, float] | None = None
 
     @property
     def itemsize(self) -> int:
@@ -69,29 +79,44 @@ class BandRecord:
         return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
 
     def without_secrets(self) -> list[Any]:
-        """The record as JSON, without tokens in the address."""
-        number = [] if self.index is None else [self.index, self.count]
+        """The record as JSON, without tokens in the address.
+
+        Each value has its fixed place, in the order of the attributes; new ones come last. Of
+        the values behind ``shape``, the last that say nothing are left out.
+        """
+        newer = [self.index, self.count, self.assumed, self.footprint]
+        while newer and newer[-1] == _NOT_SAID[len(newer) - 1]:
+            newer.pop()
         return [
             self.asset, strip_secrets(self.url), self.dtype, self.nodata, self.scale, self.offset,
-            int(self.categorical), self.crs, self.transform, self.shape, *number,
+            int(self.categorical), self.crs, self.transform, self.shape, *newer,
         ]  # fmt: skip
 
     def deciding(self) -> list[Any]:
-        """What decides pixels, as JSON."""
+        """What decides pixels, as JSON.
+
+        Not the key of the asset, nor what is only compared with the file: shape, count,
+        footprint, what is assumed.
+        """
         _, *values, _ = self.without_secrets()[:_VALUES]
         return values if self.index is None else [*values, self.index]
 
     @classmethod
     def read(cls, values: list[Any]) -> Self:
-        """Inverse of :meth:`without_secrets`."""
+        """Inverse of :meth:`without_secrets`; also of records that lack the newest values."""
         asset, url, dtype, nodata, scale, offset, categorical, crs, transform, shape = values[
             :_VALUES
         ]
+        newer = [*values[_VALUES:], *_NOT_SAID[len(values) - _VALUES :]]
+        index, count, assumed, footprint = newer
         return cls(
             asset, url, dtype, nodata, scale, offset, bool(categorical), crs,
             None if transform is None else tuple(transform),
             None if shape is None else (shape[0], shape[1]),
-            *values[_VALUES:],
+            index,
+            count,
+            tuple(assumed),
+            None if footprint is None else tuple(footprint),
         )  # fmt: skip
 
 
@@ -155,8 +180,8 @@ class SceneRecord:
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.
 
-        All but the key of an asset, its shape (which only places chunks) and how access is
-        gained: the signer, tokens, user names.
+        All but the key of an asset, what is only compared with the file (shape, footprint,
+        what is assumed) and how access is gained: the signer, tokens, user names.
         """
         deciding = [self.id, self.microseconds, self.day]
         for band in self.bands:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
@@ -37,6 +37,9 @@ HEADER_BYTES = 32768
 GAP_BYTES = 16384
 # Least size of a read outside the header, of a file that is not laid out as a COG.
 AHEAD_BYTES = 65536
+
+# How a virtual raster begins.
+_VIRTUAL = (b"<VRTDataset", b"<GDALTileIndexDataset")
 
 _number = count()
 _Header = tuple[bytes, int | None, str | None]
@@ -110,6 +113,7 @@ class RemoteFile:
         # and in another it would not find them. So each file has a context, for all calls.
         self._context = contextvars.copy_context()
         self._is_inside = False
+        self._sources: dict[str, RemoteFile] = {}
 
     def open(self, **options: Any) -> rasterio.DatasetReader:
         """Open the file, or one of its overviews, as a dataset.
@@ -143,6 +147,27 @@ class RemoteFile:
         """Raise the error of a request inside a call of GDAL, which cannot raise it."""
         if self._failure is not None:
             raise self._failure
+        for source in self._sources.values():
+            source.check()
+
+    def source(self, relative: str) -> RemoteFile:
+        """A file that this one, a virtual raster, is made of: an address relative to its own.
+
+        Raises
+        ------
+        FileNotFoundError
+            When this is no virtual raster; and when the other cannot be read, which
+            :meth:`check` then tells.
+        """
+        if not self.header.lstrip().startswith(_VIRTUAL):
+            raise FileNotFoundError(relative)
+        if relative not in self._sources:
+            try:
+                self._sources[relative] = RemoteFile(urljoin(self.url, relative), self._sign)
+            except ReadError as error:
+                self._failure = self._failure or error
+                raise FileNotFoundError(relative) from None
+        return self._sources[relative]
 
     def read(self, start: int, size: int) -> bytes:
         """Bytes of one range: fewer at the end of the file, none after a failure."""
@@ -261,16 +286,25 @@ def _cut(merged: Sequence[tuple[int, int]], parts: Sequence[bytes], start: int, 
 
 
 class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython, untyped
-    """A virtual folder that holds one file, for rasterio's interface of openers."""
+    """A virtual folder that holds one file, for rasterio's interface of openers.
+
+    A virtual raster's sources, which it names relative to itself, are there too.
+    """
 
     def __init__(self, name: str, file: RemoteFile) -> None:
         self._name = name
         self._file = file
 
     def open(self, path: str, mode: str = "r", **_: Any) -> _Cursor:  # noqa: ARG002
-        if path != self._name:
+        return _Cursor(self._at(path))
+
+    def _at(self, path: str) -> RemoteFile:
+        if path == self._name:
+            return self._file
+        folder = self._name.rpartition("/")[0] + "/"
+        if not path.startswith(folder):
             raise FileNotFoundError(path)
-        return _Cursor(self._file)
+        return self._file.source(path.removeprefix(folder))
 
     def isfile(self, path: str) -> bool:
         return path == self._name
@@ -285,9 +319,7 @@ class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython,
         return 0
 
     def size(self, path: str) -> int:
-        if path != self._name:
-            raise FileNotFoundError(path)
-        return int(self._file.size or 0)
+        return int(self._at(path).size or 0)
 
     def rm(self, path: str) -> None:
         raise PermissionError(path)

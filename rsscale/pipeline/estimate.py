@@ -93,6 +93,7 @@ def plan(
             items={name: len(index) for name, index in checked.indexes.items()},
             steps=tuple(estimate_steps(checked, profile, memory or machine.memory)),
             left_out=checked.left_out,
+            notes=checked.notes,
         )
         if not pilot:
             return untimed

@@ -53,6 +53,8 @@ class Plan:
         ``tiles``, ``peak_rss_bytes`` and seconds of each stage.
     left_out : mapping of input name to mapping of recipe key to int
         Items that the recipe's rules leave out.
+    notes : tuple of str
+        What is to be said of the items: those that contradict themselves, or lie outside.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Plan:
     money: tuple[float, float, float] | None = None
     pilot: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -93,6 +96,7 @@ class Plan:
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
             ("items", f"{items}; {per_tile} a tile{_left_out(self.left_out)}"),
+            *(("note", note) for note in self.notes),
             ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),

@@ -14,7 +14,7 @@ from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.find_items import find_items, index_items
+from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
@@ -79,7 +79,9 @@ def preview(
     box = setup.grid.box(asked)
     reach = read_margin(passes, box) + sum(step.reach for step in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
-    setup.found.update(index_items(recipe, setup.grid, items))
+    indexes = index_items(recipe, setup.grid, items)
+    check_reach(recipe, setup.grid, indexes, [box.pad(reach)], recipe.periods)
+    setup.found.update(indexes)
     by_span: list[xr.Dataset] = []
     for span in chosen.spans():
         found = evaluate(

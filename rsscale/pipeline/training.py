@@ -26,7 +26,7 @@ from rsscale.model.spec import LandClass
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
-from rsscale.runs.find_items import find_items, index_items
+from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.steps.input_windows import span, window_names
 from rsscale.steps.inputs import prepare
 
@@ -218,7 +218,9 @@ def _find_sources(
     boxes = [grid.geobox_of(block).extent.geom for block in blocks]
     around = Geometry(shapely.union_all(boxes), grid.crs).to_crs("EPSG:4326")
     items = find_items(recipe, around, _CONTEXT + 16, (period,))
-    return index_items(recipe, grid, items)
+    indexes = index_items(recipe, grid, items)
+    check_reach(recipe, grid, indexes, [block.pad(_CONTEXT + 16) for block in blocks], (period,))
+    return indexes
 
 
 def _together(blocks: Sequence[PixelBox]) -> Iterator[list[PixelBox]]:

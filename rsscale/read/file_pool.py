@@ -17,25 +17,44 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.env import get_gdal_config, set_gdal_config
 
+from rsscale.errors import ReadError
 from rsscale.net import gdal_files as remote
 from rsscale.net import retry
 from rsscale.net.gdal_files import RemoteFile
 from rsscale.net.hrefs import is_url
 from rsscale.net.signing import gdal_options, signer
+from rsscale.read.gdal_errors import ReportedErrors, reported_errors
+from rsscale.read.virtual_raster import check_sources, note_failure, virtual_sources
 
 T = TypeVar("T")
 
 _WARPED_BYTES = 128 * 2**20
 
+# What a read is right by, whatever the environment says.
+_REQUIRED = {
+    # Drivers that decode in threads of their own (JPEG 2000, mosaics) open the file there again.
+    # Neither these options nor a file on a server are known in such a thread, and some drivers
+    # drop the error and give whatever the memory held. rsscale reads in threads itself.
+    "GDAL_NUM_THREADS": "1",
+    # A JPEG that is cut short would be filled up with grey, with a warning.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+    # Nor does the faster way of reading a whole PNG say that it is cut short.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+}
+# The same as GDAL_NUM_THREADS for one driver each, and before it where they are set.
+_THREADS = ("VRT_NUM_THREADS", "GTI_NUM_THREADS", "OPJ_NUM_THREADS")
+
+# On servers and in buckets the folder is not listed for sidecar files: one request less, and a
+# bucket of a million objects is never listed.
+_FAR = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+
 # What GDAL needs to read cloud-optimised files well. A value in the environment wins.
 _GDAL = {
-    # No listing of the folder for side-car files: one request less, and a bucket of a
-    # million objects is never listed.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # The header of a COG fits in one request.
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     # stackstac's own reader switches it on for the whole process and leaves it so: each open file
@@ -60,17 +79,26 @@ _GDAL = {
 CACHE_BYTES = 64 * 2**20
 
 
-def gdal_env(sign: str | None = None) -> rasterio.Env:
-    """GDAL's options for reading, for this thread, inside a ``with``.
+def gdal_env(url: str, sign: str | None = None) -> rasterio.Env:
+    """GDAL's options for reading a file, for this thread, inside a ``with``.
 
     Parameters
     ----------
+    url : str
+        Path or address of the file.
     sign : str, optional
         How access is gained, a name of :mod:`rsscale.net.signing`.
     """
     _bound_cache()
-    chosen = {k: v for k, v in _GDAL.items() if k not in os.environ}
-    return rasterio.Env(**chosen, **gdal_options(sign))
+    wanted = _GDAL if is_local(url) else {**_GDAL, **_FAR}
+    chosen = {k: v for k, v in wanted.items() if k not in os.environ}
+    alone = {name: "1" for name in _THREADS if name in os.environ}
+    return rasterio.Env(**chosen, **alone, **_REQUIRED, **gdal_options(sign))
+
+
+def is_local(url: str) -> bool:
+    """Whether a file lies on a disk of this machine."""
+    return not url.startswith("/vsi") and "://" not in url
 
 
 @lru_cache(maxsize=1)
@@ -93,6 +121,8 @@ class Opened:
     key: tuple[Any, ...]
     dataset: rasterio.DatasetReader
     remote: RemoteFile | None = None
+    errors: ReportedErrors = field(default_factory=ReportedErrors)
+    sources: tuple[str, ...] = ()
     memo: dict[Hashable, Any] = field(default_factory=dict)
     _levels: dict[int, rasterio.DatasetReader] = field(default_factory=dict)
 
@@ -104,7 +134,12 @@ class Opened:
         if is_url(address):
             remote = RemoteFile(address, signer(sign))
             return cls(key, remote.open(sharing=False), remote)
-        return cls(key, rasterio.open(_bucket_path(url), sharing=False))
+        path = _bucket_path(url)
+        dataset = rasterio.open(path, sharing=False)
+        _check_size(dataset, path)
+        sources = virtual_sources(dataset, path)
+        check_sources(sources)
+        return cls(key, dataset, sources=sources)
 
     def overview(self, level: int) -> rasterio.DatasetReader:
         """One of the file's overviews, kept open with it."""
@@ -122,6 +157,11 @@ class Opened:
         return self.remote.run(call) if self.remote is not None else call()
 
     def check(self) -> None:
+        """Raise what a server answered, or GDAL reported, while the file was lent."""
+        self.check_server()
+        self.errors.check()
+
+    def check_server(self) -> None:
         """Raise what a server answered in the last read, if it was not the bytes asked for."""
         if self.remote is not None:
             self.remote.check()
@@ -148,15 +188,18 @@ class FilePool:
     @contextmanager
     def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
         """Lend an open file for the length of a ``with`` block; opens it if none is idle."""
-        opened = self._take((_version(url), sign)) or Opened.of(url, sign)
-        try:
-            yield opened
-            opened.check()
-        except BaseException:
-            # After a failure GDAL may keep half a block; a retry starts from the file.
-            opened.close()
-            opened.check()  # what the server said tells more than what GDAL made of it
-            raise
+        with reported_errors() as errors:
+            opened = self._take((_version(url), sign)) or Opened.of(url, sign)
+            opened.errors = errors
+            try:
+                yield opened
+                opened.check()
+            except BaseException as error:
+                # After a failure GDAL may keep half a block; a retry starts from the file.
+                opened.close()
+                note_failure(opened.sources, f"{error} {error.__cause__} {errors.messages}")
+                opened.check_server()  # it tells more than what GDAL made of it
+                raise
         self._give(opened)
 
     def close(self, since: float = math.inf) -> None:
@@ -235,6 +278,21 @@ def _version(url: str) -> tuple[Any, ...]:
     except (OSError, ValueError):
         return (url,)
     return url, stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _check_size(dataset: rasterio.DatasetReader, path: str) -> None:
+    """Refuse an ENVI file that is cut short: GDAL reads what is missing as zeros.
+
+    Raises
+    ------
+    ReadError
+    """
+    if dataset.driver != "ENVI" or not is_local(path):
+        return
+    whole = dataset.height * dataset.width * sum(np.dtype(t).itemsize for t in dataset.dtypes)
+    size = Path(path).stat().st_size
+    if size < whole and dataset.tags(ns="ENVI").get("file_compression", "0") == "0":
+        raise ReadError(f"it is cut short: it has {size} bytes, and its header says {whole}")
 
 
 def _bucket_path(url: str) -> str:

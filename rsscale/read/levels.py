@@ -10,6 +10,7 @@ own whose item declares one, since it was averaged into their overviews.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,58 +21,14 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from rsscale.errors import ReadError
-from rsscale.net.hrefs import shown
+from rsscale.read.agreement import Place, check_place, own_crs
 from rsscale.read.file_pool import Opened
 from rsscale.read.placement import OutputGrid, Placement, corner, locate_raster, parse_crs, shrink
+from rsscale.read.source import Source
 
 # An overview that is coarser than the output by less is not coarser: scales of projections
 # differ by some thousandths, and sizes that do not divide give overviews of 39.96 m.
 _COARSER = 1.01
-
-
-@dataclass(frozen=True)
-class Source:
-    """One asset to read.
-
-    Attributes
-    ----------
-    item, asset : str
-        Whose it is, for messages.
-    url : str
-        Path or URL, as GDAL or rasterio understand it.
-    resampling : str
-        A key of :data:`METHODS`, used where the grids differ.
-    nodata : float or None
-        What the item declares; ``None`` means that the file decides.
-    crs, transform : optional
-        Used where the file itself has none.
-    sign : str or None
-        How access is gained, a name of :mod:`rsscale.net.signing`.
-    index : int or None
-        Number of the band in the file, from 1; ``None``: the file has to hold one band.
-    count : int or None
-        Bands that the item says the file has.
-    """
-
-    item: str
-    asset: str
-    url: str
-    resampling: str = "bilinear"
-    nodata: float | None = None
-    crs: str | None = None
-    transform: tuple[float, ...] | None = None
-    sign: str | None = None
-    index: int | None = None
-    count: int | None = None
-
-    @property
-    def band(self) -> int:
-        """Number of the band for GDAL."""
-        return self.index or 1
-
-    def __str__(self) -> str:
-        band = "" if self.index is None else f" band {self.index}"
-        return f"item {self.item!r}, asset {self.asset!r}{band}: {shown(self.url)}"
 
 
 @dataclass(frozen=True)
@@ -124,17 +81,41 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
             f"{source} has no transform, neither in the file nor as proj:transform of "
             "the item; add it to the item"
         )
-    if dataset.crs is None and source.crs is None:
+    if source.crs is None and own_crs(dataset) is None:
+        found = "a local CRS" if dataset.crs is not None else "no CRS"
+        doubt = " that fits its footprint" if source.footprint is not None else ""
         raise ReadError(
-            f"{source} has no CRS, neither in the file nor as proj:code of the item; "
+            f"{source} has {found} in the file, and the item no proj:code{doubt}; "
             "add it to the item"
         )
-    kind = dataset.dtypes[source.band - 1]
-    if not np.can_cast(kind, dtype):
-        raise ReadError(
-            f"{source} holds {kind}, which does not fit the cube's "
-            f"{dtype}; correct data_type in the item's metadata"
-        )
+    check_type(dataset, source, dtype)
+
+
+def check_type(dataset: rasterio.DatasetReader, source: Source, dtype: np.dtype[Any]) -> None:
+    """Refuse numbers that cannot be those of the item, or not be held by the cube's type.
+
+    Whole numbers of another type are read: each must then fit the cube's type.
+
+    Raises
+    ------
+    ReadError
+    """
+    kind = np.dtype(dataset.dtypes[source.band - 1])
+    if "dtype" in source.assumed and source.dtype is not None:
+        expected = np.dtype(source.dtype)
+        if kind.kind not in "iu" or kind.itemsize != expected.itemsize:
+            raise ReadError(
+                f"{source} holds {kind}, and the item declares no type: its product's "
+                f"specification, from which scale and offset were taken, has {expected}; declare "
+                "data_type, scale and offset in the item's raster:bands"
+            )
+    if np.can_cast(kind, dtype) or (kind.kind in "iu" and dtype.kind in "iu"):
+        return
+    declared = "" if source.dtype is None else f" (the item says {np.dtype(source.dtype)})"
+    raise ReadError(
+        f"{source} holds {kind}, which does not fit the cube's {dtype}{declared}; correct or "
+        "declare data_type in the item's metadata"
+    )
 
 
 def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
@@ -170,11 +151,14 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
     from 179 to 181 degrees also lies from -181 to -179. The first that has a value decides.
     """
     base = opened.dataset
-    crs = base.crs if base.crs is not None else parse_crs(str(source.crs))
+    own = own_crs(base)
+    crs = own if own is not None else parse_crs(str(source.crs))
     transform = base.transform
     if transform.is_identity and source.transform is not None:
         transform = Affine(*source.transform[:6])
-    nodata = _nodata(base, source)
+    check_place(source, Place(crs, transform, base.shape))
+    number = source.band - 1
+    nodata = effective_nodata(source, np.dtype(base.dtypes[number]), base.nodatavals[number])
     dataset = base
     if source.resampling != "nearest" and _has_true_overviews(base, nodata, source.band):
         level = _level(base.overviews(source.band), shrink(grid, crs, transform, base.shape))
@@ -220,15 +204,48 @@ def _level(factors: list[int], factor: float) -> int | None:
     return max(fits)[1] if fits else None
 
 
-def _nodata(dataset: rasterio.DatasetReader, source: Source) -> float | None:
-    """The item's nodata, else the file's; one that the file's type cannot hold is none."""
-    kind = np.dtype(dataset.dtypes[source.band - 1])
-    for nodata in (source.nodata, dataset.nodatavals[source.band - 1]):
-        if nodata is None:
-            continue
-        if kind.kind == "f":
-            return float(nodata)
-        limits = np.iinfo(kind)
-        if nodata == nodata // 1 and limits.min <= nodata <= limits.max:
-            return float(nodata)
-    return None
+def effective_nodata(source: Source, kind: np.dtype[Any], own: float | None) -> float | None:
+    """The nodata of a file: of the item and of the file itself, where they do not disagree.
+
+    What the file's type cannot hold is none. NaN, which is never a value, does not disagree. Of a
+    product's specification and a file's own the file's counts.
+
+    Parameters
+    ----------
+    source : Source
+    kind : numpy.dtype
+        Of the file.
+    own : float or None
+        What the file declares.
+
+    Raises
+    ------
+    ReadError
+        When item and file declare two numbers.
+    """
+    item, file = (_held(value, kind, source) for value in (source.nodata, own))
+    if source.nodata_among is not None:
+        chosen = [v for v in (item, file) if v is not None and v in source.nodata_among]
+        chosen += [v for v in source.nodata_among if _held(v, kind, source) is not None]
+        return chosen[0] if chosen else None
+    if item is None or file is None or repr(item) == repr(file):
+        return file if item is None else item
+    if math.isnan(item) or math.isnan(file):
+        return file if math.isnan(item) else item
+    if kind.type(item) == kind.type(file) or "nodata" in source.assumed:
+        return file
+    raise ReadError(
+        f"{source} has nodata {file:g}, and the item says {item:g}; correct the item, or say which "
+        f"one holds: nodata: {{{source.asset}: {file:g}}}"
+    )
+
+
+def _held(value: float | None, kind: np.dtype[Any], source: Source) -> float | None:
+    """A nodata value that a type can hold, and that is no value of the band."""
+    if value is None or (value == 0 and source.zero_is_valid):
+        return None
+    if kind.kind == "f":
+        return float(value)
+    limits = np.iinfo(kind)
+    whole = math.isfinite(value) and value == value // 1
+    return float(value) if whole and limits.min <= value <= limits.max else None

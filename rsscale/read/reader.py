@@ -22,8 +22,9 @@ from rasterio.windows import Window
 from rsscale.errors import ReadError, RsscaleError
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
-from rsscale.read.levels import OpenLevel, Source, check_bands, check_readable, open_levels
+from rsscale.read.levels import OpenLevel, check_bands, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
+from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
 
@@ -137,7 +138,7 @@ class Reader:
         source = self.source
         with (
             _named(source, "read"),
-            gdal_env(source.sign),
+            gdal_env(source.url, source.sign),
             POOL.lend(source.url, source.sign) as opened,
         ):
             check_readable(opened.dataset, source, self.dtype)
@@ -221,11 +222,14 @@ class Reader:
     ) -> npt.NDArray[Any]:
         """Values in the cube's dtype and nodata; refuses a value that would become nodata."""
         data, fill = values.astype(self.dtype, copy=False), float(self.fill)
-        if masked is None and _is_filled(values.dtype, raster.nodata, fill):
+        is_safe = np.can_cast(values.dtype, self.dtype)
+        if is_safe and masked is None and _is_filled(values.dtype, raster.nodata, fill):
             return data
         invalid = invalid_pixels(values, raster.nodata)
         if masked is not None:
             invalid |= masked
+        if not is_safe:
+            self._check_fits(values, invalid)
         if raster.nodata != fill and fill == fill // 1 and ((data == self.fill) & ~invalid).any():
             raise ReadError(
                 f"{self.source} holds valid pixels of {fill:g}, which is the cube's nodata, and "
@@ -233,6 +237,17 @@ class Reader:
             )
         data[invalid] = self.fill
         return data
+
+    def _check_fits(self, values: npt.NDArray[Any], invalid: npt.NDArray[np.bool_]) -> None:
+        """Refuse valid numbers that the cube's type, of whole numbers too, cannot hold."""
+        limits = np.iinfo(self.dtype)
+        beyond = ((values < limits.min) | (values > limits.max)) & ~invalid
+        if beyond.any():
+            raise ReadError(
+                f"{self.source} holds {values.dtype} numbers such as {values[beyond][0]}, which "
+                f"do not fit the cube's {self.dtype}; correct or declare data_type in the item's "
+                "metadata"
+            )
 
 
 def warp_regions(box: PixelBox) -> Iterator[tuple[PixelBox, list[PixelBox]]]:
@@ -266,7 +281,7 @@ def read_header(source: Source) -> tuple[np.dtype[Any], float | None]:
     """
     with (
         _named(source, "opened"),
-        gdal_env(source.sign),
+        gdal_env(source.url, source.sign),
         POOL.lend(source.url, source.sign) as opened,
     ):
         check_bands(opened.dataset, source)
@@ -286,5 +301,7 @@ def _named(source: Source, done: str) -> Iterator[None]:
     except RsscaleError:
         raise
     except Exception as error:
-        reason = without_query(str(error) or type(error).__name__)
+        # rasterio chains what GDAL said of a failed read behind a sentence that points to it.
+        cause = error.__cause__ if error.__cause__ is not None else error
+        reason = without_query(str(cause) or type(cause).__name__)
         raise ReadError(f"{source} could not be {done}: {reason}", str(source)) from error

@@ -150,6 +150,7 @@ class InputRecipe(_Strict):
     on_error: Literal["fail", "skip"] = "fail"
     loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
+    nodata: dict[str, float | Literal["none"]] | None = None
 
     def processing(self) -> dict[str, Any]:
         """Keys that decide a pixel's value, given the items: not those that find or reach them."""
@@ -212,6 +213,17 @@ class InputRecipe(_Strict):
     def _static_has_no_time(self) -> Self:
         if self.static and (self.merge_days or self.composite.missing != "leave"):
             raise ValueError("'static' has no days to merge and no windows to fill")
+        return self
+
+    @model_validator(mode="after")
+    def _mask_is_nearest(self) -> Self:
+        for band in self.mask.bands if self.mask else ():
+            method = self.resampling.get(band, "nearest")
+            if method != "nearest":
+                raise ValueError(
+                    f"resampling of {band!r} is {method!r}, and the mask reads its codes or bits; "
+                    "leave it out: a mask's band is read by nearest"
+                )
         return self
 
     @field_validator("mask", mode="before")

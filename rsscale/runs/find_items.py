@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from odc.geo.geom import Geometry
@@ -12,12 +12,14 @@ from rsscale.catalog.search import find_features, is_among, search_filter
 from rsscale.errors import CatalogError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
 from rsscale.items.assets import with_all_bands
 from rsscale.items.features import Feature, Item
 from rsscale.items.item_index import ItemIndex
+from rsscale.items.item_store import Lookup
 from rsscale.items.versions import keep_newest
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import bands_to_read, span
+from rsscale.steps.input_windows import bands_to_read, mask_bands, span
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +39,72 @@ def index_items(
     for name, found in items.items():
         imagery = recipe.inputs[name]
         bands = bands_to_read(imagery)
-        indexes[name] = ItemIndex(found.items, grid.crs, bands, imagery.alternate)
+        codes = mask_bands(imagery)
+        indexes[name] = ItemIndex(found.items, grid.crs, bands, imagery.alternate, codes)
     return indexes
+
+
+def check_reach(
+    recipe: Recipe,
+    grid: Grid,
+    indexes: Mapping[str, Lookup],
+    boxes: Sequence[PixelBox],
+    periods: Iterable[int],
+) -> tuple[str, ...]:
+    """Refuse items of which none lies in what is to be read, though the catalogue found them.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    grid : Grid
+    indexes : mapping of input name to Lookup
+    boxes : sequence of PixelBox
+        All that is read.
+    periods : iterable of int
+
+    Returns
+    -------
+    tuple of str
+        What is to be said of the items: those that contradict themselves, and how many lie outside.
+
+    Raises
+    ------
+    CatalogError
+        Which names an input, a period and an item.
+    """
+    notes: list[str] = []
+    geoboxes = [grid.geobox_of(box) for box in boxes]
+    for name, index in indexes.items():
+        imagery, reached, dated = recipe.inputs[name], 0, 0
+        notes += [f"{name}: {note}" for note in index.notes]
+        for period in periods:
+            days = span(imagery, period)
+            there = {int(n) for geobox in geoboxes for n in index.extents.rows(geobox, *days)}
+            any_place = index.extents.dated(*days)
+            if len(any_place) and not there:
+                raise CatalogError(_nowhere(name, period, index, int(any_place[0]), len(any_place)))
+            reached, dated = reached + len(there), dated + len(any_place)
+        if 2 * reached < dated:
+            notes.append(
+                f"{name}: {dated - reached} of {dated} items lie outside of all tiles by their "
+                "proj: fields"
+            )
+    return tuple(notes)
+
+
+def _nowhere(name: str, period: int, index: Lookup, row: int, count: int) -> str:
+    (record,) = index.read([row])
+    band = record.bands[0]
+    bounds = ", ".join(f"{edge:.0f}" for edge in index.extents.bounds[row])
+    return (
+        f"input {name!r} has {count} items for {period}, and by their proj: fields none of them "
+        f"lies in the area; item {record.id!r}, asset {band.asset!r}, is in {band.crs} and lies at "
+        f"[{bounds}] in {_short(index.crs)}; correct the items, or the area"
+    )
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) <= 40 else "the grid's CRS"
 
 
 @dataclass(frozen=True)

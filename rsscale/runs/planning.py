@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
@@ -27,7 +28,7 @@ from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
 from rsscale.memory import paused_collector
 from rsscale.recipe import Recipe
-from rsscale.runs.find_items import find_items, index_items, recipe_area
+from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
@@ -40,6 +41,8 @@ from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
 
 if TYPE_CHECKING:
     from rsscale.items.item_store import Lookup
+
+_log = logging.getLogger(__name__)
 
 _VERSIONS = ("rsscale", "torch", "rasterio", "stackstac", "xarray", "zarr", "dask", "numpy")
 
@@ -54,6 +57,8 @@ class CheckedPlan:
     steps : tuple of Step
     items : mapping of input name to items
     indexes : mapping of input name to Lookup
+    notes : tuple of str
+        What is to be said of the items.
     left_out : mapping of input name to mapping of recipe key to int
         How many items the recipe's rules left out.
     """
@@ -62,6 +67,7 @@ class CheckedPlan:
     steps: tuple[Step, ...]
     items: Mapping[str, Collection[Item]]
     indexes: Mapping[str, Lookup]
+    notes: tuple[str, ...] = ()
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
@@ -150,9 +156,13 @@ def check_plan(
         found = find_items(searched, setup.area, margin, inputs=inputs_read(passes))
         indexes = index_items(recipe, setup.grid, found)  # refuses items without the bands
     setup.found.update(indexes)
-    items = {name: one.items for name, one in found.items()}
-    left_out = {name: one.left_out for name, one in found.items() if one.left_out}
-    return CheckedPlan(setup, steps, items, indexes, left_out)
+    boxes = [setup.grid.box(setup.area).pad(margin)]
+    notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
+    for note in notes:
+        _log.warning("%s", note)
+    items = {name: imagery.items for name, imagery in found.items()}
+    left_out = {name: imagery.left_out for name, imagery in found.items() if imagery.left_out}
+    return CheckedPlan(setup, steps, items, indexes, notes, left_out)
 
 
 def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:

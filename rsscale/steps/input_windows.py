@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
+from rsscale.cube.load import nodata_rule
+from rsscale.cube.mask_rules import mask_rules
 from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import largest_radius
@@ -18,7 +20,7 @@ STATIC = "static"
 
 def bands_to_read(input_recipe: InputRecipe) -> list[str | dict[str, Any]]:
     """The recipe's bands and those that its mask reads, with their names in the items."""
-    for band in input_recipe.mask.bands if input_recipe.mask else ():
+    for band in mask_bands(input_recipe):
         if band in input_recipe.bands:
             raise RecipeError(
                 f"{band!r} is the mask's band and also among the input's bands "
@@ -26,6 +28,25 @@ def bands_to_read(input_recipe: InputRecipe) -> list[str | dict[str, Any]]:
                 "a mask is not for the model to see: leave it out of 'bands'"
             )
     return input_recipe.requests
+
+
+def mask_bands(input_recipe: InputRecipe) -> tuple[str, ...]:
+    """The bands that the mask reads, whose numbers are codes or bits."""
+    return input_recipe.mask.bands if input_recipe.mask else ()
+
+
+def resampling(input_recipe: InputRecipe) -> dict[str, str]:
+    """How bands are resampled: a mask's by nearest, a mean of two codes being a third."""
+    return {**input_recipe.resampling, **dict.fromkeys(mask_bands(input_recipe), "nearest")}
+
+
+def nodata(input_recipe: InputRecipe) -> dict[str, tuple[float, ...]]:
+    """What may be nodata of a band: by the recipe, and of a mask's what its rule calls unseen."""
+    among = nodata_rule(input_recipe.nodata or {})
+    for rule in mask_rules(input_recipe.mask.rule) if input_recipe.mask else ():
+        if rule.unseen is not None:
+            among.setdefault(rule.band, rule.unseen)
+    return among
 
 
 def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:

@@ -25,7 +25,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_store import Lookup
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import STATIC, mask_margin, span
+from rsscale.steps.input_windows import STATIC, mask_margin, nodata, resampling, span
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ def prepare_input(
     cube = build_cube(
         scenes.reached_by(input_recipe.access),
         around,
-        resampling=input_recipe.resampling,
+        resampling=resampling(input_recipe),
+        nodata=nodata(input_recipe),
         loader=input_recipe.loader,
         on_error="raise" if input_recipe.on_error == "fail" else _noted(unreadable),
         meter=meter,

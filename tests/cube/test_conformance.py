@@ -364,10 +364,12 @@ def test_metadata_that_lies_is_not_believed(load, tmp_path):
         "scene", "2023-01-01", {"red": path}, epsg=32633, transform=EAST, shape=(7, 7),
         fields=RASTER, **{"proj:bbox": [0, 0, 1, 1]},
     )  # fmt: skip
-    lying.geometry = {"type": "Point", "coordinates": [100.0, -80.0]}
-    lying.bbox = [100.0, -80.0, 100.0, -80.0]
+    lying.bbox = [5.89, 44.99, 5.94, 45.03]  # here the file lies
     cube = load([lying], geobox(10, 20, 100, 90), ["red"])
     np.testing.assert_array_equal(cube.values[0, 0], texture((300, 300), 4)[10:110, 20:110])
+    lying.bbox = [100.0, -80.0, 100.0, -80.0]
+    with pytest.raises(ReadError, match=r"'scene', asset 'red'.*lies at .* footprint is \[100\.0"):
+        load([lying], geobox(10, 20, 100, 90), ["red"]).compute()
 
 
 # Overviews
@@ -487,18 +489,27 @@ def test_saturation_is_a_value_and_minus_9999_is_not(load, tmp_path):
 
 
 def test_a_value_that_is_the_cubes_nodata_is_refused(load, tmp_path):
-    # The type is asked of the first file only; the second has zeros that are no nodata.
+    # Nodata is asked of the first file only; the second has zeros that are no nodata.
     data = texture((300, 300), 3)
     first = write(tmp_path / "a.tif", data, WEST, "EPSG:32631", nodata=0)
     data[5, 5] = 0
     other = write(tmp_path / "b.tif", data, WEST, "EPSG:32631", nodata=65535)
+    files = (("a", first), ("b", other))
+    fields = {"raster:bands": [{"data_type": "uint16"}]}
     cube = load(
-        [item(n, "2023-01-01", {"red": path}) for n, path in (("a", first), ("b", other))],
+        [item(n, "2023-01-01", {"red": path}, fields=fields) for n, path in files],
         geobox(0, 0, 100, 100), ["red"],
     )  # fmt: skip
     assert (cube.dtype, cube.attrs["nodata"]) == (np.dtype("uint16"), 0)
     with pytest.raises(ReadError, match=r"'b'.*valid pixels of 0.*nodata is 65535"):
         cube.compute()
+    # Where nobody says the type, all files are asked, and the cube has room for all numbers.
+    both = load(
+        [item(n, "2023-01-01", {"red": path}) for n, path in files],
+        geobox(0, 0, 100, 100), ["red"],
+    )  # fmt: skip
+    assert (both.dtype, both.attrs["nodata"]) == (np.dtype("int32"), -1)
+    assert both.values[1, 0, 5, 5] == 0
 
 
 def test_an_items_nodata_that_cannot_be_is_the_files(load, tmp_path):

@@ -67,7 +67,8 @@ def test_one_slice_an_item_sorted_and_lazy(items):
     assert cube.time.values[0] == np.datetime64("2022-12-24")
     assert cube.attrs == {"nodata": 0, "categorical": ["scl"]}
     names = {"time", "band", "id", "solar_day", "scale", "offset", "y", "x", "spatial_ref"}
-    assert set(cube.coords) == names
+    assert set(cube.coords) == names | {"resampling", "file_nodata"}
+    assert cube.resampling.values.tolist() == ["bilinear", "bilinear", "nearest"]
 
 
 def test_geobox_comes_back_exactly(items):

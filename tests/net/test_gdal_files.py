@@ -383,13 +383,13 @@ from rsscale.read.file_pool import FilePool, gdal_env
 pool, kept = FilePool(8), []
 
 def opens():
-    with gdal_env(), pool.lend(sys.argv[1]):
+    with gdal_env(sys.argv[1]), pool.lend(sys.argv[1]):
         pass
 
 def reads():
     gc.collect()
     junk = [bytearray(200) for _ in range(10**5)]
-    with gdal_env(), pool.lend(sys.argv[1]) as opened:
+    with gdal_env(sys.argv[1]), pool.lend(sys.argv[1]) as opened:
         kept.append(opened.run(lambda: opened.dataset.read(1, window=Window(0, 0, 1024, 1024))))
     pool.close()
 

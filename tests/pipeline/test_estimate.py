@@ -41,6 +41,24 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
 
 
 @pytest.mark.slow
+def test_a_plan_notes_items_that_contradict_themselves(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    copy = landscape.copy(tmp_path / "copy")
+    documents = {path: json.loads(path.read_text()) for path in copy.folder.rglob("*.json")}
+    path = min(path for path, document in documents.items() if document.get("type") == "Feature")
+    lying = documents[path]
+    code = lying["properties"]["proj:code"]
+    lying["properties"]["proj:code"] = code.replace("EPSG:326", "EPSG:327")
+    path.write_text(json.dumps(lying))
+    plan = rs.plan(copy.recipe(), threads=2, device="cpu")
+    (note,) = plan.notes
+    assert note.startswith("s2: 1 of 8 items contradict themselves")
+    assert repr(lying["id"]) in note
+    assert f"note      {note}" in repr(plan)
+    assert rs.plan(landscape.recipe(), threads=2, device="cpu").notes == ()
+
+
 def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     prices = Prices(worker_hour=3600.0, gigabyte=1000.0)
     # A worker's own process: the peak of this one is that of all the tests before.

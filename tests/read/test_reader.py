@@ -21,9 +21,9 @@ from rasterio.windows import Window
 from rsscale.errors import AreaError, ReadError
 from rsscale.read import file_pool as files
 from rsscale.read import reader
-from rsscale.read.levels import Source
 from rsscale.read.placement import OutputGrid
 from rsscale.read.reader import Reader
+from rsscale.read.source import Source
 from rsscale.read.warp import RegionWarp
 
 
@@ -493,7 +493,7 @@ from rasterio.windows import Window
 from rsscale.read.file_pool import POOL, gdal_env
 
 set_gdal_config("VSI_CACHE", True)  # as stackstac's own reader leaves it
-with gdal_env(), POOL.lend(sys.argv[1]):
+with gdal_env(sys.argv[1]), POOL.lend(sys.argv[1]):
     print(get_gdal_config("VSI_CACHE"))
 """
 

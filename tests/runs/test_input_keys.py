@@ -173,8 +173,7 @@ def test_an_unknown_id_among_the_excluded_is_told(tmp_path, caplog):
 
 def test_on_error_may_change_while_a_run_is_not_finished(tmp_path):
     """One damaged file; tiles that are done stay done."""
-    data = np.full((512, 512), 100, "uint16")
-    good = write(tmp_path / "good.tif", data, CORNER, CRS)
+    good = raster(tmp_path, "good", 100)
     path = catalog(
         tmp_path,
         scene("good", {"red": good}, "2023-06-10"),

@@ -5,8 +5,6 @@ https://github.com/stac-extensions/projection
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from rsscale.geo.antimeridian import box_on_globe, unwrap
+from rsscale.places.stac_crs import crs_text, parse_crs
 
 Floats = npt.NDArray[np.float64]
 Fields = Mapping[str, Any]
@@ -32,6 +31,8 @@ _SAMPLES = 9
 _STRAY = 0.5
 # Width and height that are assumed, in pixels, when metadata gives none.
 _SOME_PIXELS = 100
+# No CRS has coordinates, and no raster pixels, beyond; larger numbers overflow in products.
+_LARGEST = 1e12
 # Fields that belong together: an asset with one that differs from its item's does not take the
 # other from the item.
 _PARTNER = {"transform": "shape", "shape": "transform"}
@@ -107,7 +108,7 @@ def bounds_in(rasters: Sequence[RasterBounds], crs: str) -> Floats:
         corners = np.array([rasters[n].transform for n in numbers], np.float64)
         shapes = np.array([rasters[n].shape for n in numbers], np.float64)
         xs, ys = _sample_points(corners, shapes)
-        if _parse(source).is_geographic:
+        if parse_crs(source).is_geographic:
             ys = np.clip(ys, -90.0, 90.0)  # the kernel's room may leave the globe
         xs, ys = transformer.transform(xs, ys, errcheck=False)
         bounds[numbers] = _bounds(np.asarray(xs), np.asarray(ys), is_degrees=is_degrees)
@@ -116,7 +117,7 @@ def bounds_in(rasters: Sequence[RasterBounds], crs: str) -> Floats:
 
 def is_degrees(crs: str) -> bool:
     """Whether x is a longitude, which repeats after 360 degrees."""
-    return bool(_parse(crs).is_geographic)
+    return bool(parse_crs(crs).is_geographic)
 
 
 def raster_of(own: Fields, common: Fields) -> RasterBounds | None:
@@ -127,37 +128,34 @@ def raster_of(own: Fields, common: Fields) -> RasterBounds | None:
     own, common : mapping
         Fields of the asset, and properties of its item.
     """
+    found = rasters_of(own, common)
+    # A transform and a box that lie apart cannot both be right.
+    if len(found) > 1 and not _overlap(*map(_extent, found)):
+        return None
+    return found[0] if found else None
+
+
+def rasters_of(own: Fields, common: Fields) -> tuple[RasterBounds, ...]:
+    """Every raster that ``proj:`` fields describe: by transform and shape, then by a box.
+
+    Parameters
+    ----------
+    own, common : mapping
+        Fields of the asset, and properties of its item.
+    """
     crs = crs_text(own, common)
+    if crs is None:
+        return ()
     transform = _numbers(scope_of("transform", own, common).get("proj:transform"), (6, 9))
     shape = _shape(scope_of("shape", own, common).get("proj:shape"))
+    found = [RasterBounds(crs, transform[:6], shape)] if transform and shape else []
     bbox = _bbox(own, common)
-    if crs is None:
-        return None
-    if transform and shape:
-        raster = RasterBounds(crs, transform[:6], shape)
-        # A transform and a box that lie apart cannot both be right.
-        return raster if bbox is None or _overlap(_extent(raster), bbox) else None
-    if bbox is None:
-        return None
-    left, bottom, right, top = bbox
-    height, width = shape or (_SOME_PIXELS, _SOME_PIXELS)
-    step_x, step_y = (right - left) / width, (top - bottom) / height
-    return RasterBounds(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width))
-
-
-def crs_text(own: Fields, common: Fields) -> str | None:
-    """The CRS, as text that pyproj reads; the asset's in any form before the item's."""
-    for scope in (own, common):
-        if scope.get("proj:code"):
-            return str(scope["proj:code"])
-        epsg = _numbers([scope.get("proj:epsg")], (1,))
-        if epsg:
-            return f"EPSG:{int(epsg[0])}"
-        if scope.get("proj:wkt2"):
-            return str(scope["proj:wkt2"])
-        if scope.get("proj:projjson"):
-            return _wkt(json.dumps(scope["proj:projjson"], sort_keys=True))
-    return None
+    if bbox is not None:
+        left, bottom, right, top = bbox
+        height, width = shape or (_SOME_PIXELS, _SOME_PIXELS)
+        step_x, step_y = (right - left) / width, (top - bottom) / height
+        found.append(RasterBounds(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width)))
+    return tuple(found)
 
 
 def scope_of(name: str, own: Fields, common: Fields) -> Fields:
@@ -176,9 +174,10 @@ def _leading(value: Any) -> list[float] | None:
 def _numbers(value: Any, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
     try:
         found = tuple(float(number) for number in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found if len(found) in lengths and all(map(math.isfinite, found)) else None
+    is_sound = len(found) in lengths and all(abs(number) <= _LARGEST for number in found)
+    return found if is_sound else None  # NaN is not
 
 
 def _shape(value: Any) -> tuple[int, int] | None:
@@ -290,17 +289,7 @@ def _stray(values: Floats) -> Floats:
 @lru_cache(maxsize=256)
 def _transformer(source: str, target: str) -> tuple[Transformer | None, bool]:
     try:
-        made = Transformer.from_crs(_parse(source), _parse(target), always_xy=True)
+        made = Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
     except ProjError:
         return None, False
-    return made, bool(_parse(target).is_geographic)
-
-
-@lru_cache(maxsize=256)
-def _parse(text: str) -> CRS:
-    return CRS.from_user_input(text)
-
-
-@lru_cache(maxsize=256)
-def _wkt(projjson: str) -> str:
-    return str(CRS.from_json(projjson).to_wkt())
+    return made, bool(parse_crs(target).is_geographic)

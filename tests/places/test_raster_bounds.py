@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from rsscale.geo.raster_bounds import RasterBounds, bounds_in, raster_of
+from rsscale.places.raster_bounds import RasterBounds, bounds_in, raster_of
 
 TRANSFORM = [10.0, 0.0, 600000.0, 0.0, -10.0, 5000040.0]
 SHAPE = [10980, 10980]

@@ -1,0 +1,1 @@
+"""Where items and their rasters lie, by STAC metadata: footprints, boxes of pixels, CRS."""
