@@ -2,10 +2,11 @@
 
     python -m benchmarks.memory [--tiles 1024 ...] [--clusters process local:1] [--json FILE]
 
-20 dates of 6 bands and a mask's band (uint16, DEFLATE, 512 px blocks) of a local archive, two
-threads, two tiles side by side. Every run is a process of its own, on a cluster its workers are;
-`peak` is the most that a process ever held (VmHWM). A quarter of the blocks hold values, the
-others are nodata: what is held in memory is the same, and a tile of 8192 px is done in minutes.
+20 dates of 6 bands and a mask's band (uint16, DEFLATE, 512 px blocks) of a local archive, medians
+of three parts of the year, two threads, two tiles side by side. Every run is a process of its
+own, and so is the worker of a cluster; `peak` is the most that it ever held (VmHWM). A quarter of
+the blocks hold values, the others are nodata: what is held in memory is the same, and a tile of
+8192 px is done in minutes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ from benchmarks.options import parser_of
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 SCL = "scl"
+WINDOWS = {
+    "early": ["01-01", "04-30"],
+    "middle": ["05-01", "08-31"],
+    "late": ["09-01", "12-31"],
+}
 LIMIT_BYTES = 3 * 2**30
 """What a process may take, whatever the tile."""
 # Rows and columns of tiles in the area: two side by side at least, and enough of small ones to
@@ -117,10 +123,11 @@ def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False) -> P
     down, across = _AREAS.get(tile, (1, 2))
     height, width = down * tile, across * tile
     (folder / "scenes").mkdir(parents=True)
-    items = []
-    for col in range(-(-width // _SCENE)):
-        for date in range(dates):
-            items.append(_scene(folder / "scenes", col, date, whole=whole))
+    items = [
+        _scene(folder / "scenes", col, 365 * date // dates, whole=whole)
+        for col in range(-(-width // _SCENE))
+        for date in range(dates)
+    ]
     collection = {"type": "FeatureCollection", "features": [item.to_dict() for item in items]}
     (folder / "items.json").write_text(json.dumps(collection))
     write_area(GeoBox((height, width), _transform(0), EPSG), folder)
@@ -135,7 +142,7 @@ def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False) -> P
                 "catalog": str(folder / "items.json"),
                 "bands": list(BANDS),
                 "mask": {"band": SCL, "keep": [4, 5, 6, 7, 11], "dilate": 40},
-                "composite": {"by": "year", "reducer": "median"},
+                "composite": {"by": {"windows": WINDOWS}, "reducer": "median"},
             }
         },
         "model": str(folder / "model"),
@@ -144,14 +151,14 @@ def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False) -> P
     return folder
 
 
-def _scene(folder: Path, col: int, date: int, *, whole: bool) -> pystac.Item:
+def _scene(folder: Path, col: int, day: int, *, whole: bool) -> pystac.Item:
     box = GeoBox((_SCENE, _SCENE), _transform(col * _SCENE), EPSG)
-    when = datetime(PERIOD, 4, 1, 10, tzinfo=UTC) + timedelta(days=8 * date)
+    when = datetime(PERIOD, 1, 3, 10, tzinfo=UTC) + timedelta(days=day)
     around = box.extent.to_crs("EPSG:4326")
-    item = pystac.Item(f"s{col}_{date}", around.json, list(around.boundingbox.bbox), when, {})
+    item = pystac.Item(f"s{col}_{day}", around.json, list(around.boundingbox.bbox), when, {})
     item.properties |= {"proj:code": f"EPSG:{EPSG}", "proj:shape": list(box.shape)}
     item.properties["proj:transform"] = list(box.affine)[:6]
-    random = np.random.default_rng([col, date])
+    random = np.random.default_rng([col, day])
     across = _SCENE // BLOCK
     is_kept = [whole or (n % across + n // across) % 4 == 0 for n in range(across**2)]
     for band in (*BANDS, SCL):
@@ -184,10 +191,10 @@ def _write_model(folder: Path) -> None:
     from rsscale.model.spec import LandClass, ModelInput, ModelSpec
 
     torch.manual_seed(0)
-    count = len(BANDS)
+    count = len(WINDOWS) * len(BANDS)
     spec = ModelSpec(
         name="two-layer",
-        inputs=(ModelInput("s2", BANDS, ("year",), (1100.0,) * count, (100.0,) * count),),
+        inputs=(ModelInput("s2", BANDS, tuple(WINDOWS), (1100.0,) * 6, (100.0,) * 6),),
         classes=tuple(
             LandClass(k + 1, f"class {k + 1}", f"#{k * 40:02x}8040") for k in range(CLASSES)
         ),
