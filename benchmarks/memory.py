@@ -118,13 +118,24 @@ def run_in_child(request: Path) -> None:
     (folder / "peak.json").write_text(json.dumps(peak))
 
 
-def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False) -> Path:
-    """Scenes, items, model, area and recipe of some tiles of a width."""
+def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False, root: str = "") -> Path:
+    """Scenes, items, model, area and recipe of some tiles of a width.
+
+    Parameters
+    ----------
+    folder : Path
+        Where all is written; scenes in its folder ``scenes``.
+    tile, dates : int
+    whole : bool
+        Whether all blocks hold values.
+    root : str
+        The address of the folder of scenes; its path when empty.
+    """
     down, across = _AREAS.get(tile, (1, 2))
     height, width = down * tile, across * tile
     (folder / "scenes").mkdir(parents=True)
     items = [
-        _scene(folder / "scenes", col, 365 * date // dates, whole=whole)
+        _scene(folder / "scenes", col, 365 * date // dates, root=root, whole=whole)
         for col in range(-(-width // _SCENE))
         for date in range(dates)
     ]
@@ -151,7 +162,7 @@ def write_case(folder: Path, tile: int, dates: int, *, whole: bool = False) -> P
     return folder
 
 
-def _scene(folder: Path, col: int, day: int, *, whole: bool) -> pystac.Item:
+def _scene(folder: Path, col: int, day: int, *, root: str, whole: bool) -> pystac.Item:
     box = GeoBox((_SCENE, _SCENE), _transform(col * _SCENE), EPSG)
     when = datetime(PERIOD, 1, 3, 10, tzinfo=UTC) + timedelta(days=day)
     around = box.extent.to_crs("EPSG:4326")
@@ -170,8 +181,9 @@ def _scene(folder: Path, col: int, day: int, *, whole: bool) -> pystac.Item:
         path = folder / f"{item.id}_{band}.tif"
         write_tiff(path, _SCENE, blocks, box.affine, EPSG)
         fields = {"raster:bands": [{"data_type": "uint16", "nodata": 0}]}
+        href = f"{root or folder}/{path.name}"
         item.add_asset(
-            band, pystac.Asset(str(path), media_type=pystac.MediaType.COG, extra_fields=fields)
+            band, pystac.Asset(href, media_type=pystac.MediaType.COG, extra_fields=fields)
         )
     return item
 

@@ -21,6 +21,9 @@ from rsscale.read.placement import OutputGrid
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import METHODS
 
+OUTPUT_CHUNK = 1024
+"""Width of a cube's chunks, about, where nothing else is asked for; px."""
+
 
 def _stackstac_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
     from rsscale.cube.stackstac_graph import stackstac_array  # imports pystac
@@ -46,7 +49,7 @@ def build_cube(
     geobox: GeoBox,
     *,
     resampling: Mapping[str, str] | None = None,
-    chunk: int = 1024,
+    chunk: int = OUTPUT_CHUNK,
     loader: str = "dask",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
     meter: StageTimer | None = None,

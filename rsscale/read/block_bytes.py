@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.geo.lattice import PixelBox
 from rsscale.net.gdal_files import HEADER_BYTES
 from rsscale.read.file_pool import POOL, Opened, gdal_env
 from rsscale.read.levels import OpenLevel, Source, open_levels
@@ -70,6 +69,11 @@ class BlockBytes:
         if origin is None or origin == self.origin:
             return float(down @ self.stored @ across)
         return float(down.sum() * across.sum() * self.stored.mean())
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width of the file's blocks, in pixels of the grid."""
+        return self.block[0] * self.stored.shape[0], self.block[1] * self.stored.shape[1]
 
     def _times(
         self, edges: Sequence[int], start: float, block: float, count: int

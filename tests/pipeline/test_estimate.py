@@ -33,8 +33,9 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
     assert plan.items == {"s2": 8}
     (step,) = plan.steps
     assert 0 < step.observations[0] <= step.observations[1] <= 8
-    # Three bands of uint16, at most eight observations of a whole tile.
-    assert 0 < step.tile_bytes[0] < step.tile_bytes[1] <= 8 * 3 * 2 * 512**2
+    # Three bands of uint16, at most eight observations of a whole tile and the windows around it.
+    assert 0 < step.tile_bytes[0] < step.tile_bytes[1] <= 8 * 3 * 2 * (4 * 224 + 2 * 24) ** 2
+    assert "as stored" in repr(plan)
     assert plan.output_bytes == 9 * 3 * 512**2
     assert plan.seconds is plan.money is None
     assert "--pilot 8" in repr(plan)
