@@ -13,6 +13,7 @@ import xarray as xr
 from rsscale.cube.mask_rules import PRESETS, MaskRule, is_one_of, mask_rule
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
+from rsscale.memory import mmap_array
 
 __all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
 
@@ -160,7 +161,11 @@ def _apply(data: Any, states: Any, fill: Any) -> Any:
 def _fill_invalid(
     block: npt.NDArray[Any], states: npt.NDArray[np.uint8], *, fill: Any
 ) -> npt.NDArray[Any]:
-    return np.where((states != _CLEAR)[:, None], fill, block)
+    out = mmap_array(block.shape, block.dtype)  # not on the heap, as what is read
+    for scene, masked, of_scene in zip(block, out, states, strict=True):
+        np.copyto(masked, scene)
+        np.copyto(masked, fill, where=of_scene != _CLEAR)
+    return out
 
 
 def _grow(states: npt.NDArray[np.uint8], *, radius: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.stack import rows_in_cache
 from rsscale.layers import NODATA
 
 
@@ -86,6 +87,13 @@ def count_seams(classification: npt.NDArray[np.uint8], box: PixelBox, lattice: L
 
 def _across_rows(labels: npt.NDArray[np.uint8], first: int, stride: int) -> Seams:
     """Pairs of each row and the next, by whether a line lies between them."""
+    rows, found = rows_in_cache(4 * labels.shape[1]), Seams()
+    for top in range(0, max(len(labels) - 1, 1), rows):  # a tile's masks would take its memory anew
+        found += _pairs(labels[top : top + rows + 1], first + top, stride)
+    return found
+
+
+def _pairs(labels: npt.NDArray[np.uint8], first: int, stride: int) -> Seams:
     upper, lower = labels[:-1], labels[1:]
     valid = (upper != NODATA) & (lower != NODATA)
     differ = valid & (upper != lower)

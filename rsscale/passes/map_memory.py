@@ -8,6 +8,8 @@ import torch
 
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.composites import strips
+from rsscale.cube.build import OUTPUT_CHUNK
+from rsscale.cube.chunks import cube_chunks
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
@@ -16,10 +18,11 @@ from rsscale.learn.model import Model
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
+from rsscale.steps.input_windows import bands_to_read
 
-# What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
-# it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
-_CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
+# How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
+# lie chunks that wait for a thread, which tiles share.
+_COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
 _PROBE, _EXPORTED = 256, 16
@@ -82,20 +85,24 @@ def estimate(  # noqa: PLR0917
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
     channels = sum(model_input.channels for model_input in spec.inputs)
-    tallest = max(
-        (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
-        key=lambda read: read.shape[0],
+    chunk = max(
+        _chunk_bytes(lattice.read_box(box), observations, len(bands_to_read(input_recipe)))
+        for input_recipe in recipe.inputs.values()
     )
-    height, width = tallest.shape
-    bands = max(len(input_recipe.bands) for input_recipe in recipe.inputs.values()) + 1
-    chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
-        composites=4 * channels * height * width,
+        composites=strips.strip_bytes(box, lattice, channels),
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
         layers=2 * tile * tile * pixel_bytes,
     )
+
+
+def _chunk_bytes(box: PixelBox, observations: int, bands: int) -> int:
+    """Bytes of the largest chunk of a cube of 16-bit numbers."""
+    pixel_bytes = 2 * observations
+    _, rows, cols = cube_chunks(box, (0, 0), OUTPUT_CHUNK, [False] * bands, pixel_bytes)
+    return pixel_bytes * bands * max(rows) * max(cols)
 
 
 def network_bytes(model: Model) -> int:

@@ -372,6 +372,7 @@ def _facts(
     classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
 ) -> dict[str, int]:
     """Counts of a tile's classes."""
-    unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
+    rows = zip(block.where, classes, strict=True)  # masks of the whole tile would be as large
+    unseen = sum(np.count_nonzero(where & (row == NODATA)) for where, row in rows) - non_finite
     seams: Seams = count_seams(classes, block.core, lattice)
     return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}

@@ -116,7 +116,9 @@ class _Pilot:
     slots, workers : int
         Tiles at a time, and processes.
     opening : float
-        Seconds before a tile comes that does not warm up.
+        Seconds before the first tile.
+    first : float
+        Seconds of that one, which warms up.
     """
 
     results: list[dict[str, Any]]
@@ -124,6 +126,7 @@ class _Pilot:
     slots: int
     workers: int
     opening: float
+    first: float
 
 
 def _processes(client: Client | str | None) -> int:
@@ -153,6 +156,7 @@ def _pilot(
         plan = RunPlan.read(folder)
         tasks = [plan.task(key) for key in spread_tiles(plan, checked.passes[0], count)]
         slots, workers = _size(dask_client)
+        opening = time.perf_counter() - began
         with acquire(folder.storage) as lease:
             work = partial(run_tile, folder.url, plan.hash, lease.epoch)
             for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
@@ -164,7 +168,8 @@ def _pilot(
                 bar.advance()
             wall = time.perf_counter() - started
     used = min(slots, len(results))
-    return _Pilot(results, wall * used, used, workers, opening=started - began)
+    first = started - began - opening
+    return _Pilot(results, wall * used, used, workers, opening, first)
 
 
 def _size(client: Client | None) -> tuple[int, int]:
@@ -191,10 +196,11 @@ def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
     scale = untimed.steps[0].tiles * pilot.offered / max(sum(seconds), 1e-9) / pilot.slots
     low, high = max(mean - margin, min(seconds)) * scale, (mean + margin) * scale
+    opening = pilot.opening + max(pilot.first - mean, 0.0)
     interval = (
-        pilot.opening + mean * scale,
-        (pilot.opening + low) / (1 + _DRIFT),
-        (pilot.opening + high) * (1 + _DRIFT),
+        opening + mean * scale,
+        (opening + low) / (1 + _DRIFT),
+        (opening + high) * (1 + _DRIFT),
     )
     stages = Counter[str]()
     for result in results:
