@@ -25,7 +25,7 @@ from rsscale.steps.input_windows import bands_to_read
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
-_PROBE, _EXPORTED = 256, 16
+_PROBE, _EXPORTED = 256, 8
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,9 @@ def _chunk_bytes(box: PixelBox, observations: int, bands: int) -> int:
 def network_bytes(model: Model) -> int:
     """Weights and activations of one window: half of all that the layers put out, about.
 
+    A network that keeps nothing for later layers holds less; but never less than the window and
+    what its widest layer takes and gives.
+
     Counted in a small window, if the network takes one, and scaled. Torch's ``meta`` device,
     which computes nothing, would cost more: it imports torch's compiler, some seconds.
     """
@@ -115,25 +118,24 @@ def network_bytes(model: Model) -> int:
     window = model.spec.lattice.window
     for size in (min(window, _PROBE), window):
         try:
-            put_out = _put_out(model, size)
+            held = _activations(model, size)
         except Exception as error:  # noqa: BLE001 -- networks raise anything for a size they don't take
             reason = " ".join(str(error).split())[:200]
             continue
-        return weights + int(put_out * (window / size) ** 2) // 2
+        return weights + int(held * (window / size) ** 2)
     raise ModelError(
         f"model {model.spec.name!r} can't compute one window of {model.spec.channels} channels "
         f"and {window} px: {reason}"
     )
 
 
-def _put_out(model: Model, size: int) -> int:
-    """Bytes that the layers of a network return for one window."""
-    put_out = 0
+def _activations(model: Model, size: int) -> int:
+    """Bytes of the activations of a network for one window."""
+    outputs: list[int] = []
 
     def count(_: torch.nn.Module, __: object, output: object) -> None:
-        nonlocal put_out
         if isinstance(output, torch.Tensor):
-            put_out += output.numel() * output.element_size()
+            outputs.append(output.numel() * output.element_size())
 
     leaves = [part for part in model.module.modules() if not list(part.children())]
     # The model is one that tiles of this process may use, and their windows are not to be counted.
@@ -146,5 +148,6 @@ def _put_out(model: Model, size: int) -> int:
         finally:
             for handle in handles:
                 handle.remove()
-    # An exported program has no layers to listen to.
-    return put_out or _EXPORTED * scores.numel() * scores.element_size()
+    if not outputs:  # an exported program has no layers to listen to
+        return _EXPORTED * scores.numel() * scores.element_size()
+    return max(sum(outputs) // 2, image.numel() * image.element_size() + 2 * max(outputs))

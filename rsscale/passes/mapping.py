@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.allocator import trim
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
@@ -205,6 +206,7 @@ class MapPass(Pass):
                     strip = self._predict(stack, model, part, block, batch=batch)
                 del stack  # its composites are not to stay with this frame, see composite_strips
                 _place(strip.layers, part, values, core)
+                trim()  # what the network held would stay while the next strip is read
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
         facts = _facts(values["classification"], non_finite, block, lattice)
         return Result(
