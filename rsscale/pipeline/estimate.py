@@ -113,8 +113,8 @@ class _Pilot:
         The tiles' summaries, without the first one's, which opens the model and warms up.
     offered : float
         Seconds that all slots had for them.
-    slots, workers : int
-        Tiles at a time, and processes.
+    used, slots, workers : int
+        Tiles that it computed at a time, those that a run may, and processes.
     opening : float
         Seconds before the first tile.
     first : float
@@ -123,6 +123,7 @@ class _Pilot:
 
     results: list[dict[str, Any]]
     offered: float
+    used: int
     slots: int
     workers: int
     opening: float
@@ -169,7 +170,7 @@ def _pilot(
             wall = time.perf_counter() - started
     used = min(slots, len(results))
     first = started - began - opening
-    return _Pilot(results, wall * used, used, workers, opening, first)
+    return _Pilot(results, wall * used, used, slots, workers, opening, first)
 
 
 def _size(client: Client | None) -> tuple[int, int]:
@@ -194,8 +195,10 @@ def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
-    scale = untimed.steps[0].tiles * pilot.offered / max(sum(seconds), 1e-9) / pilot.slots
+    scale = untimed.steps[0].tiles * pilot.offered / max(sum(seconds), 1e-9) / pilot.used
     low, high = max(mean - margin, min(seconds)) * scale, (mean + margin) * scale
+    # More tiles at a time than the pilot had may be faster, up to their number.
+    low *= pilot.used / min(pilot.slots, max(untimed.steps[0].tiles, pilot.used))
     opening = pilot.opening + max(pilot.first - mean, 0.0)
     interval = (
         opening + mean * scale,

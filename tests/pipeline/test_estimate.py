@@ -77,7 +77,7 @@ def test_planning_opens_a_model_once(
     monkeypatch.setattr(weights, "read_model", counted)
     recipe = landscape.recipe(grid=grid, model=str(model))
     with pytest.raises(RecipeError, match=r"set grid\.tile to"):
-        rs.plan(recipe, threads=2, device="cpu", memory=3 * 2**30)
+        rs.plan(recipe, threads=2, device="cpu", memory=2 * 2**30)
     assert opened == [model]
 
 
@@ -92,7 +92,7 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
     for module in ("pipeline.estimate", "runs.run"):
-        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
+        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 2 * 2**30))
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)
