@@ -32,7 +32,11 @@ def compress(block: npt.NDArray[np.uint16]) -> bytes:
 def write_tiff(
     path: Path, size: int, blocks: Sequence[bytes], transform: Affine, epsg: int
 ) -> None:
-    """A square uint16 GeoTIFF, nodata 0, of blocks row by row."""
+    """A square uint16 GeoTIFF, nodata 0, of blocks row by row.
+
+    A block that is given more than once is written once, and an empty one not at all: readers
+    find nodata there.
+    """
     across = size // BLOCK
     if across * BLOCK != size or len(blocks) != across * across:
         raise ValueError(f"{len(blocks)} blocks of {BLOCK} px for {size} px")
@@ -62,11 +66,13 @@ def write_tiff(
         (42113, _ASCII, b"0\0"),
     ]
     start = len(_header(tags))
-    starts = [start + int(n) for n in np.cumsum([0, *sizes[:-1]])]
-    tags[10] = (324, _LONG, starts)
+    different = list({id(block): block for block in blocks if block}.values())
+    places = np.cumsum([start, *map(len, different)]).tolist()
+    place_of = {id(block): place for block, place in zip(different, places, strict=False)}
+    tags[10] = (324, _LONG, [place_of.get(id(block), 0) for block in blocks])
     with path.open("wb") as file:
         file.write(_header(tags))
-        file.writelines(blocks)
+        file.writelines(different)
 
 
 def _header(tags: Sequence[tuple[int, int, Sequence[float] | bytes]]) -> bytes:

@@ -22,6 +22,9 @@ from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import METHODS
 
+OUTPUT_CHUNK = 1024
+"""Width of a cube's chunks, about, where nothing else is asked for; px."""
+
 
 def _stackstac_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
     from rsscale.cube.stackstac_graph import stackstac_array  # imports pystac
@@ -48,7 +51,7 @@ def build_cube(
     *,
     resampling: Mapping[str, str] | None = None,
     nodata: Mapping[str, Sequence[float]] | None = None,
-    chunk: int = 1024,
+    chunk: int = OUTPUT_CHUNK,
     loader: str = "dask",
     on_error: Literal["raise", "skip"] | Callable[[ReadError], None] = "raise",
     meter: StageTimer | None = None,

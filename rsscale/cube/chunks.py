@@ -19,14 +19,23 @@ _BLOCK_BYTES = 128 * 2**20
 _LEAST_CHUNK = 256
 
 
-def block_origin(scenes: Scenes, grid: OutputGrid) -> tuple[int, int]:
+def block_origin(
+    scenes: Scenes, grid: OutputGrid, memo: dict[Any, tuple[int, int]] | None = None
+) -> tuple[int, int]:
     """First block edge of the most common placement of files, (row, col) modulo a block.
 
     An aligned file is read in its own blocks, which count from its corner; a warped one in
     the fixed blocks of the grid.
+
+    Parameters
+    ----------
+    scenes : Scenes
+    grid : OutputGrid
+    memo : dict, optional
+        Keeps where files lie, for other boxes of the same grid.
     """
     votes: Counter[tuple[int, int]] = Counter()
-    memo: dict[Any, tuple[int, int]] = {}
+    memo = {} if memo is None else memo
     for band in (band for record in scenes for band in record.bands):
         if not (band.crs and band.transform and band.shape):
             continue

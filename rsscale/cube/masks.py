@@ -18,6 +18,7 @@ from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask
 from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.ground import PixelRadii, pixel_radii
+from rsscale.memory import mmap_array
 
 __all__ = ["PRESETS", "MaskRule", "dilated", "dilation_pixels", "mask", "mask_rule"]
 
@@ -229,8 +230,11 @@ def _fill_invalid(
     for states, suspect in zip(by_rule, suspects, strict=True):
         if suspect is not None:
             _warn_of_nodata(block, states, fill, suspect)
-    invalid = reduce(np.maximum, by_rule) != _CLEAR
-    return np.where(invalid[:, None], fill, block)
+    out = mmap_array(block.shape, block.dtype)  # not on the heap, as what is read
+    for scene, masked, *by_rule_of_scene in zip(block, out, *by_rule, strict=True):
+        np.copyto(masked, scene)
+        np.copyto(masked, fill, where=reduce(np.maximum, by_rule_of_scene) != _CLEAR)
+    return out
 
 
 def _warn_of_nodata(

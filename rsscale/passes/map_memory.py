@@ -8,6 +8,8 @@ import torch
 
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.composites import strips
+from rsscale.cube.build import OUTPUT_CHUNK
+from rsscale.cube.chunks import cube_chunks
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
@@ -16,13 +18,14 @@ from rsscale.learn.model import Model
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
+from rsscale.steps.input_windows import bands_to_read
 
-# What `load` lets a chunk of a cube take, and how many a thread has: as read, masked, and what
-# it is reduced with. Beside them lie chunks that wait for a thread, which tiles share.
-_CHUNK, _COPIES, _WAITING = 128 * 2**20, 2.5, TILES_AT_ONCE - 1
+# How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
+# lie chunks that wait for a thread, which tiles share.
+_COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
-_PROBE, _EXPORTED = 256, 16
+_PROBE, _EXPORTED = 256, 8
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,12 @@ def estimate(  # noqa: PLR0917
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
     channels = sum(model_input.channels for model_input in spec.inputs)
-    tallest = max(
-        (lattice.read_box(core) for core in strips.strips(box, lattice, channels)),
-        key=lambda read: read.shape[0],
+    chunk = max(
+        _chunk_bytes(lattice.read_box(box), observations, len(bands_to_read(input_recipe)))
+        for input_recipe in recipe.inputs.values()
     )
-    height, width = tallest.shape
-    bands = max(len(input_recipe.bands) for input_recipe in recipe.inputs.values()) + 1
-    chunk = min(observations * bands * min(height, 512) * width * 2, _CHUNK)
     return Memory(
-        composites=4 * channels * height * width,
+        composites=strips.strip_bytes(box, lattice, channels),
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
@@ -98,8 +98,18 @@ def estimate(  # noqa: PLR0917
     )
 
 
+def _chunk_bytes(box: PixelBox, observations: int, bands: int) -> int:
+    """Bytes of the largest chunk of a cube of 16-bit numbers."""
+    pixel_bytes = 2 * observations
+    _, rows, cols = cube_chunks(box, (0, 0), OUTPUT_CHUNK, [False] * bands, pixel_bytes)
+    return pixel_bytes * bands * max(rows) * max(cols)
+
+
 def network_bytes(model: Model) -> int:
     """Weights and activations of one window: half of all that the layers put out, about.
+
+    A network that keeps nothing for later layers holds less; but never less than the window and
+    what its widest layer takes and gives.
 
     Counted in a small window, if the network takes one, and scaled. Torch's ``meta`` device,
     which computes nothing, would cost more: it imports torch's compiler, some seconds.
@@ -108,25 +118,24 @@ def network_bytes(model: Model) -> int:
     window = model.spec.lattice.window
     for size in (min(window, _PROBE), window):
         try:
-            put_out = _put_out(model, size)
+            held = _activations(model, size)
         except Exception as error:  # noqa: BLE001 -- networks raise anything for a size they don't take
             reason = " ".join(str(error).split())[:200]
             continue
-        return weights + int(put_out * (window / size) ** 2) // 2
+        return weights + int(held * (window / size) ** 2)
     raise ModelError(
         f"model {model.spec.name!r} can't compute one window of {model.spec.channels} channels "
         f"and {window} px: {reason}"
     )
 
 
-def _put_out(model: Model, size: int) -> int:
-    """Bytes that the layers of a network return for one window."""
-    put_out = 0
+def _activations(model: Model, size: int) -> int:
+    """Bytes of the activations of a network for one window."""
+    outputs: list[int] = []
 
     def count(_: torch.nn.Module, __: object, output: object) -> None:
-        nonlocal put_out
         if isinstance(output, torch.Tensor):
-            put_out += output.numel() * output.element_size()
+            outputs.append(output.numel() * output.element_size())
 
     leaves = [part for part in model.module.modules() if not list(part.children())]
     # The model is one that tiles of this process may use, and their windows are not to be counted.
@@ -139,5 +148,6 @@ def _put_out(model: Model, size: int) -> int:
         finally:
             for handle in handles:
                 handle.remove()
-    # An exported program has no layers to listen to.
-    return put_out or _EXPORTED * scores.numel() * scores.element_size()
+    if not outputs:  # an exported program has no layers to listen to
+        return _EXPORTED * scores.numel() * scores.element_size()
+    return max(sum(outputs) // 2, image.numel() * image.element_size() + 2 * max(outputs))

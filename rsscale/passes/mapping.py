@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.cluster.allocator import trim
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips, strips
 from rsscale.errors import ModelError, RecipeError
@@ -28,6 +29,7 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
+from rsscale.memory import mmap_array
 from rsscale.model.class_values import listed
 from rsscale.model.files import model_files, read_spec, weights_of
 from rsscale.model.receptive_field import exact_reach, tell_of_context
@@ -214,19 +216,19 @@ class MapPass(Pass):
             lazy, read, reads, profile.threads or None, block.resources.meter
         )
         seconds = {"infer": 0.0}
-        parts: list[BoxLayers] = []
-        batch, agreement = profile.batch, None
+        values: dict[str, npt.NDArray[Any]] = {}
+        non_finite, batch, agreement = 0, profile.batch, None
         with closing(composites):
             for part, covered in zip(cores, reads, strict=True):
                 stack = InputStack(next(composites), spec, covered)
                 if agreement is None:
                     agreement = self._compared(span, model, stack, profile)
                 with device_lock(model.device), _timed(seconds, "infer"):
-                    parts.append(self._predict(stack, model, part, block, batch=batch))
+                    strip = self._predict(stack, model, part, block, batch=batch)
                 del stack  # its composites are not to stay with this frame, see composite_strips
-                batch = parts[-1].batch
-        values = _stacked([part.layers for part in parts])
-        non_finite = sum(part.non_finite for part in parts)
+                _place(strip.layers, part, values, core)
+                trim()  # what the network held would stay while the next strip is read
+                batch, non_finite = strip.batch, non_finite + strip.non_finite
         facts = _facts(values["classification"], non_finite, block, lattice)
         return Result(
             layers=block.dataset(self.layers, values),
@@ -386,17 +388,27 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] += time.perf_counter() - started
 
 
-def _stacked(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
-    """Strips of a tile below each other."""
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts], axis=-2) for name in parts[0]}
+def _place(
+    strip: Mapping[str, npt.NDArray[Any]],
+    part: PixelBox,
+    tile: dict[str, npt.NDArray[Any]],
+    core: PixelBox,
+) -> None:
+    """Write a strip's layers into those of the tile, which are made with the first."""
+    for name, values in strip.items():
+        if part == core:
+            tile[name] = values
+            continue
+        if name not in tile:
+            tile[name] = mmap_array((*values.shape[:-2], *core.shape), values.dtype)
+        tile[name][(..., *part.slices(core))] = values
 
 
 def _facts(
     classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
 ) -> dict[str, int]:
     """Counts of a tile's classes."""
-    unseen = int((block.where & (classes == NODATA)).sum()) - non_finite
+    rows = zip(block.where, classes, strict=True)  # masks of the whole tile would be as large
+    blank = sum(int(np.count_nonzero(where & (row == NODATA))) for where, row in rows)
     seams: Seams = count_seams(classes, block.core, lattice)
-    return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}
+    return {"unseen": blank - non_finite, "non_finite": non_finite, **seams.to_dict()}

@@ -7,14 +7,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scipy.special import stdtrit
 
-from rsscale.cluster.connection import TILES_AT_ONCE, connect
+from rsscale.cluster.connection import TILES_AT_ONCE, connect, workers_of
 from rsscale.cluster.engine import execute, one_line
 from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
@@ -41,6 +41,9 @@ from rsscale.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from distributed import Client
 
+# Share by which the same work takes longer or shorter at another time.
+_DRIFT = 0.2
+
 
 def plan(
     recipe: str | Path | Mapping[str, Any] | Recipe,
@@ -55,6 +58,8 @@ def plan(
     memory: int | None = None,
 ) -> Plan:
     """Estimate what a run will take, and refuse what can't work; nothing stays on the disk.
+
+    The headers of at most eight files are read, to see how their blocks are compressed.
 
     Parameters
     ----------
@@ -83,6 +88,7 @@ def plan(
         recipe = read_recipe(recipe, overrides)
     if trust:
         recipe = with_trust(recipe)
+    started = time.perf_counter()
     machine = machine_of(client)
     profile = NumericProfile.on(machine, device, threads)
     with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:
@@ -91,25 +97,62 @@ def plan(
             name=recipe.name,
             tile=checked.setup.grid.tile,
             items={name: len(index) for name, index in checked.indexes.items()},
-            steps=tuple(estimate_steps(checked, profile, memory or machine.memory)),
+            steps=tuple(
+                estimate_steps(
+                    checked, profile, memory or machine.memory, processes=_processes(client)
+                )
+            ),
             left_out=checked.left_out,
             notes=checked.notes,
         )
         if not pilot:
             return untimed
-        pilot_of = _pilot(checked, profile, client, pilot)
-    return _timed(untimed, *pilot_of, prices=prices)
+        checking = time.perf_counter() - started
+        found = _pilot(checked, profile, client, pilot)
+    return _timed(untimed, replace(found, opening=found.opening + checking), prices=prices)
+
+
+@dataclass(frozen=True)
+class _Pilot:
+    """Some tiles of the first step, computed.
+
+    Attributes
+    ----------
+    results : list of mapping
+        The tiles' summaries, without the first one's, which opens the model and warms up.
+    offered : float
+        Seconds that all slots had for them.
+    used, slots, workers : int
+        Tiles that it computed at a time, those that a run may, and processes.
+    opening : float
+        Seconds before the first tile.
+    first : float
+        Seconds of that one, which warms up.
+    """
+
+    results: list[dict[str, Any]]
+    offered: float
+    used: int
+    slots: int
+    workers: int
+    opening: float
+    first: float
+
+
+def _processes(client: Client | str | None) -> int:
+    """Processes that compute tiles."""
+    if isinstance(client, str) and "://" not in client:
+        return workers_of(client)
+    with connect(client) as dask_client:
+        return _size(dask_client)[1]
 
 
 def _pilot(
     checked: CheckedPlan, profile: NumericProfile, client: Client | str | None, count: int
-) -> tuple[list[dict[str, Any]], float, int, int]:
-    """Compute some tiles of the first step for real, by the run's own engine.
-
-    Returns the tiles' summaries, the seconds that all slots had, how many slots, and processes. The
-    first tile opens the model and warms up: it does not count.
-    """
+) -> _Pilot:
+    """Compute some tiles of the first step for real, by the run's own engine."""
     results = []
+    began = time.perf_counter()
     with connect(client) as dask_client, progress("pilot", count, "tiles") as bar:
         folder = checked.setup.run
         folder.make()
@@ -123,6 +166,7 @@ def _pilot(
         plan = RunPlan.read(folder)
         tasks = [plan.task(key) for key in spread_tiles(plan, checked.passes[0], count)]
         slots, workers = _size(dask_client)
+        opening = time.perf_counter() - began
         with acquire(folder.storage) as lease:
             work = partial(run_tile, folder.url, plan.hash, lease.epoch)
             for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
@@ -133,7 +177,9 @@ def _pilot(
                 results.append(_result(outcome))
                 bar.advance()
             wall = time.perf_counter() - started
-    return results, wall * min(slots, len(results)), min(slots, len(results)), workers
+    used = min(slots, len(results))
+    first = started - began - opening
+    return _Pilot(results, wall * used, used, slots, workers, opening, first)
 
 
 def _size(client: Client | None) -> tuple[int, int]:
@@ -144,27 +190,30 @@ def _size(client: Client | None) -> tuple[int, int]:
     return sum(threads.values()), len(threads)
 
 
-def _timed(
-    untimed: Plan,
-    results: Sequence[Mapping[str, Any]],
-    offered: float,
-    slots: int,
-    workers: int,
-    *,
-    prices: Prices | None,
-) -> Plan:
+def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
     """A plan with time and money, from the tiles of a pilot.
 
-    ``offered`` = wall time x slots. The ratio offered / sum(tile seconds) corrects the per-tile
-    mean for contention between concurrent tiles.
+    The ratio offered / sum(tile seconds) corrects the per-tile mean for contention between
+    concurrent tiles. The interval is that of the mean of so few tiles, and wider by
+    :data:`_DRIFT`: a machine and its network are not as fast from one hour to the next. What
+    comes before the first tiles is the run's too.
     """
+    results = pilot.results
     seconds = [sum(result["seconds"].values()) for result in results]
     mean = statistics.fmean(seconds)
     spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
     freedom = max(len(seconds) - 1, 1)
     margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
-    scale = untimed.steps[0].tiles * offered / max(sum(seconds), 1e-9) / slots
-    interval = (mean * scale, max(mean - margin, min(seconds)) * scale, (mean + margin) * scale)
+    scale = untimed.steps[0].tiles * pilot.offered / max(sum(seconds), 1e-9) / pilot.used
+    low, high = max(mean - margin, min(seconds)) * scale, (mean + margin) * scale
+    # More tiles at a time than the pilot had may be faster, up to their number.
+    low *= pilot.used / min(pilot.slots, max(untimed.steps[0].tiles, pilot.used))
+    opening = pilot.opening + max(pilot.first - mean, 0.0)
+    interval = (
+        opening + mean * scale,
+        (opening + low) / (1 + _DRIFT),
+        (opening + high) * (1 + _DRIFT),
+    )
     stages = Counter[str]()
     for result in results:
         stages.update(result["seconds"])
@@ -173,7 +222,7 @@ def _timed(
         "peak_rss_bytes": max(result["peak_rss_bytes"] for result in results),
         "stages": in_order(stages),
     }
-    money = None if prices is None else prices.of(interval, workers, untimed)
+    money = None if prices is None else prices.of(interval, pilot.workers, untimed)
     return replace(untimed, seconds=interval, money=money, pilot=summary)
 
 

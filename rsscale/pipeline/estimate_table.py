@@ -19,7 +19,7 @@ class Prices:
     worker_hour : float
         An hour of one worker process, with its GPU if it has one.
     gigabyte : float
-        A GB read.
+        A GB of imagery read, as it is stored.
     """
 
     worker_hour: float = 0.0
@@ -74,7 +74,18 @@ class Plan:
 
     @property
     def read_bytes(self) -> float:
-        """Decoded bytes that all steps read."""
+        """Bytes of imagery that all steps take off the network or the disk, as they are stored.
+
+        Whole blocks, halos and headers included; decoded bytes where no file could be opened.
+        """
+        return sum(
+            step.tiles * (step.read_bytes or step.tile_bytes)[0] + step.header_bytes
+            for step in self.steps
+        )
+
+    @property
+    def decoded_bytes(self) -> float:
+        """Bytes of what all steps read, as it is in memory, halos included."""
         return sum(step.tiles * step.tile_bytes[0] for step in self.steps)
 
     @property
@@ -91,13 +102,16 @@ class Plan:
         """The table."""
         items = ", ".join(f"{count} of {name}" for name, count in self.items.items()) or "none"
         first = self.steps[0]
-        of_a_tile = ", at most ".join(map(_bytes, first.tile_bytes))
+        is_known = first.read_bytes is not None
+        of_a_tile = ", at most ".join(map(_bytes, first.read_bytes or first.tile_bytes))
+        stored = f"{_bytes(self.read_bytes)} as stored, by the headers of a few files"
+        decoded = f"{_bytes(self.decoded_bytes)} decoded, no file could be opened"
         per_tile = f"{first.observations[0]:.1f}, at most {first.observations[1]},"
         rows = [
             ("tiles", f"{self.tiles} of {self.tile} px" + self._by_step()),
             ("items", f"{items}; {per_tile} a tile{_left_out(self.left_out)}"),
             *(("note", note) for note in self.notes),
-            ("to read", f"{_bytes(self.read_bytes)} decoded; {of_a_tile} a tile of {first.name}"),
+            ("to read", f"{(stored if is_known else decoded)}; {of_a_tile} a tile of {first.name}"),
             ("overhead", f"{first.overhead:.2f} pixels computed for each of {first.name}"),
             ("memory", f"{_bytes(self.memory)} a process, about"),
             ("output", f"{_bytes(self.output_bytes)} before compression"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import TileKey
+from rsscale.passes.input_bytes import FILES, InputBytes
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import CheckedPlan
 from rsscale.steps.base import Cost, Pass
+from rsscale.steps.sources import InputSource
 
 # Tiles that bytes are counted for; evenly spread over the run.
 _SAMPLE = 200
@@ -29,7 +31,12 @@ class StepEstimate:
     observations : (float, int)
         Items, or dates, that a tile reads, on average and at most.
     tile_bytes : (float, float)
-        Decoded bytes of a tile, on average and at most.
+        Decoded bytes of a tile and its halo, on average and at most.
+    read_bytes : (float, float) or None
+        Bytes of imagery that a tile takes off the network or the disk, as they are stored, on
+        average and at most; None where no file was opened to see.
+    header_bytes : float
+        Of the headers of all files on servers.
     overhead : float
         Pixels that are read for each one that is written.
     memory : int
@@ -42,6 +49,8 @@ class StepEstimate:
     tiles: int
     observations: tuple[float, int]
     tile_bytes: tuple[float, float]
+    read_bytes: tuple[float, float] | None
+    header_bytes: float
     overhead: float
     memory: int
     output_bytes: int
@@ -60,7 +69,7 @@ def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
 
 
 def estimate_steps(
-    checked: CheckedPlan, profile: NumericProfile, limit: int
+    checked: CheckedPlan, profile: NumericProfile, limit: int, *, processes: int = 0
 ) -> Iterator[StepEstimate]:
     """Estimate each step from a sample of its tiles; the first that does not fit is refused.
 
@@ -70,6 +79,10 @@ def estimate_steps(
     profile : NumericProfile
     limit : int
         Bytes that one process may take.
+    processes : int
+        That read. Then the headers of some files, at most
+        :data:`rsscale.passes.input_bytes.FILES`, are read to see how well they are compressed;
+        none with 0.
 
     Raises
     ------
@@ -77,15 +90,26 @@ def estimate_steps(
         Which names the step.
     """
     plan, tile = checked.plan(), checked.setup.grid.tile
+    known: dict[str, InputBytes | None] = {}
     for step in checked.passes:
-        costs = list(_sampled(plan, step))
+        keys = spread_tiles(plan, step, _SAMPLE)
+        costs = [_cost(plan, step, key) for key in keys]
         most = Cost(max(c.bytes for c in costs), max(c.observations for c in costs))
         count = plan.count(step)
+        observations = statistics.fmean(c.observations for c in costs)
+        read, headers = None, 0.0
+        imagery = _imagery(checked, step, known) if processes else None
+        if imagery is not None:
+            taken = [_taken(plan, step, imagery, key, profile.threads) for key in keys]
+            read = statistics.fmean(taken), max(taken)
+            headers = sum(one.of_headers(count, observations, processes) for one in imagery)
         yield StepEstimate(
             name=step.step,
             tiles=count,
-            observations=(statistics.fmean(c.observations for c in costs), most.observations),
+            observations=(observations, most.observations),
             tile_bytes=(statistics.fmean(c.bytes for c in costs), most.bytes),
+            read_bytes=read,
+            header_bytes=headers,
             overhead=step.overhead(tile),
             memory=_fitting(step, tile, most, profile, limit),
             output_bytes=count * tile**2 * sum(layer.pixel_bytes for layer in step.layers),
@@ -112,12 +136,31 @@ def _fitting(step: Pass, tile: int, cost: Cost, profile: NumericProfile, limit: 
     )
 
 
-def _sampled(plan: RunPlan, step: Pass) -> Iterator[Cost]:
-    """Reading costs of a sample of tiles, evenly spread over the run."""
-    for key in spread_tiles(plan, step, _SAMPLE):
-        core = plan.tile(key).box
-        costs = [source.cost(core, key) for source in step.sources.values()]
-        yield sum(costs, Cost())
+def _cost(plan: RunPlan, step: Pass, key: TileKey) -> Cost:
+    """Cost of reading a tile and its halo."""
+    around = step.around(plan.tile(key).box)
+    return sum((source.cost(around, key) for source in step.sources.values()), Cost())
+
+
+def _imagery(
+    checked: CheckedPlan, step: Pass, known: dict[str, InputBytes | None]
+) -> list[InputBytes] | None:
+    """Bytes of each input that a step reads; None where files of one can't be opened."""
+    inputs = [source for source in step.sources.values() if isinstance(source, InputSource)]
+    for source in inputs:
+        if source.name not in known:
+            share = max(FILES // len(checked.indexes), 1)
+            known[source.name] = InputBytes.sampled(source, share)
+    found = [known[source.name] for source in inputs]
+    return None if None in found else [one for one in found if one is not None]
+
+
+def _taken(
+    plan: RunPlan, step: Pass, imagery: Iterable[InputBytes], key: TileKey, threads: int
+) -> float:
+    """Bytes of imagery of a tile and its halo, as they are stored."""
+    around = step.around(plan.tile(key).box)
+    return sum(one.of_tile(around, key, threads) for one in imagery)
 
 
 def spread_tiles(plan: RunPlan, step: Pass, count: int) -> list[TileKey]:

@@ -196,10 +196,8 @@ class Pass(ABC):
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """Peak bytes of a worker that computes tiles of ``tile`` px, two side by side, about."""
         del profile
-        around = self.around(PixelBox(0, 0, tile, tile)).shape
         written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        read = cost.bytes * around[0] * around[1] / tile**2
-        return PROCESS_BYTES + int(TILES_AT_ONCE * (read + 3 * written))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + 3 * written))
 
     def overhead(self, tile: int) -> float:
         """Pixels that are read for each one that is written."""

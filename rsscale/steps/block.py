@@ -55,7 +55,7 @@ class Cost:
     Attributes
     ----------
     bytes : float
-        Decoded.
+        Decoded, of the whole box.
     observations : int
         Items, or dates, at most.
     """

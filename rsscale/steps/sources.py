@@ -93,7 +93,7 @@ class InputSource:
         """Hash of the items that may have pixels in the box, and of how they are processed."""
         parts = [repr(sorted(self.recipe.inputs[self.name].processing().items()))]
         found = self.lookups(self.name).digest(
-            self._around(box), *self._days(key), self.generation(key)
+            self._around(box), *self.days(key), self.generation(key)
         )
         parts.append(found)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -101,20 +101,24 @@ class InputSource:
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
         """Ids of the items that may have pixels in the box; with collection where one is twice."""
         scenes = self.lookups(self.name).touching(
-            self._around(box), *self._days(key), self.generation(key)
+            self._around(box), *self.days(key), self.generation(key)
         )
         times = Counter(record.id for record in scenes)
         return [r.id if times[r.id] == 1 else f"{r.collection}/{r.id}" for r in scenes]
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """Decoded bytes and items of the box."""
-        count, nbytes = self.lookups(self.name).cost(self.grid.geobox_of(box), *self._days(key))
+        """Decoded bytes of the box and what its mask looks at around it, and items."""
+        from rsscale.steps.input_windows import mask_margin
+
+        around = box.pad(mask_margin(self.recipe.inputs[self.name], self.grid, box))
+        count, nbytes = self.lookups(self.name).cost(self.grid.geobox_of(around), *self.days(key))
         return Cost(nbytes, count)
 
     def _around(self, box: PixelBox) -> Any:
         return self.grid.geobox_of(box.pad(self.margin(box)))
 
-    def _days(self, key: TileKey) -> tuple[date, date]:
+    def days(self, key: TileKey) -> tuple[date, date]:
+        """First and last day that a tile's period reads."""
         from rsscale.steps.input_windows import span
 
         return span(self.recipe.inputs[self.name], int(key.span))

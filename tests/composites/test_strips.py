@@ -33,7 +33,9 @@ class Hands:
 
 
 def tile(number: int, hands: Hands, meter: StageTimer) -> np.ndarray:
-    cube = da.full((6, 6), number, chunks=(2, 2)).map_blocks(hands, dtype=int)
+    cube = da.full((6, 6), number, chunks=(2, 2)).map_blocks(
+        hands, dtype=int, meta=np.empty((0, 0), int)
+    )
     return in_memory([xr.DataArray(cube, dims=("y", "x"))], THREADS, meter)[0].values
 
 

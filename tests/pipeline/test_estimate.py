@@ -33,8 +33,9 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
     assert plan.items == {"s2": 8}
     (step,) = plan.steps
     assert 0 < step.observations[0] <= step.observations[1] <= 8
-    # Three bands of uint16, at most eight observations of a whole tile.
-    assert 0 < step.tile_bytes[0] < step.tile_bytes[1] <= 8 * 3 * 2 * 512**2
+    # Three bands of uint16, at most eight observations of a whole tile and the windows around it.
+    assert 0 < step.tile_bytes[0] < step.tile_bytes[1] <= 8 * 3 * 2 * (4 * 224 + 2 * 24) ** 2
+    assert "as stored" in repr(plan)
     assert plan.output_bytes == 9 * 3 * 512**2
     assert plan.seconds is plan.money is None
     assert "--pilot 8" in repr(plan)
@@ -94,7 +95,7 @@ def test_planning_opens_a_model_once(
     monkeypatch.setattr(weights, "read_model", counted)
     recipe = landscape.recipe(grid=grid, model=str(model))
     with pytest.raises(RecipeError, match=r"set grid\.tile to"):
-        rs.plan(recipe, threads=2, device="cpu", memory=3 * 2**30)
+        rs.plan(recipe, threads=2, device="cpu", memory=2 * 2**30)
     assert opened == [model]
 
 
@@ -109,7 +110,7 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does(
 ) -> None:
     recipe = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 10, "tile": 8192})
     for module in ("pipeline.estimate", "runs.run"):
-        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 3 * 2**30))
+        monkeypatch.setattr(f"rsscale.{module}.machine_of", lambda _: Machine(2, 2 * 2**30))
     out = {"out": tmp_path / "run"} if command is rs.run else {}
     with pytest.raises(RecipeError, match=r"needs about \d+\.\d GiB .* set grid.tile to \d+"):
         command(recipe, threads=2, device="cpu", **out)

@@ -281,10 +281,71 @@ def test_strips_compute_no_row_twice() -> None:
 def test_strips_end_on_the_rows_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     box, lattice = PixelBox(100, 0, 1500, 600), Lattice(224, 8)
     assert strips.strips(box, lattice, 3) == [box]
-    monkeypatch.setattr(strips, "STRIP_BYTES", 4 * 3 * (672 + 16) * 500)
+    # Two rows of windows, and the rows of the blocks in which they end.
+    monkeypatch.setattr(strips, "STRIP_BYTES", 4 * 3 * (672 + 16) * (448 + 16 + 512))
     cut = strips.strips(box, lattice, 3)
-    assert [part.row0 for part in cut] == [100, 448, 896, 1344]
-    assert cut[-1].row1 == 1500
+    assert [(part.col0, part.col1) for part in cut] == [(0, 600)] * 4
+    edges = [part.row0 for part in cut] + [cut[-1].row1]
+    assert edges[0] == 100
+    assert edges[-1] == 1500
+    assert all(edge % 224 == 0 for edge in edges[1:-1])
+    assert [part.row1 for part in cut] == edges[1:]
+
+
+@pytest.mark.parametrize("lattice", [Lattice(1024, 64), Lattice(224, 16), Lattice(224, 16, "hann")])
+@pytest.mark.parametrize("channels", [6, 18, 60])
+def test_strips_cover_a_tile_once_and_stay_small(lattice: Lattice, channels: int) -> None:
+    """Many channels make even one row of windows too large: then it is cut into panels."""
+    box = PixelBox(-8192, 8192, 0, 16384)
+    cut = strips.strips(box, lattice, channels)
+    seen = np.zeros((64, 64), int)  # of 128 px
+    for part in cut:
+        rows, cols = part.slices(box)
+        seen[rows.start // 128 : rows.stop // 128, cols.start // 128 : cols.stop // 128] += 1
+        assert part.row0 % lattice.stride == 0 or part.row0 == box.row0
+        assert part.col0 % lattice.stride == 0 or part.col0 == box.col0
+    if lattice.stride == 1024:
+        assert (seen == 1).all()
+    assert sum(part.shape[0] * part.shape[1] for part in cut) == 8192**2
+    assert strips.strip_bytes(box, lattice, channels) <= strips.STRIP_BYTES
+
+
+def test_panels_give_the_composites_of_the_whole() -> None:
+    import dask.array as da
+
+    values = np.random.default_rng(0).normal(size=(2, 3, 700, 900)).astype("f4")
+    dims = ("time", "band", "y", "x")
+    lazy = xr.DataArray(da.from_array(values, chunks=(2, 3, 200, 256)), dims=dims)
+    lazy = lazy.assign_coords(observations=(dims[:1] + dims[2:], lazy.data[:, 0] * 2))
+    around = PixelBox(50, -30, 750, 870)
+    reads = [
+        PixelBox(top, left, min(top + 300, 750), right)
+        for left, right in ((-30, 420), (380, 870))
+        for top in range(50, 650, 250)
+    ]
+    parts = strips.composite_strips({"a": lazy}, around, reads, 2, StageTimer())
+    for read, part in zip(reads, parts, strict=True):
+        inside = (..., *read.slices(around))
+        np.testing.assert_array_equal(part["a"].values, values[inside])
+        np.testing.assert_array_equal(part["a"].observations.values, 2 * values[:, 0][inside])
+
+
+def test_a_buffer_holds_no_more_than_its_strip() -> None:
+    """Rows are written to their place, not joined to those that are held: that took thrice."""
+    import dask.array as da
+
+    data = da.zeros((1, 1, 8000, 1000), dtype="f4", chunks=(1, 1, 500, 1000))
+    lazy = xr.DataArray(data, dims=("time", "band", "y", "x"))
+    around = PixelBox(0, 0, 8000, 1000)
+    reads = [
+        PixelBox(max(top - 50, 0), 0, min(top + 1050, 8000), 1000) for top in range(0, 8000, 1000)
+    ]
+    parts = strips.composite_strips({"a": lazy}, around, reads, 1, StageTimer())
+    for read, part in zip(reads, parts, strict=True):
+        held = part["a"].values
+        while held.base is not None and isinstance(held.base, np.ndarray):
+            held = held.base
+        assert held.nbytes <= 4 * 1000 * (read.shape[0] + 512)
 
 
 def broken(land: Landscape, folder: Path, **options: object) -> dict:
