@@ -23,6 +23,8 @@ from rsscale.steps.input_windows import bands_to_read
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
+# Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
+_MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
 _PROBE, _EXPORTED = 256, 8
@@ -43,7 +45,7 @@ class Memory:
     blending : int
         What overlapping windows add up to, of one row of them; of the one tile that is predicted.
     layers : int
-        The finished tile, and its shards.
+        The finished tile, which of its pixels lie in the area, and a shard of one layer.
     """
 
     composites: int
@@ -94,7 +96,7 @@ def estimate(  # noqa: PLR0917
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
-        layers=2 * tile * tile * pixel_bytes,
+        layers=tile * tile * (pixel_bytes + _MASK_BYTES),
     )
 
 
