@@ -23,6 +23,8 @@ from rsscale.steps.input_windows import bands_to_read
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
+# What the heap keeps between pieces that are in use, at most, since it is trimmed around each strip.
+_HOLES = 128 * 2**20
 # Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
 _MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
@@ -56,9 +58,10 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Bytes of tiles side by side, of caches, and of Python and its libraries."""
+        """Bytes of tiles side by side, of caches and holes, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
-        return PROCESS_BYTES + CACHE_BYTES + self.reading + self.model + self.blending + beside
+        process = PROCESS_BYTES + CACHE_BYTES + _HOLES
+        return process + self.reading + self.model + self.blending + beside
 
 
 def estimate(  # noqa: PLR0917
