@@ -23,7 +23,7 @@ from rsscale.steps.input_windows import bands_to_read
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
-# What the heap keeps between pieces that are in use, at most, since it is trimmed around each strip.
+# What the heap keeps between pieces in use, at most, since it is trimmed around each strip.
 _HOLES = 128 * 2**20
 # Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
 _MASK_BYTES = 2
