@@ -378,6 +378,6 @@ def _facts(
 ) -> dict[str, int]:
     """Counts of a tile's classes."""
     rows = zip(block.where, classes, strict=True)  # masks of the whole tile would be as large
-    unseen = sum(np.count_nonzero(where & (row == NODATA)) for where, row in rows) - non_finite
+    unseen = sum(int(np.count_nonzero(where & (row == NODATA))) for where, row in rows) - non_finite
     seams: Seams = count_seams(classes, block.core, lattice)
     return {"unseen": unseen, "non_finite": non_finite, **seams.to_dict()}
