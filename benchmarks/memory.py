@@ -28,7 +28,7 @@ import pystac
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from benchmarks.engine.case import CLASSES, COL0, EPSG, HALO, PERIOD, RESOLUTION, ROW0, STRIDE
+from benchmarks.engine.case import CLASSES, EPSG, HALO, PERIOD, RESOLUTION, STRIDE
 from benchmarks.engine.scenes import write_area
 from benchmarks.engine.tiff import BLOCK, compress, write_tiff
 from benchmarks.options import parser_of
@@ -46,6 +46,7 @@ LIMIT_BYTES = 3 * 2**30
 # come to rest.
 _AREAS = {1024: (2, 4), 2048: (2, 2)}
 _SCENE = 8192
+COL0, ROW0 = 5 * _SCENE, -62 * _SCENE  # on the lines of tiles of any width
 
 
 def main() -> None:

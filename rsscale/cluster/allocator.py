@@ -107,11 +107,16 @@ def started_with() -> set[str]:
     return names if names & os.environ.keys() else set(os.environ)
 
 
-def trim() -> bool:
+def trim(every_s: float = _TRIM_EVERY_S) -> bool:
     """Give the holes of the heap back to the kernel, at most every few seconds.
 
     Buffers of tens of megabytes leave holes that the next ones don't fit into: a worker grew by
     half in a hundred tiles. To fill the holes anew costs a tenth of a second.
+
+    Parameters
+    ----------
+    every_s : float
+        Nothing is done within so many seconds of the last time.
 
     Returns
     -------
@@ -121,7 +126,7 @@ def trim() -> bool:
     global _trimmed  # noqa: PLW0603 -- one heap, one clock
     with _trimming:
         now = time.monotonic()
-        if not has_glibc() or now - _trimmed < _TRIM_EVERY_S:
+        if not has_glibc() or now - _trimmed < every_s:
             return False
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
         _trimmed = time.monotonic()

@@ -23,6 +23,10 @@ from rsscale.steps.input_windows import bands_to_read
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
+# What the heap keeps between pieces in use, at most, since it is trimmed around each strip.
+_HOLES = 128 * 2**20
+# Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
+_MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
 _PROBE, _EXPORTED = 256, 8
@@ -43,7 +47,7 @@ class Memory:
     blending : int
         What overlapping windows add up to, of one row of them; of the one tile that is predicted.
     layers : int
-        The finished tile, and its shards.
+        The finished tile, which of its pixels lie in the area, and a shard of one layer.
     """
 
     composites: int
@@ -54,9 +58,10 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Bytes of tiles side by side, of caches, and of Python and its libraries."""
+        """Bytes of tiles side by side, of caches and holes, and of Python and its libraries."""
         beside = TILES_AT_ONCE * (self.composites + self.layers)
-        return PROCESS_BYTES + CACHE_BYTES + self.reading + self.model + self.blending + beside
+        process = PROCESS_BYTES + CACHE_BYTES + _HOLES
+        return process + self.reading + self.model + self.blending + beside
 
 
 def estimate(  # noqa: PLR0917
@@ -94,7 +99,7 @@ def estimate(  # noqa: PLR0917
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
         blending=blending_bytes(lattice, len(spec.classes), tile),
-        layers=2 * tile * tile * pixel_bytes,
+        layers=tile * tile * (pixel_bytes + _MASK_BYTES),
     )
 
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     from rsscale.learn.model import Model
 
+# A strip takes ten seconds or more, and giving back the holes of the heap a tenth.
+_TRIM_EVERY_S = 1.0
 # A model's resolution and the grid's may differ by rounding, not by more.
 _SAME_RESOLUTION = 0.01
 _LIKE_RESOLUTION = 0.2
@@ -223,11 +225,12 @@ class MapPass(Pass):
                 stack = InputStack(next(composites), spec, covered)
                 if agreement is None:
                     agreement = self._compared(span, model, stack, profile)
+                trim(_TRIM_EVERY_S)  # what reading left would lie beside what the network takes
                 with device_lock(model.device), _timed(seconds, "infer"):
                     strip = self._predict(stack, model, part, block, batch=batch)
                 del stack  # its composites are not to stay with this frame, see composite_strips
                 _place(strip.layers, part, values, core)
-                trim()  # what the network held would stay while the next strip is read
+                trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
         facts = _facts(values["classification"], non_finite, block, lattice)
         return Result(

@@ -40,8 +40,10 @@ def test_a_plan_says_what_a_server_will_send(
         sizes = {path: (landscape.folder / path.lstrip("/")).stat().st_size
                  for path, _ in server.requests}  # fmt: skip
         sent = sum(min(stop, sizes[path]) - start for path, (start, stop) in server.requests)
-    missed = len(opened) * 32768  # headers that planning left in this process
-    assert plan.read_bytes == pytest.approx(sent + missed, rel=0.2)
+    taken = sent + len(opened) * 32768  # headers that planning left in this process
+    # Two tiles side by side may share blocks in GDAL's cache, which holds most of so small an
+    # archive: never less, and not much more.
+    assert 0.9 * taken <= plan.read_bytes <= 1.5 * taken
     assert plan.decoded_bytes > 0
 
 
