@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,8 @@ from requests.adapters import HTTPAdapter
 
 from rsscale.errors import CatalogError
 from rsscale.net.hrefs import absolute, find_link, shown
-from rsscale.net.retry import RETRIES, policy, redact_logs, why_no_answer
+from rsscale.net.retry import RETRIES, policy, why_no_answer
+from rsscale.redaction import redact_logs, scrub_answer
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
@@ -23,6 +24,7 @@ CONNECTIONS = 8
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT = 160
+_ANSWER = 4096
 
 
 class CatalogIO(StacApiIO):
@@ -48,7 +50,8 @@ class CatalogIO(StacApiIO):
         except requests.RequestException as error:
             raise CatalogError(f"{shown(url)}: {_reason(error)}") from None
         if not answer.ok:
-            raise CatalogError(f"{shown(url)}: {_status(answer.status_code, answer.text)}")
+            said = _said(answer.text, url, *_credentials(answer.request.headers))
+            raise CatalogError(f"{shown(url)}: {_status(answer.status_code, said)}")
         return answer.content
 
     def request(
@@ -63,7 +66,10 @@ class CatalogIO(StacApiIO):
             return str(super().request(href, method, headers, parameters))
         except APIError as error:
             status = getattr(error, "status_code", None)
-            reason = _status(status, str(error)) if status else _reason(error.__context__ or error)
+            said = _said(
+                str(error), href, *_credentials({**self.session.headers, **(headers or {})})
+            )
+            reason = _status(status, said) if status else _reason(error.__context__ or error)
             raise CatalogError(f"{shown(href)}: {reason}") from None
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
     return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
 
 
-def _status(status: int, body: str) -> str:
+def _status(status: int, said: str) -> str:
     hints = {
         401: "it wants credentials",
         403: "access is refused; check the credentials",
@@ -139,14 +145,19 @@ def _status(status: int, body: str) -> str:
         429: f"too many requests, also after {RETRIES} retries; wait, or ask for less",
     }
     hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= 500 else "")
-    said = _said(body)
     return (
         f"HTTP {status}" + (f", {hint}" if hint else "") + (f" (it says: {said})" if said else "")
     )
 
 
-def _said(body: str) -> str:
-    """The message of an API's error document, in one line."""
+def _credentials(headers: Mapping[str, Any]) -> list[str]:
+    """Values of a request's headers, but those that every request has."""
+    usual = {name.lower() for name in requests.utils.default_headers()} | {"content-type"}
+    return [str(value) for name, value in headers.items() if name.lower() not in usual]
+
+
+def _said(body: str, *sent: str) -> str:
+    """The message of an API's error document, in one line, without what was sent to it."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -155,7 +166,7 @@ def _said(body: str) -> str:
         return ""
     texts = (document.get(key) for key in ("description", "detail", "message", "error"))
     text = next((text for text in texts if isinstance(text, str)), "")
-    return re.sub(r"\?\S*|\s+", " ", text).strip()[:_EXCERPT]
+    return re.sub(r"\?\S*|\s+", " ", scrub_answer(text[:_ANSWER], *sent)).strip()[:_EXCERPT]
 
 
 def _looks_like(body: bytes) -> str:

@@ -160,6 +160,7 @@ def _sources(record: SceneRecord, methods: Sequence[str]) -> list[Source]:
             crs=band.crs,
             transform=band.transform,
             sign=record.sign,
+            dropped=record.dropped,
         )
         for band, method in zip(record.bands, methods, strict=True)
     ]

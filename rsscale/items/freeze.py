@@ -19,7 +19,7 @@ from rsscale.items import geoparquet
 from rsscale.items.features import Feature, Item, is_plain, newest_features
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
-from rsscale.net.hrefs import map_hrefs, strip_secrets
+from rsscale.redaction import strip_document
 
 __all__ = [
     "EXACT",
@@ -174,11 +174,8 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def without_secrets(item: Item) -> dict[str, Any]:
-    """An item as JSON, without tokens in addresses or headers of links."""
-    feature = map_hrefs(item.to_dict(transform_hrefs=False), strip_secrets)
-    for link in feature["links"]:
-        link.pop("headers", None)  # where an API puts an Authorization
-    return dict(feature)
+    """An item as JSON, without what is not needed to address its files, credentials and headers."""
+    return dict(strip_document(item.to_dict(transform_hrefs=False)))
 
 
 class _Owned(dict[str, Any]):

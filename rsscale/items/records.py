@@ -14,7 +14,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from rsscale.net.hrefs import strip_secrets
+from rsscale.redaction import dropped_names, shown, strip_secrets
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class BandRecord:
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
 
+    def __repr__(self) -> str:
+        return f"BandRecord({self.asset!r}, {shown(self.url)!r})"
+
     @property
     def itemsize(self) -> int:
         """Bytes of a number; two where the type is not known, as imagery nearly always has."""
@@ -92,6 +95,8 @@ class SceneRecord:
         How access is gained, a name of :mod:`rsscale.net.signing`.
     bands : tuple of BandRecord
         In the order of the bands that are read.
+    dropped : tuple of str
+        Names of what its addresses lost when it was written, for messages: never values.
     """
 
     id: str
@@ -99,6 +104,7 @@ class SceneRecord:
     day: int
     sign: str | None
     bands: tuple[BandRecord, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def moment(self) -> np.datetime64:
@@ -113,13 +119,17 @@ class SceneRecord:
     def to_bytes(self) -> bytes:
         """The record as JSON, without tokens."""
         bands = [band.without_secrets() for band in self.bands]
-        return _json([self.id, self.microseconds, self.day, self.sign, bands])
+        names = [name for band in self.bands for name in dropped_names(band.url)]
+        dropped = list(dict.fromkeys([*self.dropped, *names]))
+        content = [self.id, self.microseconds, self.day, self.sign, bands]
+        return _json([*content, dropped] if dropped else content)
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Self:
         """Inverse of :meth:`to_bytes`."""
-        name, microseconds, day, sign, bands = json.loads(record)
-        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)))
+        name, microseconds, day, sign, bands, *dropped = json.loads(record)
+        read = tuple(map(BandRecord.read, bands))
+        return cls(name, microseconds, day, sign, read, tuple(*dropped))
 
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.

@@ -46,6 +46,8 @@ class Source:
         Used where the file itself has none.
     sign : str or None
         How access is gained, a name of :mod:`rsscale.net.signing`.
+    dropped : tuple of str
+        Names of what the item's addresses lost when they were frozen, for messages.
     """
 
     item: str
@@ -56,6 +58,10 @@ class Source:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     sign: str | None = None
+    dropped: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Source({self.item!r}, {self.asset!r}, {shown(self.url)!r})"
 
     def __str__(self) -> str:
         return f"item {self.item!r}, asset {self.asset!r}: {shown(self.url)}"

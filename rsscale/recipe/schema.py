@@ -18,6 +18,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.net.signing import check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
+from rsscale.redaction import shown, strip_addresses
 
 LayerName = Literal["classification", "confidence", "observations", "probability"]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
@@ -124,6 +125,11 @@ class InputRecipe(_Strict):
     on_error: Literal["fail", "skip"] = "fail"
     loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What a notebook shows: the catalogue's address without user name and query."""
+        for name, value in super().__repr_args__():
+            yield name, shown(value) if name == "catalog" else value
 
     def processing(self) -> dict[str, Any]:
         """Keys that decide a pixel's value, given the items: not those that find or reach them."""
@@ -276,10 +282,13 @@ class Recipe(_Strict):
         return name if "://" in name else os.path.normpath(self.folder / Path(name).expanduser())
 
     def to_yaml(self) -> str:
-        """The recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
+        """The recipe as YAML that :func:`read_recipe` reads back: the same, without secrets.
+
+        Addresses keep what is needed to find a file or a catalogue, and no user, password or token.
+        """
         # Elsewhere, paths that steps name still count from where the recipe was.
         folder = {"folder": str(self.folder)} if self.steps else {}
         plain = folder | self.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
         )
-        return yaml.safe_dump(plain, sort_keys=False, width=100)
+        return yaml.safe_dump(strip_addresses(plain), sort_keys=False, width=100)
