@@ -13,8 +13,9 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
+from rsscale.documents import DocumentError, read_json
 from rsscale.errors import CatalogError
-from rsscale.net.hrefs import absolute, find_link, shown
+from rsscale.net.hrefs import absolute, find_link, is_url, shown
 from rsscale.net.retry import RETRIES, policy, why_no_answer
 from rsscale.redaction import redact_logs, scrub_answer
 
@@ -74,7 +75,14 @@ class CatalogIO(StacApiIO):
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a JSON object; the error names what came instead."""
-        text = self.read_text(source, *args, **kwargs)
+        try:
+            text = self.read_text(source, *args, **kwargs)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # Of a link's own method, headers and body, which may be anything.
+            where = shown(str(getattr(source, "href", source)))
+            raise CatalogError(
+                f"{where}: it can't be asked as its link says ({type(error).__name__})"
+            ) from None
         return parse_json(text.encode(), str(getattr(source, "href", source)))
 
     def get_pages(
@@ -112,9 +120,10 @@ class CatalogIO(StacApiIO):
 def parse_json(body: bytes, name: str) -> dict[str, Any]:
     """``body`` as a JSON object; else a `CatalogError` with the kind of content."""
     try:
-        value = json.loads(body)
-    except ValueError:
-        raise CatalogError(f"{shown(name)}: expected STAC JSON, {_looks_like(body)}") from None
+        value = read_json(body)
+    except DocumentError as error:
+        reason = _looks_like(body) if str(error).startswith("not JSON") else str(error)
+        raise CatalogError(f"{shown(name)}: expected STAC JSON, {reason}") from None
     if not isinstance(value, dict):
         raise CatalogError(
             f"{shown(name)}: expected a STAC object, found a JSON {type(value).__name__}"
@@ -124,7 +133,7 @@ def parse_json(body: bytes, name: str) -> dict[str, Any]:
 
 def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
     found = page.get("features", page.get("collections"))
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CatalogError(
             f"{shown(url)}: expected a page of items, found an object with "
             f"{', '.join(sorted(page)[:6]) or 'nothing'}; is this the API's own address?"
@@ -134,7 +143,14 @@ def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
 
 def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
     link = find_link(page, "next")
-    return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
+    if link is None:
+        return None
+    following = absolute(link["href"], url)
+    if not is_url(following):
+        raise CatalogError(
+            f"{shown(url)}: its next page is {shown(following)!r}; expected an http(s) address"
+        )
+    return {**link, "href": following}
 
 
 def _status(status: int, said: str) -> str:

@@ -28,6 +28,13 @@ from rsscale.geo.lattice import PixelBox
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
+MAX_TILE = 65_536
+"""Pixels across the widest tile: a shard of it takes 4 GB in memory."""
+
+MAX_RESOLUTION = 1e7
+"""CRS units across the widest pixel: a quarter of the Earth, in metres."""
+
+_FAR = 1e9  # CRS units from the origin of a CRS: beyond it nothing can be projected
 # Tiles that are tested together, in each direction.
 _TOGETHER = 16
 
@@ -75,7 +82,7 @@ class Grid:
     Raises
     ------
     RecipeError
-        When the CRS is unknown, or resolution or tile are not positive.
+        When the CRS is unknown, or resolution, tile or origin are not positive or absurd.
     """
 
     crs: str
@@ -85,12 +92,19 @@ class Grid:
     _spec: GridSpec = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.resolution) and self.resolution > 0):
+        if not 0 < self.resolution <= MAX_RESOLUTION:
             raise RecipeError(
-                f"grid.resolution is {self.resolution}; it must be a positive number of CRS units"
+                f"grid.resolution is {self.resolution}; it must be a positive number of CRS units, "
+                f"at most {MAX_RESOLUTION:g}"
             )
-        if self.tile < 1:
-            raise RecipeError(f"grid.tile is {self.tile}; it must be at least 1 pixel")
+        if not 1 <= self.tile <= MAX_TILE:
+            raise RecipeError(
+                f"grid.tile is {self.tile}; it must be at least 1 pixel, at most {MAX_TILE}"
+            )
+        if not all(abs(value) <= _FAR for value in self.origin):
+            raise RecipeError(
+                f"grid.origin is {list(self.origin)}; expected two finite numbers of CRS units"
+            )
         object.__setattr__(self, "origin", (float(self.origin[0]), float(self.origin[1])))
         try:
             spec = GridSpec(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pystac
 
 from rsscale import durable
+from rsscale.documents import read_json
 from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
 from rsscale.items.features import Feature, Item, is_plain, newest_features
@@ -86,7 +86,7 @@ def freeze(items: Iterable[Item], path: str | Path) -> None:
     Raises
     ------
     ItemError
-        When there are none, or one holds NaN or an infinite number.
+        When there are none.
     """
     ordered = sorted(items, key=_order_of)
     if not ordered:
@@ -133,7 +133,8 @@ def read_geoparquet(body: bytes, name: str) -> Iterator[dict[str, Any]]:
         columns = set(file.schema_arrow.names)
         if EXACT in columns and not _nulls(file):
             for batch in file.iter_batches(columns=[EXACT], batch_size=_ROWS):
-                yield from map(json.loads, batch.column(0).to_pylist())
+                for text in batch.column(0).to_pylist():
+                    yield read_json(text.encode())
             return
         missing = {"id", "geometry", "assets"} - columns
         if missing:
@@ -165,11 +166,13 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
         copy.write_bytes(body)
         try:
             found = rustac.read_sync(str(copy), format="parquet", set_self_link=False)
-        except rustac.RustacError as error:
+        except (rustac.RustacError, ValueError, OSError) as error:
             raise CatalogError(f"{name}: not readable as stac-geoparquet ({error})") from None
     features: list[dict[str, Any]] = found["features"]
     for feature in features:
-        feature.get("properties", {}).pop(EXACT, None)
+        properties = feature.get("properties")
+        if isinstance(properties, dict):
+            properties.pop(EXACT, None)
     return features
 
 

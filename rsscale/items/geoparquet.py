@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from rsscale.documents import finite
 from rsscale.items.features import Item
 
 EXACT = "rsscale:item"
@@ -63,10 +64,6 @@ def write(
     to_json : function
         From an item to the JSON object that is kept.
 
-    Raises
-    ------
-    ValueError
-        When an item holds NaN or an infinite number, which JSON has not.
     """
     schema = _schema(items)
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
@@ -160,7 +157,10 @@ def _box(bbox: Any) -> dict[str, float] | None:
         return None
     half = len(bbox) // 2
     edges = (bbox[0], bbox[1], bbox[half], bbox[half + 1])
-    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, edges), strict=True))
+    try:
+        return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, edges), strict=True))
+    except (TypeError, ValueError):
+        return None
 
 
 def _time(text: Any) -> datetime | None:
@@ -171,9 +171,17 @@ def _time(text: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def _exact(feature: dict[str, Any]) -> str:
+    """The item as JSON; NaN and infinities, which JSON has not, as the texts that STAC has."""
+    try:
+        return json.dumps(feature, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(feature), separators=(",", ":"), allow_nan=False)
+
+
 _CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "geometry": lambda feature: _wkb(feature.get("geometry")),
     "bbox": lambda feature: _box(feature.get("bbox")),
     "links": lambda feature: [_texts(link, _LINK) for link in feature.get("links") or []],
-    EXACT: lambda feature: json.dumps(feature, separators=(",", ":"), allow_nan=False),
+    EXACT: _exact,
 }

@@ -20,6 +20,7 @@ from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
 from rsscale.items.radiometry import scaling
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
+from rsscale.items.validation import check_asset
 from rsscale.net.signing import PROPERTY
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.
@@ -152,6 +153,7 @@ def _locations(chosen: assets.Selection) -> list[list[_Location]]:
 def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
     found, common = [], None
     for key in keys:
+        check_asset(item, key)
         asset = item.assets[key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
             found.append(_location(item, asset))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 from rsscale.redaction import shown, strip_secrets
 
@@ -28,12 +28,17 @@ def absolute(href: str, base: str) -> str:
     A local result is an absolute path without ``file://``. What GDAL opens by its own
     scheme (``/vsis3/…``, ``s3://…``) stays as it is.
     """
+    if not href:
+        return ""  # of a broken asset: it addresses nothing
     if href.startswith("file://"):
-        return unquote(urlsplit(href).path)
+        return unquote(href.removeprefix("file://").removeprefix("localhost"))
     if _SCHEME.match(href) or href.startswith("/vsi"):
         return href
     if is_url(base):
-        return urljoin(base, href)
+        try:
+            return urljoin(base, href)
+        except ValueError:  # an address such as //[: whoever reads it says so
+            return href
     return str((Path(base).parent / href).absolute().resolve())
 
 
@@ -66,5 +71,8 @@ def resolve(item: dict[str, Any], base: str) -> dict[str, Any]:
 
 def find_link(document: dict[str, Any], rel: str) -> dict[str, Any] | None:
     """The first link of a STAC object with this relation."""
-    links = document.get("links") or []
-    return next((link for link in links if link.get("rel") == rel), None)
+    links = document.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == rel and isinstance(link.get("href"), str):
+            return link
+    return None

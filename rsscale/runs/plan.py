@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
@@ -18,6 +17,7 @@ from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe.yaml_text import parse_yaml
 from rsscale.steps.attachments import Kept
 from rsscale.steps.base import ALL, Gather, Pass, Step
 from rsscale.steps.fingerprint import area_in, fingerprint, gather_fingerprint
@@ -273,9 +273,9 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
         When they are damaged.
     """
     try:
-        content = yaml.safe_load(folder.storage.read(state["recipe"]))
+        content = parse_yaml(folder.storage.read(state["recipe"]).decode(), state["recipe"])
         area = json.loads(folder.storage.read(state["area"]))["features"][0]
-    except (FileNotFoundError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecipeError) as error:
         raise RunFolderError(
             f"{folder.url} is damaged: its recipe or area can't be read ({error}); run the "
             "recipe again into an empty folder"
