@@ -34,6 +34,9 @@ MAX_TILE = 65_536
 MAX_RESOLUTION = 1e7
 """CRS units across the widest pixel: a quarter of the Earth, in metres."""
 
+MAX_TILES = 2**24
+"""Tiles of the largest area: the globe at 10 m in tiles of 2048 px has two million."""
+
 _FAR = 1e9  # CRS units from the origin of a CRS: beyond it nothing can be projected
 # Tiles that are tested together, in each direction.
 _TOGETHER = 16
@@ -259,6 +262,12 @@ class Grid:
         projected = self.project(area)
         shapely.prepare(projected.geom)
         around = self._box(projected).snap(self.tile)
+        count = math.prod(side // self.tile for side in around.shape)
+        if count > MAX_TILES:
+            raise AreaError(
+                f"the area {_bounds(area)} takes about {count:.0e} tiles of {self}; expected at "
+                f"most {MAX_TILES}: is the resolution in units of the CRS?"
+            )
         all_cols = np.arange(around.col0, around.col1, self.tile)
         for first in range(around.row0, around.row1, _TOGETHER * self.tile):
             rows = np.arange(first, min(first + _TOGETHER * self.tile, around.row1), self.tile)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rsscale.documents import DocumentError, read_json
 from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec
+from rsscale.model.validation import check_model_item
 
+_MOST_BYTES = 2**24
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 
 
@@ -37,22 +39,22 @@ def read_item(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
     try:
-        item: Any = json.loads(path.read_text("utf-8"))
+        item = read_json(path.read_bytes(), _MOST_BYTES)
     except FileNotFoundError:
         raise ModelError(
             f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
         ) from None
-    except ValueError as error:
+    except DocumentError as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
-        raise ModelError(f"{path} is not a STAC item with assets")
-    return item
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from None
+    return check_model_item(item, str(path))
 
 
 def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
     """The file that the item's model asset names; a pickle is refused unread."""
     assets = item["assets"].values()
-    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and "href" in a]
+    hrefs = [a["href"] for a in assets if "mlm:model" in a.get("roles", ()) and a.get("href")]
     if not hrefs:
         raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
     path = folder / str(hrefs[0])
@@ -63,7 +65,7 @@ def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
         )
     if path.suffix not in (".safetensors", ".pt2"):
         raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
-    if not path.exists():
+    if not path.is_file():
         raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
     return path
 

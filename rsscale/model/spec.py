@@ -301,7 +301,7 @@ class ModelSpec:
                 hyperparameters=properties.get("mlm:hyperparameters", {}),
                 resolution=properties.get("rsscale:resolution"),
             )
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"the MLM item {item.get('id')!r} lacks {error}; "
                 "a model for rsscale needs mlm:name, mlm:architecture, mlm:input with z-score "

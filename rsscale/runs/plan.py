@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RecipeError, RunFolderError
+from rsscale.documents import read_json
+from rsscale.errors import AreaError, ItemError, RecipeError, RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
@@ -126,10 +127,17 @@ class RunPlan:
             ledger=LedgerReader(folder.ledger),
             generation=GenerationOfTile(generations, grid),
         )
+        steps = tuple(open_steps(setup))
+        unknown = [step.step for step in steps if step.step not in state["steps"]]
+        if unknown:
+            raise RunFolderError(
+                f"{folder.url} is damaged: run.json lacks the step {unknown[0]!r} of its recipe; "
+                "run the recipe again into an empty folder"
+            )
         return cls(
             folder=folder,
             setup=setup,
-            steps=tuple(open_steps(setup)),
+            steps=steps,
             hash=state["plan"],
             generations=generations,
         )
@@ -260,7 +268,13 @@ class _FrozenLookups:
             index, records = (
                 self._folder.storage.local(f"items/{name}.{ending}") for ending in (INDEX, RECORDS)
             )
-            self._opened[name] = FrozenItems(index, records)
+            try:
+                self._opened[name] = FrozenItems(index, records)
+            except (ItemError, OSError) as error:
+                raise RunFolderError(
+                    f"{self._folder.url} is damaged: {error}; run the recipe again into an empty "
+                    "folder"
+                ) from None
         return self._opened[name]
 
 
@@ -273,8 +287,8 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
         When they are damaged.
     """
     try:
-        content = parse_yaml(folder.storage.read(state["recipe"]).decode(), state["recipe"])
-        area = json.loads(folder.storage.read(state["area"]))["features"][0]
+        content = parse_yaml(_unchanged(folder, state["recipe"]).decode(), state["recipe"])
+        area = read_json(_unchanged(folder, state["area"]))["features"][0]
     except (OSError, ValueError, LookupError, TypeError, RecipeError) as error:
         raise RunFolderError(
             f"{folder.url} is damaged: its recipe or area can't be read ({error}); run the "
@@ -282,19 +296,37 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
         ) from None
     try:
         return read_recipe(content), read_area(area)
-    except RecipeError as error:
+    except (RecipeError, AreaError, TypeError) as error:
         raise RunFolderError(f"{folder.url}/{state['recipe']} is damaged: {error}") from None
+
+
+def _unchanged(folder: RunFolder, name: str) -> bytes:
+    """Content of a frozen file, whose name ends in the hash of what was written.
+
+    Raises
+    ------
+    ValueError
+        When it is another now.
+    """
+    content = folder.storage.read(name)
+    if hashlib.sha256(content).hexdigest()[:16] not in name:
+        raise ValueError(f"{name} is not what was written")
+    return content
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
     """Coverage of a run at first, and after each extension."""
-    return tuple(
-        Generation(
-            tuple(one["periods"]),
-            read_area(json.loads(folder.storage.read(one["area"]))["features"][0]),
-        )
-        for one in state["generations"]
-    )
+    generations = []
+    for one in state["generations"]:
+        try:
+            area = read_area(read_json(folder.storage.read(one["area"]))["features"][0])
+        except (OSError, ValueError, LookupError, TypeError, AreaError) as error:
+            raise RunFolderError(
+                f"{folder.url} is damaged: {one['area']} can't be read ({error}); run the recipe "
+                "again into an empty folder"
+            ) from None
+        generations.append(Generation(tuple(one["periods"]), area))
+    return tuple(generations)
 
 
 class GenerationOfTile:
