@@ -100,7 +100,7 @@ class CatalogIO(StacApiIO):
         items_seen: set[tuple[Any, Any]] = set()
         while True:
             found = _features(page, url)
-            keys = {(item.get("collection"), item.get("id")) for item in found}
+            keys = {(str(item.get("collection")), str(item.get("id"))) for item in found}
             following = _next_link(page, url)
             asked = json.dumps(following, sort_keys=True)
             if asked in requests_seen or (following and keys and keys <= items_seen):

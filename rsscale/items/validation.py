@@ -192,7 +192,7 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], Any], ...] = (
     ("geometry", lambda value: value is None or _is_object(value), None),
     ("bbox", _is_bbox, _ABSENT),
     ("collection", _is_text, _ABSENT),
-    ("stac_version", _is_text, _ABSENT),
+    ("stac_version", _is_text, "1.0.0"),
     ("stac_extensions", _is_texts, _ABSENT),
 )
 

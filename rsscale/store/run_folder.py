@@ -157,7 +157,7 @@ class RunFolder:
         """The events of ``events.jsonl``, without lines that a death cut short."""
         for line in self.storage.read_log(EVENTS).splitlines():
             try:
-                event = read_json(line.encode())
+                event = read_json(line)
             except ValueError:
                 continue
             if isinstance(event, dict):

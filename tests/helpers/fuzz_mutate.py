@@ -7,9 +7,16 @@ import json
 
 from hypothesis import strategies as st
 
-DEEP: list = []
-for _ in range(200):
-    DEEP = [DEEP]
+
+def _deep():
+    """Two hundred lists, one in another."""
+    made: list = []
+    for _ in range(200):
+        made = [made]
+    return made
+
+
+DEEP = _deep()
 
 JUNK = [
     None, True, False, 0, -1, 1, 255, 10**9, 10**18, 10**25, 10**400, 0.5, 1e300, -1e300,
@@ -54,8 +61,9 @@ yaml_edits = st.lists(
 def places(value, place=()):
     """The place of each value below one, as keys and numbers."""
     found = [place]
-    inner = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, below in inner if isinstance(value, (dict, list)) else ():
+    if not isinstance(value, (dict, list)) or len(place) > 30:
+        return found
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value):
         found += places(below, (*place, key))
     return found
 
@@ -80,7 +88,7 @@ def mutate(document, edits):
         elif how == "rename" and isinstance(scope, dict) and len(parents):
             scope[str(junk)[:50]] = scope.pop(last)
         else:
-            scope[last] = copy.deepcopy(junk) if junk is not DEEP else junk
+            scope[last] = _deep() if junk is DEEP else copy.deepcopy(junk)
     return document.get("")
 
 
