@@ -248,7 +248,8 @@ def test_nothing_secret_is_written_or_printed(world, shape, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
-    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "pystac_client", "requests", "rsscale"):
+        caplog.set_level(logging.DEBUG, logger=name)
     case = Case(world, tmp_path, monkeypatch)
     SHAPES[shape](case)
     case.recipe["inputs"]["s2"]["catalog"] = case.catalog
