@@ -45,7 +45,8 @@ class Child:
         )
         self.inputs, self.shown, self.failures, self.done = 0, "", [], False
         self.moved, self.peak = time.monotonic(), 0
-        Thread(target=self._listen, daemon=True).start()
+        self.listener = Thread(target=self._listen, daemon=True)
+        self.listener.start()
 
     def _listen(self) -> None:
         for line in self.process.stdout or ():
@@ -60,6 +61,10 @@ class Child:
 
     def watch(self) -> list[object]:
         """Wait for the end; what went wrong."""
+        with self.process:  # closes its pipes
+            return self._watch()
+
+    def _watch(self) -> list[object]:
         process = psutil.Process(self.process.pid)
         while self.process.poll() is None:
             time.sleep(0.05)
@@ -70,16 +75,17 @@ class Child:
             silent = time.monotonic() - self.moved
             if self.peak > MEMORY or silent > (HANG_S if self.inputs else START_S):
                 self.process.kill()
-                self.process.wait()
+                self.listener.join()
                 what = "memory" if self.peak > MEMORY else f"no end within {HANG_S:g} s"
                 return [*self.failures, {"error": what, "shown": self.shown}]
-        time.sleep(0.2)  # until the last lines are read
+        self.listener.join()  # until the last lines are read
         if not self.done:
             said = (self.process.stderr.read() if self.process.stderr else "")[-800:]
             self.failures.append({"error": f"died: {said}", "shown": self.shown})
         return self.failures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
 @pytest.mark.timeout(3600)
 def test_a_document_ends_in_one_line_or_in_success(name: str, shared: Path) -> None:
