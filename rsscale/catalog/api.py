@@ -14,8 +14,8 @@ from pystac_client.item_search import ItemSearch
 from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CatalogIO
 from rsscale.catalog.query import as_cql2
+from rsscale.documents.stac_items import check_item, links_of
 from rsscale.geo.area import sides, simpler
-from rsscale.items.validation import check_item, links_of
 from rsscale.net.hrefs import absolute, find_link, resolve
 from rsscale.progress import Bar, progress
 

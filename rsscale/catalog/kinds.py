@@ -25,9 +25,9 @@ from rsscale.catalog.api import ApiCatalog
 from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CONNECTIONS, CatalogIO, parse_json
 from rsscale.documents import MAX_BYTES, kind_of
+from rsscale.documents.stac_items import check_item, links_of
 from rsscale.errors import CatalogError
 from rsscale.items.freeze import read_geoparquet
-from rsscale.items.validation import check_item, links_of
 from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
 from rsscale.progress import Bar, progress
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.documents.stac_items import check_asset
 from rsscale.errors import ItemError
 from rsscale.geo.raster_bounds import EVERYWHERE, RasterBounds, bounds_in, is_degrees
 from rsscale.items import assets
@@ -20,7 +21,6 @@ from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
 from rsscale.items.radiometry import scaling
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
-from rsscale.items.validation import check_asset
 from rsscale.net.signing import PROPERTY
 
 # Longitudes repeat: an item at 181 may hold pixels of a box at -179.

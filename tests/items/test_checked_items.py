@@ -6,10 +6,10 @@ import pytest
 from stac_factory import make_item
 
 from rsscale.catalog.search import search
+from rsscale.documents.stac_items import BROKEN, check_item
 from rsscale.errors import CatalogError, ItemError
 from rsscale.items.features import Feature
 from rsscale.items.item_index import resolve
-from rsscale.items.validation import BROKEN, check_item
 
 JUNK = [None, True, 5, 1.5, "text", [], [1], {}, {"a": 1}]
 

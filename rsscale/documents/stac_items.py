@@ -12,9 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rsscale.documents import kind_of
+from rsscale.documents.json_text import kind_of
 from rsscale.errors import CatalogError, ItemError
-from rsscale.items.features import Asset, Item
 
 BROKEN = "rsscale:found"
 """Field of a broken asset: what stood in place of its address."""
@@ -78,8 +77,14 @@ def links_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [link for link in links if _is_link(link)] if isinstance(links, list) else []
 
 
-def check_asset(item: Item, key: str) -> None:
+def check_asset(item: Any, key: str) -> None:
     """Refuse an asset that is to be read and whose metadata are of wrong types.
+
+    Parameters
+    ----------
+    item : pystac.Item or Feature
+    key : str
+        Of the asset.
 
     Raises
     ------
@@ -103,7 +108,7 @@ def check_asset(item: Item, key: str) -> None:
                 )
 
 
-def _scopes(item: Item, asset: Asset) -> list[Mapping[str, Any]]:
+def _scopes(item: Any, asset: Any) -> list[Mapping[str, Any]]:
     """All objects in which a fact about an asset may stand."""
     bands: list[Mapping[str, Any]] = []
     for name in ("raster:bands", "bands"):
