@@ -14,6 +14,7 @@ import logging
 import tempfile
 import threading
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -75,7 +76,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers = {"Location": f"{self.world.url}/elsewhere?token={SECRET}"}
             self.world.fault = {"files": 403} if status == 302 else self.world.fault
             return self.send(status, headers if status == 302 else {}, f"<html>{echo}".encode())
-        file = self.world.root / path.lstrip("/")
+        file = self.world.root / path.lstrip("/").partition("/")[2]
         if not file.is_file():
             return self.send(404, {}, echo.encode())
         content = file.read_bytes()
@@ -146,7 +147,6 @@ def netrc(case):
     path.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
     path.chmod(0o600)
     case.patch.setenv("NETRC", str(path))
-    case.mine.add(path)
 
 
 def _update(place, **fields):
@@ -200,12 +200,17 @@ SHAPES = {
 FAILS = {"a token in the path", "a signer that fails"}
 
 
+_number = count()
+
+
 class Case:
     """A recipe and its items, into which a secret is put."""
 
     def __init__(self, world, folder, patch):
-        self.folder, self.patch, self.mine = folder, patch, set()
-        self.items = copy.deepcopy(world.plain)
+        self.folder, self.patch = folder, patch
+        # Each has addresses of its own: what was read before is kept open.
+        text = json.dumps(world.plain).replace("/tifs/", f"/{next(_number)}/tifs/")
+        self.items = json.loads(text)
         self.catalog = f"{world.url}/items.json"
         self.recipe = copy.deepcopy(world.recipe)
 
@@ -250,18 +255,15 @@ def test_nothing_secret_is_written_or_printed(world, shape, tmp_path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     for name in ("urllib3", "pystac_client", "requests", "rsscale"):
         caplog.set_level(logging.DEBUG, logger=name)
-    case = Case(world, tmp_path, monkeypatch)
-    SHAPES[shape](case)
-    case.recipe["inputs"]["s2"]["catalog"] = case.catalog
-    world.items = case.items
-    given = tmp_path / "recipe.yaml"
-    given.write_text(yaml.safe_dump(case.recipe))
-    case.mine.add(given)
-
+    given, mine = tmp_path / "recipe.yaml", {tmp_path / "recipe.yaml", tmp_path / "my-netrc"}
     numbers = list(FAILURES)
     first = list(SHAPES).index(shape)
     for number, failure in enumerate([None, *(numbers[(first + n) % 7] for n in (0, 3))]):
-        world.fault = dict(FAILURES.get(failure, {}))
+        case = Case(world, tmp_path, monkeypatch)
+        SHAPES[shape](case)
+        case.recipe["inputs"]["s2"]["catalog"] = case.catalog
+        given.write_text(yaml.safe_dump(case.recipe))
+        world.items, world.fault = case.items, dict(FAILURES.get(failure, {}))
         words = ["run", "recipe.yaml", "--out", f"out{number}", "--threads", "1"]
         code = cli._invoke(words, debug=failure is not None)
         if failure is None:
@@ -269,7 +271,7 @@ def test_nothing_secret_is_written_or_printed(world, shape, tmp_path, monkeypatc
         else:
             assert code != 0, failure
         cli._invoke(["status", f"out{number}"], debug=True)
-    written = "\n".join(_everything(tmp_path, case.mine))
+    written = "\n".join(_everything(tmp_path, mine))
     printed = "".join(capfd.readouterr()) + caplog.text
     assert "error" in printed
     for form in _forms():
@@ -282,6 +284,7 @@ def test_a_refused_read_says_what_was_dropped(world, tmp_path, monkeypatch):
     case = Case(world, tmp_path, monkeypatch)
     hrefs(lambda href: f"{href}?f=tif&handle=7&token={SECRET}")(case)
     world.items, world.fault = case.items, {"files": 403}
+    world.asked.clear()
     recipe = {**case.recipe}
     recipe["inputs"]["s2"]["catalog"] = case.catalog
     with pytest.raises(rs.RsscaleError) as caught:
