@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.documents.stac_items import check_asset
 from rsscale.errors import ItemError
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
@@ -249,6 +250,7 @@ def _as_json(item: Item) -> dict[str, Any]:
 def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
     found, common = [], None
     for key in keys:
+        check_asset(item, key)
         asset = item.assets[key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
             found.append(_location(item, asset))
