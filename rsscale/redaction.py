@@ -74,7 +74,7 @@ _SCHEME_AND_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{
 _HEADER = re.compile(
     r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:key|token|auth)[\w-]*)"
     # What names a variable of the environment, as a recipe's `headers` do, is no secret.
-    r"(['\"]?\s*[:=]\s*)(?!\s*…|['\"]?(?:[\w-]+ )?env:\w)"
+    r"(['\"]?\s*[:=]\s*)(?!\s*(?:…|['\"]?(?:[\w-]+ )?env:\w))"
     r"[^\r\n,;}'\"]*(?:['\"][^'\"]*['\"])?"
 )
 _NAMED = re.compile(

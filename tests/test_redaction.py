@@ -114,6 +114,8 @@ def test_a_document_loses_credentials_wherever_they_are():
         (f"jwt {JWT}.", "jwt …"),
         ("not from s3://; copy it", "not from s3://; copy it"),
         ("is it right? set sign=…", "is it right? set sign=…"),
+        ("{Authorization: 'Bearer env:A_TOKEN'}", "{Authorization: 'Bearer env:A_TOKEN'}"),
+        ('X-Api-Key: env:A_KEY, Cookie: "a=1"', "X-Api-Key: env:A_KEY, Cookie: …"),
     ],
 )
 def test_messages_are_scrubbed(text, clean):
@@ -128,6 +130,16 @@ def test_an_error_has_no_secret_from_its_birth(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(netrc))
     error = CatalogError("from-the-environment and from-netrc at https://u:p@h?x=1")
     assert str(error) == "… and … at https://h"
+
+
+def test_values_of_headers_are_secret_and_the_names_of_their_variables_are_not(monkeypatch):
+    monkeypatch.setenv("RSSCALE_TOKENS", "PROVIDER_A, PROVIDER_TOKEN, UNSET")
+    monkeypatch.setenv("PROVIDER_A", "k1")
+    monkeypatch.setenv("PROVIDER_TOKEN", "from-the-environment")
+    error = CatalogError("k1 and from-the-environment; set RSSCALE_TOKENS=PROVIDER_TOKEN")
+    assert str(error) == "… and …; set RSSCALE_TOKENS=PROVIDER_TOKEN"
+    monkeypatch.setenv("RSSCALE_TOKENS", "PROVIDER_A")
+    assert str(CatalogError("h wants PROVIDER_A")) == "h wants PROVIDER_A"
 
 
 def test_an_answer_is_shown_without_what_was_sent():

@@ -77,7 +77,7 @@ def links_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [link for link in links if _is_link(link)] if isinstance(links, list) else []
 
 
-def check_asset(item: Any, key: str) -> None:
+def check_asset(item: Any, key: str, index: int | None = None) -> None:
     """Refuse an asset that is to be read and whose metadata are of wrong types.
 
     Parameters
@@ -85,6 +85,8 @@ def check_asset(item: Any, key: str) -> None:
     item : pystac.Item or Feature
     key : str
         Of the asset.
+    index : int, optional
+        Number of the band that is to be read, from 1; the others may be broken.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def check_asset(item: Any, key: str) -> None:
             f"item {item.id!r}, asset {key!r}: its href is {found}; expected the address of a "
             "file: leave the item out, or tell the catalogue's operator"
         )
-    for scope in _scopes(item, asset):
+    for scope in _scopes(item, asset, index):
         for name, (is_right, expected) in _READ.items():
             value = scope.get(name)
             if value is not None and not is_right(value):
@@ -108,13 +110,14 @@ def check_asset(item: Any, key: str) -> None:
                 )
 
 
-def _scopes(item: Any, asset: Any) -> list[Mapping[str, Any]]:
-    """All objects in which a fact about an asset may stand."""
+def _scopes(item: Any, asset: Any, index: int | None) -> list[Mapping[str, Any]]:
+    """All objects in which a fact about a band of an asset may stand."""
     bands: list[Mapping[str, Any]] = []
     for name in ("raster:bands", "bands"):
         entries = asset.extra_fields.get(name)
         if isinstance(entries, list):
-            bands += [entry for entry in entries if isinstance(entry, dict)]
+            read = entries if index is None else entries[index - 1 : index]
+            bands += [entry for entry in read if isinstance(entry, dict)]
     return [*bands, asset.extra_fields, item.properties]
 
 
@@ -208,8 +211,8 @@ _READ: dict[str, tuple[Callable[[Any], bool], str]] = {
         for prefix in ("", "raster:")
         for name, rule in {
             "nodata": (_is_nodata, "a number, or 'nan'"),
-            "scale": (is_number, "a number"),
-            "offset": (is_number, "a number"),
+            "scale": (is_number, "a finite number"),
+            "offset": (is_number, "a finite number"),
             "data_type": (_is_text, "a text such as 'uint16'"),
         }.items()
     },

@@ -27,6 +27,7 @@ Year = Annotated[int, Field(ge=1, le=9998)]
 InputName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]  # refuses NaN and infinity too
+Nodata = Annotated[float, Field(allow_inf_nan=True)]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
 
 
@@ -158,7 +159,7 @@ class InputRecipe(_Strict):
     on_error: Literal["fail", "skip"] = "fail"
     loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
-    nodata: dict[str, float | Literal["none"]] | None = None
+    nodata: dict[str, Nodata | Literal["none"]] | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What a notebook shows: the catalogue's address without user name and query."""

@@ -59,8 +59,8 @@ def test_a_broken_field_that_nobody_reads_stops_nobody(tmp_path, field, junk):
         ("href", 5, "the number 5", "the address"),
         ("href", None, "null", "the address"),
         ("nodata", [0], "a list of 1", "a number"),
-        ("scale", "big", "the text 'big'", "a number"),
-        ("raster:offset", True, "true", "a number"),
+        ("scale", "big", "the text 'big'", "a finite number"),
+        ("raster:offset", True, "true", "a finite number"),
         ("data_type", 16, "the number 16", "a text"),
         ("proj:transform", "none", "the text 'none'", "six or nine numbers"),
         ("proj:transform", [1, 2, 3, 4, 5, "x"], "a list of 6", "six or nine numbers"),
@@ -81,3 +81,14 @@ def test_an_asset_that_is_no_object_keeps_its_place():
     item = check_item(make_item("a", assets={"red": "a.tif", "nir": {}}), "here")
     assert item["assets"]["red"] == {"href": "", BROKEN: "the text 'a.tif'"}
     assert item["assets"]["nir"] == {"href": "", BROKEN: "nothing"}
+
+
+def test_another_band_of_the_file_may_be_broken():
+    item = make_item("a")
+    bands = [{"name": "r", "scale": 0.5}, {"name": "g", "scale": "big"}, {"name": "b"}]
+    item["assets"]["image"] = {"href": "https://h/image.tif", "bands": bands}
+    checked = Feature(check_item(item, "here"))
+    (scene,) = resolve([checked], ["r", "b"])
+    assert [(band.index, band.scale) for band in scene.bands] == [(1, 0.5), (3, 1.0)]
+    with pytest.raises(ItemError, match=r"'image': scale is the text 'big'; expected a finite"):
+        resolve([checked], ["g"])
