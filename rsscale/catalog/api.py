@@ -16,7 +16,9 @@ from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CatalogIO
 from rsscale.catalog.paging import GATEWAY, pages_of
 from rsscale.catalog.query import as_cql2
+from rsscale.documents import kind_of
 from rsscale.documents.stac_items import check_item, links_of
+from rsscale.errors import CatalogError
 from rsscale.geo.area import sides, simpler
 from rsscale.net.hrefs import absolute, find_link, resolve
 from rsscale.progress import Bar, progress
@@ -101,7 +103,12 @@ class ApiCatalog:
         return next((link for link in links if link.get("method") == "POST"), links[0])
 
     def _method(self) -> str:
-        return str(self._search_link().get("method") or "GET").upper()
+        method = self._search_link().get("method") or "GET"
+        if method not in ("GET", "POST", "get", "post"):
+            raise CatalogError(
+                f"{self.name}: its search wants {kind_of(method)} as method; expected GET or POST"
+            )
+        return str(method).upper()
 
     def _parts(self, filters: SearchFilter) -> list[SearchFilter]:
         """The search as one, or in two for an area that is sent as a box on both sides of 180.

@@ -132,13 +132,15 @@ class CatalogIO(StacApiIO):
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a JSON object; the error names what came instead."""
+        where = str(getattr(source, "href", source))
+        if not is_url(where):  # pystac would read a file of this machine
+            raise CatalogError(f"{shown(where)!r} is a server's link; expected http(s)://")
         try:
             text = self.read_text(source, *args, **kwargs)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             # Of a link's own method, headers and body, which may be anything.
-            where = shown(str(getattr(source, "href", source)))
             raise CatalogError(
-                f"{where}: it can't be asked as its link says ({type(error).__name__})"
+                f"{shown(where)}: it can't be asked as its link says ({type(error).__name__})"
             ) from None
         return parse_json(text.encode(), str(getattr(source, "href", source)))
 
