@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.pools import has_abandoned_tasks
 from rsscale.errors import RecipeError, RsscaleError, TilesFailedError
 from rsscale.progress import show_progress
+from rsscale.redaction import redact_logs, scrub
 
 app = typer.Typer(
     help="Deep learning for remote sensing at country scale.",
@@ -81,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug, quiet = "--debug" in words, "--quiet" in words
     words = [word for word in words if word not in ("--debug", "--quiet")]
     show_progress(not quiet)
+    redact_logs()
     keep_memory()  # before there are threads: training, too, is faster by it
     _leave(_invoke(words, debug=debug))
 
@@ -103,19 +106,24 @@ def _invoke(words: list[str], *, debug: bool) -> int:
         return 2
     except RsscaleError as error:
         if debug:
-            raise
+            _show_where(error)
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (_InterruptedError, typer.Abort, KeyboardInterrupt) as error:
-        print(f"\n{error}" if str(error) else "\ninterrupted", file=sys.stderr)
+        print(f"\n{scrub(str(error))}" if str(error) else "\ninterrupted", file=sys.stderr)
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- a person gets one line of anything
+        hint = "" if debug else " (--debug shows where)"
         if debug:
-            raise
-        kind = type(error).__name__
-        print(f"error: {kind}: {error} (--debug shows where)", file=sys.stderr)
+            _show_where(error)
+        print(f"error: {type(error).__name__}: {scrub(str(error))}{hint}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show_where(error: BaseException) -> None:
+    """Print where an error came from; other libraries' messages quote addresses and headers."""
+    print(scrub("".join(traceback.format_exception(error))), file=sys.stderr, end="")
 
 
 def _version(value: bool) -> None:

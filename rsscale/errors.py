@@ -27,11 +27,17 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+from rsscale.redaction import scrub
+
 
 class RsscaleError(Exception):
-    """Base of all errors that a person can act on. The message is one line."""
+    """Base of all errors that a person can act on. The message is one line, without secrets."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str = "") -> None:
+        # Here and nowhere else: whatever a message quotes, it is free of secrets from its birth.
+        super().__init__(scrub(str(message)))
 
 
 class RecipeError(RsscaleError):
@@ -67,7 +73,7 @@ class ReadError(RsscaleError):
 
     def __init__(self, message: str, asset: str = "") -> None:
         super().__init__(message)
-        self.asset = asset
+        self.asset = scrub(asset)
 
 
 class MissingExtraError(RsscaleError):

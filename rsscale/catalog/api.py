@@ -16,6 +16,9 @@ from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CatalogIO
 from rsscale.catalog.paging import GATEWAY, pages_of
 from rsscale.catalog.query import as_cql2
+from rsscale.documents import kind_of
+from rsscale.documents.stac_items import check_item, links_of
+from rsscale.errors import CatalogError
 from rsscale.geo.area import sides, simpler
 from rsscale.net.hrefs import absolute, find_link, resolve
 from rsscale.progress import Bar, progress
@@ -59,15 +62,15 @@ class ApiCatalog:
         link = find_link(self.landing, "data")
         url = absolute(link["href"], self.url) if link else f"{self.url.rstrip('/')}/collections"
         pages = CatalogIO(url, self.access).get_pages(url)
-        return sorted(
-            str(collection["id"]) for page in pages for collection in page.get("collections", [])
-        )
+        found = (one.get("id") for page in pages for one in page.get("collections") or [])
+        return sorted(name for name in found if isinstance(name, str))
 
     def extent(self, collection: str) -> dict[str, Any]:
         """The collection's extent, as STAC writes it; empty where it has none."""
         base = self.url.rstrip("/")
         document = CatalogIO(base, self.access).read_json(f"{base}/collections/{collection}")
-        return dict(document.get("extent") or {})
+        extent = document.get("extent")
+        return extent if isinstance(extent, dict) else {}
 
     def _pages(self, filters: SearchFilter, size: int) -> Iterator[dict[str, Any]]:
         url, method = self._search_url, self._method()
@@ -96,11 +99,16 @@ class ApiCatalog:
 
     def _search_link(self) -> dict[str, Any]:
         """The search's POST link when there is one: an area fits into no address."""
-        links = [link for link in self.landing["links"] if link.get("rel") == "search"]
+        links = [link for link in links_of(self.landing) if link["rel"] == "search"]
         return next((link for link in links if link.get("method") == "POST"), links[0])
 
     def _method(self) -> str:
-        return str(self._search_link().get("method") or "GET").upper()
+        method = self._search_link().get("method") or "GET"
+        if method not in ("GET", "POST", "get", "post"):
+            raise CatalogError(
+                f"{self.name}: its search wants {kind_of(method)} as method; expected GET or POST"
+            )
+        return str(method).upper()
 
     def _parts(self, filters: SearchFilter) -> list[SearchFilter]:
         """The search as one, or in two for an area that is sent as a box on both sides of 180.
@@ -136,11 +144,15 @@ class ApiCatalog:
         return {}
 
     def _conforms(self, conformance: ConformanceClasses) -> bool:
-        return any(conformance.value in str(uri) for uri in self.landing.get("conformsTo") or [])
+        declared = self.landing.get("conformsTo")
+        uris = declared if isinstance(declared, list) else []
+        return any(conformance.value in str(uri) for uri in uris)
 
     def _take(self, page: dict[str, Any], bar: Bar) -> list[ItemDict]:
-        bar.advance(len(page["features"]))
-        return [resolve(item, self._base(item)) for item in page["features"]]
+        features = page.get("features", [])
+        bar.advance(len(features))
+        items = (check_item(item, self.name) for item in features)
+        return [resolve(item, self._base(item)) for item in items]
 
     def _base(self, item: ItemDict) -> str:
         """Base address of relative hrefs of an item."""
@@ -149,5 +161,7 @@ class ApiCatalog:
 
 
 def _matched(page: dict[str, Any]) -> int | None:
-    found = page.get("numberMatched", (page.get("context") or {}).get("matched"))
-    return found if isinstance(found, int) else None
+    context = page.get("context")
+    older = context.get("matched") if isinstance(context, dict) else None
+    found = page.get("numberMatched", older)
+    return found if isinstance(found, int) and 0 <= found < 2**53 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,11 +13,13 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
+from rsscale.documents import DocumentError, read_json
 from rsscale.errors import CatalogError
 from rsscale.net.headers import HeaderRules
-from rsscale.net.hrefs import absolute, find_link, shown
-from rsscale.net.retry import RETRIES, policy, redact_logs, why_no_answer
+from rsscale.net.hrefs import absolute, find_link, is_url, shown
+from rsscale.net.retry import RETRIES, policy, why_no_answer
 from rsscale.net.signing import split_access
+from rsscale.redaction import redact_logs, scrub_answer
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
@@ -25,6 +27,7 @@ CONNECTIONS = 8
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT = 160
+_ANSWER = 4096
 _FAULT = 500
 _NOT_THERE = (404, 410)
 
@@ -91,7 +94,7 @@ class CatalogIO(StacApiIO):
         except requests.RequestException as error:
             raise CatalogError(f"{shown(url)}: {_reason(error)}") from None
         if not answer.ok:
-            raise self._answer_error(url, answer.status_code, answer.text)
+            raise self._answer_error(url, answer.status_code, answer.text, answer.request.headers)
         return answer.content
 
     def exists(self, url: str) -> bool:
@@ -102,8 +105,11 @@ class CatalogIO(StacApiIO):
             return error.status not in _NOT_THERE
         return True
 
-    def _answer_error(self, url: str, status: int, body: str) -> AnswerError:
+    def _answer_error(
+        self, url: str, status: int, body: str, sent: Mapping[str, Any]
+    ) -> AnswerError:
         said = self._rules.redact(body) if self._rules is not None else body
+        said = _said(said, url, *_credentials(sent))
         words = _status(status, said, is_last=status not in self._at_once)
         return AnswerError(f"{shown(url)}: {words}", status, body)
 
@@ -120,12 +126,22 @@ class CatalogIO(StacApiIO):
         except APIError as error:
             status = getattr(error, "status_code", None)
             if status:
-                raise self._answer_error(href, status, str(error)) from None
+                sent = {**self.session.headers, **(headers or {})}
+                raise self._answer_error(href, status, str(error), sent) from None
             raise CatalogError(f"{shown(href)}: {_reason(error.__context__ or error)}") from None
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a JSON object; the error names what came instead."""
-        text = self.read_text(source, *args, **kwargs)
+        where = str(getattr(source, "href", source))
+        if not is_url(where):  # pystac would read a file of this machine
+            raise CatalogError(f"{shown(where)!r} is a server's link; expected http(s)://")
+        try:
+            text = self.read_text(source, *args, **kwargs)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # Of a link's own method, headers and body, which may be anything.
+            raise CatalogError(
+                f"{shown(where)}: it can't be asked as its link says ({type(error).__name__})"
+            ) from None
         return parse_json(text.encode(), str(getattr(source, "href", source)))
 
     def get_pages(
@@ -143,7 +159,7 @@ class CatalogIO(StacApiIO):
         items_seen: set[tuple[Any, Any]] = set()
         while True:
             found = _features(page, url)
-            keys = {(item.get("collection"), item.get("id")) for item in found}
+            keys = {(str(item.get("collection")), str(item.get("id"))) for item in found}
             following = _next_link(page, url)
             asked = json.dumps(following, sort_keys=True)
             if asked in requests_seen or (following and keys and keys <= items_seen):
@@ -187,9 +203,10 @@ class _Session(requests.Session):
 def parse_json(body: bytes, name: str) -> dict[str, Any]:
     """``body`` as a JSON object; else a `CatalogError` with the kind of content."""
     try:
-        value = json.loads(body)
-    except ValueError:
-        raise CatalogError(f"{shown(name)}: expected STAC JSON, {_looks_like(body)}") from None
+        value = read_json(body)
+    except DocumentError as error:
+        reason = _looks_like(body) if str(error).startswith("not JSON") else str(error)
+        raise CatalogError(f"{shown(name)}: expected STAC JSON, {reason}") from None
     if not isinstance(value, dict):
         raise CatalogError(
             f"{shown(name)}: expected a STAC object, found a JSON {type(value).__name__}"
@@ -199,7 +216,7 @@ def parse_json(body: bytes, name: str) -> dict[str, Any]:
 
 def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
     found = page.get("features", page.get("collections"))
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CatalogError(
             f"{shown(url)}: expected a page of items, found an object with "
             f"{', '.join(sorted(page)[:6]) or 'nothing'}; is this the API's own address?"
@@ -209,10 +226,17 @@ def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
 
 def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
     link = find_link(page, "next")
-    return None if link is None else {**link, "href": absolute(str(link["href"]), url)}
+    if link is None:
+        return None
+    following = absolute(link["href"], url)
+    if not is_url(following):
+        raise CatalogError(
+            f"{shown(url)}: its next page is {shown(following)!r}; expected an http(s) address"
+        )
+    return {**link, "href": following}
 
 
-def _status(status: int, body: str, *, is_last: bool = True) -> str:
+def _status(status: int, said: str, *, is_last: bool = True) -> str:
     hints = {
         401: "it wants credentials (headers, or those of the server in ~/.netrc)",
         403: "access is refused; check the credentials",
@@ -220,14 +244,19 @@ def _status(status: int, body: str, *, is_last: bool = True) -> str:
         429: f"too many requests, also after {RETRIES} retries; wait, or ask for less",
     }
     hint = hints.get(status, f"tried {RETRIES + 1} times" if status >= _FAULT and is_last else "")
-    said = _said(body)
     return (
         f"HTTP {status}" + (f", {hint}" if hint else "") + (f" (it says: {said})" if said else "")
     )
 
 
-def _said(body: str) -> str:
-    """The message of an API's error document, in one line."""
+def _credentials(headers: Mapping[str, Any]) -> list[str]:
+    """Values of a request's headers, but those that every request has."""
+    usual = {name.lower() for name in requests.utils.default_headers()} | {"content-type"}
+    return [str(value) for name, value in headers.items() if name.lower() not in usual]
+
+
+def _said(body: str, *sent: str) -> str:
+    """The message of an API's error document, in one line, without what was sent to it."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -236,7 +265,7 @@ def _said(body: str) -> str:
         return ""
     texts = (document.get(key) for key in ("description", "detail", "message", "error"))
     text = next((text for text in texts if isinstance(text, str)), "")
-    return re.sub(r"\?\S*|\s+", " ", text).strip()[:_EXCERPT]
+    return re.sub(r"\?\S*|\s+", " ", scrub_answer(text[:_ANSWER], *sent)).strip()[:_EXCERPT]
 
 
 def _looks_like(body: bytes) -> str:

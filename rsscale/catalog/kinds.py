@@ -24,6 +24,8 @@ from typing import Any, Protocol
 from rsscale.catalog.api import ApiCatalog
 from rsscale.catalog.filters import ItemDict, SearchFilter
 from rsscale.catalog.http import CONNECTIONS, CatalogIO, parse_json
+from rsscale.documents import MAX_BYTES, kind_of
+from rsscale.documents.stac_items import check_item, links_of
 from rsscale.errors import CatalogError
 from rsscale.items.freeze import read_geoparquet
 from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
@@ -78,7 +80,7 @@ def open_catalog(catalog: str | Path, access: str | None = None) -> Catalog:
     if kind == "FeatureCollection" and is_url(address) and find_link(document, "next"):
         return ItemList(shown(address), _all_pages(address, access), address)
     if kind in ("FeatureCollection", "Feature"):
-        return ItemList(shown(address), document.get("features", [document]), address)
+        return ItemList(shown(address), _features(document, shown(address)), address)
     raise CatalogError(
         f"{shown(address)}: expected a STAC API, a Catalog, a Collection, an item collection or "
         f"stac-geoparquet, found JSON of type {kind!r}"
@@ -95,11 +97,14 @@ class ItemList:
 
     def read(self, filters: SearchFilter) -> Iterator[list[ItemDict]]:  # noqa: ARG002 -- all are at hand
         """All items."""
-        yield from _batches(resolve(item, self.base) for item in self.features)
+        yield from _batches(
+            resolve(check_item(item, self.name), self.base) for item in self.features
+        )
 
     def collections(self) -> list[str]:
         """The collections that the items name."""
-        return sorted({item["collection"] for item in self.features if item.get("collection")})
+        found = (item.get("collection") for item in self.features if isinstance(item, dict))
+        return sorted({name for name in found if isinstance(name, str) and name})
 
 
 @dataclass
@@ -134,11 +139,12 @@ class StaticCatalog:
             document = document or parse_json(_fetch_linked(fetch, address, parent), address)
             is_collection = document.get("type") == "Collection" or "extent" in document
             here = document.get("id") if is_collection else None
+            here = here if isinstance(here, str) else None
             if here:
                 self._collections.add(here)
-            for link in document.get("links") or []:
-                target = absolute(str(link.get("href", "")), address)
-                if link.get("rel") not in ("child", "item") or target in seen:
+            for link in links_of(document):
+                target = absolute(link["href"], address)
+                if link["rel"] not in ("child", "item") or target in seen:
                     continue
                 seen.add(target)
                 if link["rel"] == "child":
@@ -182,7 +188,13 @@ def _read_path(address: str, access: str | None = None) -> bytes:
     if is_url(address):  # a local catalogue may link to one elsewhere
         return CatalogIO(address, access).fetch(address)
     try:
-        return Path(address).read_bytes()
+        path = Path(address)
+        if path.stat().st_size > MAX_BYTES:
+            raise CatalogError(
+                f"catalogue {address!r} has {path.stat().st_size} bytes; expected at most "
+                f"{MAX_BYTES}: write its items as stac-geoparquet, in several files"
+            )
+        return path.read_bytes()
     except FileNotFoundError:
         raise CatalogError(
             f"catalogue {address!r} is not there; check the path, or give the address of a STAC API"
@@ -191,8 +203,9 @@ def _read_path(address: str, access: str | None = None) -> bytes:
         raise CatalogError(
             f"catalogue {address!r} is a folder without catalog.json; name the file itself"
         ) from None
-    except OSError as error:
-        raise CatalogError(f"catalogue {address!r} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CatalogError(f"catalogue {address!r} cannot be read: {reason}") from None
 
 
 def _fetch_linked(fetch: Any, address: str, parent: str) -> bytes:
@@ -214,7 +227,15 @@ def _read_item(fetch: Any, bar: Bar, link: tuple[str, str, str | None]) -> ItemD
     if collection and not item.get("collection"):
         item["collection"] = collection
     bar.advance()
-    return resolve(item, address)
+    return resolve(check_item(item, shown(address)), address)
+
+
+def _features(document: dict[str, Any], name: str) -> list[Any]:
+    """The items of an item collection, or the one that it is."""
+    features = document.get("features", [document])
+    if not isinstance(features, list):
+        raise CatalogError(f"{name}: its features are {kind_of(features)}; expected a list")
+    return features
 
 
 def _api_root(document: dict[str, Any], address: str) -> str | None:

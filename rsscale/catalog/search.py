@@ -176,20 +176,12 @@ def _refuse_unknown(source: Catalog, collections: Sequence[str], items: Sequence
 def _read(source: Catalog, filters: SearchFilter) -> Iterator[list[ItemDict]]:
     """The catalogue's answer; some APIs answer a wrong collection with an error of their own."""
     try:
-        for batch in source.read(filters):
-            _check_items(batch, source.name)
-            yield batch
+        yield from source.read(filters)
     except CatalogError as error:
         unknown = _unknown_collection(source, filters.collections)
         if unknown:
             raise CatalogError(unknown) from error
         raise
-
-
-def _check_items(batch: list[ItemDict], name: str) -> None:
-    for item in batch:
-        if not isinstance(item.get("properties"), dict) or not item.get("id"):
-            raise CatalogError(f"{name}: item {item.get('id')!r} has no id or no properties")
 
 
 def _why_nothing(source: Catalog, filters: SearchFilter, filter_counts: FilterCounts) -> str:

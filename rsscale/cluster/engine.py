@@ -31,6 +31,7 @@ from rsscale.cluster.pools import (
     is_about_storage,
     open_pool,
 )
+from rsscale.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -296,8 +297,8 @@ class _Stream(Generic[T, R]):
 
 
 def one_line(error: BaseException) -> str:
-    """An error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error on one line, without secrets: it is kept, and it may be anybody's."""
+    return scrub(" ".join(str(error).split()) or type(error).__name__)
 
 
 __all__ = [

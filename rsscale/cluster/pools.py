@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from rsscale.cluster.allocator import start_thread
 from rsscale.cluster.sealed import Sealed
 from rsscale.errors import ReadError, RsscaleError, StorageError
+from rsscale.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -258,7 +259,7 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
     try:
         return worker | {"result": work(task)}
     except Exception as error:  # noqa: BLE001 -- told, not raised: its class may not be known there
-        told = {"kind": type(error).__name__, "text": str(error), "retry": _may_retry(error)}
+        told = {"kind": type(error).__name__, "text": scrub(str(error)), "retry": _may_retry(error)}
         return worker | {"error": told}
 
 

@@ -190,6 +190,7 @@ def _sources(
             zero_is_valid=is_percentage(name) or is_percentage(band.asset),
             index=band.index,
             count=band.count,
+            dropped=record.dropped,
         )
         for band, name, method, values in zip(record.bands, names, methods, among, strict=True)
     ]

@@ -116,9 +116,11 @@ def _middle(lons: Floats) -> float:
 def _longitudes(geometry: Mapping[str, Any]) -> Floats | None:
     if geometry.get("type") == "Polygon":
         try:  # as nearly all are; a shapely object of each takes ten times as long
-            return np.array([xy[0] for ring in geometry["coordinates"] for xy in ring], np.float64)
+            corners = [xy[0] for ring in geometry["coordinates"] for xy in ring]
+            found = np.array(corners, np.float64)
         except (TypeError, ValueError, LookupError, OverflowError):
             return None
+        return found if found.ndim == 1 else None
     try:
         shape = shapely.geometry.shape(geometry)
     except Exception:  # noqa: BLE001 -- whatever shapely trips over

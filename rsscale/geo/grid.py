@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 
 # A coordinate that lies this close to a pixel edge, in pixels, lies on it.
 _ON_EDGE = 1e-6
+MAX_TILE = 65_536
+"""Pixels across the widest tile: a shard of it takes 4 GB in memory."""
+
+MAX_RESOLUTION = 1e7
+"""CRS units across the widest pixel: a quarter of the Earth, in metres."""
+
+MAX_TILES = 2**24
+"""Tiles of the largest area: the globe at 10 m in tiles of 2048 px has two million."""
+
+_FAR = 1e9  # CRS units from the origin of a CRS: beyond it nothing can be projected
 # Tiles that are tested together, in each direction.
 _TOGETHER = 16
 
@@ -97,8 +107,8 @@ class Grid:
     Raises
     ------
     RecipeError
-        When the CRS is unknown, resolution or tile are not positive, or the resolution is in
-        another unit than the CRS's: 10 on EPSG:4326, 0.0001 on EPSG:3857.
+        When the CRS is unknown, resolution, tile or origin are not positive or absurd, or the
+        resolution is in another unit than the CRS's: 10 on EPSG:4326, 0.0001 on EPSG:3857.
     """
 
     crs: str
@@ -109,12 +119,19 @@ class Grid:
     _spec: GridSpec = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.resolution) and self.resolution > 0):
+        if not 0 < self.resolution <= MAX_RESOLUTION:
             raise RecipeError(
-                f"grid.resolution is {self.resolution}; it must be a positive number of CRS units"
+                f"grid.resolution is {self.resolution}; it must be a positive number of CRS units, "
+                f"at most {MAX_RESOLUTION:g}"
             )
-        if self.tile < 1:
-            raise RecipeError(f"grid.tile is {self.tile}; it must be at least 1 pixel")
+        if not 1 <= self.tile <= MAX_TILE:
+            raise RecipeError(
+                f"grid.tile is {self.tile}; it must be at least 1 pixel, at most {MAX_TILE}"
+            )
+        if not all(abs(value) <= _FAR for value in self.origin):
+            raise RecipeError(
+                f"grid.origin is {list(self.origin)}; expected two finite numbers of CRS units"
+            )
         object.__setattr__(self, "origin", (float(self.origin[0]), float(self.origin[1])))
         try:
             spec = GridSpec(
@@ -326,6 +343,12 @@ class Grid:
         projected = self.project(area)
         shapely.prepare(projected.geom)
         around = self._box(projected).snap(self.tile)
+        count = math.prod(side // self.tile for side in around.shape)
+        if count > MAX_TILES:
+            raise AreaError(
+                f"the area {_bounds(area)} takes about {count:.0e} tiles of {self}; expected at "
+                f"most {MAX_TILES}: is the resolution in units of the CRS?"
+            )
         all_cols = np.arange(around.col0, around.col1, self.tile)
         for first in range(around.row0, around.row1, _TOGETHER * self.tile):
             rows = np.arange(first, min(first + _TOGETHER * self.tile, around.row1), self.tile)

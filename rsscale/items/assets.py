@@ -175,8 +175,13 @@ def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
     return Selection(tuple(ordered), tuple(request.name for request in requests), places)
 
 
+def _is_there(item: Item, place: AssetBand | None) -> bool:
+    """Whether a band has a file; the address of a broken asset is empty."""
+    return place is not None and bool(item.assets[place.key].href)
+
+
 def with_all_bands(items: ItemsLike, bands: BandsLike) -> tuple[list[Item], list[Item]]:
-    """Items that have all bands, and those that lack one; each sorted.
+    """Items that have all bands, and those that lack one or its address; each sorted.
 
     Raises
     ------
@@ -188,7 +193,10 @@ def with_all_bands(items: ItemsLike, bands: BandsLike) -> tuple[list[Item], list
     for column, request in enumerate(requests):
         if ordered and all(row[column] is None for row in found):
             raise _no_such_band(request, ordered)
-    whole = [None not in row for row in found]
+    whole = [
+        all(_is_there(item, place) for place in row)
+        for item, row in zip(ordered, found, strict=True)
+    ]
     if ordered and not any(whole):
         asked = ", ".join(request.name for request in requests)
         raise BandError(f"no item has all of the bands {asked}; each lacks one of them")

@@ -14,12 +14,13 @@ from typing import Any
 import pystac
 
 from rsscale import durable
+from rsscale.documents import finite, read_json
 from rsscale.errors import CatalogError, ItemError, missing_extra
 from rsscale.items import geoparquet
 from rsscale.items.features import Feature, Item, is_plain, newest_features, with_usable_assets
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
-from rsscale.net.hrefs import map_hrefs, strip_secrets
+from rsscale.redaction import strip_document
 
 __all__ = [
     "EXACT",
@@ -106,7 +107,7 @@ def _unwritable(items: Iterable[Item]) -> str:
     """Name of the first item that is no JSON, for a message."""
     for item in items:
         try:
-            json.dumps(geoparquet.plain_json(without_secrets(item)), allow_nan=False)
+            json.dumps(finite(without_secrets(item)), allow_nan=False)
         except (TypeError, ValueError, OverflowError):
             return f"item {item.id!r}"
     return "the items"
@@ -148,7 +149,8 @@ def read_geoparquet(body: bytes, name: str) -> Iterator[dict[str, Any]]:
         columns = set(file.schema_arrow.names)
         if EXACT in columns and not _nulls(file):
             for batch in file.iter_batches(columns=[EXACT], batch_size=_ROWS):
-                yield from map(json.loads, batch.column(0).to_pylist())
+                for text in batch.column(0).to_pylist():
+                    yield read_json(text.encode())
             return
         missing = {"id", "geometry", "assets"} - columns
         if missing:
@@ -180,20 +182,19 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
         copy.write_bytes(body)
         try:
             found = rustac.read_sync(str(copy), format="parquet", set_self_link=False)
-        except rustac.RustacError as error:
+        except (rustac.RustacError, ValueError, OSError) as error:
             raise CatalogError(f"{name}: not readable as stac-geoparquet ({error})") from None
     features: list[dict[str, Any]] = found["features"]
     for feature in features:
-        feature.get("properties", {}).pop(EXACT, None)
+        properties = feature.get("properties")
+        if isinstance(properties, dict):
+            properties.pop(EXACT, None)
     return features
 
 
 def without_secrets(item: Item) -> dict[str, Any]:
-    """An item as JSON, without tokens in addresses or headers of links."""
-    feature = map_hrefs(item.to_dict(transform_hrefs=False), strip_secrets)
-    for link in feature["links"]:
-        link.pop("headers", None)  # where an API puts an Authorization
-    return dict(feature)
+    """An item as JSON, without what is not needed to address its files, credentials and headers."""
+    return dict(strip_document(item.to_dict(transform_hrefs=False)))
 
 
 class _Owned(dict[str, Any]):

@@ -14,7 +14,6 @@ addresses, and those properties that are of one simple type throughout.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from rsscale.documents import finite
 from rsscale.items.features import Item
 
 EXACT = "rsscale:item"
@@ -142,17 +142,6 @@ def _value(feature: dict[str, Any], field: pa.Field) -> Any:
     return float(value) if field.type == pa.float64() and value is not None else value
 
 
-def plain_json(value: Any) -> Any:
-    """JSON without NaN and infinities, which become texts as STAC has them; the same if none."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {key: plain_json(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_json(inner) for inner in value]
-    return value
-
-
 def _asset(asset: dict[str, Any]) -> dict[str, Any]:
     roles = asset.get("roles")
     known = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
@@ -174,7 +163,10 @@ def _box(bbox: Any) -> dict[str, float] | None:
         return None
     half = len(bbox) // 2
     edges = (bbox[0], bbox[1], bbox[half], bbox[half + 1])
-    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, edges), strict=True))
+    try:
+        return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, edges), strict=True))
+    except (TypeError, ValueError):
+        return None
 
 
 def _time(text: Any) -> datetime | None:
@@ -185,9 +177,17 @@ def _time(text: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def _exact(feature: dict[str, Any]) -> str:
+    """The item as JSON; NaN and infinities, which JSON has not, as the texts that STAC has."""
+    try:
+        return json.dumps(feature, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(feature), separators=(",", ":"), allow_nan=False)
+
+
 _CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "geometry": lambda feature: _wkb(feature.get("geometry")),
     "bbox": lambda feature: _box(feature.get("bbox")),
     "links": lambda feature: [_texts(link, _LINK) for link in feature.get("links") or []],
-    EXACT: lambda feature: json.dumps(plain_json(feature), separators=(",", ":"), allow_nan=False),
+    EXACT: _exact,
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.documents.stac_items import check_asset
 from rsscale.errors import ItemError
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
@@ -198,7 +199,9 @@ class _Location(NamedTuple):
 def _locations(chosen: assets.Selection) -> tuple[list[list[_Location]], tuple[str, ...]]:
     """Locations of the files, by item and band, and what was found wrong with them."""
     keys_of = [[place.key for place in row] for row in chosen.places]
-    stated = [_locations_of(item, keys) for item, keys in zip(chosen.items, keys_of, strict=True)]
+    stated = [
+        _locations_of(item, row) for item, row in zip(chosen.items, chosen.places, strict=True)
+    ]
     check = PlaceCheck(raster for row in stated for place in row for raster in place.rasters)
     boxes = footprint_boxes([_as_json(item) for item in chosen.items])
     found: list[list[_Location]] = []
@@ -246,10 +249,11 @@ def _as_json(item: Item) -> dict[str, Any]:
     }
 
 
-def _locations_of(item: Item, keys: Sequence[str]) -> list[_Location]:
+def _locations_of(item: Item, places: Sequence[AssetBand]) -> list[_Location]:
     found, common = [], None
-    for key in keys:
-        asset = item.assets[key]
+    for place in places:
+        check_asset(item, place.key, place.index)
+        asset = item.assets[place.key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
             found.append(_location(item, asset))
             continue

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from rsscale.errors import ItemError
 from rsscale.items.records import SceneRecord, Scenes
 
 INDEX, RECORDS = "index.npz", "records"
@@ -229,22 +230,40 @@ class FrozenItems(Lookup):
     """
 
     def __init__(self, index: Path, records: Path) -> None:
-        with np.load(index, allow_pickle=False) as arrays:
-            self.extents = Extents(**{field.name: arrays[field.name] for field in fields(Extents)})
-            self.crs = str(arrays["crs"])
-            self._edges, self._shared = arrays["edges"], arrays["shared"].tobytes()
-            self._names = tuple(map(str, arrays["names"]))
-            self._codes = tuple(map(bool, arrays["codes"]))
         self._records = records
+        try:
+            with np.load(index, allow_pickle=False) as arrays:
+                self._take(arrays)
+        except FileNotFoundError:
+            raise ItemError(f"{index.name} is not there any more") from None
+        except Exception as error:  # noqa: BLE001 -- zipfile, zlib, struct, numpy: of noise
+            raise ItemError(f"{index.name} is not what was written ({error})") from None
+
+    def _take(self, arrays: Any) -> None:
+        """Take the columns of an index, if they are those of one."""
+        self.extents = Extents(**{field.name: arrays[field.name] for field in fields(Extents)})
+        self.crs = str(arrays["crs"])
+        self._edges, self._shared = arrays["edges"], arrays["shared"].tobytes()
+        self._names = tuple(map(str, arrays["names"]))
+        self._codes = tuple(map(bool, arrays["codes"]))
+        lengths = {len(getattr(self.extents, name)) for name in _columns()}
+        if lengths != {len(self._edges) - 1} or self.extents.bounds.shape[1:] != (4,):
+            raise ItemError("its columns differ in length")
 
     def read(self, rows: Iterable[int]) -> Scenes:
         """See :meth:`Lookup.read`."""
         found = []
-        with self._records.open("rb") as file:
-            for row in rows:
-                start, stop = int(self._edges[row]), int(self._edges[row + 1])
-                file.seek(start)
-                found.append(SceneRecord.from_bytes(_expand(file.read(stop - start), self._shared)))
+        try:
+            with self._records.open("rb") as file:
+                for row in rows:
+                    start, stop = int(self._edges[row]), int(self._edges[row + 1])
+                    file.seek(start)
+                    record = _expand(file.read(max(stop - start, 0)), self._shared)
+                    found.append(SceneRecord.from_bytes(record))
+        except FileNotFoundError:
+            raise ItemError(f"{self._records.name} is not there any more") from None
+        except (OSError, ValueError, TypeError, AttributeError, zlib.error) as error:
+            raise ItemError(f"{self._records.name} is not what was written ({error})") from None
         return Scenes(self._names, self._codes, tuple(found))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from rsscale.net.hrefs import strip_secrets
+from rsscale.redaction import dropped_names, shown, strip_secrets
 
 # Values that every record has; and those that may be missing behind them, where they say nothing:
 # index, count, assumed, footprint.
@@ -72,6 +72,9 @@ class BandRecord:
     count: int | None = None
     assumed: tuple[str, ...] = ()
     footprint: tuple[float, float, float, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"BandRecord({self.asset!r}, {shown(self.url)!r})"
 
     @property
     def itemsize(self) -> int:
@@ -137,6 +140,8 @@ class SceneRecord:
         In the order of the bands that are read.
     collection : str or None
         An id is unique in its collection only.
+    dropped : tuple of str
+        Names of what its addresses lost when it was written, for messages: never values.
     """
 
     id: str
@@ -145,6 +150,7 @@ class SceneRecord:
     sign: str | None
     bands: tuple[BandRecord, ...]
     collection: str | None = None
+    dropped: tuple[str, ...] = ()
 
     @property
     def identity(self) -> tuple[str, str | None]:
@@ -169,13 +175,18 @@ class SceneRecord:
     def to_bytes(self) -> bytes:
         """The record as JSON, without tokens."""
         bands = [band.without_secrets() for band in self.bands]
-        return _json([self.id, self.microseconds, self.day, self.sign, bands, self.collection])
+        names = [name for band in self.bands for name in dropped_names(band.url)]
+        dropped = list(dict.fromkeys([*self.dropped, *names]))
+        content = [self.id, self.microseconds, self.day, self.sign, bands, self.collection]
+        return _json([*content, dropped] if dropped else content)
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Self:
         """Inverse of :meth:`to_bytes`."""
-        name, microseconds, day, sign, bands, *collection = json.loads(record)
-        return cls(name, microseconds, day, sign, tuple(map(BandRecord.read, bands)), *collection)
+        name, microseconds, day, sign, bands, *newer = json.loads(record)
+        collection, *dropped = newer or [None]  # records of older runs lack the newest values
+        read = tuple(map(BandRecord.read, bands))
+        return cls(name, microseconds, day, sign, read, collection, tuple(*dropped))
 
     def digest(self) -> bytes:
         """Hash of what decides pixels, 16 bytes.

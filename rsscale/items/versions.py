@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -127,8 +127,8 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
     by_scene: dict[Key, list[AnyItem]] = {}
     for item in items:
         key = _product(item) or _tile_and_pass(item)
-        if key is None:
-            kept.append(item)
+        if key is None or not all(isinstance(part, Hashable) for part in key):
+            kept.append(item)  # also one whose fields are broken: it is nobody's version
         else:
             by_scene.setdefault((item.collection_id, *key), []).append(item)
     for several in by_scene.values():

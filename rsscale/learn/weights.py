@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,16 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    module = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
+    make = partial(build, spec.architecture, spec.channels, len(spec.classes))
+    with torch.device("meta"):
+        size = sum(p.numel() for p in make(**spec.hyperparameters).parameters())
+    if size > path.stat().st_size:  # a byte each at least: it is not made only to be refused
+        raise ModelError(
+            f"{path} does not hold the weights of {spec.architecture!r} with {spec.channels} "
+            f"channels and {dict(spec.hyperparameters)}, as item.json says: that has {size} "
+            f"parameters, the file {path.stat().st_size} bytes"
+        )
+    module = make(**spec.hyperparameters)
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, OSError) as error:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rsscale.documents import DocumentError, read_json
 from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec
+from rsscale.model.validation import check_model_item
 
-_LARGEST_ITEM = 16 << 20
+_MOST_BYTES = 2**24
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 
 
@@ -43,26 +44,22 @@ def read_item(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder at {folder}; train one with: rsscale train")
     try:
-        if path.stat().st_size > _LARGEST_ITEM:
-            raise ModelError(f"{path} has {path.stat().st_size} bytes, which is no STAC item")
-        item: Any = json.loads(path.read_text("utf-8"))
+        item = read_json(path.read_bytes(), _MOST_BYTES)
     except FileNotFoundError:
         raise ModelError(
             f"{folder} has no item.json; a model is a folder with item.json (STAC MLM) and weights"
         ) from None
-    except OSError as error:
-        raise ModelError(f"{path} can't be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except DocumentError as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
-        raise ModelError(f"{path} is not a STAC item with assets")
-    return item
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from None
+    return check_model_item(item, str(path))
 
 
 def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
     """The file that the item's model asset names; a pickle is refused unread."""
-    assets = [one for one in item["assets"].values() if isinstance(one, dict)]
-    hrefs = [a.get("href") for a in assets if "mlm:model" in _listed(a.get("roles"))]
+    assets = item["assets"].values()
+    hrefs = [a.get("href") for a in assets if "mlm:model" in a.get("roles", ())]
     if not hrefs:
         raise ModelError(f"{folder / 'item.json'} has no asset with the role 'mlm:model'")
     href = hrefs[0]
@@ -83,10 +80,6 @@ def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
     if not _is_file(path):
         raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
     return path
-
-
-def _listed(roles: Any) -> list[Any]:
-    return roles if isinstance(roles, list) else []
 
 
 def _is_file(path: Path) -> bool:

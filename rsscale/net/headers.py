@@ -23,8 +23,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from rsscale.errors import RecipeError
+from rsscale.redaction import HEADER_VARIABLES
 
-ALLOWED = "RSSCALE_TOKENS"
+ALLOWED = HEADER_VARIABLES
 
 Headers = Mapping[str, Mapping[str, str]]
 """Host to header to ``env:NAME``, with a scheme such as ``Bearer`` before it or not."""

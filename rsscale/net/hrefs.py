@@ -1,4 +1,4 @@
-"""Make addresses absolute, and strip secrets before they are written or shown."""
+"""Make addresses absolute, and find links in documents."""
 
 from __future__ import annotations
 
@@ -6,56 +6,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin
 
-# Parameters that only ever carry a credential, in lower case.
-_SECRET = {
-    "sig", "signature", "expires", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
-    "token", "access_token", "id_token", "auth", "authorization", "api_key", "apikey",
-    "api-key", "subscription-key", "sas", "password", "secret",
-}  # fmt: skip
-# Azure's shared access signature: short names that mean other things elsewhere, so they
-# go only when the signature itself is there.
-_AZURE = {
-    "sv", "ss", "srt", "sp", "se", "st", "spr", "sr", "sip", "si", "sdd", "ses",
-    "skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid",
-}  # fmt: skip
+from rsscale.redaction import shown, strip_secrets
+
+__all__ = [
+    "absolute", "find_link", "is_url", "map_hrefs", "resolve", "shown", "strip_secrets",
+]  # fmt: skip
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_SECRET_PREFIXES = ("x-amz-", "x-goog-")
 
 
 def is_url(href: str) -> bool:
     """Whether ``href`` is fetched over HTTP."""
     return href.lower().startswith(("http://", "https://"))
-
-
-def strip_secrets(href: str) -> str:
-    """``href`` without signatures, tokens and user names; other parameters stay as written.
-
-    Parameters
-    ----------
-    href : str
-        A URL, a path, or a GDAL path such as ``/vsicurl/https://…``.
-    """
-    head, mark, query = href.partition("?")
-    head = _strip_user(head)
-    if not mark:
-        return head
-    query, hash_mark, fragment = query.partition("#")
-    pairs = query.split("&")
-    names = [unquote(pair.partition("=")[0]).lower() for pair in pairs]
-    secret = _SECRET | _AZURE if "sig" in names else _SECRET
-    kept = [
-        pair
-        for pair, name in zip(pairs, names, strict=True)
-        if name not in secret and not name.startswith(_SECRET_PREFIXES)
-    ]
-    return head + (f"?{'&'.join(kept)}" if kept else "") + hash_mark + fragment
-
-
-def shown(href: str) -> str:
-    """``href`` as it may appear in a message: without user name, query and fragment."""
-    return _strip_user(re.split(r"[?#]", href, maxsplit=1)[0])
 
 
 def absolute(href: str, base: str) -> str:
@@ -64,12 +28,17 @@ def absolute(href: str, base: str) -> str:
     A local result is an absolute path without ``file://``. What GDAL opens by its own
     scheme (``/vsis3/…``, ``s3://…``) stays as it is.
     """
+    if not href:
+        return ""  # of a broken asset: it addresses nothing
     if href.startswith("file://"):
-        return unquote(urlsplit(href).path)
+        return unquote(href.removeprefix("file://").removeprefix("localhost"))
     if _SCHEME.match(href) or href.startswith("/vsi"):
         return href
     if is_url(base):
-        return urljoin(base, href)
+        try:
+            return urljoin(base, href)
+        except ValueError:  # an address such as //[: whoever reads it says so
+            return href
     return str((Path(base).parent / href).absolute().resolve())
 
 
@@ -102,16 +71,8 @@ def resolve(item: dict[str, Any], base: str) -> dict[str, Any]:
 
 def find_link(document: dict[str, Any], rel: str) -> dict[str, Any] | None:
     """The first link of a STAC object with this relation."""
-    links = document.get("links") or []
-    return next((link for link in links if link.get("rel") == rel), None)
-
-
-def _strip_user(href: str) -> str:
-    start = href.find("://")
-    if start < 0 or "@" not in href[start:]:
-        return href
-    # A GDAL prefix such as /vsicurl/ stands before the scheme and is kept.
-    prefix_end = href.rfind("/", 0, start) + 1
-    parts = urlsplit(href[prefix_end:])
-    host = parts.netloc.rpartition("@")[2]
-    return href[:prefix_end] + urlunsplit(parts._replace(netloc=host))
+    links = document.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == rel and isinstance(link.get("href"), str):
+            return link
+    return None

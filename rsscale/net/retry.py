@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import random
-import re
 import socket
 import ssl
 import time
@@ -143,23 +141,3 @@ def _innermost(error: BaseException) -> BaseException:
         if not isinstance(cause, BaseException):
             return error
         error = cause
-
-
-class _Redact(logging.Filter):
-    """urllib3 logs the address of what it retries, token and all."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                re.sub(r"\?\S*", "?…", arg) if isinstance(arg, str) else arg for arg in record.args
-            )
-        return True
-
-
-_REDACT = _Redact()
-
-
-def redact_logs() -> None:
-    """Keep tokens out of what urllib3 logs; calling it again changes nothing."""
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_REDACT)

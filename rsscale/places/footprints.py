@@ -15,6 +15,8 @@ from rsscale.places.raster_bounds import raster_of
 
 ItemDict = dict[str, Any]
 Shapes = npt.NDArray[np.object_]
+# Longitudes go on beyond 180 by a turn or two, not by thousands.
+_TURNS = 2
 
 
 def footprints(items: Sequence[ItemDict]) -> Shapes:
@@ -61,9 +63,9 @@ def _footprint(shape: Any, item: ItemDict) -> Any:
     box = _box(item.get("bbox"))
     if shape is None or shape.is_empty or not np.isfinite(shape.bounds).all():
         return box
-    _, south, _, north = shape.bounds
-    if south < -90 or north > 90:  # latitude and longitude changed places, or metres
-        return box
+    west, south, east, north = shape.bounds
+    if south < -90 or north > 90 or max(-west, east) > _TURNS * 360:
+        return box  # latitude and longitude changed places, or metres
     if not jumps(shape) or _is_across(item.get("bbox")):
         return on_globe(shape)
     # It may be meant as it is drawn, around the globe. The rasters know; else both count.

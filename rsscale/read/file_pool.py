@@ -6,7 +6,6 @@ import atexit
 import itertools
 import math
 import os
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -107,11 +106,6 @@ def _bound_cache() -> None:
     # restore it would undo each other.
     if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") > CACHE_BYTES:
         set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
-
-
-def without_query(message: str) -> str:
-    """A message of GDAL without the query strings of URLs, which may be tokens."""
-    return re.sub(r"\?\S+", "", message).replace("\n", " ")
 
 
 @dataclass

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.warp import transform as warp_points
 
-from rsscale.errors import AreaError
+from rsscale.errors import AreaError, ReadError
 from rsscale.geo.lattice import PixelBox
 
 _ON_PIXEL = 1e-4  # output pixels; a grid that is off by less is the same grid
@@ -224,5 +225,17 @@ def warped_points(source: CRS, target: CRS, xs: Floats, ys: Floats) -> tuple[Flo
 
 @lru_cache(maxsize=64)
 def parse_crs(text: str) -> CRS:
-    """A CRS from text, parsed once a process: parsing takes longer than reading a block."""
-    return CRS.from_user_input(text)
+    """A CRS from text, parsed once a process: parsing takes longer than reading a block.
+
+    Raises
+    ------
+    ReadError
+        When GDAL does not know it.
+    """
+    try:
+        return CRS.from_user_input(text)
+    except CRSError:
+        raise ReadError(
+            f"{text[:80]!r} is no CRS; expected a code such as 'EPSG:32631', or WKT: correct the "
+            "item's proj: fields"
+        ) from None

@@ -11,6 +11,7 @@ digital numbers, and maps would change with the tile size.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,12 +22,13 @@ from rasterio.windows import Window
 
 from rsscale.errors import ReadError, RsscaleError
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
-from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env, without_query
+from rsscale.read.file_pool import POOL, WARPED, Opened, gdal_env
 from rsscale.read.levels import OpenLevel, check_bands, check_readable, open_levels
 from rsscale.read.placement import OutputGrid
 from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
+from rsscale.redaction import KEEP_QUERY
 
 # Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much
@@ -297,11 +299,26 @@ def _named(source: Source, done: str) -> Iterator[None]:
     except ReadError as error:
         known = str(source) in str(error)
         message = str(error) if known else f"{source} could not be {done}: {error}"
-        raise ReadError(message, str(source)) from None
+        raise ReadError(f"{message}{_lost(source, message)}", str(source)) from None
     except RsscaleError:
         raise
     except Exception as error:
         # rasterio chains what GDAL said of a failed read behind a sentence that points to it.
         cause = error.__cause__ if error.__cause__ is not None else error
-        reason = without_query(str(cause) or type(cause).__name__)
-        raise ReadError(f"{source} could not be {done}: {reason}", str(source)) from error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        message = f"{source} could not be {done}: {reason}"
+        raise ReadError(f"{message}{_lost(source, message)}", str(source)) from error
+
+
+_REFUSED = re.compile(r"HTTP 4\d\d|40[0134]|AccessDenied|NoSuchKey|NoSuchBucket|not a raster")
+
+
+def _lost(source: Source, message: str) -> str:
+    """What a refused address lost when it was frozen; empty where that is not the reason."""
+    if not source.dropped or not _REFUSED.search(message):
+        return ""
+    return (
+        f"; when the run was planned, {', '.join(source.dropped)} was dropped from this item's "
+        "addresses, as it may be a secret: give access by sign, headers, ~/.netrc or the "
+        f"environment, or name what addresses a file in {KEEP_QUERY} and plan anew"
+    )

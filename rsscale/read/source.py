@@ -41,6 +41,8 @@ class Source:
         Number of the band in the file, from 1; ``None``: the file has to hold one band.
     count : int or None
         Bands that the item says the file has.
+    dropped : tuple of str
+        Names of what the item's addresses lost when they were frozen, for messages.
     """
 
     item: str
@@ -59,6 +61,10 @@ class Source:
     zero_is_valid: bool = False
     index: int | None = None
     count: int | None = None
+    dropped: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Source({self.item!r}, {self.asset!r}, {shown(self.url)!r})"
 
     @property
     def band(self) -> int:

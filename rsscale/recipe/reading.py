@@ -12,12 +12,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.recipe.elsewhere import elsewhere
 from rsscale.recipe.schema import Recipe
+from rsscale.recipe.yaml_text import MAX_BYTES, check_value, parse_yaml
+
+_SHOWN = 80
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -38,6 +40,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         the place, what was found, and the nearest known key.
     """
     if isinstance(source, Mapping):
+        check_value(source, "recipe")
         content, base, name = deepcopy(dict(source)), Path.cwd(), "recipe"
     else:
         content, base, name = _read_yaml(Path(source)), Path(source).absolute().parent, str(source)
@@ -52,13 +55,14 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text("utf-8"), _UniqueKeys)  # noqa: S506 -- a safe loader
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES * 4).decode("utf-8")
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} can't be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RecipeError(f"{str(path)!r} can't be read: {reason}") from None
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise RecipeError(
             f"{path} holds {type(content).__name__}; expected keys like 'name', 'grid'"
@@ -77,10 +81,7 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise RecipeError(f"--set {override!r}: {parent!r} is not a group of keys")
         node = child
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {override!r}: the value is not valid YAML") from None
+    node[last] = parse_yaml(text, f"--set {key}")
 
 
 def _one_line(error: ValidationError) -> str:
@@ -99,7 +100,9 @@ def _one_line(error: ValidationError) -> str:
         message = f"{place}: {first['ctx']['error']}"
     else:
         found = first["input"]
-        message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {found!r}"
+        words = repr(found) if isinstance(found, (str, int, float)) else type(found).__name__
+        words = words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
+        message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {words}"
         expected = first.get("ctx", {}).get("expected")
         if expected and isinstance(found, str):
             message += nearest(
@@ -156,17 +159,3 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
         labels = resolve(recipe.train.labels)
         update["train"] = recipe.train.model_copy(update={"labels": labels})
     return recipe.model_copy(update=update)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without code, in which a key that stands twice is a mistake and not a replacement."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"{key!r} stands twice in one group, again in line {line}")
-            seen.add(key)
-        return super().construct_mapping(node, deep)

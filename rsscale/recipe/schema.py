@@ -15,12 +15,19 @@ from rsscale.composites.reducer_names import check_reducer
 from rsscale.composites.time_windows import time_windows
 from rsscale.cube.mask_rules import mask_rules
 from rsscale.errors import RecipeError, nearest
-from rsscale.geo.grid import Grid
+from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
 from rsscale.net.headers import HeaderRules
 from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
+from rsscale.redaction import shown, strip_addresses
 
 LayerName = Literal["classification", "confidence", "observations", "probability"]
+Year = Annotated[int, Field(ge=1, le=9998)]
+# Part of the names of files.
+InputName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]  # refuses NaN and infinity too
+Nodata = Annotated[float, Field(allow_inf_nan=True)]
 MonthDay = Annotated[str, Field(pattern=r"^(-1-)?\d{2}-\d{2}$")]
 
 
@@ -44,16 +51,18 @@ def _as_value_error() -> Iterator[None]:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class GridRecipe(_Strict):
     """The global pixel grid; see :class:`rsscale.Grid`."""
 
     crs: str
-    resolution: float = Field(gt=0)
-    tile: int = Field(default=2048, ge=1)
-    origin: tuple[float, float] = (0.0, 0.0)
+    resolution: float = Field(gt=0, le=MAX_RESOLUTION)
+    tile: int = Field(default=2048, ge=1, le=MAX_TILE)
+    origin: tuple[Coordinate, Coordinate] = (0.0, 0.0)
 
     def build(self) -> Grid:
         """The grid."""
@@ -71,7 +80,7 @@ class MaskRecipe(_Strict):
     bits: tuple[int, ...] | None = None
     fields: dict[str, tuple[int, ...]] | None = None
     unseen: tuple[int, ...] | None = None
-    dilate: float = Field(default=0.0, ge=0)  # metres
+    dilate: float = Field(default=0.0, ge=0, le=100_000)  # metres
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -132,12 +141,12 @@ class InputRecipe(_Strict):
     """One source of imagery, or of a layer that does not change."""
 
     catalog: str
-    collection: str | tuple[str, ...] | None = None
-    bands: tuple[str, ...] = Field(min_length=1)
+    collection: str | tuple[Name, ...] | None = None
+    bands: tuple[Name, ...] = Field(min_length=1, max_length=1000)
     names: dict[str, str | tuple[str, ...] | dict[str, str]] = Field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     missing_asset: Literal["fail", "skip"] = "fail"
-    alternate: tuple[str, ...] = ()
+    alternate: tuple[Name, ...] = ()
     query: dict[str, dict[str, Any]] | None = None
     mask: MaskRecipe | None = None
     composite: CompositeRecipe = CompositeRecipe(by="season")
@@ -150,7 +159,12 @@ class InputRecipe(_Strict):
     on_error: Literal["fail", "skip"] = "fail"
     loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
-    nodata: dict[str, float | Literal["none"]] | None = None
+    nodata: dict[str, Nodata | Literal["none"]] | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What a notebook shows: the catalogue's address without user name and query."""
+        for name, value in super().__repr_args__():
+            yield name, shown(value) if name == "catalog" else value
 
     def processing(self) -> dict[str, Any]:
         """Keys that decide a pixel's value, given the items: not those that find or reach them."""
@@ -243,7 +257,7 @@ class ClassRecipe(_Strict):
 class SplitRecipe(_Strict):
     """Validation by spatial blocks."""
 
-    blocks: float = Field(default=5000.0, gt=0)  # metres
+    blocks: float = Field(default=5000.0, gt=0, le=1e8)  # metres
     validation: float = Field(default=0.2, ge=0, lt=1)
 
 
@@ -254,20 +268,20 @@ class TrainRecipe(_Strict):
     labels_layer: str | None = None
     class_: str = Field(alias="class")
     classes: tuple[ClassRecipe, ...] | None = None
-    periods: tuple[int, ...] | None = None
+    periods: tuple[Year, ...] | None = None
     period_column: str | None = None
     all_touched: bool = False
     priority: tuple[str, ...] = ()
     split: SplitRecipe = SplitRecipe()
     architecture: str = "unet"
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    stride: int = Field(default=512, ge=1)
-    halo: int = Field(default=32, ge=0)
+    stride: int = Field(default=512, ge=1, le=8192)
+    halo: int = Field(default=32, ge=0, le=8192)
     blend: Literal["trim", "hann"] = "trim"
-    chip: int = Field(default=256, ge=32)
-    steps: int = Field(default=350, ge=1)
-    batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
+    chip: int = Field(default=256, ge=32, le=8192)
+    steps: int = Field(default=350, ge=1, le=10**9)
+    batch: int = Field(default=8, ge=1, le=65536)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
     seed: int = 0
 
     @field_validator("classes")
@@ -302,28 +316,28 @@ class OutputRecipe(_Strict):
 class ChangeRecipe(_Strict):
     """Change between two of the periods."""
 
-    from_: int = Field(alias="from")
-    to: int
+    from_: Year = Field(alias="from")
+    to: Year
     method: Literal["post-classification"] = "post-classification"
 
 
 class Recipe(_Strict):
     """A whole recipe; see ``recipes/landcover.yaml`` for every key with comments."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", max_length=200)
     area: str | None = None
     area_layer: str | None = None
     bbox: tuple[float, float, float, float] | None = None
     grid: GridRecipe
-    periods: tuple[int, ...] = Field(min_length=1)
-    inputs: dict[str, InputRecipe] = Field(default_factory=dict)
-    model: str | dict[int, str] | None = None
+    periods: tuple[Year, ...] = Field(min_length=1, max_length=1000)
+    inputs: dict[InputName, InputRecipe] = Field(default_factory=dict)
+    model: str | dict[Year, str] | None = None
     train: TrainRecipe | None = None
     output: OutputRecipe = OutputRecipe()
     change: ChangeRecipe | None = None
-    steps: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], StepRecipe] = Field(
-        default_factory=dict
-    )
+    steps: dict[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)], StepRecipe
+    ] = Field(default_factory=dict)
     # Digests of models that are programs and may run, as `--trust` records them.
     trust: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
     folder: Path = Field(default=Path(), exclude=True)  # that relative paths of steps count from
@@ -398,10 +412,13 @@ class Recipe(_Strict):
         return name if "://" in name else os.path.normpath(self.folder / Path(name).expanduser())
 
     def to_yaml(self) -> str:
-        """The recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
+        """The recipe as YAML that :func:`read_recipe` reads back: the same, without secrets.
+
+        Addresses keep what is needed to find a file or a catalogue, and no user, password or token.
+        """
         # Elsewhere, paths that steps name still count from where the recipe was.
         folder = {"folder": str(self.folder)} if self.steps else {}
         plain = folder | self.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
         )
-        return yaml.safe_dump(plain, sort_keys=False, width=100)
+        return yaml.safe_dump(strip_addresses(plain), sort_keys=False, width=100)

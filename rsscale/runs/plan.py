@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
-import yaml
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import AreaError, RecipeError, RunFolderError
+from rsscale.documents import read_json
+from rsscale.errors import AreaError, ItemError, RecipeError, RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe.yaml_text import parse_yaml
 from rsscale.steps.attachments import Kept
 from rsscale.steps.base import ALL, Gather, Pass, Step
 from rsscale.steps.fingerprint import area_in, fingerprint, gather_fingerprint
@@ -132,10 +132,17 @@ class RunPlan:
             generation=GenerationOfTile(generations, grid),
             device=state["profile"]["device"],
         )
+        steps = tuple(open_steps(setup))
+        unknown = [step.step for step in steps if step.step not in state["steps"]]
+        if unknown:
+            raise RunFolderError(
+                f"{folder.url} is damaged: run.json lacks the step {unknown[0]!r} of its recipe; "
+                "run the recipe again into an empty folder"
+            )
         return cls(
             folder=folder,
             setup=setup,
-            steps=tuple(open_steps(setup)),
+            steps=steps,
             hash=state["plan"],
             generations=generations,
         )
@@ -286,7 +293,7 @@ class _FrozenLookups:
                 if not records.is_file():
                     raise FileNotFoundError(f"{records} is not there any more")
                 self._opened[name] = FrozenItems(index, records)
-            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            except (ItemError, OSError) as error:
                 reason = "not there any more" if isinstance(error, FileNotFoundError) else error
                 raise RunFolderError(
                     f"{self._folder.url} is damaged: its items {files[0]} or {files[1]} can't be "
@@ -304,17 +311,31 @@ def read_frozen(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Recipe, Ge
         When they are damaged.
     """
     try:
-        content = yaml.safe_load(folder.storage.read(state["recipe"]))
-        area = json.loads(folder.storage.read(state["area"]))["features"][0]
-    except (FileNotFoundError, ValueError, yaml.YAMLError) as error:
+        content = parse_yaml(_unchanged(folder, state["recipe"]).decode(), state["recipe"])
+        area = read_json(_unchanged(folder, state["area"]))["features"][0]
+    except (OSError, ValueError, LookupError, TypeError, RecipeError) as error:
         raise RunFolderError(
             f"{folder.url} is damaged: its recipe or area can't be read ({error}); run the "
             "recipe again into an empty folder"
         ) from None
     try:
         return read_recipe(content), read_area(area)
-    except RecipeError as error:
+    except (RecipeError, AreaError, TypeError) as error:
         raise RunFolderError(f"{folder.url}/{state['recipe']} is damaged: {error}") from None
+
+
+def _unchanged(folder: RunFolder, name: str) -> bytes:
+    """Content of a frozen file, whose name ends in the hash of what was written.
+
+    Raises
+    ------
+    ValueError
+        When it is another now.
+    """
+    content = folder.storage.read(name)
+    if hashlib.sha256(content).hexdigest()[:16] not in name:
+        raise ValueError(f"{name} is not what was written")
+    return content
 
 
 def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Generation, ...]:
@@ -325,19 +346,18 @@ def read_generations(folder: RunFolder, state: Mapping[str, Any]) -> tuple[Gener
     RunFolderError
         When an area is damaged.
     """
-    try:
-        return tuple(
-            Generation(
-                tuple(generation["periods"]),
-                read_area(json.loads(folder.storage.read(generation["area"]))["features"][0]),
-            )
-            for generation in state["generations"]
-        )
-    except (OSError, ValueError, LookupError, TypeError, AreaError) as error:
-        reason = "not there any more" if isinstance(error, FileNotFoundError) else error
-        raise RunFolderError(
-            f"{folder.url} is damaged: its areas can't be read ({reason}); {_REMEDY}"
-        ) from None
+    generations = []
+    for generation in state["generations"]:
+        name = generation["area"]
+        try:
+            area = read_area(read_json(folder.storage.read(name))["features"][0])
+        except (OSError, ValueError, LookupError, TypeError, AreaError) as error:
+            reason = "not there any more" if isinstance(error, FileNotFoundError) else error
+            raise RunFolderError(
+                f"{folder.url} is damaged: its area {name} can't be read ({reason}); {_REMEDY}"
+            ) from None
+        generations.append(Generation(tuple(generation["periods"]), area))
+    return tuple(generations)
 
 
 class GenerationOfTile:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rsscale import durable
 from rsscale.errors import RunFolderError, StorageError
 from rsscale.once import once
+from rsscale.redaction import scrub
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -182,4 +183,4 @@ def _is_plain() -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].partition("?")[0][:300]
+    return scrub(str(error).strip().partition("\n")[0].partition("?")[0])[:300]

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 
+from rsscale.documents import read_json
 from rsscale.errors import RunFolderError, StorageError
 from rsscale.store.storage import Storage
 
@@ -27,6 +28,7 @@ LEASE_S = 60.0
 """How long a lease is valid without renewal; on the holder's own machine its process decides."""
 
 _FOLDER = "lease"
+_EPOCH = re.compile(r"\d{1,15}")
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ def acquire(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
 
 def latest_epoch(folder: Storage) -> int:
     """The newest epoch of a run folder; 0 before the first."""
-    numbers = [int(name.rpartition("/")[2].removesuffix(".json")) for name in folder.names(_FOLDER)]
-    return max(numbers, default=0)
+    stems = (name.rpartition("/")[2].removesuffix(".json") for name in folder.names(_FOLDER))
+    return max((int(stem) for stem in stems if _EPOCH.fullmatch(stem)), default=0)
 
 
 def is_superseded(folder: Storage, epoch: int) -> bool:
@@ -146,10 +148,17 @@ def _name(epoch: int) -> str:
 
 def _read(folder: Storage, epoch: int) -> Holder | None:
     try:
-        fields: dict[str, Any] = json.loads(folder.read(_name(epoch)))
-        return Holder(**fields)
+        holder = Holder(**read_json(folder.read(_name(epoch))))
+        right = (
+            isinstance(holder.host, str)
+            and type(holder.pid) is int
+            and 0 < holder.pid < 2**31
+            and isinstance(holder.born, (int, float))
+            and isinstance(holder.until, (int, float))
+        )
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    return holder if right else None
 
 
 def _write(folder: Storage, epoch: int, holder: Holder) -> None:

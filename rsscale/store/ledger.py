@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rsscale.documents import read_json
 from rsscale.layers import TileKey
 from rsscale.store.storage import Storage
 
@@ -67,7 +68,15 @@ class Entry:
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Entry:
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When it is none.
+        """
+        if not _is_entry(content):
+            raise ValueError("no ledger entry")
         fields = dict(content)
         del fields["tile"]
         key = TileKey(**{name: fields.pop(name) for name in ("step", "span", "ix", "iy", "level")})
@@ -95,9 +104,10 @@ class Ledger:
     def read(self, key: TileKey) -> Entry | None:
         """The entry of a tile, or None when there is none or it was cut short."""
         try:
-            return Entry.parse(json.loads(self._folder.read(_name(key))))
+            entry = Entry.parse(read_json(self._folder.read(_name(key))))
         except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
             return None  # also what is JSON, and no entry
+        return entry if entry.key == key else None
 
     def holds(self, key: TileKey) -> bool:
         """Whether there is a file for a tile, readable or not."""
@@ -111,7 +121,7 @@ class Ledger:
         """All entries that can be read, of one step or of all, one after another."""
         for name in self._folder.names(f"{_FOLDER}/{step}" if step else _FOLDER):
             try:
-                yield Entry.parse(json.loads(self._folder.read(name)))
+                yield Entry.parse(read_json(self._folder.read(name)))
             except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
                 continue
 
@@ -151,6 +161,26 @@ class LedgerReader:
     def hide(self, key: TileKey) -> None:
         """Take a tile as not done, until all is read anew: to foresee what depends on it."""
         self._hidden.add(key)
+
+
+def _is_entry(content: Any) -> bool:
+    """Whether JSON has the types of an entry: it may have been damaged, or written by hand."""
+    if not isinstance(content, Mapping):
+        return False
+    get = content.get
+    return (
+        all(isinstance(get(name), str) for name in ("step", "span", "fingerprint"))
+        and all(type(get(name)) is int for name in ("ix", "iy", "level", "epoch"))
+        and isinstance(get("digests"), dict)
+        and all(isinstance(one, str) for one in get("digests", {}).values())
+        and all(isinstance(get(name), (list, tuple)) for name in ("inputs", "unreadable"))
+        and all(isinstance(get(name), dict) for name in ("facts", "seconds"))
+        and all(
+            isinstance(value, (int, float)) and not isinstance(value, bool)
+            for name in ("facts", "seconds")
+            for value in get(name, {}).values()
+        )
+    )
 
 
 def _name(key: TileKey) -> str:

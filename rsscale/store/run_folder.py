@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsscale.documents import kind_of, read_json
 from rsscale.errors import RunFolderError
 from rsscale.store.ledger import Ledger, write_json
+from rsscale.store.run_state import wrong_in
 from rsscale.store.storage import Folder, Storage, open_storage
 
 FORMAT = 1
@@ -116,7 +117,7 @@ class RunFolder:
             When there is none, it is damaged, or an older or newer rsscale wrote it.
         """
         try:
-            state: dict[str, Any] = json.loads(self.storage.read(STATE))
+            state = read_json(self.storage.read(STATE))
         except FileNotFoundError:
             raise RunFolderError(
                 f"{self.url} is not a run folder: it has no {STATE}; give the --out of a run"
@@ -126,11 +127,21 @@ class RunFolder:
                 f"{self.url}/{STATE} is not JSON; the folder is damaged, run the recipe "
                 "again into an empty one"
             ) from None
+        if not isinstance(state, dict):
+            raise RunFolderError(
+                f"{self.url}/{STATE} is {kind_of(state)}; the folder is damaged, run the recipe "
+                "again into an empty one"
+            )
         if state.get("format") != FORMAT:
             raise RunFolderError(
                 f"{self.url} has the format {state.get('format', 0)} of a run folder, and this "
                 f"rsscale reads {FORMAT}; its recipe.yaml can be run again into an empty folder, "
                 "and its *.zarr read as they are"
+            )
+        wrong = wrong_in(state)
+        if wrong:
+            raise RunFolderError(
+                f"{self.url}/{STATE} is damaged: {wrong}; run the recipe again into an empty folder"
             )
         return state
 
@@ -146,9 +157,11 @@ class RunFolder:
         """The events of ``events.jsonl``, without lines that a death cut short."""
         for line in self.storage.read_log(EVENTS).splitlines():
             try:
-                yield json.loads(line)
+                event = read_json(line)
             except ValueError:
                 continue
+            if isinstance(event, dict):
+                yield event
 
 
 def _check_writable(path: Path) -> None:

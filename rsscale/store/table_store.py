@@ -123,7 +123,17 @@ def read_table(folder: RunFolder, step: str) -> pa.Table:
     names = list(folder.storage.names(f"tables/{step}"))
     if not names:
         raise RunFolderError(f"step {step!r} of {folder.url} has written no rows")
-    return pa.concat_tables(decode(folder.storage.read(name)) for name in names)
+    tables = []
+    for name in names:
+        try:
+            tables.append(decode(folder.storage.read(name)))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RunFolderError(
+                f"{folder.url}/{name} is damaged ({reason}); compute it again with: rsscale resume "
+                f"{folder.url}"
+            ) from None
+    return pa.concat_tables(tables)
 
 
 def _fields(schema: pa.Schema) -> str:

@@ -38,7 +38,7 @@ def answers(*pages):
         ((500, {}, b"<html>gateway</html>"), "HTTP 500, tried 6 times"),
         ((404, {}, {"description": "no such token"}), "HTTP 404.*no such token"),
         ("reset", "connection was dropped, 6 times"),
-        (ok(page([{"type": "Feature", "properties": {}}])), "no id or no properties"),
+        (ok(page([{"type": "Feature", "properties": {}}])), "an item has no id"),
         (ok(page([make_item("x", properties={"datetime": None})])), "'x' is not valid STAC"),
     ],
 )

@@ -524,7 +524,7 @@ def test_answer_with_an_item_that_is_not_stac(tmp_path):
     with pytest.raises(CatalogError, match="item 'undated' is not valid STAC"):
         search(path)
     write_json(path, item_collection([{"type": "Feature", "id": "x"}]))
-    with pytest.raises(CatalogError, match="no id or no properties"):
+    with pytest.raises(CatalogError, match=r"item .x. has null as properties; expected an object"):
         search(path)
 
 

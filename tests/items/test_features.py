@@ -73,7 +73,6 @@ def test_real_items_resolve_to_the_same_records():
         ({"datetime": None, "start_datetime": "2020-01-01T00:00:00Z",
           "end_datetime": "2020-12-31T23:59:59.5+02:00"}, {}),
         ({"datetime": "2020-01-14T17:05:46.732651999Z"}, {}),
-        ({"proj:transform": "none", "proj:shape": [0, "x"]}, {}),
     ],
 )  # fmt: skip
 def test_dialects_resolve_to_the_same_records(version, properties, asset):

@@ -250,6 +250,15 @@ def test_what_cannot_be_frozen(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_json_has_not_are_frozen_as_texts(tmp_path):
+    """As STAC writes nodata; most stand in assets that nobody reads."""
+    endless = {"x": float("inf"), "y": [{"z": float("nan")}], "w": float("-inf")}
+    freeze(to_items([make_item("a", properties=endless)]), tmp_path / "items.parquet")
+    (item,) = thaw(tmp_path / "items.parquet")
+    found = {name: item.properties[name] for name in endless}
+    assert found == {"x": "inf", "y": [{"z": "nan"}], "w": "-inf"}
+
+
 def test_what_cannot_be_thawed(tmp_path):
     with pytest.raises(CatalogError, match="cannot be read: No such file"):
         thaw(tmp_path / "absent.parquet")

@@ -181,5 +181,5 @@ def test_a_recipe_without_model_and_steps_is_refused() -> None:
 def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(MINIMAL) + "steps:\n  a: {kind: x}\n  a: {kind: y}\n")
-    with pytest.raises(RecipeError, match=r"'a' stands twice.*line \d+"):
+    with pytest.raises(RecipeError, match=r"line \d+.*'a' stands twice"):
         read_recipe(path)
