@@ -33,7 +33,7 @@ def test_a_search_link_that_is_none(changes, words):
 def test_a_next_page_that_is_no_address(href):
     first = {**page([make_item("a")]), "links": [{"rel": "next", "href": href}]}
     answers = {"/": [ok(landing())], "/search": [ok(first)]}
-    with Script(answers).run() as server, pytest.raises(CatalogError, match="next page|http"):
+    with Script(answers).run() as server, pytest.raises(CatalogError, match=r"next page|http"):
         search(server.url)
 
 
