@@ -5,11 +5,13 @@ A worker does it for tiles, a preview for the box that a person asked for: the s
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -20,6 +22,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result
+from rsscale.steps.block import by_name, centres, refuse_misplaced
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def evaluate(
     started = time.perf_counter()
     result = _run(step, block)
     computing = time.perf_counter() - started
-    check_result(step, block, result)
+    result = check_result(step, block, result)
     seconds = {**resources.stages(), **(dict(result.seconds) or {"compute": computing})}
     return Evaluated(result, int(block.where.sum()), around, seconds)
 
@@ -107,19 +110,25 @@ def _run(step: Pass, block: Block) -> Result:
             f"step {step.step!r} gave {type(result).__name__}; expected a Result, such as "
             "Result(layers=block.dataset(self.layers, {…}))"
         )
-    # Numbers of NumPy are no JSON.
-    facts = {n: v.item() if isinstance(v, np.generic) else v for n, v in result.facts.items()}
-    return replace(result, facts=facts)
+    return result
 
 
-def check_result(step: Pass, block: Block, result: Result) -> None:
+def check_result(step: Pass, block: Block, result: Result) -> Result:
     """Refuse a result that is not what the pass declares; mask what lies outside the area.
+
+    Returns the result with layers in memory, their axes in the order that they are stored in, and
+    facts as plain numbers.
 
     Raises
     ------
     RsscaleError
         Which names the layer, what was given and what was declared.
     """
+    if not isinstance(result.layers, xr.Dataset | None):
+        raise RsscaleError(
+            f"step {step.step!r} gave layers as {type(result.layers).__name__}; expected a "
+            "Dataset, such as block.dataset(self.layers, {…})"
+        )
     given = {} if result.layers is None else {str(n): a for n, a in result.layers.items()}
     declared = [layer.name for layer in step.layers]
     if sorted(given) != sorted(declared):
@@ -129,16 +138,47 @@ def check_result(step: Pass, block: Block, result: Result) -> None:
     if (result.table is None) != (step.schema is None):
         wanted = "rows, and declares none" if step.schema is None else "no rows, and declares some"
         raise RsscaleError(f"step {step.step!r} gave {wanted}")
-    unknown = sorted(set(result.facts) - set(step.facts))
-    if unknown:
-        raise RsscaleError(
-            f"step {step.step!r} gave the fact {unknown[0]!r}, declared are {list(step.facts)}"
-        )
+    facts = _checked_facts(step, result.facts)
     outside = ~block.where if step.masked and not block.where.all() else None
+    places = centres(block.grid, block.core)
+    arrays = {}
     for layer in step.layers:
-        _check_layer(step, layer, given[layer.name], block)
+        place = f"step {step.step!r} gave layer {layer.name!r}"
+        array = by_name(given[layer.name], layer, place)
+        _check_layer(step, layer, array, block)
+        refuse_misplaced(array, layer, places, place)
+        if array.chunks:  # on threads of this process; the default would ask the cluster again
+            array = array.compute(scheduler="threads")
         if outside is not None:
-            _mask(given[layer.name], outside, layer)
+            _mask(array, outside, layer)
+        arrays[layer.name] = array
+    layers = None if result.layers is None else result.layers.assign(arrays)
+    return replace(result, layers=layers, facts=facts)
+
+
+def _checked_facts(step: Pass, facts: Mapping[str, Any]) -> dict[str, float | None]:
+    """The facts of a tile as numbers that JSON has; NumPy's are taken, nothing that is no number.
+
+    Raises
+    ------
+    RsscaleError
+        Which names the fact.
+    """
+    numbers: dict[str, float | None] = {}
+    for name, value in facts.items():
+        if name not in step.facts:
+            raise RsscaleError(
+                f"step {step.step!r} gave the fact {name!r}, declared are {list(step.facts)}"
+            )
+        is_numpy = isinstance(value, np.generic | np.ndarray | xr.DataArray) and value.size == 1
+        number = value.item() if is_numpy else value
+        if number is not None and not (isinstance(number, int | float) and math.isfinite(number)):
+            raise RsscaleError(
+                f"step {step.step!r} gave the fact {name!r} as {number!r}; expected a finite "
+                "number, or None where there is none"
+            )
+        numbers[name] = number
+    return numbers
 
 
 def _check_layer(step: Pass, layer: Layer, array: xr.DataArray, block: Block) -> None:
