@@ -320,14 +320,16 @@ def resume(
 @_command
 def status(
     folder: RunPath,
-    as_json: Annotated[bool, typer.Option("--json", help="All of run.json.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All of run.json, and whether it is dead.")
+    ] = False,
 ) -> None:
     """Tell how far a run is, also from another terminal while it runs."""
     from rsscale.runs.run import Run
 
     found = Run(folder)
     if as_json:
-        print(json.dumps(found.state, indent=1))
+        print(json.dumps(found.status(), indent=1))
     else:
         print(found.summary())
 

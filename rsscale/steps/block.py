@@ -48,7 +48,8 @@ class Resources:
         count = self.profile.threads or 1
         return {
             "read": self.meter.reading_s / count,
-            "prepare": (self.meter.working_s - self.meter.reading_s) / count,
+            # Work is counted when it ends, so that a read of work under way may be ahead of it.
+            "prepare": max(self.meter.working_s - self.meter.reading_s, 0.0) / count,
         }
 
 

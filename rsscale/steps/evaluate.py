@@ -87,12 +87,34 @@ def evaluate(
         where=area_mask(shape, grid, core),
         resources=resources,
     )
-    started = time.perf_counter()
+    before, started = resources.stages(), time.perf_counter()
     result = _run(step, block)
-    computing = time.perf_counter() - started
+    wall = time.perf_counter() - started
     result = check_result(step, block, result)
-    seconds = {**resources.stages(), **(dict(result.seconds) or {"compute": computing})}
+    seconds = _stages(step, before, resources.stages(), result.seconds, wall)
     return Evaluated(result, int(block.where.sum()), around, seconds)
+
+
+def _stages(
+    step: Pass,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    given: Mapping[str, Any],
+    wall: float,
+) -> dict[str, float]:
+    """Seconds of each stage, which add up to those that the tile took; none is negative.
+
+    A pass that does not say computed for as long as it ran, but for what was read meanwhile: it
+    may read lazily, with more threads than reading is counted for.
+    """
+    if given:
+        own = _numbers(step, "seconds of", given)
+        return {**after, **{name: max(value or 0.0, 0.0) for name, value in own.items()}}
+    meanwhile = {stage: max(after[stage] - before[stage], 0.0) for stage in after}
+    total = sum(meanwhile.values())
+    share = min(1.0, wall / total) if total else 1.0
+    stages = {stage: before[stage] + share * seconds for stage, seconds in meanwhile.items()}
+    return {**stages, "compute": max(wall - share * total, 0.0)}
 
 
 def _run(step: Pass, block: Block) -> Result:
@@ -164,17 +186,23 @@ def _checked_facts(step: Pass, facts: Mapping[str, Any]) -> dict[str, float | No
     RsscaleError
         Which names the fact.
     """
-    numbers: dict[str, float | None] = {}
-    for name, value in facts.items():
+    for name in facts:
         if name not in step.facts:
             raise RsscaleError(
                 f"step {step.step!r} gave the fact {name!r}, declared are {list(step.facts)}"
             )
+    return _numbers(step, "the fact", facts)
+
+
+def _numbers(step: Pass, what: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+    """Finite numbers by name, as plain ones; ``what`` they are begins the message."""
+    numbers: dict[str, float | None] = {}
+    for name, value in values.items():
         is_numpy = isinstance(value, np.generic | np.ndarray | xr.DataArray) and value.size == 1
         number = value.item() if is_numpy else value
         if number is not None and not (isinstance(number, int | float) and math.isfinite(number)):
             raise RsscaleError(
-                f"step {step.step!r} gave the fact {name!r} as {number!r}; expected a finite "
+                f"step {step.step!r} gave {what} {name!r} as {number!r}; expected a finite "
                 "number, or None where there is none"
             )
         numbers[name] = number
