@@ -6,6 +6,7 @@ A worker does it for tiles, a preview for the box that a person asked for: the s
 from __future__ import annotations
 
 import math
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,14 @@ from rsscale.errors import RecipeError, RsscaleError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
-from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result
+from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result, Step
 from rsscale.steps.block import by_name, centres, refuse_misplaced
+
+MISTAKES = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
+    NotImplementedError, StopIteration, TypeError, ValueError,
+)  # fmt: skip
+"""What code raises that will raise it again: such a tile is not tried a second time."""
 
 
 @dataclass(frozen=True)
@@ -121,18 +128,29 @@ def _run(step: Pass, block: Block) -> Result:
     """Run a pass; what its code trips over is told with its type, and where."""
     try:
         result = step.run(block)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise RsscaleError(
-            f"step {step.step!r} failed: {type(error).__name__}: {' '.join(str(error).split())} "
-            f"({Path(where.filename).name}, line {where.lineno})"
-        ) from error
+    except MISTAKES as error:
+        raise failure_of(step, error) from error
     if not isinstance(result, Result):
         raise RsscaleError(
             f"step {step.step!r} gave {type(result).__name__}; expected a Result, such as "
             "Result(layers=block.dataset(self.layers, {…}))"
         )
     return result
+
+
+def failure_of(step: Step, error: BaseException) -> RsscaleError:
+    """The error of a tile whose step raised, on one line.
+
+    It has type and text, the line of the step's own module that it came from, and the line that
+    raised it where that is elsewhere.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    module = getattr(sys.modules.get(type(step).__module__), "__file__", None)
+    own = [frame for frame in frames if frame.filename == module]
+    places = [*own[-1:], frames[-1]] if not own or own[-1] is not frames[-1] else own[-1:]
+    where = ", by ".join(f"{Path(f.filename).name}, line {f.lineno}" for f in places)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return RsscaleError(f"step {step.step!r} failed: {text} ({where})")
 
 
 def check_result(step: Pass, block: Block, result: Result) -> Result:
