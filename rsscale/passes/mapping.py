@@ -228,8 +228,9 @@ class MapPass(Pass):
         values = _stacked([part.layers for part in parts])
         non_finite = sum(part.non_finite for part in parts)
         facts = _facts(values["classification"], non_finite, block, lattice)
+        written = {layer.name: values[layer.name] for layer in self.layers}
         return Result(
-            layers=block.dataset(self.layers, values),
+            layers=block.dataset(self.layers, written),
             facts={**facts, "batch": batch, "agreement": agreement},
             seconds=seconds,
         )
