@@ -226,7 +226,9 @@ def train(
 @_command
 def plan(
     recipe: RecipeFile,
-    pilot: Annotated[int, typer.Option(help="Map so many tiles to estimate the time.")] = 0,
+    pilot: Annotated[
+        int, typer.Option(help="Map so many tiles, and one to warm up, to estimate.")
+    ] = 0,
     worker_hour: Annotated[float, typer.Option(help="Price of an hour of one worker.")] = 0.0,
     gigabyte: Annotated[float, typer.Option(help="Price of a GB read.")] = 0.0,
     cluster: Cluster = None,

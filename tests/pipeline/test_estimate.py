@@ -52,7 +52,7 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     assert 0 < low <= middle <= high
     read = plan.read_bytes / 1e9 * 1000.0
     assert math.isclose(plan.money[0], middle + read)
-    assert plan.pilot["tiles"] == 3
+    assert plan.pilot["tiles"] == 4
     # The estimate is of the peak that the pilot's process had, and not far from it.
     assert 0.5 < plan.memory / plan.pilot["peak_rss_bytes"] < 2.0
     assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
