@@ -11,6 +11,7 @@ import geopandas as gpd
 import pytest
 import shapely
 import torch
+from index_pass import index_recipe
 from landscape import Landscape
 
 import rsscale as rs
@@ -141,3 +142,15 @@ def test_a_model_that_does_not_fit_its_inputs_is_refused(landscape: Landscape) -
     wrong["inputs"]["s2"]["bands"] = ["red"]
     with pytest.raises(ModelError):
         rs.plan(wrong)
+
+
+@pytest.mark.parametrize(("tile", "asked", "measured"), [(64, 2, 2), (64, 4, 4), (2048, 3, 1)])
+def test_a_pilot_measures_as_many_tiles_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int, asked: int, measured: int
+) -> None:
+    monkeypatch.setenv("RSSCALE_PASSES", "index_pass")
+    plan = rs.plan(index_recipe(tmp_path, tile=tile), threads=1, device="cpu", pilot=asked)
+    assert plan.pilot["tiles"] == measured
+    assert plan.seconds is not None
+    # An area of one tile is not computed twice: its own time is the estimate.
+    assert plan.seconds[0] > 0.5 * sum(plan.pilot["stages"].values()) / measured
