@@ -234,7 +234,9 @@ def train(
 @_command
 def plan(
     recipe: RecipeFile,
-    pilot: Annotated[int, typer.Option(help="Map so many tiles to estimate the time.")] = 0,
+    pilot: Annotated[
+        int, typer.Option(help="Map so many tiles, and one to warm up, to estimate.")
+    ] = 0,
     worker_hour: Annotated[float, typer.Option(help="Price of an hour of one worker.")] = 0.0,
     gigabyte: Annotated[float, typer.Option(help="Price of a GB read.")] = 0.0,
     cluster: Cluster = None,
@@ -328,14 +330,16 @@ def resume(
 @_command
 def status(
     folder: RunPath,
-    as_json: Annotated[bool, typer.Option("--json", help="All of run.json.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All of run.json, and whether it is dead.")
+    ] = False,
 ) -> None:
     """Tell how far a run is, also from another terminal while it runs."""
     from rsscale.runs.run import Run
 
     found = Run(folder)
     if as_json:
-        print(json.dumps(found.state, indent=1))
+        print(json.dumps(found.status(), indent=1))
     else:
         print(found.summary())
 

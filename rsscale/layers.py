@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,9 @@ class Layer:
     dtype : str
         ``"uint8"``, ``"int8"``, ``"uint16"``, ``"int16"`` or ``"float32"``.
     nodata : float
-        What a pixel without a value holds, and one that was never written. NaN for floats.
+        What a pixel without a value holds, and one that was never written. When omitted, NaN for
+        float32, whose numbers are all values, and 255 for integers. A float32 layer may have a
+        number as nodata where it is given; NaN counts as no value then, too.
     axis : Axis, optional
         A dimension between time and y.
     scale, offset : float
@@ -75,7 +77,7 @@ class Layer:
 
     name: str
     dtype: DataType = "uint8"
-    nodata: float = NODATA
+    nodata: float = cast("float", None)  # by its type, see __post_init__
     axis: Axis | None = None
     scale: float = 1.0
     offset: float = 0.0
@@ -93,6 +95,8 @@ class Layer:
                 f"layer {self.name!r} has overviews by {self.overview!r}; expected one of "
                 f"{', '.join(get_args(Overview))}{nearest(self.overview, get_args(Overview))}"
             )
+        if cast("float | None", self.nodata) is None:
+            object.__setattr__(self, "nodata", math.nan if self.is_float else NODATA)
         if not self.is_float and not _holds(self.numpy_dtype, self.nodata):
             raise RecipeError(
                 f"layer {self.name!r} has the nodata {self.nodata}, which is no {self.dtype}; "

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rsscale.cluster.engine import one_line
 from rsscale.errors import StorageError
 from rsscale.layers import TileKey
 from rsscale.monitoring.metrics import Metrics
@@ -167,8 +168,7 @@ class Monitor:
 
     def _snapshot_of(self, name: str) -> dict[str, Any]:
         step, totals = self._steps[name], self.totals[name]
-        lines = list(step.describe(totals.facts)) if isinstance(step, Pass) else []
-        return self._described[name] | totals.to_dict(lines)
+        return self._described[name] | totals.to_dict(_lines_on(step, totals.facts))
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state to ``run.json`` and the heartbeat."""
@@ -226,6 +226,18 @@ class Monitor:
             return f"{self._failures()}{in_flight} in flight"
         shares = ", ".join(f"{stage} {v / whole:.0%}" for stage, v in in_order(sums).items())
         return f"{self._failures()}{shares}; {in_flight} in flight"
+
+
+def _lines_on(step: Step, facts: Mapping[str, float]) -> list[str]:
+    """What a pass says of its facts. A line for people ends no run: an error becomes the line."""
+    if not isinstance(step, Pass):
+        return []
+    try:
+        said = step.describe(facts)
+        lines = [said] if isinstance(said, str) else [str(line) for line in said or ()]
+    except Exception as error:  # noqa: BLE001 -- of somebody else's code
+        return [f"{step.step}  describe failed: {type(error).__name__}: {one_line(error)}"]
+    return [part for line in lines for part in line.splitlines()]
 
 
 def _folds(step: Step) -> dict[str, Any]:

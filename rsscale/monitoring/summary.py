@@ -41,31 +41,38 @@ def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
-    tiles, steps = state["tiles"], _in_order(state)
-    yield f"{state['state']}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    tiles, steps = _counts(state), _in_order(state)
+    word = "dead" if state.get("dead") else state.get("state", "unknown")
+    yield f"{word}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    if state.get("dead"):
+        yield describe_dead(state["dead"])
     yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
-            yield f"{name:<9} {step['tiles']['done']} of {step['tiles']['total']} tiles"
+            done = _counts(step)
+            yield f"{name:<9} {done['done']} of {done['total']} tiles"
     pixels = max((step.get("facts", {}).get("pixels", 0) for step in steps.values()), default=0)
     if pixels:
-        rate = pixels / max(state["seconds"], 1e-9) / 1e6
+        seconds = state.get("seconds") or 0.0
+        rate = pixels / max(seconds, 1e-9) / 1e6
         yield (
-            f"{pixels / 1e6:.2f} Mpx in {state['seconds']:.1f} s ({rate:.3g} Mpx/s), "
-            f"peak memory of a process {state['peak_rss_bytes'] / 2**20:.0f} MiB"
+            f"{pixels / 1e6:.2f} Mpx in {seconds:.1f} s ({rate:.3g} Mpx/s), "
+            f"peak memory of a process {state.get('peak_rss_bytes', 0) / 2**20:.0f} MiB"
         )
     if state.get("stages"):
         whole = sum(state["stages"].values()) or 1.0
         shares = (f"{name} {v:.1f} s ({v / whole:.0%})" for name, v in state["stages"].items())
         yield f"stages    {', '.join(shares)}, of all tiles together"
-    if state["state"] == "running":
+    if state.get("state") == "running" and not state.get("dead"):
         left = state.get("rate", {}).get("seconds_left")
-        yield f"{state['in_flight']} in flight; " + (f"{left:.0f} s left" if left else "starting")
+        yield f"{state.get('in_flight', 0)} in flight; " + (
+            f"{left:.0f} s left" if left else "starting"
+        )
     yield from _missing(state, steps)
     for step in steps.values():
         yield from step.get("lines", ())
     for failure in state.get("failed", [])[:_FAILURES]:
-        yield f"failed {failure['key']}: {failure['error']}"
+        yield f"failed {failure.get('key', '?')}: {failure.get('error', '?')}"
     if state.get("waiting"):
         yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
 
@@ -73,17 +80,30 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
 def _changes(state: Mapping[str, Any]) -> Iterator[str]:
     """How many tiles the last command computed, where it kept others, and why."""
     computed = state.get("computed", 0)
-    if 0 < computed < state["tiles"]["done"] or "changes" in state:
+    if 0 < computed < _counts(state)["done"] or "changes" in state:
         yield f"computed  {computed} tiles by the last command, the others are kept"
     for name, items in state.get("changes", {}).get("items", {}).items():
-        counts = ", ".join(f"{items[kind]} {kind}" for kind in ("new", "changed", "gone"))
-        yield f"items     {name}: {counts}, {items['same']} as they were, at the last update"
+        counts = ", ".join(f"{items.get(kind, 0)} {kind}" for kind in ("new", "changed", "gone"))
+        yield f"items     {name}: {counts}, {items.get('same', 0)} as they were, at the last update"
 
 
 def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:
     """The steps as they are computed; JSON has them by name."""
-    steps: dict[str, Any] = state["steps"]
-    return {name: steps[name] for name in state.get("order", steps)}
+    steps: dict[str, Any] = state.get("steps", {})
+    return {name: steps[name] for name in state.get("order", steps) if name in steps}
+
+
+def _counts(state: Mapping[str, Any]) -> dict[str, int]:
+    """Tiles of a run or step; a state that was written by hand, or half, may lack them."""
+    return {"total": 0, "done": 0, "failed": 0, **state.get("tiles", {})}
+
+
+def describe_dead(dead: Mapping[str, Any]) -> str:
+    """A run whose process is gone, and what to do, on one line."""
+    return (
+        f"process {dead['pid']} on {dead['host']}, which worked on it, is gone; go on with: "
+        f"{dead['go_on']}"
+    )
 
 
 def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class StepTotals:
         self.done += 1
         for name, fold in self.folds.items():
             value = entry["facts"].get(name)
-            if value is not None:
+            if value is not None and math.isfinite(value):  # JSON has no others
                 known = self.facts.get(name)
                 self.facts[name] = value if known is None else _FOLDS[fold](known, value)
         for stage, seconds in entry["seconds"].items():
@@ -54,7 +55,7 @@ class StepTotals:
         """The totals for run.json, with the pass's lines on its facts."""
         return {
             "tiles": {"total": self.total, "done": self.done},
-            "facts": dict(self.facts),
+            "facts": {name: value for name, value in self.facts.items() if math.isfinite(value)},
             "stages": in_order({stage: round(s, 3) for stage, s in self.stages.items()}),
             "lines": lines,
         }

@@ -96,7 +96,8 @@ class ComparePass(Pass):
         found = compare(before, after, len(self.classes))
         change = found["change"]
         facts = {"compared": int((change != 255).sum()), "changed": int((change == 1).sum())}
-        return Result(layers=block.dataset(self.layers, found), facts=facts)
+        written = {layer.name: found[layer.name] for layer in self.layers}
+        return Result(layers=block.dataset(self.layers, written), facts=facts)
 
     def describe(self, facts: Mapping[str, float]) -> list[str]:
         """Share of the pixels that were compared that changed."""

@@ -13,6 +13,7 @@ import xarray as xr
 
 from rsscale.errors import FunctionError, RecipeError
 from rsscale.layers import Layer
+from rsscale.steps.block import refuse_misplaced
 
 Function = Callable[..., xr.Dataset]
 """``f(inputs, **parameters)``: a mapping of name to Dataset in, a Dataset out."""
@@ -75,13 +76,20 @@ class UserFunction:
                 f"function {self.name!r} returned the layers {_names(returned)} on {where}; "
                 f"declared are {', '.join(wanted)}"
             )
+        around = tuple(length + 2 * self.halo for length in shape)
+        places = _places(inputs, dict(zip(("y", "x"), around, strict=True)))
         return {
-            layer.name: self._layer(layer, returned[layer.name], shape, where)
+            layer.name: self._layer(layer, returned[layer.name], shape, places, where)
             for layer in self.layers
         }
 
     def _layer(
-        self, layer: Layer, array: xr.DataArray, shape: tuple[int, int], where: str
+        self,
+        layer: Layer,
+        array: xr.DataArray,
+        shape: tuple[int, int],
+        places: Mapping[str, npt.NDArray[Any]],
+        where: str,
     ) -> npt.NDArray[Any]:
         around = (shape[0] + 2 * self.halo, shape[1] + 2 * self.halo)
         dims, known = layer.dims(), set(map(str, array.dims)) == set(layer.dims())
@@ -94,9 +102,29 @@ class UserFunction:
                 f"{_described(layer.dtype, dims, layer.shape(*shape))}"
                 + (f", or {_sizes(dims, layer.shape(*around))} with the halo" if self.halo else "")
             )
-        if values.shape != layer.shape(*shape):
+        cropped = values.shape == layer.shape(*shape)
+        inner = slice(self.halo, -self.halo or None) if cropped else slice(None)
+        refuse_misplaced(
+            array,
+            layer,
+            {dim: coordinates[inner] for dim, coordinates in places.items()},
+            f"function {self.name!r} returned layer {layer.name!r} on {where}",
+        )
+        if not cropped:
             values = values[..., self.halo : -self.halo, self.halo : -self.halo]
         return np.ascontiguousarray(values)
+
+
+def _places(
+    inputs: Mapping[str, xr.Dataset], lengths: Mapping[str, int]
+) -> dict[str, npt.NDArray[Any]]:
+    """Coordinates of the pixels that a function is given, by dimension; those that there are."""
+    return {
+        dim: dataset[dim].values
+        for dim, length in lengths.items()
+        for dataset in inputs.values()
+        if dim in dataset.coords and dataset[dim].shape == (length,)
+    }
 
 
 def check_call(name: str, function: Function, parameters: Mapping[str, Any]) -> None:

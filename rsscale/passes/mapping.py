@@ -233,8 +233,9 @@ class MapPass(Pass):
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
         facts = _facts(values["classification"], non_finite, block, lattice)
+        written = {layer.name: values[layer.name] for layer in self.layers}
         return Result(
-            layers=block.dataset(self.layers, values),
+            layers=block.dataset(self.layers, written),
             facts={**facts, "batch": batch, "agreement": agreement},
             seconds=seconds,
         )

@@ -72,7 +72,8 @@ def plan(
         Run models that are programs (``.pt2``), which may do anything; they are trusted as they
         lie now, by the digest of their files, which the recipe keeps as ``trust``.
     pilot : int
-        Compute so many tiles of the first step, evenly spread, and estimate the time from them.
+        Compute so many tiles of the first step, evenly spread, and estimate the time from them;
+        one more is computed before, to warm up.
     prices : Prices, optional
     memory : int, optional
         Bytes that one process may take; this machine's, shared, when omitted.
@@ -150,10 +151,13 @@ def _processes(client: Client | str | None) -> int:
 def _pilot(
     checked: CheckedPlan, profile: NumericProfile, client: Client | str | None, count: int
 ) -> _Pilot:
-    """Compute some tiles of the first step for real, by the run's own engine."""
+    """Compute some tiles of the first step for real, by the run's own engine.
+
+    The first tile opens the model and warms up: it is one more, and does not count.
+    """
     results = []
     began = time.perf_counter()
-    with connect(client) as dask_client, progress("pilot", count, "tiles") as bar:
+    with connect(client) as dask_client, progress("pilot", count + 1, "tiles") as bar:
         folder = checked.setup.run
         folder.make()
         create_stores(checked)
@@ -164,16 +168,19 @@ def _pilot(
             [{"periods": list(checked.setup.periods()), "area": "areas/0.geojson"}],
         )
         plan = RunPlan.read(folder)
-        tasks = [plan.task(key) for key in spread_tiles(plan, checked.passes[0], count)]
+        tasks = [plan.task(key) for key in spread_tiles(plan, checked.passes[0], count + 1)]
         slots, workers = _size(dask_client)
         opening = time.perf_counter() - began
         with acquire(folder.storage) as lease:
             work = partial(run_tile, folder.url, plan.hash, lease.epoch)
-            for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
-                _result(outcome)
-                bar.advance()
             started = time.perf_counter()
-            for outcome in execute(tasks[1:] or tasks, work, client=dask_client, slots=slots):
+            for outcome in execute(tasks[:1], work, client=dask_client, slots=1):
+                results.append(_result(outcome))
+                bar.advance()
+            if tasks[1:]:  # else there is this one only
+                results.clear()
+                started = time.perf_counter()
+            for outcome in execute(tasks[1:], work, client=dask_client, slots=slots):
                 results.append(_result(outcome))
                 bar.advance()
             wall = time.perf_counter() - started

@@ -17,13 +17,15 @@ class StageTimer:
     reading_s : float
         Of all threads together.
     working_s : float
-        Likewise, with what they do besides reading; without waiting for a thread.
+        Likewise, with what they do besides reading; without waiting for a thread. A read that
+        is no part of counted work, such as of a pass that computes by itself, is work too.
     decoded_bytes : int
         Of pixels, as they are in memory.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._here = threading.local()
         self.reading_s = self.working_s = 0.0
         self.decoded_bytes = 0
 
@@ -39,15 +41,21 @@ class StageTimer:
             yield
         finally:
             with self._lock:
-                self.reading_s += time.perf_counter() - started
+                seconds = time.perf_counter() - started
+                self.reading_s += seconds
                 self.decoded_bytes += nbytes
+                if not getattr(self._here, "depth", 0):
+                    self.working_s += seconds
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Count one task of a thread, whatever it reads included."""
+        """Count one task of a thread, whatever it reads included; one within another once."""
         started = time.perf_counter()
+        depth = self._here.depth = getattr(self._here, "depth", 0) + 1
         try:
             yield
         finally:
-            with self._lock:
-                self.working_s += time.perf_counter() - started
+            self._here.depth = depth - 1
+            if depth == 1:
+                with self._lock:
+                    self.working_s += time.perf_counter() - started

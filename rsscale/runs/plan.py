@@ -271,8 +271,8 @@ class RunPlan:
             if made != step.version:
                 raise RunFolderError(
                     f"step {step.step!r} of {self.folder.url} was begun by version {made} of "
-                    f"{step.kind!r}, this rsscale has version {step.version}: finish it with the "
-                    "rsscale that began it, or compute it anew with --update"
+                    f"{step.kind!r}, this code has version {step.version}: finish it with the code "
+                    "that began it, or run the recipe again with --update"
                 )
 
 

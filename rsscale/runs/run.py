@@ -23,15 +23,17 @@ from rsscale.monitoring.summary import summary
 from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.loop import run_steps
-from rsscale.runs.plan import RunPlan
+from rsscale.runs.plan import CUT_SHORT, RunPlan
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import with_trust
-from rsscale.store.lease import Lease, acquire, latest_epoch
+from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
+
+_ENDED = ("done", "failed", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Run:
     def state(self) -> dict[str, Any]:
         """The content of ``run.json``: state, tiles, steps with facts and stages, versions."""
         return self.folder.read_state()
+
+    def status(self) -> dict[str, Any]:
+        """The state, with ``dead`` where the process that worked on the run is gone.
+
+        ``dead`` has ``host`` and ``pid`` of that process, and ``go_on``, the command that goes on.
+        """
+        # The holder first: a run saves its last state before it lets go.
+        holder, state = dead_holder(self.folder.storage), self.state
+        if holder is None or state.get("state") in _ENDED:
+            return state
+        go_on = f"rsscale resume {self.path}"
+        if state.get("state") in CUT_SHORT:
+            update = " --update" if state["state"] == "updating" else ""
+            go_on = f"rsscale run RECIPE --out {self.path}{update}"
+        return state | {"dead": {"host": holder.host, "pid": holder.pid, "go_on": go_on}}
 
     def open(self, step: str = "map", level: int = 0) -> xr.Dataset:
         """The layers of a step, lazy: dims ``(time, y, x)``; the map when no step is named.
@@ -96,7 +113,7 @@ class Run:
 
     def summary(self) -> str:
         """A few lines on the run, for people."""
-        return summary(self.state, str(self.path))
+        return summary(self.status(), str(self.path))
 
     def __repr__(self) -> str:
         state = self.state

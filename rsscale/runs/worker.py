@@ -16,7 +16,7 @@ from rsscale.errors import RsscaleError, RunFolderError, SupersededError
 from rsscale.processes import peak_rss
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.steps.base import ByValue, Gather, Pass, Resources
-from rsscale.steps.evaluate import evaluate
+from rsscale.steps.evaluate import MISTAKES, evaluate, failure_of
 from rsscale.store import lease
 from rsscale.store.failpoints import failpoint
 from rsscale.store.ledger import Entry
@@ -148,7 +148,10 @@ def _gather(plan: RunPlan, step: Gather, task: TileTask, still_wanted: Callable[
         raise RsscaleError(f"{step.step} folds the rows of {step.of!r}, which writes none")
     started = time.perf_counter()
     keys = [key for level in source.levels() for key in plan.keys(source, level)]
-    table = step.fold((key, parts.read(key)) for key in keys)
+    try:
+        table = step.fold((key, parts.read(key)) for key in keys)
+    except MISTAKES as error:
+        raise failure_of(step, error) from error
     folding = time.perf_counter() - started
     digests = rows.write(task.key, table, before_write=still_wanted)
     return Entry(

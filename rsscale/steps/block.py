@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RsscaleError
+from rsscale.errors import RsscaleError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
@@ -19,6 +19,10 @@ from rsscale.read.stage_timer import StageTimer
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# Pixels that coordinates may be off, which single precision and other tools round.
+_SAME_PIXEL = 0.25
 
 
 @dataclass
@@ -44,7 +48,8 @@ class Resources:
         count = self.profile.threads or 1
         return {
             "read": self.meter.reading_s / count,
-            "prepare": (self.meter.working_s - self.meter.reading_s) / count,
+            # Work is counted when it ends, so that a read of work under way may be ahead of it.
+            "prepare": max(self.meter.working_s - self.meter.reading_s, 0.0) / count,
         }
 
 
@@ -135,8 +140,53 @@ class Block:
     def dataset(
         self, layers: Iterable[Layer], values: Mapping[str, npt.NDArray[Any]]
     ) -> xr.Dataset:
-        """Values over the core as a Dataset with coordinates, in the layers' order and types."""
-        return over_box(layers, values, self.grid, self.core)
+        """Values over the core as a Dataset with coordinates, in the layers' order.
+
+        Parameters
+        ----------
+        layers : iterable of Layer
+        values : mapping of name to array
+            One for each layer, ``(y, x)`` or ``(axis, y, x)`` over the core: without the halo, so
+            ``array[block.inside]`` of one over ``around``. A DataArray's axes are taken by name.
+
+        Raises
+        ------
+        RsscaleError
+            When a layer is missing, an array belongs to none, or has another shape or place.
+        """
+        layers = tuple(layers)
+        step, declared = self.key.step, [layer.name for layer in layers]
+        for name in declared:
+            if name not in values:
+                raise RsscaleError(
+                    f"step {step!r} gave block.dataset no array for layer {name!r}, only for "
+                    f"{', '.join(map(str, values)) or 'none'}; give one for each declared layer"
+                )
+        for name in values:
+            if name not in declared:
+                raise RsscaleError(
+                    f"step {step!r} gave block.dataset an array {name!r}, declared are the layers "
+                    f"{', '.join(declared)}{nearest(str(name), declared)}"
+                )
+        arrays = {layer.name: self._over_core(layer, values[layer.name]) for layer in layers}
+        return over_box(layers, arrays, self.grid, self.core)
+
+    def _over_core(self, layer: Layer, values: Any) -> Any:
+        """The array of a layer, by position; refused where it is not over the core."""
+        place = f"step {self.key.step!r} gave layer {layer.name!r}"
+        if isinstance(values, xr.DataArray):
+            values = by_name(values, layer, place)
+            refuse_misplaced(values, layer, centres(self.grid, self.core), place)
+            values = values.data
+        wanted, given = layer.shape(*self.core.shape), np.shape(values)
+        if given != wanted:
+            around = layer.shape(*self.around.shape)
+            remedy = "give array[block.inside]" if layer.axis is None else "crop it by block.inside"
+            hint = f" (this has the halo: {remedy})" if given == around else ""
+            raise RsscaleError(
+                f"{place} as {given}, expected is {wanted}: the tile without its halo{hint}"
+            )
+        return values
 
 
 @dataclass(frozen=True)
@@ -159,6 +209,73 @@ class Result:
     table: pa.Table | None = None
     facts: Mapping[str, float | None] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def centres(grid: Grid, box: PixelBox) -> dict[str, npt.NDArray[Any]]:
+    """Coordinates ``y`` and ``x`` of the pixels of a box: their centres, north first."""
+    height, width = box.shape
+    to_crs = grid.geobox_of(box).affine
+    return {
+        "y": to_crs.f + to_crs.e * (np.arange(height) + 0.5),
+        "x": to_crs.c + to_crs.a * (np.arange(width) + 0.5),
+    }
+
+
+def by_name(array: xr.DataArray, layer: Layer, place: str) -> xr.DataArray:
+    """The array with its axes in the layer's order, which their names tell.
+
+    Raises
+    ------
+    RsscaleError
+        When it has other dimensions.
+    """
+    if set(array.dims) != set(layer.dims()):
+        found = ", ".join(map(str, array.dims))
+        raise RsscaleError(
+            f"{place} with the dimensions ({found}), expected are ({', '.join(layer.dims())})"
+        )
+    return array.transpose(*layer.dims())
+
+
+def refuse_misplaced(
+    array: xr.DataArray, layer: Layer, places: Mapping[str, npt.NDArray[Any]], place: str
+) -> None:
+    """Refuse an array whose coordinates say that its pixels lie elsewhere, or in another order.
+
+    Parameters
+    ----------
+    array : DataArray
+        Of the layer's dimensions. Those without coordinates are taken by position.
+    layer : Layer
+    places : mapping of dimension to array
+        The coordinates that it should have.
+    place : str
+        Begins the message: which step and layer.
+
+    Raises
+    ------
+    RsscaleError
+    """
+    axes = {} if layer.axis is None else {layer.axis.name: np.array(layer.axis.values)}
+    for dim, expected in {**places, **axes}.items():
+        if dim not in array.coords or array[dim].dims != (dim,):
+            continue
+        given = array[dim].values
+        # Text along an axis, or fractions, are names of ours to nobody: only numbers compare.
+        if dim in axes and (given.dtype.kind not in "iuf" or (given % 1 != 0).any()):
+            continue
+        if given.dtype.kind in "iuf" and given.shape == expected.shape:
+            step = abs(expected[1] - expected[0]) if len(expected) > 1 else 1.0
+            if (np.abs(given - expected) <= _SAME_PIXEL * step).all():
+                continue
+        raise RsscaleError(
+            f"{place} with {dim} from {_ends(given)}, expected is {_ends(expected)}: its pixels "
+            "are stored by their position, so give them in the order of the tile"
+        )
+
+
+def _ends(values: npt.NDArray[Any]) -> str:
+    return f"{values[0]} to {values[-1]} ({len(values)})" if len(values) else "nothing (0)"
 
 
 def over_box(

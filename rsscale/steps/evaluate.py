@@ -5,11 +5,14 @@ A worker does it for tiles, a preview for the box that a person asked for: the s
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -19,7 +22,14 @@ from rsscale.errors import RecipeError, RsscaleError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
-from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result
+from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result, Step
+from rsscale.steps.block import by_name, centres, refuse_misplaced
+
+MISTAKES = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
+    NotImplementedError, StopIteration, TypeError, ValueError,
+)  # fmt: skip
+"""What code raises that will raise it again: such a tile is not tried a second time."""
 
 
 @dataclass(frozen=True)
@@ -84,42 +94,81 @@ def evaluate(
         where=area_mask(shape, grid, core),
         resources=resources,
     )
-    started = time.perf_counter()
+    before, started = resources.stages(), time.perf_counter()
     result = _run(step, block)
-    computing = time.perf_counter() - started
-    check_result(step, block, result)
-    seconds = {**resources.stages(), **(dict(result.seconds) or {"compute": computing})}
+    wall = time.perf_counter() - started
+    result = check_result(step, block, result)
+    seconds = _stages(step, before, resources.stages(), result.seconds, wall)
     return Evaluated(result, int(block.where.sum()), around, seconds)
+
+
+def _stages(
+    step: Pass,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    given: Mapping[str, Any],
+    wall: float,
+) -> dict[str, float]:
+    """Seconds of each stage, which add up to those that the tile took; none is negative.
+
+    A pass that does not say computed for as long as it ran, but for what was read meanwhile: it
+    may read lazily, with more threads than reading is counted for.
+    """
+    if given:
+        own = _numbers(step, "seconds of", given)
+        return {**after, **{name: max(value or 0.0, 0.0) for name, value in own.items()}}
+    meanwhile = {stage: max(after[stage] - before[stage], 0.0) for stage in after}
+    total = sum(meanwhile.values())
+    share = min(1.0, wall / total) if total else 1.0
+    stages = {stage: before[stage] + share * seconds for stage, seconds in meanwhile.items()}
+    return {**stages, "compute": max(wall - share * total, 0.0)}
 
 
 def _run(step: Pass, block: Block) -> Result:
     """Run a pass; what its code trips over is told with its type, and where."""
     try:
         result = step.run(block)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise RsscaleError(
-            f"step {step.step!r} failed: {type(error).__name__}: {' '.join(str(error).split())} "
-            f"({Path(where.filename).name}, line {where.lineno})"
-        ) from error
+    except MISTAKES as error:
+        raise failure_of(step, error) from error
     if not isinstance(result, Result):
         raise RsscaleError(
             f"step {step.step!r} gave {type(result).__name__}; expected a Result, such as "
             "Result(layers=block.dataset(self.layers, {…}))"
         )
-    # Numbers of NumPy are no JSON.
-    facts = {n: v.item() if isinstance(v, np.generic) else v for n, v in result.facts.items()}
-    return replace(result, facts=facts)
+    return result
 
 
-def check_result(step: Pass, block: Block, result: Result) -> None:
+def failure_of(step: Step, error: BaseException) -> RsscaleError:
+    """The error of a tile whose step raised, on one line.
+
+    It has type and text, the line of the step's own module that it came from, and the line that
+    raised it where that is elsewhere.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    module = getattr(sys.modules.get(type(step).__module__), "__file__", None)
+    own = [frame for frame in frames if frame.filename == module]
+    places = [*own[-1:], frames[-1]] if not own or own[-1] is not frames[-1] else own[-1:]
+    where = ", by ".join(f"{Path(f.filename).name}, line {f.lineno}" for f in places)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return RsscaleError(f"step {step.step!r} failed: {text} ({where})")
+
+
+def check_result(step: Pass, block: Block, result: Result) -> Result:
     """Refuse a result that is not what the pass declares; mask what lies outside the area.
+
+    Returns the result with layers in memory, their axes in the order that they are stored in, and
+    facts as plain numbers.
 
     Raises
     ------
     RsscaleError
         Which names the layer, what was given and what was declared.
     """
+    if not isinstance(result.layers, xr.Dataset | None):
+        raise RsscaleError(
+            f"step {step.step!r} gave layers as {type(result.layers).__name__}; expected a "
+            "Dataset, such as block.dataset(self.layers, {…})"
+        )
     given = {} if result.layers is None else {str(n): a for n, a in result.layers.items()}
     declared = [layer.name for layer in step.layers]
     if sorted(given) != sorted(declared):
@@ -129,16 +178,53 @@ def check_result(step: Pass, block: Block, result: Result) -> None:
     if (result.table is None) != (step.schema is None):
         wanted = "rows, and declares none" if step.schema is None else "no rows, and declares some"
         raise RsscaleError(f"step {step.step!r} gave {wanted}")
-    unknown = sorted(set(result.facts) - set(step.facts))
-    if unknown:
-        raise RsscaleError(
-            f"step {step.step!r} gave the fact {unknown[0]!r}, declared are {list(step.facts)}"
-        )
+    facts = _checked_facts(step, result.facts)
     outside = ~block.where if step.masked and not block.where.all() else None
+    places = centres(block.grid, block.core)
+    arrays = {}
     for layer in step.layers:
-        _check_layer(step, layer, given[layer.name], block)
+        place = f"step {step.step!r} gave layer {layer.name!r}"
+        array = by_name(given[layer.name], layer, place)
+        _check_layer(step, layer, array, block)
+        refuse_misplaced(array, layer, places, place)
+        if array.chunks:  # on threads of this process; the default would ask the cluster again
+            array = array.compute(scheduler="threads")
         if outside is not None:
-            _mask(given[layer.name], outside, layer)
+            _mask(array, outside, layer)
+        arrays[layer.name] = array
+    layers = None if result.layers is None else result.layers.assign(arrays)
+    return replace(result, layers=layers, facts=facts)
+
+
+def _checked_facts(step: Pass, facts: Mapping[str, Any]) -> dict[str, float | None]:
+    """The facts of a tile as numbers that JSON has; NumPy's are taken, nothing that is no number.
+
+    Raises
+    ------
+    RsscaleError
+        Which names the fact.
+    """
+    for name in facts:
+        if name not in step.facts:
+            raise RsscaleError(
+                f"step {step.step!r} gave the fact {name!r}, declared are {list(step.facts)}"
+            )
+    return _numbers(step, "the fact", facts)
+
+
+def _numbers(step: Pass, what: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+    """Finite numbers by name, as plain ones; ``what`` they are begins the message."""
+    numbers: dict[str, float | None] = {}
+    for name, value in values.items():
+        is_numpy = isinstance(value, np.generic | np.ndarray | xr.DataArray) and value.size == 1
+        number = value.item() if is_numpy else value
+        if number is not None and not (isinstance(number, int | float) and math.isfinite(number)):
+            raise RsscaleError(
+                f"step {step.step!r} gave {what} {name!r} as {number!r}; expected a finite "
+                "number, or None where there is none"
+            )
+        numbers[name] = number
+    return numbers
 
 
 def _check_layer(step: Pass, layer: Layer, array: xr.DataArray, block: Block) -> None:

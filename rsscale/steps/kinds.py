@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from rsscale.errors import RecipeError, nearest
+from rsscale.errors import RecipeError, RsscaleError, nearest
+from rsscale.layers import Layer
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment
-from rsscale.steps.base import Fold, Pass, Step
-from rsscale.steps.options import one_line
+from rsscale.steps.base import Fold, Gather, Pass, Step
+from rsscale.steps.options import Options, one_line
 from rsscale.steps.setup import RunSetup
 
 KINDS = {
@@ -31,6 +35,7 @@ KINDS = {
 
 ALLOWED = "RSSCALE_PASSES"
 _OF_GATHER = ("of", "schema")
+_SPAN = re.compile(r"all|\d{4}(-\d{4})?")
 
 
 def open_steps(setup: RunSetup) -> list[Step]:
@@ -58,41 +63,136 @@ def open_step(name: str, recipe: StepRecipe, setup: RunSetup) -> Sequence[Step]:
         opened = kind.open(name, recipe, options, setup)
     except RecipeError as error:
         raise RecipeError(f"steps.{name}: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecipeError(f"steps.{name}: {recipe.kind} can't be opened: {_said(error)}") from error
-    for step in opened:
-        _check(name, step, setup)
-    return opened
+    except RsscaleError:
+        raise
+    except Exception as error:
+        said = _said(error)
+        raise RecipeError(
+            f"steps.{name}: {recipe.kind} can't be opened: {said}{_about_of(recipe, said)}"
+        ) from error
+    known = dict(setup.steps)
+    for step in _steps(name, kind, opened):
+        _check(name, step, setup, known)
+        known[step.step] = step
+    return list(opened)
 
 
-def _check(name: str, step: Step, setup: RunSetup) -> None:
+def _about_of(recipe: StepRecipe, said: str) -> str:
+    """What 'of' names, where taking it apart is what failed."""
+    count = len(recipe.references)
+    if not count:
+        return "; it has no 'of', which says what it reads: of: map"
+    return f"; its 'of' names {', '.join(recipe.references)}" if "unpack" in said else ""
+
+
+def _steps(name: str, kind: type[Pass], opened: Any) -> Sequence[Step]:
+    """What a class opened, if it is one or more steps."""
+    is_list = isinstance(opened, list | tuple) and len(opened) > 0
+    wrong = [] if not is_list else [s for s in opened if not isinstance(s, Pass | Gather)]
+    if not is_list or wrong:
+        found = type(wrong[0]).__name__ if wrong else type(opened).__name__
+        if is_list:
+            found = f"a list with {found}"
+        elif isinstance(opened, list | tuple):
+            found = "no step"
+        raise RecipeError(
+            f"steps.{name}: open of {kind.__name__} gave {found}; expected a list of steps, such "
+            "as [cls(…)]"
+        )
+    steps: Sequence[Step] = opened
+    return steps
+
+
+def _check(name: str, step: Step, setup: RunSetup, known: Mapping[str, Step]) -> None:
     """Refuse a step that does not say what the engine needs to know of it."""
     needed = ("kind", "version", "step", *(("sources",) if isinstance(step, Pass) else _OF_GATHER))
     missing = [attribute for attribute in needed if getattr(step, attribute, None) is None]
+    place, own = f"steps.{name}", type(step).__name__
     if missing:
-        raise RecipeError(
-            f"steps.{name}: {type(step).__name__} has no {missing[0]!r}; it must have "
-            f"{', '.join(needed)}"
-        )
-    if not isinstance(step, Pass):
-        if not isinstance(step.of, str):
-            raise RecipeError(
-                f"steps.{name}: 'of' of {type(step).__name__} is {step.of!r}; expected the name "
-                "of the step whose rows it folds"
-            )
+        raise RecipeError(f"{place}: {own} has no {missing[0]!r}; it must have {', '.join(needed)}")
+    if isinstance(step, Gather):
+        _check_gather(place, step, known)
         return
+    _check_parts(place, step)
     folds = {fact: fold for fact, fold in step.facts.items() if fold not in get_args(Fold)}
     if folds:
         fact, fold = next(iter(folds.items()))
         raise RecipeError(
-            f"steps.{name}: the fact {fact!r} folds by {fold!r}; expected one of "
+            f"{place}: the fact {fact!r} folds by {fold!r}; expected one of "
             f"{', '.join(get_args(Fold))}"
+        )
+    if not isinstance(step.halo, int | np.integer) or step.halo < 0:
+        raise RecipeError(
+            f"{place}: its halo is {step.halo!r}; expected a whole number of pixels, 0 or more"
         )
     if step.halo > setup.grid.tile:
         raise RecipeError(
-            f"steps.{name}: its halo of {step.halo} px is larger than a tile of "
+            f"{place}: its halo of {step.halo} px is larger than a tile of "
             f"{setup.grid.tile} px; use a larger grid.tile"
         )
+    _check_spans(place, step)
+
+
+def _check_gather(place: str, step: Gather, known: Mapping[str, Step]) -> None:
+    if not isinstance(step.of, str):
+        raise RecipeError(
+            f"{place}: 'of' of {type(step).__name__} is {step.of!r}; expected the name "
+            "of the step whose rows it folds"
+        )
+    rows = [n for n, other in known.items() if isinstance(other, Pass) and other.schema is not None]
+    if step.of not in rows:
+        raise RecipeError(
+            f"{place}: {type(step).__name__} folds the rows of {step.of!r}, and no step before it "
+            f"writes rows by that name; those that do are {', '.join(rows) or 'none'}"
+            f"{nearest(step.of, rows)}"
+        )
+
+
+def _check_parts(place: str, step: Pass) -> None:
+    """Refuse layers, sources or facts that are no such things."""
+    layers, own = step.layers, type(step).__name__
+    if not isinstance(layers, list | tuple) or not all(isinstance(one, Layer) for one in layers):
+        raise RecipeError(
+            f"{place}: layers of {own} are {_short(layers)}; expected a tuple of Layer, such as "
+            '(Layer("name", "uint8"),)'
+        )
+    if not isinstance(step.sources, Mapping):
+        raise RecipeError(
+            f"{place}: sources of {own} are {_short(step.sources)}; expected a mapping of a name "
+            'to each source, such as {"map": setup.source(…)}'
+        )
+    for key, source in step.sources.items():
+        if not all(hasattr(source, method) for method in ("read", "digest", "inputs", "cost")):
+            raise RecipeError(
+                f"{place}: the source {key!r} of {own} is {_short(source)}; expected what "
+                "setup.source(…) gives"
+            )
+    if not isinstance(step.facts, Mapping):
+        raise RecipeError(
+            f"{place}: facts of {own} are {_short(step.facts)}; expected a mapping of each name "
+            'to how it folds, such as {"trees": "sum"}'
+        )
+
+
+def _check_spans(place: str, step: Pass) -> None:
+    try:
+        spans = step.spans()
+        is_list = isinstance(spans, Sequence) and not isinstance(spans, str) and len(spans) > 0
+    except RsscaleError:
+        raise
+    except Exception as error:
+        raise RecipeError(f"{place}: spans of {type(step).__name__}: {_said(error)}") from error
+    if not is_list or not all(isinstance(s, str) and _SPAN.fullmatch(s) for s in spans):
+        raise RecipeError(
+            f"{place}: spans of {type(step).__name__} are {_short(spans)}; expected a list of "
+            'them, such as ["2023", "2024"], ["2023-2024"] or ["all"]'
+        )
+
+
+def _short(value: Any) -> str:
+    """A value as a message has it: on one line, and not all of a long one."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _said(error: Exception) -> str:
@@ -106,9 +206,14 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
     for name, step in recipe.all_steps.items():
         kind = find_kind(step.kind, name)
         options = _options(kind, name, step)
-        found[name] = {
-            attachment.name: attachment for attachment in kind.attachments(options, recipe)
-        }
+        try:
+            files = list(kind.attachments(options, recipe))
+        except RsscaleError:
+            raise
+        except Exception as error:
+            place = f"steps.{name}: attachments of {kind.__name__}"
+            raise RecipeError(f"{place}: {_said(error)}") from error
+        found[name] = {attachment.name: attachment for attachment in files}
     return found
 
 
@@ -177,11 +282,28 @@ def load(address: str, place: str) -> Any:
     module, _, name = address.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
+    except SyntaxError as error:
+        where = f"{Path(error.filename or module).name}, line {error.lineno}"
+        raise RecipeError(
+            f"{place}: {address} can't be imported: {type(error).__name__}: {error.msg} ({where})"
+        ) from error
     except (ImportError, AttributeError) as error:
-        raise RecipeError(f"{place}: {address} can't be imported: {error}") from None
+        raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
+    except Exception as error:
+        raise RecipeError(f"{place}: {address} can't be imported: {_said(error)}") from error
 
 
 def _options(kind: type[Pass], name: str, recipe: StepRecipe) -> Any:
+    if not (isinstance(kind.Options, type) and issubclass(kind.Options, BaseModel)):
+        raise RecipeError(
+            f"steps.{name}: Options of {kind.__name__} is {_short(kind.Options)}; expected a "
+            "subclass of rsscale.steps.options.Options"
+        )
+    if kind.Options is Options and recipe.options:
+        raise RecipeError(
+            f"steps.{name}: {kind.__name__} declares no Options, and so takes no "
+            f"{', '.join(map(repr, recipe.options))}; declare them in a class of its own"
+        )
     try:
         return kind.Options.model_validate(recipe.options)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 from odc.geo.geom import Geometry
 
-from rsscale.errors import RecipeError
+from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
@@ -116,8 +116,14 @@ class RunSetup:
         Raises
         ------
         RecipeError
-            When it writes rows or overviews only.
+            When there is none, or it writes rows or overviews only.
         """
+        if name not in self.steps:
+            known = [*self.recipe.inputs, *self.steps]
+            raise RecipeError(
+                f"there is no input or earlier step {name!r}; there are "
+                f"{', '.join(known) or 'none'}{nearest(str(name), known)}"
+            )
         found = self.steps[name]
         if isinstance(found, Gather) or not found.layers or 0 not in found.levels():
             raise RecipeError(

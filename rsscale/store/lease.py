@@ -128,6 +128,15 @@ def latest_epoch(folder: Storage) -> int:
     return max((int(stem) for stem in stems if _EPOCH.fullmatch(stem)), default=0)
 
 
+def dead_holder(folder: Storage) -> Holder | None:
+    """The last process that worked on a folder, if it does not any more.
+
+    On this machine its process decides, elsewhere whether it still renews the lease.
+    """
+    holder = _read(folder, latest_epoch(folder))
+    return holder if holder and not holder.is_alive() else None
+
+
 def is_superseded(folder: Storage, epoch: int) -> bool:
     """Whether a newer epoch exists."""
     return folder.exists(_name(epoch + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -146,8 +147,8 @@ class RunFolder:
         return state
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Replace ``run.json``."""
-        write_json(self.storage, STATE, {"format": FORMAT, **state})
+        """Replace ``run.json``; numbers that JSON has not, NaN and infinity, become null."""
+        write_json(self.storage, STATE, _finite({"format": FORMAT, **state}))
 
     def append_events(self, lines: Iterable[str]) -> None:
         """Add lines of JSON to ``events.jsonl``."""
@@ -173,3 +174,11 @@ def _check_writable(path: Path) -> None:
         raise RunFolderError(f"{path} can't be made: {there} is a file; choose another --out")
     if not os.access(there, os.W_OK | os.X_OK):
         raise RunFolderError(f"{there} can't be written; choose another --out")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

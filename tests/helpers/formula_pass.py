@@ -95,7 +95,8 @@ class FormulaPass(Pass):
             raise RsscaleError(f"tile {block.key.tile} was told to fail")
         found = values(block.core, block.key.span)
         water = int((block.where & (found["classification"] == 1)).sum())
-        return Result(layers=block.dataset(self.layers, found), facts={"water": water})
+        declared = {layer.name: found[layer.name] for layer in self.layers}
+        return Result(layers=block.dataset(self.layers, declared), facts={"water": water})
 
 
 def values(box: PixelBox, span: str) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import geopandas as gpd
 import pytest
 import shapely
 import torch
+from index_pass import index_recipe
 from landscape import Landscape
 
 import rsscale as rs
@@ -71,7 +72,7 @@ def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     assert 0 < low <= middle <= high
     read = plan.read_bytes / 1e9 * 1000.0
     assert math.isclose(plan.money[0], middle + read)
-    assert plan.pilot["tiles"] == 3
+    assert plan.pilot["tiles"] == 4
     # The estimate is of the peak that the pilot's process had, and not far from it.
     assert 0.5 < plan.memory / plan.pilot["peak_rss_bytes"] < 2.0
     assert re.search(r"time +\d+ min \d\d s \(", repr(plan))
@@ -160,3 +161,15 @@ def test_a_model_that_does_not_fit_its_inputs_is_refused(landscape: Landscape) -
     wrong["inputs"]["s2"]["bands"] = ["red"]
     with pytest.raises(ModelError):
         rs.plan(wrong)
+
+
+@pytest.mark.parametrize(("tile", "asked", "measured"), [(64, 2, 2), (64, 4, 4), (2048, 3, 1)])
+def test_a_pilot_measures_as_many_tiles_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int, asked: int, measured: int
+) -> None:
+    monkeypatch.setenv("RSSCALE_PASSES", "index_pass")
+    plan = rs.plan(index_recipe(tmp_path, tile=tile), threads=1, device="cpu", pilot=asked)
+    assert plan.pilot["tiles"] == measured
+    assert plan.seconds is not None
+    # An area of one tile is not computed twice: its own time is the estimate.
+    assert plan.seconds[0] > 0.5 * sum(plan.pilot["stages"].values()) / measured
