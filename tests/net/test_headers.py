@@ -148,7 +148,7 @@ def test_a_header_is_not_taken_along_to_another_host(tif, header):
 
 
 def test_catalogue_and_files_by_one_key(tif, caplog):
-    made = make_item("a", bbox=[5.89, 44.99, 5.94, 45.03], when="2023-06-15T10:30:00Z")
+    made = make_item("a", 5.89, 44.98, 0.1, when="2023-06-15T10:30:00Z")
     made["assets"]["red"] = {"href": "URL/red.tif", "proj:code": "EPSG:32631"}
     pages = {"/": landing(), "/search": page([made])}
     with guarded(tif, pages=pages) as server, caplog.at_level(logging.DEBUG):
