@@ -31,6 +31,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.tile_costs import must_fit
 from rsscale.steps.base import Gather, NotReadyError
+from rsscale.steps.kinds import with_trust
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
@@ -138,6 +139,7 @@ def changes(
     threads: int | None = None,
     precision: Precision = "float32",
     compile: bool = False,  # noqa: A002 -- torch's word
+    trust: bool = False,
     overrides: Sequence[str] = (),
     search_at: Mapping[str, str] | None = None,
     update: bool = False,
@@ -158,6 +160,8 @@ def changes(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
+    if trust:
+        recipe = with_trust(recipe)
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
     folder.check_usable()
     machine = machine_of(client)

@@ -164,7 +164,9 @@ def test_an_update_computes_what_a_scene_can_reach(
     items: str,
     tiles: int,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("rsscale.progress._enabled", True)
     run = copy / "run"
     before = shards(run)
     change(copy)
