@@ -20,7 +20,7 @@ from rsscale.documents import kind_of
 from rsscale.documents.stac_items import check_item, links_of
 from rsscale.errors import CatalogError
 from rsscale.geo.area import sides, simpler
-from rsscale.net.hrefs import absolute, find_link, resolve
+from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
 from rsscale.progress import Bar, progress
 
 # Servers refuse long requests; the outline of a country has thousands of vertices.
@@ -92,6 +92,8 @@ class ApiCatalog:
         href = str(self._search_link()["href"])
         url = absolute(href, self.url)
         inside = absolute(href, f"{self.url.rstrip('/')}/")
+        if not is_url(url):  # else a server could have a local file read
+            raise CatalogError(f"{shown(href)!r} is a server's link; expected http(s)://")
         if url == inside:
             return url
         io = CatalogIO(self.url, self.access)
