@@ -158,6 +158,12 @@ def _check_same_pixels(before: xr.Dataset, after: xr.Dataset) -> None:
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values
         if one.shape != other.shape or not np.array_equal(one, other):
+            if one.shape == other.shape and np.allclose(one, other, rtol=1e-9, atol=0):
+                raise AreaError(
+                    f"the maps differ in {axis} by rounding, at most "
+                    f"{np.abs(one - other).max():.3g}; give one the coordinates of the other: "
+                    f"after.assign_coords({axis}=before.{axis})"
+                )
             raise AreaError(
                 f"the maps differ in {axis}: {_span(one)} and {_span(other)}; compare maps of the "
                 "same grid and area"

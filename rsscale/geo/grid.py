@@ -156,11 +156,28 @@ class Grid:
         )
         if not on_grid:
             raise AreaError(
-                f"a box of {geobox.crs}, resolution {affine.a:g}, corner "
-                f"({affine.c:.9g}, {affine.f:.9g}) does not lie on the pixels of {self}"
+                f"a box of {_short(geobox.crs)}, resolution {affine.a:g}, corner "
+                f"({affine.c:.9g}, {affine.f:.9g}) does not lie on the pixels of {self}: "
+                f"{self._why_off(geobox)}"
             )
         height, width = geobox.shape
         return PixelBox(round(row0), round(col0), round(row0) + height, round(col0) + width)
+
+    def _why_off(self, geobox: GeoBox) -> str:
+        """Why a GeoBox does not lie on this grid, and what to do."""
+        affine, res = geobox.affine, self.resolution
+        if geobox.crs != self._spec.crs:
+            return "its CRS is another; reproject it, or take a grid in its CRS"
+        if affine.b or affine.d:
+            return "it is rotated; warp it to the grid"
+        if affine.e > 0:
+            return "its rows run from south to north; turn them: .isel(y=slice(None, None, -1))"
+        if not math.isclose(affine.a, res, rel_tol=1e-9) or not math.isclose(
+            affine.e, -res, rel_tol=1e-9
+        ):
+            return f"its pixels are {affine.a:g} by {-affine.e:g}; take a grid of that resolution"
+        x, y = affine.c % res, affine.f % res
+        return f"it starts between two pixels; take a grid with origin=({x:.9g}, {y:.9g})"
 
     def project(self, area: Geometry) -> Geometry:
         """Project an area to the grid's CRS, with edges densified so that they keep their course.
@@ -305,7 +322,7 @@ class Grid:
 
     def __str__(self) -> str:
         return (
-            f"{self.crs} at {self.resolution:g}, tile {self.tile} px, "
+            f"{_short(self._spec.crs)} at {self.resolution:g}, tile {self.tile} px, "
             f"origin ({self.origin[0]:g}, {self.origin[1]:g})"
         )
 
@@ -339,6 +356,14 @@ def as_geometry(area: object) -> Geometry:
             "or (west, south, east, north) in degrees"
         ) from None
     return box(west, south, east, north, "EPSG:4326")
+
+
+def _short(crs: object) -> str:
+    """A CRS by its code or name: WKT fills a page."""
+    code = getattr(crs, "epsg", None)
+    if code is not None:
+        return f"EPSG:{code}"
+    return str(getattr(getattr(crs, "proj", None), "name", crs))[:80]
 
 
 def _bounds(area: Geometry) -> str:

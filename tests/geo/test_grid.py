@@ -7,6 +7,7 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box
 from odc.geo.gridspec import GridSpec
 from odc.geo.types import res_, xy_
@@ -190,3 +191,20 @@ def test_an_area_without_crs_is_in_degrees(area: object) -> None:
 def test_something_that_is_no_area_is_refused() -> None:
     with pytest.raises(AreaError, match="given as int"):
         Grid(UTM, 10).geobox(3)
+
+
+@pytest.mark.parametrize(
+    ("box", "advice"),
+    [
+        (lambda box: box.flipy(), "rows run from south to north; turn them"),
+        (lambda box: box.translate_pix(0.5, 0.5), r"origin=\(15, 15\)"),
+        (lambda box: box.zoom_out(2), "are 60 by 60; take a grid of that resolution"),
+        (lambda box: GeoBox(box.shape, box.affine, "EPSG:32632"), "its CRS is another"),
+    ],
+)
+def test_a_box_off_the_grid_says_what_to_do(box, advice):
+    grid = Grid("EPSG:32631", 30)
+    whole = grid.geobox_of(PixelBox(-160_000, 16_000, -159_950, 16_050))
+    with pytest.raises(AreaError, match=advice) as caught:
+        grid.box_of(box(whole))
+    assert len(str(caught.value)) < 300
