@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 # An edge from -180 to 180 is that of a shape around the whole globe, not a jump.
 _WHOLE = 359.999
+_MOST_TURNS = 100
 
 
 def box_on_globe(west: float, south: float, east: float, north: float) -> Any:
@@ -177,11 +178,16 @@ def _filled(ring: Any, whole: float) -> Any:
 
 
 def _wrap(shape: Any) -> Any:
-    """Cut a shape at odd multiples of 180 degrees and move the parts to between -180 and 180."""
+    """Cut a shape at odd multiples of 180 degrees and move the parts to between -180 and 180.
+
+    One that goes around the globe a hundred times is not in degrees, and lies nowhere: empty.
+    """
     west, _, east, _ = shape.bounds
     first, last = math.floor((west + 180.0) / 360.0), math.ceil((east - 180.0) / 360.0)
     if first == last == 0:
         return shape
+    if last - first > _MOST_TURNS:
+        return shapely.Polygon()
     parts = []
     for turn in range(first, max(first, last) + 1):
         window = shapely.box(360.0 * turn - 180.0, -90.0, 360.0 * turn + 180.0, 90.0)
