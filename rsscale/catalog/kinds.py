@@ -248,6 +248,10 @@ def _api_root(document: dict[str, Any], address: str) -> str | None:
         home = next((base for base in bases if is_url(absolute(search["href"], base))), None)
         if home is not None:
             return home if is_url(home) else address
+        if is_url(address):
+            raise CatalogError(
+                f"{shown(address)}: {shown(search['href'])!r} is a server's link; expected http(s)://"
+            )
     root = find_link(document, "root")
     is_api = bool(find_link(document, "items")) and document.get("type") == "Collection"
     return absolute(root["href"], address) if root and is_api and is_url(address) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -84,8 +84,9 @@ def dask_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:  # noqa
     import dask.array as da
 
     # Named after what decides its values, and whoever is to hear of them.
+    deciding = [[astuple(source) for source in row] for row in sources]
     content = (
-        layout.grid, layout.box, layout.dtype.str, repr(layout.fill), layout.chunks, sources,
+        layout.grid, layout.box, layout.dtype.str, repr(layout.fill), layout.chunks, deciding,
         id(layout.on_error), id(layout.meter),
     )  # fmt: skip
     return da.map_blocks(

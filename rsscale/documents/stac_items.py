@@ -220,8 +220,7 @@ _READ: dict[str, tuple[Callable[[Any], bool], str]] = {
     "proj:shape": (_is_shape, "two numbers of pixels"),
     "proj:bbox": (_is_numbers(4, 6), "four or six numbers"),
     "proj:geometry": (_is_object, "an object"),
-    "proj:code": (lambda value: isinstance(value, (str, int)), "a text such as 'EPSG:32631'"),
-    "proj:epsg": (lambda value: isinstance(value, (str, int, float)), "a number"),
+    # Codes that are none are passed over: the file knows its CRS.
     "proj:wkt2": (_is_text, "a text"),
     "proj:projjson": (_is_object, "an object"),
 }
