@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from rsscale.cube.build import build_cube, check_request
+from rsscale.cube.mask_rules import nodata_rule
 from rsscale.errors import ReadError, RecipeError
 from rsscale.items.assets import ItemsLike, with_all_bands
 from rsscale.items.bands import BandsLike, band_requests
@@ -18,9 +18,6 @@ from rsscale.items.item_index import resolve
 from rsscale.read.stage_timer import StageTimer
 
 _log = logging.getLogger(__name__)
-
-NONE = "none"
-"""How a recipe writes that every number of a band is a value."""
 
 
 def load(
@@ -144,22 +141,3 @@ def load(
         )  # fmt: skip
         cube.attrs["left_out"] = left_out
     return cube
-
-
-def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """What :func:`rsscale.cube.build.build_cube` takes, from a number or none for each band.
-
-    Raises
-    ------
-    RecipeError
-        When one is neither a number nor none.
-    """
-    rule: dict[str, tuple[float, ...]] = {}
-    for band, value in nodata.items():
-        if value is None or value == NONE:
-            rule[band] = ()
-        elif isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-            raise RecipeError(f"nodata of {band!r} is {value!r}; expected a number, or {NONE!r}")
-        else:
-            rule[band] = (float(value),)
-    return rule

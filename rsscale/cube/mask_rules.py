@@ -1,4 +1,4 @@
-"""Rules that say which values of a mask band make an observation unusable: presets and custom."""
+"""Rules of masks and of nodata: which numbers of a band mean what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError, nearest
+
+NONE = "none"
+"""How a recipe writes that every number of a band is a value."""
 
 _KEYS = ("keep", "drop", "bits", "fields", "unseen")
 
@@ -209,3 +212,22 @@ def _fields(value: Any) -> tuple[tuple[int, int, tuple[int, ...]], ...] | None:
             raise RecipeError(f'mask field {place!r}: expected its bits as "first-last"')
         fields.append((int(match[1]), int(match[2]), _codes(f"field {place}", numbers) or ()))
     return tuple(fields)
+
+
+def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """What :func:`rsscale.cube.build.build_cube` takes, from a number or none for each band.
+
+    Raises
+    ------
+    RecipeError
+        When one is neither a number nor none.
+    """
+    rule: dict[str, tuple[float, ...]] = {}
+    for band, value in nodata.items():
+        if value is None or value == NONE:
+            rule[band] = ()
+        elif isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise RecipeError(f"nodata of {band!r} is {value!r}; expected a number, or {NONE!r}")
+        else:
+            rule[band] = (float(value),)
+    return rule

@@ -321,6 +321,7 @@ def work_off(
 
     plan = RunPlan.read(folder)
     plan.refuse_other_versions()
+    plan.refuse_lost_files()
     for step in plan.steps:
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()

@@ -6,8 +6,7 @@ from datetime import date
 from typing import Any
 
 from rsscale.composites.time_windows import TimeWindow, time_windows
-from rsscale.cube.load import nodata_rule
-from rsscale.cube.mask_rules import mask_rules
+from rsscale.cube.mask_rules import mask_rules, nodata_rule
 from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import largest_radius

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stac_factory import landing, make_collection, make_item, page
 
 import rsscale as rs
-from rsscale.catalog.search import find_features
+from rsscale.catalog.search import find_features, search_filter
 from rsscale.catalog.search import search as find
 from rsscale.geo.area import read_area
 from rsscale.items.freeze import freeze, thaw
@@ -59,7 +59,8 @@ def archive(folder):
 def stac(path):
     """All that a search and a plan do with a catalogue."""
     window = {"area": [-1.0, -1.0, 3.0, 3.0], "datetime": "2020/2030"}
-    found = find_features(path, **window)
+    filters = search_filter(None, window["area"], window["datetime"], None)
+    found = find_features(path, filters, None)
     kept, _ = keep_newest(found)
     freeze(kept, path.parent / "frozen.parquet")
     thaw(path.parent / "frozen.parquet")
