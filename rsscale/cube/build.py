@@ -15,8 +15,7 @@ from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
 from rsscale.cube.dtypes import CubeKind, cube_kind
 from rsscale.errors import ReadError, RecipeError, nearest
-from rsscale.items.bands import is_percentage
-from rsscale.items.records import SceneRecord, Scenes
+from rsscale.items.records import SceneRecord, Scenes, is_percentage
 from rsscale.read.placement import OutputGrid
 from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from rsscale.errors import BandError, RecipeError
 from rsscale.items.features import Asset, FeatureAsset, Item
+from rsscale.items.records import RESOLUTION_SUFFIX, plain
 
 # Bands whose values are codes or bit fields: an average of two codes is a third, wrong code.
 CATEGORICAL = frozenset({
@@ -20,13 +21,6 @@ CATEGORICAL = frozenset({
     "quality", "quality_flags",
 })  # fmt: skip
 
-# Bands of per cent, of which 0 is a value, though some catalogues declare it to be nodata.
-PERCENTAGES = frozenset({
-    "cloud", "clouds", "cld", "clp", "cldprb", "msk_cldprb", "cloud_probability", "cloud_prob",
-    "cloudprobability", "snow", "snw", "snwprb", "msk_snwprb", "snow_probability", "snow_prob",
-    "s2cloudless", "probability",
-})  # fmt: skip
-
 _PICTURES = frozenset({
     "visual", "overview", "thumbnail", "preview", "rendered_preview", "tci", "browse",
 })  # fmt: skip
@@ -35,28 +29,10 @@ _LISTED = 12
 # A number of a band has fewer.
 _DIGITS = 6
 
-_SUFFIX = re.compile(r"(\.tiff?|-jp2)$")
-_RESOLUTION = re.compile(r"_(\d+)m$")
-
-
-def plain(name: str) -> str:
-    """A band's name without what catalogues add to it.
-
-    Lower case, without the suffix of a file (``QA_PIXEL.TIF``), a resolution (``SCL_20m``) or
-    the ``oa_`` of Digital Earth Australia's observation attributes (``oa_fmask``).
-    """
-    bare = _RESOLUTION.sub("", _SUFFIX.sub("", name.lower()))
-    return bare.removeprefix("oa_")
-
 
 def is_code(name: str) -> bool:
     """Whether a band of this name is known to hold codes or bits."""
     return plain(name) in CATEGORICAL
-
-
-def is_percentage(name: str) -> bool:
-    """Whether a band of this name is known to hold probabilities or cover in per cent."""
-    return plain(name) in PERCENTAGES
 
 
 @dataclass(frozen=True)
@@ -357,7 +333,7 @@ def _best(fits: Sequence[str], assets: Mapping[str, Asset]) -> list[str]:
         # Some catalogues list every band twice, as COG and as the original JPEG 2000.
         tiffs = [key for key in fits if "tif" in (assets[key].media_type or "")]
         fits = tiffs if len(tiffs) == 1 else fits
-    sizes = {key: int(match[1]) for key in fits if (match := _RESOLUTION.search(key))}
-    if len(sizes) == len(fits) > 1 and len({_RESOLUTION.sub("", key) for key in fits}) == 1:
+    sizes = {key: int(match[1]) for key in fits if (match := RESOLUTION_SUFFIX.search(key))}
+    if len(sizes) == len(fits) > 1 and len({RESOLUTION_SUFFIX.sub("", key) for key in fits}) == 1:
         return [min(sizes, key=sizes.__getitem__)]
     return list(fits)

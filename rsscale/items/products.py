@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rsscale.items import assets
-from rsscale.items.bands import names, plain
+from rsscale.items.bands import names
 from rsscale.items.features import Item
+from rsscale.items.records import plain
 
 
 @dataclass(frozen=True)

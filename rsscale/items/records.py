@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self, overload
@@ -20,6 +21,29 @@ from rsscale.redaction import dropped_names, shown, strip_secrets
 # index, count, assumed, footprint.
 _VALUES = 10
 _NOT_SAID = (None, None, (), None)
+# Bands of per cent, of which 0 is a value, though some catalogues declare it to be nodata.
+PERCENTAGES = frozenset({
+    "cloud", "clouds", "cld", "clp", "cldprb", "msk_cldprb", "cloud_probability", "cloud_prob",
+    "cloudprobability", "snow", "snw", "snwprb", "msk_snwprb", "snow_probability", "snow_prob",
+    "s2cloudless", "probability",
+})  # fmt: skip
+_SUFFIX = re.compile(r"(\.tiff?|-jp2)$")
+RESOLUTION_SUFFIX = re.compile(r"_(\d+)m$")
+
+
+def plain(name: str) -> str:
+    """A band's name without what catalogues add to it.
+
+    Lower case, without the suffix of a file (``QA_PIXEL.TIF``), a resolution (``SCL_20m``) or
+    the ``oa_`` of Digital Earth Australia's observation attributes (``oa_fmask``).
+    """
+    bare = RESOLUTION_SUFFIX.sub("", _SUFFIX.sub("", name.lower()))
+    return bare.removeprefix("oa_")
+
+
+def is_percentage(name: str) -> bool:
+    """Whether a band of this name is known to hold probabilities or cover in per cent."""
+    return plain(name) in PERCENTAGES
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def test_a_fold_that_raises_names_type_and_line(
     monkeypatch.setattr(IndexPass, "run", run)
     monkeypatch.setattr(Total, "fold", fold)
     with pytest.raises(
-        TilesFailedError, match=r"step 'sum' failed: \w*Error: .* \(test_opening.py, line \d+, by "
+        TilesFailedError, match=r"step 'sum' failed: \w+: .* \(test_opening.py, line \d+, by "
     ):
         rs.run(index_recipe(tmp_path, tile=512), tmp_path / "run", **OPTIONS)
 
