@@ -24,7 +24,7 @@ def served(land: Landscape, folder: Path, root: str) -> str:
     return str(catalog)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # in a process of its own: GDAL's cache holds what tests before it have read
 @pytest.mark.parametrize("tile", [512, 1024])
 def test_a_plan_of_bytes_covers_what_a_server_sends_and_not_twice_that(
     landscape: Landscape, tmp_path: Path, tile: int
