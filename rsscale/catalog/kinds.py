@@ -181,7 +181,13 @@ def _fetcher(address: str, access: str | None) -> Any:
     if not is_url(address):
         return partial(_read_path, access=access)
     io = CatalogIO(address, access)
-    return lambda target: io.fetch(target) if is_url(target) else _read_path(target)
+
+    def fetch(target: str) -> bytes:
+        if not is_url(target):  # else a server could have a file of this machine read
+            raise CatalogError(f"{shown(target)!r} is a server's link; expected http(s)://")
+        return io.fetch(target)
+
+    return fetch
 
 
 def _read_path(address: str, access: str | None = None) -> bytes:

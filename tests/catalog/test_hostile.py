@@ -1,5 +1,7 @@
 """Answers of servers that nobody meant: one line, no loop, and no file of this machine."""
 
+import json
+
 import pytest
 import shapely
 from stac_factory import Script, landing, make_item, ok, page, write_items
@@ -29,6 +31,21 @@ def test_a_search_link_that_is_none(changes, words):
         pytest.raises(CatalogError, match=words),
     ):
         search(server.url)
+
+
+@pytest.mark.parametrize("rel", ["child", "item"])
+def test_a_static_catalogue_on_a_server_reads_no_file_of_this_machine(rel, tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(make_item("mine")))
+    document = {
+        "type": "Catalog", "id": "c", "stac_version": "1.0.0", "description": "",
+        "links": [{"rel": rel, "href": mine.as_uri()}],
+    }  # fmt: skip
+    with (
+        Script({"/catalog.json": [ok(document)]}).run() as server,
+        pytest.raises(CatalogError, match="is a server's link; expected http"),
+    ):
+        search(f"{server.url}/catalog.json")
 
 
 @pytest.mark.parametrize("href", ["file:///etc/hostname", "ftp://h/a", "EPSG:1"])
