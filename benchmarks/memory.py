@@ -201,7 +201,8 @@ def _write_model(folder: Path) -> None:
     from rsscale.geo.lattice import Lattice
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
-    from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+    from rsscale.legend.classes import LandClass
+    from rsscale.model.spec import ModelInput, ModelSpec
 
     torch.manual_seed(0)
     count = len(WINDOWS) * len(BANDS)

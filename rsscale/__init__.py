@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from rsscale.demo.simulate import simulate
     from rsscale.geo.area import read_area
     from rsscale.geo.grid import Grid
-    from rsscale.inference.predict import predict
     from rsscale.items.radiometry import to_reflectance
     from rsscale.items.versions import newest_versions
     from rsscale.layers import Axis, Layer
     from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model
-    from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+    from rsscale.legend.classes import LandClass
+    from rsscale.model.spec import ModelInput, ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.estimate import plan
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from rsscale.pipeline.exporting import export
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
+    from rsscale.prediction.predict import predict
     from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
@@ -67,7 +68,7 @@ _WHERE = {
     "Axis": "rsscale.layers",
     "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
-    "LandClass": "rsscale.model.spec",
+    "LandClass": "rsscale.legend.classes",
     "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.spec",
     "ModelSpec": "rsscale.model.spec",
@@ -88,7 +89,7 @@ _WHERE = {
     "merge_days": "rsscale.composites.merge_days",
     "newest_versions": "rsscale.items.versions",
     "open_model": "rsscale.learn.models",
-    "predict": "rsscale.inference.predict",
+    "predict": "rsscale.prediction.predict",
     "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
     "quicklook": "rsscale.publish.quicklook",

@@ -21,7 +21,8 @@ def write_models(folder: Path) -> None:
     from rsscale.geo.lattice import Lattice
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
-    from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+    from rsscale.legend.classes import LandClass
+    from rsscale.model.spec import ModelInput, ModelSpec
 
     count = len(BANDS)
     for name, (architecture, hyperparameters) in MODELS.items():

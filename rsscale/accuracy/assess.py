@@ -26,7 +26,8 @@ from rsscale.geo.ground import scale_of
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
-from rsscale.model.class_values import (
+from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.values import (
     check_known,
     class_values,
     declared_nodata,
@@ -34,7 +35,6 @@ from rsscale.model.class_values import (
     named_counts,
     unknown_values,
 )
-from rsscale.model.spec import LandClass, classes_from_attributes
 from rsscale.progress import progress
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from rsscale.accuracy.evaluation_blocks import cluster_interval, count_pairs
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
-from rsscale.model.class_values import listed, same_classes
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
+from rsscale.legend.values import listed, same_classes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

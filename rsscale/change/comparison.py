@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.layers import NODATA, Layer
-from rsscale.model.spec import LandClass, class_attributes
+from rsscale.legend.classes import LandClass, class_attributes
 
 CHANGE = (LandClass(0, "unchanged", "#e4e4e0"), LandClass(1, "changed", "#d7301f"))
 """Classes of the layer ``change``."""

@@ -25,7 +25,8 @@ from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
-from rsscale.model.class_values import (
+from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.values import (
     check_known,
     check_nodata,
     class_values,
@@ -33,7 +34,6 @@ from rsscale.model.class_values import (
     listed,
     same_classes,
 )
-from rsscale.model.spec import LandClass, classes_from_attributes
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -22,7 +22,7 @@ from rsscale.demo.tiles import RESOLUTION, TileGrid, make_tiles
 from rsscale.demo.truth import TruthWriter, class_table, make_areas, write_area, write_labels
 from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.progress import progress
 
 DEFAULT_SIZE = 1100

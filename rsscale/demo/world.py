@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.demo.noise import Cells, cells, fractal_noise, hashed, uniform, value_noise
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 
 WATER, BROADLEAF, CONIFER, GRASSLAND, WINTER_CROP, SUMMER_CROP, BUILT_UP = range(1, 8)
 

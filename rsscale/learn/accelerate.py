@@ -79,7 +79,7 @@ def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
         E.g. as opened, and accelerated.
     images : Tensor
         ``(N, C, H, W)`` float32, normalised, missing values 0, as
-        :func:`rsscale.inference.predict.first_windows` gives them; N as the models are used.
+        :func:`rsscale.prediction.predict.first_windows` gives them; N as the models are used.
 
     Returns
     -------

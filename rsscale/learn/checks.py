@@ -13,8 +13,9 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build, complete, small_size
 from rsscale.learn.chips import InputBands
 from rsscale.learn.weights import check_windows
+from rsscale.legend.classes import LandClass
 from rsscale.model.receptive_field import Reach, halo_advice, reach_of
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import ModelInput, ModelSpec
 
 _log = logging.getLogger("rsscale")
 

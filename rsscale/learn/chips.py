@@ -13,7 +13,8 @@ import torch
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA
 from rsscale.learn.architectures import MAX_DEPTH
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 
 UNLABELLED = -1
 """The target that :func:`to_targets` gives for label 255."""

@@ -30,8 +30,9 @@ from rsscale.learn.chips import (
 )
 from rsscale.learn.model import Model, move
 from rsscale.learn.weights import check_windows
+from rsscale.legend.classes import LandClass
 from rsscale.model.normalize import normalize
-from rsscale.model.spec import LandClass, ModelSpec
+from rsscale.model.spec import ModelSpec
 from rsscale.progress import progress
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]

@@ -11,8 +11,8 @@ from pydantic import Field
 from rsscale.change.comparison import change_layers, compare
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA, Layer
-from rsscale.model.class_values import check_known, check_nodata, class_values
-from rsscale.model.spec import LandClass, classes_from_attributes
+from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.values import check_known, check_nodata, class_values
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options

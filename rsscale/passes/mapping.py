@@ -29,12 +29,13 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Axis, Layer
+from rsscale.legend.classes import class_attributes
+from rsscale.legend.values import listed
 from rsscale.memory import mmap_array
-from rsscale.model.class_values import listed
 from rsscale.model.files import model_files, read_spec, weights_of
 from rsscale.model.receptive_field import exact_reach, tell_of_context
 from rsscale.model.scores import check_classes_to_map
-from rsscale.model.spec import ModelSpec, class_attributes
+from rsscale.model.spec import ModelSpec
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
@@ -288,9 +289,9 @@ class MapPass(Pass):
         self, span: str, model: Model, stack: InputStack, profile: NumericProfile
     ) -> float | None:
         """Share of labels that are the plain model's, once a process and model; else None."""
-        from rsscale.inference.predict import windows_to_try
         from rsscale.learn.accelerate import label_agreement
         from rsscale.passes.open_models import plain_once
+        from rsscale.prediction.predict import windows_to_try
 
         if profile.is_plain:
             return None

@@ -8,12 +8,12 @@ from typing import cast
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import ModelError
-from rsscale.inference import model_source
 from rsscale.learn.accelerate import accelerate
 from rsscale.learn.model import Model
 from rsscale.learn.weights import open_frozen
 from rsscale.model.files import read_spec
 from rsscale.model.spec import ModelSpec
+from rsscale.prediction import model_source
 from rsscale.steps.attachments import Attachment, Kept
 
 _compared: dict[tuple[str, NumericProfile], object] = {}

@@ -20,7 +20,7 @@ from rsscale.geo.coverage import centres, coverage, pixel_edges
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, plane_area, units_per_hectare
 from rsscale.layers import Layer
-from rsscale.model.flags import class_names
+from rsscale.legend.flags import class_names
 from rsscale.passes.zones_total import ZonesTotal
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe

@@ -23,7 +23,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass, classes_from_attributes
+from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.reference.class_raster import RasterOnGrid
 from rsscale.reference.labels import read_columns, read_frame, read_labels
 from rsscale.runs.plan import RunPlan

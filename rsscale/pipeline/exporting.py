@@ -17,7 +17,7 @@ import xarray as xr
 
 from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.layers import DataType, Layer
-from rsscale.model.flags import flag_classes
+from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress import progress
 from rsscale.publish.cog import Raster, write_cog

@@ -21,8 +21,8 @@ from rsscale.layers import NODATA
 from rsscale.learn.checks import check_memory, check_network
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
+from rsscale.legend.classes import LandClass
 from rsscale.model.layout import stack_channels
-from rsscale.model.spec import LandClass
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels

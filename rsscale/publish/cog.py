@@ -29,7 +29,7 @@ from rasterio.windows import Window
 from rsscale import durable
 from rsscale.errors import StorageError
 from rsscale.layers import Layer
-from rsscale.model.flags import FlagClass, flag_classes
+from rsscale.legend.flags import FlagClass, flag_classes
 
 BLOCK = 512
 # A power of two: overviews of a window are those of the whole raster, up to level 11.

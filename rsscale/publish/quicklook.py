@@ -15,8 +15,8 @@ import xarray as xr
 from rsscale.errors import AreaError, BandError, nearest
 from rsscale.geo.ground import ground_scale
 from rsscale.layers import NODATA
-from rsscale.model.class_values import check_known, class_values, declared_nodata
-from rsscale.model.spec import classes_from_attributes
+from rsscale.legend.classes import classes_from_attributes
+from rsscale.legend.values import check_known, class_values, declared_nodata
 from rsscale.publish.fonts import warn_of_missing
 from rsscale.publish.page import require_matplotlib
 from rsscale.publish.sheet import Ground, Panel, draw

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.publish.page import Page, paint, text_width
 
 _EMPTY = "#ffffff"

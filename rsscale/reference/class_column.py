@@ -15,7 +15,7 @@ from typing import Any
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.reference.palette import palette
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")

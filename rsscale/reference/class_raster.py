@@ -16,7 +16,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import NODATA
-from rsscale.model.class_values import class_values
+from rsscale.legend.values import class_values
 
 
 class RasterOnGrid:

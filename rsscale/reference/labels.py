@@ -13,7 +13,7 @@ import shapely
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.vector_file import split_layer
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.reference.class_column import classes_in, values_in
 from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.vector_file import read_vector_file

@@ -24,7 +24,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass, class_attributes
+from rsscale.legend.classes import LandClass, class_attributes
 
 CLASSES = (
     LandClass(3, "water", "#0000ff"),

@@ -19,7 +19,7 @@ from rsscale.errors import AreaError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass, class_attributes, classes_from_attributes
+from rsscale.legend.classes import LandClass, class_attributes, classes_from_attributes
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/taizhou-change"
 CLASSES = (

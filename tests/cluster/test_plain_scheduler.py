@@ -21,7 +21,7 @@ import rsscale as rs
 from rsscale.cluster.engine import execute
 from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.predict import first_windows, predict
+from rsscale.prediction.predict import first_windows, predict
 
 pytestmark = pytest.mark.slow
 

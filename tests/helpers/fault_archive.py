@@ -16,7 +16,8 @@ from odc.geo.geobox import GeoBox
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 
 CRS = "EPSG:32631"
 TRANSFORM = Affine(10, 0, 500_003 // 10 * 10, 0, -10, 4_600_000)

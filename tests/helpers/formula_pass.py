@@ -19,7 +19,7 @@ import numpy as np
 from rsscale.errors import RsscaleError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Axis, Layer
-from rsscale.model.spec import LandClass, class_attributes
+from rsscale.legend.classes import LandClass, class_attributes
 from rsscale.steps.base import Block, Fold, Pass, Result, Source
 from rsscale.steps.kinds import ALLOWED
 from rsscale.steps.options import Options

@@ -18,7 +18,8 @@ from scipy.ndimage import gaussian_filter, zoom
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 
 # Both cover the zone boundary at 45°N; the corners are no multiples of 512 px.
 ZONES = {

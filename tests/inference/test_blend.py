@@ -14,8 +14,9 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Blend, Lattice, PixelBox
 from rsscale.inference.blend import weights
-from rsscale.inference.predict import predict
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.prediction.predict import predict
 
 GRID = Grid("EPSG:32631", 10)
 LAYERS = ("classification", "confidence", "observations", "probability")

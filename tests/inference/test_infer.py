@@ -10,12 +10,13 @@ from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference import staging as staging_module
 from rsscale.inference.infer import first_largest, quantise
-from rsscale.inference.predict import first_windows, predict
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging, PinnedStaging
+from rsscale.legend.classes import LandClass
 from rsscale.model.layout import stack_channels
 from rsscale.model.normalize import normalize
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.prediction.predict import first_windows, predict
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
 

@@ -13,7 +13,8 @@ from rsscale.learn import accelerate as module
 from rsscale.learn.accelerate import accelerate, label_agreement
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 
 ZEROS, ONES = (0.0, 0.0), (1.0, 1.0)
 

@@ -8,7 +8,7 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.checks import check_memory, check_network
 from rsscale.learn.chips import InputBands
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.recipe import read_recipe
 
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]

@@ -14,8 +14,9 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train
+from rsscale.legend.classes import LandClass
 from rsscale.model.normalize import normalize
-from rsscale.model.spec import LandClass, ModelSpec
+from rsscale.model.spec import ModelSpec
 
 CLASSES = (LandClass(1, "low", "#000000"), LandClass(5, "high", "#ffffff"))
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]

@@ -6,9 +6,9 @@ import xarray as xr
 from box_model import BOX, BoxModel, composite
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.inference.predict import predict
 from rsscale.model.inputs import model_inputs
 from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.prediction.predict import predict
 
 SPEC = BoxModel().spec
 ONE = ModelSpec(

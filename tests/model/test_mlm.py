@@ -11,8 +11,9 @@ import pytest
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
+from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import ModelInput, ModelSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
 SPACE = ["height", "width"]

@@ -8,10 +8,11 @@ from box_model import BOX, BoxModel, composite
 from torch import nn
 
 from rsscale.geo.lattice import Lattice
-from rsscale.inference.predict import predict
 from rsscale.learn.architectures import build
+from rsscale.legend.classes import LandClass
 from rsscale.model.receptive_field import Reach, halo_advice, measured_reach, reach_of
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.prediction.predict import predict
 
 
 class Own:

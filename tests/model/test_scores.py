@@ -10,9 +10,10 @@ from box_model import BOX, BoxModel, composite
 from torch.nn import functional
 
 from rsscale.errors import ModelError
-from rsscale.inference.predict import predict
+from rsscale.legend.classes import LandClass
 from rsscale.model.scores import are_probabilities
-from rsscale.model.spec import LandClass, ModelSpec
+from rsscale.model.spec import ModelSpec
+from rsscale.prediction.predict import predict
 
 Change = Callable[[torch.Tensor], object]
 

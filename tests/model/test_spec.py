@@ -7,7 +7,8 @@ import pytest
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 
 SCHEMA = Path(__file__).resolve().parents[2] / "../shared/data/mlm/json-schema/schema.json"
 

@@ -12,7 +12,7 @@ from formula_pass import allowed, formula_recipe
 import rsscale as rs
 from rsscale.errors import ModelError, RecipeError
 from rsscale.layers import Layer
-from rsscale.model.spec import LandClass, class_attributes
+from rsscale.legend.classes import LandClass, class_attributes
 from rsscale.passes.change import ComparePass
 
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}

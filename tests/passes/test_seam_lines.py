@@ -6,7 +6,8 @@ import pytest
 
 from rsscale.geo.lattice import Lattice
 from rsscale.inference.seams import LineSums, Seams
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 from rsscale.passes.mapping import MapPass
 
 

@@ -19,7 +19,7 @@ from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
-from rsscale.model.spec import class_attributes
+from rsscale.legend.classes import class_attributes
 from rsscale.passes.overviews import reduce
 
 STEPS = {

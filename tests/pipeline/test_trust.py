@@ -96,7 +96,7 @@ def test_a_run_whose_kept_program_was_changed_does_not_open_it(
     kept.write_bytes(kept.read_bytes() + b"more")
     for entry in list((tmp_path / "out" / "ledger").rglob("*.json"))[:1]:
         entry.unlink()
-    from rsscale.inference import model_source
+    from rsscale.prediction import model_source
 
     model_source._MODELS.forget()  # as in a new process
     with pytest.raises((TilesFailedError, ModelError), match="may run any code"):

@@ -11,8 +11,8 @@ from landscape import PART, Landscape
 
 import rsscale as rs
 from rsscale.errors import RecipeError
-from rsscale.model.flags import class_names
-from rsscale.model.spec import LandClass, class_attributes, classes_from_attributes
+from rsscale.legend.classes import LandClass, class_attributes, classes_from_attributes
+from rsscale.legend.flags import class_names
 
 WINDOWS = {"windows": {"spring": ["03-01", "05-31"], "summer": ["06-01", "09-30"]}}
 

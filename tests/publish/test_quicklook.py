@@ -14,7 +14,7 @@ from rsscale.errors import AreaError, BandError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass, class_attributes
+from rsscale.legend.classes import LandClass, class_attributes
 from rsscale.publish.page import Page
 from rsscale.publish.quicklook import quicklook, rgb
 

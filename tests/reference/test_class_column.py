@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rsscale.errors import RecipeError
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.reference.class_column import classes_in, values_in
 
 CLASSES = (LandClass(3, "forest", "#006600"), LandClass(10, "water", "#0000ff"))

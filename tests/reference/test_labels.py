@@ -11,7 +11,7 @@ import shapely
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 from rsscale.reference.labels import GridLabels, read_labels
 
 GRID = Grid("EPSG:32631", 10.0)

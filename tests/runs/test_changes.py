@@ -21,7 +21,8 @@ import rsscale as rs
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
-from rsscale.model.spec import LandClass, ModelInput, ModelSpec
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelInput, ModelSpec
 from rsscale.runs.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.inference import lazy as lazy_module
-from rsscale.inference.chunk_parts import ChunkParts
-from rsscale.inference.lazy import block_width, lattice_blocks
-from rsscale.inference.predict import predict
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.models import open_model
+from rsscale.prediction import lazy as lazy_module
+from rsscale.prediction.chunk_parts import ChunkParts
+from rsscale.prediction.lazy import block_width, lattice_blocks
+from rsscale.prediction.predict import predict
 
 
 @pytest.fixture(autouse=True)

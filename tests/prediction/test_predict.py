@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.predict import predict
+from rsscale.prediction.predict import predict
 
 
 def expected(comp: xr.DataArray, kept: PixelBox, read: PixelBox) -> tuple[np.ndarray, np.ndarray]:

@@ -20,15 +20,16 @@ from rsscale.cluster.connection import is_in_a_worker
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.lazy import is_lazy, lazy_layers
-from rsscale.inference.model_source import ModelSource, opened, source_of
 from rsscale.inference.predict_box import predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import NODATA
+from rsscale.legend.classes import class_attributes
 from rsscale.model.inputs import geobox_of_input, model_inputs
 from rsscale.model.scores import check_classes_to_map
-from rsscale.model.spec import ModelSpec, Predictor, class_attributes
+from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.prediction.lazy import is_lazy, lazy_layers
+from rsscale.prediction.model_source import ModelSource, opened, source_of
 
 if TYPE_CHECKING:
     import torch

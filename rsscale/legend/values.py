@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
-from rsscale.model.spec import LandClass
+from rsscale.legend.classes import LandClass
 
 # Attributes and encodings by which layers say their nodata.
 _NODATA_KEYS = ("nodata", "_FillValue", "missing_value")

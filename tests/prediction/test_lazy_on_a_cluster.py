@@ -20,11 +20,11 @@ import rsscale as rs
 from rsscale.change.post_classification import detect_change
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference import lazy as lazy_module
-from rsscale.inference.predict import predict
 from rsscale.learn import weights
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.models import open_model
+from rsscale.prediction import lazy as lazy_module
+from rsscale.prediction.predict import predict
 
 OFF = PixelBox(BOX.row0 + 5, BOX.col0 - 9, BOX.row1 + 40, BOX.col1 - 11)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.block import Part
+from rsscale.prediction.block import Part
 
 
 @dataclass(frozen=True)

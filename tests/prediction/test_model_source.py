@@ -12,11 +12,11 @@ from box_model import CarriedModel, untrained_unet
 from torch import nn
 
 from rsscale.errors import ModelError
-from rsscale.inference.model_source import PickledModel, opened, source_of
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.models import Model, open_model
 from rsscale.model.files import model_files
 from rsscale.passes.open_models import StepModel, opened_plain
+from rsscale.prediction.model_source import PickledModel, opened, source_of
 from rsscale.steps.attachments import Attachment
 
 

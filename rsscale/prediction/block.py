@@ -12,10 +12,10 @@ import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock, torch_threads
-from rsscale.inference.model_source import ModelSource, opened
 from rsscale.inference.predict_box import empty_layers, predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA
+from rsscale.prediction.model_source import ModelSource, opened
 
 Layers = dict[str, npt.NDArray[np.uint8]]
 

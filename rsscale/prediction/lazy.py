@@ -19,10 +19,10 @@ import xarray as xr
 
 from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.inference.block import Block, BlockInput, Chunk, Held, Part
-from rsscale.inference.chunk_parts import ChunkParts
 from rsscale.inference.device_lock import has_several_threads
-from rsscale.inference.model_source import ModelSource, PickledModel
+from rsscale.prediction.block import Block, BlockInput, Chunk, Held, Part
+from rsscale.prediction.chunk_parts import ChunkParts
+from rsscale.prediction.model_source import ModelSource, PickledModel
 
 # A wide block makes few tasks and a small share of halo; one of many channels is narrower.
 _WIDEST, _NARROWEST = 2048, 1024

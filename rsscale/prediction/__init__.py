@@ -1,0 +1,1 @@
+"""A model over composites: at once in memory, or lazily, block by block."""
