@@ -202,7 +202,8 @@ def _write_model(folder: Path) -> None:
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
     from rsscale.legend.classes import LandClass
-    from rsscale.model.spec import ModelInput, ModelSpec
+    from rsscale.model.model_input import ModelInput
+    from rsscale.model.spec import ModelSpec
 
     torch.manual_seed(0)
     count = len(WINDOWS) * len(BANDS)

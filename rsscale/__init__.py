@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model
     from rsscale.legend.classes import LandClass
-    from rsscale.model.spec import ModelInput, ModelSpec
+    from rsscale.model.model_input import ModelInput
+    from rsscale.model.spec import ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.estimate import plan
@@ -70,7 +71,7 @@ _WHERE = {
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.legend.classes",
     "ModelFolder": "rsscale.learn.model_folder",
-    "ModelInput": "rsscale.model.spec",
+    "ModelInput": "rsscale.model.model_input",
     "ModelSpec": "rsscale.model.spec",
     "Plan": "rsscale.pipeline.estimate_table",
     "Prices": "rsscale.pipeline.estimate_table",

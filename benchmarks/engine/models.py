@@ -22,7 +22,8 @@ def write_models(folder: Path) -> None:
     from rsscale.learn.architectures import build
     from rsscale.learn.models import Model, save_model
     from rsscale.legend.classes import LandClass
-    from rsscale.model.spec import ModelInput, ModelSpec
+    from rsscale.model.model_input import ModelInput
+    from rsscale.model.spec import ModelSpec
 
     count = len(BANDS)
     for name, (architecture, hyperparameters) in MODELS.items():

@@ -1,8 +1,8 @@
 """Join predicted windows to one map: trimmed at window lines, or blended across them.
 
-Both take the windows in lattice order and hand on boxes of class probabilities. A float that
-windows share is summed in that order, always in float32, so its bits do not depend on the box
-that was asked for.
+Both take the windows in lattice order and hand on boxes of what a head made of them, such as class
+probabilities. A float that windows share is summed in that order, always in float32, so its bits do
+not depend on the box that was asked for.
 """
 
 from __future__ import annotations
@@ -14,51 +14,52 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.heads import Head
 from rsscale.inference.stack import rows_in_cache, strips
 
 if TYPE_CHECKING:
     import torch
 
 Part = tuple[PixelBox, "torch.Tensor"]
-"""A box and its class probabilities ``(class, row, col)`` float32, NaN where there are none."""
+"""A box and its activated numbers ``(channel, row, col)`` float32, NaN where there are none."""
 
 
 class Blender(Protocol):
     """Takes windows in lattice order and returns the rows that no later window changes."""
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
-        """Take a window's scores ``(class, row, col)``; parts are valid until the next call."""
+        """Take a window's scores ``(C, row, col)``; parts are valid until the next call."""
 
     def finish(self) -> Iterator[Part]:
         """The parts that were waiting for more windows."""
 
 
-def blender(lattice: Lattice, box: PixelBox, classes: int, device: torch.device) -> Blender:
+def blender(lattice: Lattice, box: PixelBox, head: Head, device: torch.device) -> Blender:
     """The blender of a lattice for the map of one box."""
     if lattice.blend == "hann" and lattice.halo:
-        return Hann(lattice, box, classes, device)
-    return Trim(lattice, box)
+        return Hann(lattice, box, head, device)
+    return Trim(lattice, box, head)
 
 
-def blending_bytes(lattice: Lattice, classes: int, width: int) -> int:
+def blending_bytes(lattice: Lattice, channels: int, width: int) -> int:
     """Bytes that the blender of a box of this width holds."""
     if lattice.blend == "hann" and lattice.halo:
         # The rows that the next windows share are moved by a copy.
-        return 4 * classes * (lattice.window + 2 * lattice.halo) * width
+        return 4 * channels * (lattice.window + 2 * lattice.halo) * width
     return 0
 
 
 class Trim:
     """Each pixel takes its value from the window whose core contains it."""
 
-    def __init__(self, lattice: Lattice, box: PixelBox) -> None:
-        self._lattice, self._box = lattice, box
+    def __init__(self, lattice: Lattice, box: PixelBox, head: Head) -> None:
+        self._lattice, self._box, self._head = lattice, box, head
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
         """The part of the window's core that is wanted, piece by piece."""
         inner = scores[(..., *core.slices(core.pad(self._lattice.halo)))]
         wanted = core & self._box
-        for piece, probability in probabilities(core, inner, wanted):
+        for piece, probability in activated(self._head, core, inner, wanted):
             part = piece & wanted
             yield part, probability[(..., *part.slices(piece))]
 
@@ -72,17 +73,17 @@ class Hann:
 
     After Pielawski and Wählby 2020, "Introducing Hann windows for reducing edge-effects in
     patch-based image segmentation", https://doi.org/10.1371/journal.pone.0229839; there the
-    windows overlap by half, here by ``2·halo`` px. Holds the probabilities of one row of
-    windows: ``(class, window, width)`` float32.
+    windows overlap by half, here by ``2·halo`` px. Holds the sums of one row of
+    windows: ``(channel, window, width)`` float32.
     """
 
-    def __init__(self, lattice: Lattice, box: PixelBox, classes: int, device: torch.device) -> None:
+    def __init__(self, lattice: Lattice, box: PixelBox, head: Head, device: torch.device) -> None:
         import torch
 
-        self._lattice, self._box = lattice, box
+        self._lattice, self._box, self._head = lattice, box, head
         self._weights = torch.from_numpy(weights(lattice)).to(device)
         # Rows that no window has been added to are all zero.
-        self._sum = torch.zeros(classes, lattice.window, box.shape[1], device=device)
+        self._sum = torch.zeros(head.width, lattice.window, box.shape[1], device=device)
         self._top: int | None = None
 
     def add(self, core: PixelBox, scores: torch.Tensor) -> Iterator[Part]:
@@ -92,7 +93,7 @@ class Hann:
             yield from self._parts(share.row0)
             self._drop(share.row0 - self._top)
         self._top = share.row0
-        for piece, probability in probabilities(share, scores, share & self._box):
+        for piece, probability in activated(self._head, share, scores, share & self._box):
             part = piece & self._box
             probability.mul_(self._weights[piece.slices(share)])
             self._held(part).add_(probability[(..., *part.slices(piece))])
@@ -139,22 +140,20 @@ def weights(lattice: Lattice) -> npt.NDArray[np.float32]:
     return np.outer(axis, axis)
 
 
-def probabilities(box: PixelBox, scores: torch.Tensor, needed: PixelBox) -> Iterator[Part]:
-    """Softmax of scores ``(class, row, col)``, in pieces of whole rows that touch ``needed``.
+def activated(head: Head, box: PixelBox, scores: torch.Tensor, needed: PixelBox) -> Iterator[Part]:
+    """Activate scores ``(C, row, col)``, in pieces of whole rows that touch ``needed``.
 
-    How ``box`` is cut depends on nothing but its size, so that a pixel's probability does not
-    either. Where a score is not finite, all probabilities of the pixel are NaN.
+    How ``box`` is cut depends on nothing but its size, so that a pixel's numbers do not either.
+    Where a score is not finite, all numbers of the pixel are NaN.
     """
-    import torch
-
     on_gpu = scores.device.type == "cuda"  # one kernel for all, and never wait for a number
     rows = box.shape[0] if on_gpu else rows_in_cache(4 * scores.shape[0] * box.shape[1])
     for piece in strips(box, rows):
         if (piece & needed).empty:
             continue
         part = scores[(..., *piece.slices(box))].float().contiguous()
-        probability = torch.softmax(part, dim=0)
+        numbers = head.activate(part)
         # A sum is cheap; it is finite only if all its terms are.
         if on_gpu or not bool(part.sum().isfinite()):
-            probability.masked_fill_((part * 0).sum(dim=0) != 0, float("nan"))
-        yield piece, probability
+            numbers = numbers.masked_fill((part * 0).sum(dim=0) != 0, float("nan"))
+        yield piece, numbers

@@ -1,4 +1,4 @@
-"""Run a model over the windows of one box: fill, predict, blend, quantise.
+"""Run a model over the windows of one box: fill, predict, blend, encode.
 
 Nothing is copied that need not be: windows are cut out of the composites straight into one
 staging buffer, and on the CPU everything around the model goes strip by strip, so that it stays
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +17,18 @@ import numpy.typing as npt
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blender
+from rsscale.inference.heads import Head, head_of
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import staging_for
-from rsscale.layers import NODATA
-from rsscale.model.scores import class_scores
-from rsscale.model.spec import Predictor
+from rsscale.network.batch import Predictor
+from rsscale.network.scores import class_scores
 
 if TYPE_CHECKING:
     import torch
 
-Layers = Mapping[str, npt.NDArray[np.uint8]]
+Layers = Mapping[str, npt.NDArray[Any]]
+
+_BAD = "where there is no number"  # beside the layers, by a name that no layer has
 
 
 def infer(
@@ -42,9 +44,9 @@ def infer(
 
     Parameters
     ----------
-    layers : mapping of name to uint8 array
-        ``classification`` and ``confidence`` ``(row, col)`` and, if wanted, ``probability``
-        ``(class, row, col)`` over ``box``; written where ``mapped``, elsewhere undefined.
+    layers : mapping of name to array
+        ``(row, col)`` or ``(axis, row, col)`` over ``box``, layers of the model's head, of their
+        types; written where ``mapped``, elsewhere undefined.
     stack : InputStack
     model : Predictor
     box : PixelBox
@@ -62,7 +64,8 @@ def infer(
     Raises
     ------
     ModelError
-        When not even one window fits into memory, or the model returns no scores of its classes.
+        When not even one window fits into memory, or the model returns something
+        else than its contract says.
     """
     while True:
         try:
@@ -118,41 +121,39 @@ def _infer(
     ]
     with torch.inference_mode():
         staging = staging_for(model, batch)
-        blend = blender(lattice, box, len(model.spec.classes), model.device)
-        sink = _Sink(layers, model, box, mapped)
+        head = head_of(model.spec, model.device)
+        blend = blender(lattice, box, head, model.device)
+        sink = _Sink(layers, head, box, mapped)
         for start in range(0, len(cores), batch):
             group = cores[start : start + batch]
             windows = staging.load(stack, [core.pad(lattice.halo) for core in group])
             scores = class_scores(model, windows)
             for core, window in zip(group, scores, strict=False):  # the last batch is padded
-                for part, probability in blend.add(core, window):
-                    sink.take(part, probability)
+                for part, averaged in blend.add(core, window):
+                    sink.take(part, averaged)
             sink.settle(waiting=1)
-        for part, probability in blend.finish():
-            sink.take(part, probability)
+        for part, averaged in blend.finish():
+            sink.take(part, averaged)
         sink.settle()
     return sink.non_finite, len(cores)
 
 
 class _Sink:
-    """Quantises probabilities on their device and writes them into the layers."""
+    """Encodes activated numbers on their device and writes them into the layers."""
 
     def __init__(
-        self, layers: Layers, model: Predictor, box: PixelBox, mapped: npt.NDArray[np.bool_]
+        self, layers: Layers, head: Head, box: PixelBox, mapped: npt.NDArray[np.bool_]
     ) -> None:
-        import torch
-
-        self._layers, self._box, self._mapped = layers, box, mapped
-        values = [c.value for c in model.spec.classes]
-        self._values = torch.tensor(values, dtype=torch.uint8, device=model.device)
+        self._layers, self._head, self._box, self._mapped = layers, head, box, mapped
         self._waiting: deque[_Parcel] = deque()
         self._batch: list[tuple[PixelBox, dict[str, torch.Tensor]]] = []
         self.non_finite = 0
 
-    def take(self, box: PixelBox, probability: torch.Tensor) -> None:
-        """Quantise a part; its tensor may be changed afterwards."""
-        part = quantise(probability, self._values, every="probability" in self._layers)
-        if probability.device.type == "cpu":
+    def take(self, box: PixelBox, averaged: torch.Tensor) -> None:
+        """Encode a part; its tensor may be changed afterwards."""
+        part, bad = self._head.encode(averaged, self._layers)
+        part[_BAD] = bad
+        if averaged.device.type == "cpu":
             self._write(box, part)
         else:
             self._batch.append((box, part))
@@ -170,7 +171,7 @@ class _Sink:
         place = box.slices(self._box)
         for name, layer in self._layers.items():
             layer[(..., *place)] = part[name].numpy()
-        bad = part["bad"].numpy()
+        bad = part[_BAD].numpy()
         if bad.any():
             self.non_finite += int((bad & self._mapped[place]).sum())
 
@@ -203,65 +204,3 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
     # Torch keeps page-locked blocks and hands them out again.
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
-
-
-def quantise(
-    probability: torch.Tensor, values: torch.Tensor, *, every: bool = False
-) -> dict[str, torch.Tensor]:
-    """Turn probabilities into the integer layers of a map, on their device.
-
-    Parameters
-    ----------
-    probability : Tensor
-        ``(class, row, col)`` float32; NaN where the model returned no number.
-    values : Tensor
-        ``(class,)`` uint8, the class values.
-    every : bool
-        Also every class's percent.
-
-    Returns
-    -------
-    dict of name to Tensor
-        ``classification``, ``confidence`` in percent and, if asked, ``probability`` in percent:
-        uint8, 255 where there is no number; ``bad``, bool, where that is.
-    """
-    best, index = first_largest(probability)
-    bad = best.isnan()
-    # On a GPU it is dearer to wait for this than to do what it would save.
-    any_bad = bad.device.type != "cpu" or bool(bad.any())
-    layers = {"classification": values.take(index), "confidence": _percent(best, any_bad)}
-    if every:
-        layers["probability"] = _percent(probability, any_bad)
-    if any_bad:
-        for layer in layers.values():
-            layer.masked_fill_(bad, NODATA)
-    return layers | {"bad": bad}
-
-
-def first_largest(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest along the first axis and its index, int64: the first of equals; NaN wins."""
-    import torch
-
-    if probability.device.type != "cpu":
-        best, index = probability.max(dim=0)
-        return best, index
-    # Plane by plane in whole vectors: torch's max with indices is some five times slower.
-    planes = probability.numpy()
-    most = planes[0].copy()
-    above = np.empty(most.shape, bool)
-    last = np.zeros(most.shape, np.uint8)
-    step = above.view(np.uint8)
-    for number, plane in enumerate(planes[1:], start=1):
-        np.greater(plane, most, out=above)
-        np.maximum(most, plane, out=most)
-        np.multiply(step, number, out=step)  # 0, or more than any number before
-        np.maximum(last, step, out=last)
-    return torch.from_numpy(most), torch.from_numpy(last).to(torch.int64)
-
-
-def _percent(probability: torch.Tensor, any_bad: bool) -> torch.Tensor:
-    import torch
-
-    # A number that is none becomes 0 here and nodata later: casting NaN is undefined.
-    finite = probability.nan_to_num(0.0) if any_bad else probability
-    return (finite * 100).round_().to(torch.uint8)

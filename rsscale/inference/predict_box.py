@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +13,10 @@ import numpy.typing as npt
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.infer import infer
 from rsscale.inference.stack import InputStack
-from rsscale.layers import NODATA
-from rsscale.model.receptive_field import tell_of_context
-from rsscale.model.spec import Predictor
+from rsscale.layers import NODATA, Layer
+from rsscale.model.outputs import OBSERVATIONS
+from rsscale.network.batch import Predictor
+from rsscale.network.receptive_field import tell_of_context
 
 _log = logging.getLogger("rsscale")
 # A look at how far a model looks takes two windows: not beside fewer than these.
@@ -26,9 +29,8 @@ class BoxLayers:
 
     Attributes
     ----------
-    layers : dict of name to uint8 array
-        ``classification``, ``confidence`` and ``observations`` ``(row, col)``, and if asked for
-        ``probability (class, row, col)``; 255 is nodata.
+    layers : dict of name to array
+        ``(row, col)`` or ``(axis, row, col)``, of the layers' types and nodata.
     non_finite : int
         Mapped pixels for which the model returned no number.
     batch : int
@@ -37,7 +39,7 @@ class BoxLayers:
         Windows that were predicted.
     """
 
-    layers: dict[str, npt.NDArray[np.uint8]]
+    layers: dict[str, npt.NDArray[Any]]
     non_finite: int
     batch: int
     windows: int = 0
@@ -49,7 +51,7 @@ def predict_box(
     box: PixelBox,
     to_map: npt.NDArray[np.bool_],
     *,
-    probability: bool,
+    layers: Sequence[Layer],
     batch: int,
 ) -> BoxLayers:
     """Map one box; a pixel's values do not depend on the box.
@@ -62,8 +64,8 @@ def predict_box(
     box : PixelBox
     to_map : bool array (row, col)
         Pixels of ``box`` to map; the others are nodata in every layer.
-    probability : bool
-        Also the probability of every class.
+    layers : sequence of Layer
+        Which to compute, of those of the model and ``observations``.
     batch : int
         Windows that the model sees at once, if memory allows.
 
@@ -74,25 +76,31 @@ def predict_box(
     """
     mapped = stack.seen(box)
     mapped &= to_map
-    layers = empty_layers(box, len(model.spec.classes) if probability else 0)
-    non_finite, windows, used = infer(layers, stack, model, box, mapped, batch=batch)
-    layers["observations"] = stack.observations(box)
-    for name, layer in layers.items():
-        outside = ~(to_map if name == "observations" else mapped)
+    computed = [layer for layer in layers if layer.name != OBSERVATIONS.name]
+    values = {layer.name: empty(layer, box) for layer in computed}
+    non_finite, windows, used = infer(values, stack, model, box, mapped, batch=batch)
+    for layer in computed:
+        _blank(values[layer.name], layer, ~mapped)
+    if len(computed) < len(layers):
+        values[OBSERVATIONS.name] = stack.observations(box)
+        _blank(values[OBSERVATIONS.name], OBSERVATIONS, ~to_map)
+    return BoxLayers(
+        {layer.name: values[layer.name] for layer in layers}, non_finite, used, windows
+    )
+
+
+def empty(layer: Layer, box: PixelBox) -> npt.NDArray[Any]:
+    """A layer over a box: all nodata."""
+    return np.full(layer.shape(*box.shape), layer.nodata, layer.numpy_dtype)
+
+
+def _blank(values: npt.NDArray[Any], layer: Layer, outside: npt.NDArray[np.bool_]) -> None:
+    """Write nodata where a pixel is not mapped."""
+    if layer.dtype == "uint8" and layer.nodata == NODATA:
         # 255 is all bits, so "or" writes it; ten times as fast as assigning through a mask.
-        np.bitwise_or(layer, np.negative(outside.view(np.uint8)), out=layer)
-    return BoxLayers(layers, non_finite, used, windows)
-
-
-def empty_layers(box: PixelBox, classes: int) -> dict[str, npt.NDArray[np.uint8]]:
-    """Classification, confidence and, of so many classes, probability: all nodata."""
-    layers = {
-        "classification": np.full(box.shape, NODATA, np.uint8),
-        "confidence": np.full(box.shape, NODATA, np.uint8),
-    }
-    if classes:
-        layers["probability"] = np.full((classes, *box.shape), NODATA, np.uint8)
-    return layers
+        np.bitwise_or(values, np.negative(outside.view(np.uint8)), out=values)
+        return
+    values[..., outside] = layer.nodata
 
 
 def tell(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) -> None:

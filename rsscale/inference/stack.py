@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
+from rsscale.model.model_input import DAYS, ModelInput
 from rsscale.model.spec import ModelSpec
 
 MAX_OBSERVATIONS = 254
@@ -32,6 +36,22 @@ def strips(box: PixelBox, rows: int) -> Iterator[PixelBox]:
         yield PixelBox(top, box.col0, min(top + rows, box.row1), box.col1)
 
 
+@dataclass(frozen=True)
+class WindowPlanes:
+    """The planes that one window of a model is made of.
+
+    Attributes
+    ----------
+    planes : list of array or None
+        One ``(row, col)`` for each channel; None for a blank of a series.
+    days : mapping of input name to array
+        Day of the year of each time ``(T,)``, 0 for blanks; of the inputs that take days.
+    """
+
+    planes: list[npt.NDArray[Any] | None]
+    days: dict[str, npt.NDArray[np.float32]]
+
+
 class InputStack:
     """The inputs of a model over one box.
 
@@ -48,32 +68,37 @@ class InputStack:
 
     def __init__(self, inputs: Mapping[str, xr.DataArray], spec: ModelSpec, box: PixelBox) -> None:
         self.box = box
-        self._observations: list[npt.NDArray[np.integer]] = []
-        # In the order of rsscale.model.layout.stack_channels: input, time, band.
-        self._planes: list[np.ndarray] = []
-        counted: list[bool] = []
-        for model_input in spec.inputs:
-            array = inputs[model_input.name]
-            names = [str(name) for name in array["band"].values]
-            planes = [
-                time[names.index(band)] for time in array.values for band in model_input.bands
-            ]
-            self._planes += planes
-            counted += [_counts_observations(array)] * len(planes)
-            if _counts_observations(array):
-                self._observations += list(array["observations"].values)
+        self._inputs = [InputPlanes(inputs[i.name], i) for i in spec.inputs]
+        self._observations = [plane for part in self._inputs for plane in part.observations]
         # An input without observations, such as elevation, is known everywhere: it must not make a
         # class of what no sensor saw. When no input counts its observations, all channels tell.
+        counted = any(part.counts for part in self._inputs)
         self._telling = [
             plane
-            for plane, tells in zip(self._planes, counted, strict=True)
-            if tells or not any(counted)
+            for part in self._inputs
+            if part.counts or not counted
+            for time in part.times
+            for plane in time
         ]
+        self._is_fixed = not any(i.series for i in spec.inputs)
+        self._fixed = self._choose(box) if self._is_fixed else None
 
-    def __len__(self) -> int:
-        return len(self._planes)
+    def choose(self, window: PixelBox) -> WindowPlanes:
+        """The planes of a window: all of a composite, the observations of a series within it."""
+        return self._fixed or self._choose(window)
 
-    def fill(self, out: npt.NDArray[np.float32], box: PixelBox) -> None:
+    def _choose(self, window: PixelBox) -> WindowPlanes:
+        inside = (window & self.box).slices(self.box)
+        planes: list[npt.NDArray[Any] | None] = []
+        days = {}
+        for part in self._inputs:
+            chosen = part.choose(inside)
+            planes += part.planes(chosen)
+            if part.takes_days:
+                days[part.name] = part.days(chosen)
+        return WindowPlanes(planes, days)
+
+    def fill(self, out: npt.NDArray[np.float32], box: PixelBox, chosen: WindowPlanes) -> None:
         """Copy a box into ``out`` ``(channel, row, col)``, NaN where there is nothing to copy."""
         inside = box & self.box
         if inside != box:
@@ -81,8 +106,11 @@ class InputStack:
         if inside.empty:
             return
         into, source = inside.slices(box), inside.slices(self.box)
-        for channel, plane in zip(out, self._planes, strict=True):
-            np.copyto(channel[into], plane[source], casting="same_kind")
+        for channel, plane in zip(out, chosen.planes, strict=True):
+            if plane is None:
+                channel.fill(np.nan)
+            else:
+                np.copyto(channel[into], plane[source], casting="same_kind")
 
     def seen(self, box: PixelBox) -> npt.NDArray[np.bool_]:
         """Pixels ``(row, col)`` of a box at which some sensor saw something."""
@@ -106,5 +134,64 @@ class InputStack:
         return out
 
 
-def _counts_observations(array: xr.DataArray) -> bool:
-    return "observations" in array.coords
+class InputPlanes:
+    """One input of a stack as planes ``(row, col)``, in the model's order of bands."""
+
+    def __init__(self, array: xr.DataArray, model_input: ModelInput) -> None:
+        names = [str(name) for name in array["band"].values]
+        order = [names.index(band) for band in model_input.bands]
+        self._input = model_input
+        self.name, self.takes_days = model_input.name, DAYS in model_input.takes
+        self.times = [[time[index] for index in order] for time in array.values]
+        self.counts = "observations" in array.coords
+        self.observations = list(array["observations"].values) if self.counts else []
+        self._days = days_of_year(array) if self.takes_days else np.zeros(0, np.float32)
+
+    def choose(self, inside: tuple[slice, slice]) -> list[int | None]:
+        """Numbers of the times that a window sees; None for a blank.
+
+        Of a series: each observation with a known pixel in the window, in order. Where there are
+        more than the network takes, those with most known pixels; of equals the earlier ones.
+        """
+        if not self._input.series:
+            return list(range(len(self.times)))
+        known = np.array([self._known(number, inside) for number in range(len(self.times))], int)
+        most = np.argsort(-known, kind="stable")[: self._input.series]
+        chosen = sorted(int(number) for number in most if known[number])
+        return [*chosen, *[None] * (self._input.series - len(chosen))]
+
+    def _known(self, number: int, inside: tuple[slice, slice]) -> int:
+        """Known pixels of an observation in part of the box."""
+        if self.counts:
+            return int(np.count_nonzero(self.observations[number][inside]))
+        return int(np.isfinite(self.times[number][0][inside]).sum())
+
+    def planes(self, chosen: Sequence[int | None]) -> list[npt.NDArray[Any] | None]:
+        """Planes of the chosen times: band by band of each."""
+        blank: list[npt.NDArray[Any] | None] = [None] * len(self._input.bands)
+        return [
+            plane
+            for number in chosen
+            for plane in (blank if number is None else self.times[number])
+        ]
+
+    def days(self, chosen: Sequence[int | None]) -> npt.NDArray[np.float32]:
+        """Day of the year of the chosen times, 1 to 366; 0 for blanks."""
+        days = [0.0 if number is None else self._days[number] for number in chosen]
+        return np.array(days, np.float32)
+
+
+def days_of_year(array: xr.DataArray) -> npt.NDArray[np.float32]:
+    """Day of the year of each time of an input, 1 to 366.
+
+    Raises
+    ------
+    ModelError
+        When it has no dates.
+    """
+    if "time" not in array.coords or array["time"].dtype.kind != "M":
+        raise ModelError(
+            "a model takes the day of the year of its input's times, and the input has no dates; "
+            "give its dimension 'time' datetimes as a coordinate"
+        )
+    return array["time"].dt.dayofyear.values.astype(np.float32)

@@ -7,14 +7,16 @@ may change, so a map is to be made with one of them throughout.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import nn
 
 from rsscale.cluster.machine import Precision, has_bfloat16, no_bfloat16
 from rsscale.errors import ModelError, nearest
+from rsscale.network.batch import WindowBatch, blank_batch
 
 if TYPE_CHECKING:
     from rsscale.learn.model import Model
@@ -70,16 +72,16 @@ def accelerate(
     return _compiled(model, batch) if compile else model
 
 
-def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
-    """Share of pixels that two forms of one model give the same label.
+def label_agreement(plain: Model, fast: Model, windows: WindowBatch) -> float:
+    """Share of pixels that two forms of one model give the same label, or vectors' largest part.
 
     Parameters
     ----------
     plain, fast : Model
         E.g. as opened, and accelerated.
-    images : Tensor
-        ``(N, C, H, W)`` float32, normalised, missing values 0, as
-        :func:`rsscale.prediction.predict.first_windows` gives them; N as the models are used.
+    windows : WindowBatch
+        As :func:`rsscale.prediction.predict.first_windows` gives them; as many as the models are
+        used with.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def label_agreement(plain: Model, fast: Model, images: torch.Tensor) -> float:
     """
     with torch.inference_mode():
         plain_labels, fast_labels = (
-            model(images.to(model.device)).argmax(dim=1).cpu() for model in (plain, fast)
+            model(windows.to(model.device)).argmax(dim=1).cpu() for model in (plain, fast)
         )
     return float((plain_labels == fast_labels).double().mean())
 
@@ -98,11 +100,23 @@ class _Bfloat16(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(images.device.type, dtype=torch.bfloat16):
-            scores: torch.Tensor = self.module(images)
+    def forward(self, images: torch.Tensor | Mapping[str, torch.Tensor]) -> Any:
+        first = images if isinstance(images, torch.Tensor) else next(iter(images.values()))
+        with torch.autocast(first.device.type, dtype=torch.bfloat16):
+            returned = self.module(images)
         # Softmax and sums over windows stay in float32.
-        return scores.float()
+        return _as_float(returned)
+
+
+def _as_float(returned: Any) -> Any:
+    """Tensors as float32, wherever they lie in what a network returns."""
+    if isinstance(returned, torch.Tensor):
+        return returned.float()
+    if isinstance(returned, Mapping):
+        return {key: _as_float(value) for key, value in returned.items()}
+    if isinstance(returned, list | tuple):
+        return [_as_float(value) for value in returned]
+    return returned
 
 
 def _check_bfloat16(device: torch.device) -> None:
@@ -113,8 +127,7 @@ def _check_bfloat16(device: torch.device) -> None:
 def _compiled(model: Model, batch: int) -> Model:
     module = torch.compile(model.module, dynamic=False, options={"freezing": True})
     fast = replace(model, module=cast("nn.Module", module), compiled=True)
-    size = model.spec.lattice.window
-    window = torch.zeros(batch, model.spec.channels, size, size, device=model.device)
+    window = blank_batch(model.spec, batch, model.spec.lattice.window, model.device)
     try:
         # Compiled at the first call: now, not under the lock of the first tile.
         with torch.inference_mode():

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from rsscale.errors import ModelError, nearest
-from rsscale.model.receptive_field import reach_of
+from rsscale.network.receptive_field import reach_of
 
 MAX_DEPTH = 6
 """Scales of the deepest U-Net: images whose size is a multiple of 32 fit every network."""

@@ -14,8 +14,9 @@ from rsscale.learn.architectures import build, complete, small_size
 from rsscale.learn.chips import InputBands
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
-from rsscale.model.receptive_field import Reach, halo_advice, reach_of
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.receptive_field import Reach, halo_advice, reach_of
 
 _log = logging.getLogger("rsscale")
 

@@ -14,7 +14,8 @@ from rsscale.errors import RecipeError
 from rsscale.layers import NODATA
 from rsscale.learn.architectures import MAX_DEPTH
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 UNLABELLED = -1
 """The target that :func:`to_targets` gives for label 255."""

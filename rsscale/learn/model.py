@@ -13,6 +13,8 @@ from torch import nn
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import WindowBatch
+from rsscale.network.result import place_result
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Model:
     spec : ModelSpec
         What it reads, how it is run, what it returns.
     module : torch.nn.Module
-        ``(N, C, H, W)`` float32 to class scores ``(N, K, H, W)``, in evaluation mode.
+        What it takes and returns is said by the contract's layout, output and result; in
+        evaluation mode.
     device : torch.device
         Where the weights are.
     digest : str
@@ -59,11 +62,16 @@ class Model:
     reach: int | None = None
     _opened: AsOpened | None = field(default=None, repr=False, compare=False)
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Class scores before softmax for normalised images, missing values 0."""
-        # The layout that oneDNN and cuDNN convolve fastest; it does not change a value's meaning.
-        scores: torch.Tensor = self.module(batch.contiguous(memory_format=torch.channels_last))
-        return scores
+    def __call__(self, batch: WindowBatch | torch.Tensor) -> torch.Tensor:
+        """Numbers of the network ``(N, C, H, W)`` for normalised windows, missing values 0.
+
+        A tensor ``(N, C, H, W)`` is taken as all channels of the windows.
+        """
+        if isinstance(batch, torch.Tensor):
+            batch = WindowBatch(self.spec, batch)
+        name = f"model {self.spec.name!r}"
+        size = (batch.channels.shape[-2], batch.channels.shape[-1])
+        return place_result(call(self.module, batch), self.spec.result, size, name)
 
     def to(self, device: str | torch.device) -> Model:
         """The same model on another device; this one stays where it is.
@@ -97,6 +105,17 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process is not what was opened there.
         return {**self.__dict__, "_opened": None}
+
+
+def call(module: nn.Module, batch: WindowBatch) -> Any:
+    """Give a network its windows as the contract says that it takes them."""
+    layout = batch.spec.layout
+    if layout == "channels":
+        # The layout that oneDNN and cuDNN convolve fastest; it does not change a value's meaning.
+        return module(batch.channels.contiguous(memory_format=torch.channels_last))
+    if layout == "series":
+        return module(batch[batch.spec.inputs[0].name])
+    return module(dict(batch))
 
 
 def move(module: nn.Module, device: str | torch.device) -> nn.Module:

@@ -11,7 +11,8 @@ from typing import Any
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.model.files import files_digest, model_files, read_spec
-from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor
 
 
 @dataclass(frozen=True)

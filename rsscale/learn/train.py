@@ -31,8 +31,8 @@ from rsscale.learn.chips import (
 from rsscale.learn.model import Model, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
-from rsscale.model.normalize import normalize
 from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import normalize
 from rsscale.progress import progress
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]
@@ -224,7 +224,9 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     """The network with its first weights, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
         torch.manual_seed(seed)
-        module = build(spec.architecture, spec.channels, len(spec.classes), **spec.hyperparameters)
+        module = build(
+            spec.architecture, spec.channels, spec.output_channels, **spec.hyperparameters
+        )
     size = small_size(spec.lattice.window)
     check_windows(module.eval(), spec, size, f"architecture {spec.architecture!r}")
     return module

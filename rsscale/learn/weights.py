@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from rsscale.errors import ModelError
 from rsscale.learn.architectures import build, small_size
-from rsscale.learn.model import Model, move
+from rsscale.learn.model import Model, call, move
 from rsscale.model.files import files_digest, read_item, weights_path
-from rsscale.model.mlm import read_mlm
-from rsscale.model.receptive_field import reach_of
-from rsscale.model.scores import check_classes_to_map, check_scores
 from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import blank_batch
+from rsscale.network.receptive_field import reach_of
+from rsscale.network.result import place_result
+from rsscale.network.scores import check_classes_to_map, check_scores
 
 Trust = bool | Collection[str]
 """Whether a program may run: always, never, or with one of these digests."""
@@ -52,7 +52,6 @@ def read_model(
     digest = files_digest(folder / "item.json", weights)
     reach = None
     if weights.suffix == ".pt2":
-        _check_program_inputs(item)
         _check_trust(weights, digest, trust)
         module = _open_program(weights)
     else:
@@ -64,23 +63,11 @@ def read_model(
     return Model(spec, move(module, device), torch.device(device), digest, reach=reach)
 
 
-def _check_program_inputs(item: Mapping[str, Any]) -> None:
-    """Refuse a program that is declared to take time as a dimension of its own."""
-    for one in read_mlm(item).inputs:
-        if one.is_series:
-            raise ModelError(
-                f"the input {one.name!r} of the model {item.get('id')!r} is declared as (batch, "
-                "time, bands, height, width); a network gets (batch, channel, height, width), the "
-                f"bands of one time after the other: export it with a first step "
-                f"x.unflatten(1, ({len(one.times)}, {len(one.bands)})), and declare that"
-            )
-
-
 def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    make = partial(build, spec.architecture, spec.channels, len(spec.classes))
+    make = partial(build, spec.architecture, spec.channels, spec.output_channels)
     with torch.device("meta"):
         size = sum(p.numel() for p in make(**spec.hyperparameters).parameters())
     if size > path.stat().st_size:  # a byte each at least: it is not made only to be refused
@@ -98,7 +85,7 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{path} does not hold the weights of {spec.architecture!r} with {spec.channels} "
-            f"channels and {len(spec.classes)} classes, as item.json says: {reason}"
+            f"channels and {spec.output_channels} results, as item.json says: {reason}"
         ) from None
     return module
 
@@ -144,13 +131,12 @@ def try_window(model: Model, folder: Path) -> None:
 
 
 def _hint_of_time(spec: ModelSpec) -> str:
-    """What a network does that has time as a dimension of its own."""
-    if len(spec.inputs) > 1 or len(spec.inputs[0].times) < 2:
+    """What to say of a network that has time as a dimension of its own."""
+    if len(spec.inputs) > 1 or spec.inputs[0].length < 2 or spec.layout != "channels":
         return ""
-    times, bands = len(spec.inputs[0].times), len(spec.inputs[0].bands)
     return (
-        "; it gets (batch, channel, height, width), so one that takes time apart begins with "
-        f"x.unflatten(1, ({times}, {bands}))"
+        "; it gets (batch, channel, height, width): one that takes (batch, time, band, height, "
+        "width) has the layout 'series' in its contract"
     )
 
 
@@ -173,10 +159,12 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> N
         When it does not take a window of the contract, or returns something else.
     """
     check_classes_to_map(spec)
-    window = torch.zeros(1, spec.channels, size, size)
+    window = blank_batch(spec, 1, size)
     try:
         with torch.inference_mode():
-            scores = module(window.to(memory_format=torch.channels_last))
+            scores = place_result(call(module, window), spec.result, (size, size), name)
+    except ModelError:
+        raise
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(

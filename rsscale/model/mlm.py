@@ -9,119 +9,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from rsscale.errors import ModelError
+from rsscale.errors import ModelError, RsscaleError
+from rsscale.layers import Layer
+from rsscale.legend.classes import LandClass
+from rsscale.model.mlm_schema import MlmBand, MlmInput, MlmOutput, MlmProperties, MlmScaling
+from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
+from rsscale.model.outputs import (
+    ClassOutput,
+    EmbeddingOutput,
+    Output,
+    ResultLayout,
+    ValueOutput,
+)
 
-_TASKS = {"segmentation", "semantic-segmentation"}
-_CLASS = {"class", "classes", "channel", "channels"}
+_TASKS = {"segmentation", "semantic-segmentation", "regression", "similarity-search"}
+_CHANNEL = {
+    "class": {"class", "classes", "channel", "channels"},
+    "value": {"value", "values", "channel", "channels", "bands"},
+    "feature": {"feature", "features", "channel", "channels", "embedding"},
+}
 _SPACE = ["height", "width"]
 _IN = ("batch", "bands", *_SPACE)
-# What rsscale wrote until it had read its own contract: the networks it builds never saw it.
 _SERIES = ("batch", "time", "bands", *_SPACE)
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
-
-_Text = Annotated[str, Field(min_length=1, max_length=300)]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Width = Annotated[int, Field(ge=0, le=16384)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Tensor(_Part):
-    shape: list[Annotated[int, Field(ge=-1, le=2**31)]]
-    dim_order: list[_Text]
-    data_type: _Text
-
-
-class _Band(_Part):
-    name: _Text
-    expression: Any = None
-
-
-class _Scaling(_Part):
-    type: _Text
-    mean: _Number | None = None
-    stddev: _Number | None = None
-    minimum: _Number | None = None
-    maximum: _Number | None = None
-
-
-class _Input(_Part):
-    name: _Text
-    bands: list[_Text | _Band] = Field(default_factory=list, max_length=10_000)
-    variables: list[Any] | None = None
-    input: _Tensor
-    value_scaling: list[_Scaling] | None = None
-    resize_type: Any = None
-    pre_processing_function: Any = None
-    norm_type: Any = None
-    norm_clip: Any = None
-    statistics: Any = None
-    times: list[_Text] | None = Field(None, alias="rsscale:times", max_length=10_000)
-
-
-class _Class(_Part):
-    value: Annotated[int, Field(ge=-(2**31), le=2**31)]
-    name: _Text
-    color_hint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{6}$")]
-    nodata: bool | None = None
-
-
-class _Output(_Part):
-    tasks: list[_Text] | None = None
-    result: _Tensor
-    classes: list[_Class] | None = Field(None, alias="classification:classes", max_length=255)
-    post_processing_function: Any = None
-
-
-class _Properties(_Part):
-    name: _Text = Field(alias="mlm:name")
-    architecture: _Text = Field(alias="mlm:architecture")
-    framework: _Text | None = Field(None, alias="mlm:framework")
-    tasks: list[_Text] | None = Field(None, alias="mlm:tasks")
-    # Read one by one: what is said of an output first tells that it is no map.
-    input: list[dict[str, Any]] = Field(alias="mlm:input", min_length=1, max_length=100)
-    output: list[dict[str, Any]] = Field(alias="mlm:output", min_length=1, max_length=100)
-    hyperparameters: dict[str, Any] | None = Field(None, alias="mlm:hyperparameters")
-    stride: _Width | None = Field(None, alias="rsscale:stride")
-    halo: _Width | None = Field(None, alias="rsscale:halo")
-    blend: Literal["trim", "hann"] = Field("trim", alias="rsscale:blend")
-    resolution: Annotated[_Number, Field(gt=0)] | None = Field(None, alias="rsscale:resolution")
-
-
-@dataclass(frozen=True)
-class MlmInput:
-    """One input of a model: bands, time windows, and what is subtracted and divided by, per band.
-
-    ``is_series`` says that its dimensions are declared as (batch, time, bands, height, width).
-    """
-
-    name: str
-    bands: tuple[str, ...]
-    times: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    is_series: bool
+# Whose items of before said (batch, time, ...) though they take channels.
+_CHANNELS_ALWAYS = ("unet", "pixel")
 
 
 @dataclass(frozen=True)
 class MlmModel:
-    """The metadata of a model that maps classes; ``classes`` are (value, name, "RRGGBB")."""
+    """The metadata of a model, as the parts of a :class:`rsscale.ModelSpec`."""
 
     name: str
     architecture: str
     hyperparameters: Mapping[str, Any]
-    inputs: tuple[MlmInput, ...]
-    classes: tuple[tuple[int, str, str], ...]
+    inputs: tuple[ModelInput, ...]
+    classes: tuple[LandClass, ...]
     stride: int
     halo: int
     blend: Literal["trim", "hann"]
     resolution: float | None
+    output: Output
+    layout: TensorLayout
+    result: ResultLayout
 
 
 def read_mlm(item: Mapping[str, Any]) -> MlmModel:
@@ -134,40 +68,35 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         rsscale does not do.
     """
     reader = _Reader(item.get("id"))
-    top = reader.parse(_Properties, item.get("properties"), "properties")
+    top = reader.parse(MlmProperties, item.get("properties"), "properties")
     reader.check_tasks("mlm:tasks", top.tasks)
     if top.framework is not None and "torch" not in top.framework.lower():
         reader.refuse("mlm:framework", top.framework, "networks of PyTorch are run")
     if len(top.output) != 1:
         reader.refuse("mlm:output", f"{len(top.output)} outputs", "one output is a map")
-    output = reader.parse(_Output, top.output[0], "mlm:output[0]")
-    classes = reader.classes(output)
-    inputs = [reader.parse(_Input, one, f"mlm:input[{n}]") for n, one in enumerate(top.input)]
-    for number, one in enumerate(inputs):
-        reader.check_input(f"mlm:input[{number}]", one)
-    for name, value in (("rsscale:stride", top.stride), ("rsscale:halo", top.halo)):
-        if value is None:
-            reader.fail(
-                f"{name}: missing; it says on which windows the network works: stride (the core of "
-                "a window) and halo (its context on each side), in pixels"
-            )
-    stride, halo = top.stride or 0, top.halo or 0
-    if not stride:
-        reader.fail("rsscale:stride: is 0; it must be at least 1 px")
+    declared = reader.parse(MlmOutput, top.output[0], "mlm:output[0]")
+    output, classes = reader.output(declared)
+    inputs = [reader.parse(MlmInput, part, f"mlm:input[{n}]") for n, part in enumerate(top.input)]
+    for number, declared_input in enumerate(inputs):
+        reader.check_input(f"mlm:input[{number}]", declared_input)
+    stride, halo = reader.windows(top)
     window = stride + 2 * halo
-    reader.check_output("mlm:output[0]", output, len(classes), window)
+    result = ResultLayout(declared.select, declared.margin, declared.factor)
+    reader.check_output("mlm:output[0]", declared, output, classes, result.width(window))
+    layout = reader.layout(top, inputs)
     return MlmModel(
         name=top.name,
         architecture=top.architecture,
         hyperparameters=top.hyperparameters or {},
-        inputs=tuple(
-            reader.input(f"mlm:input[{number}]", one, window) for number, one in enumerate(inputs)
-        ),
+        inputs=tuple(reader.inputs(inputs, window)),
         classes=classes,
         stride=stride,
         halo=halo,
         blend=top.blend,
         resolution=top.resolution,
+        output=output,
+        layout=layout,
+        result=result,
     )
 
 
@@ -206,110 +135,234 @@ class _Reader:
     def check_tasks(self, place: str, tasks: Sequence[str] | None) -> None:
         others = [task for task in tasks or () if task not in _TASKS]
         if others:
-            self.refuse(place, others[0], "rsscale maps classes (semantic-segmentation)")
+            self.refuse(
+                place,
+                others[0],
+                "rsscale maps classes (semantic-segmentation), values (regression) and embeddings",
+            )
 
-    def classes(self, output: _Output) -> tuple[tuple[int, str, str], ...]:
-        """The classes of the output, which is checked for being a map of classes."""
+    def windows(self, top: MlmProperties) -> tuple[int, int]:
+        """Stride and halo."""
+        for name, value in (("rsscale:stride", top.stride), ("rsscale:halo", top.halo)):
+            if value is None:
+                self.fail(
+                    f"{name}: missing; it says on which windows the network works: stride (the "
+                    "core of a window) and halo (its context on each side), in pixels"
+                )
+        stride, halo = top.stride or 0, top.halo or 0
+        if not stride:
+            self.fail("rsscale:stride: is 0; it must be at least 1 px")
+        return stride, halo
+
+    def output(self, declared: MlmOutput) -> tuple[Output, tuple[LandClass, ...]]:
+        """What the result is: classes, values or an embedding; and the classes."""
         place = "mlm:output[0]"
-        self.check_tasks(f"{place}.tasks", output.tasks)
-        if output.post_processing_function is not None:
+        self.check_tasks(f"{place}.tasks", declared.tasks)
+        if declared.post_processing_function is not None:
             self.refuse(
                 f"{place}.post_processing_function",
-                _name(output.post_processing_function),
+                _name(declared.post_processing_function),
                 "rsscale takes class scores and applies softmax; put the function into the network "
                 "and set this to null",
             )
-        if not output.classes:
+        if declared.values is not None:
+            return ValueOutput(tuple(self._quantities(place, declared.values))), ()
+        if declared.embedding is not None:
+            return self._embedding(declared), ()
+        return ClassOutput(declared.activation, declared.temperature), self._classes(declared)
+
+    def _classes(self, declared: MlmOutput) -> tuple[LandClass, ...]:
+        place = "mlm:output[0]"
+        tasks = declared.tasks or ["semantic-segmentation"]
+        if not {"segmentation", "semantic-segmentation"} & set(tasks):
+            self.refuse(
+                f"{place}.tasks",
+                tasks[0],
+                "of an output without rsscale:values or rsscale:embedding it is "
+                "semantic-segmentation",
+            )
+        if not declared.classes:
             self.fail(
                 f"{place}.classification:classes: missing; give value, name and color_hint of each "
                 "class, in the order of the network's output"
             )
-        for number, one in enumerate(output.classes):
-            if one.nodata:
+        for number, declared_class in enumerate(declared.classes):
+            if declared_class.nodata:
                 self.refuse(
                     f"{place}.classification:classes[{number}].nodata",
                     "true",
                     "255 is nodata in a map, and no output of the network",
                 )
-        return tuple((one.value, one.name, one.color_hint) for one in output.classes)
+        return tuple(
+            LandClass(c.value, c.name, f"#{c.color_hint.lower()}") for c in declared.classes
+        )
 
-    def check_output(self, place: str, output: _Output, classes: int, window: int) -> None:
-        """The declared result must be class scores of the windows."""
-        result, place = output.result, f"{place}.result"
+    def _quantities(self, place: str, values: Sequence[Mapping[str, Any]]) -> list[Layer]:
+        found = []
+        for number, content in enumerate(values):
+            try:
+                found.append(Layer.parse({"axis": None, "nodata": "nan", **content}))
+            except (TypeError, ValueError, KeyError, RsscaleError) as error:
+                reason = " ".join(str(error).split())[:200]
+                self.fail(
+                    f"{place}.rsscale:values[{number}]: {reason}; expected a layer: name, dtype, "
+                    "nodata, scale, offset, overview and attributes"
+                )
+        return found
+
+    def _embedding(self, declared: MlmOutput) -> EmbeddingOutput:
+        size = declared.result.shape[1] if len(declared.result.shape) > 1 else -1
+        if size < 1:
+            self.fail(
+                f"mlm:output[0].result.shape: is {declared.result.shape}; the second number is "
+                "that of the embedding's features"
+            )
+        how = declared.embedding
+        return (
+            EmbeddingOutput(size, how.dtype, how.quantization, how.unit_length, declared.name)
+            if how
+            else EmbeddingOutput(size)
+        )
+
+    def check_output(
+        self,
+        place: str,
+        declared: MlmOutput,
+        output: Output,
+        classes: Sequence[LandClass],
+        width: int,
+    ) -> None:
+        """The declared result must be numbers for the pixels of the windows."""
+        result, place = declared.result, f"{place}.result"
+        axis = "class"
+        if not isinstance(output, ClassOutput):
+            axis = "value" if isinstance(output, ValueOutput) else "feature"
         order = result.dim_order
-        if len(order) != 4 or order[0] != "batch" or order[1] not in _CLASS or order[2:] != _SPACE:
-            self.refuse(f"{place}.dim_order", order, "scores come as (batch, class, height, width)")
-        self._check_shape(f"{place}.shape", result.shape, (classes, window, window))
+        fits = len(order) == 4 and order[0] == "batch" and order[1] in _CHANNEL[axis]
+        if not fits or order[2:] != _SPACE:
+            self.refuse(
+                f"{place}.dim_order", order, f"numbers come as (batch, {axis}, height, width)"
+            )
+        self._check_shape(f"{place}.shape", result.shape, (output.channels(classes), width, width))
         if result.data_type not in _FLOATS:
             self.refuse(f"{place}.data_type", result.data_type, "scores are floating point numbers")
 
-    def check_input(self, place: str, one: _Input) -> None:
+    def layout(self, top: MlmProperties, inputs: Sequence[MlmInput]) -> TensorLayout:
+        """How the network takes its inputs: as it is said, else by the order of dimensions."""
+        if top.layout is not None:
+            return top.layout
+        values = [declared for declared in inputs if declared.of is None]
+        orders = {tuple(declared.input.dim_order) for declared in values}
+        if orders == {_SERIES} and top.architecture not in _CHANNELS_ALWAYS:
+            return "series" if len(inputs) == 1 else "mapping"
+        if len(orders) > 1:
+            self.refuse(
+                "mlm:input",
+                "of several orders of dimensions",
+                "all are (batch, bands, …) or all (batch, time, bands, …)",
+            )
+        return "channels"
+
+    def check_input(self, place: str, declared: MlmInput) -> None:
         """Refuse what is to be done to an input and is not."""
-        for name, value, what in (
-            ("variables", one.variables or None, "inputs are made of bands"),
+        if declared.of is not None:
+            return
+        for name, value, instead in (
+            ("variables", declared.variables or None, "inputs are made of bands"),
             (
                 "pre_processing_function",
-                one.pre_processing_function,
+                declared.pre_processing_function,
                 "values are scaled by value_scaling; put it into the network and set this to null",
             ),
-            ("resize_type", one.resize_type, "windows of rsscale:stride and halo are cut"),
-            ("norm_type", one.norm_type, "values are scaled by value_scaling"),
-            ("norm_clip", one.norm_clip, "values are scaled by value_scaling"),
-            ("statistics", one.statistics or None, "values are scaled by value_scaling"),
+            ("resize_type", declared.resize_type, "windows of rsscale:stride and halo are cut"),
+            ("norm_type", declared.norm_type, "values are scaled by value_scaling"),
+            ("norm_clip", declared.norm_clip, "values are scaled by value_scaling"),
+            ("statistics", declared.statistics or None, "values are scaled by value_scaling"),
         ):
             if value is not None:
-                self.refuse(f"{place}.{name}", _name(value), what)
-        for number, band in enumerate(one.bands):
-            if isinstance(band, _Band) and band.expression is not None:
+                self.refuse(f"{place}.{name}", _name(value), instead)
+        for number, band in enumerate(declared.bands):
+            if isinstance(band, MlmBand) and band.expression is not None:
                 self.refuse(
                     f"{place}.bands[{number}].expression",
                     band.expression,
                     "bands are read by name; make the band with rsscale.apply",
                 )
-        if not one.bands:
+        if not declared.bands:
             self.fail(f"{place}.bands: missing; name the bands in channel order")
-        if one.input.data_type != "float32":
+        if declared.input.data_type != "float32":
             self.refuse(
-                f"{place}.input.data_type", one.input.data_type, "a network is given float32"
+                f"{place}.input.data_type", declared.input.data_type, "a network is given float32"
             )
-        if tuple(one.input.dim_order) not in (_IN, _SERIES):
+        if tuple(declared.input.dim_order) not in (_IN, _SERIES):
             self.refuse(
                 f"{place}.input.dim_order",
-                one.input.dim_order,
+                declared.input.dim_order,
                 "a network gets (batch, bands, height, width), one time window after the other",
             )
 
-    def input(self, place: str, one: _Input, window: int) -> MlmInput:
+    def inputs(self, inputs: Sequence[MlmInput], window: int) -> list[ModelInput]:
+        """The inputs of values, each with what the network takes beside it."""
+        takes: dict[str, list[str]] = {}
+        for number, declared in enumerate(inputs):
+            if declared.of is not None:
+                extra = declared.name.removeprefix(f"{declared.of}.")
+                if extra not in (DAYS, VALID):
+                    self.refuse(
+                        f"mlm:input[{number}].name",
+                        declared.name,
+                        "of an input are taken its 'days' and 'valid'",
+                    )
+                takes.setdefault(declared.of, []).append(extra)
+        return [
+            self._input(
+                f"mlm:input[{number}]",
+                declared,
+                window,
+                tuple(takes.get(declared.name, ())),
+            )
+            for number, declared in enumerate(inputs)
+            if declared.of is None
+        ]
+
+    def _input(
+        self,
+        place: str,
+        declared: MlmInput,
+        window: int,
+        takes: tuple[str, ...],
+    ) -> ModelInput:
         """An input whose declared shape is what the network is given."""
-        if not one.times:
+        if not declared.times and not declared.series:
             self.fail(
                 f"{place}.rsscale:times: missing; name the time windows of the bands, "
-                'such as ["summer"]'
+                'such as ["summer"], or give the observations of a series with rsscale:series'
             )
-        times = tuple(one.times)
-        listed = tuple(band if isinstance(band, str) else band.name for band in one.bands)
-        bands = _once(listed, len(times))
-        is_series = tuple(one.input.dim_order) == _SERIES
-        channels = (len(times), len(bands)) if is_series else (len(times) * len(bands),)
-        self._check_shape(f"{place}.input.shape", one.input.shape, (*channels, window, window))
+        times = tuple(declared.times or ())
+        length = declared.series or len(times)
+        listed = tuple(band if isinstance(band, str) else band.name for band in declared.bands)
+        bands = _once(listed, length)
+        is_series = tuple(declared.input.dim_order) == _SERIES
+        channels = (length, len(bands)) if is_series else (length * len(bands),)
+        self._check_shape(f"{place}.input.shape", declared.input.shape, (*channels, window, window))
         if len(set(bands)) < len(bands):
             self.refuse(
                 f"{place}.bands", list(listed), "each band of a time window has its own name"
             )
-        mean, std = self._scaling(f"{place}.value_scaling", one.value_scaling, listed, bands)
-        return MlmInput(one.name, bands, times, mean, std, is_series)
+        mean, std = self._scaling(f"{place}.value_scaling", declared.value_scaling, listed, bands)
+        return ModelInput(declared.name, bands, times, mean, std, declared.series or 0, takes)
 
     def _scaling(
         self,
         place: str,
-        scaling: Sequence[_Scaling] | None,
+        scaling: Sequence[MlmScaling] | None,
         listed: Sequence[str],
         bands: Sequence[str],
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What is subtracted from each band, and what it is divided by."""
         if scaling is None:  # MLM: the values as they are
             return (0.0,) * len(bands), (1.0,) * len(bands)
-        pairs = [self._pair(f"{place}[{n}]", one) for n, one in enumerate(scaling)]
+        pairs = [self._pair(f"{place}[{n}]", part) for n, part in enumerate(scaling)]
         if len(pairs) == 1:  # MLM: one object stands for all bands
             pairs *= len(bands)
         if len(pairs) not in (len(bands), len(listed)):
@@ -321,18 +374,18 @@ class _Reader:
             )
         return tuple(a for a, _ in pairs_by_time[0]), tuple(b for _, b in pairs_by_time[0])
 
-    def _pair(self, place: str, one: _Scaling) -> tuple[float, float]:
+    def _pair(self, place: str, scaling: MlmScaling) -> tuple[float, float]:
         """``(x - first) / second`` is what an object asks for."""
         # MLM: https://github.com/stac-extensions/mlm#value-scaling-object
         pair = {
-            "z-score": (one.mean, one.stddev),
-            "min-max": (one.minimum, _difference(one.maximum, one.minimum)),
-        }.get(one.type)
+            "z-score": (scaling.mean, scaling.stddev),
+            "min-max": (scaling.minimum, _difference(scaling.maximum, scaling.minimum)),
+        }.get(scaling.type)
         if pair is None:
-            self.refuse(f"{place}.type", one.type, "values are scaled by z-score or min-max")
+            self.refuse(f"{place}.type", scaling.type, "values are scaled by z-score or min-max")
         first, second = pair
         if first is None or second is None:
-            self.fail(f"{place}: lacks numbers of its type {one.type!r}")
+            self.fail(f"{place}: lacks numbers of its type {scaling.type!r}")
         if second <= 0:
             self.fail(f"{place}: divides by {second:g}; expected a positive number")
         return first, second

@@ -1,77 +1,30 @@
 """The contract of a model, written as STAC Machine Learning Model (MLM) metadata.
 
-A :class:`ModelSpec` says what a model reads (named inputs, bands in order, time windows,
-normalisation), on which windows it works, and which classes it tells apart. It is checked
-against a cube before any work is done. On disk it is a STAC item with the MLM extension
+A :class:`ModelSpec` says what a model reads (named inputs, bands in order, time windows or series,
+normalisation), on which windows it works, and what it returns. It is checked against a cube before
+any work is done. On disk it is a STAC item with the MLM extension
 (https://github.com/stac-extensions/mlm, v1.5), so that other tools can read it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, get_args
 
 from rsscale.errors import ModelError, nearest
 from rsscale.geo.lattice import Lattice
+from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
-
-if TYPE_CHECKING:
-    import torch
-
-_MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
-# What MLM recommends for a model that is tied to no time: https://github.com/stac-extensions/mlm
-_ANY_TIME = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """One named input of a model.
-
-    Attributes
-    ----------
-    name : str
-        The input's name in the recipe, e.g. ``"s2"``.
-    bands : tuple of str
-        Bands in channel order.
-    times : tuple of str
-        Names of the composite's time windows in order, e.g. ``("spring", "summer")``.
-    mean, std : tuple of float
-        Per band, in the units of the composite (reflectance): ``(x - mean) / std``.
-    """
-
-    name: str
-    bands: tuple[str, ...]
-    times: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.bands or not self.times:
-            raise ModelError(f"model input {self.name!r} has no bands or no time windows")
-        if not len(self.mean) == len(self.std) == len(self.bands):
-            raise ModelError(
-                f"model input {self.name!r} has {len(self.bands)} bands, {len(self.mean)} means "
-                f"and {len(self.std)} standard deviations; expected one of each per band"
-            )
-        if not all(math.isfinite(m) for m in self.mean) or not all(
-            0 < s < math.inf for s in self.std
-        ):
-            raise ModelError(
-                f"model input {self.name!r}: means must be finite and standard deviations positive"
-            )
-
-    @property
-    def channels(self) -> int:
-        """Time windows times bands."""
-        return len(self.times) * len(self.bands)
+from rsscale.model.mlm_item import ANY_TIME, MLM_SCHEMA, inputs_to_mlm, output_to_mlm, tasks_of
+from rsscale.model.model_input import ModelInput, TensorLayout
+from rsscale.model.outputs import ClassOutput, Output, ResultLayout, choose_layers
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Contract of a model: inputs, windows and classes.
+    """Contract of a model: inputs, windows and output.
 
     Attributes
     ----------
@@ -80,7 +33,7 @@ class ModelSpec:
     inputs : tuple of ModelInput
         The channel order is theirs: input by input, time by time, band by band.
     classes : tuple of LandClass
-        In the order of the model's output channels.
+        In the order of the model's output channels; empty for values and embeddings.
     lattice : Lattice
         Stride and halo of the windows, px, and how they are blended.
     architecture : str
@@ -90,6 +43,14 @@ class ModelSpec:
     resolution : float or None
         Pixel width that the model was trained at, in metres on the ground, or in degrees where
         the CRS counts those.
+    output : ClassOutput, ValueOutput or EmbeddingOutput
+        What the network's numbers are.
+    layout : str
+        How the network takes its inputs. ``"channels"``: one tensor ``(N, C, H, W)``.
+        ``"series"``: of the one input ``(N, T, B, H, W)``. ``"mapping"``: a dict of input name to
+        ``(N, T, B, H, W)``, with what its inputs take besides.
+    result : ResultLayout
+        Which of what it returns is the result, and where that lies in the window.
     """
 
     name: str
@@ -99,22 +60,84 @@ class ModelSpec:
     architecture: str
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     resolution: float | None = None
+    output: Output = field(default_factory=ClassOutput)
+    layout: TensorLayout = "channels"
+    result: ResultLayout = field(default_factory=ResultLayout)
 
     def __post_init__(self) -> None:
-        if not self.inputs or not self.classes:
-            raise ModelError(f"model {self.name!r} needs at least one input and one class")
-        for what, values in (
+        if not self.inputs:
+            raise ModelError(f"model {self.name!r} needs at least one input")
+        self.output.check(self.name, self.classes)
+        for noun, values in (
             ("class names", [c.name for c in self.classes]),
             ("class values", [c.value for c in self.classes]),
             ("input names", [i.name for i in self.inputs]),
         ):
             if len(set(values)) < len(values):
-                raise ModelError(f"model {self.name!r} has repeated {what}: {values}")
+                raise ModelError(f"model {self.name!r} has repeated {noun}: {values}")
+        self._check_layout()
+        self._check_result()
+
+    def _check_layout(self) -> None:
+        if self.layout not in get_args(TensorLayout):
+            raise ModelError(
+                f"model {self.name!r} has the layout {self.layout!r}; expected one of "
+                f"{', '.join(get_args(TensorLayout))}{nearest(self.layout, get_args(TensorLayout))}"
+            )
+        extra = [i.name for i in self.inputs if i.takes]
+        if self.layout == "series" and len(self.inputs) > 1:
+            raise ModelError(
+                f"model {self.name!r} has the layout 'series' and {len(self.inputs)} inputs; a "
+                "network of several inputs takes a 'mapping'"
+            )
+        if extra and self.layout != "mapping":
+            raise ModelError(
+                f"model {self.name!r}: input {extra[0]!r} takes days or validity beside its "
+                f"values, which the layout {self.layout!r} has no place for; use 'mapping'"
+            )
+
+    def _check_result(self) -> None:
+        result, lattice = self.result, self.lattice
+        inner = lattice.window - 2 * result.margin
+        if inner < 1 or inner % result.factor:
+            raise ModelError(
+                f"model {self.name!r}: a window of {lattice.window} px less {result.margin} px on "
+                f"each side is no whole number of pixels of {result.factor} px; change stride or "
+                "halo"
+            )
+        reach = 0 if lattice.blend == "hann" else lattice.halo
+        if result.margin > reach:
+            raise ModelError(
+                f"model {self.name!r} has no result for {result.margin} px along its windows' "
+                f"edges, of which {reach} px may be missing: use a halo of {result.margin} px or "
+                "more, with blend: trim"
+            )
+        if result.factor > 1 and (lattice.stride % result.factor or lattice.halo % result.factor):
+            raise ModelError(
+                f"model {self.name!r} returns one number for {result.factor} px along each side; "
+                f"stride {lattice.stride} and halo {lattice.halo} must be multiples of that, so "
+                "that the same pixels are joined in every window"
+            )
 
     @property
     def channels(self) -> int:
         """Channels of the network: the sum over all inputs."""
         return sum(i.channels for i in self.inputs)
+
+    @property
+    def output_channels(self) -> int:
+        """Numbers that the network returns for a pixel."""
+        return self.output.channels(self.classes)
+
+    def layers(self, names: Sequence[str] | None = None) -> tuple[Layer, ...]:
+        """Layers of its map by name; the usual ones when omitted.
+
+        Raises
+        ------
+        RecipeError
+            For a name that is none.
+        """
+        return choose_layers(names, self.output, self.classes)
 
     def input(self, name: str) -> ModelInput:
         """The input with this name."""
@@ -126,12 +149,12 @@ class ModelSpec:
             f"model {self.name!r} has no input {name!r}; it has {names}{nearest(name, names)}"
         )
 
-    def check_input(self, name: str, bands: Sequence[str], times: Sequence[str]) -> None:
+    def check_input(self, name: str, bands: Sequence[str], times: Sequence[str] | None) -> None:
         """Refuse an input whose bands or time windows are not the model's.
 
         Bands may come in another order, and there may be more of them: they are picked by
         name. Time windows must be the same in the same order, since a model can't tell them
-        apart.
+        apart. ``times`` is None for a series of observations.
         """
         want = self.input(name)
         missing = [b for b in want.bands if b not in bands]
@@ -140,7 +163,18 @@ class ModelSpec:
                 f"model {self.name!r} wants band {missing[0]!r} of input {name!r}, which has "
                 f"{list(bands)}{nearest(missing[0], bands)}; add it to the recipe's bands"
             )
-        if tuple(times) != want.times:
+        if want.series and times is not None:
+            raise ModelError(
+                f"model {self.name!r} wants a series of observations of input {name!r}, which has "
+                f"the time windows {list(times)}; use the observations themselves (rsscale.series, "
+                "'series: true' in a recipe)"
+            )
+        if not want.series and times is None:
+            raise ModelError(
+                f"model {self.name!r} wants the time windows {list(want.times)} of input {name!r}, "
+                "which is a series of observations; composite it as the model was trained"
+            )
+        if times is not None and tuple(times) != want.times:
             raise ModelError(
                 f"model {self.name!r} wants the time windows {list(want.times)} of input {name!r}, "
                 f"the composite has {list(times)}; use the composite that the model was trained on"
@@ -164,21 +198,24 @@ class ModelSpec:
         item: dict[str, Any] = {
             "type": "Feature",
             "stac_version": "1.1.0",
-            "stac_extensions": [_MLM],
+            "stac_extensions": [MLM_SCHEMA],
             "id": self.name,
             "geometry": geometry,
             "properties": {
                 "datetime": None,
-                **({} if properties.get("datetime") else _ANY_TIME),
+                **({} if properties.get("datetime") else ANY_TIME),
                 "bands": [
                     {"name": b} for b in dict.fromkeys(b for i in self.inputs for b in i.bands)
                 ],
                 "mlm:name": self.name,
                 "mlm:architecture": self.architecture,
                 "mlm:framework": "pytorch",
-                "mlm:tasks": ["semantic-segmentation"],
-                "mlm:input": list(self._inputs_to_mlm()),
-                "mlm:output": [self._output_to_mlm()],
+                "mlm:tasks": tasks_of(self.output),
+                "mlm:input": inputs_to_mlm(self.inputs, self.layout, self.lattice.window),
+                "mlm:output": [
+                    output_to_mlm(self.output, self.classes, self.result, self.lattice.window)
+                ],
+                **({} if self.layout == "channels" else {"rsscale:layout": self.layout}),
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
                 "rsscale:blend": self.lattice.blend,
@@ -194,51 +231,6 @@ class ModelSpec:
             item["bbox"] = list(shapely.geometry.shape(geometry).bounds)
         return item
 
-    def _inputs_to_mlm(self) -> Iterator[dict[str, Any]]:
-        """Each input as the network gets it: a channel for each band of each time window."""
-        first, width = 0, self.lattice.window
-        for one in self.inputs:
-            described = {} if len(self.inputs) == 1 else {"description": self._part(one, first)}
-            yield {
-                "name": one.name,
-                **described,
-                "bands": list(one.bands) * len(one.times),
-                "input": {
-                    "shape": [-1, one.channels, width, width],
-                    "dim_order": ["batch", "bands", "height", "width"],
-                    "data_type": "float32",
-                },
-                "value_scaling": [
-                    {"type": "z-score", "mean": m, "stddev": s}
-                    for m, s in zip(one.mean, one.std, strict=True)
-                ]
-                * len(one.times),
-                "rsscale:times": list(one.times),
-            }
-            first += one.channels
-
-    def _part(self, one: ModelInput, first: int) -> str:
-        return (
-            f"channels {first} to {first + one.channels - 1} of the one tensor of {self.channels} "
-            "channels that the network takes"
-        )
-
-    def _output_to_mlm(self) -> dict[str, Any]:
-        width = self.lattice.window
-        return {
-            "name": "classification",
-            "tasks": ["semantic-segmentation"],
-            "result": {
-                "shape": [-1, len(self.classes), width, width],
-                "dim_order": ["batch", "class", "height", "width"],
-                "data_type": "float32",
-            },
-            "classification:classes": [
-                {"value": c.value, "name": c.name, "color_hint": c.color[1:].upper()}
-                for c in self.classes
-            ],
-        }
-
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> ModelSpec:
         """Read the contract back from a STAC item with MLM metadata.
@@ -249,37 +241,16 @@ class ModelSpec:
             When a field that is needed is not there, or one asks for what rsscale does not do, such
             as a function before the network; the message names it.
         """
-        found = read_mlm(item)
+        read = read_mlm(item)
         return cls(
-            name=found.name,
-            inputs=tuple(
-                ModelInput(one.name, one.bands, one.times, one.mean, one.std)
-                for one in found.inputs
-            ),
-            classes=tuple(
-                LandClass(value, name, f"#{color.lower()}") for value, name, color in found.classes
-            ),
-            lattice=Lattice(found.stride, found.halo, found.blend),
-            architecture=found.architecture,
-            hyperparameters=found.hyperparameters,
-            resolution=found.resolution,
+            name=read.name,
+            inputs=read.inputs,
+            classes=read.classes,
+            lattice=Lattice(read.stride, read.halo, read.blend),
+            architecture=read.architecture,
+            hyperparameters=read.hyperparameters,
+            resolution=read.resolution,
+            output=read.output,
+            layout=read.layout,
+            result=read.result,
         )
-
-
-class Predictor(Protocol):
-    """Protocol of a model for :func:`rsscale.predict`: its contract, and a call."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The contract."""
-
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Class scores before softmax.
-
-        ``(N, channels, H, W)`` float32, normalised, missing values 0, to
-        ``(N, classes, H, W)``.
-        """
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""

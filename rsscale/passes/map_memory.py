@@ -14,7 +14,9 @@ from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
 from rsscale.inference.device_lock import device_lock
+from rsscale.inference.heads import head_of
 from rsscale.learn.model import Model
+from rsscale.network.batch import blank_batch
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
@@ -98,7 +100,7 @@ def estimate(  # noqa: PLR0917
         composites=strips.strip_bytes(box, lattice, channels),
         reading=int(threads * chunk * (_COPIES + _WAITING)),
         model=network_bytes(model),
-        blending=blending_bytes(lattice, len(spec.classes), tile),
+        blending=blending_bytes(lattice, head_of(spec, model.device).width, tile),
         layers=tile * tile * (pixel_bytes + _MASK_BYTES),
     )
 
@@ -148,11 +150,14 @@ def _activations(model: Model, size: int) -> int:
         handles = [leaf.register_forward_hook(count) for leaf in leaves]
         try:
             with torch.inference_mode():
-                image = torch.zeros(1, model.spec.channels, size, size, device=model.device)
-                scores = model(image)
+                window = blank_batch(model.spec, 1, size, model.device)
+                scores = model(window)
         finally:
             for handle in handles:
                 handle.remove()
     if not outputs:  # an exported program has no layers to listen to
         return _EXPORTED * scores.numel() * scores.element_size()
-    return max(sum(outputs) // 2, image.numel() * image.element_size() + 2 * max(outputs))
+    return max(
+        sum(outputs) // 2,
+        window.channels.numel() * window.channels.element_size() + 2 * max(outputs),
+    )

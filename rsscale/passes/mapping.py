@@ -1,4 +1,4 @@
-"""The map as a pass: imagery to composites to a model's classes, confidences and observations.
+"""The map as a pass: imagery to composites, or series, to the layers of a model.
 
 A person previews it on a small box, training takes its composites, a run evaluates it for
 every tile of a country. It depends on nothing but the recipe, the frozen items, the model
@@ -28,14 +28,14 @@ from rsscale.inference.device_lock import device_lock
 from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
-from rsscale.layers import NODATA, Axis, Layer
-from rsscale.legend.classes import class_attributes
+from rsscale.layers import Layer
 from rsscale.legend.values import listed
 from rsscale.memory import mmap_array
 from rsscale.model.files import model_files, read_spec, weights_of
-from rsscale.model.receptive_field import exact_reach, tell_of_context
-from rsscale.model.scores import check_classes_to_map
+from rsscale.model.outputs import OBSERVATIONS
 from rsscale.model.spec import ModelSpec
+from rsscale.network.receptive_field import exact_reach, tell_of_context
+from rsscale.network.scores import check_classes_to_map
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
@@ -51,14 +51,13 @@ _TRIM_EVERY_S = 1.0
 # A model's resolution and the grid's may differ by rounding, not by more.
 _SAME_RESOLUTION = 0.01
 _LIKE_RESOLUTION = 0.2
-_DEFAULT_LAYERS = ("classification", "confidence", "observations")
 
 
 class MapOptions(Options):
     """``{kind: predict, model: FOLDER, layers: [...]}``."""
 
     model: str | dict[int, str]
-    layers: tuple[str, ...] = _DEFAULT_LAYERS
+    layers: tuple[str, ...] | None = None
 
     def path(self, period: int) -> str:
         """Folder of the model of a period."""
@@ -123,14 +122,14 @@ class MapPass(Pass):
             check_classes_to_map(spec)
             check_model(setup.recipe, spec, int(period), setup.grid.geobox_of(setup.extent()))
         first = next(iter(specs.values()))
-        _check_same_classes(specs)
+        _check_same_outputs(specs)
         return [
             cls(
                 step=step,
                 sources={
                     model_input.name: setup.source(model_input.name) for model_input in first.inputs
                 },
-                layers=map_layers(options.layers, first),
+                layers=first.layers(options.layers),
                 models=models,
                 specs=specs,
                 recipe=setup.recipe,
@@ -213,7 +212,9 @@ class MapPass(Pass):
         read = lattice.read_box(core)
         rows, cols = read.slices(block.around)
         lazy = {n: ds["composite"][..., rows, cols] for n, ds in block.inputs.items()}
-        cores = strips(core, lattice, sum(model_input.channels for model_input in spec.inputs))
+        # Of a series there may be more observations than the model takes of a window.
+        channels = sum(array.sizes["time"] * array.sizes["band"] for array in lazy.values())
+        cores = strips(core, lattice, channels)
         reads = [lattice.read_box(part) for part in cores]
         composites = composite_strips(
             lazy, read, reads, profile.threads or None, block.resources.meter
@@ -233,7 +234,7 @@ class MapPass(Pass):
                 _place(strip.layers, part, values, core)
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
-        facts = _facts(values["classification"], non_finite, block, lattice)
+        facts = _facts(values, self.layers, non_finite, block, lattice)
         written = {layer.name: values[layer.name] for layer in self.layers}
         return Result(
             layers=block.dataset(self.layers, written),
@@ -276,7 +277,7 @@ class MapPass(Pass):
             model,
             core,
             block.where[core.slices(block.core)],
-            probability=any(layer.name == "probability" for layer in self.layers),
+            layers=self.layers,
             batch=batch,
         )
 
@@ -296,7 +297,7 @@ class MapPass(Pass):
         if profile.is_plain:
             return None
         windows = windows_to_try(stack, model.spec, profile.batch)
-        if len(windows) < profile.batch:
+        if windows.count < profile.batch:
             return None  # nothing was seen
         plain = plain_once(self.models[span], profile, self.recipe.trust)
         if plain is None:
@@ -334,48 +335,8 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
         )
 
 
-def map_layers(names: Sequence[str], spec: ModelSpec) -> tuple[Layer, ...]:
-    """The layers of a map by name, with their CF attributes.
-
-    Raises
-    ------
-    RecipeError
-        For a name that is none, or without ``classification``.
-    """
-    classes = Axis("class", tuple(c.value for c in spec.classes))
-    known = {
-        "classification": Layer(
-            "classification",
-            overview="mode",
-            attributes={"long_name": "land cover class", **class_attributes(spec.classes)},
-        ),
-        "confidence": Layer(
-            "confidence",
-            overview="mean",
-            attributes={"long_name": "probability of the class", "units": "percent"},
-        ),
-        "observations": Layer(
-            "observations",
-            overview="mean",
-            attributes={"long_name": "number of clear observations"},
-        ),
-        "probability": Layer(
-            "probability",
-            axis=classes,
-            overview="mean",
-            attributes={"long_name": "probability of each class", "units": "percent"},
-        ),
-    }
-    unknown = [name for name in names if name not in known]
-    if unknown or "classification" not in names:
-        raise RecipeError(
-            f"layers are {list(names)}; expected 'classification', and of "
-            f"{', '.join(list(known)[1:])} those that are wanted"
-        )
-    return tuple(known[name] for name in names)
-
-
-def _check_same_classes(specs: Mapping[str, ModelSpec]) -> None:
+def _check_same_outputs(specs: Mapping[str, ModelSpec]) -> None:
+    """One product has one legend, and one set of layers."""
     (first, spec), *others = specs.items()
     for period, other in others:
         if [(c.value, c.name) for c in other.classes] != [(c.value, c.name) for c in spec.classes]:
@@ -383,6 +344,12 @@ def _check_same_classes(specs: Mapping[str, ModelSpec]) -> None:
                 f"the models of {first} and {period} have the classes {listed(spec.classes)}, and "
                 f"{listed(other.classes)}; one product has one legend: use models of the same "
                 "classes and values, in the same order"
+            )
+        names, of_other = ([layer.name for layer in one.layers()] for one in (spec, other))
+        if names != of_other or spec.layers()[0].dtype != other.layers()[0].dtype:
+            raise ModelError(
+                f"the models of {first} and {period} make the layers {names}, and {of_other}; one "
+                "product has one set of layers: use models of the same output"
             )
 
 
@@ -410,10 +377,17 @@ def _place(
 
 
 def _facts(
-    classes: npt.NDArray[np.uint8], non_finite: int, block: Block, lattice: Lattice
+    values: Mapping[str, npt.NDArray[Any]],
+    layers: Sequence[Layer],
+    non_finite: int,
+    block: Block,
+    lattice: Lattice,
 ) -> dict[str, int]:
-    """Counts of a tile's classes."""
-    rows = zip(block.where, classes, strict=True)  # masks of the whole tile would be as large
-    blank = sum(int(np.count_nonzero(where & (row == NODATA))) for where, row in rows)
-    seams: Seams = count_seams(classes, block.core, lattice)
+    """Counts of pixels without a value, and of labels that change across window lines."""
+    layer = layers[0] if layers[0].name != OBSERVATIONS.name or len(layers) == 1 else layers[1]
+    first = values[layer.name][0] if layer.axis else values[layer.name]
+    rows = zip(block.where, first, strict=True)  # masks of the whole tile would be as large
+    blank = sum(int(np.count_nonzero(where & ~layer.is_valid(row))) for where, row in rows)
+    labels = values.get("classification")
+    seams = Seams() if labels is None else count_seams(labels, block.core, lattice)
     return {"unseen": blank - non_finite, "non_finite": non_finite, **seams.to_dict()}

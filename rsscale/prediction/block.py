@@ -12,12 +12,12 @@ import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock, torch_threads
-from rsscale.inference.predict_box import empty_layers, predict_box, tell
+from rsscale.inference.predict_box import empty, predict_box, tell
 from rsscale.inference.stack import InputStack
-from rsscale.layers import NODATA
+from rsscale.layers import Layer
 from rsscale.prediction.model_source import ModelSource, opened
 
-Layers = dict[str, npt.NDArray[np.uint8]]
+Layers = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,26 @@ class Part:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """One input of the model: name, bands in the model's order, whether it counts observations."""
+    """One input of the model: name, bands in the model's order, whether it counts observations.
+
+    ``days`` are the dates of its times, as days since 1970, where the model takes them.
+    """
 
     name: str
     bands: tuple[str, ...]
     counts: bool
+    days: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Block:
-    """Predicts one block; all layers, 255 where ``wanted`` is not.
+    """Predicts one block; all layers, nodata where ``wanted`` is not.
 
     Attributes
     ----------
     inputs : tuple of BlockInput
-    classes : int
-        Whose probabilities are wanted; 0 for none.
+    layers : tuple of Layer
+        Without attributes: each task carries them.
     batch : int
     several_threads : bool
         Whether torch had more than one where the map was asked for.
@@ -87,7 +91,7 @@ class Block:
     """
 
     inputs: tuple[BlockInput, ...]
-    classes: int
+    layers: tuple[Layer, ...]
     batch: int
     several_threads: bool
     box: PixelBox
@@ -100,15 +104,14 @@ class Block:
         arrays = self._join(pieces)
         wanted = self._wanted(arrays)
         if not wanted.any():
-            blank = empty_layers(self.box, self.classes)
-            return blank | {"observations": np.full(self.box.shape, NODATA, np.uint8)}
+            return {layer.name: empty(layer, self.box) for layer in self.layers}
         # Also while it is opened: compiled code has their number in it.
         with torch_threads(several=self.several_threads):
             model = opened(source)
             stack = InputStack(self._inputs(arrays), model.spec, self.around)
             with device_lock(model.device):
                 found = predict_box(
-                    stack, model, self.box, wanted, probability=self.classes > 0, batch=self.batch
+                    stack, model, self.box, wanted, layers=self.layers, batch=self.batch
                 )
                 tell(found, model, self.box, self.batch)
         return found.layers
@@ -134,6 +137,9 @@ class Block:
                 dims=("time", "band", "y", "x"),
                 coords={"band": list(block_input.bands)},
             )
+            if block_input.days:
+                dates = np.array(block_input.days, "datetime64[D]").astype("datetime64[ns]")
+                array = array.assign_coords(time=dates)
             if block_input.counts:
                 array = array.assign_coords(observations=(("time", "y", "x"), next(rest)))
             inputs[block_input.name] = array
@@ -146,24 +152,24 @@ class Chunk:
 
     Attributes
     ----------
-    layer : str
-    leading : tuple of int
-        Lengths of the axes before rows and columns.
+    layer : Layer
+        Without attributes.
     box : PixelBox
     blocks : tuple of PixelBox
     """
 
-    layer: str
-    leading: tuple[int, ...]
+    layer: Layer
     box: PixelBox
     blocks: tuple[PixelBox, ...]
 
-    def __call__(self, results: Sequence[Layers]) -> npt.NDArray[np.uint8]:
+    def __call__(self, results: Sequence[Layers]) -> npt.NDArray[Any]:
         """The chunk, from the layers of each block."""
         if self.blocks == (self.box,):
-            return results[0][self.layer]
-        whole = np.empty((*self.leading, *self.box.shape), np.uint8)
+            return results[0][self.layer.name]
+        whole = np.empty(self.layer.shape(*self.box.shape), self.layer.numpy_dtype)
         for block, layers in zip(self.blocks, results, strict=True):
             part = block & self.box
-            whole[(..., *part.slices(self.box))] = layers[self.layer][(..., *part.slices(block))]
+            whole[(..., *part.slices(self.box))] = layers[self.layer.name][
+                (..., *part.slices(block))
+            ]
         return whole

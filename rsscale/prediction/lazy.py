@@ -8,8 +8,8 @@ touches, which is one where the array begins with a block.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,10 @@ import xarray as xr
 from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import has_several_threads
+from rsscale.inference.stack import days_of_year
+from rsscale.layers import Layer
+from rsscale.model.model_input import DAYS, ModelInput
+from rsscale.model.spec import ModelSpec
 from rsscale.prediction.block import Block, BlockInput, Chunk, Held, Part
 from rsscale.prediction.chunk_parts import ChunkParts
 from rsscale.prediction.model_source import ModelSource, PickledModel
@@ -45,7 +49,7 @@ def lazy_layers(
     kept: PixelBox,
     where: Any,
     *,
-    probability: bool,
+    layers: Sequence[Layer],
     batch: int,
 ) -> dict[str, Any]:
     """The layers of a map as Dask arrays; nothing is computed.
@@ -60,17 +64,19 @@ def lazy_layers(
         What the inputs cover, and what is mapped.
     where : bool array (row, col) or None
         Pixels of ``kept`` to map; may be Dask's.
-    probability, batch
-        As :func:`rsscale.predict` takes them.
+    layers : sequence of Layer
+        Which to compute.
+    batch : int
+        Windows that the model sees at once.
     """
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     spec = source.spec
-    classes = len(spec.classes) if probability else 0
-    width = block_width(spec.lattice, spec.channels)
+    layers = tuple(replace(layer, attributes={}) for layer in layers)
+    width = block_width(spec.lattice, _pixel_bytes(inputs, spec, layers))
     arrays = _arrays(inputs, source, width)
-    how = classes, batch, has_several_threads()
+    how = layers, batch, has_several_threads()
     token = tokenize(source.key, [a.name for a in arrays], read, kept, where, how)
     name = f"rsscale-predict-{token}"
     blocks = lattice_blocks(kept, spec.lattice, width)
@@ -78,10 +84,7 @@ def lazy_layers(
     graph: Graph = {}
     masks = _Masks(where, kept, f"{name}-where", graph)
     described = tuple(
-        BlockInput(
-            model_input.name, model_input.bands, "observations" in inputs[model_input.name].coords
-        )
-        for model_input in spec.inputs
+        _described(model_input, inputs[model_input.name]) for model_input in spec.inputs
     )
     cutters = [ChunkParts(a, read, f"{name}-part{n}", graph) for n, a in enumerate(arrays)]
     weights = _weights(source, f"{name}-model", graph)
@@ -99,16 +102,30 @@ def lazy_layers(
             graph[name, *index] = (Sealed(block), weights, keys)
 
     base = HighLevelGraph.from_collections(name, graph, dependencies=[*arrays, *masks.arrays])
-    layers: dict[str, tuple[int, ...]] = {"classification": (), "confidence": ()}
-    layers |= {"probability": (classes,)} if classes else {}
-    layers |= {"observations": ()}
     made = _Made(base, name, token, blocks, _Chunks(kept, width))
-    return {layer: made.layer(layer, leading) for layer, leading in layers.items()}
+    return {layer.name: made.layer(layer) for layer in layers}
 
 
-def block_width(lattice: Lattice, channels: int) -> int:
-    """Width of a block: whole windows, up to 2048 px, or 1024 where there are many channels."""
-    affordable = int((_BLOCK_BYTES / (4 * channels)) ** 0.5)
+def _described(model_input: ModelInput, array: xr.DataArray) -> BlockInput:
+    """What a block must know of an input beside its values."""
+    counts, days = "observations" in array.coords, ()
+    if DAYS in model_input.takes:
+        days_of_year(array)  # refuses an input without dates now
+        days = tuple(array["time"].values.astype("datetime64[D]").astype(int).tolist())
+    return BlockInput(model_input.name, model_input.bands, counts, days)
+
+
+def _pixel_bytes(
+    inputs: Mapping[str, xr.DataArray], spec: ModelSpec, layers: Sequence[Layer]
+) -> int:
+    """Bytes of a pixel of all inputs, or of all layers if those are more."""
+    read = 4 * sum(inputs[i.name].sizes["time"] * len(i.bands) for i in spec.inputs)
+    return max(read, sum(layer.pixel_bytes for layer in layers))
+
+
+def block_width(lattice: Lattice, pixel_bytes: int) -> int:
+    """Width of a block: whole windows, up to 2048 px, or 1024 where a pixel has many bytes."""
+    affordable = int((_BLOCK_BYTES / pixel_bytes) ** 0.5)
     most = min(max(affordable, _NARROWEST), _WIDEST)
     return max(most // lattice.stride, 1) * lattice.stride
 
@@ -226,19 +243,20 @@ class _Made:
     blocks: Boxes
     chunks: _Chunks
 
-    def layer(self, layer: str, leading: tuple[int, ...]) -> Any:
-        """One layer as a Dask array; ``leading`` are the lengths of its axes before rows."""
+    def layer(self, layer: Layer) -> Any:
+        """One layer as a Dask array."""
         import dask.array as da
         from dask.highlevelgraph import HighLevelGraph
 
-        name = f"rsscale-{layer}-{self.token}"
+        name = f"rsscale-{layer.name}-{self.token}"
+        leading = (layer.depth,) if layer.axis else ()
         tasks: Graph = {}
         for index, box, near in self.chunks.touching(self.blocks):
-            chunk = Chunk(layer, leading, box, tuple(near.values()))
+            chunk = Chunk(layer, box, tuple(near.values()))
             key = (name, *(0 for _ in leading), *index)
             tasks[key] = (Sealed(chunk), [(self.name, *number) for number in near])
         graph = HighLevelGraph(
             {**self.graph.layers, name: tasks}, {**self.graph.dependencies, name: {self.name}}
         )
         chunks = (*((n,) for n in leading), *self.chunks.sizes)
-        return da.Array(graph, name, chunks, meta=np.empty((0,) * len(chunks), np.uint8))
+        return da.Array(graph, name, chunks, meta=np.empty((0,) * len(chunks), layer.numpy_dtype))

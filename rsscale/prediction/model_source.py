@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
 
 from rsscale.errors import ModelError
-from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor
 
 # Those of a few periods or dates, and one that comes next.
 _KEPT = 4

@@ -7,9 +7,9 @@ the same values wherever both had the model's context, and so do the blocks of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,16 +23,13 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.inference.predict_box import predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
-from rsscale.layers import NODATA
-from rsscale.legend.classes import class_attributes
-from rsscale.model.inputs import geobox_of_input, model_inputs
-from rsscale.model.scores import check_classes_to_map
-from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.layers import Layer
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor, WindowBatch
+from rsscale.network.scores import check_classes_to_map
+from rsscale.prediction.inputs import geobox_of_input, model_inputs
 from rsscale.prediction.lazy import is_lazy, lazy_layers
 from rsscale.prediction.model_source import ModelSource, opened, source_of
-
-if TYPE_CHECKING:
-    import torch
 
 
 def predict(
@@ -43,9 +40,10 @@ def predict(
     origin: tuple[float, float] = (0.0, 0.0),
     where: Any = None,
     probability: bool = False,
+    layers: Sequence[str] | None = None,
     batch: int = 1,
 ) -> xr.Dataset:
-    """Map the classes of a model over a composite: at once of one in memory, lazily of a lazy one.
+    """Map what a model says of a composite: at once of one in memory, lazily of a lazy one.
 
     Parameters
     ----------
@@ -68,6 +66,9 @@ def predict(
         Pixels of ``core`` to map; the others are nodata in every layer. May be lazy.
     probability : bool
         Also return the probability of every class.
+    layers : sequence of str, optional
+        Which layers to return, of those of the model's output and ``observations``; the usual ones
+        when omitted.
     batch : int
         Windows that the model sees at once. Part of the numeric profile: another batch may
         move a confidence by one percent.
@@ -75,11 +76,12 @@ def predict(
     Returns
     -------
     xarray.Dataset
-        ``(y, x)`` uint8: ``classification`` holding class values, ``confidence``
-        in percent, ``observations`` (clear observations over all time windows, saturating at 254)
-        and, if asked, ``probability (class, y, x)`` in percent. 255 is nodata: outside
-        ``where``, or never seen clearly. Attribute ``batch`` is the batch that all was
-        predicted with: ``batch``, halved as often as memory asked for. Attribute
+        ``(y, x)``. Of classes, uint8 with nodata 255: ``classification`` holding class values,
+        ``confidence`` in percent and, if asked, ``probability (class, y, x)`` in percent. Of
+        values: each in its own layer, of its type and nodata. Of an embedding: ``(feature, y, x)``.
+        Of each ``observations`` (clear observations over all times, saturating at 254). Nodata is
+        what lies outside ``where``, or was never seen clearly. Attribute ``batch`` is the batch
+        that all was predicted with: ``batch``, halved as often as memory asked for. Attribute
         ``non_finite`` counts pixels for which the model returned no number; they are nodata too.
 
         Of a lazy composite the layers are Dask arrays, and nothing is computed here. ``batch``
@@ -119,6 +121,7 @@ def predict(
     graphs of a few kilobytes.
     """
     _check_model(model)
+    chosen = model.spec.layers(_names(model.spec, layers, probability))
     inputs = model_inputs(composite, model.spec)
     source_box = geobox_of_input(next(iter(inputs.values())))
     grid = Grid(str(source_box.crs), source_box.affine.a, origin=origin)
@@ -127,16 +130,15 @@ def predict(
     place = grid.geobox_of(kept)
     where = _checked(where, kept, place)
     if any(is_lazy(array) for array in inputs.values()):
-        lazy = lazy_layers(
-            inputs, source_of(model), read, kept, where, probability=probability, batch=batch
-        )
-        return _dataset(lazy, place, model.spec, batch=batch)
+        lazy = lazy_layers(inputs, source_of(model), read, kept, where, layers=chosen, batch=batch)
+        return _dataset(chosen, lazy, place, batch=batch)
     stack = InputStack(inputs, model.spec, read)
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
     network = opened(model) if isinstance(model, ModelSource) else model
-    found = predict_box(stack, network, kept, wanted, probability=probability, batch=batch)
+    found = predict_box(stack, network, kept, wanted, layers=chosen, batch=batch)
     tell(found, network, kept, batch)
-    return _dataset(found.layers, place, model.spec, batch=found.batch, non_finite=found.non_finite)
+    counts = {"batch": found.batch, "non_finite": found.non_finite}
+    return _dataset(chosen, found.layers, place, **counts)
 
 
 def first_windows(
@@ -145,7 +147,7 @@ def first_windows(
     *,
     origin: tuple[float, float] = (0.0, 0.0),
     count: int = 1,
-) -> torch.Tensor:
+) -> WindowBatch:
     """Windows of a composite as the model sees them, to try it on.
 
     Parameters
@@ -160,9 +162,8 @@ def first_windows(
 
     Returns
     -------
-    Tensor
-        ``(n, channel, row, col)`` float32 on the CPU, normalised, missing values 0;
-        ``n <= count``.
+    WindowBatch
+        On the CPU, normalised, missing values 0; at most ``count`` windows.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def first_windows(
     return windows_to_try(InputStack(inputs, spec, box), spec, count)
 
 
-def windows_to_try(stack: InputStack, spec: ModelSpec, count: int) -> torch.Tensor:
+def windows_to_try(stack: InputStack, spec: ModelSpec, count: int) -> WindowBatch:
     """The first windows of a stack in which something was seen; as :func:`first_windows`."""
     import torch
 
@@ -242,18 +243,25 @@ def _check_place(where: xr.DataArray, place: GeoBox) -> None:
             )
 
 
+def _names(spec: ModelSpec, names: Sequence[str] | None, probability: bool) -> Sequence[str] | None:
+    """Names of the layers that were asked for."""
+    if not probability:
+        return names
+    usual = names or [layer.name for layer in spec.layers()]
+    return [*(name for name in usual if name != "probability"), "probability"]
+
+
 def _dataset(
-    layers: Mapping[str, Any], box: GeoBox, spec: ModelSpec, **attributes: int
+    layers: Sequence[Layer], values: Mapping[str, Any], box: GeoBox, **attributes: int
 ) -> xr.Dataset:
     coords: dict[Any, Any] = dict(xr_coords(box, always_yx=True))
-    of = {name: {"nodata": NODATA, "grid_mapping": "spatial_ref"} for name in layers}
-    of["classification"] |= class_attributes(spec.classes)
-    of["confidence"]["units"] = "percent"
-    if "probability" in layers:
-        coords["class"] = [c.value for c in spec.classes]
-    dims = {name: ("class", "y", "x")[-values.ndim :] for name, values in layers.items()}
-    return xr.Dataset(
-        {n: xr.DataArray(v, dims=dims[n], attrs=of[n]) for n, v in layers.items()},
-        coords=coords,
-        attrs=attributes,
-    )
+    coords |= {layer.axis.name: list(layer.axis.values) for layer in layers if layer.axis}
+    arrays = {
+        layer.name: xr.DataArray(
+            values[layer.name],
+            dims=layer.dims(),
+            attrs={**layer.cf_attributes(), "grid_mapping": "spatial_ref"},
+        )
+        for layer in layers
+    }
+    return xr.Dataset(arrays, coords=coords, attrs=attributes)

@@ -21,7 +21,6 @@ from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 from rsscale.redaction import shown, strip_addresses
 
-LayerName = Literal["classification", "confidence", "observations", "probability"]
 Year = Annotated[int, Field(ge=1, le=9998)]
 # Part of the names of files.
 InputName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
@@ -303,14 +302,8 @@ class TrainRecipe(_Strict):
 class OutputRecipe(_Strict):
     """Which layers are written."""
 
-    layers: tuple[LayerName, ...] = ("classification", "confidence", "observations")
-
-    @field_validator("layers")
-    @classmethod
-    def _has_classification(cls, value: tuple[LayerName, ...]) -> tuple[LayerName, ...]:
-        if "classification" not in value:
-            raise ValueError("must contain 'classification'")
-        return value
+    # Those of the model's output, and observations; the usual ones when omitted.
+    layers: tuple[Name, ...] | None = None
 
 
 class ChangeRecipe(_Strict):
@@ -373,7 +366,9 @@ class Recipe(_Strict):
         """The steps that ``model``, ``output`` and ``change`` stand for."""
         steps = {}
         if self.model is not None:
-            options: dict[str, Any] = {"model": self.model, "layers": list(self.output.layers)}
+            options: dict[str, Any] = {"model": self.model}
+            if self.output.layers is not None:
+                options["layers"] = list(self.output.layers)
             steps["map"] = StepRecipe(kind="predict", **options)
         if self.change is not None:
             years: dict[str, Any] = {"from": self.change.from_, "to": self.change.to}

@@ -15,7 +15,8 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 BOX = PixelBox(-37, 1005, 24, 1079)
 GRID = Grid("EPSG:32631", 10)

@@ -17,7 +17,8 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 CRS = "EPSG:32631"
 TRANSFORM = Affine(10, 0, 500_003 // 10 * 10, 0, -10, 4_600_000)

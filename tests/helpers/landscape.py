@@ -19,7 +19,8 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 # Both cover the zone boundary at 45°N; the corners are no multiples of 512 px.
 ZONES = {

@@ -15,7 +15,8 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Blend, Lattice, PixelBox
 from rsscale.inference.blend import weights
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 from rsscale.prediction.predict import predict
 
 GRID = Grid("EPSG:32631", 10)

@@ -1,5 +1,7 @@
 """Inference around the model: what goes in, what comes out, and what happens without memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,15 @@ from box_model import BOX, BoxModel, composite
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference import staging as staging_module
-from rsscale.inference.infer import first_largest, quantise
+from rsscale.inference.heads import ClassHead, first_largest
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging, PinnedStaging
 from rsscale.legend.classes import LandClass
 from rsscale.model.layout import stack_channels
-from rsscale.model.normalize import normalize
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.outputs import ClassOutput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import normalize
 from rsscale.prediction.predict import first_windows, predict
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
@@ -91,22 +95,22 @@ def inputs(dtype: str = "float64") -> dict[str, xr.DataArray]:
 def test_channels_come_in_the_order_of_training(dtype: str) -> None:
     arrays = inputs(dtype)
     stack = InputStack(arrays, SPEC, SMALL)
-    out = np.zeros((len(stack), *SMALL.shape), np.float32)
-    stack.fill(out, SMALL)
+    out = np.zeros((SPEC.channels, *SMALL.shape), np.float32)
+    stack.fill(out, SMALL, stack.choose(SMALL))
     assert np.array_equal(out, stack_channels(arrays, SPEC.inputs), equal_nan=True)
 
 
 def test_beyond_the_composite_all_is_missing() -> None:
     stack = InputStack(inputs(), SPEC, SMALL)
     box = SMALL.pad(4)
-    out = np.zeros((len(stack), *box.shape), np.float32)
-    stack.fill(out, box)
+    out = np.zeros((SPEC.channels, *box.shape), np.float32)
+    stack.fill(out, box, stack.choose(box))
     inside = SMALL.slices(box)
     assert np.array_equal(out[(..., *inside)], stack_channels(inputs(), SPEC.inputs), True)
     out[(..., *inside)] = np.nan
     assert np.isnan(out).all()
     far = PixelBox(900, 900, 910, 910)
-    stack.fill(out[:, :10, :10], far)
+    stack.fill(out[:, :10, :10], far, stack.choose(far))
     assert np.isnan(out[:, :10, :10]).all()
     assert not stack.seen(far).any()
     assert not stack.observations(far).any()
@@ -134,9 +138,9 @@ WINDOWS = [core.pad(3) for core in Lattice(16, 3).cores(SMALL)]
 
 
 def want_images(stack: InputStack, windows: list[PixelBox], batch: int) -> torch.Tensor:
-    raw = np.full((batch, len(stack), 22, 22), np.nan, np.float32)
+    raw = np.full((batch, SPEC.channels, 22, 22), np.nan, np.float32)
     for image, window in zip(raw, windows, strict=False):
-        stack.fill(image, window)
+        stack.fill(image, window, stack.choose(window))
     return normalize(torch.from_numpy(raw), SPEC)
 
 
@@ -145,7 +149,7 @@ def test_staging_is_filled_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> No
     stack = InputStack(inputs(), SPEC, SMALL)
     staging = HostStaging(SPEC, 3, torch.device("cpu"))
     for group in (WINDOWS[:3], WINDOWS[3:6], WINDOWS[6:7]):
-        images = staging.load(stack, group)
+        images = staging.load(stack, group).channels
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(images, want_images(stack, group, 3))
         images.fill_(float("nan"))  # a network may work in place
@@ -182,7 +186,7 @@ def test_pinned_buffers_are_not_filled_before_they_were_copied(
     stack = InputStack(inputs(), SPEC, SMALL)
     staging = PinnedStaging(SPEC, 2, torch.device("cpu"))
     for group in (WINDOWS[:2], WINDOWS[2:4], WINDOWS[4:6], WINDOWS[6:7]):
-        assert torch.equal(staging.load(stack, group), want_images(stack, group, 2))
+        assert torch.equal(staging.load(stack, group).channels, want_images(stack, group, 2))
     assert log == [(what, slot) for slot in (0, 1, 0, 1) for what in ("wait", "record")]
 
 
@@ -201,15 +205,16 @@ def test_the_first_of_equals_is_the_class(classes: int) -> None:
 def test_percent_is_rounded_and_no_number_is_nodata() -> None:
     nan = float("nan")
     probability = torch.tensor([[[0.499, 0.996, nan]], [[0.501, 0.004, nan]]])
-    values = torch.tensor([3, 9], dtype=torch.uint8)
-    found = {k: v.tolist() for k, v in quantise(probability, values, every=True).items()}
-    assert found == {
+    classes = (LandClass(3, "a", "#000000"), LandClass(9, "b", "#ffffff"))
+    head = ClassHead(replace(SPEC, classes=classes), ClassOutput(), torch.device("cpu"))
+    layers, bad = head.encode(probability, {"probability"})
+    assert {k: v.tolist() for k, v in layers.items()} == {
         "classification": [[9, 3, 255]],
         "confidence": [[50, 100, 255]],
         "probability": [[[50, 100, 255]], [[50, 0, 255]]],
-        "bad": [[False, False, True]],
     }
-    assert set(quantise(probability, values)) == {"classification", "confidence", "bad"}
+    assert bad.tolist() == [[False, False, True]]
+    assert set(head.encode(probability, ())[0]) == {"classification", "confidence"}
 
 
 def test_first_windows_are_what_the_model_sees() -> None:
@@ -225,5 +230,5 @@ def test_first_windows_are_what_the_model_sees() -> None:
 
     predict(comp, Watching())
     windows = first_windows(comp, model.spec, count=3)
-    assert torch.equal(windows, torch.cat(seen[:3]))
-    assert len(first_windows(comp, model.spec, count=1000)) == len(seen)
+    assert torch.equal(windows.channels, torch.cat(seen[:3]))
+    assert first_windows(comp, model.spec, count=1000).count == len(seen)

@@ -14,7 +14,9 @@ from rsscale.learn.accelerate import accelerate, label_agreement
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import WindowBatch
 
 ZEROS, ONES = (0.0, 0.0), (1.0, 1.0)
 
@@ -34,6 +36,10 @@ def model(architecture: str = "pixel") -> Model:
 
 def images(count: int = 2) -> torch.Tensor:
     return torch.randn(count, 2, 24, 24, generator=torch.Generator().manual_seed(2))
+
+
+def windows(count: int = 2) -> WindowBatch:
+    return WindowBatch(model().spec, images(count))
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_bfloat16_gives_float32_scores_of_about_the_same_size() -> None:
     assert found.dtype == torch.float32
     assert not torch.equal(found, want)
     assert torch.allclose(found, want, rtol=0.05, atol=0.05)
-    assert 0.9 < label_agreement(plain, fast, images()) <= 1.0
+    assert 0.9 < label_agreement(plain, fast, windows()) <= 1.0
     again = accelerate(fast, precision="bfloat16")
     assert again is fast
 
@@ -76,8 +82,8 @@ def test_agreement_is_the_share_of_equal_labels() -> None:
 
     plain = model()
     forms = [Model(plain.spec, Scores(wrong), plain.device) for wrong in (0, 72)]
-    assert label_agreement(forms[0], forms[0], images()) == 1.0
-    assert label_agreement(*forms, images()) == 1 - 72 / (2 * 24 * 24)
+    assert label_agreement(forms[0], forms[0], windows()) == 1.0
+    assert label_agreement(*forms, windows()) == 1 - 72 / (2 * 24 * 24)
 
 
 def test_bfloat16_without_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +152,6 @@ def test_a_compiled_network_gives_the_same_labels() -> None:
     plain = model()
     fast = accelerate(plain, compile=True, batch=2)
     assert fast.compiled
-    assert label_agreement(plain, fast, images()) > 0.99
+    assert label_agreement(plain, fast, windows()) > 0.99
     with torch.inference_mode():
         assert torch.allclose(plain(images()), fast(images()), atol=1e-4)

@@ -14,7 +14,8 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, open_model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 SCHEMA = Path(__file__).resolve().parents[2] / "../shared/data/mlm/json-schema/schema.json"
 SQUARE = {"type": "Polygon", "coordinates": [[[6, 47], [7, 47], [7, 48], [6, 48], [6, 47]]]}

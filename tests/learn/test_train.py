@@ -15,8 +15,8 @@ from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train
 from rsscale.legend.classes import LandClass
-from rsscale.model.normalize import normalize
 from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import normalize
 
 CLASSES = (LandClass(1, "low", "#000000"), LandClass(5, "high", "#ffffff"))
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]

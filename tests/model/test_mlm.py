@@ -11,9 +11,12 @@ import pytest
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
+from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ResultLayout, ValueOutput
+from rsscale.model.spec import ModelSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
 SPACE = ["height", "width"]
@@ -80,8 +83,9 @@ REFUSED = {
     "class numbers": (changed(lambda m: output(m)["result"], data_type="uint8"),
                       "result.data_type is uint8"),
     "more scores": (changed(lambda m: output(m)["result"], shape=[-1, 3, -1, -1]), "result.shape"),
-    "regression": (changed(lambda m: m["properties"], **{"mlm:tasks": ["regression"]}),
-                   "mlm:tasks is regression"),
+    "pictures": (changed(lambda m: m["properties"], **{"mlm:tasks": ["generative"]}),
+                 "mlm:tasks is generative"),
+    "its values": (changed(output, tasks=["regression"]), r"output\[0\]\.tasks is regression"),
     "its output's": (changed(output, tasks=["object-detection"]), r"output\[0\]\.tasks is object"),
     "keras": (changed(lambda m: m["properties"], **{"mlm:framework": "Keras"}),
               "mlm:framework is Keras"),
@@ -143,7 +147,9 @@ def test_models_of_earlier_versions_are_read() -> None:
                "dim_order": ["batch", "time", "bands", "height", "width"]},
     )  # fmt: skip
     assert ModelSpec.from_item(made) == spec()
-    assert read_mlm(made).inputs[0].is_series
+    assert read_mlm(made).layout == "channels"  # which they always took
+    made["properties"]["mlm:architecture"] = "of another maker"
+    assert read_mlm(made).layout == "series"
 
 
 def test_the_declared_input_is_what_the_network_gets() -> None:
@@ -196,7 +202,7 @@ def test_public_examples_are_refused_by_the_field_that_can_not_be_done() -> None
         found[path.name] = str(error.value)
     assert len(found) >= 9
     assert all("mlm:" in message for message in found.values())
-    assert "mlm:tasks is regression" in found["item_datacube_variables.json"]
+    assert "mlm:tasks is downscaling" in found["item_datacube_variables.json"]
     assert "mlm:tasks is classification" in found["item_basic.json"]
 
 
@@ -210,3 +216,36 @@ def test_pystac_opens_what_is_written(dates: dict, geometry: dict | None) -> Non
     opened = pystac.Item.from_dict(json.loads(json.dumps(spec().to_item(geometry, **dates))))
     assert opened.id == "landcover"
     assert opened.properties["mlm:name"] == "landcover"
+
+
+SERIES = ModelInput("s2", ("red", "nir"), (), (0.1, 0.3), (0.1, 0.1), 24, ("days", "valid"))
+KINDS: dict[str, dict[str, Any]] = {
+    "sigmoid": {"output": ClassOutput("sigmoid", 1.7)},
+    "probabilities": {"output": ClassOutput("none")},
+    "values": {
+        "output": ValueOutput(
+            (
+                Layer("biomass", "uint16", 65535, scale=0.1, attributes={"units": "t/ha"}),
+                Layer("height", "float32"),
+            )
+        ),
+        "classes": (),
+    },
+    "embedding": {"output": EmbeddingOutput(64, quantization="square"), "classes": ()},
+    "series": {"inputs": (SERIES,), "layout": "mapping"},
+    "times apart": {"layout": "series"},
+    "placed": {"result": ResultLayout("out", 16, 4)},
+    "two inputs": {
+        "inputs": (SERIES, ModelInput("dem", ("h",), ("static",), (0.0,), (1.0,))),
+        "layout": "mapping",
+    },
+}
+
+
+@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
+def test_every_kind_of_contract_comes_back_from_its_item(changes: dict[str, Any]) -> None:
+    want = spec(**changes)
+    made = json.loads(json.dumps(want.to_item()))
+    read = ModelSpec.from_item(made)
+    assert read.to_item() == want.to_item()
+    assert repr(read) == repr(want).replace("nodata=65535,", "nodata=65535.0,")  # NaN is not NaN

@@ -8,7 +8,8 @@ import pytest
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 
 SCHEMA = Path(__file__).resolve().parents[2] / "../shared/data/mlm/json-schema/schema.json"
 

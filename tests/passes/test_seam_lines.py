@@ -7,7 +7,8 @@ import pytest
 from rsscale.geo.lattice import Lattice
 from rsscale.inference.seams import LineSums, Seams
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 from rsscale.passes.mapping import MapPass
 
 

@@ -19,6 +19,7 @@ from rsscale.cluster.machine import Machine
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.blend import blender
+from rsscale.inference.heads import head_of
 from rsscale.learn import weights
 from rsscale.learn.models import Model, open_model
 from rsscale.passes.map_memory import estimate, network_bytes
@@ -147,7 +148,9 @@ def test_more_of_anything_needs_more_memory(landscape: Landscape) -> None:
     least = estimate(recipe, model, 512, 1, 4)
     assert least.blending == 0
     hann = replace(model, spec=replace(model.spec, lattice=Lattice(224, 24, "hann")))
-    held = blender(hann.spec.lattice, PixelBox(0, 0, 512, 512), 3, torch.device("cpu"))._sum
+    cpu = torch.device("cpu")
+    head = head_of(hann.spec, cpu)
+    held = blender(hann.spec.lattice, PixelBox(0, 0, 512, 512), head, cpu)._sum
     assert estimate(recipe, hann, 512, 1, 4).blending > held.numel() * 4
     assert estimate(recipe, model, 2048, 1, 4).total > least.total
     assert estimate(recipe, model, 512, 8, 4).reading == 8 * least.reading

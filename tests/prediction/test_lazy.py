@@ -206,7 +206,7 @@ class Broken(BoxModel):
 @pytest.mark.parametrize(("stride", "halo"), [(16, 3), (17, 8), (512, 64), (3000, 10)])
 def test_blocks_cover_a_box_once_and_share_few_windows(blend: str, stride: int, halo: int) -> None:
     lattice = Lattice(stride, halo, blend)  # type: ignore[arg-type]
-    width = block_width(lattice, 4)
+    width = block_width(lattice, 16)
     assert width % stride == 0
     box = PixelBox(-5 * stride - 3, stride // 2, 4 * stride, 9 * stride + 1)
     seen = np.zeros(box.shape, np.uint8)
@@ -222,10 +222,10 @@ def test_blocks_are_about_2048_px_and_fewer_of_many_channels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    assert block_width(Lattice(512, 64), 12) == 2048
-    assert block_width(Lattice(224, 16), 4) == 2016
-    assert block_width(Lattice(512, 64), 60) == 1024
-    assert block_width(Lattice(3000, 64), 60) == 3000
+    assert block_width(Lattice(512, 64), 48) == 2048
+    assert block_width(Lattice(224, 16), 16) == 2016
+    assert block_width(Lattice(512, 64), 240) == 1024
+    assert block_width(Lattice(3000, 64), 240) == 3000
 
 
 @settings(max_examples=50, deadline=None)

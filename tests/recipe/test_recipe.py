@@ -63,8 +63,6 @@ def changed(**changes: object) -> dict:
         (changed(area="a.geojson"), "either 'area'.*or 'bbox'"),
         (changed(model={2022: "a"}), "no model for the period 2023"),
         (changed(change={"from": 2022, "to": 2023}), "both must be among 'periods'"),
-        (changed(output={"layers": ["clasification"]}), "did you mean 'classification'"),
-        (changed(output={"layers": ["confidence"]}), "must contain 'classification'"),
         (
             changed(inputs={"s2": {"catalog": "c", "bands": ["red"], "composite": {}}}),
             "either 'by'.*or 'windows'",

@@ -22,7 +22,8 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.learn.architectures import build
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 from rsscale.runs.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 
@@ -241,7 +242,7 @@ def test_the_command_writes_nothing(copy: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_program_and_a_gpu_keep_whole_windows(first: Path) -> None:
     from rsscale.model.files import read_spec
-    from rsscale.model.receptive_field import exact_reach, reach_of
+    from rsscale.network.receptive_field import exact_reach, reach_of
 
     spec = read_spec(first / "model")
     weights = first / "model" / "model.safetensors"
@@ -256,7 +257,7 @@ def test_a_program_and_a_gpu_keep_whole_windows(first: Path) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_pixels_beyond_the_reach_change_no_bit(depth: int) -> None:
-    from rsscale.model.receptive_field import reach_of
+    from rsscale.network.receptive_field import reach_of
 
     torch.manual_seed(depth)
     network = build("unet", 3, 4, width=8, depth=depth).eval()

@@ -28,7 +28,8 @@ from rsscale.items.item_index import ItemIndex, extend
 from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
 from rsscale.passes import mapping
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import StageTimer

@@ -10,8 +10,9 @@ from torch import nn
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
 from rsscale.legend.classes import LandClass
-from rsscale.model.receptive_field import Reach, halo_advice, measured_reach, reach_of
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.receptive_field import Reach, halo_advice, measured_reach, reach_of
 from rsscale.prediction.predict import predict
 
 

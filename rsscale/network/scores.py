@@ -1,4 +1,4 @@
-"""Check what a network returns where it is used: class scores, of all classes, for each pixel."""
+"""Check what a network returns where it is used: numbers of all channels for each pixel."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import ModelError
-from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.model.outputs import ClassOutput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor, WindowBatch
 
 if TYPE_CHECKING:
     import torch
 
-_SIGMOID = (
-    "of the one score s of a sigmoid return torch.cat([torch.zeros_like(s), s], dim=1) with two "
-    "classes, whose softmax is the sigmoid"
-)
+_SIGMOID = "the one score of a sigmoid is said with ClassOutput(activation='sigmoid')"
 
 
-def class_scores(model: Predictor, windows: torch.Tensor) -> torch.Tensor:
-    """The scores of a model for windows ``(N, C, H, W)``: ``(N, K, H, W)``, whatever it returns.
+def class_scores(model: Predictor, windows: WindowBatch) -> torch.Tensor:
+    """The numbers of a model for windows: ``(N, output channels, H, W)``, whatever it returns.
 
     Raises
     ------
     ModelError
         When it returns something else.
     """
-    scores: Any = model(windows)
+    scores: Any = model(windows.given)
     check_scores(scores, model.spec, windows, f"model {model.spec.name!r}")
     found: torch.Tensor = scores
     return found
 
 
-def check_scores(scores: Any, spec: ModelSpec, windows: torch.Tensor, what: str) -> None:
+def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, what: str) -> None:
     """Refuse what is not a floating point tensor of scores for windows.
 
     Parameters
@@ -39,8 +38,8 @@ def check_scores(scores: Any, spec: ModelSpec, windows: torch.Tensor, what: str)
     scores : object
         What a network returned.
     spec : ModelSpec
-    windows : Tensor
-        What it was given, ``(N, C, H, W)``.
+    windows : WindowBatch
+        What it was given.
     what : str
         What the message is about.
 
@@ -51,12 +50,13 @@ def check_scores(scores: Any, spec: ModelSpec, windows: torch.Tensor, what: str)
     """
     import torch
 
-    count, _, height, width = windows.shape
-    expected = (count, len(spec.classes), height, width)
+    count, _, height, width = windows.channels.shape
+    expected = (count, spec.output_channels, height, width)
+    noun = "class scores" if isinstance(spec.output, ClassOutput) else "numbers"
     if not isinstance(scores, torch.Tensor):
         raise ModelError(
-            f"{what} returns {_container(scores)}; return the class scores alone, one tensor of "
-            f"the shape {expected}"
+            f"{what} returns {_container(scores)}; return the {noun} alone, one tensor of "
+            f"the shape {expected}, or name its place: ResultLayout(select=...)"
         )
     found = tuple(scores.shape)
     if found != expected:
@@ -79,11 +79,11 @@ def check_classes_to_map(spec: ModelSpec) -> None:
     ------
     ModelError
     """
-    if len(spec.classes) < 2:
+    if isinstance(spec.output, ClassOutput) and len(spec.classes) < 2:
         raise ModelError(
             f"model {spec.name!r} has one class, {spec.classes[0].name!r}, which softmax would "
-            f"map everywhere at 100 %; give it two classes: {_SIGMOID}. Numbers that are no "
-            "classes are mapped with rsscale.apply"
+            f"map everywhere at 100 %; name both classes: {_SIGMOID}. Numbers that are no "
+            "classes have an output of values: ModelSpec(output=ValueOutput(...))"
         )
 
 

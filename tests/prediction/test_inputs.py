@@ -6,8 +6,9 @@ import xarray as xr
 from box_model import BOX, BoxModel, composite
 
 from rsscale.errors import AreaError, ModelError
-from rsscale.model.inputs import model_inputs
-from rsscale.model.spec import ModelInput, ModelSpec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.spec import ModelSpec
+from rsscale.prediction.inputs import model_inputs
 from rsscale.prediction.predict import predict
 
 SPEC = BoxModel().spec

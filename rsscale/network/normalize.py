@@ -30,8 +30,8 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
 
     mean, std = [], []
     for model_input in spec.inputs:
-        mean += list(model_input.mean) * len(model_input.times)
-        std += list(model_input.std) * len(model_input.times)
+        mean += list(model_input.mean) * model_input.length
+        std += list(model_input.std) * model_input.length
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)

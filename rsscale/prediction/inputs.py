@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid, crs_name
+from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
 
 _DIMS = ("time", "band", "y", "x")
@@ -63,11 +64,22 @@ def model_inputs(
     _check_pixels(inputs)
     for name, array in inputs.items():
         bands = [str(band) for band in array["band"].values]
-        spec.check_input(name, bands, window_names(array))
+        spec.check_input(name, bands, times_of(array, spec.input(name)))
         twice = [band for band in spec.input(name).bands if bands.count(band) > 1]
         if twice:
             raise ModelError(f"input {name!r} has the band {twice[0]!r} more than once: {bands}")
     return {name: _masked(name, array) for name, array in inputs.items()}
+
+
+def times_of(array: xr.DataArray, wanted: ModelInput) -> tuple[str, ...] | None:
+    """Names of an input's time windows; None for a series of observations.
+
+    What is composited has named windows. Of other arrays the model decides: their times are
+    observations to a model of series.
+    """
+    if wanted.series and "window" not in array.coords:
+        return None
+    return window_names(array)
 
 
 def window_names(composite: xr.DataArray) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.geo.lattice import Lattice
-from rsscale.model.scores import are_probabilities, class_scores
-from rsscale.model.spec import ModelSpec, Predictor
+from rsscale.model.outputs import ClassOutput
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor, WindowBatch
+from rsscale.network.scores import are_probabilities, class_scores
 
 if TYPE_CHECKING:
     import torch
@@ -151,8 +153,9 @@ def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> in
     with torch.inference_mode():
         pair = _pair(model.spec.channels, width, beyond, model.device)
         one, other = (_predicted(model, window, batch) for window in pair)
-        moved = (one - other).abs().amax(dim=(0, 1)).cpu().float()
-        depends = moved > _ROUNDING * float(one.float().std())
+        # Along the edges there may be no result, which is NaN.
+        moved = (one - other).nan_to_num(0.0).abs().amax(dim=(0, 1)).cpu().float()
+        depends = moved > _ROUNDING * float(one[one.isfinite()].float().std())
     _tell_of_probabilities(model, one)
     inner = torch.arange(width)
     depth = torch.minimum(inner, inner.flip(0)) - beyond + 1  # of a row: 1 is the first inside
@@ -164,7 +167,9 @@ def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> in
 
 
 def _tell_of_probabilities(model: Predictor, scores: torch.Tensor) -> None:
-    if are_probabilities(scores):
+    output = model.spec.output
+    takes_scores = isinstance(output, ClassOutput) and output.activation == "softmax"
+    if takes_scores and are_probabilities(scores):
         _log.warning(
             "model %r returns what looks like probabilities; softmax is applied to what it "
             "returns, so its confidences are too low: return the scores before softmax",
@@ -189,7 +194,7 @@ def _predicted(model: Predictor, window: torch.Tensor, batch: int) -> torch.Tens
     """Scores of one window, in a batch of the size that the model is used with."""
     windows = window.new_zeros((batch, *window.shape[1:]))
     windows[0] = window[0]
-    return class_scores(model, windows)[:1].clone()
+    return class_scores(model, WindowBatch(model.spec, windows))[:1].clone()
 
 
 def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | None:

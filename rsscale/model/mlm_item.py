@@ -1,0 +1,154 @@
+"""Write inputs and outputs of a contract as MLM metadata: each as the network itself has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rsscale.legend.classes import LandClass
+from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
+from rsscale.model.outputs import ClassOutput, EmbeddingOutput, Output, ResultLayout, ValueOutput
+
+MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
+# What MLM recommends for a model that is tied to no time: https://github.com/stac-extensions/mlm
+ANY_TIME = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
+
+_IN_CHANNELS = ["batch", "bands", "height", "width"]
+_IN_SERIES = ["batch", "time", "bands", "height", "width"]
+_OF_EXTRAS = {
+    DAYS: (["batch", "time"], "float32", "days of the year, 1 to 366; 0 for blanks"),
+    VALID: (
+        ["batch", "time", "height", "width"],
+        "uint8",
+        "whether all bands are known: boolean, false for blanks",
+    ),
+}
+
+
+def tasks_of(output: Output) -> list[str]:
+    """The tasks of MLM that an output stands for."""
+    if isinstance(output, ClassOutput):
+        return ["semantic-segmentation"]
+    if isinstance(output, ValueOutput):
+        return ["regression"]
+    return ["similarity-search"]  # what MLM has that vectors serve
+
+
+def inputs_to_mlm(
+    inputs: Sequence[ModelInput], layout: TensorLayout, window: int
+) -> list[dict[str, Any]]:
+    """Each input as the network gets it, and what it takes beside them.
+
+    In the layout of channels: a channel for each band of each time.
+    """
+    every: list[dict[str, Any]] = []
+    first, total = 0, sum(model_input.channels for model_input in inputs)
+    for model_input in inputs:
+        part = f"channels {first} to {first + model_input.channels - 1}"
+        every.append(_input(model_input, layout, window))
+        if layout == "channels" and len(inputs) > 1:
+            every[-1]["description"] = (
+                f"{part} of the one tensor of {total} channels that the network takes"
+            )
+        first += model_input.channels
+        every += _extras(model_input, window)
+    return every
+
+
+def _input(model_input: ModelInput, layout: TensorLayout, window: int) -> dict[str, Any]:
+    times, bands = model_input.length, len(model_input.bands)
+    is_series = layout != "channels"
+    scaling = [
+        {"type": "z-score", "mean": m, "stddev": s}
+        for m, s in zip(model_input.mean, model_input.std, strict=True)
+    ]
+    return {
+        "name": model_input.name,
+        "bands": list(model_input.bands) * (1 if is_series else times),
+        "input": {
+            "shape": [-1, *((times, bands) if is_series else (times * bands,)), window, window],
+            "dim_order": _IN_SERIES if is_series else _IN_CHANNELS,
+            "data_type": "float32",
+        },
+        "value_scaling": scaling * (1 if is_series else times),
+        **({"rsscale:series": times} if model_input.series else {}),
+        **({} if model_input.series else {"rsscale:times": list(model_input.times)}),
+    }
+
+
+def _extras(model_input: ModelInput, window: int) -> Iterator[dict[str, Any]]:
+    """What a network takes beside an input's values, as inputs without bands."""
+    lengths = {"batch": -1, "time": model_input.length, "height": window, "width": window}
+    for extra in model_input.takes:
+        order, data_type, description = _OF_EXTRAS[extra]
+        yield {
+            "name": f"{model_input.name}.{extra}",
+            "description": f"of input {model_input.name}: {description}",
+            "bands": [],
+            "input": {
+                "shape": [lengths[axis] for axis in order],
+                "dim_order": order,
+                "data_type": data_type,
+            },
+            "rsscale:of": model_input.name,
+        }
+
+
+def output_to_mlm(
+    output: Output, classes: Sequence[LandClass], result: ResultLayout, window: int
+) -> dict[str, Any]:
+    """The result of the network, before anything is done to it."""
+    width = result.width(window)
+    shape = [-1, output.channels(classes), width, width]
+    described = _of_kind(output, classes)
+    placed: dict[str, Any] = {}
+    if result.select is not None:
+        placed["rsscale:select"] = result.select
+    if result.margin:
+        placed["rsscale:margin"] = result.margin
+    if result.factor > 1:
+        placed["rsscale:factor"] = result.factor
+    return {
+        "name": described.pop("name"),
+        "tasks": tasks_of(output),
+        "result": {
+            "shape": shape,
+            "dim_order": ["batch", described.pop("axis"), "height", "width"],
+            "data_type": "float32",
+        },
+        **described,
+        **placed,
+    }
+
+
+def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
+    if isinstance(output, ClassOutput):
+        softened = {} if output.temperature == 1.0 else {"rsscale:temperature": output.temperature}
+        activated = (
+            {} if output.activation == "softmax" else {"rsscale:activation": output.activation}
+        )
+        return {
+            "name": "classification",
+            "axis": "class",
+            "classification:classes": [
+                {"value": c.value, "name": c.name, "color_hint": c.color[1:].upper()}
+                for c in classes
+            ],
+            **activated,
+            **softened,
+        }
+    if isinstance(output, EmbeddingOutput):
+        return {
+            "name": output.name,
+            "axis": "feature",
+            "rsscale:embedding": {
+                "dtype": output.dtype,
+                "quantization": output.quantization,
+                "unit_length": output.unit_length,
+            },
+        }
+    return {
+        "name": "values",
+        "axis": "value",
+        "rsscale:values": [layer.describe() for layer in output.quantities],
+    }

@@ -1,0 +1,293 @@
+"""Outputs of a network: classes, values, or an embedding, and the layers that each becomes.
+
+Nothing here needs torch. What is done to the numbers of a network lies in
+:mod:`rsscale.inference.heads`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rsscale.errors import ModelError, RecipeError, nearest
+from rsscale.layers import Axis, Layer
+from rsscale.legend.classes import LandClass, class_attributes
+
+Activation = Literal["softmax", "sigmoid", "none"]
+Companding = Literal["linear", "square"]
+
+OBSERVATIONS = Layer(
+    "observations",
+    overview="mean",
+    attributes={"long_name": "number of clear observations"},
+)
+"""Clear observations over all inputs and times, which every map may have."""
+
+
+@dataclass(frozen=True)
+class ClassOutput:
+    """Scores of classes, which become labels and their probabilities.
+
+    Attributes
+    ----------
+    activation : str
+        What turns the network's numbers into probabilities. ``"softmax"``: a score for each class.
+        ``"sigmoid"``: one score, of the second of two classes. ``"none"``: the network returns
+        probabilities of all classes, as decision trees do.
+    temperature : float
+        Scores are divided by it before softmax or sigmoid, which calibrates probabilities and
+        changes no label (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    """
+
+    activation: Activation = "softmax"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.activation not in get_args(Activation):
+            raise ModelError(
+                f"activation is {self.activation!r}; expected one of "
+                f"{', '.join(get_args(Activation))}{nearest(self.activation, get_args(Activation))}"
+            )
+        if not 0 < self.temperature < math.inf:
+            raise ModelError(f"temperature is {self.temperature}; expected a positive number")
+        if self.activation == "none" and self.temperature != 1.0:
+            raise ModelError(
+                f"temperature is {self.temperature} for a model that returns probabilities; scores "
+                "are divided by it, and there are none: use activation softmax or sigmoid"
+            )
+
+    def channels(self, classes: Sequence[LandClass]) -> int:
+        """Numbers that the network returns for a pixel."""
+        return 1 if self.activation == "sigmoid" else len(classes)
+
+    def check(self, name: str, classes: Sequence[LandClass]) -> None:
+        """Refuse classes that do not fit."""
+        if not classes:
+            raise ModelError(f"model {name!r} needs at least one class")
+        if self.activation == "sigmoid" and len(classes) != 2:
+            raise ModelError(
+                f"model {name!r} has {len(classes)} classes and a sigmoid; the one score of a "
+                "sigmoid tells two classes apart: name both, the one that it scores second"
+            )
+
+    def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
+        """``classification``, ``confidence`` and ``probability``."""
+        percent = {"units": "percent"}
+        return (
+            Layer(
+                "classification",
+                overview="mode",
+                attributes={"long_name": "land cover class", **class_attributes(classes)},
+            ),
+            Layer(
+                "confidence",
+                overview="mean",
+                attributes={"long_name": "probability of the class", **percent},
+            ),
+            Layer(
+                "probability",
+                axis=Axis("class", tuple(c.value for c in classes)),
+                overview="mean",
+                attributes={"long_name": "probability of each class", **percent},
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ValueOutput:
+    """Quantities: regression.
+
+    Attributes
+    ----------
+    quantities : tuple of Layer
+        One for each channel of the network, in order: name, type, nodata, and the scale and offset
+        by which integers stand for values. The network returns physical values. What lies outside
+        of an integer layer's range becomes its nearest end.
+    """
+
+    quantities: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.quantities]
+        if not names:
+            raise ModelError("a model of values needs at least one layer to write them to")
+        if len({*names, OBSERVATIONS.name}) < len(names) + 1:
+            raise ModelError(
+                f"the values of a model are called {names}; each needs a name of its own, and "
+                f"{OBSERVATIONS.name!r} counts clear observations"
+            )
+        for layer in self.quantities:
+            if layer.axis is not None:
+                raise ModelError(
+                    f"the value {layer.name!r} has the axis {layer.axis.name!r}; a channel of the "
+                    "network is one layer: name each, or declare an embedding"
+                )
+
+    def channels(self, classes: Sequence[LandClass]) -> int:
+        """Numbers that the network returns for a pixel."""
+        del classes
+        return len(self.quantities)
+
+    def check(self, name: str, classes: Sequence[LandClass]) -> None:
+        """Refuse classes: values are none."""
+        _check_no_classes(name, classes, "values")
+
+    def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
+        """A layer for each quantity."""
+        del classes
+        return self.quantities
+
+
+_FORMULA = {
+    "linear": "value = stored / 127",
+    "square": "value = sign(stored) * (abs(stored) / 127.5) ** 2",
+}
+
+
+@dataclass(frozen=True)
+class EmbeddingOutput:
+    """A vector of features for each pixel, such as of a foundation model.
+
+    Attributes
+    ----------
+    size : int
+        Features, and channels of the network.
+    dtype : str
+        ``"int8"`` or ``"float32"``.
+    quantization : str
+        How int8 stands for a feature from -1 to 1: ``"linear"``, 127ths, which every reader that
+        knows ``scale_factor`` decodes; or ``"square"``, ``sign(v) (|v| / 127.5)²``, finer near 0,
+        as AlphaEarth embeddings are published. It is written into the layer's attributes.
+    unit_length : bool
+        Whether vectors are scaled to length 1 before they are written. Int8 holds -1 to 1, so that
+        features must lie there; those that do not become the nearest end.
+    name : str
+    """
+
+    size: int
+    dtype: Literal["int8", "float32"] = "int8"
+    quantization: Companding = "linear"
+    unit_length: bool = True
+    name: str = "embedding"
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.dtype not in ("int8", "float32"):
+            raise ModelError(
+                f"an embedding has {self.size} features of type {self.dtype!r}; expected at least "
+                "one, of int8 or float32"
+            )
+        if self.quantization not in get_args(Companding):
+            raise ModelError(
+                f"quantization is {self.quantization!r}; expected "
+                f"{' or '.join(get_args(Companding))}"
+                f"{nearest(self.quantization, get_args(Companding))}"
+            )
+
+    def channels(self, classes: Sequence[LandClass]) -> int:
+        """Numbers that the network returns for a pixel."""
+        del classes
+        return self.size
+
+    def check(self, name: str, classes: Sequence[LandClass]) -> None:
+        """Refuse classes: features are none."""
+        _check_no_classes(name, classes, "an embedding")
+
+    def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
+        """One layer with an axis of features."""
+        del classes
+        is_int8 = self.dtype == "int8"
+        attributes = {"long_name": "embedding"}
+        if is_int8:
+            attributes |= {"quantization": _FORMULA[self.quantization]}
+        return (
+            Layer(
+                self.name,
+                dtype=self.dtype,
+                nodata=-128 if is_int8 else math.nan,
+                axis=Axis("feature", tuple(range(self.size))),
+                scale=1 / 127 if is_int8 and self.quantization == "linear" else 1.0,
+                overview="none",
+                attributes=attributes,
+            ),
+        )
+
+
+Output = ClassOutput | ValueOutput | EmbeddingOutput
+"""What the numbers of a network are."""
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """Which of the things that a network returns is its result, and where it lies in the window.
+
+    Attributes
+    ----------
+    select : str, int or None
+        Key or position of the result, where a network returns a mapping or a sequence.
+    margin : int
+        Pixels on each side of the window for which there is no result, as of convolutions without
+        padding.
+    factor : int
+        Pixels of the window, along each side, for one of the result; each takes the numbers of the
+        result's pixel that it lies in.
+    """
+
+    select: str | int | None = None
+    margin: int = 0
+    factor: int = 1
+
+    def __post_init__(self) -> None:
+        if self.margin < 0 or self.factor < 1:
+            raise ModelError(
+                f"a result has the margin {self.margin} and the factor {self.factor}; expected "
+                "pixels, 0 or more, and a whole number from 1"
+            )
+
+    def width(self, window: int) -> int:
+        """Width of the result of a window, in its own pixels."""
+        return (window - 2 * self.margin) // self.factor
+
+
+def choose_layers(
+    names: Sequence[str] | None, output: Output, classes: Sequence[LandClass]
+) -> tuple[Layer, ...]:
+    """The layers of a map by name, in the order asked for.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Of the output's layers and ``observations``; None for the usual ones: all but
+        ``probability``.
+    output : Output
+    classes : sequence of LandClass
+
+    Raises
+    ------
+    RecipeError
+        For a name that is none; for classes without ``classification``.
+    """
+    known: Mapping[str, Layer] = {
+        layer.name: layer for layer in (*output.layers(classes), OBSERVATIONS)
+    }
+    if names is None:
+        names = [name for name in known if name != "probability"]
+    unknown = [name for name in names if name not in known]
+    needed = "classification" if isinstance(output, ClassOutput) else None
+    if unknown or not names or (needed and needed not in names):
+        expected = f"{needed!r}, and of {', '.join(n for n in known if n != needed)}"
+        raise RecipeError(
+            f"layers are {list(names)}; expected {expected if needed else 'some of '}"
+            f"{'' if needed else ', '.join(known)}{' those that are wanted' if needed else ''}"
+            f"{nearest(unknown[0], known) if unknown else ''}"
+        )
+    return tuple(known[name] for name in names)
+
+
+def _check_no_classes(name: str, classes: Sequence[LandClass], noun: str) -> None:
+    if classes:
+        raise ModelError(
+            f"model {name!r} returns {noun} and has the classes {[c.name for c in classes]}; leave "
+            "them out, or declare an output of classes"
+        )

@@ -1,0 +1,1 @@
+"""A network as windows meet it: what it is given, and checks of what it returns."""
