@@ -157,6 +157,31 @@ def same_classes(first: Sequence[LandClass], second: Sequence[LandClass]) -> boo
     return {(c.value, c.name) for c in first} == {(c.value, c.name) for c in second}
 
 
+def check_same_classes(legends: Mapping[str, Sequence[LandClass]]) -> None:
+    """Refuse models of one product, by period, whose classes differ in more than their order.
+
+    Raises
+    ------
+    ModelError
+        With the classes of both.
+    """
+    (first, legend), *others = legends.items()
+    for period, other in others:
+        if not same_classes(legend, other):
+            raise ModelError(
+                f"the models of {first} and {period} have the classes {listed(legend)}, and "
+                f"{listed(other)}; one product has one legend: use models of the same classes and "
+                "values"
+            )
+
+
+def class_order(own: Sequence[LandClass], legend: Sequence[LandClass]) -> list[int] | None:
+    """Where a model has each class of a legend; ``None`` where in the legend's own order."""
+    values = [land_class.value for land_class in own]
+    order = [values.index(land_class.value) for land_class in legend]
+    return None if order == list(range(len(values))) else order
+
+
 def _refusal(wrong: npt.NDArray[Any], what: str) -> str:
     values, pixels = np.unique(wrong, return_counts=True)
     named = named_counts(dict(zip(values.tolist(), pixels.tolist(), strict=True)))

@@ -29,7 +29,7 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import Layer
-from rsscale.legend.values import listed
+from rsscale.legend.values import check_same_classes, class_order
 from rsscale.memory import mmap_array
 from rsscale.model.files import model_files, read_spec, weights_of
 from rsscale.model.outputs import OBSERVATIONS
@@ -219,6 +219,7 @@ class MapPass(Pass):
         composites = composite_strips(
             lazy, read, reads, profile.threads or None, block.resources.meter
         )
+        order = self._order(span)
         seconds = {"infer": 0.0}
         values: dict[str, npt.NDArray[Any]] = {}
         non_finite, batch, agreement = 0, profile.batch, None
@@ -231,6 +232,8 @@ class MapPass(Pass):
                 with device_lock(model.device), _timed(seconds, "infer"):
                     strip = self._predict(stack, model, part, block, batch=batch)
                 del stack  # its composites are not to stay with this frame, see composite_strips
+                if order is not None and "probability" in strip.layers:
+                    strip.layers["probability"] = strip.layers["probability"][order]
                 _place(strip.layers, part, values, core)
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
@@ -265,6 +268,10 @@ class MapPass(Pass):
 
     def _distinct_models(self) -> list[Attachment | Kept]:
         return list({model.digest: model for model in self.models.values()}.values())
+
+    def _order(self, span: str) -> list[int] | None:
+        """Where a period's model has each class of the layers, which are those of the first one."""
+        return class_order(self.specs[span].classes, next(iter(self.specs.values())).classes)
 
     def _lattices(self) -> list[Lattice]:
         return list(dict.fromkeys(spec.lattice for spec in self.specs.values()))
@@ -337,14 +344,9 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
 
 def _check_same_outputs(specs: Mapping[str, ModelSpec]) -> None:
     """One product has one legend, and one set of layers."""
+    check_same_classes({period: spec.classes for period, spec in specs.items()})
     (first, spec), *others = specs.items()
     for period, other in others:
-        if [(c.value, c.name) for c in other.classes] != [(c.value, c.name) for c in spec.classes]:
-            raise ModelError(
-                f"the models of {first} and {period} have the classes {listed(spec.classes)}, and "
-                f"{listed(other.classes)}; one product has one legend: use models of the same "
-                "classes and values, in the same order"
-            )
         names, of_other = ([layer.name for layer in one.layers()] for one in (spec, other))
         if names != of_other or spec.layers()[0].dtype != other.layers()[0].dtype:
             raise ModelError(

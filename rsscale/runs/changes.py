@@ -240,6 +240,7 @@ def prepare(
             lambda: Changes({}, _count_tiles(plan)),
         )
     plan.refuse_other_versions()
+    refuse_other_layout(plan, setup)
     checked = check_plan(
         recipe, folder, plan.profile, search_at, frozen=None if difference.needs_items else plan
     )

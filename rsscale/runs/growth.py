@@ -234,7 +234,7 @@ def _target(stores: list[ZarrStore]) -> str:
 
 
 def refuse_other_layout(plan: RunPlan, setup: RunSetup) -> None:
-    """Refuse an update that the run's stores can't hold.
+    """Refuse an update, or a growth, that the run's stores can't hold.
 
     Raises
     ------
@@ -247,10 +247,12 @@ def refuse_other_layout(plan: RunPlan, setup: RunSetup) -> None:
         if not isinstance(step, Pass) or not isinstance(new, Pass) or not step.layers:
             continue
         place = "output.layers" if name == "map" and "map" not in setup.recipe.steps else name
-        if [_shape(layer) for layer in step.layers] != [_shape(layer) for layer in new.layers]:
+        had, has = ({layer.name: _legend(layer) for layer in s.layers} for s in (step, new))
+        if any(had[layer] != has[layer] for layer in had.keys() & has.keys()):
+            of = "model of the first period" if name == "map" else name
+            differs.append(f"{of} (its classes, or their order)")
+        elif [_shape(layer) for layer in step.layers] != [_shape(layer) for layer in new.layers]:
             differs.append(place)
-        elif [_legend(layer) for layer in step.layers] != [_legend(layer) for layer in new.layers]:
-            differs.append("model (its classes)" if name == "map" else f"{name} (its classes)")
         if not set(step.spans()) <= set(new.spans()):
             differs.append(f"{name} (its periods)")
     if differs:
