@@ -190,6 +190,7 @@ def _sources(
             index=band.index,
             count=band.count,
             dropped=record.dropped,
+            name=name,
         )
         for band, name, method, values in zip(record.bands, names, methods, among, strict=True)
     ]

@@ -119,13 +119,14 @@ def load(
     how = resampling or {}
     check_request([band.name for band in band_requests(bands)], how, chunk, loader)
     left_out: list[str] = []
+    locations = [alternate] if isinstance(alternate, str) else alternate
     if missing_asset not in ("raise", "skip"):
         raise RecipeError(f"missing_asset is {missing_asset!r}; expected 'raise' or 'skip'")
     if missing_asset == "skip":
-        items, lacking = with_all_bands(items, bands)
+        items, lacking = with_all_bands(items, bands, locations)
         left_out = [item.id for item in lacking]
     cube = build_cube(
-        resolve(items, bands, [alternate] if isinstance(alternate, str) else alternate),
+        resolve(items, bands, locations),
         geobox,
         resampling=how,
         nodata=nodata_rule(nodata or {}),

@@ -3,7 +3,8 @@
 An item comes from somebody's server. What all of rsscale relies on (an id, properties, assets by
 name) is checked here and named where it is wrong. A broken field that a run may never read must not
 stop it: links without an address and boxes of text are left out, a broken asset stays with an empty
-address, so that whoever reads it hears of it (:func:`check_asset`).
+address, so that whoever reads it hears of it (:func:`check_asset`, and of its address
+:func:`rsscale.items.features.location`).
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ def links_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def check_asset(item: Any, key: str, index: int | None = None) -> None:
     """Refuse an asset that is to be read and whose metadata are of wrong types.
 
+    Its address is looked at where it is chosen (:func:`rsscale.items.features.location`).
+
     Parameters
     ----------
     item : pystac.Item or Feature
@@ -94,12 +97,6 @@ def check_asset(item: Any, key: str, index: int | None = None) -> None:
         Which names the item, the asset, the field, what was found and what was expected.
     """
     asset = item.assets[key]
-    if not asset.href:
-        found = asset.extra_fields.get(BROKEN, "nothing")
-        raise ItemError(
-            f"item {item.id!r}, asset {key!r}: its href is {found}; expected the address of a "
-            "file: leave the item out, or tell the catalogue's operator"
-        )
     for scope in _scopes(item, asset, index):
         for name, (is_right, expected) in _READ.items():
             value = scope.get(name)

@@ -27,7 +27,7 @@ from rsscale.items.bands import (
     is_code,
     known_names,
 )
-from rsscale.items.features import Asset, Item, with_usable_assets
+from rsscale.items.features import Asset, Item, chosen_href, with_usable_assets
 from rsscale.places.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
 from rsscale.places.stac_crs import crs_text
 
@@ -168,20 +168,26 @@ def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
             raise BandError(
                 f"item {lacking[0].id!r} has no asset {asked}, but other items do "
                 f"({len(lacking)} of {len(ordered)} lack it); leave those items out "
-                "(missing_asset: skip)"
+                "(missing_asset: skip), or say what it is called in them (names)"
             )
         _check_alike(request.name, ordered, [row[column] for row in found])
     places = tuple(tuple(place for place in row if place is not None) for row in found)
     return Selection(tuple(ordered), tuple(request.name for request in requests), places)
 
 
-def _is_there(item: Item, place: AssetBand | None) -> bool:
+def _is_there(item: Item, place: AssetBand | None, alternate: Sequence[str]) -> bool:
     """Whether a band has a file; the address of a broken asset is empty."""
-    return place is not None and bool(item.assets[place.key].href)
+    # An alternate that it lacks is no missing file: whoever asked for it has to hear of it.
+    return place is not None and chosen_href(item.assets[place.key], alternate) != ""
 
 
-def with_all_bands(items: ItemsLike, bands: BandsLike) -> tuple[list[Item], list[Item]]:
+def with_all_bands(
+    items: ItemsLike, bands: BandsLike, alternate: Sequence[str] = ()
+) -> tuple[list[Item], list[Item]]:
     """Items that have all bands, and those that lack one or its address; each sorted.
+
+    ``alternate`` says which of its addresses is read, as for
+    :func:`rsscale.items.features.location`.
 
     Raises
     ------
@@ -194,7 +200,7 @@ def with_all_bands(items: ItemsLike, bands: BandsLike) -> tuple[list[Item], list
         if ordered and all(row[column] is None for row in found):
             raise _no_such_band(request, ordered)
     whole = [
-        all(_is_there(item, place) for place in row)
+        all(_is_there(item, place, alternate) for place in row)
         for item, row in zip(ordered, found, strict=True)
     ]
     if ordered and not any(whole):

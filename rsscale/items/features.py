@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from rsscale.documents.stac_items import BROKEN
 from rsscale.errors import ItemError, nearest
 from rsscale.items.interval import item_range
 from rsscale.net.hrefs import absolute
@@ -69,7 +70,7 @@ class FeatureAsset:
     __slots__ = ("described", "extra_fields", "href", "media_type", "owner")
 
     def __init__(self, fields: dict[str, Any], owner: Feature) -> None:
-        self.href: str = fields["href"]
+        self.href: str = _href(fields)
         self.media_type: str | None = fields.get("type")
         self.extra_fields = fields
         self.owner = owner
@@ -131,15 +132,31 @@ def is_plain(feature: Mapping[str, Any]) -> bool:
 
 
 def with_usable_assets(feature: dict[str, Any]) -> dict[str, Any]:
-    """The item without assets that have no href: nobody can read them, and pystac refuses them."""
+    """The item without assets that nobody can read, and that pystac refuses.
+
+    One without an href of its own stays if it has alternates; its own is empty then.
+    """
     assets = feature.get("assets")
-    if not isinstance(assets, dict) or all(map(_is_usable, assets.values())):
+    if not isinstance(assets, dict) or all(
+        isinstance(asset, dict) and isinstance(asset.get("href"), str) for asset in assets.values()
+    ):
         return feature
-    return {**feature, "assets": {key: one for key, one in assets.items() if _is_usable(one)}}
+    usable = {key: asset for key, asset in assets.items() if _is_usable(asset)}
+    return {
+        **feature, "assets": {key: {**asset, "href": _href(asset)} for key, asset in usable.items()}
+    }  # fmt: skip
 
 
 def _is_usable(asset: Any) -> bool:
-    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
+    return isinstance(asset, dict) and (
+        isinstance(asset.get("href"), str) or isinstance(asset.get("alternate"), dict)
+    )
+
+
+def _href(asset: Mapping[str, Any]) -> str:
+    """An asset's own address; empty where it has none."""
+    href = asset.get("href")
+    return href if isinstance(href, str) else ""
 
 
 def location(item: Item, key: str, alternate: Sequence[str] = ()) -> str:
@@ -163,23 +180,55 @@ def location(item: Item, key: str, alternate: Sequence[str] = ()) -> str:
         When the asset has none of them.
     """
     asset = item.assets[key]
-    if not alternate:
-        return _absolute(asset, asset.href)
-    others = asset.extra_fields.get("alternate")
-    known = dict(others) if isinstance(others, Mapping) else {}
-    own = asset.extra_fields.get("alternate:name")
-    for name in alternate:
-        if name == MAIN or (own is not None and name == own):
-            return _absolute(asset, asset.href)
-        href = known[name].get("href") if isinstance(known.get(name), Mapping) else None
-        if isinstance(href, str) and href:
-            return _absolute(asset, href)
-    there = ", ".join(map(repr, known)) or "none"
+    href = chosen_href(asset, alternate)
+    if href:
+        return _absolute(asset, href)
+    there = ", ".join(map(repr, _alternates(asset))) or "none"
+    if href is None:
+        known = list(_alternates(asset))
+        raise ItemError(
+            f"item {item.id!r}, asset {key!r} has no alternate "
+            f"{' or '.join(map(repr, alternate))}; there are {there}"
+            f"{nearest(alternate[0], known)}; with {MAIN!r} at the end of 'alternate' its own href "
+            "is read then"
+        )
+    found = asset.extra_fields.get(BROKEN, "nothing")
     raise ItemError(
-        f"item {item.id!r}, asset {key!r} has no alternate {' or '.join(map(repr, alternate))}; "
-        f"there are {there}{nearest(alternate[0], known)}; with {MAIN!r} at the end of "
-        "'alternate' its own href is read then"
+        f"item {item.id!r}, asset {key!r}: its href is {found}; expected the address of a file: "
+        + (
+            f"choose one of its other locations with alternate, there are {there}"
+            if _alternates(asset)
+            else "leave the item out, or tell the catalogue's operator"
+        )
     )
+
+
+def chosen_href(asset: Asset, alternate: Sequence[str] = ()) -> str | None:
+    """The address of an asset as its item writes it, of the first location that it has.
+
+    ``None`` where it has none of the alternates; empty where its own is meant and is none.
+    """
+    if not alternate:
+        return asset.href
+    known, own = _alternates(asset), asset.extra_fields.get("alternate:name")
+    found = None
+    for name in alternate:
+        is_main = name == MAIN or (own is not None and name == own)
+        found = asset.href if is_main else known.get(name, found)
+        if found:
+            return found
+    return found
+
+
+def _alternates(asset: Asset) -> dict[str, str]:
+    """Addresses of the alternates that have one, by their keys."""
+    others = asset.extra_fields.get("alternate")
+    if not isinstance(others, Mapping):
+        return {}
+    hrefs = {
+        key: fields.get("href") for key, fields in others.items() if isinstance(fields, Mapping)
+    }
+    return {key: href for key, href in hrefs.items() if isinstance(href, str) and href}
 
 
 def _absolute(asset: Asset, href: str) -> str:

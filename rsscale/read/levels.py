@@ -236,7 +236,7 @@ def effective_nodata(source: Source, kind: np.dtype[Any], own: float | None) -> 
         return file
     raise ReadError(
         f"{source} has nodata {file:g}, and the item says {item:g}; correct the item, or say which "
-        f"one holds: nodata: {{{source.asset}: {file:g}}}"
+        f"one holds: nodata: {{{source.name or source.asset}: {file:g}}}"
     )
 
 

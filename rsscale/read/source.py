@@ -43,6 +43,8 @@ class Source:
         Bands that the item says the file has.
     dropped : tuple of str
         Names of what the item's addresses lost when they were frozen, for messages.
+    name : str or None
+        What the cube calls the band, for messages: its asset's key may be another.
     """
 
     item: str
@@ -62,6 +64,7 @@ class Source:
     index: int | None = None
     count: int | None = None
     dropped: tuple[str, ...] = ()
+    name: str | None = None
 
     def __repr__(self) -> str:
         return f"Source({self.item!r}, {self.asset!r}, {shown(self.url)!r})"

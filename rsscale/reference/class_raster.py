@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from rsscale.errors import RecipeError
+from rsscale.errors import ReadError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import NODATA
 from rsscale.legend.values import class_values
+from rsscale.read.file_pool import POOL, gdal_env
 
 
 class RasterOnGrid:
@@ -38,26 +42,36 @@ class RasterOnGrid:
 
     Notes
     -----
-    :meth:`read` raises ModelError where values are no whole numbers from 0 to 254.
+    :meth:`read` raises ModelError where values are no whole numbers from 0 to 254, and ReadError
+    for what GDAL reports as an error inside a read.
     """
 
     def __init__(self, path: Path, grid: Grid) -> None:
         self.path, self.grid = path, grid
         try:
-            self._dataset = rasterio.open(path)
-        except RasterioIOError as error:
+            with self._lent() as dataset:
+                self._check(dataset)
+        except (RasterioError, OSError, ReadError) as error:
             raise RecipeError(f"{path} can't be read as a raster: {error}") from None
-        if self._dataset.count != 1 or self._dataset.crs is None:
+
+    def _check(self, dataset: rasterio.DatasetReader) -> None:
+        if dataset.count != 1 or dataset.crs is None:
             raise RecipeError(
-                f"{path} has {self._dataset.count} bands and the CRS {self._dataset.crs}; expected "
+                f"{self.path} has {dataset.count} bands and the CRS {dataset.crs}; expected "
                 "one band of class values with a CRS"
             )
-
-        if self._dataset.scales != (1.0,) or self._dataset.offsets != (0.0,):
+        if dataset.scales != (1.0,) or dataset.offsets != (0.0,):
             raise RecipeError(
-                f"{path} has the scale {self._dataset.scales[0]} and offset "
-                f"{self._dataset.offsets[0]}; expected class values as they are"
+                f"{self.path} has the scale {dataset.scales[0]} and offset "
+                f"{dataset.offsets[0]}; expected class values as they are"
             )
+
+    @contextmanager
+    def _lent(self) -> Iterator[rasterio.DatasetReader]:
+        """The open file, from the pool of imagery: an error that GDAL reports fails the read."""
+        url = str(self.path)
+        with gdal_env(url), POOL.lend(url) as opened:
+            yield opened.dataset
 
     def read(self, box: PixelBox) -> npt.NDArray[np.uint8]:
         """Class values of a box, ``(rows, cols)``; 255 where the raster has none."""
@@ -68,10 +82,25 @@ class RasterOnGrid:
         return out
 
     def _block(self, block: PixelBox) -> npt.NDArray[np.uint8]:
+        try:
+            with self._lent() as dataset:
+                values, inside, nodata = self._warped(dataset, block)
+        except (RasterioError, OSError, ReadError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ReadError(f"{self.path} could not be read: {reason}") from error
+        found = np.full(block.shape, NODATA, np.uint8)
+        declared = () if nodata is None else (nodata,)
+        found[inside] = class_values(values[inside], declared, what=str(self.path))
+        return found
+
+    def _warped(
+        self, dataset: rasterio.DatasetReader, block: PixelBox
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], float | None]:
+        """Values on the grid, where the raster has any, and its nodata."""
         height, width = block.shape
-        nodata = self._dataset.nodata
+        nodata = dataset.nodata
         with WarpedVRT(
-            self._dataset,
+            dataset,
             crs=CRS.from_user_input(self.grid.crs),
             transform=self.grid.geobox_of(block).affine,
             height=height,
@@ -83,7 +112,4 @@ class RasterOnGrid:
         ) as vrt:
             values = vrt.read(1)
             inside = np.ones(block.shape, bool) if nodata is not None else vrt.read(vrt.count) != 0
-        found = np.full(block.shape, NODATA, np.uint8)
-        declared = () if nodata is None else (nodata,)
-        found[inside] = class_values(values[inside], declared, what=str(self.path))
-        return found
+        return values, inside, nodata

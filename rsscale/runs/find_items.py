@@ -194,7 +194,7 @@ def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[i
     _tell_unknown(imagery.exclude, found, name)
     lacking: list[Item] = []
     if imagery.missing_asset == "skip":
-        whole, lacking = with_all_bands(wanted, bands_to_read(imagery))
+        whole, lacking = with_all_bands(wanted, bands_to_read(imagery), imagery.alternate)
         names = {id(item) for item in whole}
         wanted = [item for item in wanted if id(item) in names]
         if lacking:

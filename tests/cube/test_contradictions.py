@@ -1,6 +1,7 @@
 """What an item says, against its footprint and against its file."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -167,6 +168,25 @@ def test_two_nodata_values_are_refused_or_chosen(tmp_path, said, own):
         np.testing.assert_array_equal(valid, data != chosen)
     cube = load(items, BOX, ["red"], nodata={"red": None})
     assert (cube.values[0, 0] != cube.attrs["nodata"]).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("red", "red"), ("B04", "B04"), ({"ground": "B04"}, "ground"), ("b04.1", "b04.1")],
+)
+def test_what_is_said_of_two_nodata_values_can_be_done(tmp_path, asked, name):
+    """The message names the band as the cube does, whatever its asset is called."""
+    data = np.full((HEIGHT, WIDTH), 100, "uint8")
+    found = scene(raster(tmp_path, data, nodata=9), fields=band(7))
+    asset = found.assets.pop("red")
+    asset.extra_fields["eo:bands"] = [{"name": "B04", "common_name": "red"}]
+    found.assets["b04" if name == "b04.1" else "B04"] = asset
+    with pytest.raises(ReadError, match="has nodata 9, and the item says 7") as refused:
+        load([found], BOX, [asked]).compute()
+    said = re.search(r"nodata: \{(.+): (\d+)\}$", str(refused.value))
+    assert said is not None
+    assert said.groups() == (name, "9")
+    load([found], BOX, [asked], nodata={said[1]: float(said[2])}).compute()
 
 
 def test_nan_and_what_the_type_cannot_hold_contradict_nothing(tmp_path):

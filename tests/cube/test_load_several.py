@@ -1,6 +1,7 @@
 """Several bands in one file, names by collection, alternates, items in any form."""
 
 import copy
+import json
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from odc.geo.geobox import GeoBox
 
 import rsscale as rs
 from rsscale.errors import BandError, ItemError, ReadError, RecipeError
+from rsscale.items.freeze import freeze
 
 LOADERS = ["stackstac", "odc-stac", "dask"]
 NAMES = ["red", "green", "blue", "nir"]
@@ -219,6 +221,46 @@ def test_the_own_href_has_a_name_too(landsat, four):
     for name in ("main", "https"):
         cube = rs.load([landsat], BOX, ["nir"], alternate=[name, "other"], loader="dask")
         assert cube.values.any()
+
+
+def without_href(item, value=None):
+    """The item's JSON; its asset has alternates alone, or something broken in place of a href."""
+    plain = item.to_dict()
+    del plain["assets"]["image"]["href"]
+    if value is not None:
+        plain["assets"]["image"]["href"] = value
+    return plain
+
+
+@pytest.mark.parametrize("href", [None, "", 7])
+@pytest.mark.parametrize("missing_asset", ["raise", "skip"])
+def test_an_alternate_stands_for_an_address_that_is_not_there(
+    landsat, four, tmp_path, href, missing_asset
+):
+    path = tmp_path / "items.json"
+    features = [without_href(landsat, href)]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    found = rs.search(path)
+    freeze(found, tmp_path / "items.parquet")
+    for items in (found, rs.search(tmp_path / "items.parquet"), features):
+        for alternate in ("s3", ["main", "s3"], ["nas", "s3"]):
+            cube = rs.load(
+                items, BOX, ["nir"], alternate=alternate, loader="dask", missing_asset=missing_asset
+            )
+            with rasterio.open(four) as file:
+                np.testing.assert_array_equal(cube.values[0, 0], file.read(4))
+
+
+@pytest.mark.parametrize(("href", "told"), [(None, "nothing"), (7, "the number 7")])
+def test_an_asset_of_alternates_alone_says_which_there_are(landsat, tmp_path, href, told):
+    path = tmp_path / "items.json"
+    features = [without_href(landsat, href)]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    for alternate in ((), "main"):
+        with pytest.raises(ItemError, match=f"asset 'image': its href is {told}; .*'s3', 'other'"):
+            rs.load(rs.search(path), BOX, ["nir"], alternate=alternate)
+    with pytest.raises(ItemError, match="no alternate 's4'; there are 's3', 'other'"):
+        rs.load(rs.search(path), BOX, ["nir"], alternate="s4")
 
 
 def test_an_alternate_that_is_not_there_names_those_that_are(landsat):
