@@ -176,6 +176,15 @@ def simulate(
     print(f"archive   {archive.catalog}")
 
 
+def _from_json(option: str, text: str | None, *, is_secret: bool = False) -> Any:
+    """The value of an option that is JSON; what may hold a secret is not repeated."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        found = "" if is_secret else f" {text!r}"
+        raise RecipeError(f"{option}{found} is not JSON; see rsscale search --help") from None
+
+
 @_command
 def search(
     catalog: Annotated[str, typer.Argument(help="STAC API, catalog.json or stac-geoparquet.")],
@@ -189,6 +198,15 @@ def search(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Id of an item to leave out; may be repeated.")
     ] = None,
+    sign: Annotated[
+        str | None, typer.Option(help="How files are reached, e.g. planetary-computer.")
+    ] = None,
+    headers: Annotated[
+        str | None,
+        typer.Option(
+            help='JSON: {"data.example.org": {"Authorization": "Bearer env:EXAMPLE_TOKEN"}}'
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the items to stac-geoparquet.")] = None,
 ) -> None:
     """List the items of a catalogue, or freeze them to a file."""
@@ -196,16 +214,14 @@ def search(
     from rsscale.items.freeze import freeze
 
     where = str(area) if area else [float(v) for v in bbox.split(",")] if bbox else None
-    try:
-        conditions = json.loads(query) if query else None
-    except ValueError:
-        raise RecipeError(f"--query {query!r} is not JSON") from None
     items = find(
         catalog,
         collection,
         area=where,
         datetime=datetime,
-        query=conditions,
+        query=_from_json("--query", query),
+        sign=sign,
+        headers=_from_json("--headers", headers, is_secret=True),
         exclude=exclude or (),
     )
     for item in [] if out else items:

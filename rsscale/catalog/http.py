@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import requests
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from requests.adapters import HTTPAdapter
 
+from rsscale.catalog.answers import BoundedAdapter
 from rsscale.documents import DocumentError, read_json
 from rsscale.errors import CatalogError
 from rsscale.net.headers import HeaderRules
@@ -24,6 +24,8 @@ from rsscale.redaction import redact_logs, scrub_answer
 CONNECT_S = 10.0
 ANSWER_S = 60.0
 CONNECTIONS = 8
+# Of one search: a server that filters after paging gives some pages without items.
+MOST_EMPTY, MOST_PAGES = 1000, 100_000
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXCERPT = 160
@@ -82,7 +84,8 @@ class CatalogIO(StacApiIO):
         if self._rules is not None:
             self.session = _Session(self._rules)
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, HTTPAdapter(max_retries=retries, pool_maxsize=CONNECTIONS))
+            adapter = BoundedAdapter(max_retries=retries, pool_maxsize=CONNECTIONS)
+            self.session.mount(scheme, adapter)
         if urlsplit(url).hostname in _LOOPBACK:
             self.session.trust_env = False  # a proxy cannot reach this machine's loopback
         redact_logs()
@@ -128,6 +131,8 @@ class CatalogIO(StacApiIO):
             if status:
                 sent = {**self.session.headers, **(headers or {})}
                 raise self._answer_error(href, status, str(error), sent) from None
+            if isinstance(error.__context__, CatalogError):
+                raise error.__context__ from None
             raise CatalogError(f"{shown(href)}: {_reason(error.__context__ or error)}") from None
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -150,13 +155,15 @@ class CatalogIO(StacApiIO):
         """Pages of a search that have items.
 
         pystac-client stops at the first page without items, though a server may filter
-        after paging and still name a next page; and it follows a ``next`` in circles.
+        after paging and still name a next page; and it follows a ``next`` in circles, and one
+        without end.
         """
         from pystac import Link
 
         page = self.read_json(url, method=method, parameters=parameters)
         requests_seen: set[str] = set()
         items_seen: set[tuple[Any, Any]] = set()
+        without_new = 0
         while True:
             found = _features(page, url)
             keys = {(str(item.get("collection")), str(item.get("id"))) for item in found}
@@ -168,7 +175,14 @@ class CatalogIO(StacApiIO):
                     f"{len(items_seen)} items; narrow the search, or tell its operator"
                 )
             requests_seen.add(asked)
+            without_new = 0 if keys - items_seen else without_new + 1
             items_seen |= keys
+            if following and (without_new >= MOST_EMPTY or len(requests_seen) >= MOST_PAGES):
+                raise CatalogError(
+                    f"{shown(url)}: the server's paging has no end: {len(requests_seen)} pages, "
+                    f"{len(items_seen)} items, the last {without_new} pages without a new one; "
+                    "narrow the search, or tell its operator"
+                )
             if found:
                 yield page
             if following is None:

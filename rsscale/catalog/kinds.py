@@ -34,6 +34,8 @@ from rsscale.progress import Bar, progress
 _PARQUET = b"PAR1"
 # Items that are filtered together.
 _BATCH = 500
+# Of a static catalogue: catalogues and collections in one another, and in all.
+MOST_LEVELS, MOST_CATALOGS = 64, 1_000_000
 
 
 class Catalog(Protocol):
@@ -133,9 +135,19 @@ class StaticCatalog:
     ) -> Iterator[tuple[str, str, Any]]:
         """Address of each item, address of the document that links to it, its collection."""
         seen = {self.base}
-        pending: list[tuple[dict[str, Any] | None, str, str]] = [(self.document, self.base, "")]
+        pending: list[tuple[dict[str, Any] | None, str, str, int]] = [
+            (self.document, self.base, "", 0)
+        ]
+        walked = 0
         while pending:
-            document, address, parent = pending.pop()
+            document, address, parent, depth = pending.pop()
+            walked += 1
+            if depth > MOST_LEVELS or walked > MOST_CATALOGS:
+                raise CatalogError(
+                    f"{shown(self.base)}: the tree of its catalogues has no end: {walked} of them, "
+                    f"the last in level {depth} (at most {MOST_CATALOGS} and {MOST_LEVELS} are "
+                    "read); start further down, or tell its operator"
+                )
             document = document or parse_json(_fetch_linked(fetch, address, parent), address)
             is_collection = document.get("type") == "Collection" or "extent" in document
             here = document.get("id") if is_collection else None
@@ -148,7 +160,7 @@ class StaticCatalog:
                     continue
                 seen.add(target)
                 if link["rel"] == "child":
-                    pending.append((None, target, address))
+                    pending.append((None, target, address, depth + 1))
                 elif not collections or here is None or here in collections:
                     yield target, address, here
 

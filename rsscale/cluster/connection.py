@@ -90,6 +90,10 @@ def workers_of(name: str) -> int:
     return int(count or 1)
 
 
+# Schedulers of whose workers was told.
+_hinted: dict[str, object] = {}
+
+
 @contextmanager
 def _remote(address: str) -> Iterator[Client]:
     from distributed import Client
@@ -114,13 +118,18 @@ def _remote(address: str) -> Iterator[Client]:
 
 
 def _hint(client: Client) -> None:
-    """Warn when a user's own workers have settings that make torch slow."""
+    """Warn when a user's own workers have settings that make torch slow; once of each cluster.
+
+    A command may connect several times, and a cluster answers each of them.
+    """
     try:
         found = client.run(_gives_back, on_error="ignore")
+        scheduler = str(client.scheduler_info()["id"])
     except Exception:  # noqa: BLE001 -- the run has ended meanwhile, or has lost its cluster
         return
     slow = [address for address, is_slow in found.items() if is_slow]
-    if slow:
+    # One step for Python's own lock: two connections may answer at the same time.
+    if slow and _hinted.setdefault(scheduler, mine := object()) is mine:
         settings = " ".join(f"{_NANNY}{name}={v}" for name, v in allocator.ENVIRONMENT.items())
         _log.warning(
             "%d of %d workers give freed memory back to the system at once: torch on the CPU is "

@@ -57,6 +57,7 @@ def get(
     url: str,
     headers: Mapping[str, str],
     secret: Callable[[str], Mapping[str, str]] | None = None,
+    most: int | None = None,
 ) -> RangeResponse:
     """Send one GET request.
 
@@ -66,6 +67,8 @@ def get(
     headers : mapping
     secret : callable, optional
         Further headers for a URL, which go to its host alone: asked anew after a redirect.
+    most : int, optional
+        Bytes that were asked for. Of a longer answer one more is read, which tells it.
 
     Raises
     ------
@@ -89,11 +92,11 @@ def get(
             preload_content=False,
         )
         if not raw.get_redirect_location():
-            return _taken(raw, raw.status, raw.headers)
+            return _taken(raw, raw.status, raw.headers, most)
         raw.close()
         _send_on.add(origin)
     answer = _follow(url, headers, secret) if secret else _send(url, headers)
-    return _taken(answer.raw, answer.status_code, answer.headers)
+    return _taken(answer.raw, answer.status_code, answer.headers, most)
 
 
 def _send(url: str, headers: Mapping[str, str], **options: Any) -> requests.Response:
@@ -132,10 +135,14 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> RangeResponse:
+def _taken(
+    raw: BaseHTTPResponse, status: int, headers: Mapping[str, str], most: int | None
+) -> RangeResponse:
     """Read the body; then the connection is free for other requests, or closed."""
     try:
-        if status == requests.codes.partial_content:
+        if status == requests.codes.partial_content and _may_be_longer(headers, most):
+            body = raw.read((most or 0) + 1, decode_content=False)
+        elif status == requests.codes.partial_content:
             body = raw.read(decode_content=False)  # in one piece: requests takes 10 KiB at a time
             raw.release_conn()
         else:
@@ -143,6 +150,12 @@ def _taken(raw: BaseHTTPResponse, status: int, headers: Mapping[str, str]) -> Ra
     finally:
         raw.close()
     return RangeResponse(status, headers, body, raw)
+
+
+def _may_be_longer(headers: Mapping[str, str], most: int | None) -> bool:
+    """Whether an answer may have more bytes than were asked for."""
+    length = str(headers.get("Content-Length", ""))
+    return most is not None and not (length.isdigit() and int(length) <= most)
 
 
 @once(maxsize=256)

@@ -99,6 +99,7 @@ def _ask(url: str, start: int, stop: int, sign: Signer | None) -> RangeResponse:
             url,
             {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
             None if sign is None else sign.headers,
+            most=stop - start,
         )
     except (requests.RequestException, HTTPError) as error:
         problem = why_no_answer(error)

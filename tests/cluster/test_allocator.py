@@ -1,13 +1,16 @@
 """The allocator takes the settings; what they bring is for a benchmark to say."""
 
+import functools
 import os
 import platform
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from rsscale.cluster import allocator
 from rsscale.cluster import connection as cluster
@@ -199,3 +202,33 @@ def test_holes_of_the_heap_are_given_back_now_and_then() -> None:
         check=True,
     )
     assert told.stdout.split() == ["True", "False", "True", "True"]
+
+
+def test_slow_workers_are_told_of_once_for_each_cluster(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planning, its pilot and the run connect one after the other, or at the same time."""
+    monkeypatch.setattr(cluster, "_gives_back", functools.partial(bool, 1))
+    hints = []
+
+    def told_in_full(client: Client) -> None:
+        hint(client)
+        hints.append(client)
+
+    hint = cluster._hint
+    monkeypatch.setattr(cluster, "_hint", told_in_full)
+    count = 0
+    for _ in range(2):
+        with cluster.connect("local:1") as own:
+            assert own is not None
+            address = own.scheduler.address
+            for _ in range(2):
+                with cluster.connect(address), cluster.connect(address):
+                    count += 2
+                    deadline = time.monotonic() + 60
+                    while len(hints) < count and time.monotonic() < deadline:
+                        time.sleep(0.01)
+    assert len(hints) == 8
+    told = [r.getMessage() for r in caplog.records if "freed memory" in r.getMessage()]
+    assert len(told) == 2
+    assert all(message.startswith("1 of 1 workers") for message in told)

@@ -94,6 +94,18 @@ def test_of_a_whole_file_only_the_beginning_is_taken(server):
     assert connections.get(f"{server.url}/file.bin", {}).body == CONTENT[:512]
 
 
+@pytest.mark.parametrize("redirected", [False, True])
+def test_of_a_range_without_end_one_byte_more_is_taken(server, tmp_path, redirected):
+    """A server that sends more than was asked for is not read to its end."""
+    server.always = (206, {"Content-Range": "bytes 0-9/600"}, CONTENT)
+    with serve(tmp_path) as far:
+        far.always = server.always
+        if redirected:
+            server.always = (302, {"Location": f"{far.url}/file.bin"}, b"")
+        answer = connections.get(f"{server.url}/file.bin", {"Range": "bytes=0-9"}, most=10)
+    assert answer.body == CONTENT[:11]
+
+
 def test_a_certificate_must_be_trusted(tmp_path, monkeypatch):
     bundle, key = self_signed(tmp_path)
     (tmp_path / "file.bin").write_bytes(CONTENT)

@@ -11,6 +11,7 @@ from cube_scenes import WEST, geobox, item, texture, write
 from stac_factory import landing, make_item, page
 
 import rsscale as rs
+from rsscale.cli import main
 from rsscale.errors import CatalogError, ReadError, RecipeError
 from rsscale.items.records import SceneRecord
 from rsscale.net import connections
@@ -287,3 +288,45 @@ def test_a_signer_may_give_headers(tif, monkeypatch):
         assert cube_of(first.url + "/again", sign).values.all()
         assert other.seen
         assert SECRET not in str(other.seen)
+
+
+@pytest.mark.parametrize("rules", ["{}", '{"HOST": {"Authorization": "Bearer env:EXAMPLE_TOKEN"}}'])
+def test_the_command_that_searches_takes_headers_and_a_signer(tmp_path, capsys, rules):
+    pages = {"/": landing(), "/search": page([make_item("a")])}
+    with guarded(pages=pages) as server:
+        host = server.url.removeprefix("http://")
+        words = ["search", server.url + "/", "--sign", "aws-anonymous", "--headers"]
+        out = tmp_path / "items.parquet"
+        with pytest.raises(SystemExit) as ended:
+            main([*words, rules.replace("HOST", host), "--out", str(out)])
+    told = "".join(capsys.readouterr())
+    assert SECRET not in told
+    if rules == "{}":
+        assert ended.value.code == 2
+        assert "HTTP 401, it wants credentials (headers" in told
+        return
+    assert ended.value.code == 0
+    assert "1 items to" in told
+    (found,) = rs.search(out)
+    assert found.properties.get(PROPERTY) is None  # a file's own word does not count
+    assert SECRET.encode() not in out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--headers", "Authorization: Bearer hunter2", "--headers is not JSON"),
+        ("--headers", '{"x.org": {"Authorization": "Bearer hunter2"}}', "environment variable"),
+        ("--headers", '["x.org", "hunter2"]', "headers are not what was expected"),
+        ("--headers", '{"x.org": {"X-Key": "env:NOBODYS"}}', "does not allow it"),
+        ("--sign", "planetary", "planetary"),
+        ("--query", "{cloud", "--query '{cloud' is not JSON"),
+    ],
+)
+def test_a_wrong_option_of_a_search_is_told_without_secrets(capsys, option, value, words):
+    with pytest.raises(SystemExit) as ended:
+        main(["search", "items.json", option, value])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert words in told
+    assert "hunter2" not in told
