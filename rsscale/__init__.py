@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rsscale.change.post_classification import detect_change
     from rsscale.composites.composite import composite
     from rsscale.composites.merge_days import merge_days
+    from rsscale.composites.series import series
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from rsscale.learn.models import open_model
     from rsscale.legend.classes import LandClass
     from rsscale.model.model_input import ModelInput
+    from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ResultLayout, ValueOutput
     from rsscale.model.spec import ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -79,6 +81,10 @@ _WHERE = {
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
     "Changes": "rsscale.runs.changes",
+    "ClassOutput": "rsscale.model.outputs",
+    "EmbeddingOutput": "rsscale.model.outputs",
+    "ResultLayout": "rsscale.model.outputs",
+    "ValueOutput": "rsscale.model.outputs",
     "changes": "rsscale.runs.changes",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
@@ -100,6 +106,7 @@ _WHERE = {
     "rgb": "rsscale.publish.quicklook",
     "run": "rsscale.runs.run",
     "search": "rsscale.catalog.search",
+    "series": "rsscale.composites.series",
     "simulate": "rsscale.demo.simulate",
     "to_decibel": "rsscale.cube.sar",
     "to_netcdf": "rsscale.publish.netcdf",
@@ -114,6 +121,8 @@ __all__ = [
     "BandError",
     "CatalogError",
     "Changes",
+    "ClassOutput",
+    "EmbeddingOutput",
     "FunctionError",
     "Grid",
     "ItemError",
@@ -129,11 +138,13 @@ __all__ = [
     "ReadError",
     "Recipe",
     "RecipeError",
+    "ResultLayout",
     "RsscaleError",
     "Run",
     "RunFolderError",
     "RunOptions",
     "TilesFailedError",
+    "ValueOutput",
     "apply",
     "assess",
     "changes",
@@ -155,6 +166,7 @@ __all__ = [
     "rgb",
     "run",
     "search",
+    "series",
     "simulate",
     "to_decibel",
     "to_netcdf",

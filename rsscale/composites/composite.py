@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.composites.fallback import Scenes, composite_block, substitutes
+from rsscale.composites.fallback import Scenes, composite_block, substitutes, windows_by_year
 from rsscale.composites.reducer_names import check_fallback, check_reducer
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.order import canonical_order, per_scene
@@ -64,7 +64,9 @@ def composite(
     missing : str
         The fallback for pixels without an observation in a window. ``"leave"``: NaN.
         ``"neighbour"``: the value of the window of the same year that has one and is nearest in
-        time, middle to middle, the earlier one on a tie. ``"year"``: all observations of the
+        time, middle to middle, the earlier one on a tie. ``"linear"``: between the values of the
+        windows of the same year before and after that have one, by the time between their middles;
+        before the first and after the last of them, its value. ``"year"``: all observations of the
         year's windows reduced together. Pixels without any in the year stay NaN.
     device : str
         Where torch reduces: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ….
@@ -103,6 +105,7 @@ def composite(
         scenes=scenes,
         of_years=of_years,
         instead=substitutes(windows, missing),
+        linear=windows_by_year(windows, missing),
         reducer=reducer,
         device=device,
     )

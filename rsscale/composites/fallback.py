@@ -33,7 +33,7 @@ def substitutes(
         Positions in ``windows``; with ``"year"``, the number of windows plus the position of the
         year among all years.
     """
-    if rule == "leave":
+    if rule in ("leave", "linear"):
         return tuple(() for _ in windows)
     if rule == "year":
         years = sorted({year for year, _ in windows})
@@ -52,12 +52,36 @@ def substitutes(
     )
 
 
+def windows_by_year(
+    windows: Sequence[tuple[int, TimeWindow]], rule: str
+) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """Windows of each year in the order of their middles, for the rule ``"linear"``; else none.
+
+    Returns
+    -------
+    tuple of tuple of (int, float)
+        Position in ``windows``, and its middle in days since 1970.
+    """
+    if rule != "linear":
+        return ()
+    middles = [w.middle.astype("datetime64[s]").astype(float) / 86400 for _, w in windows]
+    return tuple(
+        tuple(
+            (number, float(middles[number]))
+            for number in sorted(range(len(windows)), key=lambda n: (middles[n], n))
+            if windows[number][0] == year
+        )
+        for year in sorted({year for year, _ in windows})
+    )
+
+
 def composite_block(
     blocks: Blocks,
     *,
     scenes: Scenes,
     of_years: Scenes,
     instead: tuple[tuple[int, ...], ...],
+    linear: tuple[tuple[tuple[int, float], ...], ...] = (),
     **how: Any,
 ) -> npt.NDArray[np.float32]:
     """Reduce the pixels of blocks and fill those without an observation; their count stays 0.
@@ -72,6 +96,8 @@ def composite_block(
         Slices in any window of each year; reduced only where a window is filled from the year.
     instead : tuple of tuple of int
         From :func:`substitutes`.
+    linear : tuple of tuple of (int, float)
+        From :func:`windows_by_year`.
     **how
         For :func:`rsscale.composites.reducers.reduce_observations`.
 
@@ -85,8 +111,10 @@ def composite_block(
     flat = [[plane.reshape(-1) for plane in scene] for scene in planes(blocks)]
     how["shape"] = blocks[0][0].shape[2:]
     out = reduce_observations(flat, scenes=scenes, **how)
-    if not any(instead) or (out[:, -1] > 0).all():
+    if not (any(instead) or linear) or (out[:, -1] > 0).all():
         return out
+    for windows in linear:
+        interpolate(out, windows)
     years = reduce_observations(flat, scenes=of_years, **how) if of_years else out[:0]
     fill_empty(out, years, instead)
     return out
@@ -107,3 +135,36 @@ def fill_empty(
             usable = wanted & (source[-1] > 0)
             window[:-1, usable] = source[:-1, usable]
             wanted &= ~usable
+
+
+def interpolate(reduced: npt.NDArray[np.float32], windows: Sequence[tuple[int, float]]) -> None:
+    """Fill windows of a year in place, linearly in time between their neighbours with a value.
+
+    Before the first and after the last window with an observation its value is taken.
+
+    Parameters
+    ----------
+    reduced : array (windows, B + 1, h, w)
+        The last of the bands is the number of valid observations.
+    windows : sequence of (int, float)
+        Positions along the first axis, and times in days, in order of time.
+    """
+    known = np.stack([reduced[number, -1] > 0 for number, _ in windows])
+    count = len(windows)
+    steps = np.arange(count).reshape(-1, 1, 1)
+    before = np.maximum.accumulate(np.where(known, steps, -1), axis=0)
+    after = np.minimum.accumulate(np.where(known, steps, count)[::-1], axis=0)[::-1]
+    values = reduced[[number for number, _ in windows], :-1]
+    times = np.array([time for _, time in windows])
+    for step, (number, time) in enumerate(windows):
+        wanted = ~known[step] & ((before[step] >= 0) | (after[step] < count))
+        if not wanted.any():
+            continue
+        rows, cols = np.nonzero(wanted)
+        first = np.where(before[step] >= 0, before[step], after[step])[wanted]
+        last = np.where(after[step] < count, after[step], before[step])[wanted]
+        span = times[last] - times[first]
+        weight = np.divide(time - times[first], span, out=np.zeros(len(span)), where=span > 0)
+        low, high = values[first, :, rows, cols], values[last, :, rows, cols]  # (pixels, B)
+        filled = low + weight[:, None] * (high.astype(np.float64) - low)
+        reduced[number, :-1, rows, cols] = filled.astype(np.float32)

@@ -7,7 +7,7 @@ import re
 from rsscale.errors import RecipeError, nearest
 
 REDUCERS = ("median", "mean", "min", "max", "best-pixel", "geomedian", "medoid")
-FALLBACKS = ("leave", "neighbour", "year")
+FALLBACKS = ("leave", "neighbour", "linear", "year")
 
 _PERCENTS = {"median": 50, "min": 0, "max": 100}
 _PERCENTILE = re.compile(r"p([1-9]\d?)")

@@ -320,7 +320,7 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
     ------
     ModelError
     """
-    from rsscale.steps.input_windows import window_names
+    from rsscale.steps.input_windows import times_of
 
     for model_input in spec.inputs:
         if model_input.name not in recipe.inputs:
@@ -329,7 +329,7 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
                 f"the recipe has {list(recipe.inputs)}"
             )
         imagery = recipe.inputs[model_input.name]
-        spec.check_input(model_input.name, imagery.bands, window_names(imagery, period))
+        spec.check_input(model_input.name, imagery.bands, times_of(imagery, period))
     trained, used = spec.resolution, pixel_width(extent)
     # Where the projection's scale changes over an area, that of its centre is no exact figure.
     is_true = math.isclose(used, recipe.grid.build().pixel_width)

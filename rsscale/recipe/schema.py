@@ -112,7 +112,7 @@ class CompositeRecipe(_Strict):
     by: str | dict[str, Any] | None = None
     windows: dict[str, tuple[MonthDay, MonthDay]] | None = None
     reducer: str = "median"
-    missing: Literal["leave", "neighbour", "year"] = "leave"
+    missing: Literal["leave", "neighbour", "linear", "year"] = "leave"
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -149,6 +149,8 @@ class InputRecipe(_Strict):
     query: dict[str, dict[str, Any]] | None = None
     mask: MaskRecipe | None = None
     composite: CompositeRecipe = CompositeRecipe(by="season")
+    # The observations themselves, of a year or of a span of days, in place of composites.
+    series: Literal[True] | tuple[MonthDay, MonthDay] | None = None
     sign: str | None = None
     headers: dict[str, dict[str, str]] | None = None
     static: bool = False
@@ -227,6 +229,21 @@ class InputRecipe(_Strict):
         if self.static and (self.merge_days or self.composite.missing != "leave"):
             raise ValueError("'static' has no days to merge and no windows to fill")
         return self
+
+    @model_validator(mode="after")
+    def _series_has_no_windows(self) -> Self:
+        if self.series is not None:
+            if "composite" in self.model_fields_set or self.static:
+                raise ValueError("'series' has no 'composite' and is not 'static': choose one")
+            with _as_value_error():
+                time_windows(self.series_rule, 2000)
+        return self
+
+    @property
+    def series_rule(self) -> dict[str, Any]:
+        """The one window of a series, as :func:`time_windows` takes it."""
+        span = ("01-01", "12-31") if self.series in (True, None) else self.series
+        return {"windows": {"series": span}}
 
     @model_validator(mode="after")
     def _mask_is_nearest(self) -> Self:

@@ -49,10 +49,17 @@ def nodata(input_recipe: InputRecipe) -> dict[str, tuple[float, ...]]:
 
 
 def windows(input_recipe: InputRecipe, period: int) -> tuple[TimeWindow, ...]:
-    """The time windows of an input; one over all time for a static one."""
+    """The time windows of an input; one over all time for a static one, or of a whole series."""
     if input_recipe.static:
         return (TimeWindow(STATIC, date.min, date.max),)
+    if input_recipe.series:
+        return time_windows(input_recipe.series_rule, period)
     return time_windows(input_recipe.composite.rule, period)
+
+
+def times_of(input_recipe: InputRecipe, period: int) -> tuple[str, ...] | None:
+    """Names of the time windows of an input; None for a series."""
+    return None if input_recipe.series else window_names(input_recipe, period)
 
 
 def window_names(input_recipe: InputRecipe, period: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The model's inputs over a box, as a recipe describes them: read, mask, merge, composite.
+"""The model's inputs over a box, as a recipe describes them: read, mask, merge, reduce.
 
 Each input has its own catalogue, mask and composite; they meet on the grid, by name.
 """
@@ -15,6 +15,7 @@ import xarray as xr
 
 from rsscale.composites.composite import composite
 from rsscale.composites.merge_days import merge_days
+from rsscale.composites.series import series
 from rsscale.composites.strips import in_memory
 from rsscale.cube.build import build_cube
 from rsscale.cube.masks import mask
@@ -25,7 +26,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_store import Lookup
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import STATIC, mask_margin, nodata, resampling, span
+from rsscale.steps.input_windows import STATIC, mask_margin, nodata, resampling, span, windows
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def prepare_input(
 def _reduce(
     cube: xr.DataArray, input_recipe: InputRecipe, period: int, device: str
 ) -> xr.DataArray:
-    """A cube's composite, as the recipe says."""
+    """A cube's composite, or its series, as the recipe says."""
     if not input_recipe.harmonize:  # numbers of all processing baselines alike, as some tools do
         cube = cube.assign_coords(offset=xr.zeros_like(cube["offset"]))
     if input_recipe.mask:
@@ -156,7 +157,10 @@ def _reduce(
     if input_recipe.merge_days:
         cube = merge_days(cube)
     rule = input_recipe.composite
-    if input_recipe.static:
+    if input_recipe.series:
+        (window,) = windows(input_recipe, period)
+        reduced = series(cube, window.start, window.end)
+    elif input_recipe.static:
         reduced = _static(cube, rule.reducer, device)
     else:
         reduced = composite(
