@@ -101,5 +101,5 @@ def test_no_scenes_at_all():
 
 @pytest.mark.parametrize("missing", ["neighbor", None, "interpolate"])
 def test_unknown_rules(missing):
-    with pytest.raises(RecipeError, match="expected leave, neighbour, year"):
+    with pytest.raises(RecipeError, match="expected leave, neighbour, linear, year"):
         one_pixel([1, 0, 0, 4], missing=missing)
