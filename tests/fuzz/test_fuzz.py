@@ -10,11 +10,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
 from threading import Thread
+from typing import IO, Any
 
 import psutil
 import pytest
+from once import Once
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 ROOT = HELPERS.parents[1]
@@ -28,70 +33,116 @@ SHARES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the archive and the run are made once."""
-    return tmp_path_factory.mktemp("fuzz")
+class Feeder:
+    """A process that feeds targets, each in a fork of its own, watched from here."""
 
-
-class Child:
-    """A process that feeds a target, watched from here."""
-
-    def __init__(self, name: str, count: int, shared: Path) -> None:
+    def __init__(self, log: IO[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HELPERS}"}
-        words = [sys.executable, str(HELPERS / "fuzz_child.py"), name, str(count), str(shared)]
         self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        self.inputs, self.shown, self.failures, self.done = 0, "", [], False
-        self.moved, self.peak = time.monotonic(), 0
+            [sys.executable, str(HELPERS / "fuzz_child.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment,
+        )  # fmt: skip
+        self.lines: Queue[dict[str, Any]] = Queue()
         self.listener = Thread(target=self._listen, daemon=True)
         self.listener.start()
 
     def _listen(self) -> None:
         for line in self.process.stdout or ():
-            told = json.loads(line)
-            self.moved = time.monotonic()
-            if "input" in told:
-                self.inputs, self.shown = told["input"], told["shown"]
-            elif "failed" in told:
-                self.failures.append(told["failed"])
-            else:
-                self.done = True
+            self.lines.put(json.loads(line))
+        self.lines.put({"ended": "the process that forks is gone"})
 
-    def watch(self) -> list[object]:
-        """Wait for the end; what went wrong."""
-        with self.process:  # closes its pipes
-            return self._watch()
-
-    def _watch(self) -> list[object]:
-        process = psutil.Process(self.process.pid)
-        while self.process.poll() is None:
-            time.sleep(0.05)
+    def feed(self, **request: object) -> Fed:
+        """Feed a target, and wait for the end."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        fed = Fed()
+        while fed.ended is None:
             try:
-                self.peak = max(self.peak, process.memory_info().rss)
-            except psutil.NoSuchProcess:
-                break
-            silent = time.monotonic() - self.moved
-            if self.peak > MEMORY or silent > (HANG_S if self.inputs else START_S):
-                self.process.kill()
-                self.listener.join()
-                what = "memory" if self.peak > MEMORY else f"no end within {HANG_S:g} s"
-                return [*self.failures, {"error": what, "shown": self.shown}]
-        self.listener.join()  # until the last lines are read
-        if not self.done:
-            said = (self.process.stderr.read() if self.process.stderr else "")[-800:]
-            self.failures.append({"error": f"died: {said}", "shown": self.shown})
-        return self.failures
+                fed.hear(self.lines.get(timeout=0.05))
+            except Empty:
+                fed.end_if_too_long()
+            fed.end_if_too_large()
+        return fed
+
+    def close(self) -> None:
+        with self.process:  # ends with its input, and its pipes are closed
+            assert self.process.stdin
+            self.process.stdin.close()
+            self.listener.join()
+
+
+class Fed:
+    """What a target's process told, and how large it became."""
+
+    def __init__(self) -> None:
+        self.inputs, self.shown, self.failures = 0, "", []
+        self.moved, self.peak = time.monotonic(), 0
+        self.process: psutil.Process | None = None
+        self.killed, self.ended = False, None
+
+    def hear(self, told: dict[str, Any]) -> None:
+        self.moved = time.monotonic()
+        if "pid" in told:
+            self.process = psutil.Process(told["pid"])
+        elif "input" in told:
+            self.inputs, self.shown = told["input"], told["shown"]
+        elif "failed" in told:
+            self.failures.append(told["failed"])
+        elif "died" in told:
+            self._failed(f"died: {told['died']}")
+        else:
+            self.ended = told["ended"]
+            if self.ended and not self.failures:  # by a signal: it could not tell
+                self._failed(f"died: {self.ended}")
+
+    def _failed(self, error: str) -> None:
+        self.failures.append({"error": error, "shown": self.shown})
+
+    def end_if_too_long(self) -> None:
+        longest = HANG_S if self.inputs else START_S
+        if time.monotonic() - self.moved > longest:
+            self._kill(f"no end within {longest:g} s")
+
+    def end_if_too_large(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self.peak = max(self.peak, self.process.memory_info().rss if self.process else 0)
+        if self.peak > MEMORY:
+            self._kill("memory")
+
+    def _kill(self, error: str) -> None:
+        if not self.killed:
+            self.killed = True
+            self._failed(error)
+            assert self.process, error
+            self.process.kill()
+
+
+@pytest.fixture(scope="module")
+def feeder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feeder]:
+    """Started once for all targets."""
+    with (tmp_path_factory.mktemp("fuzz") / "log").open("w") as log:
+        feeder = Feeder(log)
+        yield feeder
+        feeder.close()
+
+
+@pytest.fixture(scope="session")
+def shared(once: Once) -> Path:
+    """The archive and the run that documents are taken from; read-only."""
+    from fuzz_targets import make_shared
+
+    return once("fuzz", make_shared)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
 @pytest.mark.timeout(3600)
-def test_a_document_ends_in_one_line_or_in_success(name: str, shared: Path) -> None:
+def test_a_document_ends_in_one_line_or_in_success(
+    feeder: Feeder, shared: Path, tmp_path: Path, name: str
+) -> None:
     count = max(INPUTS * SHARES[name] // sum(SHARES.values()), 1)
-    child = Child(name, count, shared)
-    failures = child.watch()
-    sys.stderr.write(f"{name}: {child.inputs} inputs, peak {child.peak / 2**20:.0f} MiB\n")
-    assert failures == []
-    assert child.inputs >= min(count, 20)
+    fed = feeder.feed(name=name, count=count, folder=str(tmp_path), shared=str(shared))
+    sys.stderr.write(f"{name}: {fed.inputs} inputs, peak {fed.peak / 2**20:.0f} MiB\n")
+    assert fed.failures == []
+    assert fed.inputs >= min(count, 20)

@@ -1,4 +1,7 @@
-"""Feed inputs to a target, in a process of its own that says which one it is at."""
+"""Feed inputs to targets, each in a process of its own that says which input it is at.
+
+All are forks of one process, so that torch and the others are imported once.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,54 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any, TextIO
 
 
-def main(name: str, count: int, shared: str) -> None:
-    """Run a target over ``count`` inputs; a line of JSON for each and for each failure."""
+def serve() -> None:
+    """Fork for each line of JSON that is read; a last line when its process has ended."""
+    import stackstac  # noqa: F401 -- imported where a cube is built, by every fork anew
+
+    from rsscale.progress import show_progress
+
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    show_progress(False)
     channel = os.fdopen(os.dup(1), "w", buffering=1)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+    for line in sys.stdin:
+        if child := os.fork():
+            channel.write(json.dumps({"pid": child}) + "\n")
+            _, status = os.waitpid(child, 0)
+            channel.write(json.dumps({"ended": os.waitstatus_to_exitcode(status)}) + "\n")
+        else:
+            os._exit(_fed(channel, **json.loads(line)))
+
+
+def _fed(channel: TextIO, **request: Any) -> int:
+    """The exit code of a fork; nothing but JSON is printed."""
+    with Path(os.devnull).open("r+") as nowhere:
+        for stream in range(3):
+            os.dup2(nowhere.fileno(), stream)
+    try:
+        _feed(channel, **request)
+    except BaseException:  # noqa: BLE001 -- told by whoever waits for it
+        channel.write(json.dumps({"died": traceback.format_exc()[-800:]}) + "\n")
+        return 1
+    return 0
+
+
+def _feed(channel: TextIO, name: str, count: int, folder: str, shared: str) -> None:
+    """Run a target over ``count`` inputs; a line of JSON for each and for each failure."""
     from fuzz_targets import TARGETS
     from hypothesis import HealthCheck, Phase, given, settings
 
     import rsscale as rs
-    from rsscale.progress import show_progress
 
-    show_progress(False)
     cls, strategies = TARGETS[name]
-    os.chdir(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
-    made = cls(Path(shared) if name in ("recipes", "models", "runs") else Path.cwd())
+    os.chdir(folder)
+    made = cls(Path(shared) if name in ("recipes", "models", "runs") else Path(folder))
     number, seen = 0, set()
 
     @settings(
@@ -59,10 +86,7 @@ def main(name: str, count: int, shared: str) -> None:
                 channel.write(json.dumps({"failed": {**told, "shown": shown}}) + "\n")
 
     feed()
-    channel.write(json.dumps({"done": number}) + "\n")
-    channel.flush()
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    serve()

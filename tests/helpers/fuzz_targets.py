@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
-from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import fault_archive
 import numpy as np
@@ -42,18 +43,15 @@ def target(**strategies):
     return register
 
 
-@contextmanager
-def archive(folder):
-    """A tiny archive with a recipe, a model and a finished run, made once."""
-    made = folder / "archive"
-    if not made.exists():
-        path = fault_archive.make(made)
-        recipe = yaml.safe_load(path.read_text())
-        del recipe["area"]
-        recipe |= {"bbox": [3.02, 41.47, 3.06, 41.50], "periods": [2023]}
-        path.write_text(yaml.safe_dump(recipe))
-        rs.run(path, folder / "run", device="cpu", threads=1)
-    yield made
+def make_shared(folder):
+    """A tiny archive with a recipe and a model, and a finished run of it."""
+    path = fault_archive.make(folder / "archive")
+    recipe = yaml.safe_load(path.read_text())
+    del recipe["area"]
+    recipe |= {"bbox": [3.02, 41.47, 3.06, 41.50], "periods": [2023]}
+    path.write_text(yaml.safe_dump(recipe))
+    rs.run(path, folder / "run", device="cpu", threads=1)
+    return folder
 
 
 def stac(path):
@@ -90,9 +88,10 @@ def item(number):
 
 @target(edits=changes, texts=yaml_edits)
 class Recipes:
-    def __init__(self, folder):
-        with archive(folder) as made:
-            self.folder = made
+    def __init__(self, shared):
+        # Links, since what is shared may not be changed; paths in the recipe are relative.
+        place = Path.cwd() / "archive"
+        self.folder = shutil.copytree(shared / "archive", place, copy_function=os.link)
         recipe = yaml.safe_load((self.folder / "recipe.yaml").read_text())
         self.recipe = recipe | {
             "train": {
@@ -286,9 +285,8 @@ class Vectors:
 
 @target(edits=changes, raw=cuts, part=st.sampled_from(["item", "item", "item", "weights"]))
 class Models:
-    def __init__(self, folder):
-        with archive(folder) as made:
-            self.folder = shutil.copytree(made / "model", folder / "fuzzed-model")
+    def __init__(self, shared):
+        self.folder = shutil.copytree(shared / "archive/model", Path.cwd() / "model")
         self.document = json.loads((self.folder / "item.json").read_bytes())
         self.weights = (self.folder / "model.safetensors").read_bytes()
 
@@ -306,10 +304,8 @@ class Models:
 
 @target(number=st.integers(0, 2**20), edits=changes, raw=cuts, resumes=st.integers(0, 19))
 class Runs:
-    def __init__(self, folder):
-        with archive(folder):
-            self.whole = folder / "run"
-        self.folder = folder / "fuzzed-run"
+    def __init__(self, shared):
+        self.whole, self.folder = shared / "run", Path.cwd() / "run"
         files = sorted(p for p in self.whole.rglob("*") if p.is_file())
         # run.json, the frozen recipe and the ledger say more than a shard does.
         self.names = [p.relative_to(self.whole) for p in files]
