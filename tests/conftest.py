@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # not spin meanwhile, or training takes four times its CPU time. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Where nothing may be compiled ahead, each process of pytest-xdist rewrites the assertions of all
+# tests anew, four seconds, and each process that a test starts compiles rsscale.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # No test is about time: examples take longer where others compute too.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
