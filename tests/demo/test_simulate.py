@@ -35,7 +35,7 @@ from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
 from rsscale.items.radiometry import scale_offset
 
-SIZE, YEARS, DATES, SEED = 600, (2023, 2024), 6, 3
+SIZE, YEARS, DATES, SEED = 520, (2023, 2024), 6, 3
 SMALL = {"size": 160, "years": (2023,), "dates": 4}
 CLOUD_CODES = (8, 9, 10)
 
