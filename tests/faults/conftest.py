@@ -10,11 +10,13 @@ import fault_archive
 import pytest
 from fault_cluster import Cluster
 from fault_runs import Run
+from once import Once
 
 
 @pytest.fixture(scope="session")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fault_archive.make(tmp_path_factory.mktemp("faults") / "archive")
+def recipe(once: Once) -> Path:
+    """Of the archive; read-only, as the reference."""
+    return once("faults-archive", fault_archive.make)
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +27,20 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def reference(started: Cluster, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def reference(once: Once, started: Cluster, recipe: Path) -> Run:
     """A run that nothing disturbed."""
-    started.ensure()
-    run = Run(tmp_path_factory.mktemp("reference") / "run", recipe, started.address)
-    ended = run.do("run")
-    assert ended.code == 0, ended.err
-    assert len(run.entries()) == run.state["tiles"]["total"] >= 40
-    assert sorted(run.tiles_in_events()) == sorted(run.entries())
-    return run
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        started.ensure()
+        run = Run(folder / "run", recipe, started.address)
+        ended = run.do("run")
+        assert ended.code == 0, ended.err
+        assert len(run.entries()) == run.state["tiles"]["total"] >= 40
+        assert sorted(run.tiles_in_events()) == sorted(run.entries())
+        return run.path
+
+    return Run(once("faults-reference", make), recipe)
 
 
 @pytest.fixture
