@@ -146,7 +146,7 @@ def write_model(folder: str) -> None:
         architecture="unet",
         hyperparameters={"width": 4, "depth": 2},
     )
-    module = build("unet", spec.channels, 4, width=4, depth=2).eval()
+    module = build("unet", spec.inputs, 4, width=4, depth=2).eval()
     with torch.no_grad():  # so that all classes occur
         scores = module(torch.randn(1, spec.channels, 256, 256))
         module.head.weight *= 2 / scores.std(dim=(0, 2, 3)).view(-1, 1, 1, 1)

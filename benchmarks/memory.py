@@ -206,7 +206,6 @@ def _write_model(folder: Path) -> None:
     from rsscale.model.spec import ModelSpec
 
     torch.manual_seed(0)
-    count = len(WINDOWS) * len(BANDS)
     spec = ModelSpec(
         name="two-layer",
         inputs=(ModelInput("s2", BANDS, tuple(WINDOWS), (1100.0,) * 6, (100.0,) * 6),),
@@ -218,7 +217,7 @@ def _write_model(folder: Path) -> None:
         hyperparameters={"width": 32},
         resolution=RESOLUTION,
     )
-    module = build("pixel", count, CLASSES, width=32).eval()
+    module = build("pixel", spec.inputs, CLASSES, width=32).eval()
     save_model(Model(spec, module, torch.device("cpu")), folder / "model")
 
 

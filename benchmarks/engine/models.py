@@ -39,7 +39,7 @@ def write_models(folder: Path) -> None:
             hyperparameters=hyperparameters,
             resolution=RESOLUTION,
         )
-        module = build(architecture, count, CLASSES, **hyperparameters).eval()
+        module = build(architecture, spec.inputs, CLASSES, **hyperparameters).eval()
         _spread(module, count)
         save_model(Model(spec, module, torch.device("cpu")), folder / f"model-{name}")
 
@@ -51,10 +51,11 @@ def plain_module(folder: Path) -> Any:
     from safetensors.torch import load_file
 
     from rsscale.learn.architectures import build
+    from rsscale.model.spec import ModelSpec
 
     item = json.loads((folder / "item.json").read_text())
     architecture, hyperparameters = MODELS[item["id"]]
-    module = build(architecture, len(BANDS), CLASSES, **hyperparameters)
+    module = build(architecture, ModelSpec.from_item(item).inputs, CLASSES, **hyperparameters)
     module.load_state_dict(load_file(folder / "model.safetensors"))
     return module.eval()
 

@@ -53,7 +53,7 @@ def check_network(
         hyperparameters=hyperparameters,
     )
     what = f"architecture {architecture!r}"
-    module = build(architecture, spec.channels, len(classes), **hyperparameters).eval()
+    module = build(architecture, spec.inputs, len(classes), **hyperparameters).eval()
     check_windows(module, spec, small_size(lattice.window), what)
     reach = reach_of(architecture, hyperparameters)
     advice = None if reach is None else halo_advice(what, lattice, Reach(reach))

@@ -35,9 +35,14 @@ class InputBands:
     times: tuple[str, ...]
 
     @property
+    def length(self) -> int:
+        """Time windows."""
+        return len(self.times)
+
+    @property
     def channels(self) -> int:
         """Time windows times bands."""
-        return len(self.times) * len(self.bands)
+        return self.length * len(self.bands)
 
 
 @dataclass(frozen=True)

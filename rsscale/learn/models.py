@@ -138,9 +138,7 @@ def save_model(
 
 def _check_known(spec: ModelSpec, module: nn.Module) -> None:
     with torch.device("meta"):
-        built = build(
-            spec.architecture, spec.channels, spec.output_channels, **spec.hyperparameters
-        )
+        built = build(spec.architecture, spec.inputs, spec.output_channels, **spec.hyperparameters)
     expected = {name: value.shape for name, value in built.state_dict().items()}
     if expected != {name: value.shape for name, value in module.state_dict().items()}:
         raise ModelError(

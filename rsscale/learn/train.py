@@ -224,9 +224,7 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     """The network with its first weights, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
         torch.manual_seed(seed)
-        module = build(
-            spec.architecture, spec.channels, spec.output_channels, **spec.hyperparameters
-        )
+        module = build(spec.architecture, spec.inputs, spec.output_channels, **spec.hyperparameters)
     size = small_size(spec.lattice.window)
     check_windows(module.eval(), spec, size, f"architecture {spec.architecture!r}")
     return module

@@ -67,7 +67,7 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    make = partial(build, spec.architecture, spec.channels, spec.output_channels)
+    make = partial(build, spec.architecture, spec.inputs, spec.output_channels)
     with torch.device("meta"):
         size = sum(p.numel() for p in make(**spec.hyperparameters).parameters())
     if size > path.stat().st_size:  # a byte each at least: it is not made only to be refused

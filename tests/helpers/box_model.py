@@ -108,7 +108,7 @@ def untrained_unet(folder: Path, blend: str = "trim", width: int = 16) -> Path:
         architecture="unet",
         hyperparameters={"width": width, "depth": 2},
     )
-    module = build("unet", spec.channels, 3, width=width, depth=2).eval()
+    module = build("unet", spec.inputs, 3, width=width, depth=2).eval()
     with torch.no_grad():  # random weights alone would always choose the same class
         scores = module(torch.rand(1, spec.channels, 128, 128))
         module.head.weight *= 3 / scores.std(dim=(0, 2, 3)).view(-1, 1, 1, 1)

@@ -77,7 +77,7 @@ def _model(folder: Path) -> None:
         hyperparameters={"width": 8},
         resolution=10.0,
     )
-    module = build("pixel", spec.channels, 3, width=8).eval()
+    module = build("pixel", spec.inputs, 3, width=8).eval()
     with torch.no_grad():
         scores = module(torch.randn(1, spec.channels, 64, 64))
         module.head.weight *= 2 / scores.std(dim=(0, 2, 3)).view(-1, 1, 1, 1)

@@ -115,7 +115,7 @@ def make_model(folder: Path, seed: int = 0, bands: tuple[str, ...] = BANDS) -> M
         hyperparameters={"width": 4, "depth": 2},
         resolution=10.0,
     )
-    module = build("unet", spec.channels, 3, width=4, depth=2).eval()
+    module = build("unet", spec.inputs, 3, width=4, depth=2).eval()
     _spread(module, spec.channels)
     return save_model(Model(spec, module, torch.device("cpu")), folder)
 

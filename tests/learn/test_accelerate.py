@@ -31,7 +31,7 @@ def model(architecture: str = "pixel") -> Model:
         hyperparameters={"width": 8},
     )
     torch.manual_seed(1)
-    return Model(spec, build(architecture, 2, 3, width=8).eval(), torch.device("cpu"))
+    return Model(spec, build(architecture, spec.inputs, 3, width=8).eval(), torch.device("cpu"))
 
 
 def images(count: int = 2) -> torch.Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_inputs import channels
 
 from rsscale.errors import ModelError
 from rsscale.learn.architectures import MAX_DEPTH, build, reach, small_size
@@ -11,7 +12,7 @@ from rsscale.learn.architectures import MAX_DEPTH, build, reach, small_size
 
 @pytest.mark.parametrize(("name", "options"), [("unet", {"depth": 3}), ("pixel", {})])
 def test_scores_have_the_size_of_the_image(name: str, options: dict) -> None:
-    net = build(name, channels=5, classes=3, **options).eval()
+    net = build(name, inputs=channels(5), outputs=3, **options).eval()
     assert net(torch.zeros(2, 5, 32, 48)).shape == (2, 3, 32, 48)
 
 
@@ -21,7 +22,7 @@ def test_scores_have_the_size_of_the_image(name: str, options: dict) -> None:
 )
 def test_reach_is_how_far_a_change_is_seen(name: str, options: dict) -> None:
     torch.manual_seed(0)
-    net = build(name, channels=2, classes=2, **options).double().eval()
+    net = build(name, inputs=channels(2), outputs=2, **options).double().eval()
     size = 256
     image = torch.randn(1, 2, size, size, dtype=torch.float64)
     far = 0
@@ -38,18 +39,18 @@ def test_reach_is_how_far_a_change_is_seen(name: str, options: dict) -> None:
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ModelError, match="did you mean 'unet'"):
-        build("unnet", 1, 1)
+        build("unnet", channels(1), 1)
     with pytest.raises(ModelError, match="widht"):
-        build("unet", 1, 1, widht=3)
+        build("unet", channels(1), 1, widht=3)
     for depth in (0, 7):
         with pytest.raises(ModelError, match="depth is 1 to 6"):
-            build("unet", 1, 1, depth=depth)
+            build("unet", channels(1), 1, depth=depth)
 
 
 def test_a_score_does_not_depend_on_the_window_or_the_batch() -> None:
     """No statistic of a window is taken: what lies beyond the reach changes nothing."""
     torch.manual_seed(0)
-    net = build("unet", 2, 3, width=4, depth=3).double()
+    net = build("unet", channels(2), 3, width=4, depth=3).double()
     net.train()
     net(torch.randn(4, 2, 64, 64, dtype=torch.float64))  # statistics that are not the first ones
     net.eval()
@@ -65,7 +66,7 @@ def test_a_score_does_not_depend_on_the_window_or_the_batch() -> None:
 @given(size=st.integers(1, 200))
 @settings(max_examples=30)
 def test_a_small_size_is_taken_when_the_size_itself_is(depth: int, size: int) -> None:
-    network = build("unet", 1, 2, width=1, depth=depth).eval()
+    network = build("unet", channels(1), 2, width=1, depth=depth).eval()
     assert small_size(size) < 2 ** (MAX_DEPTH + 1)
     assert _takes(network, small_size(size)) == _takes(network, size)
 

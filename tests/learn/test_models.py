@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from network_inputs import channels
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
@@ -31,7 +32,7 @@ def make(classes: int = 2) -> Model:
         architecture="unet",
         hyperparameters={"width": 4, "depth": 2},
     )
-    module = build("unet", 2, classes, width=4, depth=2).eval()
+    module = build("unet", spec.inputs, classes, width=4, depth=2).eval()
     return Model(spec, module, torch.device("cpu"))
 
 
@@ -203,7 +204,9 @@ def test_moving_leaves_the_first_where_it_is() -> None:
 def test_defaults_are_written_out(tmp_path: Path) -> None:
     """A default that changes some day must not change a model that relied on it."""
     spec = replace(make().spec, architecture="pixel", hyperparameters={})
-    saved = save_model(Model(spec, build("pixel", 2, 2), torch.device("cpu")), tmp_path / "pixel")
+    saved = save_model(
+        Model(spec, build("pixel", spec.inputs, 2), torch.device("cpu")), tmp_path / "pixel"
+    )
     opened = open_model(tmp_path / "pixel", device="cpu")
     assert opened.spec == saved.spec
     assert dict(opened.spec.hyperparameters) == {"width": 32}
@@ -211,8 +214,9 @@ def test_defaults_are_written_out(tmp_path: Path) -> None:
 
 def test_a_model_that_could_not_be_opened_again_is_not_saved(tmp_path: Path) -> None:
     model = make()
+    other = build("unet", channels(3), 2, width=4, depth=2)
     with pytest.raises(ModelError, match="weights are of another network"):
-        save_model(replace(model, module=build("unet", 3, 2, width=4, depth=2)), tmp_path / "a")
+        save_model(replace(model, module=other), tmp_path / "a")
     with pytest.raises(ModelError, match="'resnet' is not known"):
         save_model(replace(model, spec=replace(model.spec, architecture="resnet")), tmp_path / "a")
     assert not (tmp_path / "a").exists()

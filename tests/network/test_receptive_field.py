@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from box_model import BOX, BoxModel, composite
+from network_inputs import channels
 from torch import nn
 
 from rsscale.geo.lattice import Lattice
@@ -88,7 +89,7 @@ def test_networks_that_look_everywhere_have_no_number() -> None:
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_the_formula_covers_what_is_measured(depth: int) -> None:
     torch.manual_seed(0)
-    own = Own(build("unet", 1, 2, width=4, depth=depth), 64, 32)
+    own = Own(build("unet", channels(1), 2, width=4, depth=depth), 64, 32)
     known = reach_of("unet", {"depth": depth})
     assert known is not None
     assert 0 < measured_reach(own).pixels <= known

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from network_inputs import channels
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import box as corners
 
@@ -73,7 +74,7 @@ def write_model(folder: Path) -> str:
         hyperparameters={"width": 4, "depth": 2},
         resolution=10.0,
     )
-    network = build("unet", 1, 2, width=4, depth=2).eval()
+    network = build("unet", channels(1), 2, width=4, depth=2).eval()
     save_model(Model(spec, network, torch.device("cpu")), folder / "model")
     return str(folder / "model")
 
@@ -260,7 +261,7 @@ def test_pixels_beyond_the_reach_change_no_bit(depth: int) -> None:
     from rsscale.network.receptive_field import reach_of
 
     torch.manual_seed(depth)
-    network = build("unet", 3, 4, width=8, depth=depth).eval()
+    network = build("unet", channels(3), 4, width=8, depth=depth).eval()
     far = reach_of("unet", {"depth": depth})
     assert far is not None
     one = torch.randn(1, 3, 256, 256)

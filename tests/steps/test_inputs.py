@@ -99,7 +99,7 @@ def three_inputs() -> Model:
     torch.manual_seed(3)
     from rsscale.learn.architectures import build
 
-    return Model(spec, build("pixel", spec.channels, 3, width=8).eval(), torch.device("cpu"))
+    return Model(spec, build("pixel", spec.inputs, 3, width=8).eval(), torch.device("cpu"))
 
 
 def recipe(land: Landscape, **changes: object) -> dict:

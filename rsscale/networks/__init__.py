@@ -1,0 +1,1 @@
+"""Networks that rsscale has by name; none takes a statistic over a window when it is used."""

@@ -1,0 +1,27 @@
+"""What a network is built for: the names, times and bands of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class NetworkInput(Protocol):
+    """Protocol of an input that a network is built for, such as :class:`rsscale.ModelInput`."""
+
+    @property
+    def name(self) -> str:
+        """By which the network gets it."""
+
+    @property
+    def length(self) -> int:
+        """Times: windows of a composite, or places for observations."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of each time."""
+
+
+def channels_of(inputs: Sequence[NetworkInput]) -> int:
+    """Channels of all inputs together: times times bands of each."""
+    return sum(one.length * len(one.bands) for one in inputs)
