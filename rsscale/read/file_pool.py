@@ -28,7 +28,12 @@ from rsscale.net.gdal_files import RemoteFile
 from rsscale.net.hrefs import is_url
 from rsscale.net.signing import gdal_options, signer
 from rsscale.read.gdal_errors import ReportedErrors, reported_errors
-from rsscale.read.virtual_raster import check_sources, note_failure, virtual_sources
+from rsscale.read.virtual_raster import (
+    check_sources,
+    note_failure,
+    renewed,
+    virtual_sources,
+)
 
 T = TypeVar("T")
 
@@ -132,6 +137,11 @@ class Opened:
         dataset = rasterio.open(path, sharing=False)
         _check_size(dataset, path)
         sources = virtual_sources(dataset, path)
+        text = renewed(dataset, path, sources)
+        if text is not None:
+            dataset.close()
+            dataset = rasterio.open(text, sharing=False)
+            sources = virtual_sources(dataset, path)
         check_sources(sources)
         return cls(key, dataset, sources=sources)
 

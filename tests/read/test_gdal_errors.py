@@ -136,6 +136,55 @@ def test_a_source_that_gdal_cannot_open_is_never_blank(tmp_path, content):
         assert read(good).max() > 0
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
+@pytest.mark.parametrize("content", [b"", b"II*\0 no tiff"])
+def test_a_source_that_was_mended_is_read(tmp_path, content, is_absolute):
+    """GDAL remembers that it could not open a name as long as any virtual raster is open."""
+    write(tmp_path / "a.tif")
+    good, mended = virtual(tmp_path / "good.vrt", "a.tif"), virtual(tmp_path / "b.vrt", "odd.tif")
+    if is_absolute:
+        mended.write_text(
+            mended.read_text()
+            .replace("odd.tif", str(tmp_path / "odd.tif"))
+            .replace('relativeToVRT="1"', 'relativeToVRT="0"')
+        )
+    with rasterio.open(good) as held:
+        held.read(1)
+        for _ in range(3):
+            (tmp_path / "odd.tif").write_bytes(content)
+            for _ in range(2):
+                assert "odd.tif" in refused(mended)
+            (tmp_path / "odd.tif").unlink()  # else it is opened to be written over
+            write(tmp_path / "odd.tif", data=255 - DATA)
+            for box in (BOX, HALF):
+                assert (read(mended, box) != read(good, box)).any()
+            np.testing.assert_array_equal(read(mended), 255 - DATA)
+            np.testing.assert_array_equal(read(good), DATA)
+            files.POOL.close()
+
+
+def test_a_source_within_another_that_could_not_be_opened_stays_refused(tmp_path):
+    """Its name cannot be written in another way from here, and GDAL would give nodata."""
+    write(tmp_path / "a.tif")
+    good, inner = virtual(tmp_path / "good.vrt", "a.tif"), virtual(tmp_path / "b.vrt", "odd.tif")
+    nested = virtual(tmp_path / "nested.vrt", "b.vrt")
+    (tmp_path / "odd.tif").write_bytes(b"no tiff")
+    with rasterio.open(good) as held:
+        held.read(1)
+        assert "odd.tif" in refused(nested)
+        (tmp_path / "odd.tif").unlink()
+        write(tmp_path / "odd.tif")
+        assert "odd.tif could not be opened before" in refused(nested)
+        np.testing.assert_array_equal(read(inner), DATA)
+
+
+def test_a_virtual_raster_by_a_relative_path(tmp_path, monkeypatch):
+    write(tmp_path / "a.tif")
+    virtual(tmp_path / "good.vrt", "a.tif")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(read("good.vrt"), DATA)
+
+
 def test_a_virtual_raster_of_a_damaged_source_is_never_blank(tmp_path):
     cut(write(tmp_path / "a.tif"), 0.5)
     path = virtual(tmp_path / "cut.vrt", "a.tif")
