@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import traceback
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
@@ -136,6 +137,23 @@ def strip_document(value: Any) -> Any:
             return list(value)
         return [strip_document(inner) for inner in value]
     return value
+
+
+def secret_places(value: Any, place: str = "") -> Iterator[str]:
+    """Where a JSON value holds what :func:`strip_document` would take out; names, never values."""
+    if isinstance(value, str):
+        if strip_document(value) != value:
+            yield place
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            below = f"{place}.{key}" if place else str(key)
+            if isinstance(inner, (str, dict, list)) and not strip_document({key: inner}):
+                yield below
+            else:
+                yield from secret_places(inner, below)
+    elif isinstance(value, (list, tuple)) and _nested(value):
+        for number, inner in enumerate(value):
+            yield from secret_places(inner, f"{place}[{number}]")
 
 
 def strip_addresses(value: Any) -> Any:

@@ -163,7 +163,7 @@ class _BlockCounts:
             return
         mapped = self.mapped(inside)
         check_values(mapped, reference)
-        check_known(mapped, self.classes, what="the map")
+        check_known(mapped, self.classes, holder="the map")
         areas = np.broadcast_to(pixel_areas(self.lattice.grid, inside), inside.shape)
         blocks, counts, sums = count_pairs(mapped, reference, numbers, self.values, areas)
         corner = np.array([piece.row0, piece.col0]) // self.lattice.size
@@ -261,13 +261,13 @@ def _reader(
     return _class_reader(reference, extent, "the reference")
 
 
-def _class_reader(layer: xr.DataArray, extent: PixelBox, what: str) -> _Reader:
+def _class_reader(layer: xr.DataArray, extent: PixelBox, holder: str) -> _Reader:
     """A layer as uint8 class values of a box."""
     nodata = declared_nodata(layer)
 
     def read(box: PixelBox) -> npt.NDArray[np.uint8]:
         rows, cols = box.slices(extent)
-        return class_values(layer.isel(y=rows, x=cols).values, nodata, what=what)
+        return class_values(layer.isel(y=rows, x=cols).values, nodata, holder=holder)
 
     return read
 

@@ -146,8 +146,8 @@ class _Comparison:
         for name, layer, none in zip(self.names, values, nodata, strict=True):
             maps[name] = np.moveaxis(layer, -1, 0) if name == "probability" else layer
             if name == "classification":
-                maps[name] = class_values(layer, none, what=which)
-                check_known(maps[name], self.classes, what=which)
+                maps[name] = class_values(layer, none, holder=which)
+                check_known(maps[name], self.classes, holder=which)
         for name, layer in maps.items():
             if layer.dtype.kind == "f":  # NaN where there is no class, which has no integer
                 maps[name] = np.where(maps["classification"] == NODATA, 0, layer)
@@ -171,7 +171,7 @@ def _common_classes(before: xr.Dataset, after: xr.Dataset) -> tuple[LandClass, .
         )
     for which, ds in (("first", before), ("second", after)):
         nodata = declared_nodata(ds["classification"])
-        check_nodata(nodata, classes, what=f"the {which} map")
+        check_nodata(nodata, classes, holder=f"the {which} map")
     return classes
 
 

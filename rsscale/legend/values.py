@@ -38,7 +38,7 @@ def declared_nodata(layer: Any) -> tuple[float, ...]:
 
 
 def class_values(
-    values: npt.NDArray[Any], nodata: Iterable[float] = (), *, what: str = "the layer"
+    values: npt.NDArray[Any], nodata: Iterable[float] = (), *, holder: str = "the layer"
 ) -> npt.NDArray[np.uint8]:
     """Values of classes as uint8, 255 where there is none.
 
@@ -48,7 +48,7 @@ def class_values(
         Integers, booleans, or floats that are whole numbers.
     nodata : iterable of float
         Values that are none, beside 255 and NaN.
-    what : str
+    holder : str
         What holds them, for messages.
 
     Returns
@@ -65,7 +65,7 @@ def class_values(
     kind = values.dtype.kind
     if kind not in "biuf":
         raise ModelError(
-            f"{what} holds {values.dtype}; expected class values: whole numbers from 0 to 254, "
+            f"{holder} holds {values.dtype}; expected class values: whole numbers from 0 to 254, "
             f"{NODATA} for none"
         )
     none = np.isnan(values) if kind == "f" else None
@@ -81,14 +81,14 @@ def class_values(
     if kind == "f":
         wrong |= known != np.rint(known)
     if wrong.any():
-        raise ModelError(_refusal(known[wrong], what))
+        raise ModelError(_refusal(known[wrong], holder))
     if none is None:
         return values.astype(np.uint8)
     return np.where(none, NODATA, values).astype(np.uint8)
 
 
 def check_known(
-    counts: Mapping[int, int] | npt.NDArray[Any], classes: Sequence[LandClass], *, what: str
+    counts: Mapping[int, int] | npt.NDArray[Any], classes: Sequence[LandClass], *, holder: str
 ) -> None:
     """Refuse values that are no class.
 
@@ -96,7 +96,7 @@ def check_known(
     ----------
     counts : mapping of value to pixels, or uint8 array of values
     classes : sequence of LandClass
-    what : str
+    holder : str
         What holds them, for the message.
 
     Raises
@@ -107,7 +107,7 @@ def check_known(
     unknown = unknown_values(counts, classes)
     if unknown:
         raise ModelError(
-            f"{what} holds {named_counts(unknown)}, which is none of its classes "
+            f"{holder} holds {named_counts(unknown)}, which is none of its classes "
             f"{listed(classes)}; correct the values, or its flag attributes and nodata"
         )
 
@@ -137,7 +137,7 @@ def listed(classes: Sequence[LandClass]) -> str:
     return ", ".join(f"{c.value} {c.name}" for c in classes)
 
 
-def check_nodata(nodata: Iterable[float], classes: Sequence[LandClass], *, what: str) -> None:
+def check_nodata(nodata: Iterable[float], classes: Sequence[LandClass], *, holder: str) -> None:
     """Refuse a declared nodata that is also the value of a class: then neither is known.
 
     Raises
@@ -147,7 +147,7 @@ def check_nodata(nodata: Iterable[float], classes: Sequence[LandClass], *, what:
     for one in classes:
         if one.value in tuple(nodata):
             raise ModelError(
-                f"{what} declares {one.value} to be nodata, which is its class {one.name!r}; "
+                f"{holder} declares {one.value} to be nodata, which is its class {one.name!r}; "
                 f"declare another nodata, such as {NODATA}"
             )
 
@@ -182,10 +182,10 @@ def class_order(own: Sequence[LandClass], legend: Sequence[LandClass]) -> list[i
     return None if order == list(range(len(values))) else order
 
 
-def _refusal(wrong: npt.NDArray[Any], what: str) -> str:
+def _refusal(wrong: npt.NDArray[Any], holder: str) -> str:
     values, pixels = np.unique(wrong, return_counts=True)
     named = named_counts(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
     return (
-        f"{what} holds {named}; class values are whole numbers from 0 to 254: if that is nodata, "
+        f"{holder} holds {named}; class values are whole numbers from 0 to 254: if that is nodata, "
         "declare it as such, if it is a quantity, this is another layer"
     )

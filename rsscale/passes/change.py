@@ -67,7 +67,7 @@ class ComparePass(Pass):
         _check_comparable(there["classification"])
         names = tuple(name for name in _COMPARED if name in there and _is_compared(there[name]))
         classes = classes_from_attributes(there["classification"].attributes)
-        check_nodata([there["classification"].nodata], classes, what="the step to compare")
+        check_nodata([there["classification"].nodata], classes, holder="the step to compare")
         return [
             cls(
                 step=step,
@@ -109,9 +109,11 @@ class ComparePass(Pass):
     def _arrays(self, block: Block, name: str) -> dict[str, Any]:
         """Layers of a map inside the tile; its classes with 255 for nodata."""
         arrays = {str(n): v.values[(..., *block.inside)] for n, v in block.inputs[name].items()}
-        what = f"the map {name} the change"
-        arrays["classification"] = class_values(arrays["classification"], [self.nodata], what=what)
-        check_known(arrays["classification"], self.classes, what=what)
+        holder = f"the map {name} the change"
+        arrays["classification"] = class_values(
+            arrays["classification"], [self.nodata], holder=holder
+        )
+        check_known(arrays["classification"], self.classes, holder=holder)
         return arrays
 
 

@@ -216,13 +216,13 @@ def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
     thinned = []
     for top in range(0, layer.shape[0], _STRIP):
         strip = layer.isel(y=slice(top, top + _STRIP)).values
-        strip = class_values(strip, nodata, what=f"the layer {layer.name!r}")
+        strip = class_values(strip, nodata, holder=f"the layer {layer.name!r}")
         counts += np.bincount(strip.ravel(), minlength=256)
         inside = rows[(rows >= top) & (rows < top + _STRIP)] - top
         thinned.append(strip[np.ix_(inside, cols)])
     classes = classes_from_attributes(layer.attrs)
     check_known(
-        {int(v): int(counts[v]) for v in np.flatnonzero(counts)}, classes, what=name or "map"
+        {int(v): int(counts[v]) for v in np.flatnonzero(counts)}, classes, holder=name or "map"
     )
     return Panel(name, np.concatenate(thinned), counts, classes)
 

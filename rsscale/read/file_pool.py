@@ -215,7 +215,7 @@ class FilePool:
             Just what nobody has used since then, a moment of :func:`time.monotonic`.
         """
         with self._lock:
-            old = list(itertools.takewhile(lambda one: one[0] < since, self._idle.values()))
+            old = list(itertools.takewhile(lambda idle: idle[0] < since, self._idle.values()))
             for _, opened in old:
                 del self._idle[id(opened)]
         for _, opened in old:

@@ -305,13 +305,13 @@ class TrainRecipe(_Strict):
     def _one_class_each(
         cls, value: tuple[ClassRecipe, ...] | None
     ) -> tuple[ClassRecipe, ...] | None:
-        for what in ("value", "name"):
-            keys = [getattr(one, what) for one in value or ()]
+        for field in ("value", "name"):
+            keys = [getattr(land_class, field) for land_class in value or ()]
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
                 raise ValueError(
-                    f"two classes have the {what} {twice!r}; to merge classes, give their features "
-                    "one name in the labels: a class has one value and one name"
+                    f"two classes have the {field} {twice!r}; to merge classes, give their "
+                    "features one name in the labels: a class has one value and one name"
                 )
         return value
 
@@ -410,12 +410,12 @@ class Recipe(_Strict):
     def with_access(self, other: Recipe) -> Recipe:
         """The recipe, with the keys of access that another one has for the same inputs."""
         inputs = {
-            name: one.model_copy(
+            name: imagery.model_copy(
                 update={key: getattr(other.inputs[name], key) for key in ACCESS}
                 if name in other.inputs
                 else {}
             )
-            for name, one in self.inputs.items()
+            for name, imagery in self.inputs.items()
         }
         return self.model_copy(update={"inputs": inputs})
 

@@ -90,7 +90,7 @@ class RasterOnGrid:
             raise ReadError(f"{self.path} could not be read: {reason}") from error
         found = np.full(block.shape, NODATA, np.uint8)
         declared = () if nodata is None else (nodata,)
-        found[inside] = class_values(values[inside], declared, what=str(self.path))
+        found[inside] = class_values(values[inside], declared, holder=str(self.path))
         return found
 
     def _warped(

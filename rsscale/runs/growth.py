@@ -91,8 +91,8 @@ def _changed(old: Recipe, new: Recipe, before: RunSetup, after: RunSetup) -> Ite
     yield from _differences(_plain(old.grid), _plain(new.grid), "grid")
     for name in old.inputs:
         if name in new.inputs:
-            one, other = (_plain(r.inputs[name], exclude=ACCESS) for r in (old, new))
-            yield from _differences(one, other, f"inputs.{name}")
+            had, has = (_plain(r.inputs[name], exclude=ACCESS) for r in (old, new))
+            yield from _differences(had, has, f"inputs.{name}")
     for name, step in old.all_steps.items():
         if name in new.all_steps:
             yield from _changed_step(name, step, new.all_steps[name], before, after)
@@ -109,11 +109,11 @@ def _changed_step(
         yield "model" if "model" in old.options else f"{place} (its files)"
     # Paths may be others: what the files hold counts.
     skip = {"model", *files}
-    one, other = (
+    had, has = (
         {k: v for k, v in step.model_dump(mode="json").items() if k not in skip}
         for step in (old, new)
     )
-    yield from _differences(one, other, place)
+    yield from _differences(had, has, place)
 
 
 def _plain(model: Any, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -121,12 +121,12 @@ def _plain(model: Any, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
     return plain
 
 
-def _differences(one: Any, other: Any, place: str) -> Iterator[str]:
+def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
     """Keys that differ, as a recipe's author would write them."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            yield from _differences(one.get(key), other.get(key), f"{place}.{key}")
-    elif one != other:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from _differences(old.get(key), new.get(key), f"{place}.{key}")
+    elif old != new:
         yield place
 
 

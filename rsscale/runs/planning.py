@@ -310,9 +310,7 @@ def keep_attachments(
         kept[step] = {}
         for name, attachment in by_name.items():
             if isinstance(attachment, Attachment):
-                for file in attachment.files:
-                    target = f"{attachment.room}/{attachment.digest}/{file.name}"
-                    folder.storage.write(target, file.read_bytes())
+                attachment.keep(folder)
             kept[step][name] = (attachment.room, attachment.digest)
     return kept
 

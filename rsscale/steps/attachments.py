@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
+from rsscale.documents import DocumentError, read_json
 from rsscale.errors import RunFolderError
 from rsscale.model.files import files_digest
+from rsscale.redaction import secret_places
 from rsscale.store.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+_MOST_TOLD = 3
+_LARGEST = 2**24  # bytes of JSON that are looked through
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,32 @@ class Attachment:
     def folder(self) -> Path:
         """Their folder on this machine."""
         return self.files[0].parent
+
+    def keep(self, run: RunFolder) -> None:
+        """Copy the files into a run folder, byte for byte: their digest is what a step is made by.
+
+        What may be a secret in JSON among them is told, by its place.
+        """
+        for file in self.files:
+            content = file.read_bytes()
+            places = list(islice(_secret_places(file, content), _MOST_TOLD + 1))
+            if places:
+                more = " and more" if len(places) > _MOST_TOLD else ""
+                _log.warning(
+                    "%s is copied into the run's folder as it is, and may hold secrets in %s%s; "
+                    "take them out of the file, or keep the folder to yourself",
+                    file, ", ".join(places[:_MOST_TOLD]), more,
+                )  # fmt: skip
+            run.storage.write(f"{self.room}/{self.digest}/{file.name}", content)
+
+
+def _secret_places(file: Path, content: bytes) -> Iterator[str]:
+    if file.suffix.lower() not in (".json", ".geojson") or len(content) > _LARGEST:
+        return
+    try:
+        yield from secret_places(read_json(content))
+    except DocumentError:
+        return  # whoever reads it says so
 
 
 @dataclass(frozen=True)
