@@ -20,12 +20,14 @@ import xarray as xr
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from landscape import AREA, Landscape
+from once import Once
 
 import rsscale as rs
 from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.layers import TileKey
 from rsscale.learn.models import open_model, save_model
+from rsscale.model.files import read_spec
 from rsscale.recipe import read_recipe
 from rsscale.runs import loop
 from rsscale.runs.find_items import find_items, index_items
@@ -62,28 +64,37 @@ AREAS = st.lists(st.tuples(*[st.integers(0, 8)] * 4).filter(any), min_size=3, ma
 
 @pytest.fixture(scope="module")
 def references(
-    landscape: Landscape, tmp_path_factory: pytest.TempPathFactory
+    once: Once, landscape: Landscape, landscape_run: Path
 ) -> dict[str, tuple[Path, xr.Dataset]]:
     """For each way of blending a model, and the map of the whole area by it."""
-    found = {}
-    for name, lattice in LATTICES.items():
-        folder = tmp_path_factory.mktemp(name)
+
+    def make(folder: Path) -> Path:
         model = open_model(landscape.folder / "model", device="cpu")
-        save_model(replace(model, spec=replace(model.spec, lattice=lattice)), folder / "model")
-        recipe = landscape.recipe(model=str(folder / "model"))
-        found[name] = folder, rs.run(recipe, folder / "run", **OPTIONS).open().load()
-    return found
+        save_model(
+            replace(model, spec=replace(model.spec, lattice=LATTICES["hann"])), folder / "model"
+        )
+        rs.run(landscape.recipe(model=str(folder / "model")), folder / "run", **OPTIONS)
+        return folder
+
+    hann = once("landscape-hann", make)
+    assert read_spec(landscape.folder / "model").lattice == LATTICES["trim"]
+    return {
+        "trim": (landscape.folder / "model", rs.Run(landscape_run).open().load()),
+        "hann": (hann / "model", rs.Run(hann / "run").open().load()),
+    }
 
 
 @pytest.fixture(scope="module")
 def opened(
-    landscape: Landscape, references: dict[str, tuple[Path, xr.Dataset]]
+    landscape: Landscape,
+    references: dict[str, tuple[Path, xr.Dataset]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, tuple[RunSetup, Pass]]]:
     """The map as a pass, its items in memory, for each way of blending."""
     found = {}
-    for name, (folder, _) in references.items():
-        recipe = read_recipe(landscape.recipe(model=str(folder / "model")))
-        setup, (step,) = open_recipe(recipe, RunFolder.at(folder / "never"))
+    for name, (model, _) in references.items():
+        recipe = read_recipe(landscape.recipe(model=str(model)))
+        setup, (step,) = open_recipe(recipe, RunFolder.at(tmp_path_factory.mktemp(name) / "never"))
         assert isinstance(step, Pass)
         items = find_items(recipe, setup.area, read_margin([step], setup.extent()))
         setup.found.update(index_items(recipe, setup.grid, items))
@@ -120,19 +131,13 @@ def compared(
 
 def differing(
     landscape: Landscape,
-    folder: Path,
+    model: Path,
     whole: xr.Dataset,
     area: shapely.Geometry,
     tile: int,
     seed: int,
 ) -> dict[str, int]:
     """Map an area in one way; its pixels, by layer, that are not those of the map of all."""
-    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32631").to_file(folder / "part.gpkg")
-    recipe = landscape.recipe(
-        area=str(folder / "part.gpkg"),
-        model=str(folder / "model"),
-        grid={"crs": "EPSG:32631", "resolution": 10, "tile": tile},
-    )
     unfinished = loop.unfinished
 
     def shuffled(*args: Any, **options: Any) -> Any:
@@ -141,7 +146,13 @@ def differing(
         return iter(tasks)
 
     with tempfile.TemporaryDirectory() as out, mock.patch.object(loop, "unfinished", shuffled):
-        part = rs.run(recipe, out, **OPTIONS).open().load()
+        gpd.GeoDataFrame(geometry=[area], crs="EPSG:32631").to_file(f"{out}/part.gpkg")
+        recipe = landscape.recipe(
+            area=f"{out}/part.gpkg",
+            model=str(model),
+            grid={"crs": "EPSG:32631", "resolution": 10, "tile": tile},
+        )
+        part = rs.run(recipe, f"{out}/run", **OPTIONS).open().load()
     return compared(part, {name: part[name].values[0] for name in LAYERS}, whole, area)
 
 
