@@ -19,7 +19,7 @@ from rsscale.recipe import read_recipe
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("steps", "dates", "least"), [(60, 8, 0.7), pytest.param(450, 15, 0.7, marks=pytest.mark.long)]
+    ("steps", "dates", "least"), [(30, 6, 0.8), pytest.param(450, 15, 0.7, marks=pytest.mark.long)]
 )
 def test_the_whole_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, dates: int, least: float
