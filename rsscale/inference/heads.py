@@ -6,13 +6,19 @@ averaged in. Then it encodes the average as layers. Both work in place on the de
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from rsscale.layers import NODATA, Layer
-from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ValueOutput
+from rsscale.model.outputs import (
+    MOST_BITS,
+    ClassOutput,
+    ConformalSets,
+    EmbeddingOutput,
+    ValueOutput,
+)
 from rsscale.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -40,11 +46,43 @@ class Head(Protocol):
 
 def head_of(spec: ModelSpec, device: torch.device) -> Head:
     """The head of a model's output, on a device."""
+    head = _head_of_output(spec, device)
+    return WithExtras(head, spec) if spec.extras else head
+
+
+def _head_of_output(spec: ModelSpec, device: torch.device) -> Head:
     if isinstance(spec.output, ClassOutput):
         return ClassHead(spec, spec.output, device)
     if isinstance(spec.output, ValueOutput):
-        return ValueHead(spec.output)
+        return ValueHead(spec.output.quantities)
     return EmbeddingHead(spec.output)
+
+
+class WithExtras:
+    """The head of an output, and further numbers in layers of their own."""
+
+    def __init__(self, head: Head, spec: ModelSpec) -> None:
+        self._head, self._extras = head, ValueHead(spec.extras)
+        self._channels = spec.output.channels(spec.classes)
+
+    @property
+    def width(self) -> int:
+        """Channels of the head, and the extras."""
+        return self._head.width + self._extras.width
+
+    def activate(self, scores: torch.Tensor) -> torch.Tensor:
+        """Numbers of the output as the head has them, the others as they are."""
+        import torch
+
+        return torch.cat([self._head.activate(scores[: self._channels]), scores[self._channels :]])
+
+    def encode(
+        self, averaged: torch.Tensor, names: Collection[str]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Layers of the head, and those extras that are among the names."""
+        layers, bad = self._head.encode(averaged[: self._head.width], names)
+        extras, also_bad = self._extras.encode(averaged[self._head.width :], names)
+        return layers | extras, bad | also_bad
 
 
 class ClassHead:
@@ -56,6 +94,7 @@ class ClassHead:
         values = [c.value for c in spec.classes]
         self._values = torch.tensor(values, dtype=torch.uint8, device=device)
         self._output = output
+        self._sets = output.conformal and _Sets(output.conformal, len(values), device)
 
     @property
     def width(self) -> int:
@@ -78,24 +117,60 @@ class ClassHead:
     def encode(
         self, averaged: torch.Tensor, names: Collection[str]
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """``classification`` and ``confidence``; ``probability`` if it is among the names."""
+        """``classification`` and ``confidence``; of the others those among the names."""
+        import torch
+
         best, index = first_largest(averaged)
         bad = best.isnan()
         any_bad = _may_be_any(bad)
         layers = {"classification": self._values.take(index), "confidence": _percent(best, any_bad)}
         if "probability" in names:
             layers["probability"] = _percent(averaged, any_bad)
+        if self._sets:
+            layers |= self._sets.encode(averaged, index, bad, names)
         if any_bad:
             for layer in layers.values():
-                layer.masked_fill_(bad, NODATA)
+                if layer.dtype == torch.uint8:
+                    layer.masked_fill_(bad, NODATA)
         return layers, bad
+
+
+class _Sets:
+    """Conformal sets of classes."""
+
+    def __init__(self, sets: ConformalSets, classes: int, device: torch.device) -> None:
+        import torch
+
+        self._thresholds = torch.tensor(sets.thresholds, device=device).view(-1, 1, 1)
+        self._numbers = torch.arange(classes, device=device).view(-1, 1, 1)
+
+    def encode(
+        self,
+        probability: torch.Tensor,
+        best: torch.Tensor,
+        bad: torch.Tensor,
+        names: Collection[str],
+    ) -> dict[str, torch.Tensor]:
+        """``set_size`` and ``class_set``, if they are among the names."""
+        import torch
+
+        if not {"set_size", "class_set"} & set(names):
+            return {}
+        inside = probability >= self._thresholds  # (class, row, col); false for NaN
+        inside |= self._numbers == best
+        layers = {"set_size": inside.sum(dim=0, dtype=torch.uint8)}
+        if len(inside) > MOST_BITS:
+            return layers | {"class_set": inside.to(torch.uint8)}
+        bits = (inside.to(torch.int32) << self._numbers.to(torch.int32)).sum(dim=0)
+        bits = bits.to(torch.int32).masked_fill_(bad, 65535)
+        return layers | {"class_set": bits.to(torch.uint16)}
 
 
 class ValueHead:
     """Quantities, each in its own layer."""
 
-    def __init__(self, output: ValueOutput) -> None:
-        self._quantities = output.quantities
+    def __init__(self, quantities: Sequence[Layer]) -> None:
+        self._quantities = tuple(quantities)
 
     @property
     def width(self) -> int:

@@ -20,6 +20,7 @@ from rsscale.model.mlm_schema import MlmBand, MlmInput, MlmOutput, MlmProperties
 from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     ClassOutput,
+    ConformalSets,
     EmbeddingOutput,
     Output,
     ResultLayout,
@@ -56,6 +57,7 @@ class MlmModel:
     output: Output
     layout: TensorLayout
     result: ResultLayout
+    extras: tuple[Layer, ...] = ()
 
 
 def read_mlm(item: Mapping[str, Any]) -> MlmModel:
@@ -82,7 +84,9 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
     stride, halo = reader.windows(top)
     window = stride + 2 * halo
     result = ResultLayout(declared.select, declared.margin, declared.factor)
-    reader.check_output("mlm:output[0]", declared, output, classes, result.width(window))
+    extras = tuple(reader.quantities("mlm:output[0].rsscale:extras", declared.extras))
+    channels = output.channels(classes) + len(extras)
+    reader.check_output("mlm:output[0]", declared, output, (channels, result.width(window)))
     layout = reader.layout(top, inputs)
     return MlmModel(
         name=top.name,
@@ -97,6 +101,7 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         output=output,
         layout=layout,
         result=result,
+        extras=extras,
     )
 
 
@@ -166,10 +171,15 @@ class _Reader:
                 "and set this to null",
             )
         if declared.values is not None:
-            return ValueOutput(tuple(self._quantities(place, declared.values))), ()
+            return ValueOutput(
+                tuple(self.quantities(f"{place}.rsscale:values", declared.values))
+            ), ()
         if declared.embedding is not None:
             return self._embedding(declared), ()
-        return ClassOutput(declared.activation, declared.temperature), self._classes(declared)
+        sets = declared.conformal
+        conformal = ConformalSets(sets.level, tuple(sets.thresholds)) if sets else None
+        activation, temperature = declared.activation, declared.temperature
+        return ClassOutput(activation, temperature, conformal), self._classes(declared)
 
     def _classes(self, declared: MlmOutput) -> tuple[LandClass, ...]:
         place = "mlm:output[0]"
@@ -197,7 +207,8 @@ class _Reader:
             LandClass(c.value, c.name, f"#{c.color_hint.lower()}") for c in declared.classes
         )
 
-    def _quantities(self, place: str, values: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    def quantities(self, place: str, values: Sequence[Mapping[str, Any]]) -> list[Layer]:
+        """Layers that are described in a list."""
         found = []
         for number, content in enumerate(values):
             try:
@@ -205,7 +216,7 @@ class _Reader:
             except (TypeError, ValueError, KeyError, RsscaleError) as error:
                 reason = " ".join(str(error).split())[:200]
                 self.fail(
-                    f"{place}.rsscale:values[{number}]: {reason}; expected a layer: name, dtype, "
+                    f"{place}[{number}]: {reason}; expected a layer: name, dtype, "
                     "nodata, scale, offset, overview and attributes"
                 )
         return found
@@ -225,12 +236,7 @@ class _Reader:
         )
 
     def check_output(
-        self,
-        place: str,
-        declared: MlmOutput,
-        output: Output,
-        classes: Sequence[LandClass],
-        width: int,
+        self, place: str, declared: MlmOutput, output: Output, size: tuple[int, int]
     ) -> None:
         """The declared result must be numbers for the pixels of the windows."""
         result, place = declared.result, f"{place}.result"
@@ -243,7 +249,8 @@ class _Reader:
             self.refuse(
                 f"{place}.dim_order", order, f"numbers come as (batch, {axis}, height, width)"
             )
-        self._check_shape(f"{place}.shape", result.shape, (output.channels(classes), width, width))
+        channels, width = size
+        self._check_shape(f"{place}.shape", result.shape, (channels, width, width))
         if result.data_type not in _FLOATS:
             self.refuse(f"{place}.data_type", result.data_type, "scores are floating point numbers")
 

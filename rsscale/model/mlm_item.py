@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
-from rsscale.model.outputs import ClassOutput, EmbeddingOutput, Output, ResultLayout, ValueOutput
+from rsscale.model.outputs import (
+    ClassOutput,
+    ConformalSets,
+    EmbeddingOutput,
+    Output,
+    ResultLayout,
+    ValueOutput,
+)
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 # What MLM recommends for a model that is tied to no time: https://github.com/stac-extensions/mlm
@@ -95,11 +103,15 @@ def _extras(model_input: ModelInput, window: int) -> Iterator[dict[str, Any]]:
 
 
 def output_to_mlm(
-    output: Output, classes: Sequence[LandClass], result: ResultLayout, window: int
+    output: Output,
+    classes: Sequence[LandClass],
+    result: ResultLayout,
+    window: int,
+    extras: Sequence[Layer] = (),
 ) -> dict[str, Any]:
     """The result of the network, before anything is done to it."""
     width = result.width(window)
-    shape = [-1, output.channels(classes), width, width]
+    shape = [-1, output.channels(classes) + len(extras), width, width]
     described = _of_kind(output, classes)
     placed: dict[str, Any] = {}
     if result.select is not None:
@@ -108,6 +120,8 @@ def output_to_mlm(
         placed["rsscale:margin"] = result.margin
     if result.factor > 1:
         placed["rsscale:factor"] = result.factor
+    if extras:
+        placed["rsscale:extras"] = [layer.describe() for layer in extras]
     return {
         "name": described.pop("name"),
         "tasks": tasks_of(output),
@@ -119,6 +133,10 @@ def output_to_mlm(
         **described,
         **placed,
     }
+
+
+def _sets(conformal: ConformalSets) -> dict[str, Any]:
+    return {"level": conformal.level, "thresholds": list(conformal.thresholds)}
 
 
 def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
@@ -136,6 +154,7 @@ def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
             ],
             **activated,
             **softened,
+            **({"rsscale:conformal": _sets(output.conformal)} if output.conformal else {}),
         }
     if isinstance(output, EmbeddingOutput):
         return {

@@ -78,6 +78,13 @@ class MlmEmbedding(_Part):
     unit_length: bool = True
 
 
+class MlmConformal(_Part):
+    """How sets of classes are made."""
+
+    level: Annotated[_Number, Field(gt=0, lt=1)]
+    thresholds: list[Annotated[_Number, Field(ge=0, le=1)]] = Field(max_length=255)
+
+
 class MlmOutput(_Part):
     """A result of the network, and what rsscale does to it."""
 
@@ -88,6 +95,10 @@ class MlmOutput(_Part):
     post_processing_function: Any = None
     activation: Activation = Field("softmax", alias="rsscale:activation")
     temperature: Annotated[_Number, Field(gt=0)] = Field(1.0, alias="rsscale:temperature")
+    conformal: MlmConformal | None = Field(None, alias="rsscale:conformal")
+    extras: list[dict[str, Any]] = Field(
+        default_factory=list, alias="rsscale:extras", max_length=100
+    )
     values: list[dict[str, Any]] | None = Field(None, alias="rsscale:values", max_length=1000)
     embedding: MlmEmbedding | None = Field(None, alias="rsscale:embedding")
     select: str | int | None = Field(None, alias="rsscale:select")

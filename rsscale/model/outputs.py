@@ -17,6 +17,10 @@ from rsscale.legend.classes import LandClass, class_attributes
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Companding = Literal["linear", "square"]
+# Bits of a uint16, whose 65535 is nodata.
+MOST_BITS = 15
+# Layers of an output that are written if they are asked for.
+_OPTIONAL = ("probability", "set_size", "class_set")
 
 OBSERVATIONS = Layer(
     "observations",
@@ -24,6 +28,53 @@ OBSERVATIONS = Layer(
     attributes={"long_name": "number of clear observations"},
 )
 """Clear observations over all inputs and times, which every map may have."""
+
+
+@dataclass(frozen=True)
+class ConformalSets:
+    """Sets of classes that hold the true one with a chosen probability: split conformal prediction.
+
+    A class is in the set of a pixel when its probability is at least the class's threshold (least
+    ambiguous sets, Sadinle, Lei & Wasserman 2019, https://arxiv.org/abs/1609.00451), and the most
+    probable class always is.
+
+    Attributes
+    ----------
+    level : float
+        Share of pixels, from 0 to 1, whose set holds the true class.
+    thresholds : tuple of float
+        Of each class, in their order; equal ones for a level over all classes together.
+    """
+
+    level: float
+    thresholds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1 or not all(0 <= t <= 1 for t in self.thresholds):
+            raise ModelError(
+                f"conformal sets have the level {self.level} and the thresholds "
+                f"{list(self.thresholds)}; expected a share between 0 and 1, and probabilities"
+            )
+
+    def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
+        """``set_size``, and ``class_set`` as bits, or by class where there are many."""
+        level = {"conformal_level": self.level}
+        size = Layer(
+            "set_size",
+            overview="mean",
+            attributes={"long_name": "classes in the conformal set", **level},
+        )
+        if len(classes) > MOST_BITS:
+            axis = Axis("class", tuple(c.value for c in classes))
+            described = {"long_name": "whether a class is in the conformal set", **level}
+            return size, Layer("class_set", axis=axis, overview="none", attributes=described)
+        attributes = {
+            "long_name": "classes in the conformal set, as bits",
+            "flag_masks": [1 << number for number in range(len(classes))],
+            "flag_meanings": " ".join(c.name.replace(" ", "_") for c in classes),
+            **level,
+        }
+        return size, Layer("class_set", "uint16", 65535, overview="none", attributes=attributes)
 
 
 @dataclass(frozen=True)
@@ -39,10 +90,13 @@ class ClassOutput:
     temperature : float
         Scores are divided by it before softmax or sigmoid, which calibrates probabilities and
         changes no label (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    conformal : ConformalSets, optional
+        How sets of classes are made, which become the layers ``set_size`` and ``class_set``.
     """
 
     activation: Activation = "softmax"
     temperature: float = 1.0
+    conformal: ConformalSets | None = None
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Activation):
@@ -71,10 +125,16 @@ class ClassOutput:
                 f"model {name!r} has {len(classes)} classes and a sigmoid; the one score of a "
                 "sigmoid tells two classes apart: name both, the one that it scores second"
             )
+        if self.conformal and len(self.conformal.thresholds) != len(classes):
+            raise ModelError(
+                f"model {name!r} has {len(classes)} classes and conformal thresholds for "
+                f"{len(self.conformal.thresholds)}; expected one for each class"
+            )
 
     def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
-        """``classification``, ``confidence`` and ``probability``."""
+        """``classification``, ``confidence`` and ``probability``; conformal sets if there are."""
         percent = {"units": "percent"}
+        sets = self.conformal.layers(classes) if self.conformal else ()
         return (
             Layer(
                 "classification",
@@ -92,6 +152,7 @@ class ClassOutput:
                 overview="mean",
                 attributes={"long_name": "probability of each class", **percent},
             ),
+            *sets,
         )
 
 
@@ -251,17 +312,22 @@ class ResultLayout:
 
 
 def choose_layers(
-    names: Sequence[str] | None, output: Output, classes: Sequence[LandClass]
+    names: Sequence[str] | None,
+    output: Output,
+    classes: Sequence[LandClass],
+    extras: Sequence[Layer] = (),
 ) -> tuple[Layer, ...]:
     """The layers of a map by name, in the order asked for.
 
     Parameters
     ----------
     names : sequence of str or None
-        Of the output's layers and ``observations``; None for the usual ones: all but
-        ``probability``.
+        Of the output's layers, the extras and ``observations``; None for the usual ones: not
+        ``probability``, conformal sets and extras.
     output : Output
     classes : sequence of LandClass
+    extras : sequence of Layer
+        Further numbers of the network.
 
     Raises
     ------
@@ -269,10 +335,11 @@ def choose_layers(
         For a name that is none; for classes without ``classification``.
     """
     known: Mapping[str, Layer] = {
-        layer.name: layer for layer in (*output.layers(classes), OBSERVATIONS)
+        layer.name: layer for layer in (*output.layers(classes), OBSERVATIONS, *extras)
     }
     if names is None:
-        names = [name for name in known if name != "probability"]
+        optional = {*_OPTIONAL, *(layer.name for layer in extras)}
+        names = [name for name in known if name not in optional]
     unknown = [name for name in names if name not in known]
     needed = "classification" if isinstance(output, ClassOutput) else None
     if unknown or not names or (needed and needed not in names):

@@ -19,7 +19,13 @@ from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
 from rsscale.model.mlm_item import ANY_TIME, MLM_SCHEMA, inputs_to_mlm, output_to_mlm, tasks_of
 from rsscale.model.model_input import ModelInput, TensorLayout
-from rsscale.model.outputs import ClassOutput, Output, ResultLayout, choose_layers
+from rsscale.model.outputs import (
+    OBSERVATIONS,
+    ClassOutput,
+    Output,
+    ResultLayout,
+    choose_layers,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,9 @@ class ModelSpec:
         ``(N, T, B, H, W)``, with what its inputs take besides.
     result : ResultLayout
         Which of what it returns is the result, and where that lies in the window.
+    extras : tuple of Layer
+        Further numbers that it returns for each pixel, a channel each, after those of the output:
+        such as how far the members of an ensemble disagree.
     """
 
     name: str
@@ -63,6 +72,7 @@ class ModelSpec:
     output: Output = field(default_factory=ClassOutput)
     layout: TensorLayout = "channels"
     result: ResultLayout = field(default_factory=ResultLayout)
+    extras: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -72,6 +82,7 @@ class ModelSpec:
             ("class names", [c.name for c in self.classes]),
             ("class values", [c.value for c in self.classes]),
             ("input names", [i.name for i in self.inputs]),
+            ("layers", [layer.name for layer in self._every_layer()]),
         ):
             if len(set(values)) < len(values):
                 raise ModelError(f"model {self.name!r} has repeated {noun}: {values}")
@@ -127,7 +138,10 @@ class ModelSpec:
     @property
     def output_channels(self) -> int:
         """Numbers that the network returns for a pixel."""
-        return self.output.channels(self.classes)
+        return self.output.channels(self.classes) + len(self.extras)
+
+    def _every_layer(self) -> tuple[Layer, ...]:
+        return (*self.output.layers(self.classes), OBSERVATIONS, *self.extras)
 
     def layers(self, names: Sequence[str] | None = None) -> tuple[Layer, ...]:
         """Layers of its map by name; the usual ones when omitted.
@@ -137,7 +151,7 @@ class ModelSpec:
         RecipeError
             For a name that is none.
         """
-        return choose_layers(names, self.output, self.classes)
+        return choose_layers(names, self.output, self.classes, self.extras)
 
     def input(self, name: str) -> ModelInput:
         """The input with this name."""
@@ -213,7 +227,9 @@ class ModelSpec:
                 "mlm:tasks": tasks_of(self.output),
                 "mlm:input": inputs_to_mlm(self.inputs, self.layout, self.lattice.window),
                 "mlm:output": [
-                    output_to_mlm(self.output, self.classes, self.result, self.lattice.window)
+                    output_to_mlm(
+                        self.output, self.classes, self.result, self.lattice.window, self.extras
+                    )
                 ],
                 **({} if self.layout == "channels" else {"rsscale:layout": self.layout}),
                 "rsscale:stride": self.lattice.stride,
@@ -253,4 +269,5 @@ class ModelSpec:
             output=read.output,
             layout=read.layout,
             result=read.result,
+            extras=read.extras,
         )

@@ -10,8 +10,16 @@ from box_model import BOX, GRID, BoxModel, composite
 
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.heads import head_of
 from rsscale.layers import Layer
-from rsscale.model.outputs import ClassOutput, EmbeddingOutput, Output, ValueOutput
+from rsscale.legend.classes import LandClass
+from rsscale.model.outputs import (
+    ClassOutput,
+    ConformalSets,
+    EmbeddingOutput,
+    Output,
+    ValueOutput,
+)
 from rsscale.prediction.predict import predict
 
 FLOAT = Layer("height", "float32", attributes={"units": "m"})
@@ -172,3 +180,60 @@ def test_contracts_that_contradict_themselves_are_refused() -> None:
         ValueOutput((Layer("observations", "float32"),))
     with pytest.raises(ModelError, match=r"activation is 'softmx'; expected one of.*softmax"):
         ClassOutput("softmx")  # type: ignore[arg-type]
+
+
+def sets_of(probability: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
+    """The oracle ``(class, row, col)``: at least the threshold, and the most likely."""
+    inside = probability >= np.array(thresholds, np.float32)[:, None, None]
+    np.put_along_axis(inside, probability.argmax(axis=0)[None], True, axis=0)
+    return inside
+
+
+@pytest.mark.parametrize("count", [2, 15, 16])
+def test_conformal_sets_hold_classes_above_their_thresholds(count: int) -> None:
+    random = np.random.default_rng(count)
+    probability = random.dirichlet(np.full(count, 0.4), (9, 11)).astype(np.float32)
+    probability = np.moveaxis(probability, -1, 0).copy()
+    thresholds = tuple(np.round(random.uniform(0.1, 0.6, count), 2).tolist())
+    classes = tuple(LandClass(k, f"c{k}", "#000000") for k in range(count))
+    output = ClassOutput("none", conformal=ConformalSets(0.9, thresholds))
+    spec = replace(BoxModel().spec, classes=classes, output=output)
+    averaged = torch.from_numpy(probability)
+    averaged[:, 3, 4] = float("nan")
+    layers, _ = head_of(spec, torch.device("cpu")).encode(averaged, ["set_size", "class_set"])
+    want = sets_of(probability, thresholds)
+    known = np.ones((9, 11), bool)
+    known[3, 4] = False
+    assert np.array_equal(layers["set_size"].numpy()[known], want.sum(axis=0)[known])
+    assert layers["set_size"][3, 4] == 255
+    found = layers["class_set"].numpy()
+    if count < 16:
+        assert found[3, 4] == 65535
+        bits = np.stack([found >> k & 1 for k in range(count)])
+        assert np.array_equal(bits[:, known], want[:, known])
+    else:
+        assert np.array_equal(found[:, known], want[:, known])
+        assert (found[:, 3, 4] == 255).all()
+    names = [layer.name for layer in spec.layers()]
+    assert names == ["classification", "confidence", "observations"]
+    assert spec.layers(["class_set", "classification"])[0].name == "class_set"
+
+
+def test_extras_are_layers_beside_those_of_the_output() -> None:
+    class Extended(BoxModel):
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            return torch.cat([super().__call__(batch), batch[:, :1] + 1], dim=1)
+
+    comp, model = composite(BOX), Extended()
+    model.spec = replace(model.spec, extras=(Layer("disagreement", "uint8", scale=0.01),))
+    plain = predict(comp, BoxModel())
+    assert predict(comp, model).drop_attrs().equals(plain.drop_attrs())
+    names = ["classification", "confidence", "observations", "disagreement"]
+    found = predict(comp, model, layers=names)
+    assert predict(comp.chunk(y=20), model, layers=names).equals(found)
+    seen = (found.classification != 255).values
+    want = np.nan_to_num(comp.values[0, 0])[seen] + 1
+    assert abs(found.disagreement.values[seen] * 0.01 - want).max() <= 0.005 + 1e-6
+    assert (found.disagreement.values[~seen] == 255).all()
+    with pytest.raises(ModelError, match="repeated layers"):
+        replace(model.spec, extras=(Layer("confidence"),))
