@@ -21,7 +21,11 @@ from rsscale.publish.fonts import warn_of_missing
 from rsscale.publish.page import require_matplotlib
 from rsscale.publish.sheet import Ground, Panel, draw
 
+# A picture as much finer is worth a second look at the map.
+_WORTH_READING_AGAIN = 0.8
 _STRIP = 2048
+
+_Flags = npt.NDArray[np.bool_]
 
 
 def quicklook(
@@ -74,9 +78,7 @@ def quicklook(
     require_matplotlib()
     layers = _layers(ds, change)
     ground = _ground(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
-    columns = ground.columns(len(layers), layers[0][1].shape)
-    factor = ground.factor(len(layers), layers[0][1].shape, columns, max_px)
-    panels = _cropped([_panel(name, layer, factor) for name, layer in layers])
+    panels, columns, factor = _panels(layers, ground, max_px)
     heading = title if title is not None else str(ds.attrs.get("title", ""))
     names = [one.name for panel in panels for one in panel.classes]
     lacking = warn_of_missing([heading, ground.note, *names])
@@ -209,8 +211,34 @@ def _ground(layer: xr.DataArray, credit: str) -> Ground:
     return Ground(wide * scale.x, aspect, " · ".join(part for part in parts if part))
 
 
-def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
-    """Thin a layer to evenly spaced pixels and count all its values, in strips of rows."""
+def _panels(
+    layers: list[tuple[str, xr.DataArray]], ground: Ground, max_px: int
+) -> tuple[list[Panel], int, float]:
+    """The panels, in how many columns they stand, and pixels of the map for each of theirs.
+
+    A product reaches to the edges of its tiles. Where an area takes a small part of that, the
+    picture is made of this part, read again: thinned with the rest it would be coarse.
+    """
+    shape = layers[0][1].shape
+    columns = ground.columns(len(layers), shape)
+    factor = ground.factor(len(layers), shape, columns, max_px)
+    filled = np.zeros(shape[0], bool), np.zeros(shape[1], bool)
+    panels = [_panel(name, layer, factor, filled) for name, layer in layers]
+    if factor > 1 and filled[0].any():
+        rows, cols = (slice(int(k.argmax()), k.size - int(k[::-1].argmax())) for k in filled)
+        inner = [(name, layer.isel(y=rows, x=cols)) for name, layer in layers]
+        closer = inner[0][1].shape
+        finer = ground.factor(len(layers), closer, ground.columns(len(layers), closer), max_px)
+        if finer < _WORTH_READING_AGAIN * factor:
+            return _panels(inner, ground, max_px)
+    return _cropped(panels), columns, factor
+
+
+def _panel(name: str, layer: xr.DataArray, factor: float, filled: tuple[_Flags, _Flags]) -> Panel:
+    """Thin a layer to evenly spaced pixels and count all its values, in strips of rows.
+
+    Rows and columns with a value are marked in ``filled``.
+    """
     rows, cols = (_spaced(size, factor) for size in layer.shape)
     counts, nodata = np.zeros(256, np.int64), declared_nodata(layer)
     thinned = []
@@ -218,6 +246,9 @@ def _panel(name: str, layer: xr.DataArray, factor: float) -> Panel:
         strip = layer.isel(y=slice(top, top + _STRIP)).values
         strip = class_values(strip, nodata, holder=f"the layer {layer.name!r}")
         counts += np.bincount(strip.ravel(), minlength=256)
+        holds = strip != NODATA
+        filled[0][top : top + _STRIP] |= holds.any(axis=1)
+        filled[1][:] |= holds.any(axis=0)
         inside = rows[(rows >= top) & (rows < top + _STRIP)] - top
         thinned.append(strip[np.ix_(inside, cols)])
     classes = classes_from_attributes(layer.attrs)

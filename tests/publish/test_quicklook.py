@@ -134,6 +134,27 @@ def test_empty_rims_are_cut_and_holes_are_not(tmp_path: Path) -> None:
     assert (frame[0] != 255).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 600, 900), (2, 900, 600)])
+@pytest.mark.parametrize("corner", [(0, 0), (301, 77), (560, 560)])
+def test_a_small_area_of_a_large_tile_is_drawn_pixel_by_pixel(
+    tmp_path: Path, shape: tuple[int, int, int], corner: tuple[int, int]
+) -> None:
+    """The rim of the tiles is no reason to thin what lies inside."""
+    part = random_values(shape[0], 40, 39)
+    values = np.full(shape, NODATA, np.uint8)
+    row, col = corner
+    values[:, row : row + 40, col : col + 39] = part
+    picture = read(quicklook(product(values), tmp_path / "a.png", max_px=200))
+    zoom = 200 // 40 if shape[0] == 1 else 200 // 80
+    for year in part:
+        assert len(holds(picture, painted(year, zoom))) == 1
+    # One that fills its tiles is thinned as before.
+    whole = random_values(*shape)
+    whole[:, 0, 0] = NODATA
+    thin = read(quicklook(product(whole), tmp_path / "b.png", max_px=200))
+    assert max(thin.shape) < 800
+
+
 def test_a_map_without_any_value_is_drawn(tmp_path: Path) -> None:
     values = np.full((1, 20, 30), NODATA, np.uint8)
     assert quicklook(product(values), tmp_path / "map.png").exists()
