@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Self, TypeVar
@@ -150,6 +150,12 @@ class RemoteFile:
         for source in self._sources.values():
             source.check()
 
+    def versions(self) -> Iterator[tuple[str, str]]:
+        """Address and version of this file, and of those read that a virtual raster is made of."""
+        yield self.url, f"{self.size} bytes" + (f", {self._tag}" if self._tag else "")
+        for source in tuple(self._sources.values()):
+            yield from source.versions()
+
     def source(self, relative: str) -> RemoteFile:
         """A file that this one, a virtual raster, is made of: an address relative to its own.
 
@@ -216,12 +222,15 @@ class RemoteFile:
                 f"begins at {start}; the file is damaged"
             )
         answer = fetch_range(self.url, start, stop, self._sign)
-        tag, total = answer.headers.get("ETag"), total_size(answer, start)
+        tag, total = _tag(answer.headers), total_size(answer, start)
         if self.size is None:
             self.size, self._tag = total, tag
         elif total != self.size or tag != self._tag:
             _HEADERS.drop(self.url)
-            raise ReadError(f"{shown(self.url)} was replaced while it was read; start again")
+            raise ReadError(
+                f"{shown(self.url)} was replaced while it was read, from [{self.size} bytes, "
+                f"{self._tag}] to [{total} bytes, {tag}]; start again"
+            )
         return answer.body
 
 
@@ -323,6 +332,14 @@ class _Folder(MultiByteRangeResourceContainer):  # type: ignore[misc]  # Cython,
 
     def rm(self, path: str) -> None:
         raise PermissionError(path)
+
+
+def _tag(headers: Mapping[str, str]) -> str | None:
+    """What a server says that changes with a file: its ETag, else when it was modified."""
+    for name in ("ETag", "Last-Modified"):
+        if value := headers.get(name):
+            return f"{name} {value}"
+    return None
 
 
 def _name(url: str) -> str:

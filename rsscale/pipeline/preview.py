@@ -13,12 +13,12 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
 from rsscale.layers import TileKey
-from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe import Recipe
 from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
-from rsscale.steps.kinds import with_trust
+from rsscale.steps.kinds import recipe_of
 from rsscale.store.run_folder import RunFolder
 
 
@@ -61,10 +61,7 @@ def preview(
     RecipeError
         When there is no such step, or it writes no layers.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, overrides)
-    if trust:
-        recipe = with_trust(recipe)
+    recipe = recipe_of(recipe, overrides, trust=trust)
     profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
     setup, steps = open_recipe(recipe, RunFolder.at(Path("preview")), computes=True)

@@ -27,6 +27,7 @@ from rsscale.net import retry
 from rsscale.net.gdal_files import RemoteFile
 from rsscale.net.hrefs import is_url
 from rsscale.net.signing import gdal_options, signer
+from rsscale.read.file_versions import Stamp, local_version, stamp_of
 from rsscale.read.gdal_errors import ReportedErrors, reported_errors
 from rsscale.read.virtual_raster import (
     check_sources,
@@ -122,13 +123,15 @@ class Opened:
     remote: RemoteFile | None = None
     errors: ReportedErrors = field(default_factory=ReportedErrors)
     sources: tuple[str, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
     memo: dict[Hashable, Any] = field(default_factory=dict)
     _levels: dict[int, rasterio.DatasetReader] = field(default_factory=dict)
 
     @classmethod
     def of(cls, url: str, sign: str | None) -> Self:
         """Open a file by its path or address."""
-        key = _version(url), sign
+        stamp = stamp_of(url)
+        key = stamp, sign
         address = url.removeprefix("/vsicurl/")
         if is_url(address):
             remote = RemoteFile(address, signer(sign))
@@ -143,7 +146,8 @@ class Opened:
             dataset = rasterio.open(text, sharing=False)
             sources = virtual_sources(dataset, path)
         check_sources(sources)
-        return cls(key, dataset, sources=sources)
+        stamps = stamp, *(stamp_of(name) for name in sources)
+        return cls(key, dataset, sources=sources, stamps=stamps)
 
     def overview(self, level: int) -> rasterio.DatasetReader:
         """One of the file's overviews, kept open with it."""
@@ -164,11 +168,24 @@ class Opened:
         """Raise what a server answered, or GDAL reported, while the file was lent."""
         self.check_server()
         self.errors.check()
+        if any(stamp_of(stamp[0]) != stamp for stamp in self.stamps):
+            raise ReadError("it was replaced while it was read; start again")
 
     def check_server(self) -> None:
         """Raise what a server answered in the last read, if it was not the bytes asked for."""
         if self.remote is not None:
             self.remote.check()
+
+    def versions(self) -> Iterator[tuple[str, str]]:
+        """Address and version of each file that was read: of this one, and of a VRT's sources.
+
+        None of what GDAL reads by itself in buckets and archives: it does not tell.
+        """
+        if self.remote is not None:
+            yield from self.remote.versions()
+        for stamp in self.stamps:
+            if version := local_version(stamp):
+                yield stamp[0], version
 
     def close(self) -> None:
         """Close the file and its overviews."""
@@ -193,7 +210,7 @@ class FilePool:
     def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
         """Lend an open file for the length of a ``with`` block; opens it if none is idle."""
         with reported_errors() as errors:
-            opened = self._take((_version(url), sign)) or Opened.of(url, sign)
+            opened = self._take((stamp_of(url), sign)) or Opened.of(url, sign)
             opened.errors = errors
             try:
                 yield opened
@@ -201,6 +218,8 @@ class FilePool:
             except BaseException as error:
                 # After a failure GDAL may keep half a block; a retry starts from the file.
                 opened.close()
+                while other := self._take(opened.key):  # the same file, perhaps an old version
+                    other.close()
                 note_failure(opened.sources, f"{error} {error.__cause__} {errors.messages}")
                 opened.check_server()  # it tells more than what GDAL made of it
                 raise
@@ -273,15 +292,6 @@ class BlockCache:
         self._lock = threading.Lock()
         self._bytes = 0
         self._kept = OrderedDict()
-
-
-def _version(url: str) -> tuple[Any, ...]:
-    """A local file that was written anew is another file."""
-    try:
-        stat = Path(url).stat()
-    except (OSError, ValueError):
-        return (url,)
-    return url, stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _check_size(dataset: rasterio.DatasetReader, path: str) -> None:

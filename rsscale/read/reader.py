@@ -145,6 +145,7 @@ class Reader:
         ):
             check_readable(opened.dataset, source, self.dtype)
             opened.run(lambda: self._read(opened, window, out))
+            self.meter.files.note(source, opened.versions())
 
     def close(self) -> None:
         """Nothing to do: the pool closes files."""
@@ -211,12 +212,13 @@ class Reader:
         if not is_shared:
             return self._typed(raster, *warp.read(block))
         kind = self.dtype.str, repr(self.fill)
-        key = (opened.key, self.source, self.grid, raster.transform, block, kind)
-        warped = WARPED.get(key)
+        key = (self.source, self.grid, raster.transform, block, kind)
+        warped = WARPED.get((opened.key, *opened.versions(), *key))
         if warped is None:
             warped = self._typed(raster, *warp.read(block))
             opened.check()
-            WARPED.put(key, warped)
+            # Sources of a virtual raster are known only now: an old one's pixels are not found.
+            WARPED.put((opened.key, *opened.versions(), *key), warped)
         return warped
 
     def _typed(

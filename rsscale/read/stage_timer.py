@@ -1,4 +1,4 @@
-"""Sum the time that threads worked and read, and the bytes read."""
+"""Sum the time that threads worked and read, and the bytes read; note which files they were."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
+
+from rsscale.read.file_versions import FileVersions
 
 
 class StageTimer:
@@ -21,6 +23,8 @@ class StageTimer:
         is no part of counted work, such as of a pass that computes by itself, is work too.
     decoded_bytes : int
         Of pixels, as they are in memory.
+    files : FileVersions
+        Of all files that were read.
     """
 
     def __init__(self) -> None:
@@ -28,6 +32,7 @@ class StageTimer:
         self._here = threading.local()
         self.reading_s = self.working_s = 0.0
         self.decoded_bytes = 0
+        self.files = FileVersions()
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         """Unpickles as a new timer: another process's reading is not counted here."""

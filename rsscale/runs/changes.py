@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RunFolderError
+from rsscale.layers import TileKey
 from rsscale.progress import progress
-from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe import Recipe
 from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
@@ -29,9 +30,10 @@ from rsscale.runs.planning import (
     write_access,
     write_plan,
 )
+from rsscale.runs.replaced_files import Versions, is_outdated, read_replaced, take_back_outdated
 from rsscale.runs.tile_costs import must_fit
 from rsscale.steps.base import Gather, NotReadyError
-from rsscale.steps.kinds import with_trust
+from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
@@ -158,10 +160,7 @@ def changes(
     RsscaleError
         For all that the run would refuse before its first tile.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, overrides)
-    if trust:
-        recipe = with_trust(recipe)
+    recipe = recipe_of(recipe, overrides, trust=trust)
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
     folder.check_usable()
     machine = machine_of(client)
@@ -226,7 +225,10 @@ def prepare(
         must_fit(checked, new_profile, memory)
         return Prepared(
             lambda: _write_update(plan, checked, new_profile, state),
-            lambda: Changes(_compare_items(plan, checked), _count_tiles(checked.plan())),
+            lambda: Changes(
+                _compare_items(plan, checked),
+                _count_tiles(checked.plan(), replaced=read_replaced(folder)),
+            ),
         )
     if state["state"] == "updating":
         raise RunFolderError(
@@ -279,8 +281,10 @@ def _digests(items: Lookup) -> dict[str, list[bytes]]:
     return {name: sorted(digests) for name, digests in found.items()}
 
 
-def _count_tiles(plan: RunPlan, *, grows: bool = False) -> dict[str, TileChanges]:
-    """Tiles by step whose entries are missing or of other inputs.
+def _count_tiles(
+    plan: RunPlan, *, grows: bool = False, replaced: Versions | None = None
+) -> dict[str, TileChanges]:
+    """Tiles by step whose entries are missing, of other inputs, or of files replaced since.
 
     Tiles that read one which is to be computed count too: whether its values will be others is not
     known.
@@ -300,7 +304,11 @@ def _count_tiles(plan: RunPlan, *, grows: bool = False) -> dict[str, TileChanges
                     is_old, is_sure = to_compute[step.of] > 0, not at_most[step.of]
                 else:
                     try:
-                        is_old = entry is None or plan.task(key).fingerprint != entry.fingerprint
+                        is_old = (
+                            entry is None
+                            or plan.task(key).fingerprint != entry.fingerprint
+                            or _is_outdated(plan, key, replaced or {})
+                        )
                         is_sure = True
                     except NotReadyError:
                         is_old, is_sure = True, False
@@ -311,6 +319,11 @@ def _count_tiles(plan: RunPlan, *, grows: bool = False) -> dict[str, TileChanges
     return {
         name: TileChanges(to_compute[name], total, at_most[name]) for name, total in counts.items()
     }
+
+
+def _is_outdated(plan: RunPlan, key: TileKey, replaced: Versions) -> bool:
+    entry = plan.folder.ledger.read(key) if replaced else None
+    return entry is not None and is_outdated(entry, replaced)
 
 
 def _write_new(checked: CheckedPlan, profile: NumericProfile) -> None:
@@ -325,6 +338,7 @@ def _write_update(
     state = {**state, "state": "updating"}
     widen_stores(plan, checked.setup, state)
     finish_stores(checked.setup, checked.passes)
+    take_back_outdated(plan.folder)
     write_plan(checked, profile, _add_generation(checked, []))
 
 

@@ -16,9 +16,10 @@ from rsscale.cluster.engine import (
     one_line,
 )
 from rsscale.cluster.versions import versions
-from rsscale.errors import RunFolderError
+from rsscale.errors import ReadError, RunFolderError
 from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.runs.replaced_files import KnownVersions
 from rsscale.runs.verification import unfinished
 from rsscale.runs.worker import run_tile
 from rsscale.steps.base import ByValue, Step
@@ -56,6 +57,7 @@ def run_steps(
         What one step lacks that the run folder can't hold: it travels with that step's tasks.
     """
     work = partial(run_tile, plan.folder.url, plan.hash, lease.epoch, versions=versions())
+    known = KnownVersions.of_run(plan)
     for _ in range(_ROUNDS):
         computed = 0
         monitor.waiting = 0
@@ -73,6 +75,7 @@ def run_steps(
                     lease=lease,
                     stop=stop,
                     monitor=monitor,
+                    known=known,
                 )
             except (ClusterLostError, TooManyFailuresError, RunFolderError) as error:
                 return one_line(error)
@@ -93,6 +96,7 @@ def _compute(
     lease: Lease,
     stop: Stop,
     monitor: Monitor,
+    known: KnownVersions,
 ) -> int:
     """Compute what is not done of a step at a level; how many tiles that was."""
 
@@ -103,6 +107,7 @@ def _compute(
         plan,
         step,
         level,
+        known,
         found_done=monitor.found_done,
         found_waiting=wait,
         skip=monitor.failed,
@@ -117,7 +122,7 @@ def _compute(
         on_tick=monitor.tick,
     ):
         computed += 1
-        _record(outcome, monitor)
+        _record(outcome, monitor, plan, known)
         if outcome.error is not None:
             plan.refuse_lost_files()  # else each tile fails, one after the other
     return computed
@@ -132,10 +137,24 @@ def _while_held(tasks: Iterator[TileTask], lease: Lease, stop: Stop) -> Iterator
         yield task
 
 
-def _record(outcome: Outcome[TileTask, dict[str, Any]], monitor: Monitor) -> None:
-    """Count one tile's outcome."""
+def _record(
+    outcome: Outcome[TileTask, dict[str, Any]],
+    monitor: Monitor,
+    plan: RunPlan,
+    known: KnownVersions,
+) -> None:
+    """Count one tile's outcome; one that read a file in another version than others has failed."""
+    key, error = outcome.task.key, outcome.error
     if outcome.result is not None:
-        monitor.done(outcome.result, outcome.attempts, outcome.worker)
-        return
-    error = one_line(outcome.error) if outcome.error else ""
-    monitor.failure(outcome.task.key, error, outcome.attempts, outcome.worker)
+        result = dict(outcome.result)
+        files = result.pop("files")
+        try:
+            known.add(files)
+        except ReadError as replaced:
+            plan.folder.ledger.delete(key)
+            known.keep_replaced(plan.folder, files)
+            error = replaced
+        else:
+            monitor.done(result, outcome.attempts, outcome.worker)
+            return
+    monitor.failure(key, one_line(error) if error else "", outcome.attempts, outcome.worker)

@@ -21,11 +21,11 @@ from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
 from rsscale.progress import announce, progress
-from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe import Recipe
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import CUT_SHORT, RunPlan
 from rsscale.steps.base import ByValue, Pass
-from rsscale.steps.kinds import with_trust
+from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
 from rsscale.store.run_folder import RunFolder
 
@@ -204,19 +204,14 @@ def run(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, overrides)
-    if trust:
-        recipe = with_trust(recipe)
-
-    def profile(machine: Machine) -> NumericProfile:
-        return NumericProfile.on(machine, device, threads, precision=precision, compile=compile)
-
+    recipe = recipe_of(recipe, overrides, trust=trust)
     return carry_out(
         recipe,
         out if out is not None else Path("out") / recipe.name,
         client,
-        profile,
+        lambda machine: NumericProfile.on(
+            machine, device, threads, precision=precision, compile=compile
+        ),
         search_at=search_at,
         update=update,
         watch=watch,

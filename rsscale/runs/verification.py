@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rsscale.errors import ReadError
 from rsscale.layers import TileKey
 from rsscale.progress import progress
+from rsscale.runs.ahead import AHEAD, ahead_in_order
 from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.runs.replaced_files import KnownVersions
 from rsscale.steps.base import NotReadyError, Step
 from rsscale.store.lease import acquire
 from rsscale.store.ledger import Entry
 from rsscale.store.run_folder import RunFolder
-
-# Looked at ahead of what is handed out: hides the latency of a bucket, holds no more.
-_AHEAD = 16
 
 
 class Condition(Enum):
@@ -112,9 +112,11 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
     total = sum(plan.count(step) for step in plan.steps)
     sound, absent = 0, 0
     damaged: list[Damage] = []
-    with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(_AHEAD) as threads:
+    known = KnownVersions()
+    with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(AHEAD) as threads:
         for step, level in plan.rounds():
-            for judgement in judged(plan, step, level, threads):
+            for found in judged(plan, step, level, threads):
+                judgement = _compared(found, known)
                 sound += judgement.condition is Condition.SOUND
                 absent += judgement.condition in (Condition.ABSENT, Condition.WAITING)
                 if judgement.condition is Condition.DAMAGED:
@@ -125,6 +127,21 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
             for damage in damaged:
                 target.ledger.delete(damage.key)
     return Verification(total, sound, absent, tuple(damaged), tuple(_stores_without_metadata(plan)))
+
+
+def _compared(judgement: Judgement, known: KnownVersions) -> Judgement:
+    """A tile judged by the files that others have read, too.
+
+    Two can differ where a process died before it could compare them, or where a worker that was
+    given up wrote its tile after all.
+    """
+    if judgement.condition is not Condition.SOUND or judgement.entry is None:
+        return judgement
+    try:
+        known.add(judgement.entry.files)
+    except ReadError as error:
+        return replace(judgement, condition=Condition.DAMAGED, reason=str(error))
+    return judgement
 
 
 def _stores_without_metadata(plan: RunPlan) -> Iterator[str]:
@@ -139,6 +156,7 @@ def unfinished(
     plan: RunPlan,
     step: Step,
     level: int,
+    known: KnownVersions,
     *,
     found_done: Callable[[dict[str, Any]], None],
     found_waiting: Callable[[TileKey], None],
@@ -154,6 +172,8 @@ def unfinished(
     plan : RunPlan
     step : Step
     level : int
+    known : KnownVersions
+        Of all tiles that are done: one that has read a file in another version is not.
     found_done : callable
         Is given the summary of each tile that is done and sound.
     found_waiting : callable
@@ -161,8 +181,9 @@ def unfinished(
     skip : container of TileKey
         Tiles to leave out.
     """
-    with ThreadPoolExecutor(_AHEAD // 4) as threads:
-        for judgement in judged(plan, step, level, threads):
+    with ThreadPoolExecutor(AHEAD // 4) as threads:
+        for found in judged(plan, step, level, threads):
+            judgement = _compared(found, known)
             if judgement.condition is Condition.SOUND and judgement.entry is not None:
                 found_done(judgement.entry.summary())
                 continue
@@ -179,13 +200,7 @@ def judged(
 ) -> Iterator[Judgement]:
     """All tiles of a step at a level in order, each judged; some are looked at ahead."""
     plan.setup.ledger.forget()
-    ahead: deque[Future[Judgement]] = deque()
-    for key in plan.keys(step, level):
-        ahead.append(threads.submit(_judge, plan, key))
-        if len(ahead) > _AHEAD:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+    yield from ahead_in_order(threads, partial(_judge, plan), plan.keys(step, level))
 
 
 def _judge(plan: RunPlan, key: TileKey) -> Judgement:

@@ -54,7 +54,8 @@ def run_tile(
     Returns
     -------
     dict
-        The summary of the ledger entry, and the process's peak memory.
+        The summary of the ledger entry, the versions of the files that were read, and the
+        process's peak memory.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def run_tile(
     known = plan.folder.ledger.read(key)
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
-        return known.summary() | {"peak_rss_bytes": peak_rss()}
+        return _told(known)
 
     def still_wanted() -> None:
         if lease.is_superseded(plan.folder.storage, epoch):
@@ -96,7 +97,11 @@ def run_tile(
     still_wanted()
     plan.folder.ledger.commit(entry)
     failpoint("after-ledger", key.tile)
-    return entry.summary() | {"peak_rss_bytes": peak_rss()}
+    return _told(entry)
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    return entry.summary() | {"files": entry.files, "peak_rss_bytes": peak_rss()}
 
 
 def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[], None]) -> Entry:
@@ -136,6 +141,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
             **{name: value for name, value in result.facts.items() if value is not None},
         },
         seconds={stage: round(value, 4) for stage, value in seconds.items()},
+        files=resources.meter.files.by_item,
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from rsscale.errors import RecipeError, RsscaleError, nearest
 from rsscale.layers import Layer
-from rsscale.recipe import Recipe, StepRecipe
+from rsscale.recipe import Recipe, StepRecipe, read_recipe
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Fold, Gather, Pass, Step
 from rsscale.steps.options import Options, one_line
@@ -215,6 +215,15 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
             raise RecipeError(f"{place}: {_said(error)}") from error
         found[name] = {attachment.name: attachment for attachment in files}
     return found
+
+
+def recipe_of(
+    recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str], *, trust: bool
+) -> Recipe:
+    """A recipe, read and checked where it is not one yet; with ``trust`` as :func:`with_trust`."""
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, overrides)
+    return with_trust(recipe) if trust else recipe
 
 
 def with_trust(recipe: Recipe) -> Recipe:

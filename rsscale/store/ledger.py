@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rsscale.documents import read_json
@@ -43,6 +43,8 @@ class Entry:
         Time of each stage.
     epoch : int
         Of the run that wrote it.
+    files : mapping of item to mapping of asset to str
+        Versions of the files that were read: size, with ETag or time of change.
     """
 
     key: TileKey
@@ -53,6 +55,7 @@ class Entry:
     facts: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     epoch: int = 0
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry for JSON; the key's parts stand beside the rest."""
@@ -63,7 +66,7 @@ class Entry:
     def summary(self) -> dict[str, Any]:
         """The entry without its long fields, for events."""
         content = self.to_dict() | {"inputs": len(self.inputs)}
-        del content["digests"], content["fingerprint"]
+        del content["digests"], content["fingerprint"], content["files"]
         return content
 
     @classmethod
@@ -133,7 +136,8 @@ class Ledger:
 class LedgerReader:
     """Reads entries of neighbouring tiles again and again: keeps the last ones in memory.
 
-    For one walk through a step, while nobody writes the entries that are read.
+    They are without their ``files``, which are most of an entry and decide no later step. For one
+    walk through a step, while nobody writes the entries that are read.
     """
 
     def __init__(self, ledger: Ledger, size: int = 4096) -> None:
@@ -148,6 +152,8 @@ class LedgerReader:
         if key in self._kept:
             return self._kept[key]
         entry = self._ledger.read(key)
+        if entry is not None:
+            entry = replace(entry, files={})
         self._kept[key] = entry
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
@@ -180,6 +186,15 @@ def _is_entry(content: Any) -> bool:
             for name in ("facts", "seconds")
             for value in get(name, {}).values()
         )
+        and _are_versions(get("files", {}))
+    )
+
+
+def _are_versions(files: Any) -> bool:
+    """Whether they are; entries of a run that was begun before they were kept have none."""
+    return isinstance(files, dict) and all(
+        isinstance(assets, dict) and all(isinstance(version, str) for version in assets.values())
+        for assets in files.values()
     )
 
 

@@ -20,6 +20,7 @@ FORMAT = 1
 """Of the folder's layout: raised when an older rsscale could not read it."""
 
 AREA, RECIPE, STATE, EVENTS = "area.geojson", "recipe.yaml", "run.json", "events.jsonl"
+REPLACED = "replaced.json"
 # What a planning that was cut short may have left behind; it is planned again.
 _KNOWN = {RECIPE, AREA, EVENTS}
 _KNOWN |= {"areas", "items", "models", "files", "lease", "ledger", "recipes", "tables"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ def reference(once: Once, started: Cluster, recipe: Path) -> Run:
         return run.path
 
     return Run(once("faults-reference", make), recipe)
+
+
+@pytest.fixture
+def copied(reference: Run, tmp_path: Path) -> Run:
+    """The undisturbed run in another place, worked on without a cluster."""
+    shutil.copytree(reference.path, tmp_path / "run")
+    return Run(tmp_path / "run", reference.recipe)
 
 
 @pytest.fixture

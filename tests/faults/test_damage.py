@@ -1,7 +1,6 @@
 """A folder that was damaged after the run: found by verify, mended by resume, the rest left."""
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,13 +37,6 @@ def other_json(path: Path) -> None:
 ENTRIES = (cut_short, empty, other_json, Path.unlink)
 SHARDS = (garbage, one_bit, cut_short, empty, Path.unlink)
 LAYERS = ("classification", "confidence", "observations")
-
-
-@pytest.fixture
-def copied(reference: Run, tmp_path: Path) -> Run:
-    """The undisturbed run in another place, worked on without a cluster."""
-    shutil.copytree(reference.path, tmp_path / "run")
-    return Run(tmp_path / "run", reference.recipe)
 
 
 def damage_entries(run: Run) -> int:

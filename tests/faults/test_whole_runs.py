@@ -10,29 +10,34 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fault_cluster import Cluster, until
+from fault_cluster import Cluster, Command, until
 from fault_runs import TRACEBACK, Run, check_clear, check_resumed, check_same, differences
 
 import rsscale as rs
 
 
 @pytest.fixture
-def copied(reference: Run, tmp_path: Path) -> Run:
-    """The undisturbed run in another place, worked on without a cluster."""
-    shutil.copytree(reference.path, tmp_path / "run")
-    return Run(tmp_path / "run", reference.recipe)
+def running(cluster: Cluster, new_run: Callable[..., Run]) -> tuple[Run, Command]:
+    """A run on the cluster of which some tiles are done, and its client."""
+    cluster.ensure()
+    run = new_run()
+    command = run.start()
+    until(lambda: run.entry_count() >= 5, "5 tiles")
+    return run, command
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seconds", [2, 12])
 def test_the_client_is_stopped_and_goes_on(
-    cluster: Cluster, reference: Run, new_run: Callable[..., Run], seconds: int
+    running: tuple[Run, Command], reference: Run, seconds: int
 ) -> None:
     """Twelve seconds are longer than Dask waits for a heartbeat, and less than its patience."""
-    cluster.ensure()
-    run = new_run()
-    command = run.start()
-    until(lambda: run.entry_count() >= 5, "5 tiles")
+    run, command = running
     command.signal(signal.SIGSTOP)
     time.sleep(seconds)
     second = Run(run.path, reference.recipe).do("resume")  # the holder sleeps, and is not dead
@@ -48,12 +53,9 @@ def test_the_client_is_stopped_and_goes_on(
 @pytest.mark.faults
 @pytest.mark.parametrize("seconds", [2, 12])
 def test_the_scheduler_is_stopped_and_goes_on(
-    cluster: Cluster, reference: Run, new_run: Callable[..., Run], seconds: int
+    cluster: Cluster, running: tuple[Run, Command], reference: Run, seconds: int
 ) -> None:
-    cluster.ensure()
-    run = new_run()
-    command = run.start()
-    until(lambda: run.entry_count() >= 5, "5 tiles")
+    run, command = running
     assert cluster.scheduler is not None
     cluster.scheduler.signal(signal.SIGSTOP)
     time.sleep(seconds)
@@ -70,11 +72,7 @@ LOST = ("items", "models", "recipes", "areas", "items/s2.records")
 @pytest.mark.parametrize("lost", LOST)
 def test_what_a_run_is_made_from_is_lost(copied: Run, lost: str) -> None:
     """status still tells, verify and resume say in a line what is lost and what to do."""
-    path = copied.path / lost
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    remove(copied.path / lost)
     assert copied.do("status").code == 0
     for verb in ("verify", "resume"):
         ended = copied.do(verb)
@@ -108,11 +106,7 @@ def test_items_that_are_no_items(copied: Run, garbage: bytes) -> None:
 )
 def test_a_store_is_lost(copied: Run, reference: Run, lost: str) -> None:
     """verify names it, and resume makes it again, so that the product opens as before."""
-    path = copied.path / lost
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    remove(copied.path / lost)
     assert copied.do("status").code == 0
     verified = copied.do("verify")
     assert verified.code == 1, verified.err
@@ -126,13 +120,10 @@ def test_a_store_is_lost(copied: Run, reference: Run, lost: str) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("lost", ["items", "models", "product.zarr", "ledger", "lease"])
 def test_a_folder_is_deleted_while_the_run_works(
-    cluster: Cluster, reference: Run, new_run: Callable[..., Run], lost: str
+    cluster: Cluster, running: tuple[Run, Command], reference: Run, lost: str
 ) -> None:
-    cluster.ensure()
-    run = new_run()
+    run, command = running
     kept = run.path.parent / "kept"
-    command = run.start()
-    until(lambda: run.entry_count() >= 5, "5 tiles")
     if lost in ("items", "models"):
         shutil.copytree(run.path / lost, kept)
     subprocess.run(["rm", "-rf", str(run.path / lost)], check=False)

@@ -76,7 +76,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         start, stop = wanted[0], min(wanted[1], total)
         if start >= total:
             return self.send(416, {"Content-Range": f"bytes */{total}"}, b"")
-        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "ETag": '"one"'}
+        headers = {
+            "Content-Range": f"bytes {start}-{stop - 1}/{total}",
+            "ETag": f'"{file.stat().st_mtime_ns:x}"',
+        }
         return self.send(206, headers, body[start:stop], fault)
 
     def send(self, status, headers, body, fault=None):

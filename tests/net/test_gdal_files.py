@@ -195,6 +195,39 @@ def test_a_file_that_is_replaced_while_it_is_read(server, folder):
     values(cube(server, BOX[512:1024, 0:512], name="new.tif"))  # the new one, on another try
 
 
+def test_blocks_in_memory_are_not_those_of_another_version(server, folder):
+    """A process forgets a header, which is one of thousands; the blocks that it warped stay."""
+    original = (folder / "red.tif").read_bytes()
+    (folder / "new.tif").write_bytes(original)
+    values(cube(server, ELSEWHERE[0:200, 0:200], name="new.tif"))
+    assert files.WARPED._kept
+    with rasterio.open(folder / "plain.tif") as source:
+        data, profile = source.read(1), source.profile
+    with rasterio.open(folder / "other.tif", "w", **profile) as target:
+        target.write(data[::-1], 1)
+    rasterio.shutil.copy(folder / "other.tif", folder / "new.tif", driver="COG", compress="deflate")
+    files.POOL.close()
+    remote.forget()
+    found = values(cube(server, ELSEWHERE[0:230, 0:230], name="new.tif"))
+    fresh()
+    np.testing.assert_array_equal(
+        found, values(cube(server, ELSEWHERE[0:230, 0:230], name="new.tif"))
+    )
+
+
+def test_a_local_file_that_is_replaced_while_it_is_read(folder):
+    path = folder / "new.tif"
+    path.write_bytes((folder / "red.tif").read_bytes())
+
+    def replaced_while_lent():
+        with files.POOL.lend(str(path)) as opened:
+            opened.dataset.read(1)
+            path.write_bytes((folder / "red.tif").read_bytes())
+
+    with pytest.raises(ReadError, match="was replaced while it was read"):
+        replaced_while_lent()
+
+
 def test_a_file_not_laid_out_as_cog_is_read_too(server, truth):
     np.testing.assert_array_equal(values(cube(server, name="plain.tif")), truth)
 

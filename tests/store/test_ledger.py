@@ -19,6 +19,7 @@ ENTRY = Entry(
     facts={"pixels": 7, "unseen": 1, "agreement": 0.5},
     seconds={"infer": 0.5},
     epoch=4,
+    files={"a": {"red 12ab34cd": "7 bytes, ETag x"}},
 )
 
 
