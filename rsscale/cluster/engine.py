@@ -81,7 +81,8 @@ class Patience:
 class Outcome(Generic[T, R]):
     """End of one task: exactly one of ``result`` and ``error`` is set.
 
-    ``attempts`` counts how often it was tried, ``worker`` tells where last.
+    ``attempts`` counts how often it was tried, ``worker`` tells where last, ``may_pass`` whether an
+    error can go away by itself: a mistake can't.
     """
 
     task: T
@@ -89,6 +90,7 @@ class Outcome(Generic[T, R]):
     error: BaseException | None = None
     attempts: int = 1
     worker: str = ""
+    may_pass: bool = True
 
 
 @dataclass
@@ -270,10 +272,10 @@ class _Stream(Generic[T, R]):
             due = time.monotonic() + self._patience.pause(number)
             self._again.append(_Attempt(attempt.task, number + 1, reply.worker, due))
             return None
-        return Outcome(attempt.task, None, error, number, reply.worker)
+        return Outcome(attempt.task, None, error, number, reply.worker, reply.may_retry)
 
     def _count(self, outcome: Outcome[T, R]) -> None:
-        """Back off while nothing but failures comes, and give up at last."""
+        """Back off while nothing but failures comes that may pass, and give up at last."""
         error, patience = outcome.error, self._patience
         if error is None:
             self._in_a_row = self._full = 0
@@ -291,7 +293,7 @@ class _Stream(Generic[T, R]):
                 f"no tile was finished, and {self._deadly} were tried alone: {one_line(error)}; "
                 "their memory may be too small"
             )
-        if self._in_a_row > self.pool.slots():
+        if outcome.may_pass and self._in_a_row > self.pool.slots():
             failures = self._in_a_row - self.pool.slots()
             self._quiet_until = time.monotonic() + self._patience.pause(failures)
 

@@ -151,6 +151,23 @@ def test_when_nothing_works_it_gives_up() -> None:
     assert len(seen) == 7
 
 
+def mistaken(task: int) -> int:
+    """Fails by something that no waiting mends."""
+    raise RecipeError(f"{task} is wrong")
+
+
+def test_nobody_waits_after_a_mistake(client: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With pauses of a minute, a run with the wrong packages would take hours to say so."""
+    pauses: list[int] = []
+    monkeypatch.setattr(Patience, "pause", lambda _, failures: pauses.append(failures) or 0.0)
+    outcomes = run(range(30), mistaken, client)
+    assert len(outcomes) == 30
+    assert all("is wrong" in str(outcome.error) for outcome in outcomes)
+    assert pauses == []
+    assert len(run(range(3), always, client)) == 3
+    assert pauses
+
+
 def is_full(task: int) -> int:
     """A folder that can't be written, for every task but the first two."""
     if task > 1:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,12 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def replace_file(archive: Path) -> None:
-    with rasterio.open(archive.parent / "scene_2022-05-01_red.tif", "r+") as dataset:
+    """Other pixels, all at once: nobody reads half a file."""
+    path = archive.parent / "scene_2022-05-01_red.tif"
+    shutil.copy(path, path.with_suffix(".new"))
+    with rasterio.open(path.with_suffix(".new"), "r+") as dataset:
         dataset.write(np.roll(dataset.read(1), 300), 1)
+    path.with_suffix(".new").replace(path)
 
 
 def versions_read(run: Run) -> set[str]:
