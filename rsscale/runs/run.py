@@ -317,6 +317,8 @@ def work_off(
     plan = RunPlan.read(folder)
     plan.refuse_other_versions()
     plan.refuse_lost_files()
+    for name in plan.items_frozen():
+        plan.setup.lookups(name)  # refuses damaged ones before anything is begun
     for step in plan.steps:
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
