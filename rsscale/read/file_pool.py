@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -183,9 +183,12 @@ class Opened:
         """
         if self.remote is not None:
             yield from self.remote.versions()
-        for stamp in self.stamps:
-            if version := local_version(stamp):
-                yield stamp[0], version
+        yield from self._local_versions
+
+    @cached_property
+    def _local_versions(self) -> tuple[tuple[str, str], ...]:
+        found = ((stamp[0], local_version(stamp)) for stamp in self.stamps)
+        return tuple((path, version) for path, version in found if version)
 
     def close(self) -> None:
         """Close the file and its overviews."""

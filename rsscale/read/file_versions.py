@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ Stamp = tuple[Any, ...]
 def stamp_of(path: str) -> Stamp:
     """What tells a local file from the one that was there before; of other files the path alone."""
     try:
-        stat = Path(path).stat()
+        stat = os.stat(path)  # noqa: PTH116 -- twice a read, and half of it would be a Path's
     except (OSError, ValueError):
         return (path,)
     return path, stat.st_mtime_ns, stat.st_size, stat.st_ino
@@ -45,6 +45,7 @@ class FileVersions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._noted: set[tuple[str, str, str, str]] = set()
         self.by_item: dict[str, dict[str, str]] = {}
 
     def note(self, source: Source, versions: Iterable[tuple[str, str]]) -> None:
@@ -62,6 +63,9 @@ class FileVersions:
             When a file was read before in another version.
         """
         for address, version in versions:
+            read = source.item, source.asset, address, version
+            if read in self._noted:
+                continue
             name = f"{source.asset} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
             with self._lock:
                 known = self.by_item.setdefault(source.item, {}).setdefault(name, version)
@@ -70,3 +74,4 @@ class FileVersions:
                     f"{source} was replaced while it was read, from [{known}] to [{version}]; "
                     "start again"
                 )
+            self._noted.add(read)
