@@ -27,7 +27,7 @@ from rsscale.net import retry
 from rsscale.net.gdal_files import RemoteFile
 from rsscale.net.hrefs import is_url
 from rsscale.net.signing import gdal_options, signer
-from rsscale.read.file_versions import Stamp, local_version, stamp_of
+from rsscale.read.file_versions import Stamp, header_version, local_version, stamp_of
 from rsscale.read.gdal_errors import ReportedErrors, reported_errors
 from rsscale.read.virtual_raster import (
     check_sources,
@@ -177,18 +177,18 @@ class Opened:
             self.remote.check()
 
     def versions(self) -> Iterator[tuple[str, str]]:
-        """Address and version of each file that was read: of this one, and of a VRT's sources.
-
-        None of what GDAL reads by itself in buckets and archives: it does not tell.
-        """
+        """Address and version of each file that was read: of this one, and of a VRT's sources."""
         if self.remote is not None:
             yield from self.remote.versions()
-        yield from self._local_versions
+        yield from self._own_versions
 
     @cached_property
-    def _local_versions(self) -> tuple[tuple[str, str], ...]:
+    def _own_versions(self) -> tuple[tuple[str, str], ...]:
         found = ((stamp[0], local_version(stamp)) for stamp in self.stamps)
-        return tuple((path, version) for path, version in found if version)
+        local = tuple((path, version) for path, version in found if version)
+        if local or self.remote is not None:
+            return local
+        return ((self.stamps[0][0], header_version(self.dataset)),)  # in a bucket, or an archive
 
     def close(self) -> None:
         """Close the file and its overviews."""

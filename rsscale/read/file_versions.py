@@ -1,17 +1,23 @@
-"""Record which version of each file was read: its size, with its ETag or time of change."""
+"""Record which version of each file was read: size with ETag or time of change, or its header."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import rasterio
 
 from rsscale.errors import ReadError
 from rsscale.read.source import Source
+
+# Blocks of a file whose place and length is asked: so many down and across.
+_ASKED = 8
+_PLACES = tuple(itertools.product(range(_ASKED), repeat=2))
 
 Stamp = tuple[Any, ...]
 """A path, followed by what changes when a local file is written anew; just the path of others."""
@@ -32,6 +38,26 @@ def local_version(stamp: Stamp) -> str:
         return ""
     _, changed, size, _ = stamp
     return f"{size} bytes, modified {np.datetime64(changed, 'ns')}"
+
+
+def header_version(dataset: rasterio.DatasetReader) -> str:
+    """The version of a file that GDAL reads in a bucket, by its header: GDAL tells no ETag.
+
+    The places and lengths of its blocks are in the header of a TIFF, and those of compressed
+    blocks differ with their pixels.
+    """
+    rows, cols = (
+        -(-size // block)
+        for size, block in zip(dataset.shape, dataset.block_shapes[0], strict=True)
+    )
+    chosen = {(row * rows // _ASKED, col * cols // _ASKED) for row, col in _PLACES}
+    told = [
+        dataset.get_tag_item(f"{name}_{col}_{row}", "TIFF", 1)
+        for row, col in sorted(chosen)
+        for name in ("BLOCK_OFFSET", "BLOCK_SIZE")
+    ]
+    header = repr((sorted(dataset.profile.items(), key=str), dataset.tags(), told))
+    return f"header {hashlib.sha256(header.encode()).hexdigest()[:16]}"
 
 
 class FileVersions:

@@ -12,6 +12,7 @@ from rsscale.cube.load import load
 from rsscale.errors import ReadError
 from rsscale.net.signing import PROPERTY
 from rsscale.read import file_pool as files
+from rsscale.read.stage_timer import StageTimer
 
 TRANSFORM = from_origin(500_000, 5_000_000, 10, 10)
 BOX = GeoBox((600, 600), TRANSFORM, "EPSG:32631")
@@ -39,12 +40,12 @@ def bucket(tmp_path, monkeypatch):
         files.POOL.close()
 
 
-def values(sign=None):
+def values(sign=None, **options):
     fields = {"raster:bands": [{"data_type": "uint16", "nodata": 0}]}
     one = item("scene", "2023-06-01", {"red": "s3://bucket/red.tif"}, fields=fields)
     if sign:
         one.properties[PROPERTY] = sign
-    return load([one], BOX, ["red"]).compute(scheduler="synchronous").values[0, 0]
+    return load([one], BOX, ["red"], **options).compute(scheduler="synchronous").values[0, 0]
 
 
 def test_requests_are_signed_with_the_environments_credentials(bucket):
@@ -52,6 +53,29 @@ def test_requests_are_signed_with_the_environments_credentials(bucket):
         np.testing.assert_array_equal(values(), dataset.read(1))
     assert all("me/" in headers["Authorization"] for headers in bucket.headers)
     assert not any("x-amz-request-payer" in headers for headers in bucket.headers)
+
+
+def test_a_file_that_was_replaced_has_another_version(bucket):
+    """By its header: as many pixels, of other values."""
+    found = []
+    for seed in (1, 1, 2):
+        data = texture((600, 600), seed)
+        write(bucket.root / "bucket" / "red.tif", data, TRANSFORM, "EPSG:32631")
+        files.POOL.close()
+        meter = StageTimer()
+        values(meter=meter)
+        ((version,),) = (assets.values() for assets in meter.files.by_item.values())
+        found.append(version)
+    assert found[0] == found[1] != found[2]
+
+
+def test_the_version_of_a_file_costs_no_request(bucket, monkeypatch):
+    values()
+    with_version = len(bucket.requests)
+    files.POOL.close()
+    monkeypatch.setattr(files, "header_version", lambda _: "not asked")
+    values()
+    assert len(bucket.requests) == 2 * with_version
 
 
 def test_the_reader_may_pay(bucket):
