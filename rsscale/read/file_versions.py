@@ -51,7 +51,7 @@ def header_version(dataset: rasterio.DatasetReader) -> str:
         for size, block in zip(dataset.shape, dataset.block_shapes[0], strict=True)
     )
     chosen = {(row * rows // _ASKED, col * cols // _ASKED) for row, col in _PLACES}
-    told = [
+    told = dataset.driver in ("GTiff", "COG") and [
         dataset.get_tag_item(f"{name}_{col}_{row}", "TIFF", 1)
         for row, col in sorted(chosen)
         for name in ("BLOCK_OFFSET", "BLOCK_SIZE")

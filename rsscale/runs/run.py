@@ -27,7 +27,7 @@ from rsscale.runs.plan import CUT_SHORT, RunPlan
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
-from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_folder import REPLACED, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -341,6 +341,7 @@ def work_off(
     mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
         folder.storage.remove_partial()  # of workers that died
+        folder.storage.delete(REPLACED)  # what was replaced is as it was, or was mapped anew
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()
     monitor.save(state)

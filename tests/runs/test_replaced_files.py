@@ -111,8 +111,11 @@ def test_a_file_that_is_put_back(folder: Path) -> None:
     path.write_bytes(kept)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     as_in_a_new_process()
+    assert (run / "replaced.json").exists()
     rs.resume(run)
     assert shards(run) == before
+    foreseen = rs.changes(recipe(folder), run, **SETTINGS, update=True)
+    assert foreseen.tiles["map"].to_compute == 0
 
 
 def test_a_file_that_is_replaced_during_a_run(
