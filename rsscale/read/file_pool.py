@@ -32,6 +32,7 @@ from rsscale.read.gdal_errors import ReportedErrors, reported_errors
 from rsscale.read.virtual_raster import (
     check_sources,
     note_failure,
+    plain_name,
     renewed,
     virtual_sources,
 )
@@ -146,7 +147,7 @@ class Opened:
             dataset = rasterio.open(text, sharing=False)
             sources = virtual_sources(dataset, path)
         check_sources(sources)
-        stamps = stamp, *(stamp_of(name) for name in sources)
+        stamps = stamp, *(stamp_of(plain_name(name)) for name in sources)
         return cls(key, dataset, sources=sources, stamps=stamps)
 
     def overview(self, level: int) -> rasterio.DatasetReader:

@@ -58,7 +58,7 @@ def check_sources(names: Sequence[str]) -> None:
     """
     for name in names:
         if _is_path(name) and not Path(name).exists():
-            raise ReadError(f"its source {_plain(name)} is not there")
+            raise ReadError(f"its source {plain_name(name)} is not there")
     with _lock:
         known = next((name for name in names if _is_known(name)), None)
     if known is not None:
@@ -101,23 +101,24 @@ def note_failure(names: Sequence[str], message: str) -> None:
             # Of a file that it began to read GDAL may say the last part of the name alone.
             said = name.rpartition("/")[2] if _is_path(name) else name
             if said in message and not _is_missing(name):
-                plain = _plain(name)
+                plain = plain_name(name)
                 _missing[plain] = max(_missing.get(plain, 0), _parts(name)) + 1
 
 
 def _is_known(name: str) -> bool:
     """Whether GDAL remembers by this name that it could not open it."""
-    return _parts(name) < _missing.get(_plain(name), 0)
+    return _parts(name) < _missing.get(plain_name(name), 0)
 
 
 def _renamed(name: str) -> str:
     """Another name of a file, by which GDAL does not know it; the same where it opened it."""
-    folder, mark, file = _plain(name).rpartition("/")
-    number = _missing.get(_plain(name), 0)
+    folder, mark, file = plain_name(name).rpartition("/")
+    number = _missing.get(plain_name(name), 0)
     return f"{folder}{'/.' * number}/{file}" if mark and number else name
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A path without the parts that :func:`renewed` puts in, the same in every process."""
     return _HERE.sub("", name) if _is_path(name) else name
 
 
