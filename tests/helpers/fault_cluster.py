@@ -27,11 +27,8 @@ _POLL = 0.01
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Of every child: this checkout, one thread each, quick imports."""
+    """Of every child: this checkout, one thread each."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RSSCALE_", "DASK_"))}
-    if kept.pop("PYTHONDONTWRITEBYTECODE", None):
-        # Where nothing was compiled ahead, each of a hundred processes would compile torch.
-        kept["PYTHONPYCACHEPREFIX"] = os.environ.get("PYTHONPYCACHEPREFIX", "/tmp/rsscale-pyc")  # noqa: S108
     return kept | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]),
         "RSSCALE_PASSES": "formula_pass",
