@@ -71,7 +71,7 @@ def reliability(
     right = probability.argmax(axis=1) == truth
     weight = block_weights(len(truth), groups)
     number = np.minimum((best * bins).astype(int), bins - 1)
-    total = np.bincount(number, weight, bins)
+    total = np.bincount(number, weight, bins).astype(np.float64)
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(number, weight * best, bins) / total
         accuracy = np.bincount(number, weight * right, bins) / total
@@ -183,7 +183,7 @@ def conformal_thresholds(
     of_truth = probability[np.arange(len(truth)), truth]
     whole = _threshold(of_truth, groups, level)
     if not by_class:
-        return (whole,) * probability.shape[1]
+        return tuple([whole] * int(probability.shape[1]))
     thresholds = []
     for number in range(probability.shape[1]):
         own = truth == number

@@ -109,7 +109,7 @@ class WithApplicability(nn.Module):
         count, _, height, width = features.shape
         flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]) * self.weight
         nearest = torch.cat(
-            [torch.cdist(part, self.sample).amin(dim=1) for part in flat.split(_AT_ONCE)]
+            [torch.cdist(part, self.sample).amin(dim=1) for part in torch.split(flat, _AT_ONCE)]
         )
         index = (nearest / self.mean_distance).view(count, 1, height, width)
         inside = (index <= self.threshold).to(scores.dtype)

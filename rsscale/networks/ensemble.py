@@ -7,7 +7,6 @@ Members trained from other seeds, or on other folds, differ most where the train
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +51,7 @@ class Ensemble(nn.Module):
         share = (shared / most.clamp(min=1e-6)).clamp(0, 1) * 100
         return torch.cat([mean, share[:, None]], dim=1)
 
-    def _probability(self, scores: Any) -> torch.Tensor:
+    def _probability(self, scores: torch.Tensor) -> torch.Tensor:
         scores = scores.float() / self.temperature
         if scores.shape[1] == 1:
             second = torch.sigmoid(scores)
@@ -62,4 +61,5 @@ class Ensemble(nn.Module):
 
 def entropy(probability: torch.Tensor, dim: int) -> torch.Tensor:
     """Entropy along an axis, in nats."""
-    return -torch.special.xlogy(probability, probability).sum(dim=dim)
+    terms: torch.Tensor = torch.special.xlogy(probability, probability)
+    return -terms.sum(dim=dim)

@@ -12,7 +12,7 @@ from odc.geo.geom import Geometry
 
 from rsscale.errors import RunFolderError
 from rsscale.recipe import Recipe, StepRecipe
-from rsscale.recipe.schema import ACCESS
+from rsscale.recipe.input_recipe import ACCESS
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.base import Pass
 from rsscale.steps.setup import RunSetup
