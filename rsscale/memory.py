@@ -1,12 +1,14 @@
-"""Memory of a process: large arrays by mmap, and when Python looks for cycles."""
+"""Memory of a process: large arrays by mmap, what threads share, when Python looks for cycles."""
 
 from __future__ import annotations
 
 import gc
 import math
 import mmap
+import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -43,6 +45,54 @@ def mmap_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
     with suppress(OSError):  # a kernel without huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, kind).reshape(shape)
+
+
+class SharedBytes:
+    """Memory that the threads of a process share: who finds too little left waits, in turn.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that are lent at a time. More than that is lent to one thread alone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._reset()
+        if hasattr(os, "register_at_fork"):  # a thread that is gone may hold the lock, or bytes
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._lent = 0
+        self._waiting: deque[object] = deque()
+
+    def at_once(self, size: int) -> int:
+        """How many threads may have so many bytes each at a time; at least one."""
+        return max(self.limit // max(size, 1), 1)
+
+    @contextmanager
+    def lend(self, size: int) -> Iterator[None]:
+        """Lend bytes for the length of a ``with`` block, once they are there."""
+        turn = object()
+        with self._changed:
+            self._waiting.append(turn)
+            try:
+                self._changed.wait_for(lambda: self._may_have(size, turn))
+                self._lent += size
+            finally:
+                self._waiting.remove(turn)
+                self._changed.notify_all()  # there may be enough for the next one
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._lent -= size
+                self._changed.notify_all()
+
+    def _may_have(self, size: int, turn: object) -> bool:
+        fits = not self._lent or self._lent + size <= self.limit
+        return fits and self._waiting[0] is turn
 
 
 class _Pauses:

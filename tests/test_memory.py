@@ -1,16 +1,18 @@
-"""Arrays by mmap, whose memory goes when they are freed; pauses of the collector of cycles."""
+"""Arrays by mmap, whose memory goes when freed; bytes that threads share; the pauses of gc."""
 
 import gc
 import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from rsscale.cluster import allocator
-from rsscale.memory import mmap_array, paused_collector
+from rsscale.memory import SharedBytes, mmap_array, paused_collector
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7), (0, 4), (3, 1000, 1000)])
@@ -95,3 +97,53 @@ def test_the_collector_goes_on_after_an_error_and_stays_off_where_it_was_off() -
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_threads_wait_for_shared_bytes_in_turn() -> None:
+    shared, order, may_go = SharedBytes(10), [], threading.Event()
+
+    def work(size: int) -> None:
+        with shared.lend(size):
+            order.append(size)
+            may_go.wait(60)
+
+    threads = []
+    for number, size in enumerate((6, 5, 3), start=1):  # the last would fit beside the first
+        threads.append(threading.Thread(target=work, args=(size,)))
+        threads[-1].start()
+        _until(lambda number=number: len(order) + len(shared._waiting) == number)
+    assert order == [6]
+    assert list(shared._waiting)
+    may_go.set()
+    for thread in threads:
+        thread.join(60)
+    assert order == [6, 5, 3]
+    assert not shared._lent
+    assert not shared._waiting
+
+
+def test_shared_bytes_come_back_after_an_error_and_more_than_all_is_lent_alone() -> None:
+    shared = SharedBytes(10)
+    with pytest.raises(KeyError), shared.lend(1000):
+        raise KeyError
+    with shared.lend(4), shared.lend(6):  # else this would wait for good
+        assert shared._lent == 10
+    assert [shared.at_once(size) for size in (0, 1, 4, 5, 11)] == [10, 10, 2, 2, 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_its_own_shared_bytes() -> None:
+    shared = SharedBytes(10)
+    with shared.lend(10):
+        child = os.fork()
+        if not child:
+            with shared.lend(10):
+                os._exit(0)
+        _until(lambda: os.waitpid(child, os.WNOHANG) == (child, 0))
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)

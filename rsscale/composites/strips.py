@@ -20,12 +20,19 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import WARP_BLOCK, Lattice, PixelBox
-from rsscale.memory import mmap_array
+from rsscale.memory import SharedBytes, mmap_array
 from rsscale.once import once
 from rsscale.read.stage_timer import StageTimer
 
 STRIP_BYTES = 512 << 20
 """Memory of a strip's composites, unless those of a single window take more."""
+
+STRIPS = SharedBytes(768 << 20)
+"""Memory of the strips of all tiles that are computed side by side in this process.
+
+Two tiles of 2048 px and some twenty channels have room. Larger ones take turns: while one is
+read and predicted, another waits, or is written.
+"""
 
 # Chunks end on blocks of the sources: so many rows, at most, are computed beyond those of a strip.
 _BEYOND = WARP_BLOCK
@@ -68,12 +75,15 @@ def _cut(start: int, stop: int, stride: int, longest: int) -> list[tuple[int, in
     return list(pairwise([start, *(line * stride for line in lines), stop]))
 
 
-def strip_bytes(box: PixelBox, lattice: Lattice, channels: int) -> int:
-    """Memory of the composites of the largest strip of a box, with their rows of whole blocks."""
+def strip_bytes(box: PixelBox, lattice: Lattice, channels: int, windows: int = 0) -> int:
+    """Memory of the composites of the largest strip of a box, with their rows of whole blocks.
+
+    With observations, a byte a pixel, of so many windows of time.
+    """
     around = lattice.read_box(box)
     reads = (lattice.read_box(strip) for strip in strips(box, lattice, channels))
     rows_and_cols = ((min(r.shape[0] + _BEYOND, around.shape[0]), r.shape[1]) for r in reads)
-    return 4 * channels * max(rows * cols for rows, cols in rows_and_cols)
+    return (4 * channels + windows) * max(rows * cols for rows, cols in rows_and_cols)
 
 
 def composite_strips(

@@ -198,13 +198,17 @@ def _states(
     codes: npt.NDArray[Any], *, rule: MaskRule, unseen: tuple[Any, ...]
 ) -> npt.NDArray[np.uint8]:
     """Clear, dropped or unseen, for ``(time, y, x)`` of the mask band."""
-    nothing = is_one_of(codes, unseen)
-    if codes.dtype.kind == "f":
-        nothing |= ~np.isfinite(codes)
-        codes = np.where(np.isfinite(codes), codes, 0)
-    states = rule.dropped(codes).astype("uint8")
-    states[nothing] = _UNSEEN
-    return states
+    # Off the heap, and scene by scene: states outlive what is read and predicted beside them.
+    out = mmap_array(codes.shape, "uint8")
+    for scene, states in zip(codes, out, strict=True):
+        nothing = is_one_of(scene, unseen)
+        finite = scene
+        if codes.dtype.kind == "f":
+            nothing |= ~np.isfinite(scene)
+            finite = np.where(np.isfinite(scene), scene, 0)
+        states[...] = rule.dropped(finite)
+        states[nothing] = _UNSEEN
+    return out
 
 
 def _apply(data: Any, by_rule: Sequence[Any], rules: Sequence[MaskRule], fill: Any) -> Any:
@@ -262,8 +266,9 @@ def _warn_of_nodata(
 
 def _grow(states: npt.NDArray[np.uint8], *, radius: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Drop what is clear within the radius of a dropped pixel, scene by scene."""
-    out = states.copy()
+    out = mmap_array(states.shape, states.dtype)  # not on the heap, as they are
     for scene, grown in zip(states, out, strict=True):
+        np.copyto(grown, scene)
         dropped = scene == _DROPPED
         if dropped.any():
             grown[dilated(dropped, radius) & (scene == _CLEAR)] = _DROPPED

@@ -47,9 +47,8 @@ class HostStaging:
 
         width = spec.lattice.window
         self._spec, self._device = spec, device
-        self._images = torch.zeros(batch, spec.channels, width, width).to(
-            memory_format=torch.channels_last
-        )
+        shape = (batch, spec.channels, width, width)
+        self._images = torch.empty(shape, memory_format=torch.channels_last).zero_()
         self._extras = _Extras(spec, batch, width)
         rows = rows_in_cache(4 * spec.channels * width)
         self._strip = np.empty((spec.channels, rows, width), np.float32)

@@ -25,8 +25,9 @@ from rsscale.steps.input_windows import bands_to_read
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
-# What the heap keeps between pieces in use, at most, since it is trimmed around each strip.
-_HOLES = 128 * 2**20
+# What the heap keeps between pieces in use, at most, since it is trimmed around each strip; and
+# masks of chunks that wait for those of their neighbours.
+_HOLES = 192 * 2**20
 # Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
 _MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
@@ -43,7 +44,9 @@ class Memory:
     composites : int
         What the model sees of one tile, or of one strip of a large one.
     reading : int
-        Chunks of scenes that threads have in hand, and that wait for one.
+        Chunks of scenes that threads have in hand.
+    waiting : int
+        Chunks that wait for a thread, which the other tile has.
     model : int
         Weights, and what the network holds of one batch of windows.
     blending : int
@@ -54,6 +57,7 @@ class Memory:
 
     composites: int
     reading: int
+    waiting: int
     model: int
     blending: int
     layers: int
@@ -61,9 +65,17 @@ class Memory:
     @property
     def total(self) -> int:
         """Bytes of tiles side by side, of caches and holes, and of Python and its libraries."""
-        beside = TILES_AT_ONCE * (self.composites + self.layers)
+        beside = min(TILES_AT_ONCE, strips.STRIPS.at_once(self.composites))
+        held = beside * self.composites + TILES_AT_ONCE * self.layers
         process = PROCESS_BYTES + CACHE_BYTES + _HOLES
-        return process + self.reading + self.model + self.blending + beside
+        return process + held + self._working(beside)
+
+    def _working(self, beside: int) -> int:
+        """What tiles take while they are read or predicted: no more than one is predicted."""
+        predicting = self.model + self.blending
+        if beside == 1:  # no tile reads while another is predicted
+            return max(self.reading, predicting)
+        return self.reading + max(self.waiting, predicting)
 
 
 def estimate(  # noqa: PLR0917
@@ -91,14 +103,15 @@ def estimate(  # noqa: PLR0917
     """
     spec, lattice = model.spec, model.spec.lattice
     box = PixelBox(0, 0, tile, tile)
-    channels = sum(model_input.channels for model_input in spec.inputs)
     chunk = max(
         _chunk_bytes(lattice.read_box(box), observations, len(bands_to_read(input_recipe)))
         for input_recipe in recipe.inputs.values()
     )
+    windows = sum(model_input.length for model_input in spec.inputs)
     return Memory(
-        composites=strips.strip_bytes(box, lattice, channels),
-        reading=int(threads * chunk * (_COPIES + _WAITING)),
+        composites=strips.strip_bytes(box, lattice, spec.channels, windows),
+        reading=int(threads * chunk * _COPIES),
+        waiting=threads * chunk * _WAITING,
         model=network_bytes(model),
         blending=blending_bytes(lattice, head_of(spec, model.device).width, tile),
         layers=tile * tile * (pixel_bytes + _MASK_BYTES),

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from rsscale.cluster.allocator import trim
 from rsscale.cluster.profile import NumericProfile
-from rsscale.composites.strips import composite_strips, strips
+from rsscale.composites.strips import STRIPS, composite_strips, strip_bytes, strips
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice, PixelBox
@@ -223,7 +223,9 @@ class MapPass(Pass):
         seconds = {"infer": 0.0}
         values: dict[str, npt.NDArray[Any]] = {}
         non_finite, batch, agreement = 0, profile.batch, None
-        with closing(composites):
+        windows = sum(array.sizes["time"] for array in lazy.values())
+        room = strip_bytes(core, lattice, channels, windows)
+        with STRIPS.lend(room), closing(composites):
             for part, covered in zip(cores, reads, strict=True):
                 stack = InputStack(next(composites), spec, covered)
                 if agreement is None:

@@ -5,7 +5,9 @@ import json
 import logging
 import subprocess
 import sys
+import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from rsscale.items.item_index import ItemIndex, extend
 from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
 from rsscale.legend.classes import LandClass
+from rsscale.memory import SharedBytes
 from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
 from rsscale.passes import mapping
@@ -258,6 +261,31 @@ def test_strips_and_tiles_do_not_show(
     found = run(archive, tmp_path / "run", grid=grid)
     for name in reference.data_vars:
         np.testing.assert_array_equal(found[name].values, reference[name].values)
+
+
+def test_large_tiles_take_turns(
+    archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that don't have room side by side: no strip of one is there with that of another."""
+    taken, most = 0, 0
+    composites = mapping.composite_strips
+
+    def counted(*args: object) -> Iterator[dict]:
+        nonlocal taken, most
+        taken += 1
+        most = max(most, taken)
+        time.sleep(0.05)  # for the other one to come
+        try:
+            yield from composites(*args)
+        finally:
+            taken -= 1
+
+    monkeypatch.setattr(mapping, "composite_strips", counted)
+    for limit, expected in ((1, 1), (1 << 30, 2)):
+        monkeypatch.setattr(mapping, "STRIPS", SharedBytes(limit))
+        most = 0
+        rs.run(archive.part(), tmp_path / str(limit), threads=2, device="cpu")
+        assert most == expected
 
 
 def test_strips_compute_no_row_twice() -> None:
