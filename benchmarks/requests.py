@@ -13,6 +13,7 @@ cube needs. Second table: decoded blocks over unique blocks of a whole run, by t
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import statistics
@@ -136,6 +137,7 @@ def blocks_table(server: Server, size: int) -> list[dict[str, Any]]:
     GDAL's cache of blocks is made ten times smaller than rsscale's, as there are ten times
     fewer files than in a run of 12 dates and 10 bands.
     """
+    os.environ["GDAL_CACHEMAX"] = str(files.CACHE_BYTES // 10)  # so that rsscale leaves it
     set_gdal_config("GDAL_CACHEMAX", files.CACHE_BYTES // 10)
     halo, rows = 64, []
     offsets = {start: key for key, (start, _) in block_offsets(server.file).items()}

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import rasterio
-
 from rsscale.demo.render import GroundCache, Rendered, render
 from rsscale.demo.scenes import Scene, schedule
 from rsscale.demo.spectra import BANDS
@@ -24,13 +22,12 @@ from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
 from rsscale.legend.classes import LandClass
 from rsscale.progress import progress
+from rsscale.read.file_pool import bound_cache
 
 DEFAULT_SIZE = 1100
 SMALLEST_SIZE = 128
 FEWEST_DATES = 4
 _BUILDING = ".simulating"
-# GDAL's own default is a share of the machine's memory.
-_CACHE_MB = 128
 _MOST_WORKERS = 4
 
 T = TypeVar("T")
@@ -163,6 +160,7 @@ def _build(
     root: Path, final_root: Path, size: int, years: tuple[int, ...], dates: int, seed: int,
     workers: int | None,
 ) -> None:  # fmt: skip
+    bound_cache()
     world, tiles = World(seed, years), make_tiles(size)
     scenes = schedule(tiles, years, dates, seed)
     pool = _Pool(workers)
@@ -180,11 +178,7 @@ def _build(
 def _write_truth(root: Path, world: World, tiles: tuple[TileGrid, ...], pool: _Pool) -> TruthWriter:
     writer = TruthWriter(root / "truth", world, tiles)
     blocks = list(writer.grid.blocks())
-    with (
-        rasterio.Env(GDAL_CACHEMAX=_CACHE_MB),
-        writer,
-        progress("truth", len(blocks), "blocks") as bar,
-    ):
+    with writer, progress("truth", len(blocks), "blocks") as bar:
         # Evaluated in parallel, written here: a dataset belongs to one thread.
         for window, layers in pool.ordered(writer.evaluate, blocks):
             writer.write(window, layers)
@@ -206,9 +200,7 @@ def _write_scenes(
     extent = 0.85 * size * RESOLUTION
 
     def render_scene(scene: Scene) -> Rendered:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-            folder = root / COLLECTION / scene.id
-            return render(scene, caches[scene.tile.name], extent, folder)
+        return render(scene, caches[scene.tile.name], extent, root / COLLECTION / scene.id)
 
     rendered: dict[str, Rendered] = {}
     with progress("scenes", len(scenes), "scenes") as bar:

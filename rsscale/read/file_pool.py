@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -95,7 +95,7 @@ def gdal_env(url: str, sign: str | None = None) -> rasterio.Env:
     sign : str, optional
         How access is gained, a name of :mod:`rsscale.net.signing`.
     """
-    _bound_cache()
+    bound_cache()
     wanted = _GDAL if is_local(url) else {**_GDAL, **_FAR}
     chosen = {k: v for k, v in wanted.items() if k not in os.environ}
     alone = {name: "1" for name in _THREADS if name in os.environ}
@@ -107,11 +107,14 @@ def is_local(url: str) -> bool:
     return not url.startswith("/vsi") and "://" not in url
 
 
-@lru_cache(maxsize=1)
-def _bound_cache() -> None:
-    # Once, not in each Env: the size is the process's, and two threads that set and
-    # restore it would undo each other.
-    if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") > CACHE_BYTES:
+def bound_cache() -> None:
+    """Set the size of GDAL's cache of decoded blocks, unless the environment says another.
+
+    Not by an Env, and looked at before each read: the size is the process's, and two threads that
+    set and restore it leave each other's. What is left may be a hundred bytes, for good, and then
+    a block is fetched again for each part of it that is warped: five times the bytes of a run.
+    """
+    if "GDAL_CACHEMAX" not in os.environ and get_gdal_config("GDAL_CACHEMAX") != CACHE_BYTES:
         set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
 
 

@@ -24,7 +24,7 @@ def served(land: Landscape, folder: Path, root: str) -> str:
     return str(catalog)
 
 
-@pytest.mark.long  # in a process of its own: GDAL's cache holds what tests before it have read
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [512, 1024])
 def test_a_plan_of_bytes_covers_what_a_server_sends_and_not_twice_that(
     landscape: Landscape, tmp_path: Path, tile: int
@@ -41,9 +41,9 @@ def test_a_plan_of_bytes_covers_what_a_server_sends_and_not_twice_that(
                  for path, _ in server.requests}  # fmt: skip
         sent = sum(min(stop, sizes[path]) - start for path, (start, stop) in server.requests)
     taken = sent + len(opened) * 32768  # headers that planning left in this process
-    # Not the plan's accuracy: neighbouring tiles share blocks in GDAL's cache, which holds most of
-    # so small an archive, and how many depends on their order. `benchmarks.plan` measures it.
-    assert 0.9 * taken <= plan.read_bytes <= 1.5 * taken
+    # Neighbouring tiles share blocks in GDAL's cache, which holds most of so small an archive, and
+    # how many depends on their order. `benchmarks.plan` measures it on a large one.
+    assert 0.8 * taken <= plan.read_bytes <= 1.5 * taken
     assert plan.decoded_bytes > 0
 
 

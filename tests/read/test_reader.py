@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
+from rasterio.env import get_gdal_config
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from rsscale.errors import AreaError, ReadError
 from rsscale.read import file_pool as files
 from rsscale.read import reader
+from rsscale.read.file_pool import CACHE_BYTES, gdal_env
 from rsscale.read.placement import OutputGrid
 from rsscale.read.reader import Reader
 from rsscale.read.source import Source
@@ -484,6 +486,30 @@ def test_metres_from_degrees_with_pixels_that_are_not_square():
     # The blocks change the approximation by an eighth of a pixel at most, not the place.
     assert (got != 0).mean() > 0.9
     assert np.abs(got - free).mean() < 0.5
+
+
+def test_a_size_of_gdals_cache_that_threads_left_is_set_right(scenes):
+    """rasterio puts back what it found: of two threads, one finds the other's."""
+    one_is_in, both_are_in = threading.Event(), threading.Event()
+
+    def first():
+        with rasterio.Env(GDAL_CACHEMAX=128):  # bytes, whatever was meant
+            one_is_in.set()
+            both_are_in.wait(60)
+
+    def second():
+        one_is_in.wait(60)
+        with rasterio.Env(GDAL_CACHEMAX=128):
+            both_are_in.set()
+            threads[0].join(60)
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(60)
+    assert get_gdal_config("GDAL_CACHEMAX") == 128
+    with gdal_env(scenes["west"]):
+        assert get_gdal_config("GDAL_CACHEMAX") == CACHE_BYTES
 
 
 LEFT_ON = """
