@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from distributed import Client
 
 # Share by which the same work takes longer or shorter at another time.
-_DRIFT = 0.2
+_DRIFT = 0.25
+# What is thought of tiles before any is seen: their times spread by this share of their mean, which
+# counts as much as so many tiles. One tile tells nothing of a spread, and two tell little.
+_SPREAD, _SPREAD_TILES = 0.3, 3
 
 
 def plan(
@@ -208,11 +211,9 @@ def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
     results = pilot.results
     seconds = [sum(result["seconds"].values()) for result in results]
     mean = statistics.fmean(seconds)
-    spread = statistics.stdev(seconds) if len(seconds) > 1 else mean
-    freedom = max(len(seconds) - 1, 1)
-    margin = float(stdtrit(freedom, 0.975)) * spread / len(seconds) ** 0.5
     scale = untimed.steps[0].tiles * pilot.offered / max(sum(seconds), 1e-9) / pilot.used
-    low, high = max(mean - margin, min(seconds)) * scale, (mean + margin) * scale
+    margin = 1 + _relative_margin(seconds)
+    low, high = mean / margin * scale, mean * margin * scale
     # More tiles at a time than the pilot had may be faster, up to their number.
     low *= pilot.used / min(pilot.slots, max(untimed.steps[0].tiles, pilot.used))
     opening = pilot.opening + max(pilot.first - mean, 0.0)
@@ -231,6 +232,18 @@ def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
     }
     money = None if prices is None else prices.of(interval, pilot.workers, untimed)
     return replace(untimed, seconds=interval, money=money, pilot=summary)
+
+
+def _relative_margin(seconds: Sequence[float]) -> float:
+    """Half the 95 % interval of the mean time of a tile, over that mean.
+
+    The variance that is seen is joined with the one that is thought of before, as with a
+    conjugate prior of a normal distribution.
+    """
+    count, mean = len(seconds), max(statistics.fmean(seconds), 1e-9)
+    freedom = count - 1 + _SPREAD_TILES
+    squares = sum((one / mean - 1) ** 2 for one in seconds) + _SPREAD_TILES * _SPREAD**2
+    return float(stdtrit(freedom, 0.975)) * (squares / freedom / count) ** 0.5
 
 
 def _result(outcome: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rsscale.inference.heads import head_of
 from rsscale.learn import weights
 from rsscale.learn.models import Model, open_model
 from rsscale.passes.map_memory import estimate, network_bytes
+from rsscale.pipeline.estimate import _relative_margin
 from rsscale.pipeline.estimate_table import Prices
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import read_recipe
@@ -176,3 +177,19 @@ def test_a_pilot_measures_as_many_tiles_as_are_asked_for(
     assert plan.seconds is not None
     # An area of one tile is not computed twice: its own time is the estimate.
     assert plan.seconds[0] > 0.5 * sum(plan.pilot["stages"].values()) / measured
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"),
+    [([10.0], 0.5, 1.2), ([10.0, 10.0], 0.2, 0.7), ([9.0, 11.0] * 4, 0.05, 0.25)],
+)
+def test_few_tiles_tell_little_of_the_time_and_nothing_silly(
+    seconds: list[float], least: float, most: float
+) -> None:
+    """One tile has no spread, and Student's interval of two is some ten times their mean."""
+    assert least < _relative_margin(seconds) < most
+
+
+def test_an_interval_of_time_is_wider_where_tiles_differ() -> None:
+    assert _relative_margin([1.0, 19.0] * 2) > 2 * _relative_margin([9.0, 11.0] * 2)
+    assert _relative_margin([10.0, 10.0]) == pytest.approx(_relative_margin([0.1, 0.1]))
