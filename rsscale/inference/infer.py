@@ -131,6 +131,9 @@ def _infer(
             for core, window in zip(group, scores, strict=False):  # the last batch is padded
                 for part, averaged in blend.add(core, window):
                     sink.take(part, averaged)
+            # Before the next windows: else these lie where one of the network's layers just was,
+            # and the heap grows by a layer.
+            del scores, window
             sink.settle(waiting=1)
         for part, averaged in blend.finish():
             sink.take(part, averaged)

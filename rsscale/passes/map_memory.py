@@ -107,9 +107,11 @@ def estimate(  # noqa: PLR0917
         _chunk_bytes(lattice.read_box(box), observations, len(bands_to_read(input_recipe)))
         for input_recipe in recipe.inputs.values()
     )
-    windows = sum(model_input.length for model_input in spec.inputs)
+    # Of a series all observations are read, of which the model takes some.
+    times = [max(i.length, observations) if i.series else i.length for i in spec.inputs]
+    channels = sum(n * len(i.bands) for n, i in zip(times, spec.inputs, strict=True))
     return Memory(
-        composites=strips.strip_bytes(box, lattice, spec.channels, windows),
+        composites=strips.strip_bytes(box, lattice, channels, sum(times)),
         reading=int(threads * chunk * _COPIES),
         waiting=threads * chunk * _WAITING,
         model=network_bytes(model),
