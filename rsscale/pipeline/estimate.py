@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -243,7 +244,7 @@ def _relative_margin(seconds: Sequence[float]) -> float:
     count, mean = len(seconds), max(statistics.fmean(seconds), 1e-9)
     freedom = count - 1 + _SPREAD_TILES
     squares = sum((one / mean - 1) ** 2 for one in seconds) + _SPREAD_TILES * _SPREAD**2
-    return float(stdtrit(freedom, 0.975)) * (squares / freedom / count) ** 0.5
+    return float(stdtrit(freedom, 0.975)) * math.sqrt(squares / freedom / count)
 
 
 def _result(outcome: Any) -> dict[str, Any]:
