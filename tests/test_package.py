@@ -67,7 +67,7 @@ def test_status_and_verify_bring_no_heavy_library(landscape_run: Path, tmp_path:
     """Over a real run: they know its steps, and neither networks nor rasters."""
     shutil.copytree(landscape_run, tmp_path / "run")
     program = (
-        "import sys; from rsscale.cli import _invoke; "
+        "import sys; from rsscale.cli.application import _invoke; "
         f"codes = [_invoke([verb, {str(tmp_path / 'run')!r}], debug=True) "
         "for verb in ('status', 'verify')]; "
         f"print(codes, sorted(set({HEAVY!r} + ('pystac', 'geopandas')) & set(sys.modules)))"

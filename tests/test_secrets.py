@@ -26,7 +26,7 @@ import secret_signer
 import yaml
 
 import rsscale as rs
-from rsscale import cli
+from rsscale.cli import application as cli
 from rsscale.items.item_store import FrozenItems
 from rsscale.net import retry
 from rsscale.recipe import read_recipe

@@ -1,0 +1,89 @@
+"""Commands on what a run has made: assess, quicklook, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rsscale.cli.application import command
+from rsscale.cli.options import RunPath
+from rsscale.errors import RecipeError
+
+
+@command
+def assess(
+    folder: RunPath,
+    reference: Annotated[Path, typer.Option(help="Raster of class values, or labelled polygons.")],
+    period: Annotated[int | None, typer.Option(help="Which map; the last when omitted.")] = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Column of the class name, for polygons.")
+    ] = None,
+    period_column: Annotated[
+        str | None, typer.Option(help="Column of the year that a label is true for.")
+    ] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Training labels to keep away from.")] = None,
+    distance: Annotated[float, typer.Option(help="How far, metres.")] = 1000.0,
+    block: Annotated[float, typer.Option(help="Width of an evaluation block, metres.")] = 1000.0,
+    design: Annotated[
+        Literal["random"] | None, typer.Option(help="random: points are a simple random sample.")
+    ] = None,
+) -> None:
+    """Measure a map against a reference, away from what it was trained on."""
+    from rsscale.pipeline.assessment import assess as measure
+
+    accuracy = measure(
+        folder,
+        reference,
+        period=period,
+        class_column=class_,
+        period_column=period_column,
+        exclude=exclude,
+        distance=distance,
+        block=block,
+        design=design,
+    )
+    print(accuracy)
+
+
+@command
+def quicklook(
+    folder: RunPath,
+    out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,
+) -> None:
+    """Draw a run's maps with a legend."""
+    from rsscale.publish.quicklook import quicklook as draw
+    from rsscale.runs.run import Run
+
+    if out is None and "://" in folder:
+        raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
+    run = Run(folder)
+    change = run.open_change() if _is_done(run.state["steps"].get("change")) else None
+    print(draw(run.open(), out or Path(folder) / "quicklook.png", change=change))
+
+
+def _is_done(step: dict[str, Any] | None) -> bool:
+    """Whether a run has a step that writes a change layer, and all of its tiles."""
+    if step is None or not any(layer["name"] == "change" for layer in step.get("layers", ())):
+        return False
+    return bool(step["tiles"]["done"] == step["tiles"]["total"])
+
+
+@command
+def export(
+    folder: RunPath,
+    to: Annotated[Path, typer.Option(help="A folder, or NAME.tif for one layer and period.")],
+    step: Annotated[str, typer.Option(help="Whose layers.")] = "map",
+    layer: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    period: Annotated[list[str] | None, typer.Option(help="All when omitted.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also where tiles are not done; they are nodata.")
+    ] = False,
+) -> None:
+    """Write layers as Cloud Optimized GeoTIFFs, with colours, names and overviews."""
+    from rsscale.pipeline.exporting import export as write
+
+    paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
+    for path in paths:
+        print(path)
