@@ -7,13 +7,15 @@ import itertools
 import os
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 
 from rsscale.errors import ReadError
 from rsscale.read.source import Source
+
+if TYPE_CHECKING:
+    import rasterio
 
 # Blocks of a file whose place and length is asked: so many down and across.
 _ASKED = 8
