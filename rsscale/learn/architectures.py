@@ -15,12 +15,25 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError, nearest
-from rsscale.model.model_input import TensorLayout
+from rsscale.model.model_input import DAYS, VALID, TensorLayout
 from rsscale.network.receptive_field import reach_of
 from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
+from rsscale.networks.fusion import LateFusion
 from rsscale.networks.inputs import NetworkInput
+from rsscale.networks.ltae import LTAE
+from rsscale.networks.tempcnn import TempCNN
+from rsscale.networks.utae import UTAE
 
-__all__ = ["ARCHITECTURES", "MAX_DEPTH", "Architecture", "build", "complete", "reach", "small_size"]
+__all__ = [
+    "ARCHITECTURES",
+    "MAX_DEPTH",
+    "Architecture",
+    "build",
+    "complete",
+    "reach",
+    "registered",
+    "small_size",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,10 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture(UNet),
     "pixel": Architecture(PixelNet),
+    "tempcnn": Architecture(TempCNN, "mapping", (DAYS, VALID)),
+    "ltae": Architecture(LTAE, "mapping", (DAYS, VALID)),
+    "utae": Architecture(UTAE, "mapping", (DAYS, VALID)),
+    "fusion": Architecture(LateFusion, "mapping", (DAYS, VALID)),
 }
 _MOST_BYTES = 8 << 30
 
@@ -68,7 +85,7 @@ def build(
     ModelError
         When the name or a hyperparameter is unknown.
     """
-    known = _known(architecture)
+    known = registered(architecture)
     names = complete(architecture, {})
     unknown = [name for name in hyperparameters if name not in names]
     if unknown:
@@ -83,7 +100,14 @@ def build(
         raise ModelError(f"architecture {architecture!r}: {error}") from None
 
 
-def _known(architecture: str) -> Architecture:
+def registered(architecture: str) -> Architecture:
+    """What is known of a network by its name.
+
+    Raises
+    ------
+    ModelError
+        When there is none of the name.
+    """
     if architecture not in ARCHITECTURES:
         raise ModelError(
             f"architecture {architecture!r} is not known; there are {sorted(ARCHITECTURES)}, and "

@@ -10,7 +10,7 @@ import psutil
 
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice
-from rsscale.learn.architectures import build, complete, small_size
+from rsscale.learn.architectures import build, complete, registered, small_size
 from rsscale.learn.chips import InputBands
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
@@ -39,11 +39,12 @@ def check_network(
         When the architecture or a hyperparameter is not known, the network can't take the windows,
         or there are fewer than two classes.
     """
+    known = registered(architecture)
     hyperparameters = complete(architecture, hyperparameters)
     spec = ModelSpec(
         name=architecture,
         inputs=tuple(
-            ModelInput(one.name, one.bands, one.times, (0.0,) * n, (1.0,) * n)
+            ModelInput(one.name, one.bands, one.times, (0.0,) * n, (1.0,) * n, takes=known.takes)
             for one in inputs
             for n in [len(one.bands)]
         ),
@@ -51,6 +52,7 @@ def check_network(
         lattice=lattice,
         architecture=architecture,
         hyperparameters=hyperparameters,
+        layout=known.layout,
     )
     what = f"architecture {architecture!r}"
     module = build(architecture, spec.inputs, len(classes), **hyperparameters).eval()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,15 @@ class Chips:
         The spatial block of each chip: validation takes whole blocks.
     left_out : tuple of str
         Labels that are in no chip: how many, of which class, and why.
+    days : mapping of input name to float32 array (T,)
+        Day of the year of each time window, for networks that take days.
     """
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     groups: npt.NDArray[np.int64]
     left_out: tuple[str, ...] = ()
+    days: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images, labels, groups = (a.shape for a in (self.images, self.labels, self.groups))
@@ -83,7 +86,9 @@ class Chips:
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips."""
-        return Chips(self.images[keep], self.labels[keep], self.groups[keep], self.left_out)
+        return replace(
+            self, images=self.images[keep], labels=self.labels[keep], groups=self.groups[keep]
+        )
 
 
 class Crops:
@@ -150,8 +155,10 @@ def to_targets(labels: npt.NDArray[np.uint8], spec: ModelSpec) -> npt.NDArray[np
     return table[labels]
 
 
-def with_statistics(chips: Chips, inputs: Sequence[InputBands]) -> list[ModelInput]:
-    """Mean and standard deviation of each band over all valid pixels and time windows."""
+def with_statistics(
+    chips: Chips, inputs: Sequence[InputBands], takes: tuple[str, ...] = ()
+) -> list[ModelInput]:
+    """Inputs with mean and standard deviation of each band over all valid pixels and times."""
     found, first = [], 0
     for input_bands in inputs:
         mean, std = [], []
@@ -170,7 +177,12 @@ def with_statistics(chips: Chips, inputs: Sequence[InputBands]) -> list[ModelInp
             std.append(_rounded(max(values.std(dtype=np.float64), 1e-6)))
         found.append(
             ModelInput(
-                input_bands.name, input_bands.bands, input_bands.times, tuple(mean), tuple(std)
+                input_bands.name,
+                input_bands.bands,
+                input_bands.times,
+                tuple(mean),
+                tuple(std),
+                takes=takes,
             )
         )
         first += input_bands.channels

@@ -109,13 +109,18 @@ class Model:
 
 def call(module: nn.Module, batch: WindowBatch) -> Any:
     """Give a network its windows as the contract says that it takes them."""
+    return module(given(batch))
+
+
+def given(batch: WindowBatch) -> torch.Tensor | dict[str, torch.Tensor]:
+    """What a network is called with, by the layout of its contract."""
     layout = batch.spec.layout
     if layout == "channels":
         # The layout that oneDNN and cuDNN convolve fastest; it does not change a value's meaning.
-        return module(batch.channels.contiguous(memory_format=torch.channels_last))
+        return batch.channels.contiguous(memory_format=torch.channels_last)
     if layout == "series":
-        return module(batch[batch.spec.inputs[0].name])
-    return module(dict(batch))
+        return batch[batch.spec.inputs[0].name]
+    return dict(batch)
 
 
 def move(module: nn.Module, device: str | torch.device) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice
-from rsscale.learn.architectures import build, complete, small_size
+from rsscale.learn.architectures import build, complete, reach, registered, small_size
+from rsscale.learn.batches import Days, window_batch
 from rsscale.learn.chips import (
     MULTIPLE,
     UNLABELLED,
@@ -28,14 +29,17 @@ from rsscale.learn.chips import (
     validation_groups,
     with_statistics,
 )
-from rsscale.learn.model import Model, move
+from rsscale.learn.fit import Schedule, fit
+from rsscale.learn.model import Model, given, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
-from rsscale.network.normalize import normalize
-from rsscale.progress import progress
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]
+
+Pair = tuple[Any, torch.Tensor]
+# Of a step, for networks that see each pixel alone: their features of all dates fill memory.
+_PIXELS = 4096
 
 
 @dataclass(frozen=True)
@@ -188,18 +192,21 @@ def train(
     check_classes(chips, classes)
     kept_back = validation_groups(chips, validation, seed)
     training = chips.subset(~np.isin(chips.groups, kept_back))
+    known = registered(architecture)
     spec = ModelSpec(
         name=name,
-        inputs=tuple(with_statistics(training, inputs)),
+        inputs=tuple(with_statistics(training, inputs, known.takes)),
         classes=tuple(classes),
         lattice=lattice,
         architecture=architecture,
         hyperparameters=complete(architecture, hyperparameters or {}),
         resolution=resolution,
+        layout=known.layout,
     )
     module = move(_initial(spec, seed), device).to(memory_format=torch.channels_last)
-    loss = _optimise(module, Crops(training, spec, seed), steps, batch, learning_rate)
-    model = Model(spec, module.eval(), torch.device(device))
+    batches = _batches(Crops(training, spec, seed), chips.days, batch, torch.device(device))
+    done = fit(module, batches, _cross_entropy, Schedule(steps, learning_rate, seed=seed))
+    model = Model(spec, module, torch.device(device))
     validated = chips.subset(np.isin(chips.groups, kept_back))
     accuracy, f1 = _validate(model, validated)
     pixels, kept = (
@@ -208,7 +215,7 @@ def train(
     )
     seconds = time.monotonic() - started
     return model, TrainingReport(
-        accuracy, f1, pixels, kept, loss, steps, seed, seconds, chips.left_out
+        accuracy, f1, pixels, kept, done.loss, steps, seed, seconds, chips.left_out
     )
 
 
@@ -230,37 +237,33 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     return module
 
 
-def _optimise(
-    module: torch.nn.Module, crops: Crops, steps: int, batch: int, learning_rate: float
-) -> float:
-    """The loop; returns the mean loss of the last tenth."""
-    device = next(module.parameters()).device
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.15
-    )
-    losses = []
-    module.train()
-    with progress("train", steps, "steps") as bar:
-        for _ in range(steps):
-            images, targets = crops.draw(batch)
-            images = normalize(images.to(device), crops.spec)  # (N, C, H, W)
-            scores = module(images.contiguous(memory_format=torch.channels_last))  # (N, K, H, W)
-            loss = functional.cross_entropy(scores, targets.to(device), ignore_index=UNLABELLED)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-            bar.advance()
-            bar.note(f"loss {np.mean(losses[-50:]):.3f}")
-    final = float(np.mean(losses[-max(steps // 10, 1) :]))
-    if not np.isfinite(final):
-        raise RecipeError(
-            f"the training diverged, its loss is {final}; use a learning rate below "
-            f"{learning_rate:g}, and check the imagery for extreme values"
-        )
-    return final
+def _batches(crops: Crops, days: Days, batch: int, device: torch.device) -> Iterator[Pair]:
+    """What a network is given, and class indices ``(N, H, W)``, again and again."""
+    spec = crops.spec
+    by_pixel = spec.layout == "mapping" and not reach(spec.architecture, **spec.hyperparameters)
+    while True:
+        images, targets = crops.draw(batch)
+        if by_pixel:
+            images, targets = _pixels(images, targets, crops.random)
+        windows = window_batch(images.to(device), days, spec)
+        yield given(windows), targets.to(device)
+
+
+def _pixels(
+    images: torch.Tensor, targets: torch.Tensor, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The labelled pixels as images of one pixel, for networks that see no other."""
+    labelled = (targets.flatten() != UNLABELLED).nonzero()[:, 0].numpy()
+    if len(labelled) > _PIXELS:
+        labelled = random.choice(labelled, _PIXELS, replace=False)
+    elif len(labelled) == 1:
+        labelled = labelled.repeat(2)  # batch normalisation has no statistics of one
+    pixels = images.permute(0, 2, 3, 1).flatten(0, 2)[labelled]  # (P, C)
+    return pixels[:, :, None, None], targets.flatten()[labelled][:, None, None]
+
+
+def _cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(scores, targets, ignore_index=UNLABELLED)
 
 
 def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
@@ -270,8 +273,8 @@ def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
     for image, label in zip(chips.images, chips.labels, strict=True):
         target = to_targets(label, model.spec)
         with torch.inference_mode():
-            batch = torch.from_numpy(_padded(image)[None]).to(model.device)
-            scores = model(normalize(batch, model.spec))[0]
+            padded = torch.from_numpy(_padded(image)[None]).to(model.device)
+            scores = model(window_batch(padded, chips.days, model.spec))[0]
         found = scores.argmax(dim=0).cpu().numpy()[: label.shape[0], : label.shape[1]]
         known = target != UNLABELLED
         confusion += np.bincount(found[known] * count + target[known], minlength=count**2).reshape(

@@ -35,6 +35,7 @@ _WIDEST, _ROUND_UP = 1024, 16
 # torch convolves smaller arrays by NNPACK (ConvParams::use_mkldnn in ATen/native/Convolution.cpp),
 # whose transforms mix the rounding of all pixels of a block; larger ones pixel by pixel.
 _LARGE = 20_480
+_PIXEL_BY_PIXEL = ("pixel", "tempcnn", "ltae", "fusion")
 
 
 @dataclass(frozen=True)
@@ -200,14 +201,15 @@ def _predicted(model: Predictor, window: torch.Tensor, batch: int) -> torch.Tens
 def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | None:
     """How far a network that rsscale builds looks around a pixel, px; None for any other.
 
-    For the U-Net each scale ``s`` has two 3-by-3 convolutions on the way down and, but for the
-    coarsest, two on the way up, each reaching ``2**s`` pixels; pooling and nearest upsampling
-    move by less than one pixel of the coarser scale.
+    Each scale ``s`` of the U-Net, and of the U-TAE with the same convolutions, has two 3-by-3
+    convolutions on the way down and, but for the coarsest, two on the way up, each reaching
+    ``2**s`` pixels; pooling and nearest upsampling move by less than one pixel of the coarser
+    scale.
     """
-    if architecture == "pixel":
+    if architecture in _PIXEL_BY_PIXEL:
         return 0
     depth = hyperparameters.get("depth", 3)
-    if architecture != "unet" or not isinstance(depth, int) or depth < 1:
+    if architecture not in ("unet", "utae") or not isinstance(depth, int) or depth < 1:
         return None
     convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
     return int(convolutions + 2 ** (depth - 1) - 1)
@@ -217,8 +219,11 @@ def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     """How far a model looks such that pixels beyond can't change a result to the last bit, px.
 
     None where that is not known: for programs (``.pt2``), whatever their contract says; on a GPU,
-    whose convolutions may go by transforms of larger blocks; and for very small windows on the CPU.
+    whose convolutions may go by transforms of larger blocks; for very small windows on the CPU; and
+    for series, of which the whole window decides what observations are taken.
     """
+    if any(one.series for one in spec.inputs) or spec.architecture == "utae":
+        return None
     reach = reach_of(spec.architecture, spec.hyperparameters)
     if reach is None or weights.suffix != ".safetensors" or device != "cpu":
         return None

@@ -39,10 +39,11 @@ class UNet(nn.Module):
         widths = [width * 2**scale for scale in range(depth)]
         before_each = [channels_of(inputs), *widths[:-1]]
         self.down = nn.ModuleList(
-            _block(before, after) for before, after in zip(before_each, widths, strict=True)
+            two_convolutions(before, after)
+            for before, after in zip(before_each, widths, strict=True)
         )
         self.up = nn.ModuleList(
-            _block(coarse + fine, fine)
+            two_convolutions(coarse + fine, fine)
             for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.head = nn.Conv2d(width, outputs, kernel_size=1)
@@ -86,7 +87,7 @@ class PixelNet(nn.Module):
         return scores
 
 
-def _block(before: int, after: int) -> nn.Sequential:
+def two_convolutions(before: int, after: int) -> nn.Sequential:
     """Two convolutions; batch normalisation is folded statistics when the network is used."""
     return nn.Sequential(
         nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),

@@ -25,3 +25,19 @@ class NetworkInput(Protocol):
 def channels_of(inputs: Sequence[NetworkInput]) -> int:
     """Channels of all inputs together: times times bands of each."""
     return sum(one.length * len(one.bands) for one in inputs)
+
+
+def only(inputs: Sequence[NetworkInput], network: str) -> NetworkInput:
+    """The one input of a network that takes no more.
+
+    Raises
+    ------
+    ValueError
+        When there are several.
+    """
+    if len(inputs) != 1:
+        names = [one.name for one in inputs]
+        raise ValueError(
+            f"{network} takes one input, not {names}; 'fusion' takes several, each with its dates"
+        )
+    return inputs[0]

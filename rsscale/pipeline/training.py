@@ -16,6 +16,7 @@ from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import GroundScale, pixel_width, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inference.stack import days_of_year
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
 from rsscale.learn.checks import check_memory, check_network
@@ -137,11 +138,13 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
     rows, cols = _group_size(settings, grid, [b for some in blocks.values() for b in some])
     unseen: Counter[tuple[str, str]] = Counter()
     images, targets, groups = [], [], []
+    days: dict[str, np.ndarray] = {}
     with progress("read chips", sum(map(len, blocks.values())), "chips") as bar:
         for period in filter(blocks.get, periods):
             sources = _find_sources(recipe, grid, blocks[period], period)
             for together in _together(blocks[period]):
-                for block, image in _read(recipe, grid, sources, period, together):
+                for block, image, found in _read(recipe, grid, sources, period, together):
+                    days = found
                     images.append(image)
                     targets.append(_target(by_period[period], block))
                     groups.append(block.row0 // rows * 1_000_003 + block.col0 // cols)
@@ -152,7 +155,7 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
         f"{count:,} labelled pixels of {name!r}: {reason}"
         for (name, reason), count in sorted(unseen.items())
     ]
-    return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out))
+    return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out), days)
 
 
 def _pixel_width(grid: Grid, labels: Labels) -> float:
@@ -237,13 +240,15 @@ def _read(
     sources: Mapping[str, ItemIndex],
     period: int,
     blocks: Sequence[PixelBox],
-) -> Iterator[tuple[PixelBox, np.ndarray]]:
-    """Each block's image with its context, ``(channel, row, col)``."""
+) -> Iterator[tuple[PixelBox, np.ndarray, dict[str, np.ndarray]]]:
+    """Each block's image with its context, ``(channel, row, col)``, and its windows' days."""
     around = reduce(PixelBox.__or__, blocks).pad(_CONTEXT)
     inputs = prepare(recipe, grid, sources, period, around)
-    stacked = stack_channels(inputs.compute(None), _named_bands(recipe))
+    composites = inputs.compute(None)
+    stacked = stack_channels(composites, _named_bands(recipe))
+    days = {name: days_of_year(composites[name]) for name in recipe.inputs}
     for block in blocks:
-        yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy()
+        yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy(), days
 
 
 def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
+from rsscale.learn.batches import window_batch
 from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train
@@ -250,6 +251,40 @@ def test_the_contract_says_what_was_asked(trained: tuple) -> None:
     assert spec.lattice == Lattice(32, 16)
     assert spec.classes == CLASSES
     assert spec.inputs[0].times == ("spring", "summer")
+
+
+@pytest.mark.parametrize("architecture", ["ltae", "utae"])
+def test_networks_of_series_learn_from_composites(architecture: str, tmp_path: Path) -> None:
+    """They get the days of the windows and where each was seen, in training as in use."""
+    chips = dataclasses.replace(
+        make_chips(), days={"s2": np.array([120, 240], np.float32)}, left_out=()
+    )
+    options = {"ltae": {"width": 32, "heads": 4}, "utae": {"width": 8, "depth": 2, "heads": 4}}
+    model, report = train(
+        chips,
+        name="test",
+        inputs=INPUTS,
+        classes=CLASSES,
+        lattice=Lattice(32, 16),
+        architecture=architecture,
+        hyperparameters=options[architecture],
+        steps=60,
+        batch=4,
+        seed=1,
+        device="cpu",
+    )
+    assert report.accuracy > 0.85
+    assert model.spec.layout == "mapping"
+    assert model.spec.inputs[0].takes == ("days", "valid")
+    save_model(model, tmp_path / "m")
+    opened = open_model(tmp_path / "m", device="cpu")
+    images = torch.from_numpy(chips.images[:2, :, :32, :32])
+    batch = window_batch(images, chips.days, model.spec)
+    assert batch["s2.days"].tolist() == [[120, 240]] * 2
+    assert not batch["s2.valid"][:, :, :4, :4].any()
+    assert batch["s2.valid"][:, :, 4:].all()
+    with torch.inference_mode():
+        assert torch.equal(opened(batch), model(batch))
 
 
 def test_bad_chips_are_refused() -> None:
