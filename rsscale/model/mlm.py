@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from rsscale.errors import ModelError, RsscaleError
+from rsscale.errors import RsscaleError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
-from rsscale.model.mlm_schema import MlmBand, MlmInput, MlmOutput, MlmProperties, MlmScaling
-from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
+from rsscale.legend.palette import palette
+from rsscale.model.mlm_inputs import check_inputs, read_inputs, read_layout, window_of
+from rsscale.model.mlm_reader import MlmReader, expression_name
+from rsscale.model.mlm_schema import MlmInput, MlmOutput, MlmProperties
+from rsscale.model.model_input import ModelInput, TensorLayout
 from rsscale.model.outputs import (
+    Activation,
     ClassOutput,
     ConformalSets,
     EmbeddingOutput,
@@ -27,18 +29,20 @@ from rsscale.model.outputs import (
     ValueOutput,
 )
 
-_TASKS = {"segmentation", "semantic-segmentation", "regression", "similarity-search"}
+_CLASS_TASKS = {"segmentation", "semantic-segmentation", "classification", "scene-classification"}
+_TASKS = {*_CLASS_TASKS, "regression", "similarity-search"}
 _CHANNEL = {
     "class": {"class", "classes", "channel", "channels"},
     "value": {"value", "values", "channel", "channels", "bands"},
     "feature": {"feature", "features", "channel", "channels", "embedding"},
 }
 _SPACE = ["height", "width"]
-_IN = ("batch", "bands", *_SPACE)
-_SERIES = ("batch", "time", "bands", *_SPACE)
+# One answer for a whole window, as classifiers of scenes give it.
+_OF_WINDOW = ["batch", "class"]
+# Halo of windows of which only the width is known: so much of it, and in whole steps.
+_HALO_SHARE, _HALO_STEP = 8, 8
+_ACTIVATIONS: dict[str, Activation] = {"softmax": "softmax", "sigmoid": "sigmoid"}
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
-# Whose items of before said (batch, time, ...) though they take channels.
-_CHANNELS_ALWAYS = ("unet", "pixel")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         Which names the field: one that is missing or of another type, or one that asks for what
         rsscale does not do.
     """
-    reader = _Reader(item.get("id"))
+    reader = _OutputReader(item.get("id"))
     top = reader.parse(MlmProperties, item.get("properties"), "properties")
     reader.check_tasks("mlm:tasks", top.tasks)
     if top.framework is not None and "torch" not in top.framework.lower():
@@ -79,20 +83,22 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
     declared = reader.parse(MlmOutput, top.output[0], "mlm:output[0]")
     output, classes = reader.output(declared)
     inputs = [reader.parse(MlmInput, part, f"mlm:input[{n}]") for n, part in enumerate(top.input)]
-    for number, declared_input in enumerate(inputs):
-        reader.check_input(f"mlm:input[{number}]", declared_input)
-    stride, halo = reader.windows(top)
+    check_inputs(reader, inputs)
+    of_window = declared.result.dim_order == _OF_WINDOW
+    stride, halo = reader.windows(top, inputs, of_window=of_window)
     window = stride + 2 * halo
-    result = ResultLayout(declared.select, declared.margin, declared.factor)
+    result = ResultLayout(
+        declared.select, declared.margin, window if of_window else declared.factor
+    )
     extras = tuple(reader.quantities("mlm:output[0].rsscale:extras", declared.extras))
     channels = output.channels(classes) + len(extras)
     reader.check_output("mlm:output[0]", declared, output, (channels, result.width(window)))
-    layout = reader.layout(top, inputs)
+    layout = read_layout(reader, top, inputs)
     return MlmModel(
         name=top.name,
         architecture=top.architecture,
         hyperparameters=top.hyperparameters or {},
-        inputs=tuple(reader.inputs(inputs, window)),
+        inputs=tuple(read_inputs(reader, inputs, window)),
         classes=classes,
         stride=stride,
         halo=halo,
@@ -105,37 +111,8 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
     )
 
 
-class _Reader:
-    """Reads the parts of one item; its errors name the item and the field."""
-
-    def __init__(self, name: Any) -> None:
-        self._name = str(name)[:100]
-
-    def fail(self, message: str) -> NoReturn:
-        raise ModelError(f"the MLM item {self._name!r}: {message}")
-
-    def refuse(self, place: str, found: Any, expected: str) -> NoReturn:
-        """Refuse a field by name."""
-        shown = " ".join(str(found).split())[:120]
-        self.fail(f"{place} is {shown}; {expected}, and nothing else")
-
-    def parse(self, kind: type[Any], content: Any, place: str) -> Any:
-        """One part, of the right types."""
-        try:
-            return kind.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            inner = "".join(
-                f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]
-            ).lstrip(".")
-            where = f"{place}.{inner}" if inner and place != "properties" else inner or place
-            if first["type"] == "missing":
-                self.fail(
-                    f"{where}: missing; a model for rsscale needs mlm:name, mlm:architecture, "
-                    "mlm:input, mlm:output with classes, rsscale:stride and rsscale:halo"
-                )
-            shown = " ".join(repr(first["input"]).split())[:80]
-            self.fail(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {shown}")
+class _OutputReader(MlmReader):
+    """Reads the output of an item, and its windows."""
 
     def check_tasks(self, place: str, tasks: Sequence[str] | None) -> None:
         others = [task for task in tasks or () if task not in _TASKS]
@@ -143,33 +120,42 @@ class _Reader:
             self.refuse(
                 place,
                 others[0],
-                "rsscale maps classes (semantic-segmentation), values (regression) and embeddings",
+                "rsscale maps classes (semantic-segmentation, classification), values "
+                "(regression) and embeddings (similarity-search)",
             )
 
-    def windows(self, top: MlmProperties) -> tuple[int, int]:
-        """Stride and halo."""
-        for name, value in (("rsscale:stride", top.stride), ("rsscale:halo", top.halo)):
+    def windows(
+        self, top: MlmProperties, inputs: Sequence[MlmInput], *, of_window: bool
+    ) -> tuple[int, int]:
+        """Stride and halo; from the width of the inputs where they are not said."""
+        stride, halo = top.stride, top.halo
+        if of_window and halo:
+            self.refuse(
+                "mlm:output[0].result.dim_order",
+                _OF_WINDOW,
+                f"with rsscale:halo {halo} numbers come as (batch, class, height, width); one "
+                "answer for a whole window has a halo of 0",
+            )
+        width = window_of(inputs)
+        if stride is None and halo is None and width is not None:
+            halo = 0 if of_window else width // _HALO_SHARE // _HALO_STEP * _HALO_STEP
+            return width - 2 * halo, halo
+        for name, value in (("rsscale:stride", stride), ("rsscale:halo", halo)):
             if value is None:
                 self.fail(
-                    f"{name}: missing; it says on which windows the network works: stride (the "
-                    "core of a window) and halo (its context on each side), in pixels"
+                    f"{name}: missing, and no input has a width of its own; it says on which "
+                    "windows the network works: stride (the core of a window) and halo (its "
+                    "context on each side), in pixels"
                 )
-        stride, halo = top.stride or 0, top.halo or 0
         if not stride:
             self.fail("rsscale:stride: is 0; it must be at least 1 px")
-        return stride, halo
+        return stride or 0, halo or 0
 
     def output(self, declared: MlmOutput) -> tuple[Output, tuple[LandClass, ...]]:
         """What the result is: classes, values or an embedding; and the classes."""
         place = "mlm:output[0]"
         self.check_tasks(f"{place}.tasks", declared.tasks)
-        if declared.post_processing_function is not None:
-            self.refuse(
-                f"{place}.post_processing_function",
-                _name(declared.post_processing_function),
-                "rsscale takes class scores and applies softmax; put the function into the network "
-                "and set this to null",
-            )
+        activation = self._activation(declared)
         if declared.values is not None:
             return ValueOutput(
                 tuple(self.quantities(f"{place}.rsscale:values", declared.values))
@@ -178,18 +164,34 @@ class _Reader:
             return self._embedding(declared), ()
         sets = declared.conformal
         conformal = ConformalSets(sets.level, tuple(sets.thresholds)) if sets else None
-        activation, temperature = declared.activation, declared.temperature
-        return ClassOutput(activation, temperature, conformal), self._classes(declared)
+        output = ClassOutput(activation, declared.temperature, conformal)
+        return output, self._classes(declared)
+
+    def _activation(self, declared: MlmOutput) -> Activation:
+        """What turns scores into probabilities: softmax and sigmoid by their names."""
+        function = declared.post_processing_function
+        if function is None:
+            return declared.activation
+        name = str(expression_name(function)).lower().rsplit(".", 1)[-1].rsplit(":", 1)[-1]
+        is_of_classes = declared.values is None and declared.embedding is None
+        if is_of_classes and name in _ACTIVATIONS:
+            return _ACTIVATIONS[name]
+        return self.refuse(
+            "mlm:output[0].post_processing_function",
+            expression_name(function),
+            "rsscale takes class scores and applies softmax or sigmoid; put any other function "
+            "into the network and set this to null",
+        )
 
     def _classes(self, declared: MlmOutput) -> tuple[LandClass, ...]:
         place = "mlm:output[0]"
         tasks = declared.tasks or ["semantic-segmentation"]
-        if not {"segmentation", "semantic-segmentation"} & set(tasks):
+        if not _CLASS_TASKS & set(tasks):
             self.refuse(
                 f"{place}.tasks",
                 tasks[0],
                 "of an output without rsscale:values or rsscale:embedding it is "
-                "semantic-segmentation",
+                "semantic-segmentation or classification",
             )
         if not declared.classes:
             self.fail(
@@ -203,8 +205,10 @@ class _Reader:
                     "true",
                     "255 is nodata in a map, and no output of the network",
                 )
+        colors = palette(len(declared.classes))
         return tuple(
-            LandClass(c.value, c.name, f"#{c.color_hint.lower()}") for c in declared.classes
+            LandClass(c.value, c.name, f"#{c.color_hint.lower()}" if c.color_hint else color)
+            for c, color in zip(declared.classes, colors, strict=True)
         )
 
     def quantities(self, place: str, values: Sequence[Mapping[str, Any]]) -> list[Layer]:
@@ -244,181 +248,15 @@ class _Reader:
         if not isinstance(output, ClassOutput):
             axis = "value" if isinstance(output, ValueOutput) else "feature"
         order = result.dim_order
+        if order == _OF_WINDOW:
+            self.check_shape(f"{place}.shape", result.shape, (size[0],))
+            return
         fits = len(order) == 4 and order[0] == "batch" and order[1] in _CHANNEL[axis]
         if not fits or order[2:] != _SPACE:
             self.refuse(
                 f"{place}.dim_order", order, f"numbers come as (batch, {axis}, height, width)"
             )
         channels, width = size
-        self._check_shape(f"{place}.shape", result.shape, (channels, width, width))
+        self.check_shape(f"{place}.shape", result.shape, (channels, width, width))
         if result.data_type not in _FLOATS:
             self.refuse(f"{place}.data_type", result.data_type, "scores are floating point numbers")
-
-    def layout(self, top: MlmProperties, inputs: Sequence[MlmInput]) -> TensorLayout:
-        """How the network takes its inputs: as it is said, else by the order of dimensions."""
-        if top.layout is not None:
-            return top.layout
-        values = [declared for declared in inputs if declared.of is None]
-        orders = {tuple(declared.input.dim_order) for declared in values}
-        if orders == {_SERIES} and top.architecture not in _CHANNELS_ALWAYS:
-            return "series" if len(inputs) == 1 else "mapping"
-        if len(orders) > 1:
-            self.refuse(
-                "mlm:input",
-                "of several orders of dimensions",
-                "all are (batch, bands, …) or all (batch, time, bands, …)",
-            )
-        return "channels"
-
-    def check_input(self, place: str, declared: MlmInput) -> None:
-        """Refuse what is to be done to an input and is not."""
-        if declared.of is not None:
-            return
-        for name, value, instead in (
-            ("variables", declared.variables or None, "inputs are made of bands"),
-            (
-                "pre_processing_function",
-                declared.pre_processing_function,
-                "values are scaled by value_scaling; put it into the network and set this to null",
-            ),
-            ("resize_type", declared.resize_type, "windows of rsscale:stride and halo are cut"),
-            ("norm_type", declared.norm_type, "values are scaled by value_scaling"),
-            ("norm_clip", declared.norm_clip, "values are scaled by value_scaling"),
-            ("statistics", declared.statistics or None, "values are scaled by value_scaling"),
-        ):
-            if value is not None:
-                self.refuse(f"{place}.{name}", _name(value), instead)
-        for number, band in enumerate(declared.bands):
-            if isinstance(band, MlmBand) and band.expression is not None:
-                self.refuse(
-                    f"{place}.bands[{number}].expression",
-                    band.expression,
-                    "bands are read by name; make the band with rsscale.apply",
-                )
-        if not declared.bands:
-            self.fail(f"{place}.bands: missing; name the bands in channel order")
-        if declared.input.data_type != "float32":
-            self.refuse(
-                f"{place}.input.data_type", declared.input.data_type, "a network is given float32"
-            )
-        if tuple(declared.input.dim_order) not in (_IN, _SERIES):
-            self.refuse(
-                f"{place}.input.dim_order",
-                declared.input.dim_order,
-                "a network gets (batch, bands, height, width), one time window after the other",
-            )
-
-    def inputs(self, inputs: Sequence[MlmInput], window: int) -> list[ModelInput]:
-        """The inputs of values, each with what the network takes beside it."""
-        takes: dict[str, list[str]] = {}
-        for number, declared in enumerate(inputs):
-            if declared.of is not None:
-                extra = declared.name.removeprefix(f"{declared.of}.")
-                if extra not in (DAYS, VALID):
-                    self.refuse(
-                        f"mlm:input[{number}].name",
-                        declared.name,
-                        "of an input are taken its 'days' and 'valid'",
-                    )
-                takes.setdefault(declared.of, []).append(extra)
-        return [
-            self._input(
-                f"mlm:input[{number}]",
-                declared,
-                window,
-                tuple(takes.get(declared.name, ())),
-            )
-            for number, declared in enumerate(inputs)
-            if declared.of is None
-        ]
-
-    def _input(
-        self,
-        place: str,
-        declared: MlmInput,
-        window: int,
-        takes: tuple[str, ...],
-    ) -> ModelInput:
-        """An input whose declared shape is what the network is given."""
-        if not declared.times and not declared.series:
-            self.fail(
-                f"{place}.rsscale:times: missing; name the time windows of the bands, "
-                'such as ["summer"], or give the observations of a series with rsscale:series'
-            )
-        times = tuple(declared.times or ())
-        length = declared.series or len(times)
-        listed = tuple(band if isinstance(band, str) else band.name for band in declared.bands)
-        bands = _once(listed, length)
-        is_series = tuple(declared.input.dim_order) == _SERIES
-        channels = (length, len(bands)) if is_series else (length * len(bands),)
-        self._check_shape(f"{place}.input.shape", declared.input.shape, (*channels, window, window))
-        if len(set(bands)) < len(bands):
-            self.refuse(
-                f"{place}.bands", list(listed), "each band of a time window has its own name"
-            )
-        mean, std = self._scaling(f"{place}.value_scaling", declared.value_scaling, listed, bands)
-        return ModelInput(declared.name, bands, times, mean, std, declared.series or 0, takes)
-
-    def _scaling(
-        self,
-        place: str,
-        scaling: Sequence[MlmScaling] | None,
-        listed: Sequence[str],
-        bands: Sequence[str],
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What is subtracted from each band, and what it is divided by."""
-        if scaling is None:  # MLM: the values as they are
-            return (0.0,) * len(bands), (1.0,) * len(bands)
-        pairs = [self._pair(f"{place}[{n}]", part) for n, part in enumerate(scaling)]
-        if len(pairs) == 1:  # MLM: one object stands for all bands
-            pairs *= len(bands)
-        if len(pairs) not in (len(bands), len(listed)):
-            self.fail(f"{place}: holds {len(pairs)} objects; one for all bands, or {len(listed)}")
-        pairs_by_time = [pairs[n : n + len(bands)] for n in range(0, len(pairs), len(bands))]
-        if any(others != pairs_by_time[0] for others in pairs_by_time):
-            self.refuse(
-                place, "another for the same band at another time", "a band is scaled alike"
-            )
-        return tuple(a for a, _ in pairs_by_time[0]), tuple(b for _, b in pairs_by_time[0])
-
-    def _pair(self, place: str, scaling: MlmScaling) -> tuple[float, float]:
-        """``(x - first) / second`` is what an object asks for."""
-        # MLM: https://github.com/stac-extensions/mlm#value-scaling-object
-        pair = {
-            "z-score": (scaling.mean, scaling.stddev),
-            "min-max": (scaling.minimum, _difference(scaling.maximum, scaling.minimum)),
-        }.get(scaling.type)
-        if pair is None:
-            self.refuse(f"{place}.type", scaling.type, "values are scaled by z-score or min-max")
-        first, second = pair
-        if first is None or second is None:
-            self.fail(f"{place}: lacks numbers of its type {scaling.type!r}")
-        if second <= 0:
-            self.fail(f"{place}: divides by {second:g}; expected a positive number")
-        return first, second
-
-    def _check_shape(self, place: str, shape: Sequence[int], expected: Sequence[int]) -> None:
-        """A shape of a batch of any size; -1 is any length."""
-        whole = [-1, *expected]
-        fits = len(shape) == len(whole) and shape[0] == -1
-        if not fits or any(a not in (-1, b) for a, b in zip(shape[1:], expected, strict=True)):
-            self.refuse(
-                place, list(shape), f"it is {whole} by the bands, times, classes and windows"
-            )
-
-
-def _once(listed: tuple[str, ...], times: int) -> tuple[str, ...]:
-    """The bands of one time window, where they are listed for each."""
-    count = len(listed) // times
-    return listed[:count] if count and listed == listed[:count] * times else listed
-
-
-def _difference(high: float | None, low: float | None) -> float | None:
-    return None if high is None or low is None else high - low
-
-
-def _name(value: Any) -> Any:
-    """What names a processing expression best."""
-    if isinstance(value, Mapping) and "expression" in value:
-        return value["expression"]
-    return value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rsscale.errors import ModelError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
@@ -66,10 +68,7 @@ def inputs_to_mlm(
 def _input(model_input: ModelInput, layout: TensorLayout, window: int) -> dict[str, Any]:
     times, bands = model_input.length, len(model_input.bands)
     is_series = layout != "channels"
-    scaling = [
-        {"type": "z-score", "mean": m, "stddev": s}
-        for m, s in zip(model_input.mean, model_input.std, strict=True)
-    ]
+    scaling = [_scaling(model_input, band) for band in range(bands)]
     return {
         "name": model_input.name,
         "bands": list(model_input.bands) * (1 if is_series else times),
@@ -82,6 +81,24 @@ def _input(model_input: ModelInput, layout: TensorLayout, window: int) -> dict[s
         **({"rsscale:series": times} if model_input.series else {}),
         **({} if model_input.series else {"rsscale:times": list(model_input.times)}),
     }
+
+
+def _scaling(model_input: ModelInput, band: int) -> dict[str, Any]:
+    """What is done to a band: clipped, or scaled; MLM has one object for both."""
+    mean, std = model_input.mean[band], model_input.std[band]
+    low, high = model_input.clip[band] if model_input.clip else (-math.inf, math.inf)
+    if (low, high) == (-math.inf, math.inf):
+        return {"type": "z-score", "mean": mean, "stddev": std}
+    if (mean, std) != (0.0, 1.0):
+        raise ModelError(
+            f"band {model_input.bands[band]!r} of input {model_input.name!r} is clipped and "
+            "scaled; MLM says one of the two of a band: put one into the network"
+        )
+    if low == -math.inf:
+        return {"type": "clip-max", "maximum": high}
+    if high == math.inf:
+        return {"type": "clip-min", "minimum": low}
+    return {"type": "clip", "minimum": low, "maximum": high}
 
 
 def _extras(model_input: ModelInput, window: int) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,7 @@ class MlmScaling(_Part):
     stddev: _Number | None = None
     minimum: _Number | None = None
     maximum: _Number | None = None
+    value: _Number | None = None
 
 
 class MlmInput(_Part):
@@ -66,7 +67,7 @@ class MlmClass(_Part):
 
     value: Annotated[int, Field(ge=-(2**31), le=2**31)]
     name: _Text
-    color_hint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{6}$")]
+    color_hint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{6}$")] | None = None
     nodata: bool | None = None
 
 

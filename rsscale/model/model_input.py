@@ -11,6 +11,9 @@ from rsscale.errors import ModelError, nearest
 TensorLayout = Literal["channels", "series", "mapping"]
 """How a network takes its inputs; see :class:`rsscale.ModelSpec`."""
 
+ANY_WINDOW = "*"
+"""The one time window of a model that does not say which: of any name."""
+
 DAYS, VALID = "days", "valid"
 """What a network may take beside the values of an input: days of the year, and what is known."""
 
@@ -37,6 +40,9 @@ class ModelInput:
         What the network takes beside the values: ``"days"``, the day of the year of each time, 1
         to 366, as ``NAME.days`` ``(N, T)`` float32; ``"valid"``, where all bands are known, as
         ``NAME.valid`` ``(N, T, H, W)`` bool. Both are 0 for blanks.
+    clip : tuple of (float, float)
+        Range of each band, to which values are clipped before they are scaled; infinite where it
+        is open. Empty for none.
     """
 
     name: str
@@ -46,6 +52,7 @@ class ModelInput:
     std: tuple[float, ...]
     series: int = 0
     takes: tuple[str, ...] = ()
+    clip: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.bands or bool(self.times) == bool(self.series) or self.series < 0:
@@ -64,6 +71,13 @@ class ModelInput:
         ):
             raise ModelError(
                 f"model input {self.name!r}: means must be finite and standard deviations positive"
+            )
+        if self.clip and (
+            len(self.clip) != len(self.bands) or any(not low <= high for low, high in self.clip)
+        ):
+            raise ModelError(
+                f"model input {self.name!r} is clipped to {list(self.clip)}; expected a range, "
+                "from low to high, for each band"
             )
         for extra in self.takes:
             if extra not in (DAYS, VALID):

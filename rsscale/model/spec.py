@@ -18,7 +18,7 @@ from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
 from rsscale.model.mlm_item import ANY_TIME, MLM_SCHEMA, inputs_to_mlm, output_to_mlm, tasks_of
-from rsscale.model.model_input import ModelInput, TensorLayout
+from rsscale.model.model_input import ANY_WINDOW, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     OBSERVATIONS,
     ClassOutput,
@@ -188,6 +188,8 @@ class ModelSpec:
                 f"model {self.name!r} wants the time windows {list(want.times)} of input {name!r}, "
                 "which is a series of observations; composite it as the model was trained"
             )
+        if want.times == (ANY_WINDOW,) and times is not None and len(times) == 1:
+            return
         if times is not None and tuple(times) != want.times:
             raise ModelError(
                 f"model {self.name!r} wants the time windows {list(want.times)} of input {name!r}, "

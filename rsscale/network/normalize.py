@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rsscale.model.spec import ModelSpec
+
+_EVERYTHING = (-math.inf, math.inf)
 
 if TYPE_CHECKING:
     import torch
@@ -28,11 +31,17 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     """
     import torch
 
-    mean, std = [], []
+    mean, std, clip = [], [], []
     for model_input in spec.inputs:
         mean += list(model_input.mean) * model_input.length
         std += list(model_input.std) * model_input.length
+        ranges = model_input.clip or (_EVERYTHING,) * len(model_input.bands)
+        clip += list(ranges) * model_input.length
     shape = (1, -1, 1, 1)
     center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
+    if any(limits_of != _EVERYTHING for limits_of in clip):
+        limits = torch.tensor(clip, dtype=torch.float32, device=images.device)  # (C, 2)
+        low, high = (side.view(shape) for side in limits.unbind(1))
+        images = images.clamp(low, high)  # NaN stays what it is
     return (images - center).div_(scale).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

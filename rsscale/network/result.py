@@ -30,8 +30,8 @@ def place_result(
     Returns
     -------
     Tensor
-        ``(N, C, H, W)``: NaN along the edges for which there is no result; of a coarser one, each
-        number for all pixels that it stands for.
+        ``(N, C, H, W)``: NaN along the edges for which there is no result; of a coarser one, also
+        of one for the whole window ``(N, C)``, each number for all pixels that it stands for.
 
     Raises
     ------
@@ -39,6 +39,8 @@ def place_result(
         When there is no such result, or it has another size.
     """
     result: torch.Tensor = _selected(returned, layout.select, name)
+    if layout.factor == size[0] == size[1] and getattr(result, "ndim", 0) == 2:
+        result = result[:, :, None, None]  # one answer for the whole window
     if layout == ResultLayout(layout.select):
         return result
     import torch

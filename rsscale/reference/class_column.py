@@ -16,7 +16,7 @@ from typing import Any
 from rsscale.errors import RecipeError, nearest
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.reference.palette import palette
+from rsscale.legend.palette import palette
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _MOST_NAMED = 5

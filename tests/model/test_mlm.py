@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pystac
 import pytest
+import torch
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
@@ -24,6 +26,7 @@ from rsscale.model.outputs import (
     ValueOutput,
 )
 from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import normalize
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/mlm/examples"
 SPACE = ["height", "width"]
@@ -65,8 +68,8 @@ def changed(where: Callable[[Item], Item], **values: Any) -> Item:
 REFUSED = {
     "pre": (changed(first, pre_processing_function={"format": "python", "expression": "my:f"}),
             r"mlm:input\[0\]\.pre_processing_function is my:f"),
-    "post": (changed(output, post_processing_function="sigmoid"),
-             r"mlm:output\[0\]\.post_processing_function is sigmoid"),
+    "post": (changed(output, post_processing_function="argmax"),
+             r"mlm:output\[0\]\.post_processing_function is argmax"),
     "resize": (changed(first, resize_type="pad"), "resize_type is pad"),
     "norm clip": (changed(first, norm_clip=[0, 1]), r"norm_clip is \[0, 1\]"),
     "norm type": (changed(first, norm_type="z-score"), "norm_type is z-score"),
@@ -98,8 +101,12 @@ REFUSED = {
               "mlm:framework is Keras"),
     "two outputs": (changed(lambda m: m["properties"], **{"mlm:output": [output(item())] * 2}),
                     "mlm:output is 2 outputs"),
-    "clip": (changed(first, value_scaling=[{"type": "clip", "minimum": 0, "maximum": 1}]),
-             r"value_scaling\[0\]\.type is clip"),
+    "half a clip": (changed(first, value_scaling=[{"type": "clip", "minimum": 0}]),
+                    r"value_scaling\[0\]: lacks numbers of its type 'clip'"),
+    "an empty clip": (changed(first, value_scaling=[{"type": "clip", "minimum": 1, "maximum": 0}]),
+                      r"value_scaling\[0\]: clips from 1 to 0, which is no range"),
+    "a scale of 0": (changed(first, value_scaling=[{"type": "scale", "value": 0}]),
+                     "divides by 0"),
     "an expression": (changed(first, value_scaling=[{"type": "processing", "expression": "x"}]),
                       r"value_scaling\[0\]\.type is processing"),
     "three for two": (changed(first, value_scaling=first(item())["value_scaling"][:3]),
@@ -179,7 +186,12 @@ WRONG = {
     "a list": (lambda m: m["properties"].update({"mlm:input": {"a": 1}}), "mlm:input"),
     "no inputs": (lambda m: m["properties"].update({"mlm:input": []}), "mlm:input"),
     "no bands": (lambda m: first(m).update(bands=[]), "bands: missing"),
-    "no times": (lambda m: first(m).pop("rsscale:times"), "rsscale:times: missing"),
+    "no times": (lambda m: first(m).pop("rsscale:times"), "each band of a time window has its"),
+    "no times of a series": (
+        lambda m: (first(m).pop("rsscale:times"),
+                   first(m)["input"].update(dim_order=["batch", "time", "bands", *SPACE]),
+                   m["properties"].update({"mlm:architecture": "own"})),
+        "rsscale:times: missing"),
     "no classes": (lambda m: output(m).pop("classification:classes"), "classes: missing"),
     "a colour": (lambda m: output(m)["classification:classes"][0].update(color_hint=[0, 0, 0]),
                  "color_hint"),
@@ -210,7 +222,7 @@ def test_public_examples_are_refused_by_the_field_that_can_not_be_done() -> None
     assert len(found) >= 9
     assert all("mlm:" in message for message in found.values())
     assert "mlm:tasks is downscaling" in found["item_datacube_variables.json"]
-    assert "mlm:tasks is classification" in found["item_basic.json"]
+    assert "classification:classes: missing" in found["item_basic.json"]
 
 
 @pytest.mark.parametrize(
@@ -258,3 +270,95 @@ def test_every_kind_of_contract_comes_back_from_its_item(changes: dict[str, Any]
     assert read.to_item() == want.to_item()
     # NaN is not NaN, and a nodata of integers comes back as a float.
     assert repr(read) == re.sub(r"(nodata=\d+),", r"\1.0,", repr(want))
+
+
+def foreign(**changes: Any) -> Item:
+    """An item as others write them: nothing in it is of rsscale."""
+    made = item()
+    properties = made["properties"]
+    for key in [key for key in properties if key.startswith("rsscale:")]:
+        del properties[key]
+    properties["mlm:architecture"] = "ResNet-18"
+    first(made).pop("rsscale:times")
+    first(made).update(
+        bands=["red", "nir"],
+        value_scaling=None,
+        input={"shape": [-1, 2, 256, 256], "dim_order": ["batch", "channel", *SPACE],
+               "data_type": "float32"},
+    )  # fmt: skip
+    output(made)["result"]["shape"] = [-1, 2, 256, 256]
+    for declared in output(made)["classification:classes"]:
+        del declared["color_hint"]
+    output(made).update(changes)
+    return made
+
+
+def test_what_others_do_not_say_has_defaults() -> None:
+    read = ModelSpec.from_item(foreign())
+    assert read.lattice == Lattice(192, 32)
+    assert read.inputs[0].times == ("*",)
+    assert (read.inputs[0].mean, read.inputs[0].std) == ((0.0, 0.0), (1.0, 1.0))
+    assert len({c.color for c in read.classes}) == 2
+    read.check_input("s2", ["red", "nir"], ["whatever it is called"])
+    with pytest.raises(ModelError, match=r"the composite has \['spring', 'summer'\]"):
+        read.check_input("s2", ["red", "nir"], ["spring", "summer"])
+    open_width = foreign()
+    first(open_width)["input"]["shape"] = [-1, 2, -1, -1]
+    output(open_width)["result"]["shape"] = [-1, 2, -1, -1]
+    with pytest.raises(ModelError, match="rsscale:stride: missing, and no input has a width"):
+        ModelSpec.from_item(open_width)
+    open_width["properties"].update({"rsscale:stride": 128, "rsscale:halo": 16})
+    assert ModelSpec.from_item(open_width).lattice == Lattice(128, 16)
+
+
+@pytest.mark.parametrize(
+    ("function", "activation"),
+    [("softmax", "softmax"), ("torch.nn.Softmax", "softmax"),
+     ({"format": "python", "expression": "torch.nn.functional:sigmoid"}, "sigmoid")],
+)  # fmt: skip
+def test_softmax_and_sigmoid_are_known_by_name(function: Any, activation: str) -> None:
+    made = foreign(post_processing_function=function)
+    if activation == "sigmoid":
+        output(made)["result"]["shape"] = [-1, 1, 256, 256]
+    assert ModelSpec.from_item(made).output == ClassOutput(activation)  # type: ignore[arg-type]
+
+
+def test_one_answer_for_a_scene_is_a_map_of_scenes() -> None:
+    made = foreign(tasks=["scene-classification"])
+    output(made)["result"].update(shape=[-1, 2], dim_order=["batch", "class"])
+    read = ModelSpec.from_item(made)
+    assert read.lattice == Lattice(256, 0)
+    assert read.result == ResultLayout(factor=256)
+
+
+SCALINGS = {
+    "clip": ({"type": "clip", "minimum": 0, "maximum": 2}, lambda x: np.clip(x, 0, 2)),
+    "clip-min": ({"type": "clip-min", "minimum": 0}, lambda x: np.maximum(x, 0)),
+    "clip-max": ({"type": "clip-max", "maximum": 1}, lambda x: np.minimum(x, 1)),
+    "offset": ({"type": "offset", "value": 3}, lambda x: x - 3),
+    "scale": ({"type": "scale", "value": 4}, lambda x: x / 4),
+    "min-max": ({"type": "min-max", "minimum": -1, "maximum": 3}, lambda x: (x + 1) / 4),
+}
+
+
+@pytest.mark.parametrize(("scaling", "want"), SCALINGS.values(), ids=SCALINGS.keys())
+def test_values_are_scaled_as_it_is_declared(
+    scaling: Item, want: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    made = foreign()
+    first(made)["value_scaling"] = [scaling]
+    read = ModelSpec.from_item(made)
+    values = np.linspace(-5, 5, 2 * 16, dtype=np.float32).reshape(1, 2, 4, 4)
+    found = normalize(torch.from_numpy(values), read).numpy()
+    assert np.allclose(found, want(values))
+    assert ModelSpec.from_item(json.loads(json.dumps(read.to_item()))).inputs == read.inputs
+    values[0, 0, 0, 0] = np.nan
+    assert normalize(torch.from_numpy(values), read)[0, 0, 0, 0] == 0
+
+
+def test_a_band_is_clipped_or_scaled() -> None:
+    both = ModelInput("s2", ("red",), ("a",), (1.0,), (2.0,), clip=((0.0, 1.0),))
+    with pytest.raises(ModelError, match="band 'red' of input 's2' is clipped and scaled"):
+        spec(inputs=(both,)).to_item()
+    with pytest.raises(ModelError, match="expected a range, from low to high, for each band"):
+        ModelInput("s2", ("red",), ("a",), (1.0,), (2.0,), clip=((1.0, 0.0),))

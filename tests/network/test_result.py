@@ -88,3 +88,13 @@ def test_windows_that_do_not_hold_the_result_are_refused() -> None:
         replace(spec, result=ResultLayout(factor=2))
     with pytest.raises(ModelError, match="is no whole number of pixels of 5 px"):
         replace(spec, result=ResultLayout(factor=5))
+
+
+def test_one_answer_for_a_window_is_that_of_its_pixels() -> None:
+    comp, lattice = composite(BOX, gaps=False), Lattice(16, 0)
+    scenes = model(lambda s: s.mean(dim=(2, 3)), ResultLayout(factor=16), lattice=lattice)
+    found = predict(comp, scenes).classification.values
+    rows, cols = -BOX.row0 % 16, -BOX.col0 % 16
+    window = found[rows : rows + 16, cols : cols + 16]
+    assert (window == window[0, 0]).all()
+    assert len(set(found.ravel().tolist())) == 2
