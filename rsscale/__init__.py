@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from rsscale.items.radiometry import to_reflectance
     from rsscale.items.versions import newest_versions
     from rsscale.layers import Axis, Layer
+    from rsscale.learn.model import Model
     from rsscale.learn.model_folder import ModelFolder
-    from rsscale.learn.models import open_model
+    from rsscale.learn.models import open_model, save_model
     from rsscale.legend.classes import LandClass
     from rsscale.model.model_input import ModelInput
     from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ResultLayout, ValueOutput
@@ -72,6 +73,7 @@ _WHERE = {
     "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.legend.classes",
+    "Model": "rsscale.learn.model",
     "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.model_input",
     "ModelSpec": "rsscale.model.spec",
@@ -105,6 +107,7 @@ _WHERE = {
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.publish.quicklook",
     "run": "rsscale.runs.run",
+    "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
     "simulate": "rsscale.demo.simulate",
@@ -129,6 +132,7 @@ __all__ = [
     "LandClass",
     "Layer",
     "MissingExtraError",
+    "Model",
     "ModelError",
     "ModelFolder",
     "ModelInput",
@@ -165,6 +169,7 @@ __all__ = [
     "resume",
     "rgb",
     "run",
+    "save_model",
     "search",
     "series",
     "simulate",

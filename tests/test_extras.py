@@ -1,6 +1,7 @@
 """What is installed when: hard dependencies are what the package imports, the rest are extras."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from box_model import BoxModel
 from cube_scenes import geobox
 from stac_factory import make_item
 
@@ -36,7 +38,7 @@ EXTRAS = {extra: names(found) for extra, found in PROJECT["optional-dependencies
 
 def distribution(module: str) -> str:
     """What to install for a module of the libraries that rsscale uses."""
-    return {"yaml": "pyyaml"}.get(module, re.sub(r"[._]", "-", module))
+    return {"yaml": "pyyaml", "sklearn": "scikit-learn"}.get(module, re.sub(r"[._]", "-", module))
 
 
 def imports(node: ast.AST) -> set[str]:
@@ -143,6 +145,30 @@ def test_the_demo_asks_for_its_extra_before_it_begins(
         serve_catalog(tmp_path / "items.json"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "file"),
+    [
+        ("onnxruntime", "onnx", "model.onnx"),
+        ("skops", "classical", "model.skops"),
+        ("sklearn", "classical", "model.skops"),
+        ("lightgbm", "classical", "model.txt"),
+        ("segmentation_models_pytorch", "smp", "model.safetensors"),
+    ],
+)
+def test_a_model_without_the_library_that_runs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str, extra: str, file: str
+) -> None:
+    hide(monkeypatch, library)
+    item = BoxModel().spec.to_item()
+    item["properties"]["mlm:architecture"] = "smp:Unet"
+    item["properties"].pop("mlm:framework")
+    item["assets"]["model"] = {"href": f"./{file}", "roles": ["mlm:model"]}
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    (tmp_path / file).write_bytes(b"never read")
+    with pytest.raises(MissingExtraError, match=install(extra)):
+        rsscale.open_model(tmp_path)
 
 
 def test_a_run_in_a_bucket_without_obstore(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from rsscale.cluster.machine import Precision, has_bfloat16, no_bfloat16
 from rsscale.errors import ModelError, nearest
 from rsscale.network.batch import WindowBatch, blank_batch
+from rsscale.runtimes.base import RuntimeModule
 
 if TYPE_CHECKING:
     from rsscale.learn.model import Model
@@ -65,6 +66,11 @@ def accelerate(
         raise ModelError(
             f"precision is {precision!r}; expected 'float32' or 'bfloat16'"
             f"{nearest(precision, get_args(Precision))}"
+        )
+    if isinstance(model.module, RuntimeModule) and (compile or precision != "float32"):
+        raise ModelError(
+            f"model {model.spec.name!r} runs by {model.module.artifact.framework}, which has "
+            "neither bfloat16 nor compilation here; leave out precision and compile"
         )
     if precision == "bfloat16" and model.precision != "bfloat16":
         _check_bfloat16(model.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from rsscale.model.model_input import DAYS, VALID, TensorLayout
 from rsscale.network.receptive_field import reach_of
 from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
 from rsscale.networks.fusion import LateFusion
-from rsscale.networks.inputs import NetworkInput
+from rsscale.networks.inputs import NetworkInput, channels_of
 from rsscale.networks.ltae import LTAE
 from rsscale.networks.tempcnn import TempCNN
 from rsscale.networks.utae import UTAE
+from rsscale.runtimes import factory
+from rsscale.runtimes.factory import is_address
 
 __all__ = [
     "ARCHITECTURES",
@@ -86,6 +89,8 @@ def build(
         When the name or a hyperparameter is unknown.
     """
     known = registered(architecture)
+    if is_address(architecture):
+        return known.make(inputs, outputs, **hyperparameters)
     names = complete(architecture, {})
     unknown = [name for name in hyperparameters if name not in names]
     if unknown:
@@ -101,20 +106,28 @@ def build(
 
 
 def registered(architecture: str) -> Architecture:
-    """What is known of a network by its name.
+    """What is known of a network by its name; one that a function makes takes channels.
 
     Raises
     ------
     ModelError
         When there is none of the name.
     """
+    if is_address(architecture):
+        return Architecture(partial(_made, architecture))
     if architecture not in ARCHITECTURES:
         raise ModelError(
-            f"architecture {architecture!r} is not known; there are {sorted(ARCHITECTURES)}, and "
-            "any other network is exported as a .pt2 program (docs/models.md)"
+            f"architecture {architecture!r} is not known; there are {sorted(ARCHITECTURES)}, "
+            "smp:Unet and the like, and module:function for any other (docs/models.md)"
             f"{nearest(architecture, ARCHITECTURES)}"
         )
     return ARCHITECTURES[architecture]
+
+
+def _made(
+    architecture: str, inputs: Sequence[NetworkInput], outputs: int, **hyperparameters: Any
+) -> nn.Module:
+    return factory.make(architecture, channels_of(inputs), outputs, hyperparameters)
 
 
 def _check_size(
@@ -140,11 +153,18 @@ def _check_size(
 
 def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters with the defaults of today written out, so that they stay what they were."""
+    if is_address(architecture):
+        return factory.complete(architecture, hyperparameters)
     if architecture not in ARCHITECTURES:
         return dict(hyperparameters)  # build() says what is wrong
     parameters = inspect.signature(ARCHITECTURES[architecture].make).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return defaults | dict(hyperparameters)
+
+
+def can_make(architecture: str) -> bool:
+    """Whether a network can be made again by this name, here or where its module is allowed."""
+    return architecture in ARCHITECTURES or is_address(architecture)
 
 
 def small_size(size: int) -> int:

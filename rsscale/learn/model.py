@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
+from rsscale.legend.classes import LandClass
+from rsscale.model.model_input import Missing, TensorLayout
+from rsscale.model.outputs import Output, ResultLayout
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import WindowBatch
 from rsscale.network.result import place_result
+from rsscale.runtimes.describe import Description, Inputs, described
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,90 @@ class Model:
     compiled: bool = False
     reach: int | None = None
     _opened: AsOpened | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        *,
+        inputs: Inputs,
+        times: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        classes: Sequence[LandClass] = (),
+        output: Output | None = None,
+        name: str | None = None,
+        stride: int = 256,
+        halo: int | None = None,
+        blend: Literal["trim", "hann"] = "trim",
+        layout: TensorLayout = "channels",
+        result: ResultLayout | None = None,
+        resolution: float | None = None,
+        architecture: str | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        missing: Missing | None = None,
+    ) -> Model:
+        """A network or an estimator of one's own as a model: for ``predict``, ``preview``, ``run``.
+
+        Parameters
+        ----------
+        model : torch.nn.Module, estimator, or path
+            A network; one in the mode of training is set to evaluation, which is logged. A fitted
+            estimator or pipeline of scikit-learn. A ``Booster``, ``LGBMClassifier`` or
+            ``LGBMRegressor`` of LightGBM. The path of an ``.onnx`` file.
+        inputs : sequence of ModelInput, or mapping of name to bands
+            In the order of the network's channels, or the estimator's features: input by input,
+            time by time, band by band. A mapping, ``{"s2": ["red", "nir"]}`` with ``times``, means
+            values as they are, neither centred nor scaled.
+        times : sequence of str, or mapping of name to those, optional
+            Names of the time windows of a mapping's inputs, e.g. ``["spring", "summer"]``.
+        classes : sequence of LandClass
+            In the order of the network's scores; of an estimator in any order, found by the values
+            or names that it was fitted to. A ``Booster`` knows none: in the order of its labels.
+        output : ClassOutput, ValueOutput or EmbeddingOutput, optional
+            Without it, scores before softmax of a network, and probabilities of an estimator;
+            ``ValueOutput`` for a regressor.
+        name : str, optional
+            Of the type of ``model`` when omitted.
+        stride, halo : int
+            Width of a window's core and its context, px; the halo is 32 when omitted, 0 for
+            estimators, which look at single pixels.
+        blend, layout, result, resolution
+            As of :class:`rsscale.ModelSpec`.
+        architecture, hyperparameters
+            How the network can be made again, so that it is saved as weights: a name that rsscale
+            knows, ``"smp:Unet"``, or ``"module:function"`` (docs/models.md). Any other network is
+            saved as a program of torch. For estimators: ``{"indices": ["NDVI"], "bands": {"B04":
+            "R"}}`` adds spectral indices of each time to the features, after all bands.
+        missing : str, optional
+            ``"mean"``: what is missing is 0 after scaling, which is the training mean; without
+            scaling it is the value 0. ``"nan"``: it is NaN, the usual for LightGBM; right too for
+            pipelines that begin with an imputer.
+
+        Raises
+        ------
+        ModelError
+            When it is none of these, is not fitted, or its classes or features are not those that
+            are given.
+        """
+        said = Description(
+            name=name,
+            inputs=inputs,
+            times=times,
+            classes=tuple(classes),
+            output=output,
+            stride=stride,
+            halo=halo,
+            blend=blend,
+            layout=layout,
+            result=result or ResultLayout(),
+            resolution=resolution,
+            architecture=architecture,
+            hyperparameters=hyperparameters or {},
+            missing=missing,
+        )
+        spec, module = described(model, said)
+        first = next(module.parameters(), None)
+        device = torch.device("cpu") if first is None else first.device
+        return cls(spec, module, device, reach=getattr(module, "reach", None))
 
     def __call__(self, batch: WindowBatch | torch.Tensor) -> torch.Tensor:
         """Numbers of the network ``(N, C, H, W)`` for normalised windows, missing values 0.

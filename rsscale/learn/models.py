@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,14 +17,17 @@ from torch import nn
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.learn.accelerate import accelerate
-from rsscale.learn.architectures import build, complete
+from rsscale.learn.architectures import build, can_make, complete
 from rsscale.learn.model import AsOpened, Model, state_digest
 from rsscale.learn.model_folder import ModelFolder
-from rsscale.learn.weights import read_model
+from rsscale.learn.weights import read_model, state_difference
+from rsscale.model.artifacts import PROGRAM, WEIGHTS, Artifact
 from rsscale.model.files import files_digest
 from rsscale.model.spec import ModelSpec
-
-_WEIGHTS = "model.safetensors"
+from rsscale.runtimes.base import RuntimeModule
+from rsscale.runtimes.factory import is_address
+from rsscale.runtimes.pretrained import pretrained_properties, without_path
+from rsscale.runtimes.torch_program import write_program
 
 
 def open_model(
@@ -41,10 +45,11 @@ def open_model(
     path : path
         A folder with ``item.json`` (a STAC item with MLM metadata) and the weights that its
         asset with role ``mlm:model`` names: ``.safetensors`` for an architecture that rsscale
-        knows, or a ``.pt2`` program of :func:`torch.export.export` with dynamic batch, height
-        and width.
+        knows or a function makes (``smp:Unet``, ``module:function``), a ``.pt2`` program of
+        :func:`torch.export.export` with dynamic batch, height and width, ``.onnx``, an estimator
+        as ``.skops``, or LightGBM's ``model.txt``.
     device : str or torch.device, optional
-        The GPU if there is one, when omitted.
+        The GPU if there is one, when omitted; for models of other libraries than torch the CPU.
     trust : bool
         Open a ``.pt2`` program: torch unpickles what it finds in one, so that whoever wrote
         the file can run any code. Safetensors never need it.
@@ -78,7 +83,12 @@ def save_model(
     geometry: Mapping[str, Any] | None = None,
     **properties: Any,
 ) -> Model:
-    """Write a model of a known architecture as a folder that :func:`open_model` reads.
+    """Write a model as a folder that :func:`open_model` reads.
+
+    A network whose contract names an architecture that can be made again is written as its weights,
+    ``model.safetensors``; any other as a program of :func:`torch.export.export`, ``model.pt2``,
+    which must be trusted where it is opened. An estimator is written as ``model.skops``, LightGBM
+    as ``model.txt``, ONNX as ``model.onnx``; none of these runs code.
 
     Parameters
     ----------
@@ -98,53 +108,94 @@ def save_model(
     Raises
     ------
     ModelError
-        When its contract does not name the architecture of its module, so that it could not
-        be opened again; or when the folder can't be written.
+        When its module is not of the architecture that its contract names, can't be exported, or
+        could not be opened again; or when the folder can't be written.
     """
-    from safetensors.torch import save_file
-
     folder = Path(path)
-    named = complete(model.spec.architecture, model.spec.hyperparameters)
-    spec = replace(model.spec, hyperparameters=named)
-    _check_known(spec, model.module)
-    item = spec.to_item(geometry, **properties)
-    item["properties"]["mlm:framework_version"] = version("torch")
-    item["properties"]["mlm:total_parameters"] = sum(p.numel() for p in model.module.parameters())
+    artifact = _artifact(model)
+    spec = model.spec
+    if artifact is WEIGHTS:
+        named = without_path(complete(spec.architecture, spec.hyperparameters))
+        spec = replace(spec, hyperparameters=named)
+        _check_known(spec, model.module)
+    item = spec.to_item(geometry, **_pretrained(spec), **properties)
+    item["properties"]["mlm:framework"] = artifact.framework
+    if framework_version := _version(artifact):
+        item["properties"]["mlm:framework_version"] = framework_version
+    if parameters := sum(p.numel() for p in model.module.parameters()):
+        item["properties"]["mlm:total_parameters"] = parameters
     item["assets"]["model"] = {
-        "href": f"./{_WEIGHTS}",
-        "type": "application/octet-stream; framework=safetensors",
+        "href": f"./{artifact.name}",
+        "type": artifact.media_type,
         "title": f"Weights of {spec.name}",
         "roles": ["mlm:model", "mlm:weights"],
-        "mlm:artifact_type": "safetensors",
+        "mlm:artifact_type": artifact.artifact_type,
     }
-    state = {k: v.detach().cpu().contiguous() for k, v in model.module.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-            save_file(state, Path(scratch) / _WEIGHTS)
+            _write(model, artifact, Path(scratch) / artifact.name)
             (Path(scratch) / "item.json").write_text(json.dumps(item, indent=1) + "\n", "utf-8")
             # Without its contract a folder is no model: an older one goes first, the new one
             # comes last, and no crash leaves the weights of one beside the contract of another.
             (folder / "item.json").unlink(missing_ok=True)
-            for name in (_WEIGHTS, "item.json"):
+            for name in (artifact.name, "item.json"):
                 (Path(scratch) / name).replace(folder / name)
     except OSError as error:
         raise ModelError(
             f"the model can't be written to {folder}: {error.strerror or error}; choose another "
             "folder"
         ) from error
-    return replace(model, spec=spec, digest=files_digest(folder / "item.json", folder / _WEIGHTS))
+    digest = files_digest(folder / "item.json", folder / artifact.name)
+    return replace(model, spec=spec, digest=digest)
+
+
+def _artifact(model: Model) -> Artifact:
+    """The kind of file that a model is written as."""
+    if isinstance(model.module, RuntimeModule):
+        return model.module.artifact
+    if model.compiled or model.precision != "float32":
+        raise ModelError(
+            f"model {model.spec.name!r} was accelerated; save it as it was before, and open it "
+            "with precision or compile"
+        )
+    return WEIGHTS if can_make(model.spec.architecture) else PROGRAM
+
+
+def _write(model: Model, artifact: Artifact, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    module = model.module
+    if isinstance(module, RuntimeModule):
+        module.write(path)
+    elif artifact is PROGRAM:
+        write_program(
+            module if model.device.type == "cpu" else deepcopy(module).cpu(), model.spec, path
+        )
+    else:
+        state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+        save_file(state, path)
+
+
+def _pretrained(spec: ModelSpec) -> dict[str, Any]:
+    return pretrained_properties(spec.hyperparameters) if is_address(spec.architecture) else {}
+
+
+def _version(artifact: Artifact) -> str | None:
+    """The version of the library that wrote it; none of ONNX, whose files any library writes."""
+    libraries = {"pytorch": "torch", "scikit-learn": "scikit-learn", "LightGBM": "lightgbm"}
+    library = libraries.get(artifact.framework)
+    return None if library is None else version(library)
 
 
 def _check_known(spec: ModelSpec, module: nn.Module) -> None:
     with torch.device("meta"):
         built = build(spec.architecture, spec.inputs, spec.output_channels, **spec.hyperparameters)
-    expected = {name: value.shape for name, value in built.state_dict().items()}
-    if expected != {name: value.shape for name, value in module.state_dict().items()}:
+    if difference := state_difference(built.state_dict(), module.state_dict()):
         raise ModelError(
             f"model {spec.name!r} says that it is {spec.architecture!r} with "
-            f"{dict(spec.hyperparameters)}, but its weights are of another network; it could not "
-            "be opened again"
+            f"{dict(spec.hyperparameters)}, but its weights are of another network, so that it "
+            f"could not be opened again: {difference}"
         )
 
 

@@ -34,6 +34,7 @@ from rsscale.learn.model import Model, given, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
+from rsscale.runtimes.pretrained import begin_with_encoder
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]
 
@@ -232,6 +233,7 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
         torch.manual_seed(seed)
         module = build(spec.architecture, spec.inputs, spec.output_channels, **spec.hyperparameters)
+    begin_with_encoder(module, spec.architecture, spec.channels, spec.hyperparameters)
     size = small_size(spec.lattice.window)
     check_windows(module.eval(), spec, size, f"architecture {spec.architecture!r}")
     return module

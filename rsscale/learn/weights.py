@@ -1,23 +1,27 @@
-"""Open the network of a model folder: weights of a known architecture, or a program."""
+"""Open the model of a folder: weights of a network, a program, or a model of another library."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from rsscale.errors import ModelError
+from rsscale.errors import ModelError, RsscaleError
 from rsscale.learn.architectures import build, small_size
 from rsscale.learn.model import Model, call, move
+from rsscale.model.artifacts import artifact_of
 from rsscale.model.files import files_digest, read_item, weights_path
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import blank_batch
 from rsscale.network.receptive_field import reach_of
 from rsscale.network.result import place_result
 from rsscale.network.scores import check_classes_to_map, check_scores
+from rsscale.runtimes.factory import is_address
+from rsscale.runtimes.opening import has_runtime, open_runtime
+from rsscale.runtimes.torch_program import open_program
 
 Trust = bool | Collection[str]
 """Whether a program may run: always, never, or with one of these digests."""
@@ -46,21 +50,31 @@ def read_model(
     item = read_item(folder)
     spec = ModelSpec.from_item(item)
     weights = weights_path(folder, item)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    size = spec.lattice.window
     digest = files_digest(folder / "item.json", weights)
+    if device is None:
+        on_gpu = torch.cuda.is_available() and not has_runtime(weights.suffix)
+        device = "cuda" if on_gpu else "cpu"
     reach = None
-    if weights.suffix == ".pt2":
+    if has_runtime(weights.suffix):
+        module: nn.Module = open_runtime(weights, spec)
+        reach = getattr(module, "reach", None)
+    elif weights.suffix == ".pt2":
         _check_trust(weights, digest, trust)
-        module = _open_program(weights)
+        module = open_program(weights)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
-        size = small_size(size)  # seconds less for a U-Net
         reach = reach_of(spec.architecture, spec.hyperparameters)
     if check:
-        check_windows(module, spec, size, str(weights))
+        check_windows(module, spec, _width_to_try(weights, spec), str(weights))
     return Model(spec, move(module, device), torch.device(device), digest, reach=reach)
+
+
+def _width_to_try(weights: Path, spec: ModelSpec) -> int:
+    """A width that a model takes if it takes its windows: seconds less for a U-Net."""
+    width = spec.lattice.window
+    by_pixel = has_runtime(weights.suffix) and artifact_of(weights.name).by_pixel
+    is_known = weights.suffix == ".safetensors" and not is_address(spec.architecture)
+    return small_size(width) if by_pixel or is_known else width
 
 
 def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
@@ -68,9 +82,8 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
     from safetensors.torch import load_file
 
     make = partial(build, spec.architecture, spec.inputs, spec.output_channels)
-    with torch.device("meta"):
-        size = sum(p.numel() for p in make(**spec.hyperparameters).parameters())
-    if size > path.stat().st_size:  # a byte each at least: it is not made only to be refused
+    size = parameters_of(partial(make, **spec.hyperparameters))
+    if size is not None and size > path.stat().st_size:  # it is not made only to be refused
         raise ModelError(
             f"{path} does not hold the weights of {spec.architecture!r} with {spec.channels} "
             f"channels and {dict(spec.hyperparameters)}, as item.json says: that has {size} "
@@ -78,16 +91,52 @@ def _open_weights(path: Path, spec: ModelSpec) -> nn.Module:
         )
     module = make(**spec.hyperparameters)
     try:
-        module.load_state_dict(load_file(path))
+        state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged or not safetensors: {error}") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+    if difference := state_difference(module.state_dict(), state):
         raise ModelError(
             f"{path} does not hold the weights of {spec.architecture!r} with {spec.channels} "
-            f"channels and {spec.output_channels} results, as item.json says: {reason}"
-        ) from None
+            f"channels and {spec.output_channels} results, as item.json says: {difference}"
+        )
+    module.load_state_dict(state)
     return module
+
+
+def parameters_of(make: Callable[[], nn.Module]) -> int | None:
+    """Parameters of a network before its memory is taken; None where that can't be told."""
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in make().parameters())
+    except RsscaleError:
+        raise
+    except Exception:  # noqa: BLE001 -- some networks look at their numbers while they are made
+        return None
+
+
+def state_difference(
+    wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> str | None:
+    """How the weights of a file differ from those of a network, by name; None where they fit."""
+    missing = [key for key in wanted if key not in found]
+    unexpected = [key for key in found if key not in wanted]
+    if missing and unexpected and not set(wanted) & set(found):
+        ends = {key.removesuffix(missing[0]) for key in found if key.endswith(f".{missing[0]}")}
+        hint = f"; all begin with {ends.pop()!r}: save them without it" if ends else ""
+        return f"they are of another network: {_some(unexpected)}, not {_some(missing)}{hint}"
+    if missing or unexpected:
+        lacks = f"they lack {_some(missing)}" if missing else ""
+        more = f"they have {_some(unexpected)} besides" if unexpected else ""
+        return "; ".join(filter(None, (lacks, more)))
+    for key, value in wanted.items():
+        if value.shape != found[key].shape:
+            return f"{key} has the shape {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+    return None
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"{', '.join(keys[:3])}{more}"
 
 
 def _check_trust(path: Path, digest: str, trust: Trust) -> None:
@@ -102,17 +151,6 @@ def _check_trust(path: Path, digest: str, trust: Trust) -> None:
     )
 
 
-def _open_program(path: Path) -> nn.Module:
-    # Sample inputs and constants in the archive are pickles, read with weights_only=False.
-    try:
-        program = torch.export.load(path)
-    except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} can't be opened as a torch.export program: {reason}") from None
-    module: nn.Module = program.module()
-    return module
-
-
 def try_window(model: Model, folder: Path) -> None:
     """Run an opened model once on nothing; see :func:`check_windows`.
 
@@ -124,10 +162,7 @@ def try_window(model: Model, folder: Path) -> None:
         Where it lies.
     """
     weights = weights_path(folder, read_item(folder))
-    size = model.spec.lattice.window
-    if weights.suffix != ".pt2":
-        size = small_size(size)  # seconds less for a U-Net
-    check_windows(model.module, model.spec, size, str(weights))
+    check_windows(model.module, model.spec, _width_to_try(weights, model.spec), str(weights))
 
 
 def _hint_of_time(spec: ModelSpec) -> str:

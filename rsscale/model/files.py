@@ -9,11 +9,11 @@ from typing import Any
 
 from rsscale.documents import DocumentError, read_json
 from rsscale.errors import ModelError
+from rsscale.model.artifacts import artifact_of
 from rsscale.model.spec import ModelSpec
 from rsscale.model.validation import check_model_item
 
 _MOST_BYTES = 2**24
-_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -70,13 +70,7 @@ def weights_path(folder: Path, item: Mapping[str, Any]) -> Path:
             "such as ./model.safetensors"
         )
     path = folder / href
-    if path.suffix.lower() in _PICKLES:
-        raise ModelError(
-            f"{path} is a pickle, which runs code when it is opened; save the weights with "
-            "safetensors.torch.save_file, or the network with torch.export.save as .pt2"
-        )
-    if path.suffix not in (".safetensors", ".pt2"):
-        raise ModelError(f"{path}: weights of this kind can't be read; use .safetensors or .pt2")
+    artifact_of(str(path))
     if not _is_file(path):
         raise ModelError(f"{folder} has no {path.name}, which its item.json names as the weights")
     return path

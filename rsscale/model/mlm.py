@@ -15,10 +15,11 @@ from rsscale.errors import RsscaleError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.legend.palette import palette
+from rsscale.model.artifacts import expected_framework
 from rsscale.model.mlm_inputs import check_inputs, read_inputs, read_layout, window_of
 from rsscale.model.mlm_reader import MlmReader, expression_name
 from rsscale.model.mlm_schema import MlmInput, MlmOutput, MlmProperties
-from rsscale.model.model_input import ModelInput, TensorLayout
+from rsscale.model.model_input import Missing, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     Activation,
     ClassOutput,
@@ -62,6 +63,7 @@ class MlmModel:
     layout: TensorLayout
     result: ResultLayout
     extras: tuple[Layer, ...] = ()
+    missing: Missing = "mean"
 
 
 def read_mlm(item: Mapping[str, Any]) -> MlmModel:
@@ -76,8 +78,8 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
     reader = _OutputReader(item.get("id"))
     top = reader.parse(MlmProperties, item.get("properties"), "properties")
     reader.check_tasks("mlm:tasks", top.tasks)
-    if top.framework is not None and "torch" not in top.framework.lower():
-        reader.refuse("mlm:framework", top.framework, "networks of PyTorch are run")
+    if expected := expected_framework(top.framework, item.get("assets")):
+        reader.refuse("mlm:framework", top.framework, expected)
     if len(top.output) != 1:
         reader.refuse("mlm:output", f"{len(top.output)} outputs", "one output is a map")
     declared = reader.parse(MlmOutput, top.output[0], "mlm:output[0]")
@@ -108,6 +110,7 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         layout=layout,
         result=result,
         extras=extras,
+        missing=top.missing,
     )
 
 

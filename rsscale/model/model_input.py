@@ -14,6 +14,9 @@ TensorLayout = Literal["channels", "series", "mapping"]
 ANY_WINDOW = "*"
 """The one time window of a model that does not say which: of any name."""
 
+Missing = Literal["mean", "nan"]
+"""What a network is given where a value is missing; see :class:`rsscale.ModelSpec`."""
+
 DAYS, VALID = "days", "valid"
 """What a network may take beside the values of an input: days of the year, and what is known."""
 

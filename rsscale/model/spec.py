@@ -18,7 +18,7 @@ from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
 from rsscale.model.mlm_item import ANY_TIME, MLM_SCHEMA, inputs_to_mlm, output_to_mlm, tasks_of
-from rsscale.model.model_input import ANY_WINDOW, ModelInput, TensorLayout
+from rsscale.model.model_input import ANY_WINDOW, Missing, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     OBSERVATIONS,
     ClassOutput,
@@ -60,6 +60,9 @@ class ModelSpec:
     extras : tuple of Layer
         Further numbers that it returns for each pixel, a channel each, after those of the output:
         such as how far the members of an ensemble disagree.
+    missing : str
+        What the network is given where a value is missing. ``"mean"``: 0, the scaled mean.
+        ``"nan"``: NaN, for models that know what to do with it, such as gradient boosting.
     """
 
     name: str
@@ -73,6 +76,7 @@ class ModelSpec:
     layout: TensorLayout = "channels"
     result: ResultLayout = field(default_factory=ResultLayout)
     extras: tuple[Layer, ...] = ()
+    missing: Missing = "mean"
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -90,6 +94,10 @@ class ModelSpec:
         self._check_result()
 
     def _check_layout(self) -> None:
+        if self.missing not in get_args(Missing):
+            raise ModelError(
+                f"model {self.name!r} says missing: {self.missing!r}; expected 'mean' or 'nan'"
+            )
         if self.layout not in get_args(TensorLayout):
             raise ModelError(
                 f"model {self.name!r} has the layout {self.layout!r}; expected one of "
@@ -234,6 +242,7 @@ class ModelSpec:
                     )
                 ],
                 **({} if self.layout == "channels" else {"rsscale:layout": self.layout}),
+                **({} if self.missing == "mean" else {"rsscale:missing": self.missing}),
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
                 "rsscale:blend": self.lattice.blend,
@@ -272,4 +281,5 @@ class ModelSpec:
             layout=read.layout,
             result=read.result,
             extras=read.extras,
+            missing=read.missing,
         )

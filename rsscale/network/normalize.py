@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
-    """Normalise channels by the model's mean and standard deviation; missing becomes 0.
+    """Normalise channels by the model's mean and standard deviation; missing becomes 0, or NaN.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     Returns
     -------
     Tensor
-        ``(N, C, H, W)`` float32 on the same device; 0, the mean, where it was no finite number.
+        ``(N, C, H, W)`` float32 on the same device; where it was no finite number 0, the mean, or
+        NaN for a model that takes it.
     """
     import torch
 
@@ -44,4 +45,5 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
         limits = torch.tensor(clip, dtype=torch.float32, device=images.device)  # (C, 2)
         low, high = (side.view(shape) for side in limits.unbind(1))
         images = images.clamp(low, high)  # NaN stays what it is
-    return (images - center).div_(scale).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+    missing = float("nan") if spec.missing == "nan" else 0.0
+    return (images - center).div_(scale).nan_to_num_(nan=missing, posinf=missing, neginf=missing)

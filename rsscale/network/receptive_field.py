@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.geo.lattice import Lattice
+from rsscale.model.artifacts import ARTIFACTS
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import Predictor, WindowBatch
@@ -218,12 +219,16 @@ def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | Non
 def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     """How far a model looks such that pixels beyond can't change a result to the last bit, px.
 
-    None where that is not known: for programs (``.pt2``), whatever their contract says; on a GPU,
-    whose convolutions may go by transforms of larger blocks; for very small windows on the CPU; and
-    for series, of which the whole window decides what observations are taken.
+    Nothing for estimators of single pixels. None where that is not known: for programs and ONNX,
+    whatever their contract says; on a GPU, whose convolutions may go by transforms of larger
+    blocks; for very small windows on the CPU; and for series, of which the whole window decides
+    what observations are taken.
     """
     if any(one.series for one in spec.inputs) or spec.architecture == "utae":
         return None
+    artifact = ARTIFACTS.get(weights.suffix)
+    if artifact is not None and artifact.by_pixel:
+        return 0
     reach = reach_of(spec.architecture, spec.hyperparameters)
     if reach is None or weights.suffix != ".safetensors" or device != "cpu":
         return None

@@ -22,9 +22,9 @@ from rsscale.passes.function_layers import LayerOptions
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source
-from rsscale.steps.kinds import check_allowed, load
 from rsscale.steps.options import Options
 from rsscale.steps.sources import InputSource
+from rsscale.user_code import check_allowed, load
 
 ALLOWED = "RSSCALE_FUNCTIONS"
 """Environment variable with the modules whose functions a recipe may name."""

@@ -20,6 +20,7 @@ from rsscale.network.batch import blank_batch
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
+from rsscale.runtimes.base import RuntimeModule
 from rsscale.steps.input_windows import bands_to_read
 
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
@@ -134,8 +135,13 @@ def network_bytes(model: Model) -> int:
     what its widest layer takes and gives.
 
     Counted in a small window, if the network takes one, and scaled. Torch's ``meta`` device,
-    which computes nothing, would cost more: it imports torch's compiler, some seconds.
+    which computes nothing, would cost more: it imports torch's compiler, some seconds. A model of
+    another library than torch says itself what it takes.
     """
+    if isinstance(model.module, RuntimeModule):
+        pixels = model.spec.lattice.window**2
+        window = 4 * pixels * (model.spec.channels + model.spec.output_channels)
+        return model.module.weight_bytes + window + model.module.working_bytes(pixels)
     weights = sum(p.numel() * p.element_size() for p in model.module.parameters())
     window = model.spec.lattice.window
     for size in (min(window, _PROBE), window):

@@ -264,7 +264,8 @@ class MapPass(Pass):
         """What a person can do about seams that are visible."""
         if not seams.is_visible:
             return ""
-        if all(spec.architecture == "pixel" for spec in self.specs.values()):
+        by_pixel = all(spec.architecture == "pixel" for spec in self.specs.values())
+        if by_pixel or set(self.looks) == {0}:
             return "; not by the model, which sees single pixels"
         return "; a model with a larger halo, or with blend: hann, hides them"
 

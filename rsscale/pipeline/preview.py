@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -14,12 +14,16 @@ from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
 from rsscale.layers import TileKey
 from rsscale.recipe import Recipe
+from rsscale.recipe.given_model import reading
 from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rsscale.recipe.given_model import GivenModel
 
 
 def preview(
@@ -31,6 +35,7 @@ def preview(
     threads: int | None = None,
     overrides: Sequence[str] = (),
     trust: bool = False,
+    model: GivenModel | Mapping[int, GivenModel] | None = None,
 ) -> xr.Dataset:
     """Compute a step of a recipe over a small box for all its spans, in memory.
 
@@ -47,6 +52,8 @@ def preview(
     trust : bool
         Run models that are programs (``.pt2``), which may do anything; they are trusted as they
         lie now, by the digest of their files, which the recipe keeps as ``trust``.
+    model : Model, ModelFolder, or mapping of period to those, optional
+        In place of the recipe's ``model``; as for :func:`rsscale.run`.
 
     Returns
     -------
@@ -61,7 +68,11 @@ def preview(
     RecipeError
         When there is no such step, or it writes no layers.
     """
-    recipe = recipe_of(recipe, overrides, trust=trust)
+    with reading(recipe, overrides, model) as given:
+        return _preview(recipe_of(given, (), trust=trust), bbox, step, device, threads)
+
+
+def _preview(recipe: Recipe, bbox: Any, step: str, device: str, threads: int | None) -> xr.Dataset:
     profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
     setup, steps = open_recipe(recipe, RunFolder.at(Path("preview")), computes=True)

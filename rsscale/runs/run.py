@@ -22,6 +22,7 @@ from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
 from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe
+from rsscale.recipe.given_model import reading
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import CUT_SHORT, RunPlan
 from rsscale.steps.base import ByValue, Pass
@@ -32,6 +33,8 @@ from rsscale.store.run_folder import REPLACED, RunFolder
 if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
+
+    from rsscale.recipe.given_model import GivenModel
 
 _ENDED = ("done", "failed", "interrupted")
 
@@ -154,6 +157,7 @@ def run(
     search_at: Mapping[str, str] | None = None,
     update: bool = False,
     watch: RunOptions | None = None,
+    model: GivenModel | Mapping[int, GivenModel] | None = None,
 ) -> Run:
     """Compute every step that a recipe asks for, over all its tiles.
 
@@ -190,6 +194,10 @@ def run(
         and compute just the tiles whose inputs changed. Refused without it.
     watch : RunOptions, optional
         Metrics, heartbeat, and the time that SIGTERM leaves.
+    model : Model, ModelFolder, or mapping of period to those, optional
+        In place of the recipe's ``model``: :meth:`rsscale.Model.of` makes one of any network or
+        estimator. The run folder keeps it, saved as :func:`rsscale.save_model` does, so that
+        ``resume`` and workers have it.
 
     Returns
     -------
@@ -204,18 +212,19 @@ def run(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
-    recipe = recipe_of(recipe, overrides, trust=trust)
-    return carry_out(
-        recipe,
-        out if out is not None else Path("out") / recipe.name,
-        client,
-        lambda machine: NumericProfile.on(
-            machine, device, threads, precision=precision, compile=compile
-        ),
-        search_at=search_at,
-        update=update,
-        watch=watch,
-    )
+    with reading(recipe, overrides, model) as given:
+        read = recipe_of(given, (), trust=trust)
+        return carry_out(
+            read,
+            out if out is not None else Path("out") / read.name,
+            client,
+            lambda machine: NumericProfile.on(
+                machine, device, threads, precision=precision, compile=compile
+            ),
+            search_at=search_at,
+            update=update,
+            watch=watch,
+        )
 
 
 def carry_out(

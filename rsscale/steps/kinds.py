@@ -6,8 +6,6 @@ in the recipe as ``module:Class`` and allowed by the environment variable ``RSSC
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Fold, Gather, Pass, Step
 from rsscale.steps.options import Options, one_line
 from rsscale.steps.setup import RunSetup
+from rsscale.user_code import check_allowed, load, said
 
 KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",
@@ -66,9 +65,9 @@ def open_step(name: str, recipe: StepRecipe, setup: RunSetup) -> Sequence[Step]:
     except RsscaleError:
         raise
     except Exception as error:
-        said = _said(error)
+        message = said(error)
         raise RecipeError(
-            f"steps.{name}: {recipe.kind} can't be opened: {said}{_about_of(recipe, said)}"
+            f"steps.{name}: {recipe.kind} can't be opened: {message}{_about_of(recipe, message)}"
         ) from error
     known = dict(setup.steps)
     for step in _steps(name, kind, opened):
@@ -181,7 +180,7 @@ def _check_spans(place: str, step: Pass) -> None:
     except RsscaleError:
         raise
     except Exception as error:
-        raise RecipeError(f"{place}: spans of {type(step).__name__}: {_said(error)}") from error
+        raise RecipeError(f"{place}: spans of {type(step).__name__}: {said(error)}") from error
     if not is_list or not all(isinstance(s, str) and _SPAN.fullmatch(s) for s in spans):
         raise RecipeError(
             f"{place}: spans of {type(step).__name__} are {_short(spans)}; expected a list of "
@@ -193,11 +192,6 @@ def _short(value: Any) -> str:
     """A value as a message has it: on one line, and not all of a long one."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _said(error: Exception) -> str:
-    """An error of somebody's code on one line, with its type."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
@@ -212,7 +206,7 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
             raise
         except Exception as error:
             place = f"steps.{name}: attachments of {kind.__name__}"
-            raise RecipeError(f"{place}: {_said(error)}") from error
+            raise RecipeError(f"{place}: {said(error)}") from error
         found[name] = {attachment.name: attachment for attachment in files}
     return found
 
@@ -261,45 +255,6 @@ def find_kind(kind: str, step: str) -> type[Pass]:
     if not (isinstance(found, type) and issubclass(found, Pass)):
         raise RecipeError(f"steps.{step}: {address} is no subclass of rsscale.steps.base.Pass")
     return found
-
-
-def check_allowed(address: str, place: str, variable: str) -> None:
-    """Refuse code of a module that the environment does not allow.
-
-    Raises
-    ------
-    RecipeError
-        Which names the variable: a list of modules, separated by commas.
-    """
-    module = address.partition(":")[0]
-    allowed = [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
-    if not any(module == name or module.startswith(f"{name}.") for name in allowed):
-        raise RecipeError(
-            f"{place}: {address!r} is code that this environment does not allow; if you trust "
-            f"it, set {variable}={','.join([*allowed, module])}, here and on the workers"
-        )
-
-
-def load(address: str, place: str) -> Any:
-    """Import the object named by ``module:name``.
-
-    Raises
-    ------
-    RecipeError
-        When it can't be imported.
-    """
-    module, _, name = address.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except SyntaxError as error:
-        where = f"{Path(error.filename or module).name}, line {error.lineno}"
-        raise RecipeError(
-            f"{place}: {address} can't be imported: {type(error).__name__}: {error.msg} ({where})"
-        ) from error
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
-    except Exception as error:
-        raise RecipeError(f"{place}: {address} can't be imported: {_said(error)}") from error
 
 
 def _options(kind: type[Pass], name: str, recipe: StepRecipe) -> Any:

@@ -217,9 +217,17 @@ def test_a_model_that_could_not_be_opened_again_is_not_saved(tmp_path: Path) -> 
     other = build("unet", channels(3), 2, width=4, depth=2)
     with pytest.raises(ModelError, match="weights are of another network"):
         save_model(replace(model, module=other), tmp_path / "a")
-    with pytest.raises(ModelError, match="'resnet' is not known"):
-        save_model(replace(model, spec=replace(model.spec, architecture="resnet")), tmp_path / "a")
-    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "a/item.json").exists()
+
+
+def test_a_network_that_has_no_name_is_saved_as_a_program(tmp_path: Path) -> None:
+    model = replace(make(), spec=replace(make().spec, architecture="mine"))
+    save_model(model, tmp_path / "a")
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"item.json", "model.pt2"}
+    image = torch.randn(3, 2, 48, 48)
+    with torch.inference_mode():
+        opened = open_model(tmp_path / "a", device="cpu", trust=True)(image)
+        assert torch.allclose(opened, make()(image), atol=1e-5)
 
 
 def test_saving_again_never_mixes_two_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
