@@ -1,4 +1,4 @@
-"""Commands on models: train."""
+"""Commands on models: train, and model show and check."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from rsscale.cli.application import command
-from rsscale.cli.options import Device, RecipeFile, Set
+from rsscale.cli.application import app, command
+from rsscale.cli.options import Device, RecipeFile, Set, Trust
+
+_models = typer.Typer(help="Show or check a model folder.", no_args_is_help=True)
+app.add_typer(_models, name="model")
+ModelPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="A model folder.")]
 
 
 @command
@@ -24,3 +28,26 @@ def train(
     model, report = train_recipe(recipe, out=out, device=device, overrides=set_ or ())
     print(report)
     print(f"model     {model.spec.name}")
+
+
+@_models.command()
+def show(folder: ModelPath) -> None:
+    """Tell what a model reads, returns and was trained on."""
+    from rsscale.pipeline.model_card import describe_model
+
+    print(describe_model(folder))
+
+
+@_models.command()
+def check(
+    folder: ModelPath,
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe that is to use it.")
+    ] = None,
+    trust: Trust = False,
+) -> None:
+    """Open a model, try it on a window, and compare it with a recipe."""
+    from rsscale.pipeline.model_card import check_model
+
+    for line in check_model(folder, recipe, trust=trust):
+        print(line)

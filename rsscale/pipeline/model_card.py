@@ -1,0 +1,177 @@
+"""Describe a model folder, and check it by itself and against a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsscale.errors import ModelError, RsscaleError
+from rsscale.model.files import model_files, read_item, read_spec
+from rsscale.model.model_input import ModelInput
+from rsscale.model.outputs import ClassOutput, EmbeddingOutput
+from rsscale.model.spec import ModelSpec
+from rsscale.recipe import Recipe, read_recipe
+
+_MOST_BANDS = 8
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model folder says of its model; its text is made for people.
+
+    Attributes
+    ----------
+    folder : Path
+    spec : ModelSpec
+    properties : mapping
+        Of the STAC item: framework, what it was trained on, what was measured.
+    """
+
+    folder: Path
+    spec: ModelSpec
+    properties: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<11}{text}" for name, text in self._lines())
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        spec, said = self.spec, self.properties
+        yield "model", f"{spec.name} ({self.folder})"
+        framework = said.get("mlm:framework", "pytorch")
+        parameters = said.get("mlm:total_parameters")
+        size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
+        yield "network", f"{spec.architecture} of {framework}{size}"
+        for model_input in spec.inputs:
+            yield "input", _input_line(model_input)
+        lattice = spec.lattice
+        yield (
+            "windows",
+            f"{lattice.stride} px and {lattice.halo} px of context on each side, {lattice.blend}",
+        )
+        if spec.resolution:
+            yield "resolution", f"{spec.resolution:g} (metres on the ground, or degrees)"
+        yield from self._output_lines()
+        yield from self._training_lines()
+        for name in ("license", "start_datetime", "end_datetime"):
+            if said.get(name):
+                yield name.removesuffix("_datetime"), str(said[name])
+
+    def _output_lines(self) -> Iterator[tuple[str, str]]:
+        spec = self.spec
+        yield "layers", ", ".join(layer.name for layer in spec.layers())
+        if isinstance(spec.output, ClassOutput):
+            yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
+            if spec.output.temperature != 1:
+                yield "calibrated", f"by the temperature {spec.output.temperature:g}"
+            if spec.output.conformal:
+                yield "sets", f"hold the true class with {spec.output.conformal.level:.0%}"
+        elif isinstance(spec.output, EmbeddingOutput):
+            yield "embedding", f"{spec.output.size} features, {spec.output.dtype}"
+
+    def _training_lines(self) -> Iterator[tuple[str, str]]:
+        training = self.properties.get("rsscale:training")
+        if not isinstance(training, Mapping):
+            return
+        accuracy = training.get("validation_accuracy")
+        pixels = training.get("validation_pixels")
+        if isinstance(accuracy, int | float) and isinstance(pixels, Mapping):
+            measured = f"{accuracy:.3f} on {sum(pixels.values()):,} pixels"
+            yield "accuracy", f"{measured} of blocks that were not trained on"
+        for name in ("steps", "seed"):
+            if name in training:
+                yield name, str(training[name])
+
+
+def _input_line(model_input: ModelInput) -> str:
+    bands = ", ".join(model_input.bands[:_MOST_BANDS])
+    more = len(model_input.bands) - _MOST_BANDS
+    times = (
+        f"series of up to {model_input.series} observations"
+        if model_input.series
+        else ", ".join(model_input.times)
+    )
+    beside = f"; with {' and '.join(model_input.takes)}" if model_input.takes else ""
+    return f"{model_input.name}: {bands}{f' and {more} more' if more > 0 else ''}; {times}{beside}"
+
+
+def describe_model(folder: str | Path) -> ModelCard:
+    """Read what a model folder says of its model; neither torch nor the weights are needed.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    ModelError
+        When the folder, its item or its weights are missing, or the item can't be run.
+    """
+    path = Path(folder)
+    model_files(path)  # the weights are there, and no pickle
+    return ModelCard(path, read_spec(path), read_item(path)["properties"])
+
+
+def check_model(
+    folder: str | Path, recipe: str | Path | Recipe | None = None, *, trust: bool = False
+) -> list[str]:
+    """Open a model, try it on a window, and compare it with a recipe that is to use it.
+
+    Parameters
+    ----------
+    folder : path
+    recipe : path or Recipe, optional
+        Whose inputs, time windows and resolution the model must have.
+    trust : bool
+        Open a program (``.pt2``), which may run any code.
+
+    Returns
+    -------
+    list of str
+        What was found to be right, a line each.
+
+    Raises
+    ------
+    ModelError
+        With the first thing that is wrong.
+    RecipeError
+        When the recipe can't be read.
+    """
+    from rsscale.learn.models import open_model
+    from rsscale.network.receptive_field import Reach, halo_advice, measured_reach
+
+    card = describe_model(folder)
+    model = open_model(folder, device="cpu", trust=trust)
+    window = card.spec.lattice.window
+    lines = [f"opened, and takes a window of {window} px"]
+    reach = Reach(model.reach) if model.reach is not None else measured_reach(model)
+    lines.append(
+        halo_advice("it", card.spec.lattice, reach)
+        or f"looks {reach.pixels} px around a pixel; its halo is {card.spec.lattice.halo} px"
+    )
+    if recipe is not None:
+        whole = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+        lines += _against(card.spec, whole)
+    return lines
+
+
+def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
+    """Compare a contract with a recipe's inputs and grid, for each period."""
+    from rsscale.geo.area import read_area
+    from rsscale.passes.mapping import check_model as check_contract
+
+    grid = recipe.grid.build()
+    where = recipe.bbox if recipe.bbox is not None else recipe.area
+    extent = grid.geobox(read_area(where, recipe.area_layer))
+    for period in recipe.periods:
+        try:
+            check_contract(recipe, spec, period, extent)
+        except RsscaleError as error:
+            raise ModelError(f"recipe {recipe.name!r}, period {period}: {error}") from None
+    periods = ", ".join(map(str, recipe.periods))
+    names = [layer.name for layer in spec.layers(recipe.output.layers)]
+    return [
+        f"recipe {recipe.name!r} gives its inputs for {periods}",
+        f"recipe {recipe.name!r} writes {', '.join(names)}",
+    ]

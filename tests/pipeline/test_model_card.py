@@ -1,0 +1,86 @@
+"""A model folder is described and checked, by itself and against a recipe."""
+
+import json
+from pathlib import Path
+
+import pytest
+from landscape import Landscape
+
+from rsscale.cli import main
+from rsscale.errors import ModelError
+from rsscale.pipeline.model_card import check_model, describe_model
+
+
+def test_a_card_tells_what_a_model_is(landscape: Landscape) -> None:
+    lines = str(describe_model(landscape.folder / "model")).splitlines()
+    found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert found["input"] == "s2: red, nir; spring, summer"
+    assert found["classes"] == "1 class 0, 2 class 1, 3 class 2"
+    assert found["layers"] == "classification, confidence, observations"
+    assert found["windows"] == "224 px and 4 px of context on each side, trim"
+    assert "unet of pytorch" in found["network"]
+    assert "accuracy" not in found
+
+
+def test_what_was_measured_is_shown(landscape: Landscape, tmp_path: Path) -> None:
+    folder = Landscape(landscape.folder).copy(tmp_path / "copy").folder / "model"
+    item = json.loads((folder / "item.json").read_text())
+    item["properties"] |= {
+        "license": "CC-BY-4.0",
+        "rsscale:training": {
+            "steps": 450,
+            "seed": 3,
+            "validation_accuracy": 0.87654,
+            "validation_pixels": {"class 0": 1200, "class 1": 34},
+        },
+    }
+    (folder / "item.json").write_text(json.dumps(item))
+    text = str(describe_model(folder))
+    assert "0.877 on 1,234 pixels of blocks that were not trained on" in text
+    assert "license    CC-BY-4.0" in text
+    assert "seed       3" in text
+
+
+def test_a_model_is_checked_against_a_recipe(landscape: Landscape) -> None:
+    folder = landscape.folder / "model"
+    opened, reach, *of_recipe = check_model(folder, read(landscape.recipe()))
+    assert opened == "opened, and takes a window of 232 px"
+    assert reach.startswith("it looks 9 px around a pixel, and its windows have a halo of 4 px")
+    assert of_recipe == [
+        "recipe 'test' gives its inputs for 2023",
+        "recipe 'test' writes classification, confidence, observations",
+    ]
+    other = landscape.recipe(grid={"crs": "EPSG:32631", "resolution": 20})
+    with pytest.raises(ModelError, match=r"recipe 'test', period 2023: .*resolution of 10, the"):
+        check_model(folder, read(other))
+    imagery = landscape.recipe()["inputs"]["s2"]
+    series = landscape.recipe(inputs={"s2": {k: v for k, v in imagery.items() if k != "composite"}})
+    series["inputs"]["s2"]["series"] = True
+    with pytest.raises(ModelError, match="which is a series of observations; composite it"):
+        check_model(folder, read(series))
+
+
+def test_both_are_commands(
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(landscape.recipe()))
+    model = str(landscape.folder / "model")
+    for words, text in (
+        (["model", "show", model], "classes    1 class 0"),
+        (["model", "check", model, str(recipe)], "recipe 'test' gives its inputs for 2023"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        assert text in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "show", str(tmp_path / "nothing")])
+    assert ended.value.code == 2
+    assert "there is no model folder" in capsys.readouterr().err
+
+
+def read(recipe: dict) -> object:
+    from rsscale.recipe import read_recipe
+
+    return read_recipe(recipe)
