@@ -92,7 +92,8 @@ class Model:
         Parameters
         ----------
         model : torch.nn.Module, estimator, or path
-            A network; one in the mode of training is set to evaluation, which is logged. A fitted
+            A network; one in the mode of training is set to evaluation, which is logged. A program
+            of :func:`torch.export.export`. A fitted
             estimator or pipeline of scikit-learn. A ``Booster``, ``LGBMClassifier`` or
             ``LGBMRegressor`` of LightGBM. The path of an ``.onnx`` file.
         inputs : sequence of ModelInput, or mapping of name to bands

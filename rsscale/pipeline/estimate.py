@@ -23,7 +23,8 @@ from rsscale.errors import TilesFailedError
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
 from rsscale.progress import progress
-from rsscale.recipe import Recipe, read_recipe
+from rsscale.recipe import Recipe
+from rsscale.recipe.given_model import reading
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
     CheckedPlan,
@@ -34,13 +35,15 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.tile_costs import estimate_steps, spread_tiles
 from rsscale.runs.worker import run_tile
-from rsscale.steps.kinds import with_trust
+from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import acquire
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from rsscale.recipe.given_model import GivenModel
 
 # Share by which the same work takes longer or shorter at another time.
 _DRIFT = 0.25
@@ -60,6 +63,7 @@ def plan(
     pilot: int = 0,
     prices: Prices | None = None,
     memory: int | None = None,
+    model: GivenModel | Mapping[int, GivenModel] | None = None,
 ) -> Plan:
     """Estimate what a run will take, and refuse what can't work; nothing stays on the disk.
 
@@ -81,6 +85,8 @@ def plan(
     prices : Prices, optional
     memory : int, optional
         Bytes that one process may take; this machine's, shared, when omitted.
+    model : Model, ModelFolder, or mapping of period to those, optional
+        In place of the recipe's ``model``; as for :func:`rsscale.run`.
 
     Raises
     ------
@@ -89,14 +95,14 @@ def plan(
     TilesFailedError
         When a tile of the pilot fails.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, overrides)
-    if trust:
-        recipe = with_trust(recipe)
     started = time.perf_counter()
     machine = machine_of(client)
     profile = NumericProfile.on(machine, device, threads)
-    with tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch:
+    with (
+        reading(recipe, overrides, model) as given,
+        tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch,
+    ):
+        recipe = recipe_of(given, (), trust=trust)
         checked = check_plan(recipe, RunFolder.at(Path(scratch) / "run"), profile)
         untimed = Plan(
             name=recipe.name,

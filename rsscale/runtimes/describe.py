@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from rsscale.errors import ModelError
@@ -16,6 +17,7 @@ from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import Missing, ModelInput, TensorLayout
 from rsscale.model.outputs import ClassOutput, Output, ResultLayout
 from rsscale.model.spec import ModelSpec
+from rsscale.runtimes.torch_program import check_program
 
 _log = logging.getLogger("rsscale")
 
@@ -78,6 +80,9 @@ def described(model: Any, said: Description) -> tuple[ModelSpec, nn.Module]:
     ModelError
         When it is none of these, or does not fit what is said of it.
     """
+    if isinstance(model, torch.export.ExportedProgram):
+        check_program(model, f"model {said.name or 'of torch.export'!r}")
+        return _of_network(model.module(), said)
     if isinstance(model, nn.Module):
         return _of_network(model, said)
     if isinstance(model, str | Path):
@@ -98,7 +103,10 @@ def _of_network(network: nn.Module, said: Description) -> tuple[ModelSpec, nn.Mo
     kind = type(network).__name__
     spec = said.spec(kind, output=_of_classes(said, kind, ClassOutput()), halo=_HALO)
     if any(part.training for part in network.modules()):
-        network.eval()
+        try:
+            network.eval()
+        except NotImplementedError:  # of torch.export: the mode is in its operators
+            return spec, network
         _log.warning(
             "%s was in the mode of training, in which results depend on the other windows of a "
             "batch; it is in the mode of evaluation now (network.eval())",

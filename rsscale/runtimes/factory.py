@@ -10,6 +10,7 @@ segmentation-models-pytorch need no allowance, only the extra ``rsscale[smp]``.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ ALLOWED = "RSSCALE_ARCHITECTURES"
 
 _SMP = "smp"
 _SMP_MODULE = "segmentation_models_pytorch"
+_ENCODER = re.compile(r"[A-Za-z0-9_.+-]*")
 # What rsscale says of a network itself.
 _OURS = ("in_channels", "classes", "encoder_weights")
 
@@ -49,11 +51,10 @@ def make(
     address = _address(architecture)
     try:
         if _is_smp(address):
-            network = smp_class(architecture)(
-                in_channels=channels,
-                classes=outputs,
-                encoder_weights=None,
-                **_without_ours(hyperparameters),
+            maker = smp_class(architecture)
+            arguments = _smp_arguments(architecture, maker, hyperparameters)
+            network = maker(
+                in_channels=channels, classes=outputs, encoder_weights=None, **arguments
             )
         else:
             check_allowed(address, place, ALLOWED)
@@ -119,9 +120,33 @@ def smp_class(architecture: str) -> Any:
     return found
 
 
-def _without_ours(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Never the name of weights to download: those of the file follow."""
-    return {key: value for key, value in hyperparameters.items() if key not in _OURS}
+def _smp_arguments(
+    architecture: str, maker: Any, hyperparameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a network of smp that decide its shape, and nothing that reads or downloads.
+
+    Whoever wrote a contract wrote its hyperparameters. What a class hands on to its encoder could
+    name a checkpoint, which is a pickle, and a name of timm a repository on a hub.
+    """
+    names = [
+        p.name
+        for p in inspect.signature(maker).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in _OURS
+    ]
+    arguments = {key: value for key, value in hyperparameters.items() if key not in _OURS}
+    unknown = [key for key in arguments if key not in names]
+    if unknown:
+        raise ModelError(
+            f"architecture {architecture!r} has no hyperparameter {unknown[0]!r}; it has "
+            f"{', '.join(names)}{nearest(unknown[0], names)}"
+        )
+    encoder = arguments.get("encoder_name", "")
+    if not isinstance(encoder, str) or not _ENCODER.fullmatch(encoder):
+        raise ModelError(
+            f"architecture {architecture!r} has the encoder {encoder!r:.80}; expected the name of "
+            "one that smp or timm makes, such as 'resnet18' or 'tu-convnext_tiny', and no address"
+        )
+    return arguments
 
 
 def _plain(value: Any) -> Any:

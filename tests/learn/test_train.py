@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
+from rsscale.learn.architectures import build
 from rsscale.learn.batches import window_batch
 from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
@@ -285,6 +287,26 @@ def test_networks_of_series_learn_from_composites(architecture: str, tmp_path: P
     assert batch["s2.valid"][:, :, 4:].all()
     with torch.inference_mode():
         assert torch.equal(opened(batch), model(batch))
+
+
+def test_a_network_of_smp_begins_with_its_encoder(tmp_path: Path) -> None:
+    small = {"encoder_name": "resnet18", "encoder_depth": 3, "decoder_channels": [16, 8, 4]}
+    of_three = InputBands("x", ("r", "g", "b"), ("t",))
+    encoder = build("smp:Unet", [of_three], 2, **small).encoder
+    save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
+    weights = {"encoder_weights": str(tmp_path / "encoder.safetensors")}
+    model, _ = train(
+        make_chips(4), name="smp", inputs=INPUTS, classes=CLASSES, architecture="smp:Unet",
+        hyperparameters=small | weights, lattice=Lattice(32, 8), steps=1, batch=2, seed=1,
+        device="cpu", learning_rate=1e-9,
+    )  # fmt: skip
+    first = model.module.encoder.conv1.weight
+    torch.testing.assert_close(first[:, 3], encoder.conv1.weight[:, 0] * 0.75, atol=1e-5, rtol=0)
+    save_model(model, tmp_path / "model")
+    item = json.loads((tmp_path / "model/item.json").read_text())["properties"]
+    assert item["mlm:hyperparameters"]["encoder_weights"] == "encoder.safetensors"
+    assert "repeated and scaled" in item["mlm:pretrained_source"]
+    assert open_model(tmp_path / "model").spec.architecture == "smp:Unet"
 
 
 def test_bad_chips_are_refused() -> None:

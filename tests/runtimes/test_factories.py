@@ -59,6 +59,28 @@ def test_addresses_that_make_no_network_are_refused(architecture: str, match: st
         build(architecture, INPUTS, 3, **hyperparameters)
 
 
+@pytest.mark.parametrize(
+    ("hyperparameters", "match"),
+    [
+        ({"checkpoint_path": "evil.pth"}, "no hyperparameter 'checkpoint_path'; it has encoder_n"),
+        ({"encoder_name": "tu-hf_hub:some/net"}, "and no address"),
+        ({"encoder_name": "tu-local-dir:/tmp"}, "and no address"),
+        ({"encoder_name": "resnet17"}, "resnet17"),
+    ],
+)
+def test_hyperparameters_of_smp_name_no_file_and_no_hub(hyperparameters: dict, match: str) -> None:
+    with pytest.raises(ModelError, match=match):
+        build("smp:Unet", INPUTS, 3, **hyperparameters)
+
+
+def test_encoders_of_timm_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", None)
+    small = {"encoder_name": "tu-resnet18", "encoder_depth": 2, "decoder_channels": [8, 4]}
+    network = build("segmentation_models_pytorch.Unet", INPUTS, 3, **small)
+    with torch.inference_mode():
+        assert network.eval()(torch.zeros(1, FEATURES, 32, 32)).shape == (1, 3, 32, 32)
+
+
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
     path = folder / "model.safetensors"
     state = load_file(path)
@@ -145,6 +167,18 @@ def test_a_program_in_training_is_refused(tmp_path: Path, part: str) -> None:
     name = {"norm": "batch_norm", "drop": "dropout"}[part]
     with pytest.raises(ModelError, match=f"exported in the mode of training: {name}.*eval"):
         open_program(path)
+
+
+def test_a_program_in_memory_is_a_model(tmp_path: Path) -> None:
+    network, window = Block(FEATURES, 3).eval(), torch.randn(2, FEATURES, 32, 32)
+    dims = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(network, (window,), dynamic_shapes=dims)
+    for given in (program, program.module()):
+        model = rs.Model.of(given, **SAID)
+        rs.save_model(model, tmp_path / "model")
+        opened = rs.open_model(tmp_path / "model", device="cpu", trust=True)
+        with torch.inference_mode():
+            torch.testing.assert_close(opened(window[:1]), network(window[:1]))
 
 
 class ByValue(nn.Module):

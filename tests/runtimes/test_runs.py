@@ -40,5 +40,10 @@ def test_tiles_previews_and_folders_give_the_same_map(
         for part in parts:
             np.testing.assert_array_equal(part[name].values, preview[name].values)
     assert len(np.unique(preview.classification)) > 2
+    if kind == "forest":
+        plan = rs.plan(recipe, threads=2, device="cpu", model=model)
+        assert plan.steps[0].memory > 2**20
+        by_period = rs.preview(recipe, BBOX, threads=2, device="cpu", model={2023: model})
+        assert (by_period.confidence == preview.confidence).all()
     kept = list((tmp_path / "64/models").glob("*/model*"))
     assert [path.suffix for path in kept] == [KINDS[kind].suffix]
