@@ -13,7 +13,7 @@ from rsscale.errors import ModelError, missing_extra
 from rsscale.model.artifacts import BOOSTING
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.runtimes.by_pixel import PixelModule, check_features
+from rsscale.runtimes.by_pixel import PixelModule, check_features, check_names
 from rsscale.user_code import said
 
 _OF_CLASSES = ("binary", "multiclass", "multiclassova", "softmax", "cross_entropy")
@@ -44,6 +44,8 @@ class BoosterModule(PixelModule):
         super().__init__(spec)
         self.booster = booster
         check_features(booster.num_feature(), self.features, spec.name, "LightGBM")
+        names = [str(name) for name in booster.feature_name()]
+        check_names(None if names[0] == "Column_0" else names, self.features, spec.name)
         objective = objective_of(booster)
         per_pixel = booster.num_model_per_iteration()
         is_of_classes = isinstance(spec.output, ClassOutput)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,9 @@ from rsscale.errors import ModelError
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.base import RuntimeModule
 from rsscale.runtimes.indices import SpectralIndices
+from rsscale.user_code import said
+
+_log = logging.getLogger("rsscale")
 
 ROWS = 1 << 15
 """Pixels that are predicted at once, so that memory does not depend on windows or tiles."""
@@ -87,7 +91,16 @@ class PixelModule(RuntimeModule):
             if self._missing != "nan":
                 np.nan_to_num(indices, copy=False, nan=0.0)
             features = np.concatenate([channels, indices], axis=1)
-        numbers = self.rows(np.ascontiguousarray(features))
+        try:
+            numbers = self.rows(np.ascontiguousarray(features))
+        except MemoryError:
+            raise  # fewer windows at once are tried
+        except Exception as error:
+            hint = "; say missing='mean', or begin with an imputer" if "NaN" in str(error) else ""
+            raise ModelError(
+                f"model {self._name!r}: {self.artifact.framework} can't predict its pixels: "
+                f"{said(error)[:200]}{hint}"
+            ) from error
         if numbers.shape != (len(channels), self._outputs):
             raise ModelError(
                 f"model {self._name!r} returns {numbers.shape} for {len(channels)} pixels; its "
@@ -130,3 +143,36 @@ def check_features(expected: int, features: Sequence[str], name: str, library: s
             f"{', …' if len(features) > 12 else ''}; give the inputs, times and indices that it "
             "was fitted to, in their order"
         )
+
+
+def check_names(names: Sequence[str] | None, features: Sequence[str], name: str) -> None:
+    """Refuse features in another order than an estimator was fitted to, by their names.
+
+    They are given by position, and where it has other names that is logged.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        As the estimator has them; None where it has none.
+    features : sequence of str
+        As the inputs and indices of the model make them.
+    name : str
+        Of the model.
+
+    Raises
+    ------
+    ModelError
+    """
+    if names is None or list(names) == list(features):
+        return
+    if set(names) == set(features):
+        raise ModelError(
+            f"model {name!r} was fitted to features in another order: {', '.join(names[:6])}, "
+            f"where its inputs make {', '.join(features[:6])}; fit it in that order"
+        )
+    _log.warning(
+        "model %r was fitted to features called %s; they are given by position: %s",
+        name,
+        ", ".join(names[:6]),
+        ", ".join(features[:6]),
+    )

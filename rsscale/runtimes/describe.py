@@ -163,7 +163,7 @@ def _of_lightgbm(model: Any, said: Description) -> tuple[ModelSpec, nn.Module]:
         classes = ordered_classes(labels, classes, name)
     output: Output = _of_classes(said, "LightGBM", ClassOutput("none"))
     _check_activation(said, "LightGBM")
-    spec = said.spec("LightGBM", output=output, classes=classes, missing="nan")
+    spec = said.spec("gradient-boosting", output=output, classes=classes, missing="nan")
     return spec, BoosterModule(spec, booster)
 
 

@@ -26,7 +26,7 @@ from rsscale.errors import ModelError, missing_extra
 from rsscale.model.artifacts import ESTIMATOR
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.runtimes.by_pixel import PixelModule, check_features
+from rsscale.runtimes.by_pixel import PixelModule, check_features, check_names
 from rsscale.runtimes.labels import ordered_classes
 from rsscale.user_code import said
 
@@ -82,23 +82,7 @@ class EstimatorModule(PixelModule):
             )
         names = getattr(estimator, "feature_names_in_", None)
         self._columns = None if names is None else [str(name) for name in names]
-        self._check_columns(spec.name)
-
-    def _check_columns(self, name: str) -> None:
-        """Features are given by position: say so where names differ, refuse another order."""
-        if self._columns is None or self._columns == self.features:
-            return
-        if set(self._columns) == set(self.features):
-            raise ModelError(
-                f"model {name!r} was fitted to features in another order: {self._columns[:6]} …, "
-                f"where its inputs make {self.features[:6]} …; fit it in that order"
-            )
-        _log.warning(
-            "model %r was fitted to features called %s; they are given by position: %s",
-            name,
-            ", ".join(self._columns[:6]),
-            ", ".join(self.features[:6]),
-        )
+        check_names(self._columns, self.features, spec.name)
 
     @property
     def threads(self) -> int:

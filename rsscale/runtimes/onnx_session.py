@@ -24,6 +24,8 @@ from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 
+# Pixels of a graph of rows at once.
+ROWS = 1 << 15
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -56,7 +58,8 @@ class OnnxModule(RuntimeModule):
     ----------
     spec : ModelSpec
         Of its layout the graph's inputs are: one for channels or a series, whatever its name; of
-        a mapping each by its name, ``NAME``, ``NAME.days`` or ``NAME.valid``.
+        a mapping each by its name, ``NAME``, ``NAME.days`` or ``NAME.valid``. A graph of rows
+        ``(pixel, feature)``, as of estimators, is given the channels of each pixel.
     content : bytes
         The file.
 
@@ -83,15 +86,27 @@ class OnnxModule(RuntimeModule):
         self._inputs = {part.name: _GraphInput(part.type, tuple(part.shape)) for part in inputs}
         self._outputs = [part.name for part in session.get_outputs()]
         self._check_inputs(spec)
+        shapes = [part.shape for part in self._inputs.values()]
+        self._is_by_row = spec.layout == "channels" and len(shapes[0]) == 2
+        if self._is_by_row:
+            self._check_rows(shapes[0], spec)
         first = [part.shape[0] for part in self._inputs.values() if part.shape]
         fixed = {size for size in first if isinstance(size, int)}
-        if fixed - {1}:
+        if fixed - {1} or (fixed and self._is_by_row):
+            noun = "pixels" if self._is_by_row else "windows"
             raise ModelError(
-                f"{self._name} takes exactly {max(fixed)} windows at once; export it with a batch "
+                f"{self._name} takes exactly {max(fixed)} {noun} at once; export it with a batch "
                 "of any size (torch.onnx.export(dynamic_axes={'input': {0: 'batch'}}) or "
                 "dynamic_shapes), or of 1"
             )
         self._is_single = fixed == {1}
+
+    def _check_rows(self, shape: tuple[int | str | None, ...], spec: ModelSpec) -> None:
+        if isinstance(shape[1], int) and shape[1] != spec.channels:
+            raise ModelError(
+                f"{self._name} takes rows of {shape[1]} features, and the contract has "
+                f"{spec.channels} channels; give the bands and times that it was fitted to"
+            )
 
     def _check_inputs(self, spec: ModelSpec) -> None:
         names = list(self._inputs)
@@ -116,14 +131,16 @@ class OnnxModule(RuntimeModule):
                     f"{self._name}: input {name!r} is of {part.type}; expected one of "
                     f"{', '.join(_TYPES)}"
                 )
-            expected = 5 if spec.layout != "channels" and "." not in name else 4
-            if "." not in name and len(part.shape) != expected:
+            if spec.layout == "mapping" and name not in {i.name for i in spec.inputs}:
+                continue  # days or what is valid
+            expected = (4, 2) if spec.layout == "channels" else (5,)
+            if len(part.shape) not in expected:
                 raise ModelError(
                     f"{self._name}: input {name!r} has the shape {part.shape}; the layout "
-                    f"{spec.layout!r} gives {expected} dimensions"
+                    f"{spec.layout!r} gives {expected[0]} dimensions"
                 )
             wide = [s for s in part.shape[-2:] if isinstance(s, int) and s != self._window]
-            if "." not in name and wide:
+            if wide and len(part.shape) > 2:
                 raise ModelError(
                     f"{self._name} takes windows of {part.shape[-2]} x {part.shape[-1]} px; its "
                     f"contract has {self._window} px (stride + 2 halo): make that the same, or "
@@ -138,20 +155,55 @@ class OnnxModule(RuntimeModule):
             name: self._array(given[name], _TYPES[part.type]) for name, part in self._inputs.items()
         }
         session = self._session(device.type)
-        count = len(next(iter(arrays.values())))
-        if self._is_single and count != 1:
-            parts = [
-                session.run(None, {name: array[n : n + 1] for name, array in arrays.items()})
-                for n in range(count)
-            ]
-            results = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        if self._is_by_row:
+            results = self._by_row(next(iter(arrays.values())), session)
         else:
-            results = session.run(None, arrays)
+            results = self._results(arrays, session)
         tensors = {
             name: torch.from_numpy(np.asarray(result)).to(device)
             for name, result in zip(self._outputs, results, strict=True)
         }
         return tensors if len(tensors) > 1 else tensors[self._outputs[0]]
+
+    def _by_row(self, images: npt.NDArray[Any], session: Any) -> list[npt.NDArray[Any]]:
+        """Results ``(N, K, H, W)`` of a graph of single pixels, ``(pixel, feature)`` in."""
+        count, channels, height, width = images.shape
+        rows = images.transpose(0, 2, 3, 1).reshape(-1, channels)
+        (name,) = self._inputs
+        parts = [
+            self._results({name: np.ascontiguousarray(rows[first : first + ROWS])}, session)
+            for first in range(0, len(rows), ROWS)
+        ]
+        placed = []
+        for output, values in zip(self._outputs, zip(*parts, strict=True), strict=True):
+            if not all(isinstance(value, np.ndarray) for value in values):
+                raise ModelError(
+                    f"{self._name}: output {output!r} is no tensor; export it without ZipMap "
+                    "(skl2onnx: options={'zipmap': False})"
+                )
+            numbers = np.concatenate(values).reshape(count, height, width, -1)
+            placed.append(numbers.transpose(0, 3, 1, 2))
+        return placed
+
+    def _results(
+        self, arrays: Mapping[str, npt.NDArray[Any]], session: Any
+    ) -> list[npt.NDArray[Any]]:
+        count = len(next(iter(arrays.values())))
+        windows = range(count) if self._is_single else [slice(None)]
+        parts = []
+        for window in windows:
+            some = slice(window, window + 1) if isinstance(window, int) else window
+            try:
+                parts.append(session.run(None, {k: array[some] for k, array in arrays.items()}))
+            except Exception as error:
+                shapes = {name: array[some].shape for name, array in arrays.items()}
+                raise ModelError(
+                    f"{self._name}: ONNX Runtime can't compute windows {shapes}: "
+                    f"{said(error)[:250]}"
+                ) from error
+        if len(parts) == 1:
+            return list(parts[0])
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
     @staticmethod
     def _array(tensor: torch.Tensor, kind: Any) -> npt.NDArray[Any]:
@@ -161,6 +213,11 @@ class OnnxModule(RuntimeModule):
     def weight_bytes(self) -> int:
         """See :class:`~rsscale.runtimes.base.RuntimeModule`: the file, and its graph once more."""
         return 2 * len(self._content)
+
+    @property
+    def reach(self) -> int | None:
+        """See :class:`~rsscale.runtimes.base.RuntimeModule`."""
+        return 0 if self._is_by_row else None
 
     def working_bytes(self, pixels: int) -> int:
         """See :class:`~rsscale.runtimes.base.RuntimeModule`."""

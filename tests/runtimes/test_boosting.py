@@ -63,6 +63,20 @@ def test_what_does_not_fit_is_refused() -> None:
         rs.Model.of(three, classes=CLASSES, inputs={"s2": ["red"]}, times=["a"])
 
 
+def test_features_in_another_order_are_refused_by_their_names() -> None:
+    import pandas as pd
+
+    rows, values = table()
+    names = ["s2.a.red", "s2.a.nir", "s2.b.red", "s2.b.nir"]
+    right, wrong = (
+        lightgbm.LGBMClassifier(**SMALL).fit(pd.DataFrame(rows, columns=order), values)
+        for order in (names, names[::-1])
+    )
+    rs.Model.of(right, classes=CLASSES, **SAID)
+    with pytest.raises(ModelError, match="features in another order"):
+        rs.Model.of(wrong.booster_, classes=CLASSES, **SAID)
+
+
 @pytest.mark.parametrize("text", ["", "treex", "tree\nversion=v4\n"])
 def test_text_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     rows, values = table()

@@ -104,6 +104,14 @@ def test_columns_in_another_order_are_refused_others_are_said(
     assert "given by position" in caplog.text
 
 
+def test_what_cannot_take_nan_says_so() -> None:
+    model = of(GaussianNB().fit(*table()), missing="nan")
+    with pytest.raises(
+        ModelError, match=r"scikit-learn can't predict .*NaN.*begin with an imputer"
+    ):
+        rs.predict(composite(BOX), model)
+
+
 def test_values_are_those_of_the_regressor(tmp_path: Path) -> None:
     rows, values = table()
     fitted = RandomForestRegressor(3, random_state=0, max_depth=4).fit(rows, values / 10.0)

@@ -12,7 +12,7 @@ from torch import nn
 
 import rsscale as rs
 from rsscale.errors import ModelError
-from rsscale.model.outputs import ResultLayout
+from rsscale.model.outputs import ClassOutput, ResultLayout
 from rsscale.network.batch import WindowBatch
 
 SAID = {"inputs": {"s2": ["red", "nir"]}, "times": ["a", "b"], "classes": CLASSES,
@@ -71,6 +71,36 @@ def test_a_mapping_comes_by_the_names_of_its_inputs(tmp_path: Path) -> None:
         rs.Model.of(path, result=ResultLayout("scores"), **(more | {"inputs": other}))
     with pytest.raises(ModelError, match=r"has the inputs \['s1', 's2', 's2.days'\]"):
         rs.Model.of(path, **SAID)
+
+
+class OfRows(nn.Module):
+    """Labels and probabilities of rows of features, as estimators are exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(FEATURES, 3)
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probability = torch.softmax(self.linear(rows) * 4, dim=1)
+        return probability.argmax(dim=1), probability
+
+
+def test_rows_are_the_channels_of_each_pixel(tmp_path: Path) -> None:
+    path = to_onnx(OfRows(), (torch.zeros(2, FEATURES),), tmp_path / "rows.onnx",
+                   input_names=["rows"], output_names=["label", "probabilities"],
+                   dynamic_axes={"rows": {0: "n"}})  # fmt: skip
+    more = SAID | {"halo": 0, "output": ClassOutput("none"), "stride": 200}
+    model = rs.Model.of(path, result=ResultLayout("probabilities"), **more)
+    assert model.reach == 0
+    image = torch.randn(1, FEATURES, 200, 200)  # in two batches
+    _, expected = OfRows().eval()(image[0].flatten(1).T)
+    torch.testing.assert_close(model(image)[0].flatten(1).T, expected)
+    with pytest.raises(ModelError, match="takes rows of 4 features, and the contract has 2"):
+        rs.Model.of(path, **(more | {"times": ["a"]}))
+    single = to_onnx(OfRows(), (torch.zeros(1, FEATURES),), tmp_path / "single.onnx")
+    with pytest.raises(ModelError, match="takes exactly 1 pixels at once"):
+        rs.Model.of(single, **more)
 
 
 @pytest.mark.parametrize(
