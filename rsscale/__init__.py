@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from rsscale.pipeline.exporting import export
     from rsscale.pipeline.preview import preview
     from rsscale.pipeline.training import train_recipe as train
+    from rsscale.points.read_table import read_series_table
+    from rsscale.points.series_table import SeriesInput, SeriesTable
+    from rsscale.points.train_table import train_table
     from rsscale.prediction.predict import predict
     from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
@@ -87,6 +90,8 @@ _WHERE = {
     "EmbeddingOutput": "rsscale.model.outputs",
     "ResultLayout": "rsscale.model.outputs",
     "ValueOutput": "rsscale.model.outputs",
+    "SeriesInput": "rsscale.points.series_table",
+    "SeriesTable": "rsscale.points.series_table",
     "changes": "rsscale.runs.changes",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
@@ -104,6 +109,7 @@ _WHERE = {
     "quicklook": "rsscale.publish.quicklook",
     "read_area": "rsscale.geo.area",
     "read_recipe": "rsscale.recipe",
+    "read_series_table": "rsscale.points.read_table",
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.publish.quicklook",
     "run": "rsscale.runs.run",
@@ -115,6 +121,7 @@ _WHERE = {
     "to_netcdf": "rsscale.publish.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
+    "train_table": "rsscale.points.train_table",
     "verify": "rsscale.runs.verification",
 }
 
@@ -147,6 +154,8 @@ __all__ = [
     "Run",
     "RunFolderError",
     "RunOptions",
+    "SeriesInput",
+    "SeriesTable",
     "TilesFailedError",
     "ValueOutput",
     "apply",
@@ -166,6 +175,7 @@ __all__ = [
     "quicklook",
     "read_area",
     "read_recipe",
+    "read_series_table",
     "resume",
     "rgb",
     "run",
@@ -177,6 +187,7 @@ __all__ = [
     "to_netcdf",
     "to_reflectance",
     "train",
+    "train_table",
     "verify",
 ]
 

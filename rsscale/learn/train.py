@@ -16,7 +16,6 @@ from torch.nn import functional
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build, complete, reach, registered, small_size
-from rsscale.learn.batches import Days, window_batch
 from rsscale.learn.chips import (
     MULTIPLE,
     UNLABELLED,
@@ -34,6 +33,7 @@ from rsscale.learn.model import Model, given, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import Days, window_batch
 from rsscale.runtimes.pretrained import begin_with_encoder
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]

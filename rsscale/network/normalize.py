@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.model.model_input import DAYS, VALID
 from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import WindowBatch
 
 _EVERYTHING = (-math.inf, math.inf)
 
 if TYPE_CHECKING:
     import torch
+
+Days = Mapping[str, npt.NDArray[np.float32]]
+"""Days of the year by the name of the input: ``(T,)`` of all images, or ``(N, T)`` of each."""
 
 
 def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
@@ -47,3 +56,32 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
         images = images.clamp(low, high)  # NaN stays what it is
     missing = float("nan") if spec.missing == "nan" else 0.0
     return (images - center).div_(scale).nan_to_num_(nan=missing, posinf=missing, neginf=missing)
+
+
+def window_batch(images: torch.Tensor, days: Days, spec: ModelSpec) -> WindowBatch:
+    """Images as windows of a model: normalised, with days and validity where it takes them.
+
+    Parameters
+    ----------
+    images : Tensor
+        ``(N, C, H, W)`` float32 in physical units, NaN where nothing was seen.
+    days : mapping of input name to array
+        Of the inputs that take days; spread over the year where one is not there.
+    spec : ModelSpec
+    """
+    import torch
+
+    batch = WindowBatch(spec, normalize(images, spec))
+    extras = {name: batch[name] for name in batch if "." in name}
+    first = 0
+    for one in spec.inputs:
+        last = first + one.channels
+        if DAYS in one.takes and one.name in days:
+            known = torch.from_numpy(np.atleast_2d(days[one.name])).to(images.device)
+            extras[f"{one.name}.{DAYS}"] = known.float().expand(len(images), one.length)
+        if VALID in one.takes:
+            finite = images[:, first:last].isfinite()  # (N, T·B, H, W)
+            finite = finite.reshape(len(images), one.length, -1, *images.shape[2:])
+            extras[f"{one.name}.{VALID}"] = finite.all(dim=2)  # (N, T, H, W)
+        first = last
+    return WindowBatch(spec, batch.channels, extras)

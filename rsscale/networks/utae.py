@@ -93,7 +93,8 @@ class UTAE(nn.Module):
             if scale:
                 x, known = functional.max_pool2d(x, 2), functional.max_pool2d(known, 2)
             x = block(x)  # (N·T, w·2^s, H/2^s, W/2^s)
-            scales.append((x.unflatten(0, (count, times)), known.unflatten(0, (count, times))))
+            each = (count, times)
+            scales.append((x.view(*each, *x.shape[1:]), known.view(*each, *known.shape[1:])))
         return scales
 
     def _weights(
@@ -105,7 +106,7 @@ class UTAE(nn.Module):
         valid = known.permute(0, 3, 4, 1, 2).flatten(0, 2)[..., 0] > 0  # (N·h·w, T)
         each = days[:, None].expand(count, height * width, times).flatten(0, 1)
         weights: torch.Tensor = self.attention(cells, each, valid)  # (N·h·w, T, heads)
-        return weights.unflatten(0, (count, height, width)).permute(0, 3, 4, 1, 2)
+        return weights.view(count, height, width, times, -1).permute(0, 3, 4, 1, 2)
 
 
 def _mix(features: torch.Tensor, known: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -113,5 +114,6 @@ def _mix(features: torch.Tensor, known: torch.Tensor, weights: torch.Tensor) -> 
     weights = weights * known  # (N, T, heads, h, w)
     # Zeros, not 0 / 0, where no date is known.
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    shares = features.unflatten(2, (weights.shape[2], -1))  # (N, T, heads, C/heads, h, w)
+    count, times, heads, height, width = weights.shape
+    shares = features.reshape(count, times, heads, -1, height, width)
     return torch.einsum("nthij,nthcij->nhcij", weights.to(shares.dtype), shares).flatten(1, 2)

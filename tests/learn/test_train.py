@@ -13,13 +13,12 @@ from safetensors.torch import save_file
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
-from rsscale.learn.batches import window_batch
 from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
 from rsscale.learn.train import Chips, InputBands, train
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
-from rsscale.network.normalize import normalize
+from rsscale.network.normalize import normalize, window_batch
 
 CLASSES = (LandClass(1, "low", "#000000"), LandClass(5, "high", "#ffffff"))
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]

@@ -1,0 +1,1 @@
+"""Samples at points: series with classes or values, and models trained from them."""

@@ -1,0 +1,167 @@
+"""Batches of samples at points, the loss on them, and a model's numbers for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rsscale.learn.fit import Loss
+from rsscale.learn.model import Model, given
+from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import window_batch
+from rsscale.points.series_table import SeriesTable
+
+Balance = Literal["weights", "sampling", "none"]
+_AT_ONCE = 4096
+
+
+class TableBatches:
+    """Batches of samples, again and again, each time in another order.
+
+    Parameters
+    ----------
+    table : SeriesTable
+    targets : int64 array (N,), or float64 array (N, Q)
+        Numbers of classes, or values.
+    spec : ModelSpec
+    batch : int
+    balance : str
+    seed : int
+    device : torch.device
+    scales : bool
+        Whether values are learnt in units of their standard deviations.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        targets: npt.NDArray[Any],
+        spec: ModelSpec,
+        *,
+        batch: int,
+        balance: Balance,
+        seed: int,
+        device: torch.device,
+        scales: bool,
+    ) -> None:
+        lengths = {one.name: one.length for one in spec.inputs}
+        self._spec, self._device = spec, device
+        self._images, self._days = table.images(lengths), table.days(lengths)
+        self._random = np.random.default_rng(seed)
+        self._batch = min(batch, len(table))
+        self.center, self.spread = _scaling(targets, len(table.quantities), scales=scales)
+        self._targets = self.scaled(targets)
+        self._share = _shares(targets, balance) if spec.classes else None
+        self._weights = None
+        if spec.classes and balance == "weights":
+            self._weights = _class_weights(targets, len(spec.classes))
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return max(len(self._images) // self._batch, 1)
+
+    def scaled(self, targets: npt.NDArray[Any]) -> torch.Tensor:
+        """Targets as the loss takes them: ``(N, 1, 1)`` int64, or ``(N, Q, 1, 1)`` float32."""
+        if self.center is None or self.spread is None:
+            return torch.from_numpy(targets.astype(np.int64))[:, None, None]
+        values = ((targets - self.center) / self.spread).astype(np.float32)
+        return torch.from_numpy(values)[:, :, None, None]
+
+    def loss(self, kind: Literal["huber", "mse"]) -> Loss:
+        """Of classes, weighted; or of values in units of their standard deviations."""
+        if self.center is not None:
+            return functional.huber_loss if kind == "huber" else functional.mse_loss
+        weights = self._weights
+
+        def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            weight = None if weights is None else weights.to(scores.device)
+            return functional.cross_entropy(scores, targets, weight)
+
+        return cross_entropy
+
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        while True:
+            order = self._order()
+            for step in range(self.steps):
+                some = order[step * self._batch : (step + 1) * self._batch]
+                if len(some) == 1:
+                    some = some.repeat(2)  # batch normalisation has no statistics of one
+                images = torch.from_numpy(self._images[some]).to(self._device)
+                days = {name: days[some] for name, days in self._days.items()}
+                windows = window_batch(images, days, self._spec)
+                yield given(windows), self._targets[some].to(self._device)
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        count = len(self._images)
+        if self._share is None:
+            return self._random.permutation(count)
+        return self._random.choice(count, count, p=self._share)
+
+
+def predict_numbers(model: Model, table: SeriesTable) -> npt.NDArray[np.float32]:
+    """Numbers ``(N, K)`` of a model for samples: scores of classes, or values."""
+    lengths = {one.name: one.length for one in model.spec.inputs}
+    images, days = table.images(lengths), table.days(lengths)
+    found = np.zeros((len(table), model.spec.output_channels), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(table), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            batch = torch.from_numpy(images[some]).to(model.device)
+            windows = window_batch(batch, {n: d[some] for n, d in days.items()}, model.spec)
+            found[some] = model(windows)[:, :, 0, 0].float().cpu().numpy()
+    return found
+
+
+def into_physical(
+    module: nn.Module,
+    center: npt.NDArray[np.float64] | None,
+    spread: npt.NDArray[np.float64] | None,
+) -> None:
+    """Make the last layer of a network return physical values instead of scaled ones."""
+    if center is None or spread is None or bool((center == 0).all() and (spread == 1).all()):
+        return
+    head = module.head
+    if not isinstance(head, nn.Linear | nn.Conv2d) or head.bias is None:
+        raise TypeError("the last layer of a network of values is linear, and has a bias")
+    scale = torch.as_tensor(spread, dtype=torch.float32, device=head.weight.device)
+    shift = torch.as_tensor(center, dtype=torch.float32, device=head.weight.device)
+    with torch.no_grad():
+        head.weight.mul_(scale.view(-1, *[1] * (head.weight.ndim - 1)))
+        head.bias.mul_(scale).add_(shift)
+
+
+def _scaling(
+    targets: npt.NDArray[Any], quantities: int, *, scales: bool
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """Mean and standard deviation of values; None for classes."""
+    if not quantities:
+        return None, None
+    if not scales:
+        return np.zeros(quantities), np.ones(quantities)
+    spread = targets.std(axis=0)
+    return targets.mean(axis=0), np.where(spread > 0, spread, 1.0)
+
+
+def _class_weights(targets: npt.NDArray[np.int64], classes: int) -> torch.Tensor:
+    """The rarer, the heavier: by the inverse root of the count, 1 on the average sample."""
+    counts = np.bincount(targets, minlength=classes)
+    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    weights *= counts.sum() / math.fsum(weights * counts)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _shares(targets: npt.NDArray[np.int64], balance: Balance) -> npt.NDArray[np.float64] | None:
+    """How often each sample is drawn, for classes as often as each other; None for once each."""
+    if balance != "sampling":
+        return None
+    share = 1 / np.bincount(targets)[targets]
+    shares: npt.NDArray[np.float64] = share / share.sum()
+    return shares
