@@ -121,8 +121,8 @@ class ClassHead:
         import torch
 
         best, index = first_largest(averaged)
-        bad = best.isnan()
-        any_bad = _may_be_any(bad)
+        any_bad = _may_hold_nan(best)
+        bad = best.isnan() if any_bad else best.new_zeros((), dtype=torch.bool).expand_as(best)
         layers = {"classification": self._values.take(index), "confidence": _percent(best, any_bad)}
         if "probability" in names:
             layers["probability"] = _percent(averaged, any_bad)
@@ -268,14 +268,15 @@ def first_largest(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return torch.from_numpy(most), torch.from_numpy(last).to(torch.int64)
 
 
-def _may_be_any(bad: torch.Tensor) -> bool:
-    # On a GPU it is dearer to wait for this than to do what it would save.
-    return bad.device.type != "cpu" or bool(bad.any())
+def _may_hold_nan(numbers: torch.Tensor) -> bool:
+    # On a GPU it is dearer to wait for this than to do what it would save. A sum is cheap.
+    return numbers.device.type != "cpu" or not bool(numbers.sum().isfinite())
 
 
 def _percent(probability: torch.Tensor, any_bad: bool) -> torch.Tensor:
     import torch
 
-    # A number that is none becomes 0 here and nodata later: casting NaN is undefined.
-    finite = probability.nan_to_num(0.0) if any_bad else probability
-    return (finite * 100).round_().to(torch.uint8)
+    percent = probability * 100
+    if any_bad:  # a number that is none becomes 0 here and nodata later: casting NaN is undefined
+        percent.nan_to_num_(0.0)
+    return percent.round_().to(torch.uint8)

@@ -17,7 +17,7 @@ from rsscale.inference.stack import InputStack, WindowPlanes, rows_in_cache, str
 from rsscale.model.model_input import DAYS, VALID
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import Predictor, WindowBatch
-from rsscale.network.normalize import normalize
+from rsscale.network.normalize import Normalizer
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,7 @@ class HostStaging:
         shape = (batch, spec.channels, width, width)
         self._images = torch.empty(shape, memory_format=torch.channels_last).zero_()
         self._extras = _Extras(spec, batch, width)
+        self._normalize = Normalizer(spec, torch.device("cpu"))
         rows = rows_in_cache(4 * spec.channels * width)
         self._strip = np.empty((spec.channels, rows, width), np.float32)
 
@@ -66,7 +67,7 @@ class HostStaging:
                 rows, _ = strip.slices(window)
                 filled = torch.from_numpy(values)[None]
                 self._extras.note_valid(number, rows, filled)
-                image[:, rows] = normalize(filled, self._spec)[0]
+                image[:, rows] = self._normalize(filled, in_place=True)[0]
         self._images[len(windows) :] = 0.0
         self._extras.clear(len(windows))
         return WindowBatch(self._spec, self._images, self._extras.tensors).to(self._device)
@@ -85,6 +86,7 @@ class PinnedStaging:
         shape = (batch, spec.channels, width, width)
         self._spec, self._device = spec, device
         self._extras = _Extras(spec, batch, width)
+        self._normalize = Normalizer(spec, device)
         self._slots: deque[tuple[torch.Tensor, torch.cuda.Event]] = deque()
         for _ in range(2):
             host = torch.full(shape, float("nan"), pin_memory=True)
@@ -107,7 +109,7 @@ class PinnedStaging:
         images = host.to(self._device, non_blocking=True)
         extras = {name: extra.to(self._device) for name, extra in self._extras.tensors.items()}
         copied.record(torch.cuda.current_stream(self._device))
-        return WindowBatch(self._spec, normalize(images, self._spec), extras)
+        return WindowBatch(self._spec, self._normalize(images, in_place=True), extras)
 
 
 class _Extras:

@@ -39,23 +39,44 @@ def normalize(images: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
         ``(N, C, H, W)`` float32 on the same device; where it was no finite number 0, the mean, or
         NaN for a model that takes it.
     """
-    import torch
+    return Normalizer(spec, images.device)(images)
 
-    mean, std, clip = [], [], []
-    for model_input in spec.inputs:
-        mean += list(model_input.mean) * model_input.length
-        std += list(model_input.std) * model_input.length
-        ranges = model_input.clip or (_EVERYTHING,) * len(model_input.bands)
-        clip += list(ranges) * model_input.length
-    shape = (1, -1, 1, 1)
-    center = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
-    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
-    if any(limits_of != _EVERYTHING for limits_of in clip):
-        limits = torch.tensor(clip, dtype=torch.float32, device=images.device)  # (C, 2)
-        low, high = (side.view(shape) for side in limits.unbind(1))
-        images = images.clamp(low, high)  # NaN stays what it is
-    missing = float("nan") if spec.missing == "nan" else 0.0
-    return (images - center).div_(scale).nan_to_num_(nan=missing, posinf=missing, neginf=missing)
+
+class Normalizer:
+    """Normalises tensors of one model on one device, over and over.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    device : torch.device
+    """
+
+    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
+        import torch
+
+        mean, std, clip = [], [], []
+        for model_input in spec.inputs:
+            mean += list(model_input.mean) * model_input.length
+            std += list(model_input.std) * model_input.length
+            ranges = model_input.clip or (_EVERYTHING,) * len(model_input.bands)
+            clip += list(ranges) * model_input.length
+        columns = torch.tensor([mean, std, *zip(*clip, strict=True)], dtype=torch.float32)
+        columns = columns.to(device).view(4, 1, -1, 1, 1)
+        self._center, self._scale, self._low, self._high = columns.unbind()
+        self._clips = any(limits != _EVERYTHING for limits in clip)
+        self._missing = float("nan") if spec.missing == "nan" else 0.0
+
+    def __call__(self, images: torch.Tensor, *, in_place: bool = False) -> torch.Tensor:
+        """As :func:`normalize`; ``in_place`` changes the images that are given."""
+        if self._clips:
+            images = images.clamp(self._low, self._high)  # NaN stays what it is
+        images = images.sub_(self._center) if in_place else images - self._center
+        images.div_(self._scale)
+        # A sum is cheap on the CPU; it is finite only if all its terms are.
+        if images.device.type == "cpu" and bool(images.sum().isfinite()):
+            return images
+        missing = self._missing
+        return images.nan_to_num_(nan=missing, posinf=missing, neginf=missing)
 
 
 def window_batch(images: torch.Tensor, days: Days, spec: ModelSpec) -> WindowBatch:
