@@ -19,7 +19,7 @@ from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 
-ROWS = 1 << 15
+ROWS = 1 << 14
 """Pixels that are predicted at once, so that memory does not depend on windows or tiles."""
 
 
