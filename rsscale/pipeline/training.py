@@ -19,11 +19,13 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.stack import days_of_year
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
+from rsscale.learn.architectures import registered
 from rsscale.learn.checks import check_memory, check_network
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.legend.classes import LandClass
 from rsscale.model.layout import stack_channels
+from rsscale.model.model_input import DAYS
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
@@ -63,11 +65,12 @@ def train_recipe(
     Raises
     ------
     RecipeError
-        When the recipe has no ``train`` section, or its labels are wrong.
+        When the recipe has no ``train`` section, its labels are wrong, or an input is a series.
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     settings = _settings(recipe)
+    _refuse_series(recipe)
     target = Path(out) if out is not None else _model_folder(recipe)
     labels = read_labels(
         settings.labels,
@@ -109,6 +112,17 @@ def train_recipe(
         **report.properties(),
     )
     return model, report
+
+
+def _refuse_series(recipe: Recipe) -> None:
+    """Chips of one batch have the same times; those of observations differ from chip to chip."""
+    for name, imagery in recipe.inputs.items():
+        if imagery.series:
+            raise RecipeError(
+                f"input {name!r} is a series of observations, and rsscale.train cuts chips out of "
+                "composites; give the input a composite, or train from series at points "
+                "(rsscale.read_series_table, rsscale.train_table)"
+            )
 
 
 def make_chips(recipe: Recipe, labels: Labels) -> Chips:
@@ -246,7 +260,8 @@ def _read(
     inputs = prepare(recipe, grid, sources, period, around)
     composites = inputs.compute(None)
     stacked = stack_channels(composites, _named_bands(recipe))
-    days = {name: days_of_year(composites[name]) for name in recipe.inputs}
+    takes_days = DAYS in registered(_settings(recipe).architecture).takes
+    days = {name: days_of_year(composites[name]) for name in recipe.inputs if takes_days}
     for block in blocks:
         yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy(), days
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rsscale.cluster.machine import Precision
-from rsscale.errors import RecipeError, nearest
+from rsscale.cluster.machine import Precision, has_bfloat16, no_bfloat16
+from rsscale.errors import ModelError, RecipeError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learn.architectures import ARCHITECTURES, build, complete, registered
@@ -146,9 +146,10 @@ def train_table(
     Raises
     ------
     RecipeError
-        When a class has no sample, a band no value, or there are fewer groups than folds.
+        When a class has no sample, a band no value, there are fewer groups than folds, or the
+        network looks beyond a pixel.
     ModelError
-        When the architecture is not known, or looks beyond a pixel.
+        When the architecture is not known, or the device has no such precision.
     """
     started = time.monotonic()
     how = _settings(training)
@@ -167,6 +168,8 @@ def train_table(
     )
     _check_alone(spec)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if how.precision == "bfloat16" and not has_bfloat16(torch.device(device).type):
+        raise ModelError(no_bfloat16(device))
     tested, results = _cross_validate(spec, problem, folds, how, device)
     back = kept_back(table.groups, problem.codes, how.validation, how.seed)
     model, done = _train(spec, problem, ~back, back, how=how, device=device)

@@ -52,6 +52,18 @@ def test_train_and_map(tmp_path: Path) -> None:
     assert (tmp_path / "map.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_a_network_of_series_is_trained_on_composites(tmp_path: Path) -> None:
+    """It gets the day of the composite, in training as in the map."""
+    small = {"width": 32, "heads": 4}
+    job = recipe(tmp_path, architecture="ltae", hyperparameters=small, steps=120)
+    model, report = rs.train(job, device="cpu")
+    assert model.spec.layout == "mapping"
+    assert model.spec.inputs[0].takes == ("days", "valid")
+    assert report.loss < 0.6 < np.log(6)
+    assert rs.open_model(tmp_path / "model", device="cpu").spec == model.spec
+
+
 @pytest.mark.long
 def test_polygons_that_were_not_trained_on(
     tmp_path: Path, record_property: Callable[[str, float], None]
