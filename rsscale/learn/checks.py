@@ -44,7 +44,9 @@ def check_network(
     spec = ModelSpec(
         name=architecture,
         inputs=tuple(
-            ModelInput(one.name, one.bands, one.times, (0.0,) * n, (1.0,) * n, takes=known.takes)
+            ModelInput(
+                one.name, one.bands, one.times, (0.0,) * n, (1.0,) * n, one.series, known.takes
+            )
             for one in inputs
             for n in [len(one.bands)]
         ),

@@ -17,6 +17,9 @@ from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
 
+Days = Mapping[str, npt.NDArray[np.float32]]
+"""Days of the year by the name of the input: ``(T,)`` of all chips, or ``(N, T)`` of each."""
+
 UNLABELLED = -1
 """The target that :func:`to_targets` gives for label 255."""
 MULTIPLE = 2 ** (MAX_DEPTH - 1)
@@ -28,16 +31,17 @@ _WINDOW_DROPOUT = 0.1
 
 @dataclass(frozen=True)
 class InputBands:
-    """An input of the model to be: its name, bands and time windows."""
+    """An input of the model to be: its name, bands, and time windows or observations at most."""
 
     name: str
     bands: tuple[str, ...]
     times: tuple[str, ...]
+    series: int = 0
 
     @property
     def length(self) -> int:
-        """Time windows."""
-        return len(self.times)
+        """Time windows, or observations at most."""
+        return self.series or len(self.times)
 
     @property
     def channels(self) -> int:
@@ -60,8 +64,9 @@ class Chips:
         The spatial block of each chip: validation takes whole blocks.
     left_out : tuple of str
         Labels that are in no chip: how many, of which class, and why.
-    days : mapping of input name to float32 array (T,)
-        Day of the year of each time window, for networks that take days.
+    days : mapping of input name to float32 array (T,) or (N, T)
+        Day of the year of each time window, or of each chip's observations, 0 for blanks; for
+        networks that take days.
     """
 
     images: npt.NDArray[np.float32]
@@ -86,9 +91,12 @@ class Chips:
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips."""
-        return replace(
-            self, images=self.images[keep], labels=self.labels[keep], groups=self.groups[keep]
-        )
+        images, labels, groups = self.images[keep], self.labels[keep], self.groups[keep]
+        return replace(self, images=images, labels=labels, groups=groups, days=self.days_of(keep))
+
+    def days_of(self, which: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
+        """Days of some of the chips, where each has its own; the same as before of time windows."""
+        return {name: d[which] if d.ndim == 2 else d for name, d in self.days.items()}
 
 
 class Crops:
@@ -99,7 +107,7 @@ class Crops:
     """
 
     def __init__(self, chips: Chips, spec: ModelSpec, seed: int) -> None:
-        self.spec = spec
+        self.spec, self.chips = spec, chips
         self.images = chips.images
         self.targets = to_targets(chips.labels, spec)
         self.random = np.random.default_rng(seed)
@@ -108,15 +116,16 @@ class Crops:
         self.pixels = [np.flatnonzero(self.targets == k) for k in range(len(spec.classes))]
         weight = np.sqrt([len(p) for p in self.pixels])
         self.chance = weight / weight.sum()
-        self.times = [(len(i.times), len(i.bands)) for i in spec.inputs]
+        self.times = [(i.length, len(i.bands)) for i in spec.inputs]
 
-    def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(N, C, H, W)`` images and ``(N, H, W)`` class indices, -1 where unlabelled."""
-        pairs = [self._one() for _ in range(count)]
-        images, targets = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-        return torch.from_numpy(images), torch.from_numpy(targets).long()
+    def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor, Days]:
+        """``(N, C, H, W)`` images, ``(N, H, W)`` class indices, -1 where unlabelled, and days."""
+        drawn = [self._one() for _ in range(count)]
+        images, targets = (np.stack([crop[k] for crop in drawn]) for k in (0, 1))
+        days = self.chips.days_of(np.array([crop[2] for crop in drawn]))
+        return torch.from_numpy(images), torch.from_numpy(targets).long(), days
 
-    def _one(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _one(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
         pixels = self.pixels[self.random.choice(len(self.pixels), p=self.chance)]
         pixel = pixels[self.random.integers(len(pixels))]
         chip, row, col = np.unravel_index(pixel, self.targets.shape)
@@ -131,7 +140,7 @@ class Crops:
         image, target = np.rot90(image, turns, (1, 2)), np.rot90(target, turns)
         if flip:
             image, target = image[..., ::-1], target[..., ::-1]
-        return np.ascontiguousarray(image), np.ascontiguousarray(target)
+        return np.ascontiguousarray(image), np.ascontiguousarray(target), int(chip)
 
     def _span(self, center: int, length: int) -> slice:
         start = int(center) - int(self.random.integers(self.size))
@@ -182,7 +191,8 @@ def with_statistics(
                 input_bands.times,
                 tuple(mean),
                 tuple(std),
-                takes=takes,
+                input_bands.series,
+                takes,
             )
         )
         first += input_bands.channels

@@ -21,6 +21,7 @@ from rsscale.learn.chips import (
     UNLABELLED,
     Chips,
     Crops,
+    Days,
     InputBands,
     check_chips,
     check_classes,
@@ -33,7 +34,7 @@ from rsscale.learn.model import Model, given, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
-from rsscale.network.normalize import Days, window_batch
+from rsscale.network.normalize import window_batch
 from rsscale.runtimes.pretrained import begin_with_encoder
 
 __all__ = ["Chips", "InputBands", "TrainingReport", "train"]
@@ -205,7 +206,7 @@ def train(
         layout=known.layout,
     )
     module = move(_initial(spec, seed), device).to(memory_format=torch.channels_last)
-    batches = _batches(Crops(training, spec, seed), chips.days, batch, torch.device(device))
+    batches = _batches(Crops(training, spec, seed), batch, torch.device(device))
     done = fit(module, batches, _cross_entropy, Schedule(steps, learning_rate, seed=seed))
     model = Model(spec, module, torch.device(device))
     validated = chips.subset(np.isin(chips.groups, kept_back))
@@ -239,21 +240,21 @@ def _initial(spec: ModelSpec, seed: int) -> torch.nn.Module:
     return module
 
 
-def _batches(crops: Crops, days: Days, batch: int, device: torch.device) -> Iterator[Pair]:
+def _batches(crops: Crops, batch: int, device: torch.device) -> Iterator[Pair]:
     """What a network is given, and class indices ``(N, H, W)``, again and again."""
     spec = crops.spec
     by_pixel = spec.layout == "mapping" and not reach(spec.architecture, **spec.hyperparameters)
     while True:
-        images, targets = crops.draw(batch)
+        images, targets, days = crops.draw(batch)
         if by_pixel:
-            images, targets = _pixels(images, targets, crops.random)
+            images, targets, days = _pixels(images, targets, days, crops.random)
         windows = window_batch(images.to(device), days, spec)
         yield given(windows), targets.to(device)
 
 
 def _pixels(
-    images: torch.Tensor, targets: torch.Tensor, random: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+    images: torch.Tensor, targets: torch.Tensor, days: Days, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, Days]:
     """The labelled pixels as images of one pixel, for networks that see no other."""
     labelled = (targets.flatten() != UNLABELLED).nonzero()[:, 0].numpy()
     if len(labelled) > _PIXELS:
@@ -261,7 +262,9 @@ def _pixels(
     elif len(labelled) == 1:
         labelled = labelled.repeat(2)  # batch normalisation has no statistics of one
     pixels = images.permute(0, 2, 3, 1).flatten(0, 2)[labelled]  # (P, C)
-    return pixels[:, :, None, None], targets.flatten()[labelled][:, None, None]
+    crop = labelled // targets[0].numel()
+    of_pixels = {name: d[crop] if d.ndim == 2 else d for name, d in days.items()}
+    return pixels[:, :, None, None], targets.flatten()[labelled][:, None, None], of_pixels
 
 
 def _cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -272,11 +275,12 @@ def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
     """Overall accuracy and each class's F1 on chips that were not trained on."""
     count = len(model.spec.classes)
     confusion = np.zeros((count, count), np.int64)  # rows: map, columns: reference
-    for image, label in zip(chips.images, chips.labels, strict=True):
+    for number, (image, label) in enumerate(zip(chips.images, chips.labels, strict=True)):
         target = to_targets(label, model.spec)
+        days = chips.days_of(np.array([number]))
         with torch.inference_mode():
             padded = torch.from_numpy(_padded(image)[None]).to(model.device)
-            scores = model(window_batch(padded, chips.days, model.spec))[0]
+            scores = model(window_batch(padded, days, model.spec))[0]
         found = scores.argmax(dim=0).cpu().numpy()[: label.shape[0], : label.shape[1]]
         known = target != UNLABELLED
         confusion += np.bincount(found[known] * count + target[known], minlength=count**2).reshape(

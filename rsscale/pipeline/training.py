@@ -16,7 +16,7 @@ from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import GroundScale, pixel_width, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.inference.stack import days_of_year
+from rsscale.inference.stack import InputStack
 from rsscale.items.item_index import ItemIndex
 from rsscale.layers import NODATA
 from rsscale.learn.architectures import registered
@@ -24,8 +24,9 @@ from rsscale.learn.checks import check_memory, check_network
 from rsscale.learn.models import Model, save_model
 from rsscale.learn.train import Chips, InputBands, TrainingReport, train
 from rsscale.legend.classes import LandClass
-from rsscale.model.layout import stack_channels
-from rsscale.model.model_input import DAYS
+from rsscale.model.model_input import DAYS, ModelInput
+from rsscale.model.outputs import EmbeddingOutput
+from rsscale.model.spec import ModelSpec
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import GridLabels, Labels, read_labels
@@ -65,12 +66,13 @@ def train_recipe(
     Raises
     ------
     RecipeError
-        When the recipe has no ``train`` section, its labels are wrong, or an input is a series.
+        When the recipe has no ``train`` section, its labels are wrong, or an input is a series and
+        the network takes none.
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     settings = _settings(recipe)
-    _refuse_series(recipe)
+    _check_series(recipe)
     target = Path(out) if out is not None else _model_folder(recipe)
     labels = read_labels(
         settings.labels,
@@ -81,11 +83,7 @@ def train_recipe(
         all_touched=settings.all_touched,
         priority=settings.priority,
     )
-    first, lattice = recipe.periods[0], Lattice(settings.stride, settings.halo, settings.blend)
-    inputs = [
-        InputBands(name, imagery.bands, window_names(imagery, first))
-        for name, imagery in recipe.inputs.items()
-    ]
+    lattice, inputs = Lattice(settings.stride, settings.halo, settings.blend), _inputs(recipe)
     check_network(settings.architecture, settings.hyperparameters, inputs, labels.classes, lattice)
     chips = make_chips(recipe, labels)
     model, report = train(
@@ -114,14 +112,17 @@ def train_recipe(
     return model, report
 
 
-def _refuse_series(recipe: Recipe) -> None:
-    """Chips of one batch have the same times; those of observations differ from chip to chip."""
+def _check_series(recipe: Recipe) -> None:
+    """Refuse series for a network that can't tell its dates apart."""
+    architecture = _settings(recipe).architecture
+    if DAYS in registered(architecture).takes:
+        return
     for name, imagery in recipe.inputs.items():
         if imagery.series:
             raise RecipeError(
-                f"input {name!r} is a series of observations, and rsscale.train cuts chips out of "
-                "composites; give the input a composite, or train from series at points "
-                "(rsscale.read_series_table, rsscale.train_table)"
+                f"input {name!r} is a series of observations, whose dates differ from place to "
+                f"place, and architecture {architecture!r} takes time windows in a fixed order; "
+                "give the input a composite, or use tempcnn, ltae, utae or fusion"
             )
 
 
@@ -143,22 +144,20 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
         )
     check_memory(
         sum(map(len, blocks.values())),
-        sum(
-            len(imagery.bands) * len(window_names(imagery, periods[0]))
-            for imagery in recipe.inputs.values()
-        ),
+        sum(input_bands.channels for input_bands in _inputs(recipe)),
         settings.chip + 2 * _CONTEXT,
     )
     rows, cols = _group_size(settings, grid, [b for some in blocks.values() for b in some])
     unseen: Counter[tuple[str, str]] = Counter()
     images, targets, groups = [], [], []
-    days: dict[str, np.ndarray] = {}
+    days: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     with progress("read chips", sum(map(len, blocks.values())), "chips") as bar:
         for period in filter(blocks.get, periods):
             sources = _find_sources(recipe, grid, blocks[period], period)
             for together in _together(blocks[period]):
-                for block, image, found in _read(recipe, grid, sources, period, together):
-                    days = found
+                for block, image, dates in _read(recipe, grid, sources, period, together):
+                    for name, of_chip in dates.items():
+                        days[name].append(of_chip)
                     images.append(image)
                     targets.append(_target(by_period[period], block))
                     groups.append(block.row0 // rows * 1_000_003 + block.col0 // cols)
@@ -169,7 +168,8 @@ def make_chips(recipe: Recipe, labels: Labels) -> Chips:
         f"{count:,} labelled pixels of {name!r}: {reason}"
         for (name, reason), count in sorted(unseen.items())
     ]
-    return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out), days)
+    stacked = {name: np.stack(of_chips) for name, of_chips in days.items()}
+    return Chips(np.stack(images), np.stack(targets), np.array(groups), tuple(left_out), stacked)
 
 
 def _pixel_width(grid: Grid, labels: Labels) -> float:
@@ -255,15 +255,49 @@ def _read(
     period: int,
     blocks: Sequence[PixelBox],
 ) -> Iterator[tuple[PixelBox, np.ndarray, dict[str, np.ndarray]]]:
-    """Each block's image with its context, ``(channel, row, col)``, and its windows' days."""
+    """Each block's image with its context, ``(channel, row, col)``, and its days by input.
+
+    As a window of the model is made of composites and series, so is a chip.
+    """
     around = reduce(PixelBox.__or__, blocks).pad(_CONTEXT)
     inputs = prepare(recipe, grid, sources, period, around)
-    composites = inputs.compute(None)
-    stacked = stack_channels(composites, _named_bands(recipe))
-    takes_days = DAYS in registered(_settings(recipe).architecture).takes
-    days = {name: days_of_year(composites[name]) for name in recipe.inputs if takes_days}
+    takes = registered(_settings(recipe).architecture).takes
+    spec = _as_they_are(_inputs(recipe), tuple(extra for extra in takes if extra == DAYS))
+    stack = InputStack(inputs.compute(None), spec, around)
     for block in blocks:
-        yield block, stacked[(..., *block.pad(_CONTEXT).slices(around))].copy(), days
+        chip = block.pad(_CONTEXT)
+        image, chosen = np.empty((spec.channels, *chip.shape), np.float32), stack.choose(chip)
+        stack.fill(image, chip, chosen)
+        yield block, image, chosen.days
+
+
+def _inputs(recipe: Recipe) -> list[InputBands]:
+    """The inputs of the model to be, in the recipe's order."""
+    settings = _settings(recipe)
+    period = (settings.periods or recipe.periods)[0]
+    return [
+        InputBands(name, imagery.bands, (), settings.observations)
+        if imagery.series
+        else InputBands(name, imagery.bands, window_names(imagery, period))
+        for name, imagery in recipe.inputs.items()
+    ]
+
+
+def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...]) -> ModelSpec:
+    """A contract that takes inputs without scaling."""
+    return ModelSpec(
+        name="chips",
+        inputs=tuple(
+            ModelInput(i.name, i.bands, i.times, (0.0,) * n, (1.0,) * n, i.series, takes)
+            for i in inputs
+            for n in [len(i.bands)]
+        ),
+        classes=(),
+        lattice=Lattice(1, 0),
+        architecture="none",
+        output=EmbeddingOutput(1),
+        layout="mapping",
+    )
 
 
 def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:
@@ -272,12 +306,6 @@ def _target(labels: GridLabels, block: PixelBox) -> np.ndarray:
     target = np.full(chip.shape, NODATA, np.uint8)
     target[block.slices(chip)] = labels.rasterize(block)
     return target
-
-
-def _named_bands(recipe: Recipe) -> list[InputBands]:
-    return [
-        InputBands(name, input_recipe.bands, ()) for name, input_recipe in recipe.inputs.items()
-    ]
 
 
 def _settings(recipe: Recipe) -> TrainRecipe:

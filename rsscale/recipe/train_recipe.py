@@ -41,6 +41,7 @@ class TrainRecipe(Strict):
     stride: int = Field(default=512, ge=1, le=8192)
     halo: int = Field(default=32, ge=0, le=8192)
     blend: Literal["trim", "hann"] = "trim"
+    observations: int = Field(default=32, ge=1, le=1000)  # of a series, at most, in a window
     chip: int = Field(default=256, ge=32, le=8192)
     steps: int = Field(default=350, ge=1, le=10**9)
     batch: int = Field(default=8, ge=1, le=65536)

@@ -15,12 +15,18 @@ from rsscale.inference.heads import ClassHead, first_largest
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging, PinnedStaging
 from rsscale.legend.classes import LandClass
-from rsscale.model.layout import stack_channels
 from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import normalize
 from rsscale.prediction.predict import first_windows, predict
+
+
+def stack_channels(arrays: dict[str, xr.DataArray], inputs: tuple[ModelInput, ...]) -> np.ndarray:
+    """The oracle ``(channel, row, col)``: input by input, time by time, band by band."""
+    chosen = [arrays[i.name].sel(band=list(i.bands)).values for i in inputs]
+    return np.concatenate([a.reshape(-1, *a.shape[-2:]) for a in chosen]).astype(np.float32)
+
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
 

@@ -1,19 +1,126 @@
-"""What a recipe's training refuses before anything is read."""
+"""Training on a recipe's imagery: chips are what the map's windows are, of any kind of input."""
 
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
+import numpy as np
 import pytest
-import yaml
+import shapely
+import torch
+from landscape import Landscape
 
 import rsscale as rs
 from rsscale.errors import RecipeError
+from rsscale.geo.lattice import PixelBox
+from rsscale.inference.stack import InputStack
+from rsscale.inference.staging import HostStaging
+from rsscale.pipeline.training import _together, make_chips, train_recipe
+from rsscale.recipe import read_recipe
+from rsscale.reference.labels import read_labels
+from rsscale.runs.find_items import find_items, index_items
+from rsscale.steps.inputs import prepare
+
+pytestmark = pytest.mark.slow
+X, Y = 736_000, 4_985_000  # amid the western scenes
+WIDTH = 32  # of a chip; with its context it is as wide as a window of stride 32 and halo 32
 
 
-def test_a_series_is_no_image_to_cut_chips_of(tmp_path: Path) -> None:
-    recipe = yaml.safe_load((Path(__file__).parent / "rachel_carson.yaml").read_text())
-    del recipe["inputs"]["s2"]["composite"]
-    recipe["inputs"]["s2"]["series"] = True
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    with pytest.raises(RecipeError, match="input 's2' is a series of observations"):
-        rs.train(path, out=tmp_path / "model", device="cpu")
+def labels_file(folder: Path) -> Path:
+    """Points of two classes in six places a kilometre apart."""
+    places = [(X + 1000 * (k % 3), Y + 1000 * (k // 3)) for k in range(6)]
+    points = [shapely.Point(x + 70 * (j % 2), y + 90 * j) for x, y in places for j in range(3)]
+    names = ["crop" if k % 2 else "wood" for k in range(len(points))]
+    frame = gpd.GeoDataFrame({"kind": names}, geometry=points, crs="EPSG:32631")
+    frame.to_file(folder / "labels.gpkg")
+    return folder / "labels.gpkg"
+
+
+def recipe_of(landscape: Landscape, folder: Path, *, series: bool, **train: Any) -> dict[str, Any]:
+    recipe = landscape.recipe(model=str(folder / "trained"))
+    settings = {"split": {"blocks": 900}, "chip": WIDTH, "stride": WIDTH, "halo": 32, "steps": 3}
+    recipe["train"] = {"labels": str(labels_file(folder)), "class": "kind", **settings, **train}
+    if series:
+        imagery = {k: v for k, v in recipe["inputs"]["s2"].items() if k != "composite"}
+        recipe["inputs"] = {"s2": imagery | {"series": True, "merge_days": True}}
+        recipe["train"] |= {"architecture": "ltae", "observations": 3}
+    return recipe
+
+
+@pytest.mark.parametrize("series", [False, True])
+def test_a_chip_is_what_the_map_feeds_the_model_there(
+    landscape: Landscape, tmp_path: Path, series: bool
+) -> None:
+    content = recipe_of(landscape, tmp_path, series=series)
+    model, _ = train_recipe(content, device="cpu")
+    recipe, spec = read_recipe(content), model.spec
+    chips = make_chips(recipe, read_labels(labels_file(tmp_path), "kind"))
+    grid = recipe.grid.build()
+    x, y = (np.array([X, X + 2100]), np.array([Y + 1300, Y]))
+    cols, rows = x // 10, -y // 10
+    around = PixelBox(int(rows[0]), int(cols[0]), int(rows[1]), int(cols[1])).pad(200)
+    sources = index_items(recipe, grid, find_items(recipe, area(grid, around), 64, (2023,)))
+    inputs = prepare(recipe, grid, sources, 2023, around).compute(2)
+    stack = InputStack(inputs, spec, around)
+    staging = HostStaging(spec, 1, torch.device("cpu"))
+    blocks = read_labels(labels_file(tmp_path), "kind").on(grid, 2023).blocks(WIDTH)
+    places = [block for together in _together(blocks) for block in together]
+    assert len(places) == len(chips.images) >= 6
+    varied = set()
+    for number, block in enumerate(places):
+        window = staging.load(stack, [block.pad(32)])
+        chip = rs_normalized(chips.images[number], spec)
+        assert torch.equal(window.channels, chip)
+        if series:
+            days = window["s2.days"][0].numpy()
+            assert np.array_equal(days, chips.days["s2"][number])
+            varied.add(tuple(days.tolist()))
+    assert not series or len(varied) > 1  # places see other dates
+
+
+def rs_normalized(image: np.ndarray, spec: rs.ModelSpec) -> torch.Tensor:
+    from rsscale.network.normalize import normalize
+
+    return normalize(torch.from_numpy(image[None]), spec)
+
+
+def area(grid: rs.Grid, box: PixelBox) -> Any:
+    return grid.geobox_of(box).extent.to_crs("EPSG:4326")
+
+
+def test_a_network_of_series_is_trained_and_maps(landscape: Landscape, tmp_path: Path) -> None:
+    recipe = recipe_of(landscape, tmp_path, series=True)
+    model, report = train_recipe(recipe, device="cpu")
+    assert report.steps == 3
+    (model_input,) = model.spec.inputs
+    assert (model_input.series, model_input.times) == (3, ())
+    assert model_input.takes == ("days", "valid")
+    assert model.spec.layout == "mapping"
+    again, _ = train_recipe(recipe, out=tmp_path / "again", device="cpu")
+    same = zip(model.module.state_dict().values(), again.module.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)
+    found = rs.preview(recipe, bbox=[6.02, 44.98, 6.03, 44.985], device="cpu")
+    assert set(np.unique(found.classification)) <= {1, 2, 255}
+    composites = recipe_of(landscape, tmp_path, series=False)
+    with pytest.raises(rs.ModelError, match="wants a series of observations of input 's2'"):
+        rs.preview(composites, bbox=[6.02, 44.98, 6.03, 44.985], device="cpu")
+
+
+def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path: Path) -> None:
+    recipe = recipe_of(landscape, tmp_path, series=True)
+    recipe["train"]["observations"] = 0
+    with pytest.raises(RecipeError, match=r"train\.observations: .*greater than or equal to 1"):
+        train_recipe(recipe, device="cpu")
+    with pytest.raises(RecipeError, match="architecture 'unet' takes time windows.*use tempcnn"):
+        train_recipe(unet(recipe), device="cpu")
+    with pytest.raises(RecipeError, match="'series' has no 'composite'"):
+        read_recipe(replace_inputs(recipe))
+
+
+def unet(recipe: dict[str, Any]) -> dict[str, Any]:
+    return recipe | {"train": recipe["train"] | {"architecture": "unet", "observations": 3}}
+
+
+def replace_inputs(recipe: dict[str, Any]) -> dict[str, Any]:
+    imagery = recipe["inputs"]["s2"] | {"composite": {"by": "year"}}
+    return recipe | {"inputs": {"s2": imagery}}
