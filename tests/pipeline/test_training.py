@@ -111,7 +111,7 @@ def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path:
     recipe["train"]["observations"] = 0
     with pytest.raises(RecipeError, match=r"train\.observations: .*greater than or equal to 1"):
         train_recipe(recipe, device="cpu")
-    with pytest.raises(RecipeError, match="architecture 'unet' takes time windows.*use tempcnn"):
+    with pytest.raises(RecipeError, match=r"architecture 'unet' takes time windows.*use tempcnn"):
         train_recipe(unet(recipe), device="cpu")
     with pytest.raises(RecipeError, match="'series' has no 'composite'"):
         read_recipe(replace_inputs(recipe))
