@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     from rsscale.learn.models import open_model, save_model
     from rsscale.legend.classes import LandClass
     from rsscale.model.model_input import ModelInput
-    from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ResultLayout, ValueOutput
+    from rsscale.model.outputs import (
+        ClassOutput,
+        ConformalSets,
+        EmbeddingOutput,
+        ResultLayout,
+        ValueOutput,
+    )
     from rsscale.model.spec import ModelSpec
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -87,6 +93,7 @@ _WHERE = {
     "RunOptions": "rsscale.runs.run",
     "Changes": "rsscale.runs.changes",
     "ClassOutput": "rsscale.model.outputs",
+    "ConformalSets": "rsscale.model.outputs",
     "EmbeddingOutput": "rsscale.model.outputs",
     "ResultLayout": "rsscale.model.outputs",
     "ValueOutput": "rsscale.model.outputs",
@@ -132,6 +139,7 @@ __all__ = [
     "CatalogError",
     "Changes",
     "ClassOutput",
+    "ConformalSets",
     "EmbeddingOutput",
     "FunctionError",
     "Grid",
