@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
@@ -17,7 +16,6 @@ from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build, complete, reach, registered, small_size
 from rsscale.learn.chips import (
-    MULTIPLE,
     UNLABELLED,
     Chips,
     Crops,
@@ -25,14 +23,15 @@ from rsscale.learn.chips import (
     InputBands,
     check_chips,
     check_classes,
-    to_targets,
     validation_groups,
     with_statistics,
 )
 from rsscale.learn.fit import Schedule, fit
+from rsscale.learn.held_out import Calibration, calibrate, held_out
 from rsscale.learn.model import Model, given, move
 from rsscale.learn.weights import check_windows
 from rsscale.legend.classes import LandClass
+from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
 from rsscale.runtimes.pretrained import begin_with_encoder
@@ -65,6 +64,8 @@ class TrainingReport:
     seconds : float
     left_out : tuple of str
         Labels that gave no pixel to train on: how many, of which class, and why.
+    calibration : Calibration or None
+        By the blocks that were not trained on; None where these are fewer than three.
     """
 
     accuracy: float
@@ -76,9 +77,11 @@ class TrainingReport:
     seed: int
     seconds: float
     left_out: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     def properties(self) -> dict[str, Any]:
         """Properties for the model's STAC item, equal for two equal trainings."""
+        calibration = self.calibration and self.calibration.properties()
         return {
             "rsscale:version": version("rsscale"),
             "rsscale:training": {
@@ -89,6 +92,7 @@ class TrainingReport:
                 "validation_f1": {name: _finite(value) for name, value in self.f1.items()},
                 "validation_pixels": dict(self.validated),
                 "validation_classes": self._classes_validated,
+                "calibration": calibration,
                 "left_out": list(self.left_out),
             },
         }
@@ -109,6 +113,8 @@ class TrainingReport:
             f"  {self.validated[name]:>12,}"
             for name in self.f1
         ]
+        if self.calibration:
+            lines.append(str(self.calibration))
         return "\n".join([*lines, *(f"left out: {line}" for line in self.left_out)])
 
     @property
@@ -143,6 +149,7 @@ def train(
     learning_rate: float = 3e-3,
     seed: int = 0,
     validation: float = 0.2,
+    conformal: float = 0.9,
     device: str | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a network to tell the classes of labelled pixels.
@@ -169,7 +176,10 @@ def train(
     seed : int
         The same seed gives the same weights on the same machine and threads.
     validation : float
-        Share of spatial blocks that are kept back to measure the accuracy.
+        Share of spatial blocks that are kept back to measure the accuracy, and to calibrate
+        probabilities: the model's ``confidence`` is the calibrated one.
+    conformal : float
+        Level of the conformal sets that the model may map (``set_size``, ``class_set``).
     device : str, optional
         The GPU if there is one, when omitted.
 
@@ -210,14 +220,28 @@ def train(
     done = fit(module, batches, _cross_entropy, Schedule(steps, learning_rate, seed=seed))
     model = Model(spec, module, torch.device(device))
     validated = chips.subset(np.isin(chips.groups, kept_back))
-    accuracy, f1 = _validate(model, validated)
+    held = held_out(model, validated)
+    accuracy, f1 = held.accuracy()
+    calibration = calibrate(held, conformal)
+    if calibration:
+        model = replace(model, spec=replace(spec, output=calibration.apply_to(ClassOutput())))
     pixels, kept = (
         {c.name: int((some.labels == c.value).sum()) for c in classes}
         for some in (training, validated)
     )
     seconds = time.monotonic() - started
+    names = [c.name for c in classes]
     return model, TrainingReport(
-        accuracy, f1, pixels, kept, done.loss, steps, seed, seconds, chips.left_out
+        accuracy,
+        dict(zip(names, f1, strict=True)),
+        pixels,
+        kept,
+        done.loss,
+        steps,
+        seed,
+        seconds,
+        chips.left_out,
+        calibration,
     )
 
 
@@ -269,38 +293,6 @@ def _pixels(
 
 def _cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(scores, targets, ignore_index=UNLABELLED)
-
-
-def _validate(model: Model, chips: Chips) -> tuple[float, dict[str, float]]:
-    """Overall accuracy and each class's F1 on chips that were not trained on."""
-    count = len(model.spec.classes)
-    confusion = np.zeros((count, count), np.int64)  # rows: map, columns: reference
-    for number, (image, label) in enumerate(zip(chips.images, chips.labels, strict=True)):
-        target = to_targets(label, model.spec)
-        days = chips.days_of(np.array([number]))
-        with torch.inference_mode():
-            padded = torch.from_numpy(_padded(image)[None]).to(model.device)
-            scores = model(window_batch(padded, days, model.spec))[0]
-        found = scores.argmax(dim=0).cpu().numpy()[: label.shape[0], : label.shape[1]]
-        known = target != UNLABELLED
-        confusion += np.bincount(found[known] * count + target[known], minlength=count**2).reshape(
-            count, count
-        )
-    total, right = confusion.sum(), np.diag(confusion)
-    either = confusion.sum(axis=0) + confusion.sum(axis=1)
-    f1 = {
-        land_class.name: float(2 * right[k] / either[k]) if confusion[:, k].any() else float("nan")
-        for k, land_class in enumerate(model.spec.classes)
-    }
-    # Of a single class no error of commission can be seen: a model that knows no other is right.
-    is_estimable = (confusion.any(axis=0)).sum() >= min(count, 2)
-    return (float(right.sum() / total) if total and is_estimable else float("nan")), f1
-
-
-def _padded(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Height and width made multiples with missing values, for any depth of network."""
-    rows, cols = (-n % MULTIPLE for n in image.shape[-2:])
-    return np.pad(image, ((0, 0), (0, rows), (0, cols)), constant_values=np.nan)
 
 
 def _estimate(value: float) -> str:

@@ -100,6 +100,7 @@ def train_recipe(
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         validation=settings.split.validation,
+        conformal=settings.conformal,
         device=None if device == "auto" else device,
     )
     save_model(

@@ -47,6 +47,7 @@ class TrainRecipe(Strict):
     batch: int = Field(default=8, ge=1, le=65536)
     learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
     seed: int = 0
+    conformal: float = Field(default=0.9, gt=0, lt=1)  # level of sets of classes
 
     @field_validator("classes")
     @classmethod
