@@ -162,7 +162,7 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
             if len(seen) == 100:
                 _tell(folder, seen[0] - started)
         entry = Entry(task.key, task.fingerprint, digests={}, epoch=epoch)
-        return entry.summary() | {"peak_rss_bytes": 0}
+        return entry.summary() | {"files": entry.files, "peak_rss_bytes": 0}
 
     name, function = _TILE_FUNCTION
     # What is imported where it is first used is imported before the clock starts, as in the table.

@@ -167,6 +167,11 @@ def try_window(model: Model, folder: Path) -> None:
 
 def _hint_of_time(spec: ModelSpec) -> str:
     """What to say of a network that has time as a dimension of its own."""
+    if spec.layout == "series":
+        return (
+            "; its contract says that it gets (batch, time, band, height, width): one that takes "
+            "(batch, channel, height, width) has the layout 'channels'"
+        )
     if len(spec.inputs) > 1 or spec.inputs[0].length < 2 or spec.layout != "channels":
         return ""
     return (

@@ -44,7 +44,7 @@ def write_model(folder: Path, names: tuple[str, ...]) -> str:
         hyperparameters={"width": 2},
         resolution=10.0,
     )
-    network: Any = build("pixel", 1, len(names), width=2)
+    network: Any = build("pixel", spec.inputs, len(names), width=2)
     with torch.no_grad():
         network.hidden.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
         network.hidden.bias.zero_()
