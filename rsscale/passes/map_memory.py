@@ -28,7 +28,7 @@ from rsscale.steps.input_windows import bands_to_read
 _COPIES, _WAITING = 2.5, TILES_AT_ONCE - 1
 # What the heap keeps between pieces in use, at most, since it is trimmed around each strip; and
 # masks of chunks that wait for those of their neighbours.
-_HOLES = 192 * 2**20
+_HOLES = 320 * 2**20
 # Beside a pixel of the layers: whether it lies in the area, and of one layer while it is stored.
 _MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
