@@ -95,8 +95,9 @@ class Hann:
         self._top = share.row0
         for piece, probability in activated(self._head, share, scores, share & self._box):
             part = piece & self._box
-            probability.mul_(self._weights[piece.slices(share)])
-            self._held(part).add_(probability[(..., *part.slices(piece))])
+            # Not in place: of values and embeddings these are the network's own numbers.
+            weighted = probability * self._weights[piece.slices(share)]
+            self._held(part).add_(weighted[(..., *part.slices(piece))])
 
     def finish(self) -> Iterator[Part]:
         """All rows of the last windows."""

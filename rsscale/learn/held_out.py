@@ -93,14 +93,22 @@ class Calibration:
     def __str__(self) -> str:
         return (
             f"calibrated by temperature {self.temperature:g}: expected calibration error "
-            f"{self.error_before:.3f} before, {self.error:.3f} after; sets of {self.level:.0%} "
-            f"held the true class for {self.coverage:.1%}, {self.set_size:.2f} classes each "
+            f"{self.error_before:.3f} before, {self.error:.3f} after; {self._sets} "
             f"({self.blocks} blocks, each left out in turn)"
         )
 
+    @property
+    def _sets(self) -> str:
+        if not any(self.thresholds):
+            return f"too few blocks for sets of {self.level:.0%}: they would hold every class"
+        return (
+            f"sets of {self.level:.0%} held the true class for {self.coverage:.1%}, "
+            f"{self.set_size:.2f} classes each"
+        )
+
     def apply_to(self, output: ClassOutput) -> ClassOutput:
-        """The output of a model, calibrated."""
-        sets = ConformalSets(self.level, self.thresholds)
+        """The output of a model, calibrated; without sets where these would hold every class."""
+        sets = ConformalSets(self.level, self.thresholds) if any(self.thresholds) else None
         return replace(output, temperature=self.temperature, conformal=sets)
 
     def properties(self) -> dict[str, Any]:

@@ -237,3 +237,18 @@ def test_extras_are_layers_beside_those_of_the_output() -> None:
     assert (found.disagreement.values[~seen] == 255).all()
     with pytest.raises(ModelError, match="repeated layers"):
         replace(model.spec, extras=(Layer("confidence"),))
+
+
+def test_a_network_keeps_the_numbers_that_it_returned() -> None:
+    """Windows are weighted beside them: a network may return what it holds."""
+
+    class Held(Numbers):
+        held = torch.rand(1, 2, 22, 22)
+
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.held[: len(batch)]
+
+    output = ValueOutput((FLOAT, replace(FLOAT, name="width")))
+    before = Held.held.clone()
+    predict(composite(BOX), Held(output, "hann"))
+    assert torch.equal(Held.held, before)

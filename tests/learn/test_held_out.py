@@ -46,7 +46,10 @@ def test_figures_are_of_blocks_that_were_left_out() -> None:
 
 def test_too_few_blocks_say_nothing() -> None:
     assert calibrate(held(blocks=2), 0.9) is None
-    assert calibrate(held(blocks=3), 0.9) is not None
+    three = calibrate(held(blocks=3), 0.9)
+    assert three is not None
+    assert three.apply_to(ClassOutput()).conformal is None  # each would hold every class
+    assert "too few blocks for sets of 90%" in str(three)
     nothing = held(blocks=3)
     nothing.scores[5, 1] = np.nan
     assert calibrate(nothing, 0.9) is None
