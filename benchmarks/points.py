@@ -30,8 +30,8 @@ import rsscale as rs
 from benchmarks.options import parser_of
 from rsscale.networks.pixels import PixelSeries
 from rsscale.networks.tempcnn import on_year
-from rsscale.points.folds import folds_of
-from rsscale.points.scores import ClassScores, ValueScores
+from rsscale.training.split import folds_of
+from rsscale.accuracy.sample_scores import ClassScores, ValueScores
 
 _FOLDS = 5
 _LEAST = 20  # samples of a kind of crop that takes part

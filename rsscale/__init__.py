@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.points.read_table import read_series_table
     from rsscale.points.series_table import SeriesInput, SeriesTable
-    from rsscale.points.train_table import train_table
     from rsscale.prediction.predict import predict
     from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
     from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
+    from rsscale.training.train_table import train_table
 
 __version__ = "0.1.0"
 
@@ -128,7 +128,7 @@ _WHERE = {
     "to_netcdf": "rsscale.publish.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
-    "train_table": "rsscale.points.train_table",
+    "train_table": "rsscale.training.train_table",
     "verify": "rsscale.runs.verification",
 }
 

@@ -13,6 +13,7 @@ from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput, EmbeddingOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.training.basis import WHERE
 
 _MOST_BANDS = 8
 
@@ -74,11 +75,10 @@ class ModelCard:
         training = self.properties.get("rsscale:training")
         if not isinstance(training, Mapping):
             return
-        accuracy = training.get("validation_accuracy")
-        pixels = training.get("validation_pixels")
-        if isinstance(accuracy, int | float) and isinstance(pixels, Mapping):
-            measured = f"{accuracy:.3f} on {sum(pixels.values()):,} pixels"
-            yield "accuracy", f"{measured} of blocks that were not trained on"
+        accuracy, tested = training.get("accuracy"), training.get("tested")
+        if isinstance(accuracy, int | float) and isinstance(tested, Mapping):
+            measured = f"{accuracy:.3f} on {sum(tested.values()):,} labelled pixels"
+            yield "accuracy", f"{measured} of {WHERE.get(training.get('basis'), 'places')}"
         for name in ("steps", "seed"):
             if name in training:
                 yield name, str(training[name])

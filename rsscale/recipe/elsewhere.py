@@ -7,21 +7,23 @@ _OWN_TRAINING = (
     "(docs/models.md)"
 )
 _TRAINING = {
-    "class_weights": f"rare classes are drawn more often; for other weights, {_OWN_TRAINING}",
+    "class_weights": "balance: weights makes errors of rare classes count more, balance: sampling "
+    f"draws them more often; for other weights, {_OWN_TRAINING}",
     "weights": f"training begins anew; to go on from weights, {_OWN_TRAINING}",
     "loss": f"the loss is cross-entropy; for another, {_OWN_TRAINING}",
     "ignore": "leave the features that are to be ignored out of the labels",
     "merge": "give the features of merged classes one name in the labels",
-    "early_stopping": f"training takes 'steps' and keeps the last weights; else {_OWN_TRAINING}",
+    "early_stopping": "patience is how many validations without a better one end the training; the "
+    "weights of the best are kept",
     "epochs": "training takes 'steps', each of 'batch' crops",
     "augment": f"crops are turned, flipped and lose time windows; for more, {_OWN_TRAINING}",
 }
 _SAME = {
     "pretrained": "weights", "checkpoint": "weights", "resume": "weights", "init": "weights",
     "finetune": "weights", "criterion": "loss", "loss_function": "loss", "focal": "loss",
-    "weight": "class_weights", "sample_weights": "class_weights", "balance": "class_weights",
+    "weight": "class_weights", "sample_weights": "class_weights", "class_weight": "class_weights",
     "ignore_index": "ignore", "ignore_classes": "ignore", "exclude": "ignore",
-    "merge_classes": "merge", "mapping": "merge", "remap": "merge", "patience": "early_stopping",
+    "merge_classes": "merge", "mapping": "merge", "remap": "merge",
     "keep_best": "early_stopping", "max_epochs": "epochs", "augmentation": "augment",
     "augmentations": "augment", "transforms": "augment",
 }  # fmt: skip

@@ -18,10 +18,12 @@ class ClassRecipe(Strict):
 
 
 class SplitRecipe(Strict):
-    """Validation by spatial blocks."""
+    """Validation and test by spatial blocks, or cross-validation."""
 
     blocks: float = Field(default=5000.0, gt=0, le=1e8)  # metres
-    validation: float = Field(default=0.2, ge=0, lt=1)
+    validation: float = Field(default=0.2, ge=0, lt=1)  # chooses the weights
+    test: float = Field(default=0.2, ge=0, lt=1)  # measures and calibrates
+    folds: int = Field(default=0, ge=0, le=1000)  # in place of the test
 
 
 class TrainRecipe(Strict):
@@ -43,8 +45,11 @@ class TrainRecipe(Strict):
     blend: Literal["trim", "hann"] = "trim"
     observations: int = Field(default=32, ge=1, le=1000)  # of a series, at most, in a window
     chip: int = Field(default=256, ge=32, le=8192)
-    steps: int = Field(default=350, ge=1, le=10**9)
-    batch: int = Field(default=8, ge=1, le=65536)
+    # Of images 350 steps of 8 crops, of single pixels 1500 of 256, when left out.
+    steps: int | None = Field(default=None, ge=1, le=10**9)
+    batch: int | None = Field(default=None, ge=1, le=65536)
+    balance: Literal["sampling", "weights", "none"] | None = None
+    patience: int = Field(default=0, ge=0, le=10**9)  # validations without a better one; 0: never
     learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
     seed: int = 0
     conformal: float = Field(default=0.9, gt=0, lt=1)  # level of sets of classes

@@ -1,6 +1,6 @@
 """Inputs to build networks for."""
 
-from rsscale.learn.chips import InputBands
+from rsscale.learners.chips import InputBands
 
 
 def channels(count: int) -> tuple[InputBands]:

@@ -6,8 +6,8 @@ import torch
 
 from rsscale.errors import ModelError
 from rsscale.learn.architectures import ARCHITECTURES, build, complete, reach
-from rsscale.learn.chips import InputBands
 from rsscale.learn.model import call
+from rsscale.learners.chips import InputBands
 from rsscale.networks.pixels import PixelSeries
 from rsscale.networks.tempcnn import on_year
 

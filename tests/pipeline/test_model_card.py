@@ -30,13 +30,14 @@ def test_what_was_measured_is_shown(landscape: Landscape, tmp_path: Path) -> Non
         "rsscale:training": {
             "steps": 450,
             "seed": 3,
-            "validation_accuracy": 0.87654,
-            "validation_pixels": {"class 0": 1200, "class 1": 34},
+            "accuracy": 0.87654,
+            "tested": {"class 0": 1200, "class 1": 34},
+            "basis": "test",
         },
     }
     (folder / "item.json").write_text(json.dumps(item))
     text = str(describe_model(folder))
-    assert "0.877 on 1,234 pixels of blocks that were not trained on" in text
+    assert "0.877 on 1,234 labelled pixels of places that were not trained on" in text
     assert "license    CC-BY-4.0" in text
     assert "seed       3" in text
 

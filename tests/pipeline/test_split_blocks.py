@@ -5,7 +5,7 @@ import pytest
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.pipeline.training import _group_size
+from rsscale.pipeline.label_chips import _group_size
 from rsscale.recipe import TrainRecipe
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
-from rsscale.learn.checks import check_memory, check_network
-from rsscale.learn.chips import InputBands
+from rsscale.learners.base import Design, Task
+from rsscale.learners.chips import InputBands
 from rsscale.legend.classes import LandClass
 from rsscale.recipe import read_recipe
+from rsscale.training.checks import check_memory, check_network
 
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]
 CLASSES = [LandClass(1, "a", "#000000"), LandClass(2, "b", "#ffffff")]
@@ -19,7 +20,8 @@ def check(
     architecture: str = "unet", classes: list[LandClass] = CLASSES, **options: object
 ) -> None:
     lattice = Lattice(int(options.pop("stride", 64)), int(options.pop("halo", 32)))  # type: ignore[call-overload]
-    check_network(architecture, options, INPUTS, classes, lattice)
+    design = Design("test", architecture, options, lattice)
+    check_network(design, INPUTS, Task(classes=tuple(classes)))
 
 
 @pytest.mark.parametrize(
@@ -101,11 +103,11 @@ def test_merged_classes_are_refused_where_the_recipe_is_read(
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("class_weights", "rare classes are drawn more often"),
+        ("class_weights", "balance: weights makes errors of rare"),
         ("criterion", r"another, train the network with torch.*docs/models\.md"),
         ("pretrained", "to go on from weights"),
         ("ignore_index", "leave the features"),
-        ("patience", "keeps the last weights"),
+        ("early_stopping", "patience is how many validations"),
         ("max_epochs", "takes 'steps'"),
     ],
 )

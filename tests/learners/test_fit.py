@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rsscale.errors import RecipeError
-from rsscale.learn.fit import Fit, Schedule, fit
+from rsscale.learners.fit import Fit, Schedule, fit
 
 
 def line() -> nn.Linear:

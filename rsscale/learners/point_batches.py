@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rsscale.learn.fit import Loss
 from rsscale.learn.model import Model, given
+from rsscale.learners.base import Balance, Loop
+from rsscale.learners.fit import Loss
+from rsscale.learners.network import class_loss, class_weights
+from rsscale.learners.point_samples import PointSamples
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
 from rsscale.points.series_table import SeriesTable
 
-Balance = Literal["weights", "sampling", "none"]
 _AT_ONCE = 4096
 
 
@@ -27,13 +28,9 @@ class TableBatches:
 
     Parameters
     ----------
-    table : SeriesTable
-    targets : int64 array (N,), or float64 array (N, Q)
-        Numbers of classes, or values.
+    samples : PointSamples
     spec : ModelSpec
-    batch : int
-    balance : str
-    seed : int
+    loop : Loop
     device : torch.device
     scales : bool
         Whether values are learnt in units of their standard deviations.
@@ -41,27 +38,25 @@ class TableBatches:
 
     def __init__(
         self,
-        table: SeriesTable,
-        targets: npt.NDArray[Any],
+        samples: PointSamples,
         spec: ModelSpec,
+        loop: Loop,
         *,
-        batch: int,
-        balance: Balance,
-        seed: int,
         device: torch.device,
         scales: bool,
     ) -> None:
-        lengths = {one.name: one.length for one in spec.inputs}
-        self._spec, self._device = spec, device
+        lengths = {part.name: part.length for part in spec.inputs}
+        table, targets = samples.table, samples.targets
+        self._spec, self._device, self._loop = spec, device, loop
         self._images, self._days = table.images(lengths), table.days(lengths)
-        self._random = np.random.default_rng(seed)
-        self._batch = min(batch, len(table))
+        self._random = np.random.default_rng(loop.seed)
+        self._batch = min(loop.batch, len(table))
         self.center, self.spread = _scaling(targets, len(table.quantities), scales=scales)
         self._targets = self.scaled(targets)
-        self._share = _shares(targets, balance) if spec.classes else None
+        self._share = _shares(targets, loop.balance) if spec.classes else None
         self._weights = None
-        if spec.classes and balance == "weights":
-            self._weights = _class_weights(targets, len(spec.classes))
+        if spec.classes and loop.balance == "weights":
+            self._weights = class_weights(np.bincount(targets, minlength=len(spec.classes)))
 
     @property
     def steps(self) -> int:
@@ -75,17 +70,11 @@ class TableBatches:
         values = ((targets - self.center) / self.spread).astype(np.float32)
         return torch.from_numpy(values)[:, :, None, None]
 
-    def loss(self, kind: Literal["huber", "mse"]) -> Loss:
+    def loss(self) -> Loss:
         """Of classes, weighted; or of values in units of their standard deviations."""
         if self.center is not None:
-            return functional.huber_loss if kind == "huber" else functional.mse_loss
-        weights = self._weights
-
-        def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            weight = None if weights is None else weights.to(scores.device)
-            return functional.cross_entropy(scores, targets, weight)
-
-        return cross_entropy
+            return functional.huber_loss if self._loop.loss == "huber" else functional.mse_loss
+        return class_loss(self._weights)
 
     def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
         while True:
@@ -108,7 +97,7 @@ class TableBatches:
 
 def predict_numbers(model: Model, table: SeriesTable) -> npt.NDArray[np.float32]:
     """Numbers ``(N, K)`` of a model for samples: scores of classes, or values."""
-    lengths = {one.name: one.length for one in model.spec.inputs}
+    lengths = {part.name: part.length for part in model.spec.inputs}
     images, days = table.images(lengths), table.days(lengths)
     found = np.zeros((len(table), model.spec.output_channels), np.float32)
     with torch.inference_mode():
@@ -148,14 +137,6 @@ def _scaling(
         return np.zeros(quantities), np.ones(quantities)
     spread = targets.std(axis=0)
     return targets.mean(axis=0), np.where(spread > 0, spread, 1.0)
-
-
-def _class_weights(targets: npt.NDArray[np.int64], classes: int) -> torch.Tensor:
-    """The rarer, the heavier: by the inverse root of the count, 1 on the average sample."""
-    counts = np.bincount(targets, minlength=classes)
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
-    weights *= counts.sum() / math.fsum(weights * counts)
-    return torch.tensor(weights, dtype=torch.float32)
 
 
 def _shares(targets: npt.NDArray[np.int64], balance: Balance) -> npt.NDArray[np.float64] | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rsscale.points.scores import ClassScores, ValueScores
+from rsscale.accuracy.sample_scores import ClassScores, ValueScores
 
 
 def test_scores_of_classes_are_those_of_scikit_learn() -> None:

@@ -13,12 +13,15 @@ from safetensors.torch import save_file
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import build
-from rsscale.learn.chips import Crops, validation_groups, with_statistics
 from rsscale.learn.models import open_model, save_model
-from rsscale.learn.train import Chips, InputBands, train
+from rsscale.learners.base import Task
+from rsscale.learners.chips import Chips, InputBands, with_statistics
+from rsscale.learners.crops import Crops
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import normalize, window_batch
+from rsscale.training.split import SplitPlan, hold_out
+from rsscale.training.train_images import train_images
 
 CLASSES = (LandClass(1, "low", "#000000"), LandClass(5, "high", "#ffffff"))
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]
@@ -40,7 +43,7 @@ def make_chips(count: int = 12, size: int = 48, shift: int = 0) -> Chips:
 
 def run(chips: Chips, **options: object) -> tuple:
     defaults: dict = {"steps": 60, "batch": 4, "seed": 1, "device": "cpu"}
-    return train(
+    return train_images(
         chips,
         name="test",
         inputs=INPUTS,
@@ -48,6 +51,12 @@ def run(chips: Chips, **options: object) -> tuple:
         hyperparameters={"width": 8, "depth": 2},
         **{"lattice": Lattice(32, 16), **defaults, **options},
     )
+
+
+def groups_tested(chips: Chips, **options: float) -> np.ndarray:
+    """The blocks that a training with the seed 1 is measured on."""
+    counts = chips.seen.counts(Task(classes=CLASSES))
+    return hold_out(chips.groups, counts, SplitPlan(seed=1, **options)).test
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,43 +79,71 @@ def test_it_learns_what_no_single_channel_tells(trained: tuple) -> None:
     assert min(report.f1.values()) > 0.9
 
 
-def test_it_says_how_much_was_validated(trained: tuple) -> None:
+def test_it_says_how_much_was_tested(trained: tuple) -> None:
     _, report = trained
-    assert min(report.validated.values()) > 0
-    total = sum(report.validated.values())
-    assert f"on {total:,} pixels of 2 of 2 classes, in blocks that were not" in str(report)
+    assert report.basis == "test"
+    assert min(report.tested.values()) > 0
+    total = sum(report.tested.values())
+    assert f"on {total:,} labelled pixels of 2 of 2 classes, places that were not" in str(report)
     facts = report.properties()["rsscale:training"]
-    assert facts["validation_pixels"] == report.validated
-    assert facts["validation_classes"] == 2
+    assert facts["tested"] == report.tested
     assert facts["left_out"] == []
 
 
 @pytest.mark.parametrize("kept", [1, 5])
-def test_what_validation_did_not_have_is_not_estimable(kept: int) -> None:
+def test_what_the_test_did_not_have_is_not_estimable(kept: int) -> None:
     """One of two classes in the blocks kept back, which any map of that class would have right."""
     chips = make_chips()
-    (back,) = validation_groups(chips.seen, 0.2, seed=1)
+    (back,) = groups_tested(chips, test=0.1)
     labels = chips.labels.copy()
     other = (chips.groups == back)[:, None, None] & (labels != kept)
     labels[other] = 255
-    _, report = run(dataclasses.replace(chips, labels=labels, left_out=("3 features of 'low': x",)))
+    chips = dataclasses.replace(chips, labels=labels, left_out=("3 features of 'low': x",))
+    assert groups_tested(chips, test=0.1).tolist() == [back]
+    _, report = run(chips, test=0.1)
     name = {1: "low", 5: "high"}[kept]
     assert np.isnan(report.accuracy)
-    assert min(report.validated.values()) == 0 < report.validated[name]
+    assert min(report.tested.values()) == 0 < report.tested[name]
     lines = str(report).splitlines()
-    assert lines[1].startswith("accuracy not estimable: validation has")
+    assert lines[1].startswith("accuracy not estimable: there are")
     assert "of 1 of 2 classes" in lines[1]
     assert sum("not estimable" in line for line in lines[3:]) == 1
     assert lines[-1] == "left out: 3 features of 'low': x"
-    facts = report.properties()["rsscale:training"]
-    assert facts["validation_accuracy"] is None
-    assert facts["validation_classes"] == 1
+    assert report.properties()["rsscale:training"]["accuracy"] is None
 
 
-def test_without_validation_nothing_is_estimable() -> None:
-    _, report = run(make_chips(count=4), validation=0.0, steps=3)
-    assert "not estimable: all blocks were trained on" in str(report)
-    assert str(report).count("not estimable") == 3
+def test_without_places_kept_back_nothing_is_estimable() -> None:
+    _, report = run(make_chips(count=4), validation=0.0, test=0.0, steps=3)
+    assert report.basis == "none"
+    assert "not estimable: all places were trained on" in str(report)
+    assert report.properties()["rsscale:training"]["accuracy"] is None
+
+
+def test_where_there_is_no_test_the_validation_says_so() -> None:
+    _, report = run(make_chips(), test=0.0)
+    assert report.basis == "validation"
+    assert report.calibration is None
+    assert "places that were not trained on, but chose the weights" in str(report)
+    assert report.accuracy > 0.9
+
+
+def test_the_best_weights_of_all_validations_are_kept(trained: tuple) -> None:
+    _, report = trained
+    steps, scores = zip(*report.fit.scores, strict=True)
+    assert steps == tuple(range(6, 61, 6))
+    assert report.fit.kept == steps[scores.index(max(scores))]
+
+
+def test_cross_validation_tests_every_pixel_once() -> None:
+    chips = make_chips()
+    _, report = run(chips, folds=3, steps=30)
+    assert report.basis == "folds"
+    seen = (chips.seen.labels != 255).sum()
+    assert sum(report.tested.values()) == seen == sum(f.scores.count for f in report.folds)
+    assert report.accuracy > 0.85
+    assert not len(report.split.test)
+    assert report.calibration.blocks == 6
+    assert "3 folds of places" in str(report)
 
 
 def test_shifted_labels_are_worse(trained: tuple) -> None:
@@ -122,21 +159,26 @@ def test_the_same_seed_gives_the_same_weights(trained: tuple) -> None:
     assert not all(torch.equal(v, other.module.state_dict()[k]) for k, v in first.items())
 
 
-def test_validation_pixels_are_not_trained_on(trained: tuple) -> None:
+def test_test_pixels_are_not_trained_on(trained: tuple) -> None:
     """Other labels and images in the blocks that were kept back: the same weights."""
     chips = make_chips()
-    (kept,) = validation_groups(chips.seen, 0.2, seed=1)
+    (kept,) = groups_tested(chips)
     back = chips.groups == kept
     labels, images = chips.labels.copy(), chips.images.copy()
-    labels[back] = np.where(labels[back] == 5, 1, 5)
+    labels[back] = np.select([labels[back] == 5, labels[back] == 1], [1, 5], 255)
     images[back] += 1
-    again, report = run(Chips(images, labels, chips.groups))
+    changed = Chips(images, labels, chips.groups)
+    assert groups_tested(changed).tolist() == [kept]
+    again, report = run(changed)
     first = trained[0].module.state_dict()
     assert all(torch.equal(v, again.module.state_dict()[k]) for k, v in first.items())
     assert again.spec == trained[0].spec
     assert report.accuracy < 0.6 < trained[1].accuracy
+    split = report.split
     seen = np.isfinite(chips.images).any(axis=1) & (chips.labels != 255)
-    assert sum(report.pixels.values()) == seen[~back].sum()
+    training = np.isin(chips.groups, split.training)
+    assert sum(report.trained.values()) == seen[training].sum()
+    assert not set(split.training) & {*split.validation, *split.test}
 
 
 def test_accuracy_is_that_of_the_blocks_kept_back(trained: tuple) -> None:
@@ -144,7 +186,7 @@ def test_accuracy_is_that_of_the_blocks_kept_back(trained: tuple) -> None:
 
     model, report = trained
     chips = make_chips().seen
-    back = np.isin(chips.groups, validation_groups(chips, 0.2, seed=1))
+    back = np.isin(chips.groups, groups_tested(chips))
     padded = np.pad(chips.images[back], ((0, 0), (0, 0), (0, 16), (0, 16)), constant_values=np.nan)
     with torch.inference_mode():
         scores = model(normalize(torch.from_numpy(padded), model.spec))[..., :48, :48]
@@ -154,14 +196,6 @@ def test_accuracy_is_that_of_the_blocks_kept_back(trained: tuple) -> None:
     assert report.accuracy == pytest.approx(accuracy_score(truth, found))
     by_class = f1_score(truth, found, average=None, labels=[1, 5])
     assert list(report.f1.values()) == pytest.approx(list(by_class))
-
-
-def test_a_block_with_all_of_a_class_is_trained_on() -> None:
-    chips = make_chips()
-    only_in_4 = (chips.labels == 5) & (chips.groups != 4)[:, None, None]
-    labels = np.where(only_in_4, np.uint8(1), chips.labels)
-    for seed in range(8):
-        assert 4 not in validation_groups(dataclasses.replace(chips, labels=labels), 0.5, seed)
 
 
 def test_where_nothing_was_seen_there_is_no_label() -> None:
@@ -221,13 +255,6 @@ def test_the_callers_random_numbers_go_on() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_without_blocks_to_keep_back_it_says_so() -> None:
-    _, report = run(make_chips(count=2), steps=1)
-    assert np.isnan(report.accuracy)
-    assert "none were left to measure" in str(report)
-    assert report.properties()["rsscale:training"]["validation_accuracy"] is None
-
-
 def test_a_trained_model_is_opened_as_it_was(trained: tuple, tmp_path: Path) -> None:
     model, report = trained
     saved = save_model(model, tmp_path / "m", **report.properties())
@@ -237,8 +264,8 @@ def test_a_trained_model_is_opened_as_it_was(trained: tuple, tmp_path: Path) -> 
     with torch.inference_mode():
         assert torch.equal(opened(image), model(image))
     facts = json.loads((tmp_path / "m/item.json").read_text())["properties"]["rsscale:training"]
-    assert facts["labelled_pixels"] == report.pixels
-    assert facts["validation_accuracy"] == round(report.accuracy, 4)
+    assert facts["trained"] == report.trained
+    assert facts["accuracy"] == round(report.accuracy, 4)
 
 
 def test_statistics_are_those_of_the_training_pixels(trained: tuple) -> None:
@@ -261,7 +288,7 @@ def test_networks_of_series_learn_from_composites(architecture: str, tmp_path: P
         make_chips(), days={"s2": np.array([120, 240], np.float32)}, left_out=()
     )
     options = {"ltae": {"width": 32, "heads": 4}, "utae": {"width": 8, "depth": 2, "heads": 4}}
-    model, report = train(
+    model, report = train_images(
         chips,
         name="test",
         inputs=INPUTS,
@@ -294,7 +321,7 @@ def test_a_network_of_smp_begins_with_its_encoder(tmp_path: Path) -> None:
     encoder = build("smp:Unet", [of_three], 2, **small).encoder
     save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
     weights = {"encoder_weights": str(tmp_path / "encoder.safetensors")}
-    model, _ = train(
+    model, _ = train_images(
         make_chips(4), name="smp", inputs=INPUTS, classes=CLASSES, architecture="smp:Unet",
         hyperparameters=small | weights, lattice=Lattice(32, 8), steps=1, batch=2, seed=1,
         device="cpu", learning_rate=1e-9,

@@ -14,7 +14,7 @@ import rsscale as rs
 from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.models import open_model, save_model
-from rsscale.points.batches import predict_numbers
+from rsscale.learners.point_batches import predict_numbers
 
 SMALL = {
     "tempcnn": {"width": 8, "places": 12},
@@ -83,7 +83,7 @@ def test_cross_validation_tests_every_sample_once() -> None:
     assert report.scores.accuracy > 0.9
     total = sum(f.scores.confusion for f in report.folds)
     np.testing.assert_array_equal(total, report.scores.confusion)
-    assert "3 folds of groups that were not trained on" in str(report)
+    assert "3 folds of places that their models were not trained on" in str(report)
     assert report.properties()["rsscale:training"]["folds"] == 3
 
 
@@ -106,9 +106,9 @@ def test_folds_that_lack_a_class_say_so() -> None:
     )
     table = table_of(frame, samples=about, group="field", blocks=None)
     _, report = run(table, folds=2, epochs=2)
-    assert sorted(report.notes) == [
+    assert sorted(report.left_out) == [
         "fold 1 has no 'rare' to test", "fold 2 has no 'rare' to learn from: its are wrong",
-    ] or sorted(report.notes) == [
+    ] or sorted(report.left_out) == [
         "fold 1 has no 'rare' to learn from: its are wrong", "fold 2 has no 'rare' to test",
     ]  # fmt: skip
 
@@ -178,8 +178,8 @@ def scene_of(frame: pd.DataFrame) -> xr.DataArray:
 def test_without_groups_to_keep_back_it_says_so() -> None:
     model, report = run(table_of(long_form(12), blocks=100.0), epochs=2)
     assert report.scores.count == 0
-    assert "accuracy not estimable: no group was left" in str(report)
-    assert report.properties()["rsscale:training"]["validation_accuracy"] is None
+    assert "accuracy not estimable: all places were trained on" in str(report)
+    assert report.properties()["rsscale:training"]["accuracy"] is None
     assert not model.module.training
 
 

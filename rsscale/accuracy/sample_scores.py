@@ -65,6 +65,11 @@ class ClassScores:
             for k, name in enumerate(self.names)
         }
 
+    @property
+    def figure(self) -> float:
+        """The one that models are chosen by, the larger the better: balanced accuracy."""
+        return self.balanced_accuracy
+
     def line(self) -> str:
         """Both accuracies."""
         return f"accuracy {self.accuracy:.3f}, balanced {self.balanced_accuracy:.3f}"
@@ -119,6 +124,11 @@ class ValueScores:
         spread = self.truth.var(axis=0)
         share = 1 - self._mean_square() ** 2 / np.where(spread > 0, spread, np.nan)
         return self._each(share)
+
+    @property
+    def figure(self) -> float:
+        """The one that models are chosen by, the larger the better: mean R2."""
+        return float(np.mean(list(self.r2.values())))
 
     def line(self) -> str:
         """All root mean squared errors."""

@@ -1,0 +1,1 @@
+"""What makes a model from labelled samples: networks on images and on points, trees."""

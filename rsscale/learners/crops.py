@@ -1,0 +1,95 @@
+"""Random crops of labelled chips, turned and flipped, as batches of a network on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsscale.learn.model import given
+from rsscale.learners.base import Balance
+from rsscale.learners.chips import MULTIPLE, Chips, Days, to_targets
+from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import window_batch
+
+_CROP = 96
+# How often a crop loses one of its time windows, so that a cloudy season is nothing new.
+_WINDOW_DROPOUT = 0.1
+
+
+class Crops:
+    """Random crops around labelled pixels.
+
+    A class is drawn, then one of its pixels, then a crop that holds the pixel somewhere; so no
+    crop is without labels. Imagery from above has no preferred direction: crops are turned and
+    flipped in space, and never in time.
+
+    Parameters
+    ----------
+    chips : Chips
+    spec : ModelSpec
+    seed : int
+    balance : str
+        ``"sampling"``: the probability of a class grows with the square root of its pixels, so
+        that rare ones are drawn more often than they occur; else with their number.
+    """
+
+    def __init__(
+        self, chips: Chips, spec: ModelSpec, seed: int, balance: Balance = "sampling"
+    ) -> None:
+        self.spec, self.chips = spec, chips
+        self.targets = to_targets(chips.labels, spec)
+        self.random = np.random.default_rng(seed)
+        self.size = min(_CROP, *chips.images.shape[-2:]) // MULTIPLE * MULTIPLE
+        # Flat indices: eight bytes a labelled pixel, and there may be a hundred million.
+        self.pixels = [np.flatnonzero(self.targets == k) for k in range(len(spec.classes))]
+        counts = np.array([len(p) for p in self.pixels], np.float64)
+        weight = np.sqrt(counts) if balance == "sampling" else counts
+        self.chance = weight / weight.sum()
+        self.times = [(i.length, len(i.bands)) for i in spec.inputs]
+
+    def batches(self, count: int, device: torch.device) -> Iterator[tuple[Any, torch.Tensor]]:
+        """What a network is given, and class indices ``(N, H, W)``, again and again."""
+        while True:
+            images, targets, days = self.draw(count)
+            yield given(window_batch(images.to(device), days, self.spec)), targets.to(device)
+
+    def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor, Days]:
+        """``(N, C, H, W)`` images, ``(N, H, W)`` class indices, -1 where unlabelled, and days."""
+        drawn = [self._crop() for _ in range(count)]
+        images, targets = (np.stack([crop[k] for crop in drawn]) for k in (0, 1))
+        days = self.chips.days_of(np.array([crop[2] for crop in drawn]))
+        return torch.from_numpy(images), torch.from_numpy(targets).long(), days
+
+    def _crop(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+        pixels = self.pixels[self.random.choice(len(self.pixels), p=self.chance)]
+        pixel = pixels[self.random.integers(len(pixels))]
+        chip, row, col = np.unravel_index(pixel, self.targets.shape)
+        rows, cols = (
+            self._span(center, length)
+            for center, length in zip((row, col), self.targets.shape[-2:], strict=True)
+        )
+        image = np.array(self.chips.images[int(chip), :, rows, cols])
+        target = self.targets[chip, rows, cols]
+        self._drop_a_window(image)
+        turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
+        image, target = np.rot90(image, turns, (1, 2)), np.rot90(target, turns)
+        if flip:
+            image, target = image[..., ::-1], target[..., ::-1]
+        return np.ascontiguousarray(image), np.ascontiguousarray(target), int(chip)
+
+    def _span(self, center: int, length: int) -> slice:
+        start = int(center) - int(self.random.integers(self.size))
+        start = min(max(start, 0), length - self.size)
+        return slice(start, start + self.size)
+
+    def _drop_a_window(self, image: npt.NDArray[np.float32]) -> None:
+        first = 0
+        for times, bands in self.times:
+            if times > 1 and self.random.random() < _WINDOW_DROPOUT:
+                start = first + int(self.random.integers(times)) * bands
+                image[start : start + bands] = np.nan
+            first += times * bands

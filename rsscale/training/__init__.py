@@ -1,0 +1,1 @@
+"""From labelled samples to a measured model: splits, folds, calibration, reports."""

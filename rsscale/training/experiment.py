@@ -1,0 +1,124 @@
+"""Train a model and measure it: whatever learns, and whatever it learns from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rsscale.learn.model import Model
+from rsscale.learners.base import Learner, Predictions, S, Samples, Task
+from rsscale.model.outputs import ClassOutput
+from rsscale.training.basis import Basis
+from rsscale.training.calibrate import Calibration, calibrate
+from rsscale.training.report import FoldReport, TrainingReport, lacking
+from rsscale.training.split import Ids, Split, SplitPlan, fold_splits, hold_out
+
+
+def run_experiment(
+    learner: Learner[S],
+    samples: S,
+    task: Task,
+    plan: SplitPlan,
+    *,
+    conformal: float = 0.9,
+    left_out: Sequence[str] = (),
+) -> tuple[Model, TrainingReport]:
+    """Train a model on a part of the samples, and measure it on places that it did not see.
+
+    With folds each sample is tested once, by a model of the others, and the model that is returned
+    learns from all but the validation. Without, a test is kept back.
+
+    Parameters
+    ----------
+    learner : Learner
+    samples : Samples
+    task : Task
+    plan : SplitPlan
+    conformal : float
+        Level of the conformal sets that the model may map (``set_size``, ``class_set``).
+    left_out : sequence of str
+        Labels that are in no sample, and why.
+
+    Returns
+    -------
+    (Model, TrainingReport)
+        A model of classes is calibrated by the predictions that it is measured on.
+
+    Raises
+    ------
+    RecipeError
+        When there are fewer groups than folds.
+    """
+    started = time.monotonic()
+    counts = samples.counts(task)
+    folds, predictions = _cross_validate(learner, samples, task, plan)
+    split = hold_out(samples.groups, counts, replace(plan, test=0.0) if folds else plan)
+    fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
+    model, basis = fitted.model, _basis(split, folds)
+    if predictions is None:
+        ids = split.validation if basis == "validation" else split.test
+        predictions = learner.predict(model, _of(samples, ids))
+    calibration = None
+    if task.classes and basis in ("folds", "test"):
+        calibration = calibrate(predictions, conformal)
+        model = _calibrated(model, calibration)
+    return model, TrainingReport(
+        learner=learner.name,
+        scores=task.score(predictions),
+        basis=basis,
+        trained=_trained(samples, split.training, task),
+        split=split,
+        folds=folds,
+        fit=fitted.fit,
+        calibration=calibration,
+        seed=plan.seed,
+        seconds=time.monotonic() - started,
+        left_out=(*left_out, *lacking(folds)),
+        predictions=predictions,
+    )
+
+
+def _cross_validate(
+    learner: Learner[S], samples: S, task: Task, plan: SplitPlan
+) -> tuple[tuple[FoldReport, ...], Predictions | None]:
+    """Reports of the folds, and predictions for all samples; none without folds."""
+    if not plan.folds:
+        return (), None
+    reports: list[FoldReport] = []
+    predictions = None
+    for number, split in enumerate(fold_splits(samples.groups, samples.counts(task), plan), 1):
+        fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
+        tested = learner.predict(fitted.model, _of(samples, split.test))
+        predictions = tested if predictions is None else predictions + tested
+        trained = _trained(samples, split.training, task)
+        reports.append(FoldReport(number, task.score(tested), trained))
+    return tuple(reports), predictions
+
+
+def _of(samples: S, ids: Ids) -> S:
+    return samples.subset(np.isin(samples.groups, ids))
+
+
+def _trained(samples: Samples, ids: Ids, task: Task) -> dict[str, int]:
+    """Labelled pixels by class, or samples of all values."""
+    counts = samples.counts(task)[np.isin(samples.groups, ids)].sum(axis=0)
+    names = task.names if task.classes else ("samples",)
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _basis(split: Split, folds: Sequence[FoldReport]) -> Basis:
+    if folds:
+        return "folds"
+    if len(split.test):
+        return "test"
+    return "validation" if len(split.validation) else "none"
+
+
+def _calibrated(model: Model, calibration: Calibration | None) -> Model:
+    if calibration is None or not isinstance(model.spec.output, ClassOutput):
+        return model
+    output = calibration.apply_to(model.spec.output)
+    return replace(model, spec=replace(model.spec, output=output))

@@ -1,0 +1,194 @@
+"""What a training says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
+from rsscale.learners.base import Predictions
+from rsscale.learners.fit import Fit
+from rsscale.training.basis import WHERE, Basis
+from rsscale.training.calibrate import Calibration
+from rsscale.training.split import Split
+
+
+@dataclass(frozen=True)
+class FoldReport:
+    """One model of a cross-validation.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    scores : ClassScores or ValueScores
+        On the fold's test, of which the model saw no group.
+    trained : mapping of class name to int
+        Labelled pixels that it learnt from; ``samples`` for values.
+    """
+
+    number: int
+    scores: Scores
+    trained: Mapping[str, int]
+
+    def lacks(self) -> list[str]:
+        """Classes that its training or its test did not have."""
+        if not isinstance(self.scores, ClassScores):
+            return []
+        names, tested = self.scores.names, self.scores.samples
+        untaught = [n for n in names if not self.trained[n]]
+        untested = [n for n in names if not tested[n]]
+        return [
+            *(f"fold {self.number} has no {n!r} to learn from: its are wrong" for n in untaught),
+            *(f"fold {self.number} has no {n!r} to test" for n in untested),
+        ]
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Result of a training.
+
+    Attributes
+    ----------
+    learner : str
+        The kind of model, such as the architecture of a network.
+    scores : ClassScores or ValueScores
+        On labelled pixels of places that were not trained on.
+    basis : str
+        Which those are: of all ``"folds"`` together, of the ``"test"``, of the ``"validation"``,
+        which chose the weights, so that they are somewhat too good, or ``"none"``.
+    trained : mapping of class name to int
+        Labelled pixels that the model learnt from; ``samples`` for values.
+    split : Split
+        Of the model that is returned.
+    folds : tuple of FoldReport
+        Empty without cross-validation.
+    fit : Fit or None
+        Losses, validations and kept step of a network.
+    calibration : Calibration or None
+        By the same pixels; None where they lie in fewer than three places.
+    seed : int
+    seconds : float
+    left_out : tuple of str
+        Labels that were not used: how many, of which class, and why; classes that folds lack.
+    predictions : Predictions
+        What the scores are of.
+    """
+
+    learner: str
+    scores: Scores
+    basis: Basis
+    trained: Mapping[str, int]
+    split: Split
+    folds: tuple[FoldReport, ...] = ()
+    fit: Fit | None = None
+    calibration: Calibration | None = None
+    seed: int = 0
+    seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
+    predictions: Predictions | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def accuracy(self) -> float:
+        """Overall accuracy; NaN where the pixels are of fewer than two of the classes.
+
+        What they say of one class is not the accuracy of a map.
+        """
+        if not isinstance(self.scores, ClassScores):
+            return float("nan")
+        return self.scores.accuracy if self._classes_tested >= 2 else float("nan")
+
+    @property
+    def f1(self) -> dict[str, float]:
+        """F1 by class name; NaN for one that has no pixel, which can't be estimated."""
+        return self.scores.f1 if isinstance(self.scores, ClassScores) else {}
+
+    @property
+    def tested(self) -> dict[str, int]:
+        """Labelled pixels by class that the scores are of."""
+        if isinstance(self.scores, ClassScores):
+            return self.scores.samples
+        return {"samples": self.scores.count}
+
+    @property
+    def _classes_tested(self) -> int:
+        return sum(count > 0 for count in self.tested.values())
+
+    def properties(self) -> dict[str, Any]:
+        """Properties for the model's STAC item, equal for two equal trainings."""
+        return {
+            "rsscale:version": version("rsscale"),
+            "rsscale:training": {
+                "learner": self.learner,
+                "seed": self.seed,
+                **({"steps": len(self.fit.losses)} if self.fit else {}),
+                "trained": dict(self.trained),
+                "tested": self.tested,
+                "basis": self.basis,
+                "folds": len(self.folds),
+                **self._measured(),
+                "calibration": self.calibration and self.calibration.properties(),
+                "left_out": list(self.left_out),
+            },
+        }
+
+    def _measured(self) -> dict[str, Any]:
+        if isinstance(self.scores, ValueScores):
+            return {"rmse": _finite(self.scores.rmse), "r2": _finite(self.scores.r2)}
+        total = {"accuracy": self.accuracy, "balanced_accuracy": self.scores.balanced_accuracy}
+        return {**_finite(total), "f1": _finite(self.f1)}
+
+    def __str__(self) -> str:
+        lines = [self._head(), self.verdict, *(self.scores.lines() if self.scores.count else [])]
+        lines += [
+            f"  fold {fold.number}: {fold.scores.count:,} {self.unit}, {fold.scores.line()}"
+            for fold in self.folds
+        ]
+        if self.calibration:
+            lines.append(str(self.calibration))
+        return "\n".join([*lines, *(f"left out: {line}" for line in self.left_out)])
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "labelled pixels" if isinstance(self.scores, ClassScores) else "samples"
+
+    def _head(self) -> str:
+        steps = f" {len(self.fit.losses)} steps" if self.fit else ""
+        loss = f", loss {self.fit.loss:.3f}; weights of step {self.fit.kept}" if self.fit else ""
+        count = sum(self.trained.values())
+        return (
+            f"trained {self.learner}{steps} on {count:,} {self.unit} in {self.seconds:.0f} s{loss}"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The accuracy, and of how much it is known."""
+        if self.basis == "none" or not self.scores.count:
+            return (
+                "accuracy not estimable: all places were trained on, none were left to measure it"
+            )
+        folds = f"{len(self.folds)} " if self.folds else ""
+        measured = f"{self.scores.count:,} {self.unit}"
+        if isinstance(self.scores, ValueScores):
+            return f"{self.scores.line()}; {measured}, {folds}{WHERE[self.basis]}"
+        measured += f" of {self._classes_tested} of {len(self.scores.names)} classes"
+        if np.isnan(self.accuracy):
+            return (
+                f"accuracy not estimable: there are {measured} to measure it; add labels elsewhere"
+            )
+        return f"{self.scores.line()} on {measured}, {folds}{WHERE[self.basis]}"
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {k: round(v, 4) if np.isfinite(v) else None for k, v in values.items()}
+
+
+def lacking(folds: Sequence[FoldReport]) -> list[str]:
+    """What folds did not have of classes."""
+    return [line for fold in folds for line in fold.lacks()]

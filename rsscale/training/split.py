@@ -1,0 +1,176 @@
+"""Part samples into training, validation and test by whole groups, which are places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.errors import RecipeError
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Groups by what their samples are for.
+
+    Attributes
+    ----------
+    training, validation, test : int64 arrays
+        Ids of groups. Validation chooses the weights, the test measures what was chosen.
+    """
+
+    training: Ids
+    validation: Ids
+    test: Ids
+
+    def role_of(self, group: int) -> str:
+        """``"training"``, ``"validation"`` or ``"test"``."""
+        for role in ("validation", "test"):
+            if group in getattr(self, role):
+                return role
+        return "training"
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How samples are parted.
+
+    Attributes
+    ----------
+    validation, test : float
+        Shares of the labelled pixels, in whole groups; 0 for none.
+    folds : int
+        Cross-validation: so many models are trained, each tested on groups that no other is tested
+        on; the final model then has no test of its own. 0 for none.
+    seed : int
+    """
+
+    validation: float = 0.2
+    test: float = 0.2
+    folds: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = (self.validation, self.test)
+        if not all(0 <= share < 1 for share in shares) or sum(shares) >= 1 or self.folds < 0:
+            raise RecipeError(
+                f"the split has validation {self.validation}, test {self.test} and {self.folds} "
+                "folds; expected shares from 0 that leave some to train on, and 0, 2 or more folds"
+            )
+
+
+def hold_out(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> Split:
+    """One split: groups to test on, groups to validate on, the rest to train on.
+
+    A group that holds all that is left of a class stays with the training. The test comes first:
+    of fewer than three groups there is none, and of what it leaves the same holds for validation.
+
+    Parameters
+    ----------
+    groups : int array (N,)
+        Of each sample.
+    counts : int array (N, K)
+        Labelled pixels of each sample, by class.
+    plan : SplitPlan
+    """
+    ids, totals = _by_group(groups, counts)
+    whole = totals.sum()
+    test = _draw(totals, np.zeros(len(ids), bool), plan.test * whole, plan.seed + 1)
+    validation = _draw(totals, test, plan.validation * whole, plan.seed + 2)
+    return Split(ids[~(test | validation)], ids[validation], ids[test])
+
+
+def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> list[Split]:
+    """The splits of a cross-validation: every group is tested once, with about equal numbers.
+
+    Parameters
+    ----------
+    groups, counts
+        As for :func:`hold_out`.
+    plan : SplitPlan
+
+    Raises
+    ------
+    RecipeError
+        When there are fewer groups than folds, or one fold.
+    """
+    ids, totals = _by_group(groups, counts)
+    fold = _assign(totals.sum(axis=1), plan.folds, plan.seed)
+    splits = []
+    for number in range(plan.folds):
+        test = fold == number
+        wanted = plan.validation * totals[~test].sum()
+        validation = _draw(totals, test, wanted, plan.seed + number + 2)
+        splits.append(Split(ids[~(test | validation)], ids[validation], ids[test]))
+    return splits
+
+
+def folds_of(groups: Ids, count: int, seed: int) -> Ids:
+    """The fold ``(N,)`` of each sample, 0 to ``count - 1``: whole groups, about equal numbers.
+
+    Raises
+    ------
+    RecipeError
+        When there are fewer groups than folds, or fewer than two folds.
+    """
+    ids, of = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(of, minlength=len(ids))
+    folds: Ids = _assign(sizes, count, seed)[of]
+    return folds
+
+
+def _by_group(groups: Ids, counts: npt.NDArray[np.int64]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """Ids of the groups, and their labelled pixels by class."""
+    ids, of = np.unique(groups, return_inverse=True)
+    totals = np.zeros((len(ids), counts.shape[1]), np.int64)
+    np.add.at(totals, of, counts)
+    return ids, totals
+
+
+def _draw(
+    totals: npt.NDArray[np.int64], taken: npt.NDArray[np.bool_], wanted: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Groups that together have about so many pixels, none of fewer than three.
+
+    Parameters
+    ----------
+    totals : int array (G, K)
+    taken : bool array (G,)
+        Groups that serve another purpose already.
+    wanted : float
+    seed : int
+    """
+    drawn = np.zeros(len(totals), bool)
+    has_labels = totals.sum(axis=1) > 0
+    if wanted <= 0 or (has_labels & ~taken).sum() < 3:
+        return drawn
+    left: Ids = totals[~taken].sum(axis=0)
+    for group in np.random.default_rng(seed).permutation(len(totals)):
+        if taken[group] or not has_labels[group] or totals[drawn].sum() >= wanted:
+            continue
+        # None that would take more than half again of what is wanted, such as the one large block.
+        is_large = drawn.any() and totals[drawn].sum() + totals[group].sum() > 1.5 * wanted
+        is_last = (left > 0) & (left == totals[group])
+        if not is_large and not bool(np.any(is_last)):
+            drawn[group] = True
+            left = left - totals[group]
+    return drawn
+
+
+def _assign(sizes: npt.NDArray[np.int64], count: int, seed: int) -> Ids:
+    """The fold of each group: the largest first, each into the emptiest fold."""
+    if not 2 <= count <= len(sizes):
+        raise RecipeError(
+            f"{count} folds of {len(sizes)} groups of samples; expected from 2 to as many folds as "
+            "there are groups"
+        )
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    filled, fold = np.zeros(count, np.int64), np.zeros(len(sizes), np.int64)
+    for group in order:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    return fold

@@ -1,0 +1,85 @@
+"""Folds and validation take whole groups."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsscale.errors import RecipeError
+from rsscale.training.split import Split, SplitPlan, fold_splits, folds_of, hold_out
+
+
+def one_hot(targets: np.ndarray) -> np.ndarray:
+    return np.eye(int(targets.max()) + 1, dtype=np.int64)[targets]
+
+
+@given(st.lists(st.integers(0, 12), min_size=30, max_size=80), st.integers(2, 4), st.integers(0, 9))
+def test_groups_are_never_parted(groups: list[int], count: int, seed: int) -> None:
+    array = np.array([*groups, 0, 1, 2, 3])
+    targets = np.arange(len(array)) % 2
+    plan = SplitPlan(0.2, 0.2, count, seed)
+    splits = fold_splits(array, one_hot(targets), plan)
+    assert sorted(g for s in splits for g in s.test) == np.unique(array).tolist()
+    for split in [*splits, hold_out(array, one_hot(targets), plan)]:
+        every = [*split.training, *split.validation, *split.test]
+        assert sorted(every) == np.unique(array).tolist()
+    assert set(targets[np.isin(array, split.training)]) == {0, 1}
+    fold = folds_of(array, count, seed)
+    assert [set(np.unique(array[fold == n])) for n in range(count)] == [set(s.test) for s in splits]
+
+
+def test_folds_are_about_equal() -> None:
+    groups = np.repeat(np.arange(20), np.arange(1, 21))
+    sizes = np.bincount(folds_of(groups, 5, 0))
+    assert sizes.max() - sizes.min() <= 2
+
+
+def test_more_folds_than_groups_are_refused() -> None:
+    with pytest.raises(RecipeError, match="5 folds of 3 groups"):
+        folds_of(np.array([1, 2, 3, 3]), 5, 0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_about_the_share_is_kept_back(share: float) -> None:
+    groups = np.arange(300) // 3
+    counts = np.ones((300, 1), np.int64)
+    split = hold_out(groups, counts, SplitPlan(0.2, share))
+    assert 0.9 * share * 100 <= len(split.test) <= 1.1 * share * 100
+    assert 18 <= len(split.validation) <= 22
+    assert not set(split.test) & set(split.validation)
+    nothing = hold_out(groups, counts, SplitPlan(0.0, 0.0))
+    assert len(nothing.training) == 100
+
+
+def test_of_few_groups_the_test_comes_first() -> None:
+    counts = np.ones((4, 1), np.int64)
+    sizes = [
+        tuple(map(len, (s.training, s.validation, s.test)))
+        for n in (2, 3, 4)
+        for s in [hold_out(np.arange(n), counts[:n], SplitPlan())]
+    ]
+    assert sizes == [(2, 0, 0), (2, 0, 1), (2, 1, 1)]
+
+
+def test_a_group_with_all_of_a_class_is_trained_on() -> None:
+    groups = np.arange(60) // 6
+    targets = (groups == 4).astype(np.int64)
+    for seed in range(8):
+        split = hold_out(groups, one_hot(targets), SplitPlan(0.3, 0.3, seed=seed))
+        assert 4 in split.training
+
+
+def test_a_group_without_labels_is_not_drawn() -> None:
+    counts = np.ones((9, 1), np.int64)
+    counts[3:] = 0
+    split = hold_out(np.arange(9), counts, SplitPlan())
+    assert split.test.tolist() in ([0], [1], [2])
+    assert split.role_of(int(split.test[0])) == "test"
+    assert split.role_of(5) == "training"
+
+
+def test_shares_that_leave_nothing_are_refused() -> None:
+    for shares in ((0.5, 0.5), (1.0, 0.0), (-0.1, 0.2)):
+        with pytest.raises(RecipeError, match="leave some to train on"):
+            SplitPlan(*shares)
+    assert Split(np.array([1]), np.array([2]), np.array([3])).role_of(2) == "validation"
