@@ -9,7 +9,7 @@ from typing import Any
 from rsscale.errors import ModelError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
-from rsscale.model.model_input import DAYS, VALID, ModelInput, TensorLayout
+from rsscale.model.model_input import DAYS, VALID, Missing, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     ClassOutput,
     ConformalSets,
@@ -44,8 +44,17 @@ def tasks_of(output: Output) -> list[str]:
     return ["similarity-search"]  # what MLM has that vectors serve
 
 
+def bands_to_stac(inputs: Sequence[ModelInput]) -> list[dict[str, Any]]:
+    """The bands of all inputs as STAC's band objects, before their values are scaled.
+
+    STAC 1.1 has the data type of a band there, and what stands for missing values.
+    """
+    names = dict.fromkeys(band for model_input in inputs for band in model_input.bands)
+    return [{"name": name, "data_type": "float32", "nodata": "nan"} for name in names]
+
+
 def inputs_to_mlm(
-    inputs: Sequence[ModelInput], layout: TensorLayout, window: int
+    inputs: Sequence[ModelInput], layout: TensorLayout, window: int, missing: Missing
 ) -> list[dict[str, Any]]:
     """Each input as the network gets it, and what it takes beside them.
 
@@ -54,23 +63,40 @@ def inputs_to_mlm(
     every: list[dict[str, Any]] = []
     first, total = 0, sum(model_input.channels for model_input in inputs)
     for model_input in inputs:
-        part = f"channels {first} to {first + model_input.channels - 1}"
-        every.append(_input(model_input, layout, window))
-        if layout == "channels" and len(inputs) > 1:
-            every[-1]["description"] = (
-                f"{part} of the one tensor of {total} channels that the network takes"
-            )
+        placed = (
+            f"channels {first} to {first + model_input.channels - 1} of the one tensor of {total} "
+            "channels that the network takes: "
+            if layout == "channels" and len(inputs) > 1
+            else ""
+        )
+        described = placed + _described(model_input, missing)
+        every.append(_input(model_input, layout, window, described))
         first += model_input.channels
         every += _extras(model_input, window)
     return every
 
 
-def _input(model_input: ModelInput, layout: TensorLayout, window: int) -> dict[str, Any]:
+def _described(model_input: ModelInput, missing: Missing) -> str:
+    """What of an input no field of MLM says: its times, and what is missing."""
+    times = (
+        f"the observations of a window in the order of their dates, then blanks, where all is "
+        f"missing; of more than {model_input.series} those with most known pixels"
+        if model_input.series
+        else f"time windows {', '.join(model_input.times)} one after the other, each with all bands"
+    )
+    value = "0" if missing == "mean" else "NaN"
+    return f"{times}; a value that is missing or infinite is {value} after value_scaling"
+
+
+def _input(
+    model_input: ModelInput, layout: TensorLayout, window: int, described: str
+) -> dict[str, Any]:
     times, bands = model_input.length, len(model_input.bands)
     is_series = layout != "channels"
     scaling = [_scaling(model_input, band) for band in range(bands)]
     return {
         "name": model_input.name,
+        "description": described,
         "bands": list(model_input.bands) * (1 if is_series else times),
         "input": {
             "shape": [-1, *((times, bands) if is_series else (times * bands,)), window, window],
@@ -141,6 +167,7 @@ def output_to_mlm(
         placed["rsscale:extras"] = [layer.describe() for layer in extras]
     return {
         "name": described.pop("name"),
+        "description": described.pop("description"),
         "tasks": tasks_of(output),
         "result": {
             "shape": shape,
@@ -156,6 +183,19 @@ def _sets(conformal: ConformalSets) -> dict[str, Any]:
     return {"level": conformal.level, "thresholds": list(conformal.thresholds)}
 
 
+def _probabilities(output: ClassOutput) -> str:
+    """How the network's numbers become probabilities, in words."""
+    if output.activation == "none":
+        return "probabilities, a channel for each class in their order"
+    softened = "" if output.temperature == 1.0 else f" / {output.temperature!r}"
+    if output.activation == "sigmoid":
+        return f"a score, of whose second class sigmoid(score{softened}) is the probability"
+    return (
+        "scores, a channel for each class in their order; probabilities are "
+        f"softmax(scores{softened}) over the classes"
+    )
+
+
 def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
     if isinstance(output, ClassOutput):
         softened = {} if output.temperature == 1.0 else {"rsscale:temperature": output.temperature}
@@ -164,9 +204,15 @@ def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
         )
         return {
             "name": "classification",
+            "description": _probabilities(output),
             "axis": "class",
             "classification:classes": [
-                {"value": c.value, "name": c.name, "color_hint": c.color[1:].upper()}
+                {
+                    "value": c.value,
+                    "name": c.name,
+                    "description": c.name,  # which classification 1.1, that MLM refers to, requires
+                    "color_hint": c.color[1:].upper(),
+                }
                 for c in classes
             ],
             **activated,
@@ -176,6 +222,7 @@ def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
     if isinstance(output, EmbeddingOutput):
         return {
             "name": output.name,
+            "description": "a vector for each pixel",
             "axis": "feature",
             "rsscale:embedding": {
                 "dtype": output.dtype,
@@ -185,6 +232,7 @@ def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
         }
     return {
         "name": "values",
+        "description": "a channel for each of rsscale:values, in physical units, not scaled",
         "axis": "value",
         "rsscale:values": [layer.describe() for layer in output.quantities],
     }

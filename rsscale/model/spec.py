@@ -17,7 +17,14 @@ from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
 from rsscale.model.mlm import read_mlm
-from rsscale.model.mlm_item import ANY_TIME, MLM_SCHEMA, inputs_to_mlm, output_to_mlm, tasks_of
+from rsscale.model.mlm_item import (
+    ANY_TIME,
+    MLM_SCHEMA,
+    bands_to_stac,
+    inputs_to_mlm,
+    output_to_mlm,
+    tasks_of,
+)
 from rsscale.model.model_input import ANY_WINDOW, Missing, ModelInput, TensorLayout
 from rsscale.model.outputs import (
     OBSERVATIONS,
@@ -228,21 +235,21 @@ class ModelSpec:
             "properties": {
                 "datetime": None,
                 **({} if properties.get("datetime") else ANY_TIME),
-                "bands": [
-                    {"name": b} for b in dict.fromkeys(b for i in self.inputs for b in i.bands)
-                ],
+                "bands": bands_to_stac(self.inputs),
                 "mlm:name": self.name,
                 "mlm:architecture": self.architecture,
                 "mlm:framework": "pytorch",
                 "mlm:tasks": tasks_of(self.output),
-                "mlm:input": inputs_to_mlm(self.inputs, self.layout, self.lattice.window),
+                "mlm:input": inputs_to_mlm(
+                    self.inputs, self.layout, self.lattice.window, self.missing
+                ),
                 "mlm:output": [
                     output_to_mlm(
                         self.output, self.classes, self.result, self.lattice.window, self.extras
                     )
                 ],
                 **({} if self.layout == "channels" else {"rsscale:layout": self.layout}),
-                **({} if self.missing == "mean" else {"rsscale:missing": self.missing}),
+                "rsscale:missing": self.missing,
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
                 "rsscale:blend": self.lattice.blend,
