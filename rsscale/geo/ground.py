@@ -89,13 +89,25 @@ def ground_scale(crs: str, x: float, y: float) -> GroundScale:
     AreaError
         Where the CRS has no ground, or its axes are not perpendicular on it.
     """
-    along_x, along_y = (float(v[0]) for v in _scales(str(crs), np.array([x]), np.array([y])))
-    if not (math.isfinite(along_x) and math.isfinite(along_y) and along_x > 0 and along_y > 0):
+    along_x, along_y = ground_scales(crs, np.array([x]), np.array([y]))
+    return GroundScale(float(along_x[0]), float(along_y[0]))
+
+
+def ground_scales(crs: str, x: _Array, y: _Array) -> tuple[_Array, _Array]:
+    """Metres on the ground of a unit along x and along y, at several places.
+
+    Raises
+    ------
+    AreaError
+        See :func:`ground_scale`.
+    """
+    along = _scales(str(crs), x, y)
+    if not all((np.isfinite(v) & (v > 0)).all() for v in along):
         raise AreaError(
             f"{_crs(str(crs)).name} has no ground here, so that metres can't be measured; map on a "
             "CRS that covers the area"
         )
-    return GroundScale(along_x, along_y)
+    return along
 
 
 def scale_of(geobox: GeoBox) -> GroundScale:

@@ -29,6 +29,7 @@ from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
 from rsscale.pipeline.label_pixels import pixel_table
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
+from rsscale.runs.find_items import recipe_area
 from rsscale.training.checks import check_chips, check_classes, check_memory, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
@@ -162,11 +163,9 @@ def read_recipe_labels(recipe: Recipe) -> Labels:
     return read_labels(
         settings.labels,
         settings.class_,
-        period_column=settings.period_column,
         classes=_classes(settings),
-        layer=settings.labels_layer,
-        all_touched=settings.all_touched,
-        priority=settings.priority,
+        area=recipe_area(recipe),
+        **settings.label_options(),
     )
 
 

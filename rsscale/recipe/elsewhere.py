@@ -11,8 +11,8 @@ _TRAINING = {
     f"draws them more often; for other weights, {_OWN_TRAINING}",
     "weights": f"training begins anew; to go on from weights, {_OWN_TRAINING}",
     "loss": f"the loss is cross-entropy; for another, {_OWN_TRAINING}",
-    "ignore": "leave the features that are to be ignored out of the labels",
-    "merge": "give the features of merged classes one name in the labels",
+    "ignore_index": "list classes of the labels that are none in 'ignore'",
+    "remap": "list what is merged in 'merge', as in {forest: [broadleaf, conifer]}",
     "early_stopping": "patience is how many validations without a better one end the training; the "
     "weights of the best are kept",
     "epochs": "training takes 'steps', each of 'batch' crops",
@@ -22,8 +22,8 @@ _SAME = {
     "pretrained": "weights", "checkpoint": "weights", "resume": "weights", "init": "weights",
     "finetune": "weights", "criterion": "loss", "loss_function": "loss", "focal": "loss",
     "weight": "class_weights", "sample_weights": "class_weights", "class_weight": "class_weights",
-    "ignore_index": "ignore", "ignore_classes": "ignore", "exclude": "ignore",
-    "merge_classes": "merge", "mapping": "merge", "remap": "merge",
+    "ignore_classes": "ignore_index", "exclude": "ignore_index",
+    "merge_classes": "remap", "mapping": "remap",
     "keep_best": "early_stopping", "max_epochs": "epochs", "augmentation": "augment",
     "augmentations": "augment", "transforms": "augment",
 }  # fmt: skip

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
-from rsscale.recipe.fields import Strict, Year
+from rsscale.recipe.fields import Name, Strict, Year, as_value_error
+from rsscale.reference.grid_labels import THIN_BLOCK
+from rsscale.reference.label_rules import LabelRules, Overlap
+
+# A class as labels have it: by name or value.
+ClassName = StrictInt | Name
 
 
 class ClassRecipe(Strict):
@@ -31,12 +36,21 @@ class TrainRecipe(Strict):
 
     labels: str
     labels_layer: str | None = None
-    class_: str = Field(alias="class")
+    labels_crs: str | None = None  # of a table's coordinates
+    coordinates: tuple[str, str] | None = None  # columns of a table
+    class_: str | None = Field(default=None, alias="class")  # a raster needs none
     classes: tuple[ClassRecipe, ...] | None = None
+    merge: dict[Name, Annotated[tuple[ClassName, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    ignore: tuple[ClassName, ...] = ()
     periods: tuple[Year, ...] | None = None
     period_column: str | None = None
     all_touched: bool = False
+    edge: float = Field(default=0.0, ge=0, le=1e5)  # metres
     priority: tuple[str, ...] = ()
+    overlap: Overlap = "drop"
+    most_pixels: int | None = Field(default=None, ge=1, le=THIN_BLOCK**2)
     split: SplitRecipe = SplitRecipe()
     architecture: str = "unet"
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
@@ -64,7 +78,35 @@ class TrainRecipe(Strict):
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
                 raise ValueError(
-                    f"two classes have the {field} {twice!r}; to merge classes, give their "
-                    "features one name in the labels: a class has one value and one name"
+                    f"two classes have the {field} {twice!r}; a class has one value and one "
+                    "name: to merge classes of the labels, list them in train.merge"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Self:
+        with as_value_error():
+            self.rules()
+        return self
+
+    def rules(self) -> LabelRules:
+        """How labels become pixels."""
+        return LabelRules(
+            merge=self.merge,
+            ignore=self.ignore,
+            all_touched=self.all_touched,
+            edge=self.edge,
+            priority=self.priority,
+            overlap=self.overlap,
+            most_pixels=self.most_pixels,
+        )
+
+    def label_options(self) -> dict[str, Any]:
+        """How to read the labels: arguments of :func:`~rsscale.reference.labels.read_labels`."""
+        return {
+            "period_column": self.period_column,
+            "layer": self.labels_layer,
+            "coordinates": self.coordinates,
+            "crs": self.labels_crs,
+            "rules": self.rules(),
+        }

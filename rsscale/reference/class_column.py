@@ -80,6 +80,12 @@ def values_in(column: Any, classes: Sequence[LandClass], source: str) -> list[in
     return [value for value in found if value is not None]
 
 
+def plain_text(value: Any) -> str | None:
+    """A cell's text in the form in which equal codes are equal: ``"3"`` for ``"03"`` and 3.0."""
+    text = class_text(value)
+    return None if text is None else _unpadded(text)
+
+
 def _texts(column: Any, source: str) -> list[str]:
     texts = [class_text(value) for value in column]
     empty = [row for row, text in enumerate(texts) if text is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,34 @@ from rsscale.legend.values import class_values
 from rsscale.read.file_pool import POOL, gdal_env
 
 
+@contextmanager
+def lent_raster(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """The open file, from the pool of imagery: an error that GDAL reports fails the read."""
+    url = str(path)
+    with gdal_env(url), POOL.lend(url) as opened:
+        yield opened.dataset
+
+
+def check_raster(dataset: rasterio.DatasetReader, path: Path) -> None:
+    """Refuse a raster that can't be one of class values.
+
+    Raises
+    ------
+    RecipeError
+        When it has no CRS, several bands or scaled values.
+    """
+    if dataset.count != 1 or dataset.crs is None:
+        raise RecipeError(
+            f"{path} has {dataset.count} bands and the CRS {dataset.crs}; expected "
+            "one band of class values with a CRS"
+        )
+    if dataset.scales != (1.0,) or dataset.offsets != (0.0,):
+        raise RecipeError(
+            f"{path} has the scale {dataset.scales[0]} and offset "
+            f"{dataset.offsets[0]}; expected class values as they are"
+        )
+
+
 class RasterOnGrid:
     """A raster of class values, read by boxes of the grid's pixels.
 
@@ -34,6 +62,9 @@ class RasterOnGrid:
     grid : Grid
         Each pixel takes the raster's value nearest to its centre. Where the grids differ, the
         raster is warped in fixed blocks, so that a value does not depend on the box.
+    codes : mapping of int to int, optional
+        Class value of each code of the raster, which may then be any whole number; other codes
+        are no value.
 
     Raises
     ------
@@ -46,32 +77,13 @@ class RasterOnGrid:
     for what GDAL reports as an error inside a read.
     """
 
-    def __init__(self, path: Path, grid: Grid) -> None:
-        self.path, self.grid = path, grid
+    def __init__(self, path: Path, grid: Grid, codes: Mapping[int, int] | None = None) -> None:
+        self.path, self.grid, self.codes = path, grid, codes
         try:
-            with self._lent() as dataset:
-                self._check(dataset)
+            with lent_raster(path) as dataset:
+                check_raster(dataset, path)
         except (RasterioError, OSError, ReadError) as error:
             raise RecipeError(f"{path} can't be read as a raster: {error}") from None
-
-    def _check(self, dataset: rasterio.DatasetReader) -> None:
-        if dataset.count != 1 or dataset.crs is None:
-            raise RecipeError(
-                f"{self.path} has {dataset.count} bands and the CRS {dataset.crs}; expected "
-                "one band of class values with a CRS"
-            )
-        if dataset.scales != (1.0,) or dataset.offsets != (0.0,):
-            raise RecipeError(
-                f"{self.path} has the scale {dataset.scales[0]} and offset "
-                f"{dataset.offsets[0]}; expected class values as they are"
-            )
-
-    @contextmanager
-    def _lent(self) -> Iterator[rasterio.DatasetReader]:
-        """The open file, from the pool of imagery: an error that GDAL reports fails the read."""
-        url = str(self.path)
-        with gdal_env(url), POOL.lend(url) as opened:
-            yield opened.dataset
 
     def read(self, box: PixelBox) -> npt.NDArray[np.uint8]:
         """Class values of a box, ``(rows, cols)``; 255 where the raster has none."""
@@ -83,14 +95,17 @@ class RasterOnGrid:
 
     def _block(self, block: PixelBox) -> npt.NDArray[np.uint8]:
         try:
-            with self._lent() as dataset:
+            with lent_raster(self.path) as dataset:
                 values, inside, nodata = self._warped(dataset, block)
         except (RasterioError, OSError, ReadError) as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise ReadError(f"{self.path} could not be read: {reason}") from error
         found = np.full(block.shape, NODATA, np.uint8)
         declared = () if nodata is None else (nodata,)
-        found[inside] = class_values(values[inside], declared, holder=str(self.path))
+        if self.codes is None:
+            found[inside] = class_values(values[inside], declared, holder=str(self.path))
+        else:
+            found[inside] = _translated(values[inside], self.codes, declared)
         return found
 
     def _warped(
@@ -113,3 +128,14 @@ class RasterOnGrid:
             values = vrt.read(1)
             inside = np.ones(block.shape, bool) if nodata is not None else vrt.read(vrt.count) != 0
         return values, inside, nodata
+
+
+def _translated(
+    values: npt.NDArray[Any], codes: Mapping[int, int], nodata: tuple[float, ...]
+) -> npt.NDArray[np.uint8]:
+    """Class values of codes; 255 of all others."""
+    out = np.full(values.shape, NODATA, np.uint8)
+    for code in np.unique(values):
+        if code in codes and code not in nodata:
+            out[values == code] = codes[int(code)]
+    return out

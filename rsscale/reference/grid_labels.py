@@ -1,12 +1,11 @@
-"""Labels as pixels of the grid, and which of them give no pixel and why."""
+"""Labels as pixels of the grid: inside the area, and not more than are wanted of a class."""
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,133 +13,150 @@ import shapely
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
-from rsscale.geo.rasterize import rasterize
+from rsscale.geo.rasterize import area_mask
 from rsscale.layers import NODATA
+from rsscale.reference.unused_labels import Reason, UnusedLabels
 
-_TOO_SMALL = "too small to hold the centre of a pixel; use all_touched, or a finer grid"
-_OVERLAPPED = "overlapped by another class everywhere; list the classes that win in train.priority"
+THIN_BLOCK = WARP_BLOCK
+"""Width in pixels of the blocks of the lattice in which ``most_pixels`` counts."""
+
+Values = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class GridLabels:
+class GridLabels(ABC):
     """Labels as pixels of a grid.
 
     Attributes
     ----------
-    shapes : tuple of (geometry, class value)
-        In the grid's CRS.
     grid : Grid
-    all_touched : bool
-        Whether every pixel that a shape touches is labelled, or those alone whose centre it holds.
-    priority : tuple of int
-        Values of classes that win where shapes overlap, the first over all others.
+    area : geometry or None
+        In the grid's CRS: pixels whose centre is outside have no label.
+    most_pixels : int or None
+        Pixels of a class in a block, at most; see :func:`thin`.
     """
 
-    shapes: tuple[tuple[shapely.Geometry, int], ...]
     grid: Grid
-    all_touched: bool = False
-    priority: tuple[int, ...] = ()
+    area: shapely.Geometry | None = None
+    most_pixels: int | None = None
 
-    def rasterize(self, box: PixelBox) -> npt.NDArray[np.uint8]:
+    @abstractmethod
+    def values(self, box: PixelBox) -> Values:
+        """Class values of a box, ``(rows, cols)``, whatever the area; 255 where unlabelled."""
+
+    @abstractmethod
+    def touched(self, size: int) -> list[PixelBox]:
+        """Blocks of the global ``size`` px lattice that may hold a label, sorted."""
+
+    @abstractmethod
+    def lost(self) -> dict[int, Reason]:
+        """Features that give no pixel, by their number, and why; pixels that are thinned count."""
+
+    def rasterize(self, box: PixelBox) -> Values:
         """Class values of the labelled pixels of a box.
 
         Returns
         -------
         uint8 array (rows, cols)
-            255 where unlabelled, and where features of different classes overlap of which none
-            has a priority, since it is not known which of them is right.
+            255 where unlabelled. A pixel's value does not depend on the box.
         """
-        near = [self._sorted[i] for i in self._near(box)]
-        ranked = {value: [s for s in near if s[1] == value] for value in self.priority}
-        # Burnt in ascending order the highest class wins, in descending order the lowest: where
-        # both are equal there is one class only.
-        shapes = [s for s in near if s[1] not in ranked]
-        highest, lowest = self._burnt(shapes, box), self._burnt(shapes[::-1], box)
-        found = np.where(highest == lowest, highest, NODATA).astype(np.uint8)
-        for value in reversed(self.priority):
-            if ranked[value]:
-                found[self._burnt(ranked[value], box) == value] = value
-        return found
+        if self.most_pixels is None:
+            return self.inside(box)
+        out = np.full(box.shape, NODATA, np.uint8)
+        for block in box.blocks(THIN_BLOCK):
+            part = block & box
+            thinned = thin(self.inside(block), block, self.most_pixels)
+            out[part.slices(box)] = thinned[part.slices(block)]
+        return out
+
+    def inside(self, box: PixelBox) -> Values:
+        """Class values of a box inside the area, before pixels are thinned."""
+        values = self.values(box)
+        if self.area is not None and (values != NODATA).any():
+            values = np.where(area_mask(self.area, self.grid, box), values, np.uint8(NODATA))
+        return values
 
     def blocks(self, size: int) -> list[PixelBox]:
         """Blocks of the global ``size`` px lattice that hold a labelled pixel, sorted."""
-        return [block for block in self._touched(size) if (self.rasterize(block) != NODATA).any()]
+        return [block for block in self.touched(size) if (self.rasterize(block) != NODATA).any()]
 
-    def left_out(self, names: Mapping[int, str]) -> list[str]:
-        """Features that give no labelled pixel: how many, of which class, and why.
+    def unused_pixels(self, names: Mapping[int, str]) -> UnusedLabels:
+        """Pixels that have a label and are not used, by class and reason.
 
         Parameters
         ----------
         names : mapping of class value to name
         """
-        lost = set(range(len(self._sorted))) - self._visible()
-        reasons: Counter[tuple[int, str]] = Counter()
-        for number in sorted(lost):
-            shape, value = self._sorted[number]
-            around = self._pixels(*shapely.bounds(shape))
-            own = self._burnt([(shape, value)], around) == value
-            if not own.any():
-                reasons[value, _TOO_SMALL] += 1
-            elif not (self.rasterize(around)[own] == value).any():
-                reasons[value, _OVERLAPPED] += 1
-        return [
-            f"{count} {'feature' if count == 1 else 'features'} of {names[value]!r}: {reason}"
-            for (value, reason), count in sorted(reasons.items())
-        ]
+        if self.most_pixels is None:
+            return UnusedLabels()
+        thinned: Counter[str] = Counter()
+        for block in self.touched(THIN_BLOCK):
+            before = self.inside(block)
+            after = thin(before, block, self.most_pixels)
+            thinned.update(count_by_name(before[before != after], names))
+        return UnusedLabels.of_pixels(thinned, Reason.THINNED)
 
-    def _visible(self) -> set[int]:
-        """Numbers of features with a labelled pixel of their own: the smaller lies on top."""
-        areas = shapely.area([shape for shape, _ in self._sorted]) if self._sorted else []
-        order = np.argsort(-np.asarray(areas), kind="stable").tolist()
-        rank = {number: place for place, number in enumerate(order)}
-        visible: set[int] = set()
-        for block in self._touched(WARP_BLOCK):
-            near = sorted(self._near(block), key=rank.__getitem__)
-            shapes = [(self._sorted[number][0], number) for number in near]
-            numbers = rasterize(
-                shapes,
-                self.grid,
-                block,
-                fill=-1,
-                all_touched=self.all_touched,
-                dtype="int32",
-            )
-            values = np.array([value for _, value in self._sorted])
-            labelled = (numbers >= 0) & (self.rasterize(block) == values[numbers])
-            visible.update(np.unique(numbers[labelled]).tolist())
-        return visible
+    def unused(self, names: Mapping[int, str]) -> UnusedLabels:
+        """Features that give no pixel, and pixels that are not used, by class and reason.
 
-    def _touched(self, size: int) -> list[PixelBox]:
-        touched: set[PixelBox] = set()
-        for west, south, east, north in shapely.bounds(self._tree.geometries):
-            touched.update(self._pixels(west, south, east, north).blocks(size))
-        return sorted(touched)
+        Parameters
+        ----------
+        names : mapping of class value to name
+        """
+        return self.unused_pixels(names)
 
-    def _burnt(
-        self, shapes: list[tuple[shapely.Geometry, int]], box: PixelBox
-    ) -> npt.NDArray[np.uint8]:
-        burnt: npt.NDArray[np.uint8] = rasterize(
-            shapes, self.grid, box, fill=NODATA, all_touched=self.all_touched
-        )
-        return burnt
+    def left_out(self, names: Mapping[int, str]) -> list[str]:
+        """The same as lines."""
+        return self.unused(names).lines()
 
-    def _near(self, box: PixelBox) -> list[int]:
-        if not self.shapes:
-            return []
-        extent = self.grid.geobox_of(box).extent.geom
-        return sorted(int(i) for i in self._tree.query(extent, predicate="intersects"))
 
-    @cached_property
-    def _sorted(self) -> list[tuple[shapely.Geometry, int]]:
-        return sorted(self.shapes, key=lambda pair: pair[1])
+def thin(values: Values, block: PixelBox, most: int) -> Values:
+    """Keep at most so many pixels of each class of a block.
 
-    @cached_property
-    def _tree(self) -> shapely.STRtree:
-        return shapely.STRtree([shape for shape, _ in self._sorted])
+    Which ones depends on where the pixels lie and on nothing else: those whose position has the
+    smallest hash, as if drawn at random with a fixed seed.
 
-    def _pixels(self, west: float, south: float, east: float, north: float) -> PixelBox:
-        """Pixels around bounds; at least one, since a point has no extent but its pixel has."""
-        (x0, y0), res = self.grid.origin, self.grid.resolution
-        row0, col0 = math.floor((y0 - north) / res), math.floor((west - x0) / res)
-        row1, col1 = math.floor((y0 - south) / res) + 1, math.floor((east - x0) / res) + 1
-        return PixelBox(row0, col0, row1, col1)
+    Parameters
+    ----------
+    values : uint8 array (rows, cols)
+        255 is unlabelled.
+    block : PixelBox
+        Where they lie.
+    most : int
+    """
+    out = values.copy()
+    for value, count in _counts(values):
+        if count > most:
+            rows, cols = np.nonzero(values == value)
+            hashes = _position_hash(rows + block.row0, cols + block.col0)
+            rest = np.argsort(hashes, kind="stable")[most:]
+            out[rows[rest], cols[rest]] = NODATA
+    return out
+
+
+def count_by_name(values: Values, names: Mapping[int, str]) -> dict[str, int]:
+    """Pixels of each class by name."""
+    return {names[value]: count for value, count in _counts(values)}
+
+
+def _counts(values: Values) -> Iterator[tuple[int, int]]:
+    """Each class value and its pixels."""
+    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+        if value != NODATA:
+            yield int(value), int(count)
+
+
+def _position_hash(
+    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint64]:
+    """A number for each pixel of the grid that looks random: SplitMix64 of row and column.
+
+    Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195. A bijection of row and column of 32
+    bit each, so that no two pixels have the same.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    mixed = (rows.astype(np.uint64) << np.uint64(32)) | (cols.astype(np.uint64) & low)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    found: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return found

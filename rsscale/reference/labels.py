@@ -1,27 +1,39 @@
-"""Read labelled polygons or points, and burn them into pixels of the grid."""
+"""Read labels: polygons and points of vector files and tables, or rasters of class values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+from odc.geo.geom import Geometry
 
 from rsscale.errors import RecipeError, nearest
+from rsscale.geo.feature_place import check_area, check_coordinates
 from rsscale.geo.grid import Grid
 from rsscale.geo.vector_file import split_layer
 from rsscale.legend.classes import LandClass
-from rsscale.reference.class_column import classes_in, values_in
+from rsscale.reference.class_column import class_text, classes_in, values_in
+from rsscale.reference.grid_features import GridFeatures
 from rsscale.reference.grid_labels import GridLabels
+from rsscale.reference.label_raster import GridRaster, LabelRaster, is_raster, read_label_raster
+from rsscale.reference.label_rules import LabelRules
+from rsscale.reference.label_table import is_table, read_points
+from rsscale.reference.merged_classes import MergedClasses
+from rsscale.reference.unused_labels import BLANK, Reason, UnusedLabels
 from rsscale.reference.vector_file import read_vector_file
 
-__all__ = ["GridLabels", "Labels", "read_columns", "read_frame", "read_labels"]
+__all__ = ["GridLabels", "LabelRules", "Labels", "read_columns", "read_frame", "read_labels"]
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+_log = logging.getLogger(__name__)
 
 _ALWAYS = -1
 # A straight line of this length is bent by a projection by less than a metre or so.
@@ -32,25 +44,37 @@ _KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint")
 
 @dataclass(frozen=True)
 class Labels:
-    """Labelled features.
+    """Labelled features, or a raster of labels.
 
     Attributes
     ----------
     frame : GeoDataFrame
         In its own CRS; columns ``value`` (class value), ``period`` (a year, or -1 for all),
-        ``geometry``.
+        ``geometry``. Of a raster one row with its outline, and no class.
     classes : tuple of LandClass
     source : str
         Where they come from, for messages.
-    all_touched, priority
-        See :class:`~rsscale.reference.grid_labels.GridLabels`.
+    rules : LabelRules
+        How they become pixels.
+    area : Geometry or None
+        In EPSG:4326: labels outside are not used.
+    unused : UnusedLabels
+        What reading left out: blank and ignored classes, and features outside the area.
+    raster : LabelRaster or None
     """
 
     frame: gpd.GeoDataFrame
     classes: tuple[LandClass, ...]
     source: str
-    all_touched: bool = False
-    priority: tuple[int, ...] = ()
+    rules: LabelRules = field(default_factory=LabelRules)
+    area: Geometry | None = None
+    unused: UnusedLabels = field(default_factory=UnusedLabels)
+    raster: LabelRaster | None = None
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names of the classes by value."""
+        return {land_class.value: land_class.name for land_class in self.classes}
 
     def of(self, period: int) -> Labels:
         """The labels of a year."""
@@ -58,6 +82,9 @@ class Labels:
 
     def on(self, grid: Grid, period: int | None = None) -> GridLabels:
         """The labels of a year (of all years when None) on a grid."""
+        area = None if self.area is None else grid.project(self.area).geom
+        if self.raster is not None:
+            return GridRaster(grid, area, self.rules.most_pixels, raster=self.raster)
         frame = (self if period is None else self.of(period)).frame
         # Long edges are bent where the grid's CRS bends them; short ones are left as they are.
         step = _LONGEST_DEGREES if frame.crs.is_geographic else _LONGEST_METRES
@@ -69,77 +96,198 @@ class Labels:
                 f"labels {self.source}: row {row} cannot be projected to {grid.crs}; "
                 "choose a CRS that covers the labels"
             )
-        shapes = tuple(zip(frame.geometry, frame["value"].astype(int), strict=True))
-        return GridLabels(shapes, grid, self.all_touched, self.priority)
+        by_name = {name: value for value, name in self.names.items()}
+        return GridFeatures(
+            grid,
+            area,
+            self.rules.most_pixels,
+            shapes=tuple(zip(frame.geometry, frame["value"].astype(int), strict=True)),
+            all_touched=self.rules.all_touched,
+            priority=tuple(by_name[name] for name in self.rules.priority),
+            overlap=self.rules.overlap,
+            edge=self.rules.edge,
+        )
+
+    def unused_in(self, by_period: Mapping[int, GridLabels]) -> UnusedLabels:
+        """All labels that are not used, by class and reason.
+
+        Parameters
+        ----------
+        by_period : mapping of year to GridLabels
+            What :meth:`on` gives for each year that is trained on. A feature that gives pixels in
+            one of them is used.
+        """
+        total = sum((some.unused_pixels(self.names) for some in by_period.values()), self.unused)
+        if self.raster is not None:
+            return total
+        lost: dict[Any, Reason] = {}
+        used: set[Any] = set()
+        for period, some in by_period.items():
+            rows, reasons = self.of(period).frame.index, some.lost()
+            lost |= {rows[place]: reason for place, reason in reasons.items()}
+            used |= {row for place, row in enumerate(rows) if place not in reasons}
+        names = self.frame["value"].map(self.names)
+        for reason in dict.fromkeys(lost.values()):
+            rows = [row for row, why in lost.items() if why is reason and row not in used]
+            total += UnusedLabels.of(names[rows], reason)
+        others = ~self.frame.index.isin([*lost, *used])
+        return total + UnusedLabels.of(names[others], Reason.OTHER_PERIOD)
 
 
 def read_labels(
     path: str | Path,
-    class_column: str,
+    class_column: str | None,
     *,
     period_column: str | None = None,
     classes: Sequence[LandClass] | None = None,
     layer: str | None = None,
-    all_touched: bool = False,
-    priority: Sequence[str] = (),
+    coordinates: Sequence[str] | None = None,
+    crs: str | None = None,
+    rules: LabelRules | None = None,
+    area: Geometry | None = None,
 ) -> Labels:
-    """Read labelled polygons or points.
+    """Read labels: polygons or points of a vector file or table, or a raster of class values.
 
     Parameters
     ----------
     path : path
-        Any vector file that GDAL reads, or GeoParquet; it must say its CRS.
-    class_column : str
+        Any vector file that GDAL reads, or GeoParquet, which must say its CRS; CSV or Parquet
+        with coordinates; any raster of one band that GDAL reads.
+    class_column : str or None
         The column of the class name or value, of any type: ``3``, ``3.0`` and ``"03"`` are the
-        class with the value 3.
+        class with the value 3. Of a raster a column of its attribute table, or None.
     period_column : str, optional
         The column of the year that a label is true for; without it they are true for all.
     classes : sequence of LandClass, optional
         Values, names and colours. Without them codes from 0 to 254 are the values; names are
-        sorted and numbered from 1.
+        sorted and numbered from 1. A raster has those of its own legend.
     layer : str, optional
         Which layer of the file; needed where it has several, else they are listed.
-    all_touched : bool
-        Label every pixel that a feature touches, and not those alone whose centre it holds.
-    priority : sequence of str
-        Names of classes that win where features overlap, the first over all others. Where none
-        of them is, features of different classes leave a pixel without a label.
+    coordinates : (str, str), optional
+        Columns of x and y, or longitude and latitude, of a table.
+    crs : str, optional
+        Of a table's coordinates.
+    rules : LabelRules, optional
+        Classes to merge and to ignore, and how labels become pixels.
+    area : Geometry, optional
+        In EPSG:4326: labels outside are left out and counted.
 
     Raises
     ------
     RecipeError
-        When the file, the column, a class or the CRS is missing, or a geometry is not valid;
-        the message names the row.
+        When the file, the column, a class or the CRS is missing, a geometry is not valid, or no
+        label is in the area; the message names the row.
     """
-    frame = read_frame(path, layer)
+    rules = rules or LabelRules()
+    file = split_layer(path)[0]
+    if file.exists() and not is_table(file) and is_raster(file) and not _has_layers(file):
+        _refuse_for_raster(
+            path, period_column=period_column, labels_layer=layer,
+            coordinates=coordinates, labels_crs=crs,
+        )  # fmt: skip
+        raster = read_label_raster(file, class_column, classes, rules, area)
+        return Labels(raster.outline, raster.classes, str(path), rules, area, raster.unused, raster)
+    if class_column is None:
+        raise RecipeError(
+            f"labels {path}: say with train.class which column holds the class name; there are "
+            f"{read_columns(path)}"
+        )
+    frame = read_frame(path, layer, coordinates, crs)
     names = _column(frame, class_column, path)
     problem = _geometry_problem(frame)
     if problem:
         raise RecipeError(f"labels {path}: {problem}")
+    check_coordinates(frame.bounds.to_numpy(), frame.crs, f"labels {path}")
+    years = _ALWAYS if period_column is None else _years(_column(frame, period_column, path), path)
+    frame = frame[["geometry"]].assign(period=years)
+    texts, unused = _class_names(names, rules, f"labels {path}")
+    frame = frame.assign(name=texts)[texts.notna()]
+    frame, unused_outside = _in_area(frame, area, path)
+    texts = frame["name"]
     if classes is None:
-        classes = classes_in(names, f"labels {path}")
-    frame = frame[["geometry"]].assign(
-        value=values_in(names, classes, f"labels {path}"),
-        period=_ALWAYS
-        if period_column is None
-        else _years(_column(frame, period_column, path), path),
+        classes = classes_in(texts, f"labels {path}")
+    else:
+        MergedClasses(rules, f"labels {path}").check_classes(classes)
+    frame = frame.assign(value=values_in(texts, classes, f"labels {path}")).drop(columns="name")
+    _check_priority(rules.priority, classes, path)
+    labels = Labels(frame, tuple(classes), str(path), rules, area, unused + unused_outside)
+    _warn_of_single(labels)
+    return labels
+
+
+def _refuse_for_raster(path: str | Path, **keys: Any) -> None:
+    for key, value in keys.items():
+        if value is not None:
+            raise RecipeError(
+                f"labels {path} are a raster, and {key} is for polygons, points and tables; leave "
+                "it out"
+            )
+
+
+def _in_area(
+    frame: gpd.GeoDataFrame, area: Geometry | None, path: str | Path
+) -> tuple[gpd.GeoDataFrame, UnusedLabels]:
+    """Features that reach into the area, and how many of each class do not."""
+    if area is None:
+        return frame, UnusedLabels()
+    check_area(frame.bounds.to_numpy(), frame.crs, area, f"labels {path}")
+    degrees = frame.geometry.to_crs("EPSG:4326")
+    shapely.prepare(area.geom)
+    # What can't be projected is refused where it is put on the grid, by its row.
+    is_near = shapely.intersects(area.geom, degrees.values) | ~np.isfinite(
+        degrees.bounds.to_numpy()
+    ).all(axis=1)
+    unused = UnusedLabels.of(frame["name"][~is_near], Reason.OUTSIDE_AREA)
+    if not is_near.any():
+        raise RecipeError(f"labels {path} have nothing in the area: {'; '.join(unused.lines())}")
+    return frame[is_near], unused
+
+
+def _class_names(column: Any, rules: LabelRules, source: str) -> tuple[Any, UnusedLabels]:
+    """Class names of features, those that are merged by their new one; None where not used."""
+    import pandas as pd
+
+    merged = MergedClasses(rules, source)
+    texts = [class_text(value) for value in column]
+    counts = Counter(texts)
+    merged.check_known(text for text in counts if text is not None)
+    ignored = {text for text in counts if text is not None and merged.is_ignored(text)}
+    targets = {
+        text: None if text is None or text in ignored else merged.name_of(text) or text
+        for text in counts
+    }
+    if not any(targets.values()):
+        reason = "are listed in train.ignore" if ignored else "have no class"
+        raise RecipeError(f"{source}: all {len(texts)} features {reason}")
+    unused = UnusedLabels.of([BLANK] * counts[None], Reason.BLANK) + UnusedLabels.of(
+        [text for text in texts if text in ignored and text is not None], Reason.IGNORED
     )
-    ranked = tuple(_ranked(priority, classes, path))
-    return Labels(frame, tuple(classes), str(path), all_touched, ranked)
+    return pd.Series([targets[text] for text in texts], column.index, object), unused
 
 
-def _ranked(
+def _check_priority(
     priority: Sequence[str], classes: Sequence[LandClass], path: str | Path
-) -> Iterator[int]:
-    """Values of the classes that win, the first over the others."""
-    by_name = {c.name: c.value for c in classes}
+) -> None:
+    names = [land_class.name for land_class in classes]
     for name in priority:
-        if name not in by_name:
+        if name not in names:
             raise RecipeError(
                 f"labels {path}: 'priority' names {name!r}, which is no class; there are "
-                f"{list(by_name)}{nearest(name, by_name)}"
+                f"{names}{nearest(name, names)}"
             )
-        yield by_name[name]
+
+
+def _warn_of_single(labels: Labels) -> None:
+    """Warn of classes with one feature: it is trained on or validated, and never both."""
+    counts = Counter(labels.frame["value"])
+    single = [name for value, name in labels.names.items() if counts[value] == 1]
+    if single:
+        _log.warning(
+            "labels %s: a single feature of %s; add more, since one can't be both trained on and "
+            "validated",
+            labels.source,
+            ", ".join(map(repr, single)),
+        )
 
 
 def read_columns(path: str | Path) -> list[str]:
@@ -148,8 +296,13 @@ def read_columns(path: str | Path) -> list[str]:
     return [str(name) for name in frame.columns if name != "geometry"]
 
 
-def read_frame(given: str | Path, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Read a vector file with a CRS, its geometry flat and in the column ``geometry``.
+def read_frame(
+    given: str | Path,
+    layer: str | None = None,
+    coordinates: Sequence[str] | None = None,
+    crs: str | None = None,
+) -> gpd.GeoDataFrame:
+    """Read a vector file or table, its geometry flat and in the column ``geometry``.
 
     Parameters
     ----------
@@ -157,6 +310,9 @@ def read_frame(given: str | Path, layer: str | None = None) -> gpd.GeoDataFrame:
         May name its layer as QGIS does.
     layer : str, optional
         Needed where the file has several.
+    coordinates : (str, str), optional
+    crs : str, optional
+        Of a table; see :func:`rsscale.reference.label_table.read_points`.
 
     Raises
     ------
@@ -165,29 +321,29 @@ def read_frame(given: str | Path, layer: str | None = None) -> gpd.GeoDataFrame:
     path, named = split_layer(given)
     if not path.exists():
         raise RecipeError(f"there are no labels at {path}")
-    try:
-        frame = read_vector_file(
-            path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
+    if is_table(path):
+        if layer or named:
+            raise RecipeError(f"labels {path} are a table, which has no layers; leave it out")
+        return read_points(path, coordinates, crs)
+    if coordinates is not None or crs is not None:
+        key = "coordinates" if coordinates is not None else "labels_crs"
+        raise RecipeError(
+            f"labels {path} are a vector file, which says where they lie; leave train.{key} out"
         )
-    except RecipeError:
-        if _is_raster(path):
-            raise RecipeError(
-                f"labels {path} are a raster; labels are polygons or points with a class: make "
-                "them with rasterio.features.shapes or gdal_polygonize, and save a GeoPackage"
-            ) from None
-        raise
+    frame = read_vector_file(
+        path, f"labels {path}", layer or named, key="layer (labels_layer in a recipe)"
+    )
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
     return frame.set_geometry(frame.geometry.force_2d())
 
 
-def _is_raster(path: Path) -> bool:
-    import rasterio
-    from rasterio.errors import RasterioError
+def _has_layers(path: Path) -> bool:
+    """Whether a file holds vector layers, as a GeoPackage may beside rasters."""
+    import pyogrio
 
     try:
-        with rasterio.open(path) as found:
-            return bool(found.count)
-    except (RasterioError, OSError):
+        return len(pyogrio.list_layers(path)) > 0
+    except Exception:  # noqa: BLE001 -- pyogrio and GDAL each raise their own
         return False
 
 

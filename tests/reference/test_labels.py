@@ -12,7 +12,8 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.legend.classes import LandClass
-from rsscale.reference.labels import GridLabels, read_labels
+from rsscale.reference.grid_features import GridFeatures
+from rsscale.reference.labels import read_labels
 
 GRID = Grid("EPSG:32631", 10.0)
 CLASSES = (LandClass(3, "forest", "#006600"), LandClass(8, "water", "#0000ff"))
@@ -45,8 +46,8 @@ def write(frame: gpd.GeoDataFrame, path: Path) -> Path:
     return path
 
 
-def on_grid(*shapes: tuple[shapely.Geometry, int]) -> GridLabels:
-    return GridLabels(shapes, GRID)
+def on_grid(*shapes: tuple[shapely.Geometry, int]) -> GridFeatures:
+    return GridFeatures(GRID, shapes=shapes)
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.parquet", "a.shp", "a.geojson"])
@@ -152,7 +153,7 @@ BOWTIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
         (frame_of((BOWTIE, "water", 0)), "cover", "row 0 is not valid: Self-intersection"),
         (frame_of((shapely.LineString([(0, 0), (1, 1)]), "water", 0)), "cover", "a LineString"),
         (frame_of((square(0, 0), "water", 0), (None, "water", 0)), "cover", "row 1 has no geom"),
-        (frame_of((square(0, 0), "water", 0), (square(0, 0), None, 0)), "cover", "row 1 has no cl"),
+        (frame_of((square(0, 0), None, 0)), "cover", "all 1 features have no class"),
         (frame_of((square(0, 0), "watr", 0)), "cover", r"'watr' \(1 features\).*mean 'water'"),
         (TWO.iloc[:0], "cover", "hold no feature"),
         (frame_of((square(0, 0), "water", 0), crs=None), "cover", "no CRS"),
@@ -176,10 +177,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_labels_that_the_grid_cannot_hold(tmp_path: Path) -> None:
-    pole = frame_of((shapely.box(-180, 91, 0, 92), "water", 0), crs="EPSG:4326")
-    labels = read_labels(write(pole, tmp_path / "a.parquet"), "cover")
+    far = frame_of((square(0, 3e6), "water", 0), crs="EPSG:32631")
+    labels = read_labels(write(far, tmp_path / "a.parquet"), "cover")
     with pytest.raises(RecipeError, match="row 0 cannot be projected"):
-        labels.on(GRID)
+        labels.on(Grid("EPSG:3413", 10.0))
 
 
 def test_altitudes_are_ignored(tmp_path: Path) -> None:
