@@ -78,8 +78,8 @@ class TrainRecipe(Strict):
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
                 raise ValueError(
-                    f"two classes have the {field} {twice!r}; a class has one value and one "
-                    "name: to merge classes of the labels, list them in train.merge"
+                    f"two classes have the {field} {twice!r}; to merge classes, list those of the "
+                    "labels in train.merge: a class has one value and one name"
                 )
         return value
 
