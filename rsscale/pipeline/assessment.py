@@ -163,7 +163,7 @@ class _ReferenceSource:
     total: int | None = None  # labelled pixels, where they are few enough to be counted
 
     def notes(self, found: Accuracy, distance: float) -> list[str]:
-        notes = [f"labels of {reason}" for reason in self.record.get("left_out", [])]
+        notes = [f"reference labels: {reason}" for reason in self.record.get("left_out", [])]
         if self.total is not None and found.pixels < self.total:
             notes.append(
                 f"{found.pixels:,} of {self.total:,} reference pixels are measured; the others lie "
@@ -204,6 +204,7 @@ def _reference(
     pixels = sum(int((on_grid.rasterize(b) != NODATA).sum()) for b in on_grid.blocks(_COUNTED))
     others = len(labels.frame) - len(of_year.frame)
     left_out = [f"other years left out: {others} of {len(labels.frame)} features"] if others else []
+    left_out += labels.unused.lines()
     record |= {
         "kind": "labels",
         "class_column": column,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -25,8 +25,8 @@ from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.progress import progress
 from rsscale.recipe import Recipe, TrainRecipe
-from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.labels import Labels
+from rsscale.reference.unused_labels import Reason, UnusedLabels
 from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.steps.input_windows import span, window_names
 from rsscale.steps.inputs import prepare
@@ -82,7 +82,7 @@ class ChipReader:
 
     Attributes
     ----------
-    left_out : list of str
+    unused : UnusedLabels
         Labels that are in no chip: how many, of which class, and why; complete once all are read.
 
     Raises
@@ -107,7 +107,7 @@ class ChipReader:
         self._by_period = {period: labels.on(self._grid, period) for period in periods}
         blocks = {period: some.blocks(settings.chip) for period, some in self._by_period.items()}
         self.blocks = {period: some for period, some in blocks.items() if some}
-        self.left_out = _left_out(labels, self._by_period)
+        self.unused = labels.unused_in(self._by_period)
         if not self.blocks:
             advice = "; ".join(self.left_out) or "check train.periods and train.period_column"
             raise RecipeError(
@@ -115,6 +115,11 @@ class ChipReader:
             )
         every = [block for some in self.blocks.values() for block in some]
         self._group_size = _group_size(settings, self._grid, every)
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each class and reason of labels that are not used."""
+        return self.unused.lines()
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks.values()))
@@ -126,19 +131,16 @@ class ChipReader:
         return len(self), self._spec.channels, width, width
 
     def __iter__(self) -> Iterator[LabelledChip]:
-        unseen: Counter[tuple[str, str]] = Counter()
+        unseen = UnusedLabels()
         with progress("read chips", len(self), "chips") as bar:
             for period, blocks in self.blocks.items():
                 sources = _find_sources(self._recipe, self._grid, blocks, period)
                 for together in _together(blocks):
                     for chip in self._read(sources, period, together):
-                        unseen.update(self._unseen(chip, sources))
+                        unseen += self._unseen(chip, sources)
                         yield chip
                         bar.advance()
-        self.left_out += [
-            f"{count:,} labelled pixels of {name!r}: {reason}"
-            for (name, reason), count in sorted(unseen.items())
-        ]
+        self.unused += unseen
 
     def _read(
         self, sources: Mapping[str, ItemIndex], period: int, blocks: Sequence[PixelBox]
@@ -160,25 +162,19 @@ class ChipReader:
             group = block.row0 // rows * 1_000_003 + block.col0 // cols
             yield LabelledChip(period, block, group, image, labels, chosen.days)
 
-    def _unseen(
-        self, chip: LabelledChip, sources: Mapping[str, ItemIndex]
-    ) -> dict[tuple[str, str], int]:
+    def _unseen(self, chip: LabelledChip, sources: Mapping[str, ItemIndex]) -> UnusedLabels:
         """Labelled pixels of a chip where nothing was seen, by class and reason."""
         blind = chip.labels[~np.isfinite(chip.image).any(axis=0)]
         counts = {c.name: int((blind == c.value).sum()) for c in self._labels.classes}
         if not any(counts.values()):
-            return {}
+            return UnusedLabels()
         around = self._grid.geobox_of(chip.block)
         is_imaged = any(
             sources[name].touching(around, *span(imagery, chip.period))
             for name, imagery in self._recipe.inputs.items()
         )
-        reason = (
-            "masked, or without a clear observation in any time window"
-            if is_imaged
-            else "outside the imagery"
-        )
-        return {(name, reason): count for name, count in counts.items() if count}
+        reason = Reason.MASKED if is_imaged else Reason.OUTSIDE_IMAGERY
+        return UnusedLabels.of_pixels(counts, reason)
 
 
 def train_settings(recipe: Recipe) -> TrainRecipe:
@@ -205,23 +201,6 @@ def input_bands(recipe: Recipe) -> list[InputBands]:
         if imagery.series
         else InputBands(name, imagery.bands, window_names(imagery, period))
         for name, imagery in recipe.inputs.items()
-    ]
-
-
-def _left_out(labels: Labels, by_period: Mapping[int, GridLabels]) -> list[str]:
-    """Features without a pixel, and of no training period: how many, of which class, and why."""
-    names = {c.value: c.name for c in labels.classes}
-    found: Counter[str] = Counter()
-    for some in by_period.values():
-        found.update(dict.fromkeys(some.left_out(names), 1))
-    used = {index for period in by_period for index in labels.of(period).frame.index}
-    others = labels.frame[~labels.frame.index.isin(used)]["value"].value_counts().sort_index()
-    return [
-        *found,
-        *(
-            f"{count} features of {names[int(value)]!r}: of other years than {list(by_period)}"
-            for value, count in others.items()
-        ),
     ]
 
 

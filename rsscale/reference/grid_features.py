@@ -189,6 +189,7 @@ class GridFeatures(GridLabels):
         areas = shapely.area([shape for shape, _ in self._sorted]) if self._sorted else []
         order = np.argsort(-np.asarray(areas), kind="stable").tolist()
         rank = {number: place for place, number in enumerate(order)}
+        values = np.array([value for _, value in self._sorted])
         visible: set[int] = set()
         for block in self.touched(WARP_BLOCK):
             near = sorted(self._near(block), key=rank.__getitem__)
@@ -201,7 +202,6 @@ class GridFeatures(GridLabels):
                 all_touched=self.all_touched,
                 dtype="int32",
             )
-            values = np.array([value for _, value in self._sorted])
             labelled = (numbers >= 0) & (self.inside(block) == values[numbers])
             visible.update(np.unique(numbers[labelled]).tolist())
         return visible

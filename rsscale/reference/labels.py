@@ -278,13 +278,13 @@ def _check_priority(
 
 
 def _warn_of_single(labels: Labels) -> None:
-    """Warn of classes with one feature: it is trained on or validated, and never both."""
+    """Warn of classes with one feature: what is measured of it is not the accuracy of a class."""
     counts = Counter(labels.frame["value"])
     single = [name for value, name in labels.names.items() if counts[value] == 1]
     if single:
         _log.warning(
-            "labels %s: a single feature of %s; add more, since one can't be both trained on and "
-            "validated",
+            "labels %s: a single feature of %s; add more, since one place says little of a class: "
+            "it is learnt or measured there alone",
             labels.source,
             ", ".join(map(repr, single)),
         )

@@ -6,6 +6,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio.features
 import shapely
 import torch
 from landscape import Landscape
@@ -16,7 +17,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.pipeline.label_chips import _together
-from rsscale.pipeline.training import make_chips, train_recipe
+from rsscale.pipeline.training import make_chips, read_recipe_labels, train_recipe
 from rsscale.recipe import read_recipe
 from rsscale.reference.labels import read_labels
 from rsscale.runs.find_items import find_items, index_items
@@ -77,6 +78,71 @@ def test_a_chip_is_what_the_map_feeds_the_model_there(
             assert np.array_equal(days, chips.days["s2"][number])
             varied.add(tuple(days.tolist()))
     assert not series or len(varied) > 1  # places see other dates
+
+
+def other_kind(labels: Path, kind: str) -> dict[str, Any]:
+    """The same labels in another kind of file, and the keys that it needs."""
+    frame = gpd.read_file(labels)
+    if kind == "csv":
+        path = labels.with_suffix(".csv")
+        table = frame.assign(x=frame.geometry.x, y=frame.geometry.y).drop(columns="geometry")
+        table.to_csv(path, index=False)
+        return {"labels": str(path), "labels_crs": "EPSG:32631"}
+    path = labels.with_suffix(".tif")
+    west, south, east, north = frame.total_bounds
+    transform = rasterio.Affine(10, 0, west // 10 * 10, 0, -10, north // 10 * 10 + 10)
+    shape = (int(north - south) // 10 + 2, int(east - west) // 10 + 2)
+    codes = {"crop": 211, "wood": 311}
+    shapes = zip(frame.geometry, frame["kind"].map(codes), strict=True)
+    burnt = rasterio.features.rasterize(shapes, shape, transform=transform, dtype="int16")
+    profile = {"driver": "GTiff", "count": 1, "dtype": "int16", "crs": frame.crs, "nodata": 0}
+    height, width = shape
+    with rasterio.open(path, "w", height=height, width=width, transform=transform, **profile) as f:
+        f.write(burnt, 1)
+    return {"labels": str(path), "class": None, "merge": {n: [c] for n, c in codes.items()}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tif"])
+def test_every_kind_of_labels_gives_the_same_chips(
+    landscape: Landscape, tmp_path: Path, kind: str
+) -> None:
+    def chips_of(content: dict[str, Any]) -> Any:
+        recipe = read_recipe(content)
+        return make_chips(recipe, read_recipe_labels(recipe))
+
+    classes = [
+        {"value": 1, "name": "crop", "color": "#ffff00"},
+        {"value": 2, "name": "wood", "color": "#006600"},
+    ]
+    content = recipe_of(landscape, tmp_path, series=False, classes=classes)
+    expected = chips_of(content)
+    content["train"] |= other_kind(tmp_path / "labels.gpkg", kind)
+    found = chips_of(content)
+    assert np.array_equal(found.labels, expected.labels)
+    assert np.array_equal(found.groups, expected.groups)
+    assert set(np.unique(found.labels)) == {1, 2, 255}
+
+
+def test_labels_that_are_not_used_are_counted_with_their_reason(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    content = recipe_of(landscape, tmp_path, series=False, ignore=["cloud"])
+    path = tmp_path / "labels.gpkg"
+    frame = gpd.read_file(path)
+    frame.loc[[0, 1], "kind"] = ["cloud", None]
+    frame.loc[[2], "geometry"] = frame.geometry[2:3].translate(-100_000)
+    frame.to_file(path)
+    recipe = read_recipe(content)
+    chips = make_chips(recipe, read_recipe_labels(recipe))
+    expected = {
+        "1 feature without a class: the cell of the class is empty",
+        "1 feature of 'cloud': listed in train.ignore",
+        f"1 feature of '{frame['kind'][2]}': outside the area of the recipe",
+    }
+    assert expected <= set(chips.left_out)
+    frame.set_crs("EPSG:32633", allow_override=True).to_file(path)
+    with pytest.raises(RecipeError, match="none of them in the area, which is at"):
+        read_recipe_labels(recipe)
 
 
 def rs_normalized(image: np.ndarray, spec: rs.ModelSpec) -> torch.Tensor:

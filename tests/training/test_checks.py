@@ -106,7 +106,7 @@ def test_merged_classes_are_refused_where_the_recipe_is_read(
         ("class_weights", "balance: weights makes errors of rare"),
         ("criterion", r"another, train the network with torch.*docs/models\.md"),
         ("pretrained", "to go on from weights"),
-        ("ignore_index", "leave the features"),
+        ("ignore_index", "list classes of the labels that are none"),
         ("early_stopping", "patience is how many validations"),
         ("max_epochs", "takes 'steps'"),
     ],
