@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError, nearest
+from rsscale.learn.wrappers import parted, unwrapped
 from rsscale.model.model_input import DAYS, VALID, TensorLayout
-from rsscale.network.receptive_field import reach_of
+from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
 from rsscale.networks.fusion import LateFusion
 from rsscale.networks.inputs import NetworkInput, channels_of
@@ -88,6 +89,12 @@ def build(
     ModelError
         When the name or a hyperparameter is unknown.
     """
+    wrapped = unwrapped(architecture)
+    if wrapped:
+        wrapper, inner = wrapped
+        own, inside = parted(wrapper, hyperparameters)
+        network = partial(build, inner, inputs, outputs - wrapper.extras, **inside)
+        return wrapper.make(network, inputs, own)
     known = registered(architecture)
     if is_address(architecture):
         return known.make(inputs, outputs, **hyperparameters)
@@ -113,6 +120,10 @@ def registered(architecture: str) -> Architecture:
     ModelError
         When there is none of the name.
     """
+    wrapped = unwrapped(architecture)
+    if wrapped:
+        inner = registered(wrapped[1])
+        return Architecture(partial(build, architecture), inner.layout, inner.takes)
     if is_address(architecture):
         return Architecture(partial(_made, architecture))
     if architecture not in ARCHITECTURES:
@@ -153,6 +164,10 @@ def _check_size(
 
 def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters with the defaults of today written out, so that they stay what they were."""
+    wrapped = unwrapped(architecture)
+    if wrapped:
+        own, inside = parted(wrapped[0], hyperparameters)
+        return complete(wrapped[1], inside) | own
     if is_address(architecture):
         return factory.complete(architecture, hyperparameters)
     if architecture not in ARCHITECTURES:
@@ -164,7 +179,8 @@ def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str,
 
 def can_make(architecture: str) -> bool:
     """Whether a network can be made again by this name, here or where its module is allowed."""
-    return architecture in ARCHITECTURES or is_address(architecture)
+    inner = innermost(architecture)
+    return inner in ARCHITECTURES or is_address(inner)
 
 
 def small_size(size: int) -> int:

@@ -24,6 +24,7 @@ from rsscale.learn.weights import read_model, state_difference
 from rsscale.model.artifacts import PROGRAM, WEIGHTS, Artifact
 from rsscale.model.files import files_digest
 from rsscale.model.spec import ModelSpec
+from rsscale.network.receptive_field import innermost
 from rsscale.runtimes.base import RuntimeModule
 from rsscale.runtimes.factory import is_address
 from rsscale.runtimes.pretrained import pretrained_properties, without_path
@@ -178,7 +179,11 @@ def _write(model: Model, artifact: Artifact, path: Path) -> None:
 
 
 def _pretrained(spec: ModelSpec) -> dict[str, Any]:
-    return pretrained_properties(spec.hyperparameters) if is_address(spec.architecture) else {}
+    return (
+        pretrained_properties(spec.hyperparameters)
+        if is_address(innermost(spec.architecture))
+        else {}
+    )
 
 
 def _version(artifact: Artifact) -> str | None:

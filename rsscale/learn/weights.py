@@ -16,7 +16,7 @@ from rsscale.model.artifacts import artifact_of
 from rsscale.model.files import files_digest, read_item, weights_path
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import blank_batch
-from rsscale.network.receptive_field import reach_of
+from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.network.result import place_result
 from rsscale.network.scores import check_classes_to_map, check_scores
 from rsscale.runtimes.factory import is_address
@@ -73,7 +73,7 @@ def _width_to_try(weights: Path, spec: ModelSpec) -> int:
     """A width that a model takes if it takes its windows: seconds less for a U-Net."""
     width = spec.lattice.window
     by_pixel = has_runtime(weights.suffix) and artifact_of(weights.name).by_pixel
-    is_known = weights.suffix == ".safetensors" and not is_address(spec.architecture)
+    is_known = weights.suffix == ".safetensors" and not is_address(innermost(spec.architecture))
     return small_size(width) if by_pixel or is_known else width
 
 

@@ -142,6 +142,22 @@ class Learner(Protocol[S_contra]):
         """Numbers of such a model for the labelled pixels of other samples."""
 
 
+class NetworkLearner(Learner[S], Protocol[S]):
+    """Protocol of a learner whose model is a network of torch."""
+
+    @property
+    def task(self) -> Task:
+        """What it learns."""
+
+    def from_seed(self, number: int) -> NetworkLearner[S]:
+        """The same with another seed: so many beyond its own."""
+
+    def features(
+        self, model: Model, samples: S
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """What a network of its is given of labelled pixels ``(P, F)``, and their groups."""
+
+
 @dataclass(frozen=True)
 class Design:
     """What a model is to be, before it has learnt anything.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from rsscale.learn.architectures import registered
-from rsscale.learn.model import Model, move
+from rsscale.learn.model import Model, given, move
 from rsscale.learners.base import Design, Fitted, Loop, Predictions, Task
 from rsscale.learners.chips import (
     MULTIPLE,
@@ -28,8 +28,13 @@ from rsscale.learners.network import (
     contract,
     first_network,
     schedule_of,
+    score_channels,
 )
+from rsscale.network.batch import WindowBatch
 from rsscale.network.normalize import window_batch
+from rsscale.networks.applicability import features_of
+
+_FEATURES_OF_A_CHIP = 200
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,29 @@ class ImageNetwork:
         done = fit(module, batches, loss, schedule, validate if has_validation else None)
         return Fitted(model, done)
 
+    def from_seed(self, number: int) -> ImageNetwork:
+        """See :class:`~rsscale.learners.base.NetworkLearner`."""
+        return replace(self, loop=replace(self.loop, seed=self.loop.seed + number))
+
+    def features(
+        self, model: Model, samples: Chips
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """See :class:`~rsscale.learners.base.NetworkLearner`; a part of the pixels of each chip."""
+        of_pixels, groups = [], []
+        for number in range(len(samples)):
+            flat = np.flatnonzero(to_targets(samples.labels[number], model.spec) != UNLABELLED)
+            if not len(flat):
+                continue
+            labelled = flat[:: max(len(flat) // _FEATURES_OF_A_CHIP, 1)]
+            rows, cols = np.unravel_index(labelled, samples.labels.shape[-2:])
+            given_features = features_of(given(_windows(model, samples, number)))[0]
+            of_pixels.append(given_features[:, rows, cols].T.cpu().numpy())
+            groups.append(np.full(len(labelled), samples.groups[number]))
+        return np.concatenate(of_pixels), np.concatenate(groups)
+
     def predict(self, model: Model, samples: Chips) -> Predictions:
         """See :class:`~rsscale.learners.base.Learner`."""
-        numbers = [np.zeros((0, model.spec.output_channels), np.float32)]
+        numbers = [np.zeros((0, score_channels(model.spec)), np.float32)]
         truth, groups = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number in range(len(samples)):
             target = to_targets(samples.labels[number], model.spec)
@@ -98,15 +123,19 @@ class ImageNetwork:
         return Predictions(np.concatenate(numbers), np.concatenate(truth), np.concatenate(groups))
 
 
-def _scores(model: Model, chips: Chips, number: int) -> npt.NDArray[np.float32]:
-    """Numbers ``(K, H, W)`` of a model for a chip."""
+def _windows(model: Model, chips: Chips, number: int) -> WindowBatch:
+    """A chip as a window of a model, its sides made multiples."""
     image = torch.from_numpy(_padded(chips.images[number])[None]).to(model.device)
+    return window_batch(image, chips.days_of(np.array([number])), model.spec)
+
+
+def _scores(model: Model, chips: Chips, number: int) -> npt.NDArray[np.float32]:
+    """Scores ``(K, H, W)`` of a model for a chip."""
     with torch.inference_mode():
-        windows = window_batch(image, chips.days_of(np.array([number])), model.spec)
-        scores = model(windows)[0].float().cpu().numpy()
+        numbers = model(_windows(model, chips, number))[0].float().cpu().numpy()
     rows, cols = chips.labels.shape[-2:]
-    found: npt.NDArray[np.float32] = scores[:, :rows, :cols]
-    return found
+    scores: npt.NDArray[np.float32] = numbers[: score_channels(model.spec), :rows, :cols]
+    return scores
 
 
 def _padded(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

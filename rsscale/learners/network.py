@@ -60,6 +60,11 @@ def first_network(spec: ModelSpec, seed: int) -> torch.nn.Module:
     return module
 
 
+def score_channels(spec: ModelSpec) -> int:
+    """Numbers of the task itself that a network returns, which come before all others."""
+    return spec.output_channels - len(spec.extras)
+
+
 def schedule_of(loop: Loop) -> Schedule:
     """The schedule of a loop."""
     return Schedule(

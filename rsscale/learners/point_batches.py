@@ -14,9 +14,10 @@ from torch.nn import functional
 from rsscale.learn.model import Model, given
 from rsscale.learners.base import Balance, Loop
 from rsscale.learners.fit import Loss
-from rsscale.learners.network import class_loss, class_weights
+from rsscale.learners.network import class_loss, class_weights, score_channels
 from rsscale.learners.point_samples import PointSamples
 from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import WindowBatch
 from rsscale.network.normalize import window_batch
 from rsscale.points.series_table import SeriesTable
 
@@ -97,16 +98,24 @@ class TableBatches:
 
 def predict_numbers(model: Model, table: SeriesTable) -> npt.NDArray[np.float32]:
     """Numbers ``(N, K)`` of a model for samples: scores of classes, or values."""
+    count = score_channels(model.spec)
+    numbers = [np.zeros((0, count), np.float32)]
+    with torch.inference_mode():
+        numbers += [
+            model(windows)[:, :count, 0, 0].float().cpu().numpy()
+            for windows in table_windows(model, table)
+        ]
+    return np.concatenate(numbers)
+
+
+def table_windows(model: Model, table: SeriesTable) -> Iterator[WindowBatch]:
+    """Samples as windows of one pixel of a model, some at a time."""
     lengths = {part.name: part.length for part in model.spec.inputs}
     images, days = table.images(lengths), table.days(lengths)
-    found = np.zeros((len(table), model.spec.output_channels), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(table), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            batch = torch.from_numpy(images[some]).to(model.device)
-            windows = window_batch(batch, {n: d[some] for n, d in days.items()}, model.spec)
-            found[some] = model(windows)[:, :, 0, 0].float().cpu().numpy()
-    return found
+    for start in range(0, len(table), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        batch = torch.from_numpy(images[some]).to(model.device)
+        yield window_batch(batch, {n: d[some] for n, d in days.items()}, model.spec)
 
 
 def into_physical(

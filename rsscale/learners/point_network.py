@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rsscale.errors import RecipeError
 from rsscale.learn.architectures import ARCHITECTURES, registered
-from rsscale.learn.model import Model, move
+from rsscale.learn.model import Model, given, move
 from rsscale.learners.base import Design, Fitted, Loop, Predictions, Task
 from rsscale.learners.fit import Score, fit
 from rsscale.learners.network import check_precision, contract, first_network, schedule_of
-from rsscale.learners.point_batches import TableBatches, into_physical, predict_numbers
+from rsscale.learners.point_batches import (
+    TableBatches,
+    into_physical,
+    predict_numbers,
+    table_windows,
+)
 from rsscale.learners.point_samples import PointSamples, table_input, with_point_statistics
 from rsscale.network.receptive_field import reach_of
+from rsscale.networks.applicability import features_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,20 @@ class PointNetwork:
         done = fit(module, iter(batches), loss, schedule, validate if len(validation) else None)
         into_physical(module, batches.center, batches.spread)
         return Fitted(model, done)
+
+    def from_seed(self, number: int) -> PointNetwork:
+        """See :class:`~rsscale.learners.base.NetworkLearner`."""
+        return replace(self, loop=replace(self.loop, seed=self.loop.seed + number))
+
+    def features(
+        self, model: Model, samples: PointSamples
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """See :class:`~rsscale.learners.base.NetworkLearner`."""
+        parts = [
+            features_of(given(windows))[:, :, 0, 0].cpu().numpy()
+            for windows in table_windows(model, samples.table)
+        ]
+        return np.concatenate(parts), np.asarray(samples.groups)
 
     def predict(self, model: Model, samples: PointSamples) -> Predictions:
         """See :class:`~rsscale.learners.base.Learner`."""

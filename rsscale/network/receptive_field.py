@@ -7,6 +7,7 @@ Where the network looks further, labels depend on where the windows lie, and win
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import weakref
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ _WIDEST, _ROUND_UP = 1024, 16
 # torch convolves smaller arrays by NNPACK (ConvParams::use_mkldnn in ATen/native/Convolution.cpp),
 # whose transforms mix the rounding of all pixels of a block; larger ones pixel by pixel.
 _LARGE = 20_480
+_WRAPPED = re.compile(r"[a-z]+\((.+)\)")
 _PIXEL_BY_PIXEL = ("pixel", "tempcnn", "ltae", "fusion")
 
 
@@ -199,6 +201,12 @@ def _predicted(model: Predictor, window: torch.Tensor, batch: int) -> torch.Tens
     return class_scores(model, WindowBatch(model.spec, windows))[:1].clone()
 
 
+def innermost(architecture: str) -> str:
+    """The network inside others, by name: ``"unet"`` of ``"applicability(ensemble(unet))"``."""
+    inside = _WRAPPED.fullmatch(architecture)
+    return innermost(inside[1]) if inside else architecture
+
+
 def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | None:
     """How far a network that rsscale builds looks around a pixel, px; None for any other.
 
@@ -207,6 +215,7 @@ def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | Non
     ``2**s`` pixels; pooling and nearest upsampling move by less than one pixel of the coarser
     scale.
     """
+    architecture = innermost(architecture)
     if architecture in _PIXEL_BY_PIXEL:
         return 0
     depth = hyperparameters.get("depth", 3)
@@ -224,7 +233,8 @@ def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     blocks; for very small windows on the CPU; and for series, of which the whole window decides
     what observations are taken.
     """
-    if any(one.series for one in spec.inputs) or spec.architecture == "utae":
+    is_wrapped = innermost(spec.architecture) != spec.architecture
+    if any(one.series for one in spec.inputs) or spec.architecture == "utae" or is_wrapped:
         return None
     artifact = ARTIFACTS.get(weights.suffix)
     if artifact is not None and artifact.by_pixel:

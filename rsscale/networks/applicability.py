@@ -14,31 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from rsscale.layers import Layer
 from rsscale.model.spec import ModelSpec
 
 Features = npt.NDArray[np.floating]
-
-DISSIMILARITY = Layer(
-    "dissimilarity",
-    "uint16",
-    65535,
-    scale=0.001,
-    overview="mean",
-    attributes={"long_name": "dissimilarity index to the training data"},
-)
-"""Distance to the nearest training pixel over the mean distance between training pixels."""
-
-APPLICABLE = Layer(
-    "applicable",
-    overview="mode",
-    attributes={
-        "long_name": "area of applicability",
-        "flag_values": [0, 1],
-        "flag_meanings": "outside inside",
-    },
-)
-"""1 where the imagery is like the training, 0 where the model was never shown its like."""
 
 # Rows of pixels whose distances to all training pixels are held at once.
 _AT_ONCE = 1 << 14
@@ -106,14 +84,17 @@ class WithApplicability(nn.Module):
         """Numbers of the network, then dissimilarity and 0 or 1: ``(N, C + 2, H, W)``."""
         scores: torch.Tensor = self.network(inputs)
         features = features_of(inputs)  # (N, F, H, W)
-        count, _, height, width = features.shape
-        flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]) * self.weight
-        nearest = torch.cat(
-            [torch.cdist(part, self.sample).amin(dim=1) for part in torch.split(flat, _AT_ONCE)]
-        )
-        index = (nearest / self.mean_distance).view(count, 1, height, width)
+        # Window by window: the last bit of a distance depends on what is computed beside it.
+        nearest = torch.stack([self._nearest(window) for window in features])
+        index = nearest[:, None] / self.mean_distance
         inside = (index <= self.threshold).to(scores.dtype)
         return torch.cat([scores, index.to(scores.dtype), inside], dim=1)
+
+    def _nearest(self, features: torch.Tensor) -> torch.Tensor:
+        """Distance ``(H, W)`` to the nearest training pixel, of features ``(F, H, W)``."""
+        flat = features.permute(1, 2, 0).reshape(-1, len(features)) * self.weight
+        parts = [torch.cdist(part, self.sample).amin(dim=1) for part in torch.split(flat, _AT_ONCE)]
+        return torch.cat(parts).view(features.shape[1:])
 
 
 def features_of(inputs: torch.Tensor | Mapping[str, Any]) -> torch.Tensor:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from rsscale.cluster.allocator import trim
@@ -25,14 +24,14 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
+from rsscale.inference.map_facts import MAP_FACTS, map_facts, share_outside
 from rsscale.inference.predict_box import BoxLayers, predict_box
-from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
+from rsscale.inference.seams import Seams
 from rsscale.inference.stack import InputStack
 from rsscale.layers import Layer
 from rsscale.legend.values import check_same_classes, class_order
 from rsscale.memory import mmap_array
 from rsscale.model.files import model_files, read_spec, weights_of
-from rsscale.model.outputs import OBSERVATIONS
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import exact_reach, tell_of_context
 from rsscale.network.scores import check_classes_to_map
@@ -87,13 +86,7 @@ class MapPass(Pass):
     kind: ClassVar[str] = "predict"
     version: ClassVar[str] = "1"
     Options: ClassVar[type[Options]] = MapOptions
-    facts: ClassVar[Mapping[str, Fold]] = {
-        "unseen": "sum",
-        "non_finite": "sum",
-        **dict.fromkeys(SEAM_FACTS, "sum"),
-        "batch": "min",
-        "agreement": "min",
-    }
+    facts: ClassVar[Mapping[str, Fold]] = MAP_FACTS
 
     step: str
     sources: Mapping[str, Source]
@@ -239,7 +232,9 @@ class MapPass(Pass):
                 _place(strip.layers, part, values, core)
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
-        facts = _facts(values, self.layers, non_finite, block, lattice)
+        facts = map_facts(
+            values, self.layers, non_finite, where=block.where, core=block.core, lattice=lattice
+        )
         written = {layer.name: values[layer.name] for layer in self.layers}
         return Result(
             layers=block.dataset(self.layers, written),
@@ -256,6 +251,9 @@ class MapPass(Pass):
                 f"no number {facts['non_finite']} px for which the model returned none; they are "
                 "nodata"
             )
+        outside = share_outside(facts)
+        if outside is not None:
+            yield f"outside   {outside:.1%} of what was mapped is outside the area of applicability"
         seams = Seams.from_dict(facts)
         if seams.line.pairs:
             yield f"seams     {seams}{self._remedy(seams)}"
@@ -379,20 +377,3 @@ def _place(
         if name not in tile:
             tile[name] = mmap_array((*values.shape[:-2], *core.shape), values.dtype)
         tile[name][(..., *part.slices(core))] = values
-
-
-def _facts(
-    values: Mapping[str, npt.NDArray[Any]],
-    layers: Sequence[Layer],
-    non_finite: int,
-    block: Block,
-    lattice: Lattice,
-) -> dict[str, int]:
-    """Counts of pixels without a value, and of labels that change across window lines."""
-    layer = layers[0] if layers[0].name != OBSERVATIONS.name or len(layers) == 1 else layers[1]
-    first = values[layer.name][0] if layer.axis else values[layer.name]
-    rows = zip(block.where, first, strict=True)  # masks of the whole tile would be as large
-    blank = sum(int(np.count_nonzero(where & ~layer.is_valid(row))) for where, row in rows)
-    labels = values.get("classification")
-    seams = Seams() if labels is None else count_seams(labels, block.core, lattice)
-    return {"unseen": blank - non_finite, "non_finite": non_finite, **seams.to_dict()}

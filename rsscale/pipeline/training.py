@@ -17,6 +17,7 @@ from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
+from rsscale.learners.applicability import wrapped
 from rsscale.learners.base import Design, Loop, Task
 from rsscale.learners.chips import Chips
 from rsscale.learners.image_network import ImageNetwork
@@ -106,7 +107,8 @@ def _train_images(
         patience=settings.patience,
         seed=settings.seed,
     )
-    learner = ImageNetwork(design, task, tuple(inputs), loop)
+    network = ImageNetwork(design, task, tuple(inputs), loop)
+    learner = wrapped(network, settings.members, applicability=settings.applicability)
     return run_experiment(
         learner, chips, task, plan, conformal=settings.conformal, left_out=chips.left_out
     )
@@ -128,7 +130,8 @@ def _train_points(
         patience=settings.patience,
         seed=settings.seed,
     )
-    learner = PointNetwork(design, task, loop, settings.observations)
+    network = PointNetwork(design, task, loop, settings.observations)
+    learner = wrapped(network, settings.members, applicability=settings.applicability)
     return run_experiment(
         learner, samples, task, plan, conformal=settings.conformal, left_out=table.notes
     )

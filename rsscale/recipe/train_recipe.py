@@ -66,6 +66,8 @@ class TrainRecipe(Strict):
     patience: int = Field(default=0, ge=0, le=10**9)  # validations without a better one; 0: never
     learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
     seed: int = 0
+    members: int = Field(default=1, ge=1, le=100)  # networks from other seeds, averaged
+    applicability: bool = False  # the layers dissimilarity and applicable
     conformal: float = Field(default=0.9, gt=0, lt=1)  # level of sets of classes
 
     @field_validator("classes")

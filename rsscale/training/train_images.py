@@ -9,6 +9,7 @@ import torch
 
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.model import Model
+from rsscale.learners.applicability import wrapped
 from rsscale.learners.base import Balance, Design, Loop, Task
 from rsscale.learners.chips import Chips, InputBands
 from rsscale.learners.image_network import ImageNetwork
@@ -34,6 +35,8 @@ def train_images(
     learning_rate: float = 3e-3,
     balance: Balance = "sampling",
     patience: int = 0,
+    members: int = 1,
+    applicability: bool = False,
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
@@ -66,6 +69,11 @@ def train_images(
         See :class:`~rsscale.learners.base.Loop`.
     patience : int
         Validations in a row without a better one that end the training; 0 for never.
+    members : int
+        Networks that are trained from other seeds and averaged; the model may map their
+        ``disagreement``.
+    applicability : bool
+        Whether the model may map ``dissimilarity`` to its training, and where it is ``applicable``.
     seed : int
         The same seed gives the same weights on the same machine and threads.
     validation, test : float
@@ -96,14 +104,15 @@ def train_images(
     chips = chips.seen
     check_classes(chips, classes)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    learner = ImageNetwork(
+    network = ImageNetwork(
         design=Design(name, architecture, hyperparameters or {}, lattice, resolution, device),
         task=Task(classes=tuple(classes)),
         inputs=tuple(inputs),
         loop=Loop(steps, batch, learning_rate, balance, patience=patience, seed=seed),
     )
     plan = SplitPlan(validation, test, folds, seed)
+    learner = wrapped(network, members, applicability=applicability)
     labelled = chips.subset((chips.labels != 255).any(axis=(1, 2)))
     return run_experiment(
-        learner, labelled, learner.task, plan, conformal=conformal, left_out=chips.left_out
+        learner, labelled, network.task, plan, conformal=conformal, left_out=chips.left_out
     )

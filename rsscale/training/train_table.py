@@ -13,6 +13,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learn.model import Model
+from rsscale.learners.applicability import wrapped
 from rsscale.learners.base import Balance, Design, Loop, ValueLoss
 from rsscale.learners.point_network import PointNetwork
 from rsscale.learners.point_samples import point_samples
@@ -95,6 +96,8 @@ def train_table(
     folds: int = 0,
     test: float = 0.2,
     conformal: float = 0.9,
+    members: int = 1,
+    applicability: bool = False,
     observations: int | None = None,
     lattice: Lattice | None = None,
     resolution: float | None = None,
@@ -124,6 +127,11 @@ def train_table(
         Share of the samples, in whole groups, that a training without folds is measured on.
     conformal : float
         Level of the conformal sets of classes that the model may map.
+    members : int
+        Networks that are trained from other seeds and averaged; the model may map their
+        ``disagreement``.
+    applicability : bool
+        Whether the model may map ``dissimilarity`` to its training, and where it is ``applicable``.
     observations : int, optional
         Places for observations in the windows of a map: as many dates as there may be, often more
         than a sample has. As many as a sample has at most when omitted.
@@ -155,7 +163,7 @@ def train_table(
     task, samples = point_samples(table, classes, quantities)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     plan = SplitPlan(how.validation, test, folds, how.seed)
-    learner = PointNetwork(
+    network = PointNetwork(
         design=Design(
             name,
             architecture,
@@ -168,6 +176,7 @@ def train_table(
         loop=how.loop(round(len(samples) * (1 - how.validation))),
         observations=observations,
     )
+    learner = wrapped(network, members, applicability=applicability)
     return run_experiment(learner, samples, task, plan, conformal=conformal, left_out=table.notes)
 
 

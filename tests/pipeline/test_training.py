@@ -9,6 +9,7 @@ import pytest
 import rasterio.features
 import shapely
 import torch
+import xarray as xr
 from landscape import Landscape
 
 import rsscale as rs
@@ -182,6 +183,30 @@ def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path:
         train_recipe(unet(recipe), device="cpu")
     with pytest.raises(RecipeError, match="'series' has no 'composite'"):
         read_recipe(replace_inputs(recipe))
+
+
+def test_disagreement_and_applicability_are_mapped(landscape: Landscape, tmp_path: Path) -> None:
+    """The same in tiles of any size; the run says how much was never seen in training."""
+    wanted = ["classification", "confidence", "disagreement", "dissimilarity", "applicable"]
+    recipe = recipe_of(landscape, tmp_path, series=False, members=2, applicability=True)
+    recipe["output"] = {"layers": wanted}
+    model, _ = train_recipe(recipe, device="cpu")
+    assert model.spec.architecture == "applicability(ensemble(unet))"
+    maps = []
+    for tile in (512, 640):
+        recipe["grid"] = {**recipe["grid"], "tile": tile}
+        done = rs.run(recipe, tmp_path / f"run{tile}", device="cpu")
+        maps.append(done.open()[wanted].load())
+        applicable = maps[-1]["applicable"].values
+        seen = applicable[np.isin(applicable, [0, 1])]
+        assert len(seen)
+        line = next(text for text in str(done.status()).splitlines() if "outside" in text)
+        assert f"{(seen == 0).mean():.1%} of what was mapped is outside the area" in line
+    first, second = xr.align(*maps, join="inner")
+    assert first.sizes["x"] > 1000
+    for name in wanted:
+        np.testing.assert_array_equal(first[name].values, second[name].values)
+    assert first["disagreement"].max() > 0
 
 
 def unet(recipe: dict[str, Any]) -> dict[str, Any]:
