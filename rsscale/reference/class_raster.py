@@ -37,12 +37,16 @@ def check_raster(dataset: rasterio.DatasetReader, path: Path) -> None:
     Raises
     ------
     RecipeError
-        When it has no CRS, several bands or scaled values.
+        When it has no CRS, no place on the ground, several bands or scaled values.
     """
     if dataset.count != 1 or dataset.crs is None:
         raise RecipeError(
             f"{path} has {dataset.count} bands and the CRS {dataset.crs}; expected "
             "one band of class values with a CRS"
+        )
+    if dataset.transform.is_identity:
+        raise RecipeError(
+            f"{path} does not say where it lies; expected a raster with a geotransform"
         )
     if dataset.scales != (1.0,) or dataset.offsets != (0.0,):
         raise RecipeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import rasterio
 import shapely
 from odc.geo.geom import Geometry
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from rsscale.errors import ModelError, ReadError, RecipeError
@@ -79,6 +80,8 @@ class GridRaster(GridLabels):
     def touched(self, size: int) -> list[PixelBox]:
         """Blocks of the global ``size`` px lattice that may hold a label, sorted."""
         shape = self._outline
+        if shape.is_empty:
+            return []
         return [
             block
             for block in self.grid.box(Geometry(shape, self.grid.crs)).blocks(size)
@@ -102,12 +105,23 @@ class GridRaster(GridLabels):
 
 
 def is_raster(path: Path) -> bool:
-    """Whether GDAL reads a file as a raster with a band."""
-    try:
-        with rasterio.open(path) as dataset:
-            return bool(dataset.count)
-    except (RasterioError, OSError):
-        return False
+    """Whether GDAL reads a file as a raster with a band.
+
+    Raises
+    ------
+    RecipeError
+        When it is a raster that can't be one of class values.
+    """
+    with warnings.catch_warnings():
+        # A raster that lies nowhere is refused in one line, here and not by a warning.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path) as dataset:
+                if dataset.count:
+                    check_raster(dataset, path)
+                return bool(dataset.count)
+        except (RasterioError, OSError):
+            return False
 
 
 def read_label_raster(

@@ -180,7 +180,7 @@ def read_labels(
     """
     rules = rules or LabelRules()
     file = split_layer(path)[0]
-    if file.exists() and not is_table(file) and is_raster(file) and not _has_layers(file):
+    if file.exists() and not (is_table(file) or _has_layers(file)) and is_raster(file):
         _refuse_for_raster(
             path, period_column=period_column, labels_layer=layer,
             coordinates=coordinates, labels_crs=crs,

@@ -29,7 +29,7 @@ MEMORY = 2 * 2**30
 # Shares of the inputs; recipes and items have the most fields.
 SHARES = {
     "recipes": 4, "items": 4, "collections": 2, "catalogues": 2, "geoparquet": 2, "answers": 2,
-    "cogs": 3, "vectors": 2, "models": 2, "runs": 2,
+    "cogs": 3, "vectors": 2, "labelfiles": 2, "models": 2, "runs": 2,
 }  # fmt: skip
 
 

@@ -283,6 +283,38 @@ class Vectors:
             read_area(path)
 
 
+@target(edits=cuts, kind=st.sampled_from(["csv", "parquet", "tif"]))
+class LabelFiles:
+    """Tables and rasters of labels."""
+
+    def __init__(self, folder):
+        import pandas as pd
+        import rasterio
+
+        table = pd.DataFrame({"class": ["a", "b"], "lon": [3.0, 3.1], "lat": [41.0, 41.1]})
+        table.to_csv(folder / "table.csv", index=False)
+        table.to_parquet(folder / "table.parquet")
+        with rasterio.open(
+            folder / "table.tif", "w", driver="GTiff", width=64, height=64, count=1,
+            dtype="uint8", crs="EPSG:32631", nodata=0,
+            transform=rasterio.Affine(10, 0, 500_000, 0, -10, 4_600_000),
+        ) as file:  # fmt: skip
+            file.write((np.arange(4096, dtype="uint16") % 5).astype("uint8").reshape(1, 64, 64))
+        kinds = ("csv", "parquet", "tif")
+        self.content = {kind: (folder / f"table.{kind}").read_bytes() for kind in kinds}
+        self.folder, self.number = folder, 0
+
+    def run(self, edits, kind):
+        self.number += 1  # another name: files that are open are kept by theirs
+        path = self.folder / f"labels{self.number}.{kind}"
+        path.write_bytes(mutate_bytes(self.content[kind], edits))
+        try:
+            labels = read_labels(path, None if kind == "tif" else "class")
+            labels.on(rs.Grid("EPSG:32631", 10)).blocks(64)
+        finally:
+            path.unlink()
+
+
 @target(edits=changes, raw=cuts, part=st.sampled_from(["item", "item", "item", "weights"]))
 class Models:
     def __init__(self, shared):

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.reference.grid_features import GridFeatures
+from rsscale.reference.grid_features import GridFeatures, without_edge
 from rsscale.reference.grid_labels import THIN_BLOCK
 from rsscale.reference.unused_labels import Reason, Unit
 
@@ -134,6 +135,19 @@ def test_the_edge_is_left_out_in_metres_on_the_ground(crs: str, row: int, scale:
     pixels = round(20 / (10 * scale))
     assert (burnt == 1).sum() == (40 - 2 * pixels) ** 2
     assert (burnt == 2).sum() == 1  # a point has no edge
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:3035", "EPSG:2263", "EPSG:32631"])
+@pytest.mark.parametrize("latitude", [10.0, 50.0, 69.0])
+def test_the_edge_is_as_wide_as_in_a_local_projection(crs: str, latitude: float) -> None:
+    longitude = 10.0
+    local = f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +datum=WGS84"
+    ring = [(0, 0), (400, 50), (350, 420), (200, 300), (-60, 380)]
+    field = gpd.GeoSeries([shapely.segmentize(shapely.Polygon(ring), 20)], crs=local)
+    shrunk = without_edge(field.to_crs(crs).to_numpy(), crs, 25.0)
+    back = gpd.GeoSeries(shrunk, crs=crs).to_crs(local)[0]
+    expected = field[0].buffer(-25.0)
+    assert back.symmetric_difference(expected).area < 0.01 * expected.area
 
 
 def test_polygons_that_are_all_edge_are_counted() -> None:

@@ -197,6 +197,34 @@ def test_rasters_that_are_no_classes_are_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_rasters_that_lie_nowhere_are_refused(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": 9, "width": 9}
+    with rasterio.open(tmp_path / "a.tif", "w", crs="EPSG:32631", **profile) as file:
+        file.write(np.ones((1, 9, 9), "uint8"))
+    with pytest.raises(RecipeError, match="does not say where it lies"):
+        read_labels(tmp_path / "a.tif", None)
+    with rasterio.open(tmp_path / "b.tif", "w", **profile) as file:
+        file.write(np.ones((1, 9, 9), "uint8"))
+    with pytest.raises(RecipeError, match="the CRS None; expected"):
+        read_labels(tmp_path / "b.tif", None)
+
+
+def test_an_area_beside_the_raster_has_no_label(tmp_path: Path) -> None:
+    """Its bounds meet those of the raster, and the raster itself does not."""
+    path = write(tmp_path / "a.tif", codes(3, 8))
+    west, south, east, north = GRID.geobox_of(BOX).extent.to_crs("EPSG:4326").boundingbox.bbox
+    width, height = east - west, north - south
+    corner = shapely.Polygon(
+        [(west, south - height), (east + width, south - height), (east + width, north)]
+    )
+    labels = read_labels(path, None, classes=CLASSES, area=Geometry(corner, "EPSG:4326"))
+    on = labels.on(GRID, 2023)
+    inside = on.rasterize(BOX) != 255
+    assert on.blocks(64) == [b for b in BOX.blocks(64) if (on.rasterize(b) != 255).any()]
+    assert inside.sum() < 300
+
+
 def test_rules_of_features_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", codes(3, 8))
     for rules in (
