@@ -122,6 +122,9 @@ def test_every_kind_of_labels_gives_the_same_chips(
     assert np.array_equal(found.labels, expected.labels)
     assert np.array_equal(found.groups, expected.groups)
     assert set(np.unique(found.labels)) == {1, 2, 255}
+    model, report = train_recipe(content, device="cpu")
+    assert [c.name for c in model.spec.classes] == ["crop", "wood"]
+    assert report.left_out == expected.left_out
 
 
 def test_labels_that_are_not_used_are_counted_with_their_reason(
