@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import torch
 
 from rsscale.learn.model import given
 from rsscale.learners.base import Balance
+from rsscale.learners.checkpoint import generator_state
 from rsscale.learners.chips import MULTIPLE, Chips, Days, to_targets
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
@@ -41,21 +41,18 @@ class Crops:
         self, chips: Chips, spec: ModelSpec, seed: int, balance: Balance = "sampling"
     ) -> None:
         self.spec, self.chips = spec, chips
-        self.targets = to_targets(chips.labels, spec)
         self.random = np.random.default_rng(seed)
         self.size = min(_CROP, *chips.images.shape[-2:]) // MULTIPLE * MULTIPLE
         # Flat indices: eight bytes a labelled pixel, and there may be a hundred million.
-        self.pixels = [np.flatnonzero(self.targets == k) for k in range(len(spec.classes))]
+        self.pixels = [np.flatnonzero(chips.labels == c.value) for c in spec.classes]
         counts = np.array([len(p) for p in self.pixels], np.float64)
         weight = np.sqrt(counts) if balance == "sampling" else counts
         self.chance = weight / weight.sum()
         self.times = [(i.length, len(i.bands)) for i in spec.inputs]
 
-    def batches(self, count: int, device: torch.device) -> Iterator[tuple[Any, torch.Tensor]]:
+    def batches(self, count: int, device: torch.device) -> CropBatches:
         """What a network is given, and class indices ``(N, H, W)``, again and again."""
-        while True:
-            images, targets, days = self.draw(count)
-            yield given(window_batch(images.to(device), days, self.spec)), targets.to(device)
+        return CropBatches(self, count, device)
 
     def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor, Days]:
         """``(N, C, H, W)`` images, ``(N, H, W)`` class indices, -1 where unlabelled, and days."""
@@ -67,13 +64,13 @@ class Crops:
     def _crop(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
         pixels = self.pixels[self.random.choice(len(self.pixels), p=self.chance)]
         pixel = pixels[self.random.integers(len(pixels))]
-        chip, row, col = np.unravel_index(pixel, self.targets.shape)
+        chip, row, col = np.unravel_index(pixel, self.chips.labels.shape)
         rows, cols = (
             self._span(center, length)
-            for center, length in zip((row, col), self.targets.shape[-2:], strict=True)
+            for center, length in zip((row, col), self.chips.labels.shape[-2:], strict=True)
         )
         image = np.array(self.chips.images[int(chip), :, rows, cols])
-        target = self.targets[chip, rows, cols]
+        target = to_targets(self.chips.labels[chip, rows, cols], self.spec)
         self._drop_a_window(image)
         turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
         image, target = np.rot90(image, turns, (1, 2)), np.rot90(target, turns)
@@ -93,3 +90,34 @@ class Crops:
                 start = first + int(self.random.integers(times)) * bands
                 image[start : start + bands] = np.nan
             first += times * bands
+
+
+class CropBatches:
+    """Batches of random crops without end; they go on from where a checkpoint was made.
+
+    Parameters
+    ----------
+    crops : Crops
+    count : int
+        Of a batch.
+    device : torch.device
+    """
+
+    def __init__(self, crops: Crops, count: int, device: torch.device) -> None:
+        self._crops, self._count, self._device = crops, count, device
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Any, torch.Tensor]:
+        images, targets, days = self._crops.draw(self._count)
+        windows = window_batch(images.to(self._device), days, self._crops.spec)
+        return given(windows), targets.to(self._device)
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        return generator_state(self._crops.random)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        self._crops.random.bit_generator.state = state

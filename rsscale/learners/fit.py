@@ -1,23 +1,35 @@
-"""The loop that trains a network: one-cycle AdamW, the best weights kept, trouble told at once."""
+"""The loop that trains a network: one-cycle AdamW, the best weights kept, trouble told at once.
+
+The seed decides the first weights, the samples of each batch and how they are turned, and what is
+random in the network, such as dropout; of an experiment also how its samples are split. With the
+same samples, versions, device and number of threads the weights are the same to the last bit, also
+when the training was stopped on its way and went on from a checkpoint. The seed does not decide the
+order of sums: it changes with the number of torch's threads, the device and the kind of CPU, and
+with it the last digits of each step, which grow with the steps; some sums of CUDA have no fixed
+order either. How samples were read, and by how many workers, changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from rsscale.cluster.engine import Stop
 from rsscale.cluster.machine import Precision
+from rsscale.cluster.signals import stop_on_signals
 from rsscale.errors import RecipeError
+from rsscale.learners.checkpoint import Best, Checkpoint, LoopState, Score
 from rsscale.progress import progress
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of what a network returns, and the targets."""
-Score = tuple[float, ...]
-"""How good a network is: the larger is the better, of equal first numbers by the next."""
+_GRACE_S = 25.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,8 @@ def fit(
     loss: Loss,
     schedule: Schedule,
     validate: Callable[[], Score] | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Train a network in place; it ends in evaluation mode, with its best weights.
 
@@ -93,34 +107,79 @@ def fit(
     validate : callable, optional
         Scores the network, which is in evaluation mode then. The weights with the best score are
         kept; those of the last step without it.
+    checkpoint : Checkpoint, optional
+        Goes on from it, and keeps it on the way and at the end; batches are
+        :class:`~rsscale.learners.checkpoint.Resumable` then.
 
     Raises
     ------
     RecipeError
         As soon as the loss is no number, with the step and the weights that are none.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, once a step is done and, with a checkpoint, kept.
     """
     device = next(module.parameters()).device
-    best = _Best(module)
-    losses: list[float] = []
+    best, losses = Best(module), list[float]()
+
+    def is_over() -> bool:
+        is_patient = not schedule.patience or best.waited < schedule.patience
+        return len(losses) >= schedule.steps or not is_patient
+
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         progress("train", schedule.steps, "steps") as bar,
+        _stopping(checkpoint) as stop,
     ):
         torch.manual_seed(schedule.seed)
         step = _Step(module, loss, schedule, device)
-        for number in range(1, schedule.steps + 1):
+        state = LoopState(module, step.optimizer, step.rate, best, losses, batches)
+        keep = _Keeper(checkpoint, state, stop, schedule.steps)
+        step.made = len(losses)
+        bar.advance(len(losses))
+        while not is_over():
             losses.append(step(*next(batches)))
             bar.advance()
             bar.note(f"loss {np.mean(losses[-50:]):.3f}")
+            number = len(losses)
             is_last = number == schedule.steps
             if validate and schedule.every and (number % schedule.every == 0 or is_last):
                 module.eval()
                 best.note(number, validate())
-                if schedule.patience and best.waited >= schedule.patience:
-                    break
+            keep(is_last=is_over())
     module.eval()
-    kept = best.restore() if best.scores else len(losses)
+    if best.weights:
+        module.load_state_dict(best.weights)
+    kept = best.number if best.scores else len(losses)
     return Fit(tuple(losses), tuple(best.scores), kept)
+
+
+def _stopping(checkpoint: Checkpoint | None) -> AbstractContextManager[Stop]:
+    """Ctrl-C ends a step first where there is something to keep it in."""
+    return nullcontext(Stop()) if checkpoint is None else stop_on_signals(_GRACE_S)
+
+
+class _Keeper:
+    """Restores a loop from its checkpoint, and keeps it from time to time."""
+
+    def __init__(
+        self, checkpoint: Checkpoint | None, state: LoopState, stop: Stop, steps: int
+    ) -> None:
+        self._checkpoint, self._state, self._stop, self._steps = checkpoint, state, stop, steps
+        if checkpoint is not None:
+            checkpoint.restore(state)
+
+    def __call__(self, *, is_last: bool) -> None:
+        if self._checkpoint is None:
+            return
+        if is_last or self._stop.asked:
+            self._checkpoint.save(self._state)
+        else:
+            self._checkpoint.save_if_due(self._state)
+        if self._stop.asked:
+            raise KeyboardInterrupt(
+                f"interrupted after step {len(self._state.losses):,} of {self._steps:,}, which is "
+                "kept; the same command goes on from there, with --fresh it begins anew"
+            )
 
 
 class _Step:
@@ -129,64 +188,40 @@ class _Step:
     def __init__(
         self, module: nn.Module, loss: Loss, schedule: Schedule, device: torch.device
     ) -> None:
-        self._module, self._loss, self._schedule, self._device = module, loss, schedule, device
-        self._made = 0
-        self._optimizer = torch.optim.AdamW(
+        self.module, self._loss, self._schedule, self.device = module, loss, schedule, device
+        self.made = 0
+        self.optimizer = torch.optim.AdamW(
             module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
-        self._rate = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer,
+        self.rate = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
             max_lr=schedule.learning_rate,
             total_steps=schedule.steps,
             pct_start=0.15,
         )
 
     def __call__(self, given: Any, targets: torch.Tensor) -> float:
-        self._module.train()
+        self.module.train()
         # Sixteen bits with the exponents of float32: no gradient needs scaling.
         is_half = self._schedule.precision == "bfloat16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
-            returned = self._module(given)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half):
+            returned = self.module(given)
         loss = self._loss(returned.float(), targets)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise RecipeError(self._trouble(value))
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._rate.step()
-        self._made += 1
+        self.optimizer.step()
+        self.rate.step()
+        self.made += 1
         return value
 
     def _trouble(self, value: float) -> str:
-        bad = [n for n, p in self._module.named_parameters() if not p.isfinite().all()]
+        bad = [n for n, p in self.module.named_parameters() if not p.isfinite().all()]
         where = f", and the weights {bad[0]!r} are no numbers" if bad else ""
         return (
-            f"the training diverged: at step {self._made + 1} its loss is {value}{where}; use a "
+            f"the training diverged: at step {self.made + 1} its loss is {value}{where}; use a "
             f"learning rate below {self._schedule.learning_rate:g}, and check the values for "
             "extremes"
         )
-
-
-@dataclass
-class _Best:
-    """The weights with the best score so far."""
-
-    module: nn.Module
-    scores: list[tuple[int, Score]] = field(default_factory=list)
-    waited: int = 0
-    _score: Score | None = None
-    _number: int = 0
-    _weights: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def note(self, number: int, score: Score) -> None:
-        self.scores.append((number, score))
-        self.waited += 1
-        if self._score is None or score > self._score:
-            self._score, self._number, self.waited = score, number, 0
-            state = self.module.state_dict()
-            self._weights = {name: value.detach().clone() for name, value in state.items()}
-
-    def restore(self) -> int:
-        self.module.load_state_dict(self._weights)
-        return self._number

@@ -11,6 +11,7 @@ import torch
 from rsscale.learn.architectures import registered
 from rsscale.learn.model import Model, given, move
 from rsscale.learners.base import Design, Fitted, Loop, Predictions, Task
+from rsscale.learners.checkpoint import Checkpoints, Score
 from rsscale.learners.chips import (
     MULTIPLE,
     UNLABELLED,
@@ -20,9 +21,10 @@ from rsscale.learners.chips import (
     with_statistics,
 )
 from rsscale.learners.crops import Crops
-from rsscale.learners.fit import Score, fit
+from rsscale.learners.fit import fit
 from rsscale.learners.network import (
     check_precision,
+    checkpoint_of,
     class_loss,
     class_weights,
     contract,
@@ -49,12 +51,15 @@ class ImageNetwork:
     inputs : tuple of InputBands
         What the channels of the chips are, in order.
     loop : Loop
+    checkpoints : Checkpoints, optional
+        Where its loops keep what they need to go on.
     """
 
     design: Design
     task: Task
     inputs: tuple[InputBands, ...]
     loop: Loop = Loop()  # noqa: RUF009 -- frozen
+    checkpoints: Checkpoints | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +89,15 @@ class ImageNetwork:
         has_validation = bool(validation.counts(self.task).any())
         batches = Crops(training, spec, loop.seed, loop.balance).batches(loop.batch, device)
         schedule = schedule_of(loop)
-        done = fit(module, batches, loss, schedule, validate if has_validation else None)
+        settings = repr(replace(self, checkpoints=None))
+        done = fit(
+            module,
+            batches,
+            loss,
+            schedule,
+            validate if has_validation else None,
+            checkpoint=checkpoint_of(settings, self.checkpoints, self.task, training, validation),
+        )
         return Fitted(model, done)
 
     def from_seed(self, number: int) -> ImageNetwork:

@@ -14,7 +14,8 @@ from rsscale.cluster.machine import has_bfloat16, no_bfloat16
 from rsscale.errors import ModelError
 from rsscale.learn.architectures import build, complete, registered, small_size
 from rsscale.learn.weights import check_windows
-from rsscale.learners.base import Design, Loop, Task
+from rsscale.learners.base import Design, Loop, Samples, Task
+from rsscale.learners.checkpoint import Checkpoint, Checkpoints, samples_of
 from rsscale.learners.chips import UNLABELLED
 from rsscale.learners.fit import Loss, Schedule
 from rsscale.model.model_input import ModelInput
@@ -75,6 +76,20 @@ def schedule_of(loop: Loop) -> Schedule:
         precision=loop.precision,
         seed=loop.seed,
     )
+
+
+def checkpoint_of(
+    settings: str, checkpoints: Checkpoints | None, task: Task, *samples: Samples
+) -> Checkpoint | None:
+    """The checkpoint of a network's loop on such samples, if checkpoints are kept.
+
+    It is found by all that decides the weights: a loop with another design, another seed or other
+    samples, such as those of another fold, has a checkpoint of its own.
+    """
+    if checkpoints is None:
+        return None
+    parts = [samples_of(some.groups, some.counts(task)) for some in samples]
+    return checkpoints.of(settings, *parts)
 
 
 def check_precision(loop: Loop, device: str) -> None:

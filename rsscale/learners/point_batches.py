@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from rsscale.learn.model import Model, given
 from rsscale.learners.base import Balance, Loop
+from rsscale.learners.checkpoint import generator_state
 from rsscale.learners.fit import Loss
 from rsscale.learners.network import class_loss, class_weights, score_channels
 from rsscale.learners.point_samples import PointSamples
@@ -58,6 +59,7 @@ class TableBatches:
         self._weights = None
         if spec.classes and loop.balance == "weights":
             self._weights = class_weights(np.bincount(targets, minlength=len(spec.classes)))
+        self._begin()
 
     @property
     def steps(self) -> int:
@@ -77,19 +79,37 @@ class TableBatches:
             return functional.huber_loss if self._loop.loss == "huber" else functional.mse_loss
         return class_loss(self._weights)
 
-    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
-        while True:
-            order = self._order()
-            for step in range(self.steps):
-                some = order[step * self._batch : (step + 1) * self._batch]
-                if len(some) == 1:
-                    some = some.repeat(2)  # batch normalisation has no statistics of one
-                images = torch.from_numpy(self._images[some]).to(self._device)
-                days = {name: days[some] for name, days in self._days.items()}
-                windows = window_batch(images, days, self._spec)
-                yield given(windows), self._targets[some].to(self._device)
+    def __iter__(self) -> Self:
+        return self
 
-    def _order(self) -> npt.NDArray[np.int64]:
+    def __next__(self) -> tuple[Any, torch.Tensor]:
+        if self._place == self.steps:
+            self._begin()
+        some = self._order[self._place * self._batch : (self._place + 1) * self._batch]
+        self._place += 1
+        if len(some) == 1:
+            some = some.repeat(2)  # batch normalisation has no statistics of one
+        images = torch.from_numpy(self._images[some]).to(self._device)
+        days = {name: days[some] for name, days in self._days.items()}
+        windows = window_batch(images, days, self._spec)
+        return given(windows), self._targets[some].to(self._device)
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        return {"random": self._before, "place": self._place}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        self._random.bit_generator.state = state["random"]
+        self._begin()
+        self._place = state["place"]
+
+    def _begin(self) -> None:
+        """Order the samples for an epoch."""
+        self._before, self._place = generator_state(self._random), 0
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> npt.NDArray[np.int64]:
         count = len(self._images)
         if self._share is None:
             return self._random.permutation(count)

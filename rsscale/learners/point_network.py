@@ -12,8 +12,15 @@ from rsscale.errors import RecipeError
 from rsscale.learn.architectures import ARCHITECTURES, registered
 from rsscale.learn.model import Model, given, move
 from rsscale.learners.base import Design, Fitted, Loop, Predictions, Task
-from rsscale.learners.fit import Score, fit
-from rsscale.learners.network import check_precision, contract, first_network, schedule_of
+from rsscale.learners.checkpoint import Checkpoints, Score
+from rsscale.learners.fit import fit
+from rsscale.learners.network import (
+    check_precision,
+    checkpoint_of,
+    contract,
+    first_network,
+    schedule_of,
+)
 from rsscale.learners.point_batches import (
     TableBatches,
     into_physical,
@@ -36,12 +43,15 @@ class PointNetwork:
     loop : Loop
     observations : int, optional
         Places for observations in the windows of a map; as many as a sample has at most when None.
+    checkpoints : Checkpoints, optional
+        Where its loops keep what they need to go on.
     """
 
     design: Design
     task: Task
     loop: Loop = Loop(batch=64, balance="weights")  # noqa: RUF009 -- frozen
     observations: int | None = None
+    checkpoints: Checkpoints | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +87,15 @@ class PointNetwork:
             return (self.task.score(predictions).figure, -value)
 
         schedule = schedule_of(self.loop)
-        done = fit(module, iter(batches), loss, schedule, validate if len(validation) else None)
+        settings = repr(replace(self, checkpoints=None))
+        done = fit(
+            module,
+            batches,
+            loss,
+            schedule,
+            validate if len(validation) else None,
+            checkpoint=checkpoint_of(settings, self.checkpoints, self.task, training, validation),
+        )
         into_physical(module, batches.center, batches.spread)
         return Fitted(model, done)
 
