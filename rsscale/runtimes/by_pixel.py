@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError
+from rsscale.model.model_input import DAYS, VALID, ModelInput
 from rsscale.model.spec import ModelSpec
+from rsscale.networks.pixels import PixelSeries, pixel_series
+from rsscale.networks.tempcnn import on_year
 from rsscale.runtimes.base import RuntimeModule
 from rsscale.runtimes.indices import SpectralIndices
 from rsscale.user_code import said
@@ -21,32 +26,111 @@ _log = logging.getLogger("rsscale")
 
 ROWS = 1 << 14
 """Pixels that are predicted at once, so that memory does not depend on windows or tiles."""
+MOST_PLACES = 1000
+"""Of the year, on which series are put."""
+
+Given = torch.Tensor | Mapping[str, torch.Tensor]
+"""What a model is called with: channels ``(N, C, H, W)``, or inputs by name."""
 
 
-class PixelModule(RuntimeModule):
-    """Base of estimators: channels and indices of a pixel in, numbers of that pixel out.
+class PixelFeatures:
+    """What an estimator of single pixels is given of a window; the same in training and mapping.
 
-    Its features are the channels in their order, ``INPUT.TIME.BAND``, and then the indices that
+    Channels in their order, ``INPUT.TIME.BAND``, and then the indices that
     ``hyperparameters["indices"]`` names, ``INPUT.TIME.INDEX``, of each time of each input that has
     their bands; ``hyperparameters["bands"]`` says what formulas call a band, as ``{"B04": "R"}``.
+
+    With the layout ``"mapping"``, of inputs that take days and validity, observations are put on
+    ``hyperparameters["places"]`` regular places of the year first, each between those before and
+    after it: ``INPUT.PLACE.BAND``.
 
     Parameters
     ----------
     spec : ModelSpec
-        Of the layout ``"channels"``.
+        Of the layout ``"channels"`` or ``"mapping"``.
+
+    Attributes
+    ----------
+    names : list of str
+
+    Raises
+    ------
+    ModelError
+        When the layout is another, or there are no such indices or places.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        if spec.layout == "series":
+            raise ModelError(
+                f"model {spec.name!r} is an estimator of single pixels and has the layout "
+                f"{spec.layout!r}; it takes channels, or a mapping with days and validity"
+            )
+        self._spec = spec
+        self._places = _places(spec) if spec.layout == "mapping" else 0
+        inputs = spec.inputs
+        if self._places:
+            inputs = tuple(replace(i, times=(), series=self._places, takes=()) for i in inputs)
+        self._indices = _indices(spec, inputs)
+        self.names = [*_channel_names(inputs), *self._indices.names]
+
+    @property
+    def bytes_of_a_pixel(self) -> int:
+        """Memory that series of a window take, which are copied in another order, about."""
+        if not self._places:
+            return 0
+        return sum(4 * part.channels + 5 * part.length for part in self._spec.inputs)
+
+    def batches(self, given: Given, rows: int) -> Sequence[Callable[[], npt.NDArray[np.float32]]]:
+        """Functions that make the features ``(pixels, F)`` of so many pixels each, in order."""
+        parts = self._pixels(given)
+        count = len(parts[0].days) if isinstance(parts, list) else len(parts)
+        slices = [slice(n, n + rows) for n in range(0, count, rows)]
+        return [partial(self._features, parts, some) for some in slices]
+
+    def _pixels(self, given: Given) -> list[PixelSeries] | npt.NDArray[np.float32]:
+        """Channels ``(P, C)`` of the pixels of windows, or the series of each input."""
+        if isinstance(given, torch.Tensor):
+            # Without a copy where channels lie last, as they do.
+            by_pixel = given.detach().cpu().permute(0, 2, 3, 1)
+            return by_pixel.reshape(-1, given.shape[1]).numpy()
+        on_cpu = {name: tensor.detach().cpu() for name, tensor in given.items()}
+        return [pixel_series(on_cpu, part.name) for part in self._spec.inputs]
+
+    def _features(
+        self, pixels: list[PixelSeries] | npt.NDArray[np.float32], some: slice
+    ) -> npt.NDArray[np.float32]:
+        if isinstance(pixels, list):
+            channels = np.concatenate([self._on_year(part.part(some)) for part in pixels], axis=1)
+        else:
+            channels = pixels[some]
+        if not self._indices.names:
+            return np.ascontiguousarray(channels)
+        indices = self._indices.compute(channels)
+        if self._spec.missing != "nan":
+            np.nan_to_num(indices, copy=False, nan=0.0)
+        return np.concatenate([channels, indices], axis=1)
+
+    def _on_year(self, series: PixelSeries) -> npt.NDArray[np.float32]:
+        year = on_year(series, self._places)  # (P, S, B)
+        if self._spec.missing == "nan":
+            year = year.masked_fill(~series.seen[:, None, None], float("nan"))
+        on_regular_places: npt.NDArray[np.float32] = year.flatten(1).numpy()
+        return on_regular_places
+
+
+class PixelModule(RuntimeModule):
+    """Base of estimators: :class:`PixelFeatures` of a pixel in, numbers of that pixel out.
+
+    Parameters
+    ----------
+    spec : ModelSpec
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        if spec.layout != "channels":
-            raise ModelError(
-                f"model {spec.name!r} is an estimator of single pixels and has the layout "
-                f"{spec.layout!r}; it takes channels"
-            )
         self._name, self._outputs = spec.name, spec.output_channels
-        self._missing = spec.missing
-        self._indices = _indices(spec)
-        self.features = [*_channel_names(spec), *self._indices.names]
+        self._of_pixels = PixelFeatures(spec)
+        self.features = self._of_pixels.names
 
     @property
     def threads(self) -> int:
@@ -60,39 +144,36 @@ class PixelModule(RuntimeModule):
     def working_bytes(self, pixels: int) -> int:
         """See :class:`RuntimeModule`: of the batches that are in hand."""
         held = min(pixels, self.threads * ROWS)
-        return held * (12 * len(self.features) + 24 * self._outputs) + 4 * pixels * self._outputs
+        batches = held * (12 * len(self.features) + 24 * self._outputs)
+        return batches + pixels * (4 * self._outputs + self._of_pixels.bytes_of_a_pixel)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Numbers ``(N, K, H, W)`` float32 of windows ``(N, C, H, W)``, on their device."""
-        count, channels, height, width = images.shape
-        # Without a copy where channels lie last, as they do.
-        pixels = images.detach().cpu().permute(0, 2, 3, 1).reshape(-1, channels).numpy()
-        result = np.empty((len(pixels), self._outputs), np.float32)
-        batches = [slice(n, n + ROWS) for n in range(0, len(pixels), ROWS)]
-        for batch, numbers in zip(batches, self._computed(pixels, batches), strict=True):
-            result[batch] = numbers
+    def forward(self, given: Given) -> torch.Tensor:
+        """Numbers ``(N, K, H, W)`` float32 of what the layout gives, on its device."""
+        first = given if isinstance(given, torch.Tensor) else next(iter(given.values()))
+        count, height, width = len(first), *first.shape[-2:]
+        result = np.empty((count * height * width, self._outputs), np.float32)
+        batches = self._of_pixels.batches(given, ROWS)
+        for number, numbers in enumerate(self._computed(batches)):
+            result[number * ROWS : (number + 1) * ROWS] = numbers
         placed = torch.from_numpy(result).view(count, height, width, self._outputs)
-        return placed.permute(0, 3, 1, 2).to(images.device)
+        return placed.permute(0, 3, 1, 2).to(first.device)
 
     def _computed(
-        self, pixels: npt.NDArray[np.float32], batches: Sequence[slice]
+        self, batches: Sequence[Callable[[], npt.NDArray[np.float32]]]
     ) -> Iterator[npt.NDArray[np.floating]]:
         """The numbers of each batch, in order; values don't depend on the threads."""
         if self.threads == 1 or len(batches) == 1:
-            yield from (self._batch(pixels[batch]) for batch in batches)
+            yield from map(self._batch, batches)
             return
         with ThreadPoolExecutor(self.threads, thread_name_prefix="rsscale-rows") as pool:
-            yield from pool.map(self._batch, (pixels[batch] for batch in batches))
+            yield from pool.map(self._batch, batches)
 
-    def _batch(self, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
-        features = channels
-        if self._indices.names:
-            indices = self._indices.compute(channels)
-            if self._missing != "nan":
-                np.nan_to_num(indices, copy=False, nan=0.0)
-            features = np.concatenate([channels, indices], axis=1)
+    def _batch(
+        self, features_of: Callable[[], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.floating]:
+        features = features_of()
         try:
-            numbers = self.rows(np.ascontiguousarray(features))
+            numbers = self.rows(features)
         except MemoryError:
             raise  # fewer windows at once are tried
         except Exception as error:
@@ -101,15 +182,28 @@ class PixelModule(RuntimeModule):
                 f"model {self._name!r}: {self.artifact.framework} can't predict its pixels: "
                 f"{said(error)[:200]}{hint}"
             ) from error
-        if numbers.shape != (len(channels), self._outputs):
+        if numbers.shape != (len(features), self._outputs):
             raise ModelError(
-                f"model {self._name!r} returns {numbers.shape} for {len(channels)} pixels; its "
+                f"model {self._name!r} returns {numbers.shape} for {len(features)} pixels; its "
                 f"contract says {self._outputs} numbers for each"
             )
         return numbers
 
 
-def _indices(spec: ModelSpec) -> SpectralIndices:
+def _places(spec: ModelSpec) -> int:
+    """Regular places of the year that observations are put on."""
+    places = spec.hyperparameters.get("places")
+    takes = all({DAYS, VALID} <= set(part.takes) for part in spec.inputs)
+    if not takes or type(places) is not int or not 1 <= places <= MOST_PLACES:
+        raise ModelError(
+            f"model {spec.name!r} is an estimator of series, with {places!r} places of the year; "
+            f"expected hyperparameters: {{places: 24}}, from 1 to {MOST_PLACES}, and inputs that "
+            "take days and validity"
+        )
+    return places
+
+
+def _indices(spec: ModelSpec, inputs: Sequence[ModelInput]) -> SpectralIndices:
     names = spec.hyperparameters.get("indices") or []
     bands = spec.hyperparameters.get("bands") or {}
     is_named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
@@ -119,11 +213,11 @@ def _indices(spec: ModelSpec) -> SpectralIndices:
             f"{bands!r:.60}; expected a list of names such as ['NDVI'], and a mapping of band to "
             "symbol such as {'nir': 'N'}"
         )
-    return SpectralIndices(names, spec.inputs, bands)
+    return SpectralIndices(names, inputs, bands)
 
 
-def _channel_names(spec: ModelSpec) -> Iterator[str]:
-    for model_input in spec.inputs:
+def _channel_names(inputs: Sequence[ModelInput]) -> Iterator[str]:
+    for model_input in inputs:
         for number in range(model_input.length):
             time = model_input.times[number] if model_input.times else str(number)
             yield from (f"{model_input.name}.{time}.{band}" for band in model_input.bands)

@@ -26,7 +26,7 @@ from rsscale.errors import ModelError, missing_extra
 from rsscale.model.artifacts import ESTIMATOR
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.runtimes.by_pixel import PixelModule, check_features, check_names
+from rsscale.runtimes.by_pixel import Given, PixelModule, check_features, check_names
 from rsscale.runtimes.labels import ordered_classes
 from rsscale.user_code import said
 
@@ -95,7 +95,7 @@ class EstimatorModule(PixelModule):
         """See :class:`~rsscale.runtimes.base.RuntimeModule`: as much as its arrays, about."""
         return len(pickle.dumps(self.estimator, protocol=5))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, given: Given) -> torch.Tensor:
         """See :class:`PixelModule`."""
         import threadpoolctl
 
@@ -103,7 +103,7 @@ class EstimatorModule(PixelModule):
         # OpenMP, which would take all cores beside those of other workers.
         limits = {"blas": 1, "openmp": torch.get_num_threads()}
         with threadpoolctl.threadpool_limits(limits=limits):
-            return super().forward(images)
+            return super().forward(given)
 
     def rows(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         """See :class:`PixelModule`."""

@@ -22,6 +22,7 @@ from sklearn.svm import LinearSVC
 import rsscale as rs
 from rsscale.errors import ModelError
 from rsscale.model.outputs import ClassOutput, ValueOutput
+from rsscale.runtimes.by_pixel import PixelFeatures
 
 INPUTS, TIMES = {"s2": ["red", "nir"]}, ["a", "b"]
 HEIGHT = ValueOutput((rs.Layer("height", "float32"),))
@@ -139,8 +140,8 @@ def test_indices_are_features_of_each_time() -> None:
     normal = (image.view(2, 2, 400) - torch.tensor([0.2, 0.4]).view(1, 2, 1)) / torch.tensor(
         [0.5, 0.25]
     ).view(1, 2, 1)
-    indices = physical.module._indices.compute(normal.reshape(4, 400).T.numpy())
-    np.testing.assert_allclose(indices, index, atol=1e-5)
+    (features,) = PixelFeatures(physical.spec).batches(normal.reshape(1, 4, 20, 20), 400)
+    np.testing.assert_allclose(features()[:, 4:], index, atol=1e-5)
 
 
 @pytest.mark.parametrize(
