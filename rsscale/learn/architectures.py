@@ -129,7 +129,8 @@ def registered(architecture: str) -> Architecture:
     if architecture not in ARCHITECTURES:
         raise ModelError(
             f"architecture {architecture!r} is not known; there are {sorted(ARCHITECTURES)}, "
-            "smp:Unet and the like, and module:function for any other (docs/models.md)"
+            "smp:Unet and the like, module:function for any other (docs/models.md), and to train "
+            "on pixels random_forest, gradient_boosting and nearest_neighbours"
             f"{nearest(architecture, ARCHITECTURES)}"
         )
     return ARCHITECTURES[architecture]

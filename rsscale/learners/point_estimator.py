@@ -146,12 +146,10 @@ class PointEstimator:
         estimator = self._estimator()
         if targets.shape[1:] == (1,):
             targets = targets[:, 0]
+        features = table_features(spec, training.table)
+        weighted = {} if weights is None else {"sample_weight": weights}
         try:
-            estimator.fit(
-                table_features(spec, training.table),
-                targets,
-                **({} if weights is None else {"sample_weight": weights}),
-            )
+            estimator.fit(features, targets, **weighted)
         except Exception as error:
             reason = said(error)[:200]
             raise ModelError(

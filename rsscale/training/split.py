@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,11 @@ class SplitPlan:
                 f"the split has validation {self.validation}, test {self.test} and {self.folds} "
                 "folds; expected shares from 0 that leave some to train on, and 0, 2 or more folds"
             )
+
+
+def without_validation(plan: SplitPlan) -> SplitPlan:
+    """The same tests for what no validation chooses: it learns from all that is not tested."""
+    return replace(plan, validation=0.0)
 
 
 def hold_out(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> Split:

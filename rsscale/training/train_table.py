@@ -8,20 +8,23 @@ from typing import Any
 
 import torch
 
+from rsscale.classical.point_estimator import PointEstimator, check_alone, is_estimator
 from rsscale.cluster.machine import Precision
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learn.model import Model
 from rsscale.learners.applicability import wrapped
-from rsscale.learners.base import Balance, Design, Loop, ValueLoss
+from rsscale.learners.base import Balance, Design, Loop, Task, ValueLoss
 from rsscale.learners.point_network import PointNetwork
-from rsscale.learners.point_samples import point_samples
+from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
 from rsscale.points.series_table import SeriesTable
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
-from rsscale.training.split import SplitPlan
+from rsscale.training.split import SplitPlan, without_validation
+
+_OF_ESTIMATORS = ("balance", "validation", "seed")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ def train_table(
         As :func:`rsscale.read_series_table` reads it, or :meth:`SeriesTable.of_arrays` makes it.
     architecture, hyperparameters
         A network that sees each pixel alone: ``"tempcnn"``, ``"ltae"``, ``"fusion"`` for several
-        inputs, or ``"pixel"``.
+        inputs, or ``"pixel"``; or a classical learner: ``"random_forest"``,
+        ``"gradient_boosting"``, ``"nearest_neighbours"``, whose hyperparameters are those of its
+        library, and ``indices`` such as ``["NDVI"]``.
     name : str
         Of the model.
     classes : sequence of LandClass, optional
@@ -159,33 +164,70 @@ def train_table(
     ModelError
         When the architecture is not known, or the device has no such precision.
     """
-    how = _settings(training)
+    how = table_settings(training, architecture)
     task, samples = point_samples(table, classes, quantities)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    plan = SplitPlan(how.validation, test, folds, how.seed)
-    network = PointNetwork(
-        design=Design(
-            name,
-            architecture,
-            hyperparameters or {},
-            lattice or Lattice(256, 0),
-            resolution,
-            device,
-        ),
-        task=task,
-        loop=how.loop(round(len(samples) * (1 - how.validation))),
-        observations=observations,
+    design = Design(
+        name,
+        architecture,
+        hyperparameters or {},
+        lattice or Lattice(256, 0),
+        resolution,
+        device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    learner = wrapped(network, members, applicability=applicability)
-    return run_experiment(learner, samples, task, plan, conformal=conformal, left_out=table.notes)
+    learner = table_learner(design, task, how, samples, observations)
+    plan = SplitPlan(how.validation, test, folds, how.seed)
+    if isinstance(learner, PointEstimator):
+        check_alone(design, members, applicability=applicability)
+        return run_experiment(
+            learner,
+            samples,
+            task,
+            without_validation(plan),
+            conformal=conformal,
+            left_out=table.notes,
+        )
+    return run_experiment(
+        wrapped(learner, members, applicability=applicability),
+        samples,
+        task,
+        plan,
+        conformal=conformal,
+        left_out=table.notes,
+    )
 
 
-def _settings(training: Mapping[str, Any]) -> TableTraining:
+def table_learner(
+    design: Design,
+    task: Task,
+    how: TableTraining,
+    samples: PointSamples,
+    observations: int | None = None,
+) -> PointNetwork | PointEstimator:
+    """The learner that a design names: a network of single pixels, or a classical one."""
+    if is_estimator(design.architecture):
+        return PointEstimator(design, task, how.balance, how.seed, observations)
+    loop = how.loop(round(len(samples) * (1 - how.validation)))
+    return PointNetwork(design, task, loop, observations)
+
+
+def table_settings(training: Mapping[str, Any], architecture: str = "") -> TableTraining:
+    """Settings of a training by name.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such setting, or a classical learner does not have it.
+    """
     known = list(TableTraining.__dataclass_fields__)
     for name in training:
         if name not in known:
             raise RecipeError(
                 f"a training from a table has no setting {name!r}; it has {', '.join(known)}"
                 f"{nearest(name, known)}"
+            )
+        if is_estimator(architecture) and name not in _OF_ESTIMATORS:
+            raise RecipeError(
+                f"{architecture} is not trained step by step and has no {name!r}; it has "
+                f"{', '.join(_OF_ESTIMATORS)}, and hyperparameters of its library"
             )
     return TableTraining(**training)
