@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import shapely
 import torch
 from odc.geo.geom import Geometry
 
+from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import pixel_width
@@ -18,13 +20,13 @@ from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
 from rsscale.learners.applicability import wrapped
-from rsscale.learners.base import Design, Loop, Task
-from rsscale.learners.chips import Chips
+from rsscale.learners.base import Design, Learner, Loop, Task
+from rsscale.learners.chips import Chips, InputBands
 from rsscale.learners.image_network import ImageNetwork
 from rsscale.learners.point_network import PointNetwork
-from rsscale.learners.point_samples import point_samples
+from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
-from rsscale.model.model_input import DAYS
+from rsscale.model.model_input import DAYS, VALID
 from rsscale.network.receptive_field import reach_of
 from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
 from rsscale.pipeline.label_pixels import pixel_table
@@ -34,7 +36,10 @@ from rsscale.runs.find_items import recipe_area
 from rsscale.training.checks import check_chips, check_classes, check_memory, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
-from rsscale.training.split import SplitPlan
+from rsscale.training.split import SplitPlan, without_validation
+
+RecipeLearner = ImageNetwork | PointNetwork | PointEstimator
+"""What learns from the chips of a recipe, or from their labelled pixels."""
 
 
 def train_recipe(
@@ -69,17 +74,17 @@ def train_recipe(
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     settings = train_settings(recipe)
-    _check_series(recipe)
     target = Path(out) if out is not None else _model_folder(recipe)
     labels = read_recipe_labels(recipe)
     task = Task(classes=labels.classes)
     design = _design(recipe, labels, device)
-    check_network(design, input_bands(recipe), task)
-    plan = SplitPlan(
-        settings.split.validation, settings.split.test, settings.split.folds, settings.seed
-    )
-    train = _train_points if _sees_pixels(design) else _train_images
-    model, report = train(recipe, labels, design, task, plan)
+    learner = recipe_learner(recipe, design, task)
+    check_learner(learner, input_bands(recipe))
+    plan = recipe_plan(recipe)
+    if isinstance(learner, ImageNetwork):
+        model, report = _train_images(recipe, labels, learner, plan)
+    else:
+        model, report = _train_points(recipe, labels, learner, plan)
     save_model(
         model,
         target,
@@ -90,57 +95,104 @@ def train_recipe(
     return model, report
 
 
-def _train_images(
-    recipe: Recipe, labels: Labels, design: Design, task: Task, plan: SplitPlan
-) -> tuple[Model, TrainingReport]:
-    """Of a network that sees the surroundings of a pixel."""
-    settings, inputs = train_settings(recipe), input_bands(recipe)
-    chips = make_chips(recipe, labels)
-    check_chips(chips, inputs, task.classes)
-    chips = chips.seen
-    check_classes(chips, task.classes)
+def recipe_plan(recipe: Recipe) -> SplitPlan:
+    """How the labels of a recipe are parted."""
+    settings = train_settings(recipe)
+    split = settings.split
+    return SplitPlan(split.validation, split.test, split.folds, settings.seed)
+
+
+def recipe_learner(recipe: Recipe, design: Design, task: Task) -> RecipeLearner:
+    """The learner that a design names: on images, or on pixels that it sees alone."""
+    settings = train_settings(recipe)
+    if is_estimator(design.architecture):
+        return PointEstimator(
+            replace(design, lattice=Lattice(settings.stride, 0), device="cpu"),
+            task,
+            settings.balance or "weights",
+            settings.seed,
+            settings.observations,
+        )
+    is_alone = _sees_pixels(design)
     loop = Loop(
-        steps=settings.steps or 350,
-        batch=settings.batch or 8,
+        steps=settings.steps or (1500 if is_alone else 350),
+        batch=settings.batch or (256 if is_alone else 8),
         learning_rate=settings.learning_rate,
-        balance=settings.balance or "sampling",
+        balance=settings.balance or ("weights" if is_alone else "sampling"),
         patience=settings.patience,
         seed=settings.seed,
     )
-    network = ImageNetwork(design, task, tuple(inputs), loop)
+    if is_alone:
+        return PointNetwork(design, task, loop, settings.observations)
+    return ImageNetwork(design, task, tuple(input_bands(recipe)), loop)
+
+
+def check_learner(learner: RecipeLearner, inputs: Sequence[InputBands]) -> None:
+    """Refuse a learner that can't be, or can't take the inputs, before imagery is read."""
+    takes = takes_of(learner.design.architecture, inputs)
+    _check_series(inputs, learner.design.architecture, takes)
+    if isinstance(learner, PointEstimator):
+        learner.check([part.unscaled(takes) for part in inputs])
+    else:
+        check_network(learner.design, inputs, learner.task)
+
+
+def takes_of(architecture: str, inputs: Sequence[InputBands]) -> tuple[str, ...]:
+    """What a learner takes beside values; a classical one takes days of series."""
+    if is_estimator(architecture):
+        return (DAYS, VALID) if any(part.series for part in inputs) else ()
+    return registered(architecture).takes
+
+
+def _train_images(
+    recipe: Recipe, labels: Labels, network: ImageNetwork, plan: SplitPlan
+) -> tuple[Model, TrainingReport]:
+    """Of a network that sees the surroundings of a pixel."""
+    settings = train_settings(recipe)
+    chips = labelled_chips(recipe, labels, registered(network.design.architecture).takes)
     learner = wrapped(network, settings.members, applicability=settings.applicability)
     return run_experiment(
-        learner, chips, task, plan, conformal=settings.conformal, left_out=chips.left_out
+        learner,
+        chips,
+        network.task,
+        plan,
+        conformal=settings.conformal,
+        left_out=chips.left_out,
     )
 
 
 def _train_points(
-    recipe: Recipe, labels: Labels, design: Design, task: Task, plan: SplitPlan
+    recipe: Recipe, labels: Labels, learner: PointNetwork | PointEstimator, plan: SplitPlan
 ) -> tuple[Model, TrainingReport]:
-    """Of a network that sees single pixels: of a chip its labelled pixels alone are kept."""
+    """Of what sees single pixels: of a chip its labelled pixels alone are kept."""
     settings, inputs = train_settings(recipe), input_bands(recipe)
-    takes = registered(design.architecture).takes
+    members, applicability = settings.members, settings.applicability
+    trained: Learner[PointSamples]
+    if isinstance(learner, PointEstimator):
+        check_not_wrapped(learner.name, members, applicability=applicability)
+        trained, plan = learner, without_validation(plan)
+    else:
+        trained = wrapped(learner, members, applicability=applicability)
+    takes = takes_of(learner.design.architecture, inputs)
     table = pixel_table(ChipReader(recipe, labels, inputs, takes, context=0), inputs)
-    task, samples = point_samples(table, task.classes)
-    loop = Loop(
-        steps=settings.steps or 1500,
-        batch=settings.batch or 256,
-        learning_rate=settings.learning_rate,
-        balance=settings.balance or "weights",
-        patience=settings.patience,
-        seed=settings.seed,
-    )
-    network = PointNetwork(design, task, loop, settings.observations)
-    learner = wrapped(network, settings.members, applicability=settings.applicability)
+    task, samples = point_samples(table, learner.task.classes)
     return run_experiment(
-        learner, samples, task, plan, conformal=settings.conformal, left_out=table.notes
+        trained, samples, task, plan, conformal=settings.conformal, left_out=table.notes
     )
 
 
-def make_chips(recipe: Recipe, labels: Labels) -> Chips:
+def labelled_chips(recipe: Recipe, labels: Labels, takes: tuple[str, ...]) -> Chips:
+    """Chips that something can be learnt from: checked, and labelled where something was seen."""
+    chips = make_chips(recipe, labels, takes)
+    check_chips(chips, input_bands(recipe), labels.classes)
+    chips = chips.seen
+    check_classes(chips, labels.classes)
+    return chips
+
+
+def make_chips(recipe: Recipe, labels: Labels, takes: tuple[str, ...] = ()) -> Chips:
     """Images and labels of every block that holds a label, of every training period."""
-    settings, inputs = train_settings(recipe), input_bands(recipe)
-    reader = ChipReader(recipe, labels, inputs, registered(settings.architecture).takes)
+    reader = ChipReader(recipe, labels, input_bands(recipe), takes)
     count, channels, width, _ = reader.shape
     check_memory(count, channels, width)
     images, targets, groups = [], [], []
@@ -191,16 +243,13 @@ def _sees_pixels(design: Design) -> bool:
     return reach_of(design.architecture, complete(design.architecture, design.hyperparameters)) == 0
 
 
-def _check_series(recipe: Recipe) -> None:
+def _check_series(inputs: Sequence[InputBands], architecture: str, takes: tuple[str, ...]) -> None:
     """Refuse series for a network that can't tell its dates apart."""
-    architecture = train_settings(recipe).architecture
-    if DAYS in registered(architecture).takes:
-        return
-    for name, imagery in recipe.inputs.items():
-        if imagery.series:
+    for part in inputs:
+        if part.series and DAYS not in takes:
             raise RecipeError(
-                f"input {name!r} is a series of observations, whose dates differ from place to "
-                f"place, and architecture {architecture!r} takes time windows in a fixed order; "
+                f"input {part.name!r} is a series of observations, whose dates differ from place "
+                f"to place, and architecture {architecture!r} takes time windows in a fixed order; "
                 "give the input a composite, or use tempcnn, ltae, utae or fusion"
             )
 

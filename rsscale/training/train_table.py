@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rsscale.classical.point_estimator import PointEstimator, check_alone, is_estimator
+from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
 from rsscale.cluster.machine import Precision
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import Lattice
@@ -177,7 +177,7 @@ def train_table(
     learner = table_learner(design, task, how, samples, observations)
     plan = SplitPlan(how.validation, test, folds, how.seed)
     if isinstance(learner, PointEstimator):
-        check_alone(design, members, applicability=applicability)
+        check_not_wrapped(learner.name, members, applicability=applicability)
         return run_experiment(
             learner,
             samples,

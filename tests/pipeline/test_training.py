@@ -57,7 +57,8 @@ def test_a_chip_is_what_the_map_feeds_the_model_there(
     content = recipe_of(landscape, tmp_path, series=series)
     model, _ = train_recipe(content, device="cpu")
     recipe, spec = read_recipe(content), model.spec
-    chips = make_chips(recipe, read_labels(labels_file(tmp_path), "kind"))
+    labels = read_labels(labels_file(tmp_path), "kind")
+    chips = make_chips(recipe, labels, spec.inputs[0].takes)
     grid = recipe.grid.build()
     x, y = (np.array([X, X + 2100]), np.array([Y + 1300, Y]))
     cols, rows = x // 10, -y // 10

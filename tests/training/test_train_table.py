@@ -207,3 +207,16 @@ def test_what_is_wrong_is_said() -> None:
         run(table_of(long_form(30), label=None, values=["height"]), quantities=[rs.Layer("depth")])
     with pytest.raises(RecipeError, match="diverged"):
         run(table, learning_rate=1e30, epochs=3)
+
+
+def test_a_classical_learner_is_tested_in_the_folds_of_the_networks() -> None:
+    pytest.importorskip("skops", reason="the extra 'classical' is not installed")
+    table = table_of(long_form())
+    _, forest = rs.train_table(table, architecture="random_forest", folds=3)
+    _, network = run(table, folds=3, epochs=2)
+    for one, other in zip(forest.folds, network.folds, strict=True):
+        assert one.scores.samples == other.scores.samples
+    assert forest.fit is None
+    assert forest.calibration.temperature == 1.0
+    assert sum(forest.trained.values()) == len(table)  # nothing is kept for a validation
+    assert forest.scores.accuracy > 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,20 @@ def is_estimator(architecture: str) -> bool:
     return architecture in _KINDS
 
 
+def check_not_wrapped(name: str, members: int, *, applicability: bool) -> None:
+    """Refuse an ensemble of a classical learner, or its area of applicability.
+
+    Raises
+    ------
+    RecipeError
+    """
+    if members > 1 or applicability:
+        raise RecipeError(
+            f"{name} has members: {members}, applicability: {applicability}; these are of "
+            "networks: leave them out, a forest is an ensemble of its own"
+        )
+
+
 @dataclass(frozen=True)
 class PointEstimator:
     """Fits a classical estimator to labelled pixels; nothing of it needs a validation.
@@ -101,7 +115,6 @@ class PointEstimator:
     balance: Balance = "weights"
     seed: int = 0
     observations: int | None = None
-    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -1,0 +1,1 @@
+"""What the traditional way learns: estimators of other libraries than torch, on pixels."""

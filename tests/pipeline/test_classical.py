@@ -1,0 +1,101 @@
+"""Classical learners in a recipe: they map the features that they learnt, of any kind of input."""
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from landscape import Landscape
+
+import rsscale as rs
+from rsscale.learners.point_batches import predict_numbers
+from rsscale.pipeline.label_chips import ChipReader, input_bands
+from rsscale.pipeline.label_pixels import pixel_table
+from rsscale.pipeline.training import read_recipe_labels, train_recipe
+from rsscale.recipe import read_recipe
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("skops", reason="the extra 'classical' is not installed")
+pytest.importorskip("lightgbm", reason="the extra 'classical' is not installed")
+X, Y = 736_005, 4_985_005  # amid the western scenes, in the middle of a pixel
+
+
+def recipe_of(
+    landscape: Landscape, folder: Path, *, series: bool = False, **train: Any
+) -> dict[str, Any]:
+    """Points of two classes in six places a kilometre apart, in chips of 32 px."""
+    places = [(X + 1000 * (k % 3), Y + 1000 * (k // 3)) for k in range(6)]
+    points = [shapely.Point(x + 70 * (j % 2), y + 90 * j) for x, y in places for j in range(3)]
+    names = ["crop" if k % 2 else "wood" for k in range(len(points))]
+    frame = gpd.GeoDataFrame({"kind": names}, geometry=points, crs="EPSG:32631")
+    frame.to_file(folder / "labels.gpkg")
+    recipe = landscape.recipe(model=str(folder / "trained"))
+    recipe["train"] = {
+        "labels": str(folder / "labels.gpkg"), "class": "kind", "chip": 32, "stride": 32,
+        "split": {"blocks": 900, "validation": 0, "test": 0}, **train,
+    }  # fmt: skip
+    if series:
+        imagery = {k: v for k, v in recipe["inputs"]["s2"].items() if k != "composite"}
+        recipe["inputs"] = {"s2": imagery | {"series": True, "merge_days": True}}
+        recipe["train"]["observations"] = 3
+    return recipe
+
+
+@pytest.mark.parametrize("series", [False, True])
+@pytest.mark.parametrize(
+    ("architecture", "hyperparameters", "file"),
+    [
+        ("random_forest", {"n_estimators": 10, "indices": ["NDVI"]}, "model.skops"),
+        ("gradient_boosting", {"n_estimators": 5, "min_child_samples": 1}, "model.txt"),
+        ("nearest_neighbours", {"n_neighbors": 3}, "model.skops"),
+    ],
+)
+def test_what_was_learnt_is_what_is_mapped(
+    landscape: Landscape,
+    tmp_path: Path,
+    architecture: str,
+    hyperparameters: dict[str, Any],
+    file: str,
+    series: bool,
+) -> None:
+    chosen = hyperparameters | ({"places": 6} if series else {})
+    content = recipe_of(
+        landscape, tmp_path, series=series, architecture=architecture, hyperparameters=chosen
+    )
+    model, report = train_recipe(content, device="cpu")
+    assert (report.learner, report.fit) == (architecture, None)
+    written = (tmp_path / "trained" / file).read_bytes()
+    train_recipe(content, device="cpu")
+    assert (tmp_path / "trained" / file).read_bytes() == written
+    recipe = read_recipe(content)
+    takes, inputs = model.spec.inputs[0].takes, input_bands(recipe)
+    table = pixel_table(
+        ChipReader(recipe, read_recipe_labels(recipe), inputs, takes, context=0), inputs
+    )
+    learnt = predict_numbers(rs.open_model(tmp_path / "trained"), table).argmax(axis=1)
+    frame = gpd.read_file(tmp_path / "labels.gpkg")
+    west, south, east, north = frame.to_crs("EPSG:4326").total_bounds
+    around = (west - 1e-3, south - 1e-3, east + 1e-3, north + 1e-3)
+    mapped = rs.preview(content, bbox=around, device="cpu").classification.isel(time=0)
+    at = [int(mapped.sel(x=p.x, y=p.y, method="nearest")) for p in frame.geometry]
+    values = np.array([c.value for c in model.spec.classes])[learnt]
+    assert len(set(at)) == 2
+    assert sorted(at) == sorted(values.tolist())
+
+
+def test_it_is_refused_before_imagery_is_read(landscape: Landscape, tmp_path: Path) -> None:
+    content = recipe_of(landscape, tmp_path, architecture="random_forest")
+    for hyperparameters, match in (
+        ({"trees": 3}, "no hyperparameter 'trees'; it has indices, bands, places, bootstrap"),
+        ({"indices": ["NDVX"]}, "no spectral index 'NDVX'"),
+        ({"indices": ["NDMI"]}, "which no input has"),
+    ):
+        content["train"]["hyperparameters"] = hyperparameters
+        content["inputs"]["s2"]["catalog"] = "nowhere.json"
+        with pytest.raises(rs.ModelError, match=match):
+            train_recipe(content, device="cpu")
+    content["train"] |= {"architecture": "random_florest", "hyperparameters": {}}
+    with pytest.raises(rs.ModelError, match="and to train on pixels random_forest"):
+        train_recipe(content, device="cpu")
