@@ -212,7 +212,7 @@ def test_what_is_wrong_is_said() -> None:
 def test_a_classical_learner_is_tested_in_the_folds_of_the_networks() -> None:
     pytest.importorskip("skops", reason="the extra 'classical' is not installed")
     table = table_of(long_form())
-    _, forest = rs.train_table(table, architecture="random_forest", folds=3)
+    _, forest = rs.train_table(table, architecture="random_forest", folds=3, seed=1)
     _, network = run(table, folds=3, epochs=2)
     for one, other in zip(forest.folds, network.folds, strict=True):
         assert one.scores.samples == other.scores.samples
