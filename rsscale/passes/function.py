@@ -15,10 +15,10 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError, RunFolderError
+from rsscale.functions.call import Function, UserFunction, check_call
+from rsscale.functions.layers import LayerOptions
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
-from rsscale.passes.function_call import Function, UserFunction, check_call
-from rsscale.passes.function_layers import LayerOptions
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source

@@ -9,8 +9,8 @@ from typing import Any
 import cloudpickle
 
 from rsscale.errors import RecipeError
+from rsscale.functions.call import Function
 from rsscale.passes.function import FunctionPass
-from rsscale.passes.function_call import Function
 from rsscale.steps.base import Step
 
 # It travels with every task: what it holds beside its code is to be small.

@@ -16,10 +16,10 @@ from odc.geo.xr import xr_coords
 
 from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, RecipeError
+from rsscale.functions.call import UserFunction
+from rsscale.functions.layers import EMPTY_CORE, seen_layers
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import Layer
-from rsscale.passes.function_call import UserFunction
-from rsscale.passes.function_layers import EMPTY_CORE, seen_layers
 from rsscale.steps.block import layers_dataset
 
 

@@ -15,12 +15,12 @@ from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.machine import Machine
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, RunFolderError
+from rsscale.functions.layers import EMPTY_CORE, as_options, seen_layers
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.passes.function import NOTEBOOK
 from rsscale.passes.function_by_value import FunctionByValue
-from rsscale.passes.function_layers import EMPTY_CORE, as_options, seen_layers
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.plan import read_frozen
 from rsscale.runs.run import Run, RunOptions, carry_out

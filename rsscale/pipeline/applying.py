@@ -11,9 +11,9 @@ import xarray as xr
 from pydantic import ValidationError
 
 from rsscale.errors import RecipeError
+from rsscale.functions.call import check_call
+from rsscale.functions.layers import LayerOptions
 from rsscale.layers import Layer
-from rsscale.passes.function_call import check_call
-from rsscale.passes.function_layers import LayerOptions
 from rsscale.pipeline.apply_arrays import apply_to_arrays
 from rsscale.pipeline.apply_run import RunCall, apply_to_runs
 from rsscale.runs.run import Run, RunOptions

@@ -40,11 +40,11 @@ class OutputRecipe(Strict):
 
 
 class ChangeRecipe(Strict):
-    """Change between two of the periods."""
+    """Change between two of the periods, in the short form; see docs/change.md."""
 
     from_: Year = Field(alias="from")
     to: Year
-    method: Literal["post-classification"] = "post-classification"
+    method: Literal["post-classification", "temporal-model"] = "post-classification"
 
 
 class Recipe(Strict):
@@ -97,15 +97,18 @@ class Recipe(Strict):
 
     def _short_form(self) -> dict[str, StepRecipe]:
         """The steps that ``model``, ``output`` and ``change`` stand for."""
-        steps = {}
+        steps: dict[str, StepRecipe] = {}
+        options: dict[str, Any]
         if self.model is not None:
-            options: dict[str, Any] = {"model": self.model}
+            options = {"model": self.model}
             if self.output.layers is not None:
                 options["layers"] = list(self.output.layers)
             steps["map"] = StepRecipe(kind="predict", **options)
         if self.change is not None:
-            years: dict[str, Any] = {"from": self.change.from_, "to": self.change.to}
-            steps["change"] = StepRecipe(kind=self.change.method, of="map", **years)
+            options = {"from": self.change.from_, "to": self.change.to}
+            if self.change.method == "temporal-model":
+                options["years"] = False  # a step of its own has the maps of each year
+            steps["change"] = StepRecipe(kind=self.change.method, of="map", **options)
         return steps
 
     def with_catalogs(self, catalogs: Mapping[str, str]) -> Recipe:

@@ -26,6 +26,7 @@ from rsscale.user_code import check_allowed, load, said
 KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",
     "post-classification": "rsscale.passes.change:ComparePass",
+    "temporal-model": "rsscale.passes.temporal:TemporalPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "zones": "rsscale.passes.zones:ZonesPass",
     "function": "rsscale.passes.function:FunctionPass",

@@ -12,10 +12,10 @@ import xarray as xr
 
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RsscaleError
+from rsscale.functions.call import UserFunction
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Axis, Layer, TileKey
-from rsscale.passes.function_call import UserFunction
 from rsscale.steps.base import Block, Pass, Resources, Result
 from rsscale.steps.evaluate import evaluate
 

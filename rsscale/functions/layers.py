@@ -11,8 +11,8 @@ import xarray as xr
 from pydantic import Field
 
 from rsscale.errors import FunctionError, RecipeError
+from rsscale.functions.call import Function, call
 from rsscale.layers import NODATA, Axis, DataType, Layer, Overview
-from rsscale.passes.function_call import Function, call
 from rsscale.steps.options import Options
 
 EMPTY_CORE = 32

@@ -1,0 +1,216 @@
+"""A hidden Markov model over yearly class probabilities: what a pixel was, and when it changed.
+
+The state of a pixel is its class; what is seen of it in a year is the probability of each class by
+a calibrated model, whose likelihood is that probability over the class's prior. Rabiner 1989,
+https://doi.org/10.1109/5.18626; for land cover Abercrombie & Friedl 2016,
+https://doi.org/10.1109/TGRS.2015.2463689.
+
+Everything is elementwise over pixels, and sums over classes are made class by class: a value does
+not depend on how the area was cut, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The model of a pixel's classes over times.
+
+    Attributes
+    ----------
+    first : float array (K,)
+        Probability of each class at the first time.
+    steps : sequence of float array (K, K)
+        From each time to the next: row ``i`` has the probabilities of what class ``i`` becomes.
+    """
+
+    first: npt.NDArray[np.float64]
+    steps: Sequence[npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """Probabilities of a pixel's classes, given all times.
+
+    Attributes
+    ----------
+    classes : float32 array (T, K, P)
+        Of each class at each time.
+    change : float32 array (P,)
+        That the class is not the same at all times.
+    """
+
+    classes: Floats
+    change: Floats
+
+
+def marginals(likelihood: Floats, chain: Chain) -> Marginals:
+    """Smooth class probabilities over time by the forward-backward algorithm.
+
+    Parameters
+    ----------
+    likelihood : float32 array (T, K, P)
+        Of what is seen, given each class; 1 for all classes where nothing is seen.
+    chain : Chain
+        Of T times and K classes.
+    """
+    forward, scale = _forward(likelihood, chain)
+    classes = forward.copy()
+    backward = np.ones_like(forward[0])
+    for time in range(len(forward) - 2, -1, -1):
+        seen = likelihood[time + 1] * backward / scale[time + 1]
+        backward = _step_back(seen, chain.steps[time])
+        classes[time] *= backward
+    for time in range(len(classes)):
+        classes[time] /= _total(classes[time])
+    return Marginals(classes, 1 - _same(likelihood, chain, scale))
+
+
+def best_path(likelihood: Floats, chain: Chain) -> npt.NDArray[np.uint8]:
+    """The most probable sequence of classes ``(T, P)``, as numbers from 0, by Viterbi's algorithm.
+
+    Of sequences that are as probable, the one without a change; then the lower class.
+
+    Parameters
+    ----------
+    likelihood, chain
+        As for :func:`marginals`.
+    """
+    times, count, pixels = likelihood.shape
+    score = likelihood[0] * _column(chain.first)
+    came_from = np.zeros((times, count, pixels), np.uint8)
+    for time in range(1, times):
+        score = score / _most(score)
+        reached = np.empty_like(score)
+        for to in range(count):
+            step = chain.steps[time - 1].astype(np.float32)
+            best, source = score[to] * step[to, to], np.full(pixels, to, np.uint8)
+            for of in range(count):
+                if of == to or step[of, to] == 0:
+                    continue
+                other = score[of] * step[of, to]
+                is_better = other > best
+                best = np.where(is_better, other, best)
+                source[is_better] = of
+            reached[to], came_from[time, to] = best * likelihood[time, to], source
+        score = reached
+    path = np.empty((times, pixels), np.uint8)
+    path[-1] = score.argmax(axis=0)
+    for time in range(times - 1, 0, -1):
+        path[time - 1] = np.take_along_axis(came_from[time], path[time][None], axis=0)[0]
+    return path
+
+
+def estimate_steps(
+    likelihood: Floats, chain: Chain, *, rounds: int = 50, tolerance: float = 1e-4
+) -> npt.NDArray[np.float64]:
+    """Estimate one transition matrix from a sample of pixels by expectation maximisation.
+
+    Baum-Welch over all times; what is 0 in the chain stays 0. The first probabilities are not
+    changed.
+
+    Parameters
+    ----------
+    likelihood : float32 array (T, K, P)
+    chain : Chain
+        Where it begins; its steps are all one matrix.
+    rounds : int
+        At most.
+    tolerance : float
+        The largest difference of a probability that ends it.
+
+    Returns
+    -------
+    float64 array (K, K)
+    """
+    matrix = np.array(chain.steps[0])
+    for _ in range(rounds):
+        pairs = _expected_pairs(likelihood, Chain(chain.first, [matrix] * len(chain.steps)))
+        total = pairs.sum(axis=1, keepdims=True)
+        updated = np.where(total > 0, pairs / np.maximum(total, 1e-300), matrix)
+        difference = np.abs(updated - matrix).max()
+        matrix = updated
+        if difference < tolerance:
+            break
+    return matrix
+
+
+def _expected_pairs(likelihood: Floats, chain: Chain) -> npt.NDArray[np.float64]:
+    """How often each class becomes each other, as expected: ``(K, K)``, over times and pixels."""
+    forward, scale = _forward(likelihood, chain)
+    count = likelihood.shape[1]
+    backward = np.ones_like(forward[0])
+    pairs = np.zeros((count, count))
+    for time in range(len(forward) - 2, -1, -1):
+        seen = likelihood[time + 1] * backward / scale[time + 1]
+        pairs += (forward[time].astype(np.float64) @ seen.T) * chain.steps[time]
+        backward = _step_back(seen, chain.steps[time])
+    return pairs
+
+
+def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
+    """Probabilities given what was seen until then ``(T, K, P)``, and what they were divided by."""
+    times, count, pixels = likelihood.shape
+    forward = np.empty_like(likelihood)
+    scale = np.empty((times, pixels), np.float32)
+    expected = np.broadcast_to(_column(chain.first), (count, pixels))
+    for time in range(times):
+        np.multiply(expected, likelihood[time], out=forward[time])
+        scale[time] = _total(forward[time])
+        forward[time] /= scale[time]
+        if time + 1 < times:
+            expected = _step_on(forward[time], chain.steps[time])
+    return forward, scale
+
+
+def _same(likelihood: Floats, chain: Chain, scale: Floats) -> Floats:
+    """Probability ``(P,)`` that the class is the same at all times."""
+    same = likelihood[0] * _column(chain.first) / scale[0]
+    for time in range(1, len(likelihood)):
+        same *= likelihood[time] * _column(np.diag(chain.steps[time - 1])) / scale[time]
+    return np.clip(_total(same), 0, 1)
+
+
+def _step_on(probability: Floats, step: npt.NDArray[np.float64]) -> Floats:
+    """What classes become: ``step.T @ probability``."""
+    return np.stack([_weighted(probability, step[:, to]) for to in range(len(step))])
+
+
+def _step_back(seen: Floats, step: npt.NDArray[np.float64]) -> Floats:
+    """What classes will have become: ``step @ seen``."""
+    return np.stack([_weighted(seen, step[of]) for of in range(len(step))])
+
+
+def _weighted(values: Floats, weights: npt.NDArray[np.float64]) -> Floats:
+    total = np.zeros(values.shape[1], np.float32)
+    for of_class, weight in zip(values, weights, strict=True):
+        if weight:
+            total += of_class * np.float32(weight)
+    return total
+
+
+def _total(values: Floats) -> Floats:
+    """Sum over classes, never 0."""
+    total = values[0].copy()
+    for of_class in values[1:]:
+        total += of_class
+    positive: Floats = np.maximum(total, np.float32(1e-30))
+    return positive
+
+
+def _most(values: Floats) -> Floats:
+    positive: Floats = np.maximum(values.max(axis=0), np.float32(1e-30))
+    return positive
+
+
+def _column(values: npt.NDArray[np.float64]) -> Floats:
+    column: Floats = values.astype(np.float32)[:, None]
+    return column

@@ -1,0 +1,77 @@
+"""Layers of change over several years, and their values from the best sequence of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.change.comparison import change_layers as compared_layers
+from rsscale.layers import Layer
+from rsscale.legend.classes import LandClass
+from rsscale.model.outputs import ClassOutput
+
+NEVER = 0
+"""The year of change where there was none."""
+
+
+def change_layers(classes: tuple[LandClass, ...], years: Sequence[int]) -> tuple[Layer, ...]:
+    """``change``, ``from``, ``to``, ``change_probability``, ``change_year`` and ``changes``."""
+    year = Layer(
+        "change_year",
+        "uint16",
+        65535,
+        overview="mode",
+        attributes={
+            "long_name": "first year with the class of the latest change; 0 where there was none",
+            "flag_values": [NEVER, *years[1:]],
+            "flag_meanings": " ".join(["unchanged", *(f"since_{y}" for y in years[1:])]),
+        },
+    )
+    count = Layer("changes", overview="mean", attributes={"long_name": "number of changes"})
+    return (*compared_layers(classes, doubt=True), year, count)
+
+
+def year_layers(classes: tuple[LandClass, ...]) -> tuple[Layer, ...]:
+    """``classification`` and ``confidence``, as a map has them."""
+    label, confidence, *_ = ClassOutput().layers(classes)
+    return (label, confidence)
+
+
+def change_values(
+    path: npt.NDArray[np.uint8],
+    probability: npt.NDArray[np.float32],
+    classes: Sequence[LandClass],
+    years: Sequence[int],
+) -> dict[str, npt.NDArray[np.uint8 | np.uint16]]:
+    """Values of :func:`change_layers` for pixels, all of which are taken as seen.
+
+    Parameters
+    ----------
+    path : uint8 array (T, P)
+        Number of the class at each time.
+    probability : float32 array (P,)
+        That it is not the same at all times.
+    classes : sequence of LandClass
+    years : sequence of int
+    """
+    values = np.array([land_class.value for land_class in classes], np.uint8)
+    differs = path[1:] != path[:-1]  # (T - 1, P)
+    changed = differs.any(axis=0)
+    year = np.full(path.shape[1], NEVER, np.uint16)
+    for number, of_year in enumerate(differs, start=1):
+        year[of_year] = years[number]
+    return {
+        "change": changed.astype(np.uint8),
+        "from": values[path[0]],
+        "to": values[path[-1]],
+        "change_probability": percent(probability),
+        "change_year": year,
+        "changes": differs.sum(axis=0).astype(np.uint8),
+    }
+
+
+def percent(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """A share from 0 to 1 in whole percents."""
+    return (share * 100).clip(0, 100).round().astype(np.uint8)

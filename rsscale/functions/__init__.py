@@ -1,0 +1,1 @@
+"""Functions of a user's own: how they are called, and their layers."""
