@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rsscale.cli.application import app, command
-from rsscale.cli.options import Device, RecipeFile, Set, Trust
+from rsscale.cli.options import Cluster, Device, RecipeFile, Set, Trust
 
 _models = typer.Typer(help="Show or check a model folder.", no_args_is_help=True)
 app.add_typer(_models, name="model")
@@ -19,13 +19,19 @@ ModelPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="A model folde
 def train(
     recipe: RecipeFile,
     out: Annotated[Path | None, typer.Option(help="Folder of the model.")] = None,
+    cluster: Cluster = None,
     device: Device = "auto",
     set_: Set = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew, whatever an interrupted training left.")
+    ] = False,
 ) -> None:
     """Train the model of a recipe on its labels."""
     from rsscale.pipeline.training import train_recipe
 
-    model, report = train_recipe(recipe, out=out, device=device, overrides=set_ or ())
+    model, report = train_recipe(
+        recipe, out=out, cluster=cluster, device=device, overrides=set_ or (), fresh=fresh
+    )
     print(report)
     print(f"model     {model.spec.name}")
 

@@ -104,6 +104,8 @@ class Chips:
     days : mapping of input name to float32 array (T,) or (N, T)
         Day of the year of each time window, or of each chip's observations, 0 for blanks; for
         networks that take days.
+    is_seen : bool
+        Whether labels are only where something was seen.
     """
 
     images: Images
@@ -111,6 +113,7 @@ class Chips:
     groups: npt.NDArray[np.int64]
     left_out: tuple[str, ...] = ()
     days: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    is_seen: bool = False
 
     def __post_init__(self) -> None:
         images, labels, groups = (a.shape for a in (self.images, self.labels, self.groups))
@@ -126,10 +129,12 @@ class Chips:
     @property
     def seen(self) -> Chips:
         """The same without labels where nothing was seen at any time: nothing to learn there."""
+        if self.is_seen:
+            return self
         labels = self.labels.copy()
         for number, label in enumerate(labels):
             label[~np.isfinite(self.images[number]).any(axis=0)] = NODATA
-        return replace(self, labels=labels)
+        return replace(self, labels=labels, is_seen=True)
 
     def counts(self, task: Task) -> npt.NDArray[np.int64]:
         """Labelled pixels ``(N, K)`` of each chip, by class."""

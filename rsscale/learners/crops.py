@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.learn.model import given
-from rsscale.learners.base import Balance
+from rsscale.learners.base import Balance, Task
 from rsscale.learners.checkpoint import generator_state
 from rsscale.learners.chips import MULTIPLE, Chips, Days, to_targets
 from rsscale.model.spec import ModelSpec
@@ -43,9 +43,10 @@ class Crops:
         self.spec, self.chips = spec, chips
         self.random = np.random.default_rng(seed)
         self.size = min(_CROP, *chips.images.shape[-2:]) // MULTIPLE * MULTIPLE
-        # Flat indices: eight bytes a labelled pixel, and there may be a hundred million.
-        self.pixels = [np.flatnonzero(chips.labels == c.value) for c in spec.classes]
-        counts = np.array([len(p) for p in self.pixels], np.float64)
+        # Numbers of pixels up to each chip, and no list of them: there may be a billion.
+        by_chip = chips.counts(Task(classes=spec.classes))
+        self.upto = by_chip.cumsum(axis=0)
+        counts = by_chip.sum(axis=0).astype(np.float64)
         weight = np.sqrt(counts) if balance == "sampling" else counts
         self.chance = weight / weight.sum()
         self.times = [(i.length, len(i.bands)) for i in spec.inputs]
@@ -62,21 +63,29 @@ class Crops:
         return torch.from_numpy(images), torch.from_numpy(targets).long(), days
 
     def _crop(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
-        pixels = self.pixels[self.random.choice(len(self.pixels), p=self.chance)]
-        pixel = pixels[self.random.integers(len(pixels))]
-        chip, row, col = np.unravel_index(pixel, self.chips.labels.shape)
+        chip, row, col = self._pixel(int(self.random.choice(len(self.chance), p=self.chance)))
         rows, cols = (
             self._span(center, length)
             for center, length in zip((row, col), self.chips.labels.shape[-2:], strict=True)
         )
-        image = np.array(self.chips.images[int(chip), :, rows, cols])
+        image = np.array(self.chips.images[chip, :, rows, cols])
         target = to_targets(self.chips.labels[chip, rows, cols], self.spec)
         self._drop_a_window(image)
         turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
         image, target = np.rot90(image, turns, (1, 2)), np.rot90(target, turns)
         if flip:
             image, target = image[..., ::-1], target[..., ::-1]
-        return np.ascontiguousarray(image), np.ascontiguousarray(target), int(chip)
+        return np.ascontiguousarray(image), np.ascontiguousarray(target), chip
+
+    def _pixel(self, number: int) -> tuple[int, int, int]:
+        """Chip, row and column of a pixel of a class, by its number in the model."""
+        upto = self.upto[:, number]
+        drawn = int(self.random.integers(upto[-1]))
+        chip = int(np.searchsorted(upto, drawn, side="right"))
+        before = int(upto[chip - 1]) if chip else 0
+        pixels = np.flatnonzero(self.chips.labels[chip] == self.spec.classes[number].value)
+        row, col = divmod(int(pixels[drawn - before]), self.chips.labels.shape[2])
+        return chip, row, col
 
     def _span(self, center: int, length: int) -> slice:
         start = int(center) - int(self.random.integers(self.size))

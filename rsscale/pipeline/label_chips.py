@@ -1,71 +1,54 @@
-"""Cut labelled chips from the cube that the map of a recipe reads."""
+"""Read labelled chips from the cube that the map of a recipe reads."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from odc.geo.geom import Geometry
 
+from rsscale.cluster.versions import versions
 from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import GroundScale, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.inference.stack import InputStack
 from rsscale.items.item_index import ItemIndex
-from rsscale.layers import NODATA
+from rsscale.items.item_store import Lookup, ScenesInMemory
 from rsscale.learners.chips import InputBands
 from rsscale.model.model_input import DAYS
 from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.progress import progress
+from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, TrainRecipe
 from rsscale.reference.labels import Labels
-from rsscale.reference.unused_labels import Reason, UnusedLabels
 from rsscale.runs.find_items import check_reach, find_items, index_items
-from rsscale.steps.input_windows import span, window_names
-from rsscale.steps.inputs import prepare
+from rsscale.sampling.carry_out import read_parts
+from rsscale.sampling.chip_parts import ChipParts
+from rsscale.sampling.chip_task import Arrays, ChipPart, ChipReading, ChipTask
+from rsscale.sampling.stored_images import StoredImages
+from rsscale.sampling.work_folder import WorkFolder
+from rsscale.steps.input_windows import mask_margin, span, window_names
+from rsscale.training.checks import check_disk
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
 _READ_TOGETHER = 512
+# Of the images of one task: a worker holds two of them, and they travel.
+_TASK_BYTES = 64 << 20
 CONTEXT = 32
 """Pixels around a chip, without labels: a label at its edge is seen in its surroundings too."""
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledChip:
-    """The imagery of a block of the grid, and the labels in it.
-
-    Attributes
-    ----------
-    period : int
-    block : PixelBox
-        Where labels count: a block of the global lattice.
-    group : int
-        The place that is never parted between training and test.
-    image : float32 array (C, H, W)
-        Of the block and its context, NaN where nothing was seen.
-    labels : uint8 array (H, W)
-        Class values; 255 is unlabelled, as all of the context is.
-    days : mapping of input name to float32 array (T,)
-        Of each input that has them.
-    """
-
-    period: int
-    block: PixelBox
-    group: int
-    image: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.uint8]
-    days: Mapping[str, npt.NDArray[np.float32]]
-
-
 class ChipReader:
-    """Reads the chips of a recipe's labels, block by block, of every training period.
+    """Reads the chips of a recipe's labels, of every training period, here or on a cluster.
 
     A chip is a block of the global lattice and some context around it; labels count only in the
     block itself, so that no label pixel is in two chips, or in two groups.
@@ -77,8 +60,8 @@ class ChipReader:
     inputs : sequence of InputBands
     takes : tuple of str
         What the model takes beside values, see :class:`rsscale.ModelInput`.
-    context : int
-        Pixels around a block.
+    most : int, optional
+        Take single pixels, so many of a class in a chip at most; images when omitted.
 
     Attributes
     ----------
@@ -97,12 +80,19 @@ class ChipReader:
         labels: Labels,
         inputs: Sequence[InputBands],
         takes: tuple[str, ...],
-        context: int = CONTEXT,
+        most: int | None = None,
     ) -> None:
         settings = train_settings(recipe)
-        self._recipe, self._labels, self._grid = recipe, labels, recipe.grid.build()
-        self._context = context
-        self._spec = _as_they_are(inputs, tuple(extra for extra in takes if extra == DAYS))
+        self._recipe, self._grid, self._most = recipe, recipe.grid.build(), most
+        self._reading = ChipReading(
+            recipe,
+            self._grid,
+            _as_they_are(inputs, tuple(extra for extra in takes if extra == DAYS)),
+            labels.classes,
+            CONTEXT if most is None else 0,
+            most,
+            versions(),
+        )
         periods = settings.periods or recipe.periods
         self._by_period = {period: labels.on(self._grid, period) for period in periods}
         blocks = {period: some.blocks(settings.chip) for period, some in self._by_period.items()}
@@ -127,54 +117,116 @@ class ChipReader:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Of all images together, ``(N, C, H, W)``."""
-        width = train_settings(self._recipe).chip + 2 * self._context
-        return len(self), self._spec.channels, width, width
+        width = train_settings(self._recipe).chip + 2 * self._reading.context
+        return len(self), self._reading.spec.channels, width, width
 
-    def __iter__(self) -> Iterator[LabelledChip]:
-        unseen = UnusedLabels()
+    def read(
+        self, work: WorkFolder, cluster: Client | str | None = None
+    ) -> tuple[Arrays, StoredImages | None, ChipPart]:
+        """Read all chips that the work folder does not hold yet.
+
+        Parameters
+        ----------
+        work : WorkFolder
+        cluster : distributed.Client or str, optional
+            As :func:`rsscale.run` takes it; in this process when omitted.
+
+        Returns
+        -------
+        dict of array
+            Of all chips or pixels in order, see :class:`~rsscale.sampling.chip_task.ChipPart`.
+        StoredImages or None
+            Of all chips.
+        ChipPart
+            What was counted.
+
+        Raises
+        ------
+        RecipeError
+            When the disk is too small.
+        ReadError
+            When an asset can't be read.
+        KeyboardInterrupt
+            After Ctrl-C or SIGTERM, once the chips in hand are kept.
+        """
+        sources = {
+            period: _find_sources(self._recipe, self._grid, blocks, period)
+            for period, blocks in self.blocks.items()
+        }
+        work.begin_reading(self._settings(sources))
+        parts = ChipParts(work.chips, None if self._most else self.shape)
+        places = list(self._tasks(sources, with_labels=False))
+        left = sum(len(task.blocks) for task in places if task.number not in parts)
+        if not self._most:
+            check_disk(left, self.shape, work.path)
+        if left < len(self):
+            announce(f"goes on reading: {len(self) - left:,} of {len(self):,} chips are kept")
         with progress("read chips", len(self), "chips") as bar:
-            for period, blocks in self.blocks.items():
-                sources = _find_sources(self._recipe, self._grid, blocks, period)
-                for together in _together(blocks):
-                    for chip in self._read(sources, period, together):
-                        unseen += self._unseen(chip, sources)
-                        yield chip
-                        bar.advance()
-        self.unused += unseen
+            bar.advance(len(self) - left)
+            todo = (task for task in self._tasks(sources) if task.number not in parts)
+            if left and not read_parts(todo, self._reading, parts, cluster, bar):
+                left = sum(len(task.blocks) for task in places if task.number not in parts)
+                raise KeyboardInterrupt(
+                    f"interrupted with {len(self) - left:,} of {len(self):,} chips read, which are "
+                    "kept; the same command goes on from there, with --fresh it begins anew"
+                )
+        arrays, counted = parts.join(len(places))
+        self.unused += counted.unused
+        return arrays, parts.images, counted
 
-    def _read(
-        self, sources: Mapping[str, ItemIndex], period: int, blocks: Sequence[PixelBox]
-    ) -> Iterator[LabelledChip]:
-        """Chips that are read together; as a window of the model is made, so is a chip."""
-        around = reduce(PixelBox.__or__, blocks).pad(self._context)
-        inputs = prepare(self._recipe, self._grid, sources, period, around)
-        stack = InputStack(inputs.compute(None), self._spec, around)
+    def _tasks(
+        self, sources: Mapping[int, Mapping[str, ItemIndex]], *, with_labels: bool = True
+    ) -> Iterator[ChipTask]:
+        """Chips that are read together, in order; without labels only their places."""
+        number = first = 0
         rows, cols = self._group_size
-        for block in blocks:
-            box = block.pad(self._context)
-            image, chosen = (
-                np.empty((self._spec.channels, *box.shape), np.float32),
-                stack.choose(box),
-            )
-            stack.fill(image, box, chosen)
-            labels = np.full(box.shape, NODATA, np.uint8)
-            labels[block.slices(box)] = self._by_period[period].rasterize(block)
-            group = block.row0 // rows * 1_000_003 + block.col0 // cols
-            yield LabelledChip(period, block, group, image, labels, chosen.days)
+        _, channels, height, width = self.shape
+        most = max(_TASK_BYTES // (4 * channels * height * width), 1)
+        for period, every in self.blocks.items():
+            for blocks in _together(every, most if self._most is None else None):
+                labels: tuple[npt.NDArray[np.uint8], ...] = ()
+                near: dict[str, Lookup] = {}
+                if with_labels:
+                    labels = tuple(map(self._by_period[period].rasterize, blocks))
+                    near = self._near(sources[period], period, blocks)
+                groups = tuple(b.row0 // rows * 1_000_003 + b.col0 // cols for b in blocks)
+                yield ChipTask(number, first, period, tuple(blocks), groups, labels, near)
+                number, first = number + 1, first + len(blocks)
 
-    def _unseen(self, chip: LabelledChip, sources: Mapping[str, ItemIndex]) -> UnusedLabels:
-        """Labelled pixels of a chip where nothing was seen, by class and reason."""
-        blind = chip.labels[~np.isfinite(chip.image).any(axis=0)]
-        counts = {c.name: int((blind == c.value).sum()) for c in self._labels.classes}
-        if not any(counts.values()):
-            return UnusedLabels()
-        around = self._grid.geobox_of(chip.block)
-        is_imaged = any(
-            sources[name].touching(around, *span(imagery, chip.period))
-            for name, imagery in self._recipe.inputs.items()
-        )
-        reason = Reason.MASKED if is_imaged else Reason.OUTSIDE_IMAGERY
-        return UnusedLabels.of_pixels(counts, reason)
+    def _near(
+        self, sources: Mapping[str, ItemIndex], period: int, blocks: Sequence[PixelBox]
+    ) -> dict[str, Lookup]:
+        """The items that can reach some blocks."""
+        around = reduce(PixelBox.__or__, blocks).pad(self._reading.context)
+        near: dict[str, Lookup] = {}
+        for name, index in sources.items():
+            imagery = self._recipe.inputs[name]
+            margin = mask_margin(imagery, self._grid, around)
+            # Twice: how far a mask reaches differs a little from box to box.
+            geobox = self._grid.geobox_of(around.pad(2 * margin + 1))
+            rows = index.extents.rows(geobox, *span(imagery, period))
+            scenes = index.read(map(int, rows))
+            near[name] = ScenesInMemory(scenes, index.extents.take(rows), index.crs)
+        return near
+
+    def _settings(self, sources: Mapping[int, Mapping[str, ItemIndex]]) -> dict[str, Any]:
+        """All that decides what is read, by what a person calls it."""
+        labels, items = hashlib.sha256(), hashlib.sha256()
+        for task in self._tasks(sources):
+            labels.update(repr((task.period, task.blocks, task.groups)).encode())
+            labels.update(b"".join(array.tobytes() for array in task.labels))
+            for name, lookup in task.sources.items():
+                items.update(name.encode() + lookup.extents.digests.tobytes())
+        recipe, reading = self._recipe, self._reading
+        return {
+            "inputs": {name: imagery.processing() for name, imagery in recipe.inputs.items()},
+            "grid": recipe.grid.model_dump(mode="json"),
+            "labels": labels.hexdigest(),
+            "items": items.hexdigest(),
+            "network's inputs": [repr(part) for part in reading.spec.inputs],
+            "chips": [*self.shape, reading.context, reading.most],
+            "versions": dict(versions()),
+        }
 
 
 def train_settings(recipe: Recipe) -> TrainRecipe:
@@ -228,12 +280,14 @@ def _find_sources(
     return indexes
 
 
-def _together(blocks: Sequence[PixelBox]) -> Iterator[list[PixelBox]]:
-    """Blocks that lie in one larger block of the lattice."""
+def _together(blocks: Sequence[PixelBox], most: int | None = None) -> Iterator[list[PixelBox]]:
+    """Blocks that lie in one larger block of the lattice, so many at most."""
     groups: dict[tuple[int, int], list[PixelBox]] = defaultdict(list)
     for block in blocks:
         groups[block.row0 // _READ_TOGETHER, block.col0 // _READ_TOGETHER].append(block)
-    yield from groups.values()
+    for group in groups.values():
+        for start in range(0, len(group), most or len(group)):
+            yield group[start : start + (most or len(group))]
 
 
 def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...]) -> ModelSpec:

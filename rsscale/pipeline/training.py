@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import shapely
 import torch
 from odc.geo.geom import Geometry
 
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
+from rsscale.cluster.versions import versions
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import pixel_width
@@ -21,6 +21,7 @@ from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
 from rsscale.learners.applicability import wrapped
 from rsscale.learners.base import Design, Learner, Loop, Task
+from rsscale.learners.checkpoint import Checkpoints
 from rsscale.learners.chips import Chips, InputBands
 from rsscale.learners.image_network import ImageNetwork
 from rsscale.learners.point_network import PointNetwork
@@ -29,14 +30,20 @@ from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID
 from rsscale.network.receptive_field import reach_of
 from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
-from rsscale.pipeline.label_pixels import pixel_table
+from rsscale.pipeline.label_pixels import MOST_PIXELS, pixel_table
+from rsscale.points.series_table import SeriesTable
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import recipe_area
-from rsscale.training.checks import check_chips, check_classes, check_memory, check_network
+from rsscale.sampling.chip_task import DAYS_OF
+from rsscale.sampling.work_folder import WorkFolder, open_work_folder
+from rsscale.training.checks import check_chips, check_classes, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
 from rsscale.training.split import SplitPlan, without_validation
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 RecipeLearner = ImageNetwork | PointNetwork | PointEstimator
 """What learns from the chips of a recipe, or from their labelled pixels."""
@@ -46,8 +53,10 @@ def train_recipe(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     out: str | Path | None = None,
+    cluster: Client | str | None = None,
     device: str = "auto",
     overrides: Sequence[str] = (),
+    fresh: bool = False,
 ) -> tuple[Model, TrainingReport]:
     """Train what a recipe's ``train`` section asks for and save it as its model.
 
@@ -55,10 +64,17 @@ def train_recipe(
     ----------
     recipe : path, mapping or Recipe
     out : path, optional
-        Folder of the model; the recipe's ``model`` when omitted.
+        Folder of the model; the recipe's ``model`` when omitted. What was read and learnt so far
+        is kept beside it, in ``<out>.training``, until the model is saved: a training that was
+        interrupted goes on from there.
+    cluster : distributed.Client or str, optional
+        Its workers read the imagery: a Dask client, ``"local:2"`` or a scheduler's address; in
+        this process when omitted. The model is the same to the last bit.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     overrides : sequence of "key.sub=value"
+    fresh : bool
+        Begin anew, whatever an interrupted training left.
 
     Returns
     -------
@@ -69,7 +85,9 @@ def train_recipe(
     ------
     RecipeError
         When the recipe has no ``train`` section, its labels are wrong, or an input is a series and
-        the network takes none.
+        the network takes none; or when another training is at work for the same model.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, with what is kept; the same call goes on.
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
@@ -81,18 +99,51 @@ def train_recipe(
     learner = recipe_learner(recipe, design, task)
     check_learner(learner, input_bands(recipe))
     plan = recipe_plan(recipe)
-    if isinstance(learner, ImageNetwork):
-        model, report = _train_images(recipe, labels, learner, plan)
-    else:
-        model, report = _train_points(recipe, labels, learner, plan)
-    save_model(
-        model,
-        target,
-        geometry=_footprint(labels),
-        **_times(settings, recipe),
-        **report.properties(),
-    )
+    with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
+        reading = Reading(recipe, labels, work, cluster)
+        if isinstance(learner, ImageNetwork):
+            model, report = _train_images(reading, learner, plan)
+        else:
+            model, report = _train_points(reading, learner, plan)
+        save_model(
+            model,
+            target,
+            geometry=_footprint(labels),
+            **_times(settings, recipe),
+            **report.properties(),
+        )
     return model, report
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read for a training, where it is kept, and by whom it is read.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    labels : Labels
+    work : WorkFolder
+    cluster : distributed.Client or str, optional
+        As :func:`rsscale.run` takes it.
+    """
+
+    recipe: Recipe
+    labels: Labels
+    work: WorkFolder
+    cluster: Client | str | None = None
+
+    def reader(self, takes: tuple[str, ...], most: int | None = None) -> ChipReader:
+        """The reader of its chips, or of single pixels of them."""
+        return ChipReader(self.recipe, self.labels, input_bands(self.recipe), takes, most)
+
+    def checkpoints(self, device: str) -> Checkpoints:
+        """Those of the loops, if they were made by the same settings."""
+        settings = train_settings(self.recipe).model_dump(mode="json")
+        # What labels are, the chips say.
+        settings = {name: value for name, value in settings.items() if "label" not in name}
+        self.work.begin_loops({**settings, "device": device, "versions": dict(versions())})
+        return self.work.checkpoints
 
 
 def recipe_plan(recipe: Recipe) -> SplitPlan:
@@ -145,11 +196,12 @@ def takes_of(architecture: str, inputs: Sequence[InputBands]) -> tuple[str, ...]
 
 
 def _train_images(
-    recipe: Recipe, labels: Labels, network: ImageNetwork, plan: SplitPlan
+    reading: Reading, network: ImageNetwork, plan: SplitPlan
 ) -> tuple[Model, TrainingReport]:
     """Of a network that sees the surroundings of a pixel."""
-    settings = train_settings(recipe)
-    chips = labelled_chips(recipe, labels, registered(network.design.architecture).takes)
+    settings = train_settings(reading.recipe)
+    chips = labelled_chips(reading, registered(network.design.architecture).takes)
+    network = replace(network, checkpoints=reading.checkpoints(network.design.device))
     learner = wrapped(network, settings.members, applicability=settings.applicability)
     return run_experiment(
         learner,
@@ -162,54 +214,49 @@ def _train_images(
 
 
 def _train_points(
-    recipe: Recipe, labels: Labels, learner: PointNetwork | PointEstimator, plan: SplitPlan
+    reading: Reading, learner: PointNetwork | PointEstimator, plan: SplitPlan
 ) -> tuple[Model, TrainingReport]:
     """Of what sees single pixels: of a chip its labelled pixels alone are kept."""
-    settings, inputs = train_settings(recipe), input_bands(recipe)
+    settings, inputs = train_settings(reading.recipe), input_bands(reading.recipe)
+    table = labelled_pixels(reading, takes_of(learner.design.architecture, inputs))
     members, applicability = settings.members, settings.applicability
     trained: Learner[PointSamples]
     if isinstance(learner, PointEstimator):
         check_not_wrapped(learner.name, members, applicability=applicability)
         trained, plan = learner, without_validation(plan)
     else:
-        trained = wrapped(learner, members, applicability=applicability)
-    takes = takes_of(learner.design.architecture, inputs)
-    table = pixel_table(ChipReader(recipe, labels, inputs, takes, context=0), inputs)
+        kept = reading.checkpoints(learner.design.device)
+        trained = wrapped(replace(learner, checkpoints=kept), members, applicability=applicability)
     task, samples = point_samples(table, learner.task.classes)
     return run_experiment(
         trained, samples, task, plan, conformal=settings.conformal, left_out=table.notes
     )
 
 
-def labelled_chips(recipe: Recipe, labels: Labels, takes: tuple[str, ...]) -> Chips:
+def labelled_chips(reading: Reading, takes: tuple[str, ...]) -> Chips:
     """Chips that something can be learnt from: checked, and labelled where something was seen."""
-    chips = make_chips(recipe, labels, takes)
-    check_chips(chips, input_bands(recipe), labels.classes)
-    chips = chips.seen
-    check_classes(chips, labels.classes)
+    chips = make_chips(reading, takes)
+    check_chips(chips, input_bands(reading.recipe), reading.labels.classes)
+    check_classes(chips, reading.labels.classes)
     return chips
 
 
-def make_chips(recipe: Recipe, labels: Labels, takes: tuple[str, ...] = ()) -> Chips:
+def labelled_pixels(reading: Reading, takes: tuple[str, ...] = ()) -> SeriesTable:
+    """Series of the labelled pixels of every block that holds a label, of which no image is kept."""
+    reader = reading.reader(takes, MOST_PIXELS)
+    rows, _, counted = reader.read(reading.work, reading.cluster)
+    return pixel_table(rows, input_bands(reading.recipe), reader.left_out, counted.thinned)
+
+
+def make_chips(reading: Reading, takes: tuple[str, ...] = ()) -> Chips:
     """Images and labels of every block that holds a label, of every training period."""
-    reader = ChipReader(recipe, labels, input_bands(recipe), takes)
-    count, channels, width, _ = reader.shape
-    check_memory(count, channels, width)
-    images, targets, groups = [], [], []
-    days: dict[str, list[np.ndarray]] = {}
-    for chip in reader:
-        images.append(chip.image)
-        targets.append(chip.labels)
-        groups.append(chip.group)
-        for name, of_chip in chip.days.items():
-            days.setdefault(name, []).append(of_chip)
-    return Chips(
-        np.stack(images),
-        np.stack(targets),
-        np.array(groups),
-        tuple(reader.left_out),
-        {name: np.stack(of_chips) for name, of_chips in days.items()},
-    )
+    reader = reading.reader(takes)
+    arrays, images, _ = reader.read(reading.work, reading.cluster)
+    if images is None:
+        raise TypeError("a reader without 'most' keeps images")
+    days = {n.removeprefix(DAYS_OF): d for n, d in arrays.items() if n.startswith(DAYS_OF)}
+    left_out = tuple(reader.left_out)
+    return Chips(images, arrays["labels"], arrays["groups"], left_out, days, is_seen=True)
 
 
 def read_recipe_labels(recipe: Recipe) -> Labels:

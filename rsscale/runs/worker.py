@@ -109,7 +109,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
     key = task.key
     resources = Resources(plan.profile)
     grid = plan.grid.at_level(key.level)
-    with _released_afterwards():
+    with released_afterwards():
         found = evaluate(
             step,
             key,
@@ -171,7 +171,7 @@ def _gather(plan: RunPlan, step: Gather, task: TileTask, still_wanted: Callable[
 
 
 @contextmanager
-def _released_afterwards() -> Iterator[None]:
+def released_afterwards() -> Iterator[None]:
     """On exit, close files that this tile did not use and return freed heap memory.
 
     An open file holds a block or two, and a country has tens of thousands of files.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-import psutil
 
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA
@@ -19,9 +20,6 @@ from rsscale.legend.classes import LandClass
 from rsscale.network.receptive_field import Reach, halo_advice, reach_of
 
 _log = logging.getLogger("rsscale")
-
-# Chips as they are read, and once more where they are put together or a part is taken of them.
-_COPIES = 2
 
 
 def check_network(design: Design, inputs: Sequence[InputBands], task: Task) -> None:
@@ -44,33 +42,39 @@ def check_network(design: Design, inputs: Sequence[InputBands], task: Task) -> N
         _log.warning("%s in the recipe's train section", advice)
 
 
-def check_memory(chips: int, channels: int, width: int, *, available: int | None = None) -> int:
-    """Refuse chips that this machine can't hold, before they are read; returns their bytes.
+def check_disk(
+    chips: int, shape: Sequence[int], folder: Path, *, available: int | None = None
+) -> int:
+    """Refuse chips that a disk has no room for, before they are read; returns their bytes.
 
     Parameters
     ----------
     chips : int
-    channels : int
-    width : int
-        Of a chip with its context, px.
+        Those that are to be read.
+    shape : sequence of int
+        Of all images, ``(N, C, H, W)``.
+    folder : Path
+        Where they are kept.
     available : int, optional
-        Bytes; what the machine has left when omitted.
+        Bytes; what the disk has left when omitted.
 
     Raises
     ------
     RecipeError
         Which says what would fit.
     """
-    each = width**2 * (4 * channels + 1)
+    _, channels, height, width = shape
+    each = height * width * (4 * channels + 1)
     if available is None:
-        available = psutil.virtual_memory().available
-    needed = _COPIES * chips * each
+        available = shutil.disk_usage(folder).free
+    needed = chips * each
     if needed > available:
         raise RecipeError(
-            f"training reads {chips} chips of {width} x {width} px and {channels} channels, which "
-            f"take {needed / 2**30:.1f} GiB of memory, and {available / 2**30:.1f} GiB are free; "
-            "set train.chip to 32 where labels are points or small, or use fewer labels: about "
-            f"{available // (_COPIES * each)} such chips fit"
+            f"training reads {chips} chips of {height} x {width} px and {channels} channels, which "
+            f"take {needed / 2**30:.1f} GiB in {folder}, and {available / 2**30:.1f} GiB are free "
+            "there; free some space, give --out on a larger disk, set train.chip to 32 where "
+            f"labels are points or small, or use fewer labels: about {available // each} such "
+            "chips fit"
         )
     return needed
 
@@ -87,14 +91,15 @@ def check_chips(chips: Chips, inputs: Sequence[InputBands], classes: Sequence[La
         raise RecipeError(
             f"the chips are {chips.images.shape[-2:]} px; at least {MULTIPLE} are needed each way"
         )
-    if not (chips.labels != NODATA).any():
+    if not chips.is_seen and not (chips.labels != NODATA).any():
         raise RecipeError("there is no labelled pixel; check the labels' period and place")
     if not (chips.seen.labels != NODATA).any():
         raise RecipeError(
             "all imagery under the labels is missing; check the dates, the mask and the area"
         )
     known = [c.value for c in classes]
-    others = sorted(set(np.unique(chips.labels).tolist()) - {NODATA, *known})
+    values = {value for label in chips.labels for value in np.unique(label).tolist()}
+    others = sorted(values - {NODATA, *known})
     if others:
         raise RecipeError(f"the labels hold the class value {others[0]}; the classes are {known}")
 

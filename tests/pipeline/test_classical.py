@@ -11,10 +11,9 @@ from landscape import Landscape
 
 import rsscale as rs
 from rsscale.learners.point_batches import predict_numbers
-from rsscale.pipeline.label_chips import ChipReader, input_bands
-from rsscale.pipeline.label_pixels import pixel_table
-from rsscale.pipeline.training import read_recipe_labels, train_recipe
+from rsscale.pipeline.training import Reading, labelled_pixels, read_recipe_labels, train_recipe
 from rsscale.recipe import read_recipe
+from rsscale.sampling.work_folder import open_work_folder
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("skops", reason="the extra 'classical' is not installed")
@@ -70,10 +69,9 @@ def test_what_was_learnt_is_what_is_mapped(
     train_recipe(content, device="cpu")
     assert (tmp_path / "trained" / file).read_bytes() == written
     recipe = read_recipe(content)
-    takes, inputs = model.spec.inputs[0].takes, input_bands(recipe)
-    table = pixel_table(
-        ChipReader(recipe, read_recipe_labels(recipe), inputs, takes, context=0), inputs
-    )
+    with open_work_folder(tmp_path / "work") as work:
+        reading = Reading(recipe, read_recipe_labels(recipe), work)
+        table = labelled_pixels(reading, model.spec.inputs[0].takes)
     learnt = predict_numbers(rs.open_model(tmp_path / "trained"), table).argmax(axis=1)
     frame = gpd.read_file(tmp_path / "labels.gpkg")
     west, south, east, north = frame.to_crs("EPSG:4326").total_bounds

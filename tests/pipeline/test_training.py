@@ -17,11 +17,13 @@ from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
+from rsscale.learners.chips import Chips
 from rsscale.pipeline.label_chips import _together
-from rsscale.pipeline.training import make_chips, read_recipe_labels, train_recipe
+from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels, train_recipe
 from rsscale.recipe import read_recipe
-from rsscale.reference.labels import read_labels
+from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import find_items, index_items
+from rsscale.sampling.work_folder import WorkFolder
 from rsscale.steps.inputs import prepare
 
 pytestmark = pytest.mark.slow
@@ -50,6 +52,12 @@ def recipe_of(landscape: Landscape, folder: Path, *, series: bool, **train: Any)
     return recipe
 
 
+def chips_of(recipe: rs.Recipe, labels: Labels, folder: Path, takes: tuple[str, ...] = ()) -> Chips:
+    """Chips that are kept in a folder."""
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    return make_chips(Reading(recipe, labels, WorkFolder(folder / "work")), takes)
+
+
 @pytest.mark.parametrize("series", [False, True])
 def test_a_chip_is_what_the_map_feeds_the_model_there(
     landscape: Landscape, tmp_path: Path, series: bool
@@ -58,7 +66,7 @@ def test_a_chip_is_what_the_map_feeds_the_model_there(
     model, _ = train_recipe(content, device="cpu")
     recipe, spec = read_recipe(content), model.spec
     labels = read_labels(labels_file(tmp_path), "kind")
-    chips = make_chips(recipe, labels, spec.inputs[0].takes)
+    chips = chips_of(recipe, labels, tmp_path, spec.inputs[0].takes)
     grid = recipe.grid.build()
     x, y = (np.array([X, X + 2100]), np.array([Y + 1300, Y]))
     cols, rows = x // 10, -y // 10
@@ -69,7 +77,7 @@ def test_a_chip_is_what_the_map_feeds_the_model_there(
     staging = HostStaging(spec, 1, torch.device("cpu"))
     blocks = read_labels(labels_file(tmp_path), "kind").on(grid, 2023).blocks(WIDTH)
     places = [block for together in _together(blocks) for block in together]
-    assert len(places) == len(chips.images) >= 6
+    assert len(places) == len(chips) >= 6
     varied = set()
     for number, block in enumerate(places):
         window = staging.load(stack, [block.pad(32)])
@@ -108,18 +116,18 @@ def other_kind(labels: Path, kind: str) -> dict[str, Any]:
 def test_every_kind_of_labels_gives_the_same_chips(
     landscape: Landscape, tmp_path: Path, kind: str
 ) -> None:
-    def chips_of(content: dict[str, Any]) -> Any:
+    def chips_at(content: dict[str, Any], name: str) -> Chips:
         recipe = read_recipe(content)
-        return make_chips(recipe, read_recipe_labels(recipe))
+        return chips_of(recipe, read_recipe_labels(recipe), tmp_path / name)
 
     classes = [
         {"value": 1, "name": "crop", "color": "#ffff00"},
         {"value": 2, "name": "wood", "color": "#006600"},
     ]
     content = recipe_of(landscape, tmp_path, series=False, classes=classes)
-    expected = chips_of(content)
+    expected = chips_at(content, "of features")
     content["train"] |= other_kind(tmp_path / "labels.gpkg", kind)
-    found = chips_of(content)
+    found = chips_at(content, "of another kind")
     assert np.array_equal(found.labels, expected.labels)
     assert np.array_equal(found.groups, expected.groups)
     assert set(np.unique(found.labels)) == {1, 2, 255}
@@ -138,7 +146,7 @@ def test_labels_that_are_not_used_are_counted_with_their_reason(
     frame.loc[[2], "geometry"] = frame.geometry[2:3].translate(-100_000)
     frame.to_file(path)
     recipe = read_recipe(content)
-    chips = make_chips(recipe, read_recipe_labels(recipe))
+    chips = chips_of(recipe, read_recipe_labels(recipe), tmp_path)
     expected = {
         "1 feature without a class: the cell of the class is empty",
         "1 feature of 'cloud': listed in train.ignore",

@@ -1,6 +1,7 @@
 """What can be known of a training before a chip is read is said before."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from rsscale.learners.base import Design, Task
 from rsscale.learners.chips import InputBands
 from rsscale.legend.classes import LandClass
 from rsscale.recipe import read_recipe
-from rsscale.training.checks import check_memory, check_network
+from rsscale.training.checks import check_disk, check_network
 
 INPUTS = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]
 CLASSES = [LandClass(1, "a", "#000000"), LandClass(2, "b", "#ffffff")]
@@ -69,13 +70,13 @@ def test_a_halo_that_is_wide_enough_is_not(options: dict, caplog: pytest.LogCapt
     assert caplog.text == ""
 
 
-def test_chips_that_memory_does_not_hold_are_refused_before_they_are_read() -> None:
+def test_chips_that_a_disk_does_not_hold_are_refused_before_they_are_read(tmp_path: Path) -> None:
     with pytest.raises(
         RecipeError, match=r"10000 chips of 320 x 320 px and 18 channels.*chip to 32"
     ):
-        check_memory(10_000, 18, 320, available=16 << 30)
-    assert check_memory(10_000, 18, 96, available=16 << 30) < 16 << 30
-    assert check_memory(100, 18, 320) == 2 * 100 * 320**2 * 73
+        check_disk(10_000, (10_000, 18, 320, 320), tmp_path, available=16 << 30)
+    assert check_disk(10_000, (10_000, 18, 96, 96), tmp_path, available=16 << 30) < 16 << 30
+    assert check_disk(100, (10_000, 18, 320, 320), tmp_path) == 100 * 320**2 * 73
 
 
 @pytest.mark.parametrize(

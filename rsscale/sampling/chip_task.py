@@ -1,0 +1,236 @@
+"""Read some chips at once: the unit of work of a training's reading, here or on a worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.cluster.versions import refuse_other_versions
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.inference.stack import InputStack
+from rsscale.items.item_store import Lookup
+from rsscale.layers import NODATA
+from rsscale.legend.classes import LandClass
+from rsscale.model.spec import ModelSpec
+from rsscale.recipe import Recipe
+from rsscale.reference.unused_labels import Reason, UnusedLabels
+from rsscale.runs.worker import released_afterwards
+from rsscale.steps.input_windows import span
+from rsscale.steps.inputs import prepare
+
+Arrays = dict[str, npt.NDArray[Any]]
+DAYS_OF = "days."
+"""Prefix of the arrays that hold the days of an input."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChipTask:
+    """Chips that are read together.
+
+    Attributes
+    ----------
+    number : int
+        Of the task.
+    first : int
+        Number of its first chip.
+    period : int
+    blocks : tuple of PixelBox
+        Where labels count: blocks of the global lattice.
+    groups : tuple of int
+        The place of each, that is never parted between training and test.
+    labels : tuple of uint8 array
+        Class values in each block; 255 is unlabelled.
+    sources : mapping of input name to Lookup
+        The items that can reach them, and no others: they travel with the task.
+    """
+
+    number: int
+    first: int
+    period: int
+    blocks: tuple[PixelBox, ...]
+    groups: tuple[int, ...]
+    labels: tuple[npt.NDArray[np.uint8], ...]
+    sources: Mapping[str, Lookup]
+
+
+@dataclass(frozen=True, eq=False)
+class ChipPart:
+    """What was read for a task.
+
+    Attributes
+    ----------
+    number, first : int
+        Of the task, and of its first chip.
+    arrays : dict of array
+        Of chips ``images``, ``labels``, ``groups`` and ``days.<input>``; of single pixels
+        ``values (P, C)``, ``targets``, ``groups`` and ``days.<input>``.
+    unused : UnusedLabels
+        Labelled pixels where nothing was seen.
+    thinned : mapping of class value to int
+        Pixels that were not taken.
+    missing : mapping of asset to str
+        What could not be read and counts as not seen.
+    decoded : int
+        Bytes of pixels that were read.
+    """
+
+    number: int
+    first: int
+    arrays: Arrays
+    unused: UnusedLabels = field(default_factory=UnusedLabels)
+    thinned: Mapping[int, int] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    decoded: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ChipReading:
+    """How chips are read; called with a task.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    grid : Grid
+    spec : ModelSpec
+        Of a model that takes the inputs as they are.
+    classes : tuple of LandClass
+    context : int
+        Pixels around a block.
+    most : int, optional
+        Take single pixels, so many of a class in a chip at most; images when None.
+    versions : mapping of package to version, optional
+        Of the process that asks; a worker must have the same.
+    """
+
+    recipe: Recipe
+    grid: Grid
+    spec: ModelSpec
+    classes: tuple[LandClass, ...]
+    context: int
+    most: int | None = None
+    versions: Mapping[str, str] | None = None
+
+    def __call__(self, task: ChipTask) -> ChipPart:
+        """Read the chips of a task; as a window of the model is made, so is a chip."""
+        if self.versions is not None:
+            refuse_other_versions(self.versions)
+        with released_afterwards():
+            boxes = [
+                self._box(*labelled) for labelled in zip(task.blocks, task.labels, strict=True)
+            ]
+            around = reduce(PixelBox.__or__, boxes)
+            inputs = prepare(self.recipe, self.grid, task.sources, task.period, around)
+            stack = InputStack(inputs.compute(None), self.spec, around)
+            chips = [_Chip(task, place, box) for place, box in enumerate(boxes)]
+            unused, thinned = UnusedLabels(), Counter[int]()
+            parts = []
+            for chip in chips:
+                image, days = self._image(stack, chip.box)
+                unused += self._unseen(task, chip, image)
+                if self.most is None:
+                    parts.append(chip.as_image(image, days))
+                else:
+                    parts.append(chip.as_pixels(image, days, self.most, thinned))
+            arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        decoded = inputs.meter.decoded_bytes
+        return ChipPart(
+            task.number, task.first, arrays, unused, thinned, dict(inputs.missing), decoded
+        )
+
+    def _box(self, block: PixelBox, labels: npt.NDArray[np.uint8]) -> PixelBox:
+        """What is read of a block: of single pixels of composites no more than around them.
+
+        Which observations of a series are taken depends on all of a window: it is read whole.
+        """
+        if self.most is None or any(part.series for part in self.spec.inputs):
+            return block.pad(self.context)
+        rows, cols = np.nonzero(labels != NODATA)
+        return PixelBox(
+            block.row0 + int(rows.min()),
+            block.col0 + int(cols.min()),
+            block.row0 + int(rows.max()) + 1,
+            block.col0 + int(cols.max()) + 1,
+        )
+
+    def _image(
+        self, stack: InputStack, box: PixelBox
+    ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
+        image, chosen = np.empty((self.spec.channels, *box.shape), np.float32), stack.choose(box)
+        stack.fill(image, box, chosen)
+        return image, chosen.days
+
+    def _unseen(self, task: ChipTask, chip: _Chip, image: npt.NDArray[np.float32]) -> UnusedLabels:
+        """Labelled pixels of a chip where nothing was seen, by class and reason."""
+        blind = chip.labels[~np.isfinite(image).any(axis=0)]
+        counts = {c.name: int((blind == c.value).sum()) for c in self.classes}
+        if not any(counts.values()):
+            return UnusedLabels()
+        around = self.grid.geobox_of(chip.block)
+        is_imaged = any(
+            task.sources[name].touching(around, *span(imagery, task.period))
+            for name, imagery in self.recipe.inputs.items()
+        )
+        reason = Reason.MASKED if is_imaged else Reason.OUTSIDE_IMAGERY
+        return UnusedLabels.of_pixels(counts, reason)
+
+
+class _Chip:
+    """A chip of a task: its box, and its labels there."""
+
+    def __init__(self, task: ChipTask, place: int, box: PixelBox) -> None:
+        self.block, self.box, self.period = task.blocks[place], box, task.period
+        self._group, self._of_block = task.groups[place], task.labels[place]
+        self.labels = np.full(box.shape, NODATA, np.uint8)
+        both = self.block & box
+        self.labels[both.slices(box)] = self._of_block[both.slices(self.block)]
+
+    def as_image(
+        self, image: npt.NDArray[np.float32], days: Mapping[str, npt.NDArray[np.float32]]
+    ) -> Arrays:
+        """The whole chip, without labels where nothing was seen."""
+        self.labels[~np.isfinite(image).any(axis=0)] = NODATA
+        return {
+            "images": image[None],
+            "labels": self.labels[None],
+            "groups": np.array([self._group], np.int64),
+            **{DAYS_OF + name: of_chip[None] for name, of_chip in days.items()},
+        }
+
+    def as_pixels(
+        self,
+        image: npt.NDArray[np.float32],
+        days: Mapping[str, npt.NDArray[np.float32]],
+        most: int,
+        thinned: Counter[int],
+    ) -> Arrays:
+        """Its labelled pixels as rows."""
+        numbers = self._chosen(most, thinned)
+        rows, cols = np.unravel_index(numbers, self._of_block.shape)
+        rows, cols = rows + self.block.row0 - self.box.row0, cols + self.block.col0 - self.box.col0
+        return {
+            "values": np.ascontiguousarray(image[:, rows, cols].T),
+            "targets": self._of_block.ravel()[numbers],
+            "groups": np.full(len(numbers), self._group, np.int64),
+            **{DAYS_OF + name: np.tile(d, (len(numbers), 1)) for name, d in days.items()},
+        }
+
+    def _chosen(self, most: int, thinned: Counter[int]) -> npt.NDArray[np.int64]:
+        """Flat numbers of the labelled pixels that are taken, the same whatever else is read."""
+        labels = self._of_block.ravel()
+        chosen = [np.zeros(0, np.int64)]
+        for value in np.unique(labels[labels != NODATA]).tolist():
+            pixels = np.flatnonzero(labels == value)
+            if len(pixels) > most:
+                thinned[value] += len(pixels) - most
+                # By the place of the chip: the same pixels in whatever order chips are read.
+                seed = (self.period, self.block.row0 % 2**32, self.block.col0 % 2**32, value)
+                pixels = np.sort(np.random.default_rng(seed).choice(pixels, most, replace=False))
+            chosen.append(pixels)
+        return np.concatenate(chosen)
