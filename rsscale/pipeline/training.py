@@ -242,7 +242,7 @@ def labelled_chips(reading: Reading, takes: tuple[str, ...]) -> Chips:
 
 
 def labelled_pixels(reading: Reading, takes: tuple[str, ...] = ()) -> SeriesTable:
-    """Series of the labelled pixels of every block that holds a label, of which no image is kept."""
+    """Series of the labelled pixels of the same blocks, of which no image is kept."""
     reader = reading.reader(takes, MOST_PIXELS)
     rows, _, counted = reader.read(reading.work, reading.cluster)
     return pixel_table(rows, input_bands(reading.recipe), reader.left_out, counted.thinned)
