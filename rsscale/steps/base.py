@@ -66,6 +66,9 @@ class Setup(Protocol):
         tile's own.
         """
 
+    def gathered(self, step: Gather) -> Source:
+        """The table of a gather, for a later step: a Dataset of its columns along ``row``."""
+
     def level_below(self, step: Pass) -> Source:
         """For each level of a pass that writes overviews: the level below, of the same layers."""
 

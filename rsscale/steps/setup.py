@@ -23,6 +23,7 @@ from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Gather, Pass, Source, Step, span_time
 from rsscale.steps.evaluate import ComputedSource
 from rsscale.steps.sources import (
+    GatheredRows,
     Generations,
     InputSource,
     LayersSource,
@@ -176,6 +177,21 @@ class RunSetup:
                 return ComputedSource(self.step(reference), self.grid, self.shape, names, at)
             stored = {0: self.stored(self.step(reference))}
         return LayersSource(stored, names, at=at)
+
+    def gathered(self, step: Gather) -> GatheredRows:
+        """The table of a gather, as something to read.
+
+        Raises
+        ------
+        RecipeError
+            For a preview, which has no rows of all tiles.
+        """
+        if self.computes:
+            raise RecipeError(
+                f"step {step.step!r} is made of all tiles, and a preview has a box alone; say in "
+                "the step what it would find out"
+            )
+        return GatheredRows(step, self.run.storage, self.ledger)
 
     def level_below(self, step: Pass) -> LayersSource:
         """For each level of a pass that writes overviews: the level below, of the same layers.

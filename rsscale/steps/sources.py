@@ -18,8 +18,10 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.recipe import Recipe
-from rsscale.steps.base import ALL, Cost, NotReadyError, Resources, over_box
+from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources, over_box
 from rsscale.store.ledger import LedgerReader
+from rsscale.store.storage import Storage
+from rsscale.store.table_store import TableStore
 from rsscale.store.zarr_store import ZarrStore
 
 if TYPE_CHECKING:
@@ -258,3 +260,57 @@ class LayersSource:
         if self.at == ALL:
             return stored.store.spans
         return (self.at or key.span,)
+
+
+@dataclass(frozen=True)
+class GatheredRows:
+    """The one table of an earlier gather, wherever the box lies.
+
+    Reads as a Dataset with a variable for each column, along ``row``.
+
+    Attributes
+    ----------
+    step : Gather
+    storage : Storage
+        The run folder.
+    ledger : LedgerReader
+    """
+
+    step: Gather
+    storage: Storage
+    ledger: LedgerReader
+
+    @property
+    def _key(self) -> TileKey:
+        return TileKey(self.step.step, ALL, 0, 0)
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """The rows, in memory."""
+        del box, key, resources
+        table = TableStore(self.storage, self.step.step, self.step.schema).read(self._key)
+        columns = {name: ("row", table[name].to_numpy()) for name in table.column_names}
+        return xr.Dataset(columns)
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Hash of the table.
+
+        Raises
+        ------
+        NotReadyError
+            When it is not there yet.
+        """
+        del box, key
+        entry = self.ledger.read(self._key)
+        if entry is None:
+            raise NotReadyError(f"it reads the rows of step {self.step.step!r}, which are not done")
+        return " ".join(sorted(entry.digests.values()))
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """Nothing: a gathered table is small."""
+        del box, key
+        return Cost()

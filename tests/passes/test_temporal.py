@@ -10,11 +10,17 @@ from formula_pass import CLASSES, allowed, formula_recipe
 
 import rsscale as rs
 from rsscale.change.hidden_markov import Chain, best_path, marginals
+from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
 from rsscale.errors import RecipeError
+from rsscale.passes.temporal import likelihood_of
 
 YEARS = [2019, 2020, 2022]
-STEP = {"kind": "temporal-model", "of": "map", "stay": 0.6, "forbidden": [["built", "water"]]}
+NAMES = [land_class.name for land_class in CLASSES]
+STEP = {
+    "kind": "temporal-model", "of": "map", "transitions": "stay", "stay": 0.6,
+    "forbidden": [["built", "water"]],
+}  # fmt: skip
 
 
 def recipe_of(folder: Path, tile: int = 384, **step: Any) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def recipe_of(folder: Path, tile: int = 384, **step: Any) -> dict[str, Any]:
         tile=tile,
         periods=YEARS,
         options={"layers": ["classification", "probability"]},
-        steps={"change": STEP | step},
+        steps={"change": {k: v for k, v in (STEP | step).items() if v is not None}},
     )
 
 
@@ -86,6 +92,52 @@ def test_it_says_how_much_changed(run: rs.Run) -> None:
     change = run.open("change")["change"].load()
     assert facts["compared"] == int((change != 255).sum())
     assert facts["changed"] == int((change == 1).sum()) > 0
+
+
+def test_transitions_are_estimated_from_a_sample_of_all_tiles(
+    tmp_path: Path, run: rs.Run, two_workers: str
+) -> None:
+    """By the place of pixels on the grid: the same matrix, and map, however the area was cut."""
+    runs = [
+        mapped(tmp_path / str(tile), tile, client, transitions="estimate")
+        for tile, client in ((384, None), (1024, two_workers))
+    ]
+    first, second = (done.table("change-transitions") for done in runs)
+    assert first.equals(second)
+    found = first["probability"].to_numpy().reshape(4, 4)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    percents = run.open()["probability"].transpose("time", "class", "y", "x").load()
+    rows, cols = ((v.values // 10).round().astype(int) for v in (-percents.y, percents.x))
+    sample = percents.values[:, :, rows % 8 == 0][..., cols % 8 == 0].reshape(3, 4, -1)
+    sample = sample[..., (sample[:, 0] != 255).sum(axis=0) > 1]
+    assert sample.shape[2] > FEWEST
+    likelihood, _ = likelihood_of(sample, np.full(4, 0.25))
+    begin = staying(4, 0.6, [(3, 0)])
+    np.testing.assert_allclose(found, estimate(likelihood, YEARS, begin), atol=1e-6)
+    assert np.abs(found - begin).max() > 0.05
+    assert found[3, 0] == 0
+    maps = [over_the_area(done.open("change")) for done in runs]
+    for name in maps[0].data_vars:
+        np.testing.assert_array_equal(maps[0][name].values, maps[1][name].values)
+    given = {
+        of: {to: float(found[i, j]) for j, to in enumerate(NAMES)} for i, of in enumerate(NAMES)
+    }
+    recipe = {"transitions": given, "stay": None, "forbidden": None}
+    other = over_the_area(mapped(tmp_path / "given", 512, **recipe).open("change"))
+    for name in other.data_vars:
+        np.testing.assert_array_equal(maps[0][name].values, other[name].values)
+
+
+def test_of_a_small_sample_the_beginning_is_kept() -> None:
+    begin = staying(3, 0.9)
+    few = np.ones((2, 3, FEWEST - 1), np.float32)
+    assert estimate(few, [2020, 2021], begin) is begin
+
+
+def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, transitions="estimate")
+    with allowed(), pytest.raises(RecipeError, match="made of all tiles, and a preview has a box"):
+        rs.preview(recipe, bbox=[5.95, 44.99, 5.96, 45.0], step="change", device="cpu")
 
 
 @pytest.mark.slow
