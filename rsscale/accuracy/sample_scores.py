@@ -66,6 +66,23 @@ class ClassScores:
         }
 
     @property
+    def users_accuracy(self) -> dict[str, float]:
+        """Of what is said to be a class, the share that is it; NaN where nothing is."""
+        return self._shares(self.confusion.sum(axis=1))
+
+    @property
+    def producers_accuracy(self) -> dict[str, float]:
+        """Of what is a class, the share that is said to be it; NaN where nothing is."""
+        return self._shares(self.confusion.sum(axis=0))
+
+    def _shares(self, whole: npt.NDArray[np.int64]) -> dict[str, float]:
+        right = np.diag(self.confusion)
+        return {
+            name: float(right[k] / whole[k]) if whole[k] else float("nan")
+            for k, name in enumerate(self.names)
+        }
+
+    @property
     def figure(self) -> float:
         """The one that models are chosen by, the larger the better: balanced accuracy."""
         return self.balanced_accuracy

@@ -37,11 +37,18 @@ def train(
 
 
 @_models.command()
-def show(folder: ModelPath) -> None:
-    """Tell what a model reads, returns and was trained on."""
-    from rsscale.pipeline.model_card import describe_model
+def show(
+    folder: ModelPath,
+    plots: Annotated[
+        bool, typer.Option("--plots", help="Draw the pictures of its training again.")
+    ] = False,
+) -> None:
+    """Tell what a model reads, returns and was trained on, and how accurate it is."""
+    from rsscale.pipeline.model_card import describe_model, draw_model
 
     print(describe_model(folder))
+    for path in draw_model(folder) if plots else ():
+        print(path)
 
 
 @_models.command()

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from rsscale.learn.model import AsOpened, Model, state_digest
 from rsscale.learn.model_folder import ModelFolder
 from rsscale.learn.weights import read_model, state_difference
 from rsscale.model.artifacts import PROGRAM, WEIGHTS, Artifact
-from rsscale.model.files import files_digest
+from rsscale.model.files import REPORT_FILES, files_digest
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import innermost
 from rsscale.runtimes.base import RuntimeModule
@@ -77,10 +77,21 @@ def open_model(
     return replace(model, _opened=AsOpened(how, model.module, state_digest(model.module)))
 
 
+class ModelReport(Protocol):
+    """Protocol of what is known of a model's training, such as a ``TrainingReport``."""
+
+    def properties(self) -> dict[str, Any]:
+        """For the STAC item."""
+
+    def write(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """Write files into a folder; their STAC assets by name, ``href`` the file's name."""
+
+
 def save_model(
     model: Model,
     path: str | Path,
     *,
+    report: ModelReport | None = None,
     geometry: Mapping[str, Any] | None = None,
     **properties: Any,
 ) -> Model:
@@ -96,6 +107,9 @@ def save_model(
     model : Model
     path : path
         The folder; files of an earlier model in it are replaced.
+    report : TrainingReport, optional
+        Of its training: the item gets its figures, the folder ``training.json``, ``split.geojson``
+        and, where matplotlib is installed, pictures.
     geometry : GeoJSON mapping, optional
         Where it was trained, EPSG:4326.
     **properties
@@ -119,7 +133,8 @@ def save_model(
         named = without_path(complete(spec.architecture, spec.hyperparameters))
         spec = replace(spec, hyperparameters=named)
         _check_known(spec, model.module)
-    item = spec.to_item(geometry, **_pretrained(spec), **properties)
+    measured = report.properties() if report else {}
+    item = spec.to_item(geometry, **_pretrained(spec), **{**measured, **properties})
     item["properties"]["mlm:framework"] = artifact.framework
     if framework_version := _version(artifact):
         item["properties"]["mlm:framework_version"] = framework_version
@@ -136,12 +151,9 @@ def save_model(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
             _write(model, artifact, Path(scratch) / artifact.name)
+            item["assets"] |= _write_report(report, Path(scratch))
             (Path(scratch) / "item.json").write_text(json.dumps(item, indent=1) + "\n", "utf-8")
-            # Without its contract a folder is no model: an older one goes first, the new one
-            # comes last, and no crash leaves the weights of one beside the contract of another.
-            (folder / "item.json").unlink(missing_ok=True)
-            for name in (artifact.name, "item.json"):
-                (Path(scratch) / name).replace(folder / name)
+            _replace(folder, Path(scratch))
     except OSError as error:
         raise ModelError(
             f"the model can't be written to {folder}: {error.strerror or error}; choose another "
@@ -149,6 +161,23 @@ def save_model(
         ) from error
     digest = files_digest(folder / "item.json", folder / artifact.name)
     return replace(model, spec=spec, digest=digest)
+
+
+def _write_report(report: ModelReport | None, scratch: Path) -> dict[str, Any]:
+    """Write what is known of the training; its assets."""
+    assets = report.write(scratch) if report else {}
+    return {name: {**asset, "href": f"./{asset['href']}"} for name, asset in sorted(assets.items())}
+
+
+def _replace(folder: Path, scratch: Path) -> None:
+    """Put new files in the place of those of an earlier model."""
+    # Without its contract a folder is no model: an older one goes first, the new one
+    # comes last, and no crash leaves the weights of one beside the contract of another.
+    for name in ("item.json", *REPORT_FILES):
+        (folder / name).unlink(missing_ok=True)
+    names = sorted(path.name for path in scratch.iterdir() if path.name != "item.json")
+    for name in (*names, "item.json"):
+        (scratch / name).replace(folder / name)
 
 
 def _artifact(model: Model) -> Artifact:

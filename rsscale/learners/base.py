@@ -13,11 +13,13 @@ from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.cluster.machine import Precision
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import Lattice
+from rsscale.geo.sample_groups import GroupShapes
 from rsscale.layers import Layer
 from rsscale.learn.model import Model
 from rsscale.learners.fit import Fit
 from rsscale.legend.classes import LandClass
 from rsscale.model.outputs import ClassOutput, Output, ValueOutput
+from rsscale.reference.unused_labels import UnusedLabels
 
 Balance = Literal["weights", "sampling", "none"]
 ValueLoss = Literal["huber", "mse"]
@@ -98,6 +100,14 @@ class Samples(Protocol):
     @property
     def groups(self) -> npt.NDArray[np.int64]:
         """The place of each sample ``(N,)``."""
+
+    @property
+    def places(self) -> GroupShapes | None:
+        """Where the groups lie; None where that is not known."""
+
+    @property
+    def unused(self) -> UnusedLabels:
+        """Labels that are in no sample, and why."""
 
     def counts(self, task: Task) -> npt.NDArray[np.int64]:
         """Labelled pixels ``(N, K)`` of each sample, by class; one column for quantities."""

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
+from rsscale.geo.sample_groups import GroupShapes
 from rsscale.layers import NODATA
 from rsscale.learn.architectures import MAX_DEPTH
 from rsscale.learners.base import Task
 from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
+from rsscale.reference.unused_labels import UnusedLabels
 
 Days = Mapping[str, npt.NDArray[np.float32]]
 """Days of the year by the name of the input: ``(T,)`` of all chips, or ``(N, T)`` of each."""
@@ -106,6 +108,10 @@ class Chips:
         networks that take days.
     is_seen : bool
         Whether labels are only where something was seen.
+    places : GroupShapes, optional
+        Where the groups lie.
+    unused : UnusedLabels
+        What ``left_out`` says, as numbers.
     """
 
     images: Images
@@ -114,6 +120,8 @@ class Chips:
     left_out: tuple[str, ...] = ()
     days: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     is_seen: bool = False
+    places: GroupShapes | None = None
+    unused: UnusedLabels = field(default_factory=UnusedLabels)
 
     def __post_init__(self) -> None:
         images, labels, groups = (a.shape for a in (self.images, self.labels, self.groups))

@@ -182,6 +182,25 @@ class _Keeper:
             )
 
 
+def learning_rates(peak: float, steps: int) -> list[float]:
+    """The learning rate of each step of a training of so many."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
+    schedule, rates = _one_cycle(optimizer, peak, steps), []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def _one_cycle(
+    optimizer: torch.optim.Optimizer, peak: float, steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=peak, total_steps=steps, pct_start=0.15
+    )
+
+
 class _Step:
     """One step of the optimiser after the other."""
 
@@ -193,12 +212,7 @@ class _Step:
         self.optimizer = torch.optim.AdamW(
             module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            max_lr=schedule.learning_rate,
-            total_steps=schedule.steps,
-            pct_start=0.15,
-        )
+        self.rate = _one_cycle(self.optimizer, schedule.learning_rate, schedule.steps)
 
     def __call__(self, given: Any, targets: torch.Tensor) -> float:
         self.module.train()

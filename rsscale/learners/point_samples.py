@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
+from rsscale.geo.sample_groups import GroupShapes
 from rsscale.layers import Layer
 from rsscale.learners.base import Task
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import ModelInput
 from rsscale.points.series_table import SeriesInput, SeriesTable
 from rsscale.reference.class_column import classes_in, values_in
+from rsscale.reference.unused_labels import UnusedLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,16 @@ class PointSamples:
     def groups(self) -> npt.NDArray[np.int64]:
         """The place of each sample."""
         return self.table.groups
+
+    @property
+    def places(self) -> GroupShapes | None:
+        """Where the groups lie."""
+        return self.table.places
+
+    @property
+    def unused(self) -> UnusedLabels:
+        """Labels that are in no sample."""
+        return self.table.unused
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -13,6 +13,16 @@ from rsscale.model.artifacts import artifact_of
 from rsscale.model.spec import ModelSpec
 from rsscale.model.validation import check_model_item
 
+TRAINING = "training.json"
+"""What is known of the training, in a model folder."""
+TRAINING_FORMAT = 1
+"""Raised when an older reader of it would misread it."""
+REPORT_FILES = (
+    TRAINING,
+    "split.geojson",
+    *(f"{name}.png" for name in ("confusion", "values", "curves", "reliability", "split")),
+)
+"""Files of a model folder that tell of the training; none is needed to run the model."""
 _MOST_BYTES = 2**24
 
 
@@ -30,6 +40,31 @@ def model_files(path: str | Path) -> list[Path]:
 def weights_of(path: str | Path) -> Path:
     """The file of a model folder's weights."""
     return weights_path(Path(path), read_item(Path(path)))
+
+
+def read_training(path: str | Path) -> dict[str, Any] | None:
+    """The story of a model's training, ``training.json``; None where the folder has none.
+
+    Raises
+    ------
+    ModelError
+        When the file is damaged, or of a later rsscale.
+    """
+    file = Path(path) / TRAINING
+    if not file.is_file():
+        return None
+    try:
+        training = read_json(file.read_bytes(), 4 * _MOST_BYTES)
+    except DocumentError as error:
+        raise ModelError(f"{file} is not JSON: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{file} can't be read: {error.strerror}") from None
+    if not isinstance(training, dict) or training.get("format") != TRAINING_FORMAT:
+        form = training.get("format") if isinstance(training, dict) else type(training).__name__
+        raise ModelError(
+            f"{file} has the format {form!r}; expected {TRAINING_FORMAT}, as this rsscale writes it"
+        )
+    return training
 
 
 def read_item(folder: Path) -> dict[str, Any]:

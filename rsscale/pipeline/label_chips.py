@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from rsscale.errors import AreaError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import GroundScale, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.geo.sample_groups import MOST_POINTS, BlockGroups, GroupShapes, some_of
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory
+from rsscale.layers import NODATA
 from rsscale.learners.chips import InputBands
 from rsscale.model.model_input import DAYS
 from rsscale.model.outputs import EmbeddingOutput
@@ -104,7 +106,7 @@ class ChipReader:
                 f"{settings.labels} has no label for the periods {list(periods)}: {advice}"
             )
         every = [block for some in self.blocks.values() for block in some]
-        self._group_size = _group_size(settings, self._grid, every)
+        self.groups = _groups(settings, self._grid, every)
 
     @property
     def left_out(self) -> list[str]:
@@ -119,6 +121,42 @@ class ChipReader:
         """Of all images together, ``(N, C, H, W)``."""
         width = train_settings(self._recipe).chip + 2 * self._reading.context
         return len(self), self._reading.spec.channels, width, width
+
+    @cached_property
+    def places(self) -> GroupShapes:
+        """Boxes of the groups, and where some labels lie, by the labels alone."""
+        chips = [(period, block) for period, some in self.blocks.items() for block in some]
+        chosen = [chips[number] for number in some_of(len(chips), MOST_POINTS)]
+        most = max(MOST_POINTS // len(chosen), 1)
+        positions, values = zip(
+            *(self._some_labels(p, block, most) for p, block in chosen), strict=True
+        )
+        return GroupShapes(
+            self._kind_of_groups,
+            str(self._grid.crs),
+            self.groups.shapes_of(self.groups.group_of(block) for _, block in chips),
+            np.concatenate(positions),
+            np.concatenate(values),
+        )
+
+    @property
+    def _kind_of_groups(self) -> str:
+        chip, width = self.groups.chip, train_settings(self._recipe).split.blocks
+        if max(self.groups.rows, self.groups.cols) == chip:
+            return f"blocks of {chip} px: a chip, as blocks of {width:g} m are no wider"
+        return f"blocks of {width:g} m, to whole chips of {chip} px"
+
+    def _some_labels(
+        self, period: int, block: PixelBox, most: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+        """Positions ``(M, 2)`` and values of some labelled pixels, spread over a chip."""
+        labels = self._by_period[period].rasterize(block)
+        rows, cols = np.nonzero(labels != NODATA)
+        chosen = some_of(len(rows), most, (block.row0 % 2**32, block.col0 % 2**32))
+        rows, cols = rows[chosen], cols[chosen]
+        to_crs = self._grid.geobox_of(block).affine
+        x, y = to_crs.c + to_crs.a * (cols + 0.5), to_crs.f + to_crs.e * (rows + 0.5)
+        return np.stack([x, y], axis=1), labels[rows, cols]
 
     def read(
         self, work: WorkFolder, cluster: Client | str | None = None
@@ -179,7 +217,6 @@ class ChipReader:
     ) -> Iterator[ChipTask]:
         """Chips that are read together, in order; without labels only their places."""
         number = first = 0
-        rows, cols = self._group_size
         _, channels, height, width = self.shape
         most = max(_TASK_BYTES // (4 * channels * height * width), 1)
         for period, every in self.blocks.items():
@@ -189,7 +226,7 @@ class ChipReader:
                 if with_labels:
                     labels = tuple(map(self._by_period[period].rasterize, blocks))
                     near = self._near(sources[period], period, blocks)
-                groups = tuple(b.row0 // rows * 1_000_003 + b.col0 // cols for b in blocks)
+                groups = tuple(map(self.groups.group_of, blocks))
                 yield ChipTask(number, first, period, tuple(blocks), groups, labels, near)
                 number, first = number + 1, first + len(blocks)
 
@@ -256,8 +293,8 @@ def input_bands(recipe: Recipe) -> list[InputBands]:
     ]
 
 
-def _group_size(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> tuple[int, int]:
-    """Rows and columns of pixels of a spatial group, by the scale amid the labels."""
+def _groups(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> BlockGroups:
+    """Spatial groups of the asked width on the ground, by the scale amid the labels."""
     around = reduce(PixelBox.__or__, blocks)
     try:
         scale = scale_of(grid.geobox_of(around))
@@ -265,7 +302,7 @@ def _group_size(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -
         unit = grid.pixel_width / grid.resolution
         scale = GroundScale(unit, unit)
     rows, cols = scale.pixels(settings.split.blocks, grid.resolution)
-    return max(rows, settings.chip), max(cols, settings.chip)
+    return BlockGroups(grid, max(rows, settings.chip), max(cols, settings.chip), settings.chip)
 
 
 def _find_sources(

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rsscale.errors import ModelError, RsscaleError
-from rsscale.model.files import model_files, read_item, read_spec
+from rsscale.model.files import model_files, read_item, read_spec, read_training
 from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput, EmbeddingOutput
 from rsscale.model.spec import ModelSpec
+from rsscale.publish.training_pictures import draw_training
+from rsscale.publish.training_text import story_lines
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.training.basis import WHERE
 
@@ -28,14 +30,17 @@ class ModelCard:
     spec : ModelSpec
     properties : mapping
         Of the STAC item: framework, what it was trained on, what was measured.
+    training : mapping or None
+        The content of ``training.json``.
     """
 
     folder: Path
     spec: ModelSpec
     properties: Mapping[str, Any]
+    training: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<11}{text}" for name, text in self._lines())
+        return "\n".join(f"{name:<11}{text}".rstrip() for name, text in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         spec, said = self.spec, self.properties
@@ -54,15 +59,20 @@ class ModelCard:
         if spec.resolution:
             yield "resolution", f"{spec.resolution:g} (metres on the ground, or degrees)"
         yield from self._output_lines()
-        yield from self._training_lines()
-        for name in ("license", "start_datetime", "end_datetime"):
-            if said.get(name):
-                yield name.removesuffix("_datetime"), str(said[name])
+        if self.training:
+            yield from story_lines(self.training)
+        else:
+            yield from self._training_lines()
+            for name in ("start_datetime", "end_datetime"):
+                if said.get(name):
+                    yield name.removesuffix("_datetime"), str(said[name])
+        if said.get("license"):
+            yield "license", str(said["license"])
 
     def _output_lines(self) -> Iterator[tuple[str, str]]:
         spec = self.spec
         yield "layers", ", ".join(layer.name for layer in spec.layers())
-        if isinstance(spec.output, ClassOutput):
+        if isinstance(spec.output, ClassOutput) and not self.training:
             yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
             if spec.output.temperature != 1:
                 yield "calibrated", f"by the temperature {spec.output.temperature:g}"
@@ -110,7 +120,26 @@ def describe_model(folder: str | Path) -> ModelCard:
     """
     path = Path(folder)
     model_files(path)  # the weights are there, and no pickle
-    return ModelCard(path, read_spec(path), read_item(path)["properties"])
+    return ModelCard(path, read_spec(path), read_item(path)["properties"], read_training(path))
+
+
+def draw_model(folder: str | Path) -> list[Path]:
+    """Draw the pictures of a model folder again, from its ``training.json``.
+
+    Raises
+    ------
+    ModelError
+        When the folder is no model, or does not tell how it was trained.
+    MissingExtraError
+        When matplotlib is not installed: the extra ``rsscale[pictures]``.
+    """
+    training = describe_model(folder).training
+    if training is None:
+        raise ModelError(
+            f"{folder} has no training.json to draw pictures of; rsscale train writes it, and "
+            "rsscale.save_model with report="
+        )
+    return draw_training(training, folder)
 
 
 def check_model(

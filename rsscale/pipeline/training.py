@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
+from rsscale.geo.vector_file import split_layer
 from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
 from rsscale.learners.applicability import wrapped
@@ -32,11 +34,12 @@ from rsscale.network.receptive_field import reach_of
 from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
 from rsscale.pipeline.label_pixels import MOST_PIXELS, pixel_table
 from rsscale.points.series_table import SeriesTable
-from rsscale.recipe import Recipe, TrainRecipe, read_recipe
+from rsscale.recipe import InputRecipe, Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import recipe_area
 from rsscale.sampling.chip_task import DAYS_OF
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
+from rsscale.steps.input_windows import span
 from rsscale.training.checks import check_chips, check_classes, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
@@ -105,12 +108,15 @@ def train_recipe(
             model, report = _train_images(reading, learner, plan)
         else:
             model, report = _train_points(reading, learner, plan)
+        background = replace(report.background, provenance=provenance(recipe))
+        report = replace(report, background=background)
         save_model(
             model,
             target,
+            report=report,
             geometry=_footprint(labels),
             **_times(settings, recipe),
-            **report.properties(),
+            **({"license": settings.license} if settings.license else {}),
         )
     return model, report
 
@@ -245,7 +251,8 @@ def labelled_pixels(reading: Reading, takes: tuple[str, ...] = ()) -> SeriesTabl
     """Series of the labelled pixels of the same blocks, of which no image is kept."""
     reader = reading.reader(takes, MOST_PIXELS)
     rows, _, counted = reader.read(reading.work, reading.cluster)
-    return pixel_table(rows, input_bands(reading.recipe), reader.left_out, counted.thinned)
+    table = pixel_table(rows, input_bands(reading.recipe), reader.left_out, counted.thinned)
+    return replace(table, places=reader.places, unused=reader.unused)
 
 
 def make_chips(reading: Reading, takes: tuple[str, ...] = ()) -> Chips:
@@ -255,8 +262,16 @@ def make_chips(reading: Reading, takes: tuple[str, ...] = ()) -> Chips:
     if images is None:
         raise TypeError("a reader without 'most' keeps images")
     days = {n.removeprefix(DAYS_OF): d for n, d in arrays.items() if n.startswith(DAYS_OF)}
-    left_out = tuple(reader.left_out)
-    return Chips(images, arrays["labels"], arrays["groups"], left_out, days, is_seen=True)
+    return Chips(
+        images,
+        arrays["labels"],
+        arrays["groups"],
+        tuple(reader.left_out),
+        days,
+        is_seen=True,
+        places=reader.places,
+        unused=reader.unused,
+    )
 
 
 def read_recipe_labels(recipe: Recipe) -> Labels:
@@ -327,6 +342,35 @@ def _times(settings: TrainRecipe, recipe: Recipe) -> dict[str, str]:
         "start_datetime": f"{min(periods):04d}-01-01T00:00:00Z",
         "end_datetime": f"{max(periods):04d}-12-31T23:59:59Z",
     }
+
+
+def provenance(recipe: Recipe) -> dict[str, Any]:
+    """What a model is made from: labels with their digest, imagery and its dates, the recipe."""
+    settings = train_settings(recipe)
+    periods = list(settings.periods or recipe.periods)
+    return {
+        "labels": _label_file(Path(split_layer(settings.labels)[0])),
+        "periods": periods,
+        "inputs": {name: _imagery(inner, periods) for name, inner in recipe.inputs.items()},
+        "recipe": recipe.to_yaml(),
+        **({"license": settings.license} if settings.license else {}),
+    }
+
+
+def _label_file(path: Path) -> dict[str, Any]:
+    """The name of a file of labels, and its digest; of a folder, such as a geodatabase, none."""
+    if not path.is_file():
+        return {"file": path.name}
+    with path.open("rb") as file:
+        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _imagery(imagery: InputRecipe, periods: Sequence[int]) -> dict[str, Any]:
+    """Collections and dates that items were searched for."""
+    spans = [span(imagery, period) for period in periods]
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    dates = {} if imagery.static else {"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
+    return {"collection": imagery.collection, "bands": list(imagery.bands), **dates}
 
 
 def _footprint(labels: Labels) -> dict[str, Any]:

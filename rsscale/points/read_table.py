@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 
 from rsscale.errors import RecipeError, nearest
+from rsscale.geo.sample_groups import GroupShapes, unit_of
 from rsscale.points.series_table import SeriesInput, SeriesTable, day_of_year, group_codes
 
 _WHOLE_YEAR = ("year",)
@@ -32,6 +34,7 @@ def read_series_table(
     nodata: float | None = None,
     scale: float | Mapping[str, float] = 1.0,
     times: Sequence[str] = (),
+    crs: str | None = None,
 ) -> SeriesTable:
     """Read series at points in long form, to train a model with :func:`rsscale.train_table`.
 
@@ -64,6 +67,9 @@ def read_series_table(
         Values are multiplied by it, to be in the units of the imagery that is mapped.
     times : sequence of str
         Names of time windows, where rows are composites: each sample has one row for each.
+    crs : str, optional
+        Of the coordinates, for the map of the split; a GeoParquet file or a GeoDataFrame says its
+        own.
 
     Returns
     -------
@@ -86,7 +92,8 @@ def read_series_table(
     _check_times(code, ids, times, date)
     rows = _Rows(sample, frame, about, code, ids)
     targets = _by_sample(rows, [label] if label else list(values))
-    groups, notes = group_codes(_groups(group, blocks, coordinates, rows), len(ids))
+    where = _positions(coordinates, rows, needed=blocks is not None)
+    groups, notes = group_codes(_groups(group, blocks, where, rows), len(ids))
     shape = (len(ids), int(place.max()) + 1 if len(place) else 0)
     days = np.zeros(shape, np.float32)
     days[code, place] = _days(frame[date], date) if date else 183.0
@@ -97,7 +104,9 @@ def read_series_table(
         named = tuple(times) or (() if date else _WHOLE_YEAR)
         inputs.append(SeriesInput(name, tuple(some), array, days, named))
     found = targets[label].to_numpy() if label else targets.to_numpy(np.float64)
-    return SeriesTable(tuple(inputs), found, groups, tuple(values), notes).seen
+    crs = str(crs) if crs is not None else _crs_of(about, frame)
+    places = _places(_kind(group, blocks, crs), where, groups, found, crs=crs, blocks=blocks)
+    return SeriesTable(tuple(inputs), found, groups, tuple(values), notes, places).seen
 
 
 def _frame(table: pd.DataFrame | str | Path | None, sample: str) -> Any:
@@ -108,12 +117,22 @@ def _frame(table: pd.DataFrame | str | Path | None, sample: str) -> Any:
         frame = table
     else:
         try:
-            frame = pd.read_parquet(table)
+            frame = _read_parquet(table)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise RecipeError(f"{table} can't be read as a Parquet table: {reason}") from None
     _check_columns(frame, [sample])
     return frame
+
+
+def _read_parquet(path: str | Path) -> pd.DataFrame:
+    """A table; with its geometries and their CRS where it is GeoParquet."""
+    import geopandas as gpd
+
+    if b"geo" in (pq.read_schema(path).metadata or {}):
+        located: pd.DataFrame = gpd.read_parquet(path)
+        return located
+    return pd.read_parquet(path)
 
 
 def _check_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
@@ -183,10 +202,7 @@ def _by_sample(rows: _Rows, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _groups(
-    group: str | None,
-    blocks: float | None,
-    coordinates: tuple[str, str],
-    rows: _Rows,
+    group: str | None, blocks: float | None, where: npt.NDArray[np.float64] | None, rows: _Rows
 ) -> npt.NDArray[Any] | None:
     """What a sample lies together with: its column, or its block of land."""
     if group is not None and blocks is not None:
@@ -197,9 +213,21 @@ def _groups(
         return None
     if not 0 < blocks < np.inf:
         raise RecipeError(f"blocks are {blocks} wide; expected a positive number")
-    with_points = next(
-        (f for f in (rows.about, rows.frame) if f is not None and "geometry" in f.columns), None
-    )
+    if where is None or not np.isfinite(where).all():
+        raise RecipeError("a sample has no coordinates, so that it lies in no block")
+    cells = np.floor(where / blocks).astype(np.int64)
+    found: npt.NDArray[Any] = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    return found
+
+
+def _positions(
+    coordinates: tuple[str, str], rows: _Rows, *, needed: bool
+) -> npt.NDArray[np.float64] | None:
+    """Coordinates ``(N, 2)`` of the samples; None where they have none and need none."""
+    frames = [f for f in (rows.about, rows.frame) if f is not None]
+    if not needed and not any({"geometry"} <= {*f} or {*coordinates} <= {*f} for f in frames):
+        return None
+    with_points = next((f for f in frames if "geometry" in f.columns), None)
     if with_points is not None and not set(coordinates) <= set(with_points.columns):
         import shapely
 
@@ -213,12 +241,42 @@ def _groups(
         if with_points is rows.frame:
             located = located.drop_duplicates(rows.sample)
         rows = replace(rows, about=located)
-    where = _by_sample(rows, list(coordinates)).to_numpy(np.float64)
-    if not np.isfinite(where).all():
-        raise RecipeError("a sample has no coordinates, so that it lies in no block")
-    cells = np.floor(where / blocks).astype(np.int64)
-    found: npt.NDArray[Any] = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
-    return found
+    try:
+        return _by_sample(rows, list(coordinates)).to_numpy(np.float64)
+    except (RecipeError, ValueError):
+        if needed:
+            raise
+        return None  # columns of these names that are no coordinates
+
+
+def _places(
+    kind: str,
+    where: npt.NDArray[np.float64] | None,
+    groups: npt.NDArray[np.int64],
+    labels: npt.NDArray[Any],
+    *,
+    crs: str,
+    blocks: float | None,
+) -> GroupShapes | None:
+    """Where the groups lie, where samples have coordinates."""
+    if where is None or not np.isfinite(where).all():
+        return None
+    return GroupShapes.around_points(kind, where, groups, labels, crs=crs, blocks=blocks)
+
+
+def _kind(group: str | None, blocks: float | None, crs: str) -> str:
+    if group is not None:
+        return f"column {group!r}"
+    return f"blocks of {blocks:g} {unit_of(crs)}".rstrip() if blocks else "single samples"
+
+
+def _crs_of(*frames: Any) -> str:
+    """The CRS that tables with geometries say."""
+    known = next((f.crs for f in frames if getattr(f, "crs", None) is not None), None)
+    if known is None:
+        return ""
+    authority = known.to_authority()
+    return ":".join(authority) if authority else str(known.to_wkt())
 
 
 def _days(column: Any, name: str | None) -> npt.NDArray[np.float32]:

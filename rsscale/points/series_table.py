@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
+from rsscale.geo.sample_groups import GroupShapes
+from rsscale.reference.unused_labels import UnusedLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,10 @@ class SeriesTable:
         Names of the values; empty for classes.
     notes : tuple of str
         What was left out, and why; and how samples are grouped.
+    places : GroupShapes, optional
+        Where the groups lie.
+    unused : UnusedLabels
+        Labels that are in no sample, as numbers.
     """
 
     inputs: tuple[SeriesInput, ...]
@@ -89,6 +95,8 @@ class SeriesTable:
     groups: npt.NDArray[np.int64]
     quantities: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    places: GroupShapes | None = None
+    unused: UnusedLabels = field(default_factory=UnusedLabels)
 
     def __post_init__(self) -> None:
         if not self.inputs:

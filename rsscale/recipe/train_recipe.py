@@ -68,6 +68,7 @@ class TrainRecipe(Strict):
     seed: int = 0
     members: int = Field(default=1, ge=1, le=100)  # networks from other seeds, averaged
     applicability: bool = False  # the layers dissimilarity and applicable
+    license: str | None = Field(default=None, pattern=r"^[\w.+-]+$", max_length=100)  # SPDX
     conformal: float = Field(default=0.9, gt=0, lt=1)  # level of sets of classes
 
     @field_validator("classes")

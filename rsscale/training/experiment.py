@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from rsscale.learn.model import Model
 from rsscale.learners.base import Learner, Predictions, S, Samples, Task
 from rsscale.model.outputs import ClassOutput
+from rsscale.training.background import background_of
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import Calibration, calibrate
 from rsscale.training.report import FoldReport, TrainingReport, lacking
-from rsscale.training.split import Ids, Split, SplitPlan, fold_splits, hold_out
+from rsscale.training.split import (
+    Ids,
+    Split,
+    SplitPlan,
+    fold_splits,
+    hold_out,
+    labels_by_group,
+)
 
 
 def run_experiment(
@@ -78,6 +87,7 @@ def run_experiment(
         seconds=time.monotonic() - started,
         left_out=(*left_out, *lacking(folds)),
         predictions=predictions,
+        background=background_of(learner, task, plan, _labels_by_group(samples, task), samples),
     )
 
 
@@ -94,7 +104,7 @@ def _cross_validate(
         tested = learner.predict(fitted.model, _of(samples, split.test))
         predictions = tested if predictions is None else predictions + tested
         trained = _trained(samples, split.training, task)
-        reports.append(FoldReport(number, task.score(tested), trained))
+        reports.append(FoldReport(number, task.score(tested), trained, split))
     return tuple(reports), predictions
 
 
@@ -105,8 +115,18 @@ def _of(samples: S, ids: Ids) -> S:
 def _trained(samples: Samples, ids: Ids, task: Task) -> dict[str, int]:
     """Labelled pixels by class, or samples of all values."""
     counts = samples.counts(task)[np.isin(samples.groups, ids)].sum(axis=0)
+    return _named(counts, task)
+
+
+def _named(counts: npt.NDArray[np.int64], task: Task) -> dict[str, int]:
     names = task.names if task.classes else ("samples",)
     return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _labels_by_group(samples: Samples, task: Task) -> dict[int, dict[str, int]]:
+    """Labelled pixels of each group by class."""
+    ids, totals = labels_by_group(samples.groups, samples.counts(task))
+    return {int(group): _named(counts, task) for group, counts in zip(ids, totals, strict=True)}
 
 
 def _basis(split: Split, folds: Sequence[FoldReport]) -> Basis:

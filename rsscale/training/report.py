@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.learners.base import Predictions
 from rsscale.learners.fit import Fit
+from rsscale.training.background import Background
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
 from rsscale.training.split import Split
+from rsscale.training.story import story_of, write_story
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,13 @@ class FoldReport:
         On the fold's test, of which the model saw no group.
     trained : mapping of class name to int
         Labelled pixels that it learnt from; ``samples`` for values.
+    split : Split, optional
     """
 
     number: int
     scores: Scores
     trained: Mapping[str, int]
+    split: Split | None = field(default=None, repr=False, compare=False)
 
     def lacks(self) -> list[str]:
         """Classes that its training or its test did not have."""
@@ -77,6 +86,8 @@ class TrainingReport:
         Labels that were not used: how many, of which class, and why; classes that folds lack.
     predictions : Predictions
         What the scores are of.
+    background : Background
+        What was asked for, where the places lie, and from which files and items.
     """
 
     learner: str
@@ -91,6 +102,7 @@ class TrainingReport:
     seconds: float = 0.0
     left_out: tuple[str, ...] = ()
     predictions: Predictions | None = field(default=None, repr=False, compare=False)
+    background: Background = field(default_factory=Background, repr=False, compare=False)
 
     @property
     def accuracy(self) -> float:
@@ -135,6 +147,46 @@ class TrainingReport:
                 "left_out": list(self.left_out),
             },
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that it knows as plain data, the content of a model folder's ``training.json``."""
+        return story_of(self)
+
+    def plot(self, name: str = "") -> Figure:
+        """A picture as a matplotlib figure.
+
+        Parameters
+        ----------
+        name : str
+            ``"confusion"``, ``"values"`` of quantities, ``"curves"``, ``"reliability"`` or
+            ``"split"``; the first of those that there are when omitted.
+
+        Raises
+        ------
+        ModelError
+            When there is no such picture.
+        MissingExtraError
+            When matplotlib is not installed: the extra ``rsscale[pictures]``.
+        """
+        from rsscale.publish.training_pictures import charts_of, training_chart
+
+        story = self.to_dict()
+        return training_chart(story, name or next(iter(charts_of(story)), "split"))
+
+    def write(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """Write ``training.json``, ``split.geojson`` and pictures; their STAC assets by name.
+
+        :func:`rsscale.save_model` calls it, with the ``report`` that it is given.
+        """
+        return write_story(self, folder)
+
+    def _repr_html_(self) -> str:
+        head, verdict, *lines = str(self).splitlines()
+        body = escape("\n".join(lines))
+        return (
+            f"<p>{escape(head)}<br><b>{escape(verdict)}</b></p>"
+            f"<pre style='line-height:1.3'>{body}</pre>"
+        )
 
     def _measured(self) -> dict[str, Any]:
         if isinstance(self.scores, ValueScores):

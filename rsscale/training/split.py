@@ -81,7 +81,7 @@ def hold_out(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> Spl
         Labelled pixels of each sample, by class.
     plan : SplitPlan
     """
-    ids, totals = _by_group(groups, counts)
+    ids, totals = labels_by_group(groups, counts)
     whole = totals.sum()
     test = _draw(totals, np.zeros(len(ids), bool), plan.test * whole, plan.seed + 1)
     validation = _draw(totals, test, plan.validation * whole, plan.seed + 2)
@@ -102,7 +102,7 @@ def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> 
     RecipeError
         When there are fewer groups than folds, or one fold.
     """
-    ids, totals = _by_group(groups, counts)
+    ids, totals = labels_by_group(groups, counts)
     fold = _assign(totals.sum(axis=1), plan.folds, plan.seed)
     splits = []
     for number in range(plan.folds):
@@ -127,8 +127,10 @@ def folds_of(groups: Ids, count: int, seed: int) -> Ids:
     return folds
 
 
-def _by_group(groups: Ids, counts: npt.NDArray[np.int64]) -> tuple[Ids, npt.NDArray[np.int64]]:
-    """Ids of the groups, and their labelled pixels by class."""
+def labels_by_group(
+    groups: Ids, counts: npt.NDArray[np.int64]
+) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """Ids of the groups ``(G,)``, and their labelled pixels by class ``(G, K)``."""
     ids, of = np.unique(groups, return_inverse=True)
     totals = np.zeros((len(ids), counts.shape[1]), np.int64)
     np.add.at(totals, of, counts)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from landscape import Landscape
+from training_story import story
 
 from rsscale.cli import main
 from rsscale.errors import ModelError
-from rsscale.pipeline.model_card import check_model, describe_model
+from rsscale.pipeline.model_card import check_model, describe_model, draw_model
 
 
 def test_a_card_tells_what_a_model_is(landscape: Landscape) -> None:
@@ -79,6 +80,44 @@ def test_both_are_commands(
         main(["model", "show", str(tmp_path / "nothing")])
     assert ended.value.code == 2
     assert "there is no model folder" in capsys.readouterr().err
+
+
+def test_the_story_of_a_training_fits_on_a_page(landscape: Landscape, tmp_path: Path) -> None:
+    folder = Landscape(landscape.folder).copy(tmp_path / "copy").folder / "model"
+    (folder / "training.json").write_text(json.dumps(story()))
+    lines = str(describe_model(folder)).splitlines()
+    assert len(lines) <= 25
+    text = "\n".join(lines)
+    assert "not used   1,200 pixels masked, 2 features blank" in text
+    assert "split      4 places (blocks of 1000 m): 2 training, 1 validation, 1 test" in text
+    assert "           1 water     0.800   0.750       0.250        30         5" in text
+    assert "           5 field $a$     -       -           -         0         0" in text
+    assert (
+        "calibrated by the temperature 1.5: expected calibration error 0.200 before, 0.100" in text
+    )
+    assert "sets       of 90% held the true class for 95.0%, 1.20 classes each, on 3 places" in text
+    many = [{"value": k, "name": f"c{k}", "color": "#000000"} for k in range(30)]
+    counts = {c["name"]: 1 for c in many}
+    content = story(classes=many, trained=counts, tested=counts)
+    (folder / "training.json").write_text(json.dumps(content))
+    lines = str(describe_model(folder)).splitlines()
+    assert len(lines) <= 25
+    assert "           and 23 more in training.json" in lines
+
+
+def test_pictures_are_drawn_again_by_a_command(
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = Landscape(landscape.folder).copy(tmp_path / "copy").folder / "model"
+    (folder / "training.json").write_text(json.dumps(story()))
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "show", str(folder), "--plots"])
+    assert ended.value.code == 0
+    assert str(folder / "split.png") in capsys.readouterr().out
+    assert (folder / "split.png").is_file()
+    (folder / "training.json").unlink()
+    with pytest.raises(ModelError, match=r"has no training\.json to draw pictures of"):
+        draw_model(folder)
 
 
 def read(recipe: dict) -> object:

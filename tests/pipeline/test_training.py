@@ -1,5 +1,7 @@
 """Training on a recipe's imagery: chips are what the map's windows are, of any kind of input."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import rasterio.features
 import shapely
 import torch
 import xarray as xr
+import yaml
 from landscape import Landscape
 
 import rsscale as rs
@@ -19,6 +22,7 @@ from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.learners.chips import Chips
 from rsscale.pipeline.label_chips import _together
+from rsscale.pipeline.model_card import describe_model, draw_model
 from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels, train_recipe
 from rsscale.recipe import read_recipe
 from rsscale.reference.labels import Labels, read_labels
@@ -228,3 +232,37 @@ def unet(recipe: dict[str, Any]) -> dict[str, Any]:
 def replace_inputs(recipe: dict[str, Any]) -> dict[str, Any]:
     imagery = recipe["inputs"]["s2"] | {"composite": {"by": "year"}}
     return recipe | {"inputs": {"s2": imagery}}
+
+
+def test_a_model_folder_tells_what_it_was_made_from(landscape: Landscape, tmp_path: Path) -> None:
+    recipe = recipe_of(landscape, tmp_path, series=False, license="CC-BY-4.0")
+    _, report = train_recipe(recipe, device="cpu")
+    folder = tmp_path / "trained"
+    training = json.loads((folder / "training.json").read_text())
+    digest = hashlib.sha256((tmp_path / "labels.gpkg").read_bytes()).hexdigest()
+    assert training["labels"]["file"] == "labels.gpkg"
+    assert training["labels"]["sha256"] == digest
+    assert training["inputs"]["s2"]["first"].startswith("2023-")
+    again = read_recipe(yaml.safe_load(training["recipe"]))
+    assert again.train is not None
+    assert again.train.license == training["license"] == "CC-BY-4.0"
+    places = training["split"]["places"]
+    assert training["split"]["crs"] == "EPSG:32631"
+    assert sum(sum(p["labels"].values()) for p in places) == sum(
+        training["labels"]["used"].values()
+    )
+    shapes = [shapely.geometry.shape(place["shape"]) for place in places]
+    assert not any(a.overlaps(b) for a in shapes for b in shapes)
+    points = gpd.read_file(tmp_path / "labels.gpkg").geometry.values
+    assert all(any(shape.covers(point) for shape in shapes) for point in points)
+    assert {name for _, _, name in training["split"]["points"]} == {"crop", "wood"}
+    lines = str(describe_model(folder)).splitlines()
+    assert len(lines) <= 25
+    told = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
+    assert told["license"] == "CC-BY-4.0"
+    assert told["trained"].startswith(
+        f"on {sum(report.trained.values())} labelled pixels of labels"
+    )
+    assert told["split"].startswith(f"{len(places)} places (blocks of 900 m")
+    drawn = draw_model(folder)
+    assert {path.name for path in drawn} >= {"curves.png", "split.png"}

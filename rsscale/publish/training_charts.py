@@ -1,0 +1,291 @@
+"""Charts of a training: confusion matrix, curves, reliability, values; from plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsscale.publish.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    name_ticks,
+    new_figure,
+    plain_axes,
+    style,
+    written,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_NUMBERED = 14  # classes whose cells hold numbers that can be read
+_DARK = 0.55  # share from which a cell is so dark that its number is white
+_SMOOTH = 25  # parts of a curve that a mean is taken over
+
+
+def confusion_chart(training: Mapping[str, Any]) -> Figure:
+    """The confusion matrix: each column the pixels that are a class, and what they were mapped as.
+
+    Parameters
+    ----------
+    training : mapping
+        The content of ``training.json`` of classes.
+    """
+    scores, names = training["scores"], [c["name"] for c in training["classes"]]
+    matrix = np.array(scores["confusion_matrix"], np.int64)
+    there = matrix.sum(axis=0)
+    shares = np.divide(matrix, there, out=np.zeros(matrix.shape), where=there > 0)
+    count = len(names)
+    with style():
+        figure = new_figure(1000, 330 + min(max(count, 3), 24) * 52)
+        axes = figure.subplots()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        users = [_percent(v) for v in scores["users_accuracy"].values()]
+        producers = [_percent(v) for v in scores["producers_accuracy"].values()]
+        name_ticks(axes.xaxis, names, max(76 // count, 8), rotation=90 if count > 9 else 0)
+        name_ticks(axes.yaxis, names, 22)
+        axes.set_xlabel("class in the labels")
+        axes.set_ylabel("class of the model")
+        if count <= _MOST_NUMBERED:
+            _write_cells(axes, matrix, shares)
+        _write_margins(axes, users, producers, crowded=count > _MOST_NUMBERED)
+        axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.02)
+        bar.set_label("share of the labelled pixels of a class")
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        bar.outline.set_visible(False)
+        _heading(figure, "Confusion matrix", training)
+    return figure
+
+
+def curves_chart(training: Mapping[str, Any]) -> Figure:
+    """Loss, validation score and learning rate by step, and the step whose weights were kept."""
+    curve = training["curve"]
+    validations = curve["validations"]
+    has_score = bool(validations) and "score" in validations[0]
+    steps = curve["steps"]
+    with style():
+        figure = new_figure(1000, 760 if has_score else 560)
+        heights = [3, 2, 1.2] if has_score else [3, 1.2]
+        rows: Sequence[Axes] = np.atleast_1d(
+            figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+        ).tolist()
+        loss, rate = rows[0], rows[-1]
+        _draw_loss(loss, steps, curve["loss"])
+        at = [v["step"] for v in validations]
+        if validations:
+            loss.plot(at, [v["loss"] for v in validations], color=ORANGE, marker="o", markersize=4,
+                      label="validation")  # fmt: skip
+        loss.set_ylim(0, _top(curve["loss"], validations))
+        loss.set_ylabel("loss")
+        if has_score:
+            rows[1].plot(at, [v["score"] for v in validations], color=GREEN, marker="o",
+                         markersize=4)  # fmt: skip
+            rows[1].set_ylabel(f"validation:\n{curve['score']}")
+            rows[1].yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        rate.plot(steps, curve["learning_rate"] or [np.nan] * len(steps), color=INK, linewidth=1.5)
+        rate.set_ylabel("learning rate")
+        rate.set_xlabel("step")
+        rate.set_ylim(bottom=0)
+        for axes in rows:
+            plain_axes(axes, grid="both")
+            axes.axvline(curve["kept"], color=GREY, linestyle="--", linewidth=1.2,
+                         label=f"kept: step {curve['kept']:,}")  # fmt: skip
+        loss.legend(loc="upper right", frameon=False, ncols=2)
+        figure.align_ylabels()
+        _heading(figure, "Training", training, scores=False)
+    return figure
+
+
+def reliability_chart(training: Mapping[str, Any]) -> Figure:
+    """How often the model is right by how sure it is, before and after calibration.
+
+    The share of the pixels that lie in each bin stands below (Niculescu-Mizil & Caruana 2005,
+    https://doi.org/10.1145/1102351.1102430). Places weigh the same.
+    """
+    calibration = training["calibration"]
+    before, after = calibration["reliability_before"], calibration["reliability"]
+    edges = np.linspace(0, 1, len(after["weight"]) + 1)
+    with style():
+        figure = new_figure(1000, 820)
+        top, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+        top.plot(
+            [0, 1],
+            [0, 1],
+            color=GREY,
+            linestyle="--",
+            linewidth=1.2,
+            label="right as often as said",
+        )
+        error = f"expected calibration error {calibration['error_before']:.3f}"
+        _draw_bins(top, before, color=ORANGE, marker="s", label=f"before: {error}")
+        error = f"expected calibration error {calibration['error']:.3f}"
+        label = f"after, temperature {calibration['temperature']:.3g}: {error}"
+        _draw_bins(top, after, color=BLUE, marker="o", label=label)
+        top.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+        top.legend(loc="lower right", framealpha=0.9, edgecolor="white")
+        below.bar(edges[:-1], after["weight"], width=np.diff(edges), align="edge", color=BLUE,
+                  edgecolor="white")  # fmt: skip
+        below.set(ylabel="share of pixels", xlabel="confidence: probability of the class mapped")
+        for axes in (top, below):
+            plain_axes(axes, grid="both")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        below.tick_params(axis="x", pad=8)
+        below.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        _heading(figure, "Reliability", training, extra=_sets(calibration))
+    return figure
+
+
+def values_chart(training: Mapping[str, Any]) -> Figure:
+    """Predicted by measured values of each quantity, with the line where both are equal."""
+    pairs, scores = training["pairs"], training["scores"]
+    with style():
+        columns = min(len(pairs), 3)
+        rows = -(-len(pairs) // columns)
+        figure = new_figure(1000, 80 + rows * (1000 // columns + 60))
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(pairs) :]:
+            axes.set_visible(False)
+        for axes, (name, both) in zip(panels, pairs.items(), strict=False):
+            truth, said = np.array(both, np.float64).reshape(-1, 2).T
+            low, high = (f(np.concatenate([truth, said])) for f in (np.min, np.max))
+            axes.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1.2)
+            axes.scatter(truth, said, s=9, color=BLUE, alpha=0.35, linewidths=0)
+            axes.set_title(**_titled(name), fontsize=12)
+            axes.text(
+                0.04, 0.96, f"RMSE {_plain(scores['rmse'][name])}\nR² {_plain(scores['r2'][name])}",
+                transform=axes.transAxes, va="top",
+            )  # fmt: skip
+            axes.set(xlabel="measured", ylabel="predicted", aspect="equal")
+            plain_axes(axes, grid="both")
+        _heading(figure, "Predicted and measured", training)
+    return figure
+
+
+def _write_cells(axes: Axes, matrix: Any, shares: Any) -> None:
+    """Pixels, and the share of the class in the labels, of each cell that has any."""
+    size = 11 if len(matrix) <= 9 else 8
+    for row, col in np.argwhere(matrix > 0).tolist():
+        color = "white" if shares[row, col] > _DARK else INK
+        text = f"{matrix[row, col]:,}\n{shares[row, col]:.1%}"
+        axes.text(col, row, text, ha="center", va="center", color=color, fontsize=size)
+
+
+def _write_margins(
+    axes: Axes, users: Sequence[str], producers: Sequence[str], *, crowded: bool
+) -> None:
+    """User's accuracy at the right of each row, producer's accuracy above each column."""
+    size = 8 if crowded else 11
+    count = len(users)
+    for k, text in enumerate(users):
+        axes.text(count - 0.42, k, text, va="center", fontsize=size, clip_on=False)
+    for k, text in enumerate(producers):
+        axes.text(k, -0.58, text, ha="center", va="bottom", fontsize=size, clip_on=False,
+                  rotation=90 if crowded else 0)  # fmt: skip
+    right = axes.secondary_yaxis("right")
+    right.set_yticks([])
+    right.set_ylabel("user's accuracy (precision)", labelpad=52)
+    above = axes.secondary_xaxis("top")
+    above.set_xticks([])
+    above.set_xlabel("producer's accuracy (recall)", labelpad=24 if not crowded else 44)
+    for axis in (right, above):
+        axis.spines[:].set_visible(False)
+
+
+def _heading(
+    figure: Figure,
+    title: str,
+    training: Mapping[str, Any],
+    *,
+    scores: bool = True,
+    extra: str = "",
+) -> None:
+    """A title and what was measured, of which places."""
+    count = sum(training["trained"].values())
+    trained = f"{training['learner']}, trained on {count:,} {training['unit']}"
+    line = training["verdict"] if scores else trained
+    text = written("\n".join([line, *([extra] if extra else [])]))
+    lines = [part for whole in text["s"].split("\n") for part in _wrapped(whole)]
+    figure.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
+    first = figure.axes[0]
+    first.set_title("\n".join(lines), fontfamily=text["fontfamily"], fontsize=11, color=GREY,
+                    pad=14)  # fmt: skip
+
+
+def _wrapped(text: str) -> list[str]:
+    return str(written(text, 116)["s"]).split("\n")
+
+
+def _titled(text: str) -> dict[str, Any]:
+    parts = written(text, 40)
+    return {"label": parts["s"], "fontfamily": parts["fontfamily"]}
+
+
+def _sets(calibration: Mapping[str, Any]) -> str:
+    sets = calibration["conformal"]
+    if not sets["offered"]:
+        return f"too few places for sets of {sets['level']:.0%}"
+    held = f"{sets['coverage']:.1%}, {sets['set_size']:.2f} classes each"
+    places = f"{calibration['places']} places, each left out in turn"
+    return f"sets of {sets['level']:.0%} held the true class for {held}; {places}"
+
+
+def _draw_bins(axes: Axes, bins: Mapping[str, Any], **how: Any) -> None:
+    """Accuracy by confidence: the more pixels a bin has, the larger its mark."""
+    known = [k for k, weight in enumerate(bins["weight"]) if weight]
+    xs, ys, weights = ([bins[n][k] for k in known] for n in ("confidence", "accuracy", "weight"))
+    color, marker, label = how["color"], how["marker"], how["label"]
+    axes.plot(xs, ys, color=color, linewidth=1.2, alpha=0.6, label=f"_line {label}")
+    sizes = [18 + 240 * weight for weight in weights]
+    drawn = axes.scatter(
+        xs, ys, s=sizes, marker=marker, color=color, edgecolors="white", clip_on=False, zorder=3
+    )
+    drawn.set_label(f"_bins {label}")
+    axes.plot([], [], color=color, marker=marker, markersize=8, linewidth=1.2, label=label)
+
+
+def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> None:
+    """The loss of each step, and its mean over some."""
+    width = max(len(steps) // _SMOOTH, 1)
+    if width > 1:
+        axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=1, label="training")
+    smooth = _smoothed(losses, width)
+    over = width * steps[0] if steps else 1
+    label = f"training, mean over {over} steps" if over > 1 else "training"
+    axes.plot(steps, smooth, color=BLUE, linewidth=2, label=label)
+
+
+def _smoothed(values: Sequence[float], width: int) -> list[float]:
+    """Means over as many values before each, or all there are."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(last - width, 0)
+    means: list[float] = ((sums[last] - sums[first]) / (last - first)).tolist()
+    return means
+
+
+def _top(losses: Sequence[float], validations: Sequence[Mapping[str, Any]]) -> float:
+    """So high that single steps far above the others don't flatten the curve."""
+    known = [v["loss"] for v in validations if v["loss"] is not None]
+    return float(max(np.percentile(losses, 99), *known, 1e-9)) * 1.08
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"  # noqa: RUF001 -- a dash as in tables
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"  # noqa: RUF001
+
+
+__all__ = ["confusion_chart", "curves_chart", "reliability_chart", "values_chart"]

@@ -1,0 +1,176 @@
+"""What a training was asked to do, where its places lie, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Protocol
+
+from rsscale.accuracy.sample_scores import Scores
+from rsscale.geo.sample_groups import GroupShapes
+from rsscale.learners.base import Loop, Predictions, Samples, Task
+from rsscale.learners.fit import Fit
+from rsscale.reference.unused_labels import UnusedLabels
+from rsscale.training.calibrate import Calibration
+from rsscale.training.split import Split, SplitPlan
+
+_NOT_SETTINGS = ("task", "inputs", "checkpoints")  # told by the contract, or no matter of it
+
+
+@dataclass(frozen=True)
+class Background:
+    """All that a report keeps beside results.
+
+    Attributes
+    ----------
+    task : Task
+    plan : SplitPlan
+    settings : mapping
+        Of the learner, as plain data.
+    loop : Loop or None
+        How a network was trained.
+    labels : mapping of group to mapping of class name to int
+        Labelled pixels of each place.
+    places : GroupShapes or None
+    unused : UnusedLabels
+    provenance : mapping
+        Plain data: files with their digests, imagery, recipe.
+    """
+
+    task: Task = field(default_factory=Task)
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    loop: Loop | None = None
+    labels: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    places: GroupShapes | None = None
+    unused: UnusedLabels = field(default_factory=UnusedLabels)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def background_of(
+    learner: Any,
+    task: Task,
+    plan: SplitPlan,
+    labels: Mapping[int, Mapping[str, int]],
+    samples: Samples,
+) -> Background:
+    """The background of an experiment; settings are the learner's fields."""
+    return Background(
+        task=task,
+        plan=plan,
+        settings=_plain(learner) if is_dataclass(learner) else {},
+        loop=_loop_of(learner),
+        labels=labels,
+        places=samples.places,
+        unused=samples.unused,
+    )
+
+
+def _loop_of(learner: Any) -> Loop | None:
+    """How its network is trained; of a learner around another, such as an ensemble, that one's."""
+    if not is_dataclass(learner):
+        return None
+    values = [getattr(learner, part.name) for part in fields(learner)]
+    own = next((value for value in values if isinstance(value, Loop)), None)
+    return own or next(filter(None, map(_loop_of, values)), None)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if is_dataclass(value):
+        names = [part.name for part in fields(value) if part.name not in _NOT_SETTINGS]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+# Properties, as reports are frozen; what each is, its class says.
+class Fold(Protocol):
+    """Protocol of what a story needs of a :class:`~rsscale.training.report.FoldReport`."""
+
+    @property
+    def number(self) -> int:
+        """From 1."""
+
+    @property
+    def scores(self) -> Scores:
+        """On places not trained on."""
+
+    @property
+    def trained(self) -> Mapping[str, int]:
+        """Labelled pixels learnt from."""
+
+    @property
+    def split(self) -> Split | None:
+        """Roles of the groups."""
+
+
+class Report(Protocol):
+    """Protocol of what a story needs of a :class:`~rsscale.training.report.TrainingReport`."""
+
+    @property
+    def learner(self) -> str:
+        """The kind of model."""
+
+    @property
+    def scores(self) -> Scores:
+        """On places not trained on."""
+
+    @property
+    def basis(self) -> str:
+        """Which places the scores are of."""
+
+    @property
+    def trained(self) -> Mapping[str, int]:
+        """Labelled pixels learnt from."""
+
+    @property
+    def tested(self) -> Mapping[str, int]:
+        """Labelled pixels that they are of."""
+
+    @property
+    def split(self) -> Split:
+        """Roles of the groups."""
+
+    @property
+    def folds(self) -> Sequence[Fold]:
+        """Of a cross-validation."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """How the loop went."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """By what was measured."""
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Labels that were not used."""
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """What the scores are of."""
+
+    @property
+    def background(self) -> Background:
+        """What was asked for."""
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+
+    @property
+    def verdict(self) -> str:
+        """The accuracy in words."""
