@@ -147,7 +147,11 @@ class Reading:
         """Those of the loops, if they were made by the same settings."""
         settings = train_settings(self.recipe).model_dump(mode="json")
         # What labels are, the chips say.
-        settings = {name: value for name, value in settings.items() if "label" not in name}
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if "label" not in name and name != "license"
+        }
         self.work.begin_loops({**settings, "device": device, "versions": dict(versions())})
         return self.work.checkpoints
 
