@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 def write_recipe(folder: Path, archive: Path, points: int) -> dict[str, Any]:
     """Points with the truth's classes, and a recipe of seven seasons and a year."""
-    with rasterio.open(archive / "truth" / f"{YEAR}.tif") as file:
+    with rasterio.open(archive / "truth" / f"landcover_{YEAR}.tif") as file:
         truth, transform, crs = file.read(1), file.transform, file.crs
     known = np.flatnonzero(truth != 255)
     chosen = np.random.default_rng(0).choice(known, points, replace=False)
