@@ -32,6 +32,8 @@ from rsscale.errors import (
 if TYPE_CHECKING:
     from rsscale.catalog.search import search
     from rsscale.change.post_classification import detect_change
+    from rsscale.comparison.compare import compare, compare_table
+    from rsscale.comparison.comparison import Comparison
     from rsscale.composites.composite import composite
     from rsscale.composites.merge_days import merge_days
     from rsscale.composites.series import series
@@ -100,6 +102,9 @@ _WHERE = {
     "SeriesInput": "rsscale.points.series_table",
     "SeriesTable": "rsscale.points.series_table",
     "changes": "rsscale.runs.changes",
+    "compare": "rsscale.comparison.compare",
+    "compare_table": "rsscale.comparison.compare",
+    "Comparison": "rsscale.comparison.comparison",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
@@ -139,6 +144,7 @@ __all__ = [
     "CatalogError",
     "Changes",
     "ClassOutput",
+    "Comparison",
     "ConformalSets",
     "EmbeddingOutput",
     "FunctionError",
@@ -169,6 +175,8 @@ __all__ = [
     "apply",
     "assess",
     "changes",
+    "compare",
+    "compare_table",
     "composite",
     "detect_change",
     "export",

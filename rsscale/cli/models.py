@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +26,26 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew, whatever an interrupted training left.")
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare the recipe's network with classical learners instead; no model is saved.",
+        ),
+    ] = False,
+    learners: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Compare with these alone: random_forest, gradient_boosting, "
+            "nearest_neighbours, or networks; separated by commas.",
+        ),
+    ] = None,
 ) -> None:
     """Train the model of a recipe on its labels."""
+    if compare or learners:
+        _compare(recipe, learners, out, cluster, device, set_ or ())
+        return
     from rsscale.pipeline.training import train_recipe
 
     model, report = train_recipe(
@@ -34,6 +53,31 @@ def train(
     )
     print(report)
     print(f"model     {model.spec.name}")
+
+
+def _compare(
+    path: Path,
+    learners: str | None,
+    out: Path | None,
+    cluster: str | None,
+    device: str,
+    overrides: Sequence[str],
+) -> None:
+    """Print a comparison and write it as JSON."""
+    from rsscale.comparison.compare import compare
+    from rsscale.pipeline.label_chips import train_settings
+    from rsscale.recipe import read_recipe
+
+    recipe = read_recipe(path, overrides)
+    chosen = None
+    if learners:
+        own = train_settings(recipe).architecture
+        chosen = list(dict.fromkeys([own, *(name.strip() for name in learners.split(","))]))
+    comparison = compare(recipe, chosen, cluster=cluster, device=device)
+    target = out or path.with_name(f"{path.stem}-comparison.json")
+    comparison.save(target)
+    print(comparison)
+    print(f"comparison {target}")
 
 
 @_models.command()

@@ -98,7 +98,7 @@ def train_recipe(
     target = Path(out) if out is not None else _model_folder(recipe)
     labels = read_recipe_labels(recipe)
     task = Task(classes=labels.classes)
-    design = _design(recipe, labels, device)
+    design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
     check_learner(learner, input_bands(recipe))
     plan = recipe_plan(recipe)
@@ -290,7 +290,8 @@ def read_recipe_labels(recipe: Recipe) -> Labels:
     )
 
 
-def _design(recipe: Recipe, labels: Labels, device: str) -> Design:
+def recipe_design(recipe: Recipe, labels: Labels, device: str) -> Design:
+    """What the model of a recipe is to be."""
     settings = train_settings(recipe)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,95 @@
+"""By how much a learner is better than another on the same samples, with an interval over places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from rsscale.learners.base import Predictions, Task
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A difference of two learners.
+
+    Attributes
+    ----------
+    learner, other : str
+        Their names.
+    measure : str
+        What differs: ``"overall accuracy"``, or ``"R2"``, the mean over quantities.
+    difference : float
+        Of the learner to the other.
+    low, high : float
+        Its interval at ``LEVEL``; NaN with fewer than two places.
+    places : int
+        Groups of samples that it is over.
+    """
+
+    learner: str
+    other: str
+    measure: str
+    difference: float
+    low: float
+    high: float
+    places: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return bool(self.low > 0 or self.high < 0)
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.low):
+            return (
+                f"{self.learner} over {self.other}: {self.difference:+.4f} {self.measure}, of "
+                f"{self.places} place: no interval"
+            )
+        clear = "" if self.is_clear else "; no clear difference"
+        return (
+            f"{self.learner} over {self.other}: {self.difference:+.4f} {self.measure}, "
+            f"{LEVEL:.0%} interval {self.low:+.4f} to {self.high:+.4f} over {self.places} places"
+            f"{clear}"
+        )
+
+
+def gains(task: Task, predictions: Predictions) -> npt.NDArray[np.float64]:
+    """What each sample ``(N,)`` adds to overall accuracy, or to the mean R2: their mean is it."""
+    numbers, truth = predictions.numbers, predictions.truth
+    if task.classes:
+        right: npt.NDArray[np.bool_] = numbers.argmax(axis=1) == truth
+        return right.astype(np.float64)
+    spread = truth.var(axis=0)
+    squares = (numbers.astype(np.float64) - truth) ** 2
+    explained: npt.NDArray[np.float64] = 1 - squares / np.where(spread > 0, spread, np.nan)
+    return np.asarray(explained.mean(axis=1))
+
+
+def interval(
+    differences: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """Mean of differences of samples, and its interval: places, not samples, are independent.
+
+    The ratio estimator of cluster sampling with Student's t of the places (Cochran 1977, Sampling
+    Techniques, 3rd ed., section 9.3).
+
+    Parameters
+    ----------
+    differences : float array (N,)
+    groups : int array (N,)
+        The place of each.
+    """
+    places, of = np.unique(groups, return_inverse=True)
+    mean = float(differences.mean())
+    if len(places) < 2:
+        return mean, float("nan"), float("nan")
+    counts = np.bincount(of)
+    residuals = np.bincount(of, differences) - mean * counts
+    variance = (residuals**2).sum() * len(places) / (len(places) - 1) / len(differences) ** 2
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(places) - 1) * np.sqrt(variance))
+    return mean, mean - half, mean + half
