@@ -1,4 +1,4 @@
-"""By how much a learner is better than another on the same samples, with an interval over places."""
+"""By how much one learner is better than another, with an interval over places."""
 
 from __future__ import annotations
 
