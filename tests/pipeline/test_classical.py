@@ -1,5 +1,6 @@
 """Classical learners in a recipe: they map the features that they learnt, of any kind of input."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import shapely
 from landscape import Landscape
 
 import rsscale as rs
+from rsscale import cli
 from rsscale.learners.point_batches import predict_numbers
 from rsscale.pipeline.training import Reading, labelled_pixels, read_recipe_labels, train_recipe
 from rsscale.recipe import read_recipe
@@ -97,3 +99,34 @@ def test_it_is_refused_before_imagery_is_read(landscape: Landscape, tmp_path: Pa
     content["train"] |= {"architecture": "random_florest", "hyperparameters": {}}
     with pytest.raises(rs.ModelError, match="and to train on pixels random_forest"):
         train_recipe(content, device="cpu")
+
+
+def test_a_recipe_compares_its_network_with_the_traditional_way(
+    landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line: chips are read once, no model is left, the table is kept as JSON."""
+    content = recipe_of(landscape, tmp_path, steps=2, batch=2, split={"blocks": 900, "folds": 2})
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    path = tmp_path / "recipe.yaml"
+    path.write_text((tmp_path / "recipe.json").read_text())
+    names = "random_forest,nearest_neighbours"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", str(path), "--learners", names, "--device", "cpu"])
+    assert ended.value.code in (0, None)
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].split() == ["unet", "random_forest", "nearest_neighbours"]
+    assert "tested on the same 18 labelled pixels in 2 folds" in text
+    saved = json.loads((tmp_path / "recipe-comparison.json").read_text())
+    assert [each["learner"] for each in saved["learners"]] == ["unet", *names.split(",")]
+    assert saved["tested"] == {"crop": 9, "wood": 9}
+    assert not (tmp_path / "trained").exists()
+    assert not list(tmp_path.glob("*.comparison"))
+
+
+def test_learners_of_pixels_alone_need_no_images(landscape: Landscape, tmp_path: Path) -> None:
+    content = recipe_of(landscape, tmp_path, split={"blocks": 900, "folds": 2})
+    found = rs.compare(content, {"random_forest": {"n_estimators": 5}, "nearest_neighbours": {}})
+    assert [trial.learner for trial in found.trials] == ["random_forest", "nearest_neighbours"]
+    assert found.to_frame().notna()["overall accuracy"].all()
+    with pytest.raises(rs.ModelError, match="no hyperparameter 'trees'"):
+        rs.compare(content, {"random_forest": {"trees": 5}})
