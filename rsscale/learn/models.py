@@ -146,6 +146,8 @@ def save_model(
         "title": f"Weights of {spec.name}",
         "roles": ["mlm:model", "mlm:weights"],
         "mlm:artifact_type": artifact.artifact_type,
+        # STAC has bands among an item's properties only where an asset has them too.
+        "bands": [{"name": band["name"]} for band in item["properties"].get("bands", ())],
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

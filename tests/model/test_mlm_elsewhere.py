@@ -84,10 +84,6 @@ def test_items_of_all_kinds_are_valid_mlm(name: str, once: Once) -> None:
     assert validator.schema["$id"] in item["stac_extensions"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="STAC 1.1 takes bands of an item, which MLM asks for, only where an asset has bands too",
-)
 def test_an_item_is_a_valid_item_of_stac(tmp_path: Path) -> None:
     model = rs.Model.of(pixel(tmp_path), inputs=COMPOSITE, classes=CLASSES, **PIXEL)
     rs.save_model(model, tmp_path / "model")

@@ -60,7 +60,7 @@ def test_a_network_of_series_is_trained_on_composites(tmp_path: Path) -> None:
     model, report = rs.train(job, device="cpu")
     assert model.spec.layout == "mapping"
     assert model.spec.inputs[0].takes == ("days", "valid")
-    assert report.loss < 0.6 < np.log(6)
+    assert report.fit.loss < 0.6 < np.log(6)
     assert rs.open_model(tmp_path / "model", device="cpu").spec == model.spec
 
 
