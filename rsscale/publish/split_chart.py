@@ -120,7 +120,7 @@ def _subtitle(training: Mapping[str, Any]) -> dict[str, Any]:
     folds = f", {split['folds']} folds" if split["folds"] else ""
     total = sum(training["labels"]["used"].values())
     text = (
-        f"{count} places ({split['groups']}){folds}, {total:,} {training['unit']}; none is parted"
+        f"{count} places ({split['groups']}){folds}, {total:,} {training['unit']}; no place is parted"
     )
     parts = written(text, 116)
     return {"label": parts["s"], "fontfamily": parts["fontfamily"]}
