@@ -20,7 +20,7 @@ INK, GREY, LINE, PALE = "#262626", "#6f6f6b", "#c4c4c0", "#f1f1ee"
 # Okabe & Ito 2008, told apart with any colour vision: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 _DPI = 100
-_COLORS = 256  # of a file, a third as large as with all, none more than 10 of 255 off
+_COLORS, _UNSEEN = 256, 10  # of a file, a third as large as with all; difference of a colour
 _SIZES = {"font.size": 11.0, "axes.titlesize": 13.0, "axes.labelsize": 11.0}
 _STYLE: dict[str, Any] = {
     **_SIZES,
@@ -63,15 +63,17 @@ def new_figure(width: int, height: int) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG of few colours; the same figure is the same bytes."""
+    """Write a PNG, of few colours where these are enough; the same figure is the same bytes."""
     from PIL import Image
 
     with style(), without_remarks():
         canvas: Any = figure.canvas
         canvas.draw()
-    picture = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
+    pixels = np.array(canvas.buffer_rgba())[..., :3]
+    picture = Image.fromarray(pixels)
     few = picture.quantize(_COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(path, format="png", optimize=True)
+    away = np.abs(np.asarray(few.convert("RGB"), np.int16) - pixels).max()
+    (few if away <= _UNSEEN else picture).save(path, format="png", optimize=True)
     return path
 
 
@@ -82,13 +84,18 @@ def written(text: str, width: int = 0) -> dict[str, Any]:
     return {"s": "\n".join(lines) or text, "fontfamily": list(families)}
 
 
-def name_ticks(axis: Any, names: Iterable[str], width: int = 18, **options: Any) -> None:
+def name_ticks(axis: Any, names: Iterable[str], width: int = 0, **options: Any) -> None:
     """Write names at the ticks 0, 1, 2, … of an axis."""
     parts = [written(name, width) for name in names]
     axis.set_ticks(range(len(parts)), [part["s"] for part in parts], **options)
     for label, part in zip(axis.get_ticklabels(), parts, strict=True):
         label.set_fontfamily(part["fontfamily"])
         label.set_color(INK)
+
+
+def shortened(name: str, length: int = 24) -> str:
+    """A name of so many letters at most."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def plain_axes(axes: Axes, *, grid: str = "y") -> None:

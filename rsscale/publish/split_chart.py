@@ -20,6 +20,7 @@ from rsscale.publish.charts import (
     PALE,
     name_ticks,
     new_figure,
+    shortened,
     style,
     written,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _DOTTED = 0.012  # of the map's width: narrower places are drawn as squares of one size
 _MARGIN = 0.05
+_MOST_NAMED = 24  # classes in the legend
 _ROW = 24  # pixels of a class in the table
 _WIDE, _LOWEST, _HIGHEST = 730, 320, 600  # pixels of the map
 
@@ -119,10 +121,9 @@ def _subtitle(training: Mapping[str, Any]) -> dict[str, Any]:
     count = len(split["places"])
     folds = f", {split['folds']} folds" if split["folds"] else ""
     total = sum(training["labels"]["used"].values())
-    text = (
-        f"{count} places ({split['groups']}){folds}, {total:,} {training['unit']}; no place is parted"
-    )
-    parts = written(text, 116)
+    used = f"{total:,} {training['unit']}; no place is parted"
+    text = f"{count} places ({split['groups']}){folds}, {used}"
+    parts = written(text, 104)
     return {"label": parts["s"], "fontfamily": parts["fontfamily"]}
 
 
@@ -262,22 +263,47 @@ def _draw_legend(axes: Axes, training: Mapping[str, Any], parts: Mapping[Any, Pa
         Patch(facecolor=p.face, edgecolor=p.edge, hatch=p.hatch, label=p.name)
         for p in parts.values()
     ]
+    classes = training["classes"]
+    named = classes if len(classes) <= _MOST_NAMED else classes[: _MOST_NAMED - 1]
     dots = [
-        Line2D([], [], linestyle="", marker="o", markersize=6, color=c["color"],
-               markeredgecolor=INK, markeredgewidth=0.4, label=written(c["name"], 24)["s"])
-        for c in training["classes"]
-    ]  # fmt: skip
-    first = axes.legend(handles=places, title="place", loc="upper left", frameon=False,
-                        bbox_to_anchor=(1.01, 1.0), alignment="left")  # fmt: skip
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=6,
+            color=c["color"],
+            markeredgecolor=INK,
+            markeredgewidth=0.4,
+            label=shortened(c["name"]),
+        )
+        for c in named
+    ]
+    if len(classes) > len(named):
+        dots.append(Line2D([], [], linestyle="", label=f"and {len(classes) - len(named)} more"))
+    first = axes.legend(
+        handles=places,
+        title="place",
+        loc="upper left",
+        frameon=False,
+        bbox_to_anchor=(1.01, 1.0),
+        alignment="left",
+        ncols=-(-len(places) // 12),
+    )
     if dots:
         axes.add_artist(first)
+        size = {"fontsize": 8.5, "labelspacing": 0.2} if len(dots) > 10 else {}
         second = axes.legend(
-            handles=dots, title="label", loc="lower left", frameon=False, alignment="left",
-            bbox_to_anchor=(1.01, 0.0), ncols=-(-len(dots) // 14),
-        )  # fmt: skip
-        families = [written(c["name"])["fontfamily"] for c in training["classes"]]
-        for text, family in zip(second.get_texts(), families, strict=True):
-            text.set_fontfamily(family)
+            handles=dots,
+            title="label",
+            loc="lower left",
+            frameon=False,
+            alignment="left",
+            bbox_to_anchor=(1.01, 0.0),
+            **size,
+        )
+        for text in second.get_texts():
+            text.set_fontfamily(written(text.get_text())["fontfamily"])
 
 
 def _draw_table(
@@ -313,7 +339,8 @@ def _draw_table(
             )
         if first:
             axes.axvline(first - 0.5, color=INK, linewidth=1)
-    name_ticks(axes.yaxis, names, 26)
+    size = {"fontsize": 9} if len(names) > 9 else {}
+    name_ticks(axes.yaxis, map(shortened, names), **size)
     axes.set_ylim(len(names) - 0.5, -1.2)
     axes.set_xticks([])
     axes.set_xlabel(f"{len(places)} places, one a column; white: none of the class", fontsize=10)

@@ -16,6 +16,7 @@ from rsscale.publish.charts import (
     name_ticks,
     new_figure,
     plain_axes,
+    shortened,
     style,
     written,
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_NUMBERED = 14  # classes whose cells hold numbers that can be read
+_MOST_UPRIGHT = 9  # classes whose cells have room for numbers, and for names below
 _DARK = 0.55  # share from which a cell is so dark that its number is white
 _SMOOTH = 25  # parts of a curve that a mean is taken over
 
@@ -43,18 +44,25 @@ def confusion_chart(training: Mapping[str, Any]) -> Figure:
     shares = np.divide(matrix, there, out=np.zeros(matrix.shape), where=there > 0)
     count = len(names)
     with style():
-        figure = new_figure(1000, 330 + min(max(count, 3), 24) * 52)
+        is_crowded = count > _MOST_UPRIGHT
+        row = 26 if is_crowded else 52
+        figure = new_figure(1000, 330 + (100 if is_crowded else 0) + max(count, 3) * row)
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         users = [_percent(v) for v in scores["users_accuracy"].values()]
         producers = [_percent(v) for v in scores["producers_accuracy"].values()]
-        name_ticks(axes.xaxis, names, max(76 // count, 8), rotation=90 if count > 9 else 0)
-        name_ticks(axes.yaxis, names, 22)
+        if is_crowded:
+            short = [shortened(name) for name in names]
+            name_ticks(axes.xaxis, short, 0, rotation=90, fontsize=9)
+            name_ticks(axes.yaxis, short, 0, fontsize=9)
+        else:
+            name_ticks(axes.xaxis, names, max(76 // count, 8))
+            name_ticks(axes.yaxis, names, 22)
         axes.set_xlabel("class in the labels")
         axes.set_ylabel("class of the model")
-        if count <= _MOST_NUMBERED:
+        if not is_crowded:
             _write_cells(axes, matrix, shares)
-        _write_margins(axes, users, producers, crowded=count > _MOST_NUMBERED)
+        _write_margins(axes, users, producers, crowded=is_crowded)
         axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1.5)
@@ -64,7 +72,7 @@ def confusion_chart(training: Mapping[str, Any]) -> Figure:
         bar.set_label("share of the labelled pixels of a class")
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         bar.outline.set_visible(False)
-        _heading(figure, "Confusion matrix", training)
+        _heading(figure, "Confusion matrix", [training["verdict"]], 96)
     return figure
 
 
@@ -103,7 +111,8 @@ def curves_chart(training: Mapping[str, Any]) -> Figure:
                          label=f"kept: step {curve['kept']:,}")  # fmt: skip
         loss.legend(loc="upper right", frameon=False, ncols=2)
         figure.align_ylabels()
-        _heading(figure, "Training", training, scores=False)
+        learnt = f"{sum(training['trained'].values()):,} {training['unit']}"
+        _heading(figure, "Training", [f"{training['learner']}, trained on {learnt}"])
     return figure
 
 
@@ -142,7 +151,7 @@ def reliability_chart(training: Mapping[str, Any]) -> Figure:
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         below.tick_params(axis="x", pad=8)
         below.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        _heading(figure, "Reliability", training, extra=_sets(calibration))
+        _heading(figure, "Reliability", [training["verdict"], _sets(calibration)])
     return figure
 
 
@@ -161,24 +170,30 @@ def values_chart(training: Mapping[str, Any]) -> Figure:
             low, high = (f(np.concatenate([truth, said])) for f in (np.min, np.max))
             axes.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1.2)
             axes.scatter(truth, said, s=9, color=BLUE, alpha=0.35, linewidths=0)
-            axes.set_title(**_titled(name), fontsize=12)
+            title = written(name, 40)
+            axes.set_title(title["s"], fontfamily=title["fontfamily"], fontsize=12)
             axes.text(
                 0.04, 0.96, f"RMSE {_plain(scores['rmse'][name])}\nR² {_plain(scores['r2'][name])}",
                 transform=axes.transAxes, va="top",
             )  # fmt: skip
             axes.set(xlabel="measured", ylabel="predicted", aspect="equal")
             plain_axes(axes, grid="both")
-        _heading(figure, "Predicted and measured", training)
+        figure.suptitle(
+            "Predicted and measured", x=0.012, ha="left", fontsize=15, fontweight="bold"
+        )
+        below = written(training["verdict"], 120)
+        figure.supxlabel(
+            below["s"], x=0.012, ha="left", fontsize=11, color=GREY, fontfamily=below["fontfamily"]
+        )
     return figure
 
 
 def _write_cells(axes: Axes, matrix: Any, shares: Any) -> None:
     """Pixels, and the share of the class in the labels, of each cell that has any."""
-    size = 11 if len(matrix) <= 9 else 8
     for row, col in np.argwhere(matrix > 0).tolist():
         color = "white" if shares[row, col] > _DARK else INK
         text = f"{matrix[row, col]:,}\n{shares[row, col]:.1%}"
-        axes.text(col, row, text, ha="center", va="center", color=color, fontsize=size)
+        axes.text(col, row, text, ha="center", va="center", color=color)
 
 
 def _write_margins(
@@ -202,33 +217,14 @@ def _write_margins(
         axis.spines[:].set_visible(False)
 
 
-def _heading(
-    figure: Figure,
-    title: str,
-    training: Mapping[str, Any],
-    *,
-    scores: bool = True,
-    extra: str = "",
-) -> None:
-    """A title and what was measured, of which places."""
-    count = sum(training["trained"].values())
-    trained = f"{training['learner']}, trained on {count:,} {training['unit']}"
-    line = training["verdict"] if scores else trained
-    text = written("\n".join([line, *([extra] if extra else [])]))
-    lines = [part for whole in text["s"].split("\n") for part in _wrapped(whole)]
+def _heading(figure: Figure, title: str, lines: Sequence[str], width: int = 110) -> None:
+    """A title, and below it lines that are wrapped to so many letters."""
+    text = written("\n".join(lines))
+    wrapped = [written(line, width)["s"] for line in text["s"].split("\n")]
     figure.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
-    first = figure.axes[0]
-    first.set_title("\n".join(lines), fontfamily=text["fontfamily"], fontsize=11, color=GREY,
-                    pad=14)  # fmt: skip
-
-
-def _wrapped(text: str) -> list[str]:
-    return str(written(text, 116)["s"]).split("\n")
-
-
-def _titled(text: str) -> dict[str, Any]:
-    parts = written(text, 40)
-    return {"label": parts["s"], "fontfamily": parts["fontfamily"]}
+    figure.axes[0].set_title(
+        "\n".join(wrapped), fontfamily=text["fontfamily"], fontsize=11, color=GREY, pad=14
+    )
 
 
 def _sets(calibration: Mapping[str, Any]) -> str:

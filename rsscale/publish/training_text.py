@@ -25,8 +25,9 @@ def story_lines(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "split", _split(training["split"])
     yield "measured", training["verdict"]
     yield from _scores(training)
-    yield "calibrated", _calibrated(training["calibration"])
-    yield "sets", _sets(training["calibration"])
+    if training["classes"]:
+        yield "calibrated", _calibrated(training["calibration"])
+        yield "sets", _sets(training["calibration"])
     yield "made", _made(training)
 
 
@@ -88,7 +89,7 @@ def _scores(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
-        return "no: that takes classes and three places that were not trained on"
+        return "no: that takes three places that were not trained on"
     return (
         f"by the temperature {calibration['temperature']:g}: expected calibration error "
         f"{_text(calibration['error_before'])} before, {_text(calibration['error'])} after"
