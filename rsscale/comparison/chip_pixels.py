@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.geo.sample_groups import GroupShapes
 from rsscale.layers import NODATA
 from rsscale.learn.model import Model
 from rsscale.learners.base import Fitted, Learner, Predictions, Task
 from rsscale.learners.chips import Chips, InputBands
 from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.points.series_table import SeriesInput, SeriesTable
+from rsscale.reference.unused_labels import UnusedLabels
 
 MOST_PIXELS = 1000
 """Pixels of a class that are taken of a chip, spread over it: those beside are alike."""
@@ -93,6 +95,16 @@ class ChipPixels:
     def groups(self) -> npt.NDArray[np.int64]:
         """The place of each chip."""
         return self.chips.groups
+
+    @property
+    def places(self) -> GroupShapes | None:
+        """Where the groups lie."""
+        return self.chips.places
+
+    @property
+    def unused(self) -> UnusedLabels:
+        """Labels that are in no chip."""
+        return self.chips.unused
 
     def __len__(self) -> int:
         return len(self.chips)
