@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.infer import infer
-from rsscale.inference.stack import InputStack
+from rsscale.inference.stack import FarValues, InputStack
 from rsscale.layers import NODATA, Layer
 from rsscale.model.outputs import OBSERVATIONS
 from rsscale.network.batch import Predictor
@@ -37,12 +37,15 @@ class BoxLayers:
         Windows that the model saw at once.
     windows : int
         Windows that were predicted.
+    far : FarValues
+        Of a sample of the values.
     """
 
     layers: dict[str, npt.NDArray[Any]]
     non_finite: int
     batch: int
     windows: int = 0
+    far: FarValues = FarValues()  # noqa: RUF009 -- frozen
 
 
 def predict_box(
@@ -84,9 +87,8 @@ def predict_box(
     if len(computed) < len(layers):
         values[OBSERVATIONS.name] = stack.observations(box)
         _blank(values[OBSERVATIONS.name], OBSERVATIONS, ~to_map)
-    return BoxLayers(
-        {layer.name: values[layer.name] for layer in layers}, non_finite, used, windows
-    )
+    written = {layer.name: values[layer.name] for layer in layers}
+    return BoxLayers(written, non_finite, used, windows, stack.far_values())
 
 
 def empty(layer: Layer, box: PixelBox) -> npt.NDArray[Any]:
@@ -111,6 +113,8 @@ def tell(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) -> None
             result.non_finite,
             box,
         )
+    if result.far.warning:
+        _log.warning("%s: %s", box, result.far.warning)
     if result.batch != batch:
         _log.warning(
             "%s was predicted with %d windows at once, since memory was too small for %d",

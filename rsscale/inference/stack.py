@@ -36,6 +36,11 @@ def strips(box: PixelBox, rows: int) -> Iterator[PixelBox]:
         yield PixelBox(top, box.col0, min(top + rows, box.row1), box.col1)
 
 
+FAR = 10
+"""Standard deviations beyond which no value of the training is expected: other units, mostly."""
+_SAMPLED = 16
+
+
 @dataclass(frozen=True)
 class WindowPlanes:
     """The planes that one window of a model is made of.
@@ -123,6 +128,13 @@ class InputStack:
                     break
         return out
 
+    def far_values(self) -> FarValues:
+        """Of every sixteenth pixel of every sixteenth row: values that the model never saw like."""
+        total = FarValues()
+        for part in self._inputs:
+            total += part.far_values()
+        return total
+
     def observations(self, box: PixelBox) -> npt.NDArray[np.uint8]:
         """Clear observations ``(row, col)`` over all inputs and time windows, at most 254."""
         out = np.zeros(box.shape, np.uint8)
@@ -132,6 +144,35 @@ class InputStack:
                 total += plane[strip.slices(self.box)]
             out[strip.slices(box)] = np.minimum(total, MAX_OBSERVATIONS)
         return out
+
+
+@dataclass(frozen=True)
+class FarValues:
+    """How many values of a sample are far from all that a model was trained on.
+
+    Attributes
+    ----------
+    sampled : int
+        Known values, of inputs that the model scales.
+    far : int
+        Those more than :data:`FAR` standard deviations from the training mean of their band.
+    """
+
+    sampled: int = 0
+    far: int = 0
+
+    def __add__(self, other: FarValues) -> FarValues:
+        return FarValues(self.sampled + other.sampled, self.far + other.far)
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know, if most values are far."""
+        if 2 * self.far <= self.sampled:
+            return None
+        return (
+            f"{self.far / self.sampled:.0%} of the values lie more than {FAR} standard deviations "
+            "from those that the model was trained on; are the bands in the same units?"
+        )
 
 
 class InputPlanes:
@@ -165,6 +206,20 @@ class InputPlanes:
         if self.counts:
             return int(np.count_nonzero(self.observations[number][inside]))
         return int(np.isfinite(self.times[number][0][inside]).sum())
+
+    def far_values(self) -> FarValues:
+        """See :meth:`InputStack.far_values`; none of an input that is given as it is."""
+        mean, std = self._input.mean, self._input.std
+        if not any(mean) and all(value == 1 for value in std):
+            return FarValues()
+        total = FarValues()
+        for planes in self.times:
+            for plane, center, spread in zip(planes, mean, std, strict=True):
+                sample = plane[::_SAMPLED, ::_SAMPLED]
+                known = sample[np.isfinite(sample)]
+                far = np.count_nonzero(np.abs(known - center) > FAR * spread)
+                total += FarValues(len(known), int(far))
+        return total
 
     def planes(self, chosen: Sequence[int | None]) -> list[npt.NDArray[Any] | None]:
         """Planes of the chosen times: band by band of each."""

@@ -24,10 +24,10 @@ from rsscale.errors import ModelError, RecipeError
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
-from rsscale.inference.map_facts import MAP_FACTS, map_facts, share_outside
+from rsscale.inference.map_facts import MAP_FACTS, far_values, map_facts, share_outside
 from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import Seams
-from rsscale.inference.stack import InputStack
+from rsscale.inference.stack import FarValues, InputStack
 from rsscale.layers import Layer
 from rsscale.legend.values import check_same_classes, class_order
 from rsscale.memory import mmap_array
@@ -215,7 +215,7 @@ class MapPass(Pass):
         order = self._order(span)
         seconds = {"infer": 0.0}
         values: dict[str, npt.NDArray[Any]] = {}
-        non_finite, batch, agreement = 0, profile.batch, None
+        non_finite, batch, agreement, far = 0, profile.batch, None, FarValues()
         windows = sum(array.sizes["time"] for array in lazy.values())
         room = strip_bytes(core, lattice, channels, windows)
         with STRIPS.lend(room), closing(composites):
@@ -232,13 +232,20 @@ class MapPass(Pass):
                 _place(strip.layers, part, values, core)
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
+                far += strip.far
         facts = map_facts(
             values, self.layers, non_finite, where=block.where, core=block.core, lattice=lattice
         )
         written = {layer.name: values[layer.name] for layer in self.layers}
         return Result(
             layers=block.dataset(self.layers, written),
-            facts={**facts, "batch": batch, "agreement": agreement},
+            facts={
+                **facts,
+                "batch": batch,
+                "agreement": agreement,
+                "sampled_values": far.sampled,
+                "far_values": far.far,
+            },
             seconds=seconds,
         )
 
@@ -251,6 +258,8 @@ class MapPass(Pass):
                 f"no number {facts['non_finite']} px for which the model returned none; they are "
                 "nodata"
             )
+        if warning := far_values(facts).warning:
+            yield f"units     {warning}"
         outside = share_outside(facts)
         if outside is not None:
             yield f"outside   {outside:.1%} of what was mapped is outside the area of applicability"
