@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from rsscale.change.hidden_markov import Chain, estimate_steps
 from rsscale.change.transitions import Matrix
+from rsscale.geo.lattice import position_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST = 200_000
 """Pixels that transitions are estimated from, at most."""
@@ -17,6 +22,40 @@ FEWEST = 1000
 # Counts of each transition that are added before a matrix is made of them: none is impossible that
 # was not said to be.
 _PRIOR_COUNT = 1.0
+
+
+def some_pixels(tables: Iterable[pa.Table], most: int = MOST) -> pa.Table:
+    """At most so many rows of tables, by the place of their pixels, which they are sorted by.
+
+    Those whose position has the smallest hash: the same ones however the area was cut. No more
+    than twice as many, and a table, are held at once, however large the area.
+
+    Parameters
+    ----------
+    tables : iterable of pyarrow.Table
+        With the columns ``row`` and ``col``; at least one table.
+    most : int
+    """
+    import pyarrow as pa
+
+    kept: list[pa.Table] = []
+    held = 0
+    for table in tables:
+        kept.append(table)
+        held += len(table)
+        if held > 2 * most:
+            kept = [_of_smallest_hash(pa.concat_tables(kept), most)]
+            held = most
+    chosen = _of_smallest_hash(pa.concat_tables(kept), most)
+    return chosen.sort_by([("row", "ascending"), ("col", "ascending")])
+
+
+def _of_smallest_hash(table: pa.Table, most: int) -> pa.Table:
+    if len(table) <= most:
+        return table
+    hashes = position_hash(table["row"].to_numpy(), table["col"].to_numpy())
+    # Taken, not sliced: a slice would hold on to all of the table.
+    return table.take(np.argpartition(hashes, most)[:most])
 
 
 def estimate(likelihood: npt.NDArray[np.float32], years: Sequence[int], begin: Matrix) -> Matrix:
@@ -34,11 +73,10 @@ def estimate(likelihood: npt.NDArray[np.float32], years: Sequence[int], begin: M
     count, pixels = likelihood.shape[1:]
     if pixels < FEWEST:
         return begin
-    thinned = likelihood[..., :: -(-pixels // MOST)]
-    every = np.ones((years[-1] - years[0] + 1, count, thinned.shape[2]), np.float32)
-    every[np.array(years) - years[0]] = thinned
+    every = np.ones((years[-1] - years[0] + 1, count, pixels), np.float32)
+    every[np.array(years) - years[0]] = likelihood
     chain = Chain(np.full(count, 1 / count), [begin] * (len(every) - 1))
     matrix = estimate_steps(every, chain)
-    weight = _PRIOR_COUNT / thinned.shape[2]
+    weight = _PRIOR_COUNT / pixels
     mixed: Matrix = (1 - weight) * matrix + weight * begin
     return mixed

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from rsscale.errors import RecipeError, nearest
 
 WARP_BLOCK = 512
@@ -176,3 +179,19 @@ class Lattice:
             for k in range(places)
         )
         return (count * self.window / (places * tile)) ** 2
+
+
+def position_hash(
+    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint64]:
+    """A number for each pixel of the grid that looks random: SplitMix64 of row and column.
+
+    Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195. A bijection of row and column of 32
+    bit each, so that no two pixels have the same.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    mixed = (rows.astype(np.uint64) << np.uint64(32)) | (cols.astype(np.uint64) & low)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    hashes: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return hashes

@@ -20,7 +20,7 @@ from rsscale.change.temporal_layers import (
     percent,
     year_layers,
 )
-from rsscale.change.transition_sample import estimate
+from rsscale.change.transition_sample import estimate, some_pixels
 from rsscale.change.transitions import matrix_of, over_years, pairs_of, shares_of, staying
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
@@ -261,10 +261,8 @@ class EstimatedTransitions(Gather):
         import pyarrow as pa
 
         count = len(self.classes)
-        # Sorted by place: sums are the same to the bit however the area was cut.
-        sample = pa.concat_tables([table for _, table in parts]).sort_by(
-            [("row", "ascending"), ("col", "ascending")]
-        )
+        # In the order of places: sums are the same to the bit however the area was cut.
+        sample = some_pixels(table for _, table in parts)
         buffers = sample["percents"].combine_chunks().buffers()
         flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
         values = flat.reshape(len(sample), len(self.years), count).transpose(1, 2, 0)

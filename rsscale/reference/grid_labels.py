@@ -12,7 +12,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox, position_hash
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import NODATA
 from rsscale.reference.unused_labels import Reason, UnusedLabels
@@ -128,7 +128,7 @@ def thin(values: Values, block: PixelBox, most: int) -> Values:
     for value, count in _counts(values):
         if count > most:
             rows, cols = np.nonzero(values == value)
-            hashes = _position_hash(rows + block.row0, cols + block.col0)
+            hashes = position_hash(rows + block.row0, cols + block.col0)
             rest = np.argsort(hashes, kind="stable")[most:]
             out[rows[rest], cols[rest]] = NODATA
     return out
@@ -144,19 +144,3 @@ def _counts(values: Values) -> Iterator[tuple[int, int]]:
     for value, count in zip(*np.unique(values, return_counts=True), strict=True):
         if value != NODATA:
             yield int(value), int(count)
-
-
-def _position_hash(
-    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint64]:
-    """A number for each pixel of the grid that looks random: SplitMix64 of row and column.
-
-    Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195. A bijection of row and column of 32
-    bit each, so that no two pixels have the same.
-    """
-    low = np.uint64(0xFFFFFFFF)
-    mixed = (rows.astype(np.uint64) << np.uint64(32)) | (cols.astype(np.uint64) & low)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    found: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return found
