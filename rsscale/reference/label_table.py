@@ -100,7 +100,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise RecipeError(
             f"labels {path} can't be read as a table: {first}; expected CSV in UTF-8, or Parquet"
         ) from None
-    return table.rename(columns=lambda name: str(name).strip())
+    # A Parquet table may say its rows' names, which need not differ; rows are counted here.
+    return table.reset_index(drop=True).rename(columns=lambda name: str(name).strip())
 
 
 def _separator(path: Path) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rsscale.errors import RecipeError
+from rsscale.geo.grid import Grid
 from rsscale.legend.classes import LandClass
 from rsscale.reference.labels import read_labels
 
@@ -42,6 +43,19 @@ def test_every_format_gives_the_same_points(tmp_path: Path, name: str) -> None:
     assert labels.frame["period"].tolist() == [2023, 2024, 2023]
     assert labels.frame.crs == "EPSG:4326"
     assert labels.frame.geometry.geom_equals_exact(PLACES, 1e-9).all()
+
+
+def test_rows_are_counted_whatever_a_parquet_table_calls_them(tmp_path: Path) -> None:
+    table = TABLE.set_axis([7, 7, 7])
+    labels = read_labels(
+        write(table, tmp_path / "a.parquet"), "cover", classes=CLASSES, period_column="seen"
+    )
+    grid = Grid("EPSG:32631", 10.0)
+    unused = labels.unused_in({2024: labels.on(grid, 2024)})
+    assert unused.lines() == [
+        "1 feature of 'forest': of other years than those of train.periods",
+        "1 feature of 'water': of other years than those of train.periods",
+    ]
 
 
 def test_a_byte_order_mark_and_blanks_in_the_header_are_no_names(tmp_path: Path) -> None:
