@@ -20,14 +20,17 @@ from rsscale.learners.base import Predictions
 from rsscale.model.outputs import ClassOutput, ConformalSets
 
 _FEWEST_BLOCKS = 3
+# Blocks that are left out one by one take a fit of all others each: with samples that are blocks of
+# their own the time would grow with the square of their number.
+_MOST_PARTS = 100
 
 
 @dataclass(frozen=True)
 class Calibration:
     """How sure a model may be, by blocks that it was not trained on.
 
-    What is measured is measured on blocks that are left out in turn: the temperature and the
-    thresholds that apply there come from the others.
+    What is measured is measured on blocks that are left out in turn, of more than 100 some at once:
+    the temperature and the thresholds that apply there come from the others.
 
     Attributes
     ----------
@@ -105,22 +108,24 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
     level : float
         Share of pixels, from 0 to 1, whose set is to hold the true class.
     """
-    blocks = np.unique(held.groups)
+    blocks, block = np.unique(held.groups, return_inverse=True)
     if len(blocks) < _FEWEST_BLOCKS or not np.isfinite(held.numbers).all():
         return None
     cooled = np.empty((len(held.numbers), max(held.numbers.shape[1], 2)))
-    covered, sizes = [], []
-    for block in blocks:
-        rest, own = held.subset(held.groups != block), held.subset(held.groups == block)
+    covered, sizes, weights = [], [], []
+    for number in range(min(len(blocks), _MOST_PARTS)):
+        is_own = block % _MOST_PARTS == number
+        rest, own = held.subset(~is_own), held.subset(is_own)
         temperature = _temperature(rest)
         probability = _probability(own, temperature)
         thresholds = conformal_thresholds(
             _probability(rest, temperature), rest.truth, rest.groups, level=level
         )
-        share, size = coverage(probability, own.truth, thresholds)
-        cooled[held.groups == block] = probability
+        share, size = coverage(probability, own.truth, thresholds, own.groups)
+        cooled[is_own] = probability
         covered.append(share)
         sizes.append(size)
+        weights.append(len(np.unique(own.groups)))
     temperature = _temperature(held)
     before = reliability(_probability(held), held.truth, held.groups)
     after = reliability(cooled, held.truth, held.groups)
@@ -132,8 +137,8 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
         thresholds=conformal_thresholds(
             _probability(held, temperature), held.truth, held.groups, level=level
         ),
-        coverage=float(np.mean(covered)),
-        set_size=float(np.mean(sizes)),
+        coverage=float(np.average(covered, weights=weights)),
+        set_size=float(np.average(sizes, weights=weights)),
         blocks=len(blocks),
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rsscale.accuracy.calibration import reliability, softmax
+from rsscale.accuracy.calibration import fit_temperature, reliability, softmax
 from rsscale.learners.base import Predictions
 from rsscale.model.outputs import ClassOutput
 from rsscale.training.calibrate import calibrate
@@ -69,3 +69,21 @@ def test_probabilities_have_no_temperature() -> None:
     assert found.error == found.error_before < 0.02
     assert 0.89 < found.coverage < 0.94
     assert found.apply_to(ClassOutput("none")).conformal is not None
+
+
+def test_of_many_blocks_some_are_left_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time does not grow with the square of samples that are blocks of their own."""
+    fits: list[int] = []
+
+    def counted(scores: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> float:
+        fits.append(len(truth))
+        return fit_temperature(scores, truth, groups)
+
+    monkeypatch.setattr("rsscale.training.calibrate.fit_temperature", counted)
+    found = calibrate(held(temperature=3.0, blocks=3050, pixels=1), 0.9)
+    assert found is not None
+    assert len(fits) == 101
+    assert sum(3050 - count for count in fits) == 3050  # each block once, and all in the end
+    assert found.blocks == 3050
+    assert found.temperature == pytest.approx(3.0, rel=0.15)
+    assert 0.87 < found.coverage < 0.93
