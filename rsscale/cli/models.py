@@ -44,7 +44,7 @@ def train(
 ) -> None:
     """Train the model of a recipe on its labels."""
     if compare or learners:
-        _compare(recipe, learners, out, cluster, device, set_ or ())
+        _compare(recipe, learners, out, cluster, device, set_ or (), fresh=fresh)
         return
     from rsscale.pipeline.training import train_recipe
 
@@ -62,6 +62,8 @@ def _compare(
     cluster: str | None,
     device: str,
     overrides: Sequence[str],
+    *,
+    fresh: bool,
 ) -> None:
     """Print a comparison and write it as JSON."""
     from rsscale.comparison.compare import compare
@@ -73,7 +75,7 @@ def _compare(
     if learners:
         own = train_settings(recipe).architecture
         chosen = list(dict.fromkeys([own, *(name.strip() for name in learners.split(","))]))
-    comparison = compare(recipe, chosen, cluster=cluster, device=device)
+    comparison = compare(recipe, chosen, cluster=cluster, device=device, fresh=fresh)
     target = out or path.with_name(f"{path.stem}-comparison.json")
     comparison.save(target)
     print(comparison)

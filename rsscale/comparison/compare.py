@@ -58,6 +58,7 @@ def compare(
     cluster: Client | str | None = None,
     device: str = "auto",
     overrides: Sequence[str] = (),
+    fresh: bool = False,
 ) -> Comparison:
     """Compare learners on the labels and the imagery of a recipe, which is read once.
 
@@ -77,6 +78,8 @@ def compare(
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     overrides : sequence of "key.sub=value"
+    fresh : bool
+        Read all images anew, whatever an interrupted comparison left.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def compare(
         learner = recipe_learner(of_learner, recipe_design(of_learner, labels, device), task)
         check_learner(learner, inputs)
         made.append((learner, train_settings(of_learner)))
-    with open_work_folder(_work_folder(recipe)) as work:
+    with open_work_folder(_work_folder(recipe), fresh=fresh) as work:
         reading = Reading(recipe, labels, work, cluster)
         if any(isinstance(learner, ImageNetwork) for learner, _ in made):
             return _by_chips(reading, made, task)

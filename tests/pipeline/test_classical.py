@@ -123,6 +123,25 @@ def test_a_recipe_compares_its_network_with_the_traditional_way(
     assert not list(tmp_path.glob("*.comparison"))
 
 
+def test_a_comparison_begins_anew_where_that_is_asked_for(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted one says that ``--fresh`` does it."""
+    asked: list[bool] = []
+
+    def opened(_: Path, *, fresh: bool) -> None:
+        asked.append(fresh)
+        raise rs.RecipeError("enough")
+
+    monkeypatch.setattr("rsscale.comparison.compare.open_work_folder", opened)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(recipe_of(landscape, tmp_path)))
+    for flags in (["--fresh"], []):
+        with pytest.raises(SystemExit):
+            cli.main(["train", str(path), "--learners", "random_forest", *flags])
+    assert asked == [True, False]
+
+
 def test_learners_of_pixels_alone_need_no_images(landscape: Landscape, tmp_path: Path) -> None:
     content = recipe_of(landscape, tmp_path, split={"blocks": 900, "folds": 2})
     found = rs.compare(content, {"random_forest": {"n_estimators": 5}, "nearest_neighbours": {}})
