@@ -6,7 +6,7 @@ They take what the network inside takes; their own hyperparameters stand beside 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +95,31 @@ def parted(
     own |= {key: value for key, value in hyperparameters.items() if key in own}
     inside = {key: value for key, value in hyperparameters.items() if key not in own}
     return own, inside
+
+
+def check_names(wrapper: str, architecture: str, names: Iterable[str]) -> None:
+    """Refuse a wrapper around a network with a hyperparameter of the wrapper's name.
+
+    Both stand side by side in a model's contract: that of the network would be lost, and the model
+    could not be opened again.
+
+    Parameters
+    ----------
+    wrapper : str
+        A name of :data:`WRAPPERS`.
+    architecture : str
+        Of the network.
+    names : iterable of str
+        Its hyperparameters.
+
+    Raises
+    ------
+    ModelError
+    """
+    same = [name for name in names if name in WRAPPERS[wrapper].defaults]
+    if same:
+        raise ModelError(
+            f"architecture {architecture!r} has a hyperparameter {same[0]!r}, and so has "
+            f"{wrapper}(…) around it; call that of the network otherwise, or train without "
+            f"{'members' if wrapper == 'ensemble' else wrapper}"
+        )

@@ -8,8 +8,10 @@ from typing import Generic
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.learn.architectures import complete
 from rsscale.learn.model import Model
-from rsscale.learners.base import Fitted, Learner, NetworkLearner, Predictions, S
+from rsscale.learn.wrappers import check_names
+from rsscale.learners.base import Design, Fitted, Learner, NetworkLearner, Predictions, S
 from rsscale.learners.ensemble import EnsembleLearner
 from rsscale.model.extra_layers import APPLICABLE, DISSIMILARITY
 from rsscale.networks.applicability import WithApplicability
@@ -84,18 +86,38 @@ def wrapped(
         Networks that are trained from other seeds and averaged.
     applicability : bool
         Whether the model can say where the imagery is unlike its training.
+
+    Raises
+    ------
+    ModelError
+        As :func:`check_wrapped` does.
     """
+    check_wrapped(network.design, members, applicability=applicability)
     learner: Learner[S] = EnsembleLearner(network, members) if members > 1 else network
     return ApplicabilityLearner(learner, network) if applicability else learner
+
+
+def check_wrapped(design: Design, members: int = 1, *, applicability: bool = False) -> None:
+    """Refuse what can't be told apart around a network, before imagery is read.
+
+    Raises
+    ------
+    ModelError
+        When a hyperparameter of the network is called as one of what is around it.
+    """
+    names = complete(design.architecture, design.hyperparameters)
+    for wrapper, is_asked_for in (("ensemble", members > 1), ("applicability", applicability)):
+        if is_asked_for:
+            check_names(wrapper, design.architecture, names)
 
 
 def _spread(groups: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
     """Numbers of pixels, about as many of each group, all where there are no more."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(groups))
-    of_group = np.zeros(len(groups), np.int64)  # the how many-th of its group each one is
-    for group in np.unique(groups):
-        own = order[groups[order] == group]
-        of_group[own] = np.arange(len(own))
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    _, first_of, counts = np.unique(groups[by_group], return_index=True, return_counts=True)
+    of_group = np.empty(len(groups), np.int64)  # the how many-th of its group each one is
+    of_group[by_group] = np.arange(len(groups)) - np.repeat(first_of, counts)
     first = order[np.argsort(of_group[order], kind="stable")]
     return np.sort(first[:count])

@@ -156,6 +156,10 @@ class NetworkLearner(Learner[S], Protocol[S]):
     """Protocol of a learner whose model is a network of torch."""
 
     @property
+    def design(self) -> Design:
+        """What the network is to be."""
+
+    @property
     def task(self) -> Task:
         """What it learns."""
 

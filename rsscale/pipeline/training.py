@@ -21,7 +21,7 @@ from rsscale.geo.lattice import Lattice
 from rsscale.geo.vector_file import split_layer
 from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
-from rsscale.learners.applicability import wrapped
+from rsscale.learners.applicability import check_wrapped, wrapped
 from rsscale.learners.base import Design, Learner, Loop, Task
 from rsscale.learners.checkpoint import Checkpoints
 from rsscale.learners.chips import Chips, InputBands
@@ -101,6 +101,7 @@ def train_recipe(
     design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
     check_learner(learner, input_bands(recipe))
+    _check_wrapped(learner, settings)
     plan = recipe_plan(recipe)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
         reading = Reading(recipe, labels, work, cluster)
@@ -198,6 +199,15 @@ def check_learner(learner: RecipeLearner, inputs: Sequence[InputBands]) -> None:
         check_network(learner.design, inputs, learner.task)
 
 
+def _check_wrapped(learner: RecipeLearner, settings: TrainRecipe) -> None:
+    """Refuse what is asked for around a learner that can't have it, before imagery is read."""
+    members, applicability = settings.members, settings.applicability
+    if isinstance(learner, PointEstimator):
+        check_not_wrapped(learner.name, members, applicability=applicability)
+    else:
+        check_wrapped(learner.design, members, applicability=applicability)
+
+
 def takes_of(architecture: str, inputs: Sequence[InputBands]) -> tuple[str, ...]:
     """What a learner takes beside values; a classical one takes days of series."""
     if is_estimator(architecture):
@@ -229,14 +239,12 @@ def _train_points(
     """Of what sees single pixels: of a chip its labelled pixels alone are kept."""
     settings, inputs = train_settings(reading.recipe), input_bands(reading.recipe)
     table = labelled_pixels(reading, takes_of(learner.design.architecture, inputs))
-    members, applicability = settings.members, settings.applicability
     trained: Learner[PointSamples]
     if isinstance(learner, PointEstimator):
-        check_not_wrapped(learner.name, members, applicability=applicability)
         trained, plan = learner, without_validation(plan)
     else:
-        kept = reading.checkpoints(learner.design.device)
-        trained = wrapped(replace(learner, checkpoints=kept), members, applicability=applicability)
+        kept = replace(learner, checkpoints=reading.checkpoints(learner.design.device))
+        trained = wrapped(kept, settings.members, applicability=settings.applicability)
     task, samples = point_samples(table, learner.task.classes)
     return run_experiment(
         trained, samples, task, plan, conformal=settings.conformal, left_out=table.notes

@@ -12,7 +12,8 @@ import rsscale as rs
 from rsscale.errors import ModelError, RecipeError
 from rsscale.learn.architectures import build, complete, registered
 from rsscale.learn.models import open_model, save_model
-from rsscale.learners.applicability import _spread
+from rsscale.learners.applicability import _spread, check_wrapped
+from rsscale.learners.base import Design
 from rsscale.learners.chips import InputBands
 from rsscale.learners.point_batches import predict_numbers, table_windows
 from rsscale.network.receptive_field import innermost, reach_of
@@ -136,6 +137,24 @@ def test_what_can_not_be_is_said(name: str, options: dict, message: str) -> None
     inputs = [InputBands("s2", ("red", "nir"), ("spring", "summer"))]
     with pytest.raises(ModelError, match=message):
         build(name, inputs, 5, **options)
+
+
+@pytest.mark.parametrize("wrapper", ["members", "applicability"])
+def test_hyperparameters_of_one_name_are_refused(
+    wrapper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network's would be lost: the model could not be opened again."""
+    (tmp_path / "own_heads.py").write_text(
+        "def net(channels, outputs, features=8, members=2):\n    raise ValueError\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("RSSCALE_ARCHITECTURES", "own_heads")
+    design = Design("a", "own_heads:net", {"features": 9})
+    check_wrapped(design)
+    options: dict = {"members": 2} if wrapper == "members" else {"applicability": True}
+    with pytest.raises(ModelError, match=r"has a hyperparameter '(members|features)', and so has"):
+        check_wrapped(design, **options)
+    check_wrapped(Design("a", "unet"), 3, applicability=True)
 
 
 def test_values_have_no_ensemble() -> None:
