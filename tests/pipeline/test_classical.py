@@ -96,7 +96,10 @@ def test_it_is_refused_before_imagery_is_read(landscape: Landscape, tmp_path: Pa
         content["inputs"]["s2"]["catalog"] = "nowhere.json"
         with pytest.raises(rs.ModelError, match=match):
             train_recipe(content, device="cpu")
-    content["train"] |= {"architecture": "random_florest", "hyperparameters": {}}
+    content["train"] |= {"hyperparameters": {}, "members": 2}
+    with pytest.raises(rs.RecipeError, match="these are of networks: leave them out"):
+        train_recipe(content, device="cpu")
+    content["train"] |= {"architecture": "random_florest", "members": 1}
     with pytest.raises(rs.ModelError, match="and to train on pixels random_forest"):
         train_recipe(content, device="cpu")
 
