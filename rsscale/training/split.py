@@ -155,15 +155,21 @@ def _draw(
     if wanted <= 0 or (has_labels & ~taken).sum() < 3:
         return drawn
     left: Ids = totals[~taken].sum(axis=0)
-    for group in np.random.default_rng(seed).permutation(len(totals)):
-        if taken[group] or not has_labels[group] or totals[drawn].sum() >= wanted:
-            continue
-        # None that would take more than half again of what is wanted, such as the one large block.
-        is_large = drawn.any() and totals[drawn].sum() + totals[group].sum() > 1.5 * wanted
-        is_last = (left > 0) & (left == totals[group])
-        if not is_large and not bool(np.any(is_last)):
-            drawn[group] = True
-            left = left - totals[group]
+    sizes = totals.sum(axis=1)
+    # None that would take more than half again of what is wanted, such as the one large block;
+    # where all are larger than that, one that is no larger than most, else any.
+    usual = float(np.median(sizes[has_labels & ~taken]))
+    order = np.random.default_rng(seed).permutation(len(totals))
+    for most in (max(1.5 * wanted, usual), np.inf):
+        for group in order if not drawn.any() else ():
+            size = sizes[drawn].sum()
+            if taken[group] or not has_labels[group] or size >= wanted:
+                continue
+            is_large = size + sizes[group] > (1.5 * wanted if size else most)
+            is_last = (left > 0) & (left == totals[group])
+            if not is_large and not bool(np.any(is_last)):
+                drawn[group] = True
+                left = left - totals[group]
     return drawn
 
 

@@ -69,6 +69,17 @@ def test_a_group_with_all_of_a_class_is_trained_on() -> None:
         assert 4 in split.training
 
 
+def test_the_one_large_group_is_trained_on() -> None:
+    """Whichever is drawn first: a test of nearly all would leave nearly nothing to learn from."""
+    counts = np.array([[500, 500], *[[5, 5]] * 20])
+    for seed in range(100):
+        split = hold_out(np.arange(21), counts, SplitPlan(seed=seed))
+        assert 0 in split.training
+        assert len(split.test) > 0
+    alike = np.full((4, 2), 50)
+    assert len(hold_out(np.arange(4), alike, SplitPlan(0.1, 0.1)).test) == 1
+
+
 def test_a_group_without_labels_is_not_drawn() -> None:
     counts = np.ones((9, 1), np.int64)
     counts[3:] = 0
