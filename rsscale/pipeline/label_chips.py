@@ -28,11 +28,13 @@ from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, TrainRecipe
+from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.labels import Labels
 from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.sampling.carry_out import read_parts
 from rsscale.sampling.chip_parts import ChipParts
 from rsscale.sampling.chip_task import Arrays, ChipPart, ChipReading, ChipTask
+from rsscale.sampling.label_groups import ByBlock, ByPolygon, LabelGroups
 from rsscale.sampling.stored_images import StoredImages
 from rsscale.sampling.work_folder import WorkFolder
 from rsscale.steps.input_windows import mask_margin, span, window_names
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 _READ_TOGETHER = 512
 # Of the images of one task: a worker holds two of them, and they travel.
 _TASK_BYTES = 64 << 20
+Chip = tuple[PixelBox, int]
+"""A block of the global lattice, and the group whose labels count in it."""
 CONTEXT = 32
 """Pixels around a chip, without labels: a label at its edge is seen in its surroundings too."""
 
@@ -53,7 +57,8 @@ class ChipReader:
     """Reads the chips of a recipe's labels, of every training period, here or on a cluster.
 
     A chip is a block of the global lattice and some context around it; labels count only in the
-    block itself, so that no label pixel is in two chips, or in two groups.
+    block itself, so that no label pixel is in two chips, or in two groups. Where polygons are the
+    groups, a block has a chip for each of them, with the labels of that one alone.
 
     Parameters
     ----------
@@ -96,17 +101,25 @@ class ChipReader:
             versions(),
         )
         periods = settings.periods or recipe.periods
-        self._by_period = {period: labels.on(self._grid, period) for period in periods}
-        blocks = {period: some.blocks(settings.chip) for period, some in self._by_period.items()}
+        by_period = {period: labels.on(self._grid, period) for period in periods}
+        blocks = {period: some.blocks(settings.chip) for period, some in by_period.items()}
         self.blocks = {period: some for period, some in blocks.items() if some}
-        self.unused = labels.unused_in(self._by_period)
+        self.unused = labels.unused_in(by_period)
         if not self.blocks:
             advice = "; ".join(self.left_out) or "check train.periods and train.period_column"
             raise RecipeError(
                 f"{settings.labels} has no label for the periods {list(periods)}: {advice}"
             )
         every = [block for some in self.blocks.values() for block in some]
-        self.groups = _groups(settings, self._grid, every)
+        self.groups: LabelGroups = (
+            ByPolygon(labels, by_period)
+            if settings.split.by == "polygon"
+            else _block_groups(settings, self._grid, every, by_period)
+        )
+        self._chips = {
+            period: [(b, group) for b in some for group in self.groups.groups_in(period, b)]
+            for period, some in self.blocks.items()
+        }
 
     @property
     def left_out(self) -> list[str]:
@@ -114,7 +127,7 @@ class ChipReader:
         return self.unused.lines()
 
     def __len__(self) -> int:
-        return sum(map(len, self.blocks.values()))
+        return sum(map(len, self._chips.values()))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -125,32 +138,27 @@ class ChipReader:
     @cached_property
     def places(self) -> GroupShapes:
         """Boxes of the groups, and where some labels lie, by the labels alone."""
-        chips = [(period, block) for period, some in self.blocks.items() for block in some]
+        chips = [
+            (period, block, group) for period, some in self._chips.items() for block, group in some
+        ]
         chosen = [chips[number] for number in some_of(len(chips), MOST_POINTS)]
         most = max(MOST_POINTS // len(chosen), 1)
         positions, values = zip(
-            *(self._some_labels(p, block, most) for p, block in chosen), strict=True
+            *(self._some_labels(p, block, group, most) for p, block, group in chosen), strict=True
         )
         return GroupShapes(
-            self._kind_of_groups,
+            self.groups.kind,
             str(self._grid.crs),
-            self.groups.shapes_of(self.groups.group_of(block) for _, block in chips),
+            self.groups.shapes_of(group for *_, group in chips),
             np.concatenate(positions),
             np.concatenate(values),
         )
 
-    @property
-    def _kind_of_groups(self) -> str:
-        chip, width = self.groups.chip, train_settings(self._recipe).split.blocks
-        if max(self.groups.rows, self.groups.cols) == chip:
-            return f"blocks of {chip} px: a chip, as blocks of {width:g} m are no wider"
-        return f"blocks of {width:g} m, to whole chips of {chip} px"
-
     def _some_labels(
-        self, period: int, block: PixelBox, most: int
+        self, period: int, block: PixelBox, group: int, most: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
         """Positions ``(M, 2)`` and values of some labelled pixels, spread over a chip."""
-        labels = self._by_period[period].rasterize(block)
+        labels = self.groups.labels(period, block, group)
         rows, cols = np.nonzero(labels != NODATA)
         chosen = some_of(len(rows), most, (block.row0 % 2**32, block.col0 % 2**32))
         rows, cols = rows[chosen], cols[chosen]
@@ -219,15 +227,15 @@ class ChipReader:
         number = first = 0
         _, channels, height, width = self.shape
         most = max(_TASK_BYTES // (4 * channels * height * width), 1)
-        for period, every in self.blocks.items():
-            for blocks in _together(every, most if self._most is None else None):
+        for period, every in self._chips.items():
+            for chips in _together(every, most if self._most is None else None):
+                blocks, groups = zip(*chips, strict=True)
                 labels: tuple[npt.NDArray[np.uint8], ...] = ()
                 near: dict[str, Lookup] = {}
                 if with_labels:
-                    labels = tuple(map(self._by_period[period].rasterize, blocks))
+                    labels = tuple(self.groups.labels(period, *chip) for chip in chips)
                     near = self._near(sources[period], period, blocks)
-                groups = tuple(map(self.groups.group_of, blocks))
-                yield ChipTask(number, first, period, tuple(blocks), groups, labels, near)
+                yield ChipTask(number, first, period, blocks, groups, labels, near)
                 number, first = number + 1, first + len(blocks)
 
     def _near(
@@ -293,7 +301,12 @@ def input_bands(recipe: Recipe) -> list[InputBands]:
     ]
 
 
-def _groups(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> BlockGroups:
+def _block_groups(
+    settings: TrainRecipe,
+    grid: Grid,
+    blocks: Sequence[PixelBox],
+    by_period: Mapping[int, GridLabels],
+) -> ByBlock:
     """Spatial groups of the asked width on the ground, by the scale amid the labels."""
     around = reduce(PixelBox.__or__, blocks)
     try:
@@ -301,8 +314,12 @@ def _groups(settings: TrainRecipe, grid: Grid, blocks: Sequence[PixelBox]) -> Bl
     except AreaError:  # axes so skewed that no block is square: as the CRS counts
         unit = grid.pixel_width / grid.resolution
         scale = GroundScale(unit, unit)
-    rows, cols = scale.pixels(settings.split.blocks, grid.resolution)
-    return BlockGroups(grid, max(rows, settings.chip), max(cols, settings.chip), settings.chip)
+    width, chip = settings.split.blocks, settings.chip
+    rows, cols = (max(size, chip) for size in scale.pixels(width, grid.resolution))
+    kind = f"blocks of {width:g} m, to whole chips of {chip} px"
+    if max(rows, cols) == chip:
+        kind = f"blocks of {chip} px: a chip, as blocks of {width:g} m are no wider"
+    return ByBlock(BlockGroups(grid, rows, cols, chip), by_period, kind)
 
 
 def _find_sources(
@@ -317,14 +334,14 @@ def _find_sources(
     return indexes
 
 
-def _together(blocks: Sequence[PixelBox], most: int | None = None) -> Iterator[list[PixelBox]]:
-    """Blocks that lie in one larger block of the lattice, so many at most."""
-    groups: dict[tuple[int, int], list[PixelBox]] = defaultdict(list)
-    for block in blocks:
-        groups[block.row0 // _READ_TOGETHER, block.col0 // _READ_TOGETHER].append(block)
-    for group in groups.values():
-        for start in range(0, len(group), most or len(group)):
-            yield group[start : start + (most or len(group))]
+def _together(chips: Sequence[Chip], most: int | None = None) -> Iterator[list[Chip]]:
+    """Chips that lie in one larger block of the lattice, so many at most."""
+    near: dict[tuple[int, int], list[Chip]] = defaultdict(list)
+    for chip in chips:
+        near[chip[0].row0 // _READ_TOGETHER, chip[0].col0 // _READ_TOGETHER].append(chip)
+    for some in near.values():
+        for start in range(0, len(some), most or len(some)):
+            yield some[start : start + (most or len(some))]
 
 
 def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...]) -> ModelSpec:

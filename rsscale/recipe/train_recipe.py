@@ -25,6 +25,7 @@ class ClassRecipe(Strict):
 class SplitRecipe(Strict):
     """Validation and test by spatial blocks, or cross-validation."""
 
+    by: Literal["block", "polygon"] = "block"  # what is never parted
     blocks: float = Field(default=5000.0, gt=0, le=1e8)  # metres
     validation: float = Field(default=0.2, ge=0, lt=1)  # chooses the weights
     test: float = Field(default=0.2, ge=0, lt=1)  # measures and calibrates

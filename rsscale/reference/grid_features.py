@@ -84,6 +84,24 @@ class GridFeatures(GridLabels):
         }
         return {place: reason for place, reason in reasons.items() if reason is not None}
 
+    def owners(self, box: PixelBox) -> npt.NDArray[np.int64]:
+        """Place in ``shapes`` of the feature that labels each pixel; -1 where unlabelled.
+
+        Of several features of a class the smaller lies on top.
+        """
+        values = self.rasterize(box)
+        owners = np.full(box.shape, -1, np.int64)
+        by_class: dict[int, list[tuple[shapely.Geometry, int]]] = {}
+        for number in sorted(self._near(box), key=lambda n: -self._sorted[n][0].area):
+            shape, value = self._sorted[number]
+            by_class.setdefault(value, []).append((shape, self._order[number]))
+        for value, shapes in by_class.items():
+            places = rasterize(
+                shapes, self.grid, box, fill=-1, all_touched=self.all_touched, dtype="int32"
+            )
+            owners = np.where(values == value, places, owners)
+        return owners
+
     def unused_pixels(self, names: Mapping[int, str]) -> UnusedLabels:
         """Pixels that have a label and are not used, by class and reason.
 

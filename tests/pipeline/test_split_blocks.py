@@ -5,7 +5,7 @@ import pytest
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.pipeline.label_chips import _groups
+from rsscale.pipeline.label_chips import _block_groups
 from rsscale.recipe import TrainRecipe
 
 
@@ -25,5 +25,5 @@ def test_groups_are_as_wide_as_asked_on_the_ground(
 ) -> None:
     settings = TrainRecipe(labels="l.gpkg", **{"class": "c"})
     blocks = [PixelBox(row, col, row + 256, col + 256), PixelBox(row, col, row, col).pad(128)]
-    found = _groups(settings, Grid(crs, resolution), blocks)
+    found = _block_groups(settings, Grid(crs, resolution), blocks, {}).blocks
     assert np.abs(np.subtract((found.rows, found.cols), expected)).max() <= 2

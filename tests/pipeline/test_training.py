@@ -80,7 +80,8 @@ def test_a_chip_is_what_the_map_feeds_the_model_there(
     stack = InputStack(inputs, spec, around)
     staging = HostStaging(spec, 1, torch.device("cpu"))
     blocks = read_labels(labels_file(tmp_path), "kind").on(grid, 2023).blocks(WIDTH)
-    places = [block for together in _together(blocks) for block in together]
+    chips_of_blocks = [(block, 0) for block in blocks]
+    places = [block for together in _together(chips_of_blocks) for block, _ in together]
     assert len(places) == len(chips) >= 6
     varied = set()
     for number, block in enumerate(places):

@@ -1,0 +1,124 @@
+"""Groups of labelled pixels that are never parted between training and test: blocks, polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.errors import RecipeError
+from rsscale.geo.lattice import PixelBox
+from rsscale.geo.sample_groups import BlockGroups
+from rsscale.layers import NODATA
+from rsscale.reference.grid_features import GridFeatures
+from rsscale.reference.grid_labels import GridLabels
+from rsscale.reference.labels import Labels
+
+Values = npt.NDArray[np.uint8]
+
+
+class LabelGroups(Protocol):
+    """Protocol of groups of labels."""
+
+    @property
+    def kind(self) -> str:
+        """What they are, in words."""
+
+    def groups_in(self, period: int, block: PixelBox) -> list[int]:
+        """Groups that have a label in a block; a chip is made for each."""
+
+    def labels(self, period: int, block: PixelBox, group: int) -> Values:
+        """Class values of a group in a block; 255 elsewhere."""
+
+    def shapes_of(self, groups: Iterable[int]) -> dict[int, shapely.Geometry]:
+        """Shapes of groups in the grid's CRS."""
+
+
+@dataclass(frozen=True)
+class ByBlock:
+    """Groups that are blocks of the grid.
+
+    Attributes
+    ----------
+    blocks : BlockGroups
+    by_period : mapping of year to GridLabels
+    kind : str
+    """
+
+    blocks: BlockGroups
+    by_period: Mapping[int, GridLabels]
+    kind: str
+
+    def groups_in(self, period: int, block: PixelBox) -> list[int]:  # noqa: ARG002
+        """See :class:`LabelGroups`: one, whatever its labels."""
+        return [self.blocks.group_of(block)]
+
+    def labels(self, period: int, block: PixelBox, group: int) -> Values:  # noqa: ARG002
+        """See :class:`LabelGroups`: all of the block."""
+        return self.by_period[period].rasterize(block)
+
+    def shapes_of(self, groups: Iterable[int]) -> dict[int, shapely.Geometry]:
+        """See :class:`LabelGroups`."""
+        return self.blocks.shapes_of(groups)
+
+
+@dataclass(frozen=True, eq=False)
+class ByPolygon:
+    """Groups that are features of the labels: polygons, or points one by one.
+
+    A feature that labels several periods is one group.
+
+    Attributes
+    ----------
+    labels_of : Labels
+    by_period : mapping of year to GridLabels
+
+    Raises
+    ------
+    RecipeError
+        When the labels are a raster, which has no features.
+    """
+
+    labels_of: Labels
+    by_period: Mapping[int, GridLabels]
+    kind: str = "polygons of the labels"
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(labels, GridFeatures) for labels in self.by_period.values()):
+            raise RecipeError(
+                f"labels {self.labels_of.source} are a raster, which has no polygons; leave "
+                "train.split.by out: blocks are the groups"
+            )
+
+    def groups_in(self, period: int, block: PixelBox) -> list[int]:
+        """See :class:`LabelGroups`."""
+        return sorted(set(self._rows(period, block).ravel().tolist()) - {-1})
+
+    def labels(self, period: int, block: PixelBox, group: int) -> Values:
+        """See :class:`LabelGroups`."""
+        values = self.by_period[period].rasterize(block)
+        return np.where(self._rows(period, block) == group, values, np.uint8(NODATA))
+
+    def shapes_of(self, groups: Iterable[int]) -> dict[int, shapely.Geometry]:
+        """See :class:`LabelGroups`."""
+        shapes: dict[int, shapely.Geometry] = {}
+        for period, labels in self.by_period.items():
+            rows = self._index(period)
+            if isinstance(labels, GridFeatures):
+                shapes |= dict(zip(rows.tolist(), (s for s, _ in labels.shapes), strict=True))
+        return {group: shapes[group] for group in sorted(set(groups))}
+
+    def _rows(self, period: int, block: PixelBox) -> npt.NDArray[np.int64]:
+        """Row of the labels that each pixel is of; -1 where unlabelled."""
+        labels = self.by_period[period]
+        if not isinstance(labels, GridFeatures):
+            raise TypeError("only features have rows")
+        rows: npt.NDArray[np.int64] = np.append(self._index(period), -1)[labels.owners(block)]
+        return rows
+
+    def _index(self, period: int) -> npt.NDArray[np.int64]:
+        return np.asarray(self.labels_of.of(period).frame.index, np.int64)
