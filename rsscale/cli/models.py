@@ -47,12 +47,14 @@ def train(
         _compare(recipe, learners, out, cluster, device, set_ or (), fresh=fresh)
         return
     from rsscale.pipeline.training import train_recipe
+    from rsscale.recipe import read_recipe
 
-    model, report = train_recipe(
-        recipe, out=out, cluster=cluster, device=device, overrides=set_ or (), fresh=fresh
-    )
+    whole = read_recipe(recipe, set_ or ())
+    folder = out or (Path(whole.model) if isinstance(whole.model, str) else None)
+    is_there = folder is not None and (folder / "item.json").exists()
+    model, report = train_recipe(whole, out=out, cluster=cluster, device=device, fresh=fresh)
     print(report)
-    print(f"model     {model.spec.name}")
+    print(f"model     {model.spec.name}, in {folder}{'; the former one is replaced' * is_there}")
 
 
 def _compare(

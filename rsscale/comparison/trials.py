@@ -124,7 +124,7 @@ def _lacking(samples: S, task: Task, plan: SplitPlan) -> list[str]:
     for number, split in enumerate(_splits(samples, task, plan, validates=False), 1):
         counts = samples.counts(task)[np.isin(samples.groups, split.training)].sum(axis=0)
         lines += [
-            f"fold {number} has no {name!r} to learn from: its are wrong"
+            f"fold {number} has no {name!r} to learn from, and finds none"
             for name, count in zip(task.names, counts, strict=False)
             if task.classes and not count
         ]

@@ -20,6 +20,14 @@ Companding = Literal["linear", "square"]
 # Bits of a uint16, whose 65535 is nodata.
 MOST_BITS = 15
 # Layers of an output that are written if they are asked for.
+# What a training has to say for a model to have a layer.
+_TRAINED = {
+    "disagreement": "train.members of 2 or more",
+    "dissimilarity": "train.applicability",
+    "applicable": "train.applicability",
+    "set_size": "enough places for conformal sets (train.conformal)",
+    "class_set": "enough places for conformal sets (train.conformal)",
+}
 _OPTIONAL = ("probability", "set_size", "class_set")
 
 OBSERVATIONS = Layer(
@@ -343,13 +351,21 @@ def choose_layers(
     unknown = [name for name in names if name not in known]
     needed = "classification" if isinstance(output, ClassOutput) else None
     if unknown or not names or (needed and needed not in names):
+        found = f"the model has no layer {unknown[0]!r}" if unknown else f"layers are {list(names)}"
         expected = f"{needed!r}, and of {', '.join(n for n in known if n != needed)}"
         raise RecipeError(
-            f"layers are {list(names)}; expected {expected if needed else 'some of '}"
+            f"{found}; expected {expected if needed else 'some of '}"
             f"{'' if needed else ', '.join(known)}{' those that are wanted' if needed else ''}"
-            f"{nearest(unknown[0], known) if unknown else ''}"
+            f"{_how(unknown[0], known) if unknown else ''}"
         )
     return tuple(known[name] for name in names)
+
+
+def _how(name: str, known: Mapping[str, Layer]) -> str:
+    """How a model comes to have a layer, or the nearest one that it has."""
+    if name in _TRAINED:
+        return f"; a model that was trained with {_TRAINED[name]} has it"
+    return nearest(name, known)
 
 
 def _check_no_classes(name: str, classes: Sequence[LandClass], noun: str) -> None:

@@ -155,6 +155,11 @@ class ModelSpec:
         """Numbers that the network returns for a pixel."""
         return self.output.channels(self.classes) + len(self.extras)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """All layers that its map may have, the usual ones and those that are written if asked."""
+        return tuple(layer.name for layer in self._every_layer())
+
     def _every_layer(self) -> tuple[Layer, ...]:
         return (*self.output.layers(self.classes), OBSERVATIONS, *self.extras)
 

@@ -71,7 +71,9 @@ class ModelCard:
 
     def _output_lines(self) -> Iterator[tuple[str, str]]:
         spec = self.spec
-        yield "layers", ", ".join(layer.name for layer in spec.layers())
+        usual = [layer.name for layer in spec.layers()]
+        more = [name for name in spec.layer_names if name not in usual]
+        yield "layers", ", ".join(usual) + (f"; if asked for {', '.join(more)}" if more else "")
         if isinstance(spec.output, ClassOutput) and not self.training:
             yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
             if spec.output.temperature != 1:

@@ -75,7 +75,8 @@ def values_in(column: Any, classes: Sequence[LandClass], source: str) -> list[in
         listed = [c.name for c in classes]
         first = unknown.most_common(1)[0][0]
         raise RecipeError(
-            f"{source}: {_named(unknown)} not among the classes {listed}{nearest(first, listed)}"
+            f"{source}: {_named(unknown)} not among the classes {listed}{nearest(first, listed)}; "
+            "train.ignore leaves labels out, train.merge makes them one of these"
         )
     return [value for value in found if value is not None]
 

@@ -52,7 +52,7 @@ class FoldReport:
         untaught = [n for n in names if not self.trained[n]]
         untested = [n for n in names if not tested[n]]
         return [
-            *(f"fold {self.number} has no {n!r} to learn from: its are wrong" for n in untaught),
+            *(f"fold {self.number} has no {n!r} to learn from, and finds none" for n in untaught),
             *(f"fold {self.number} has no {n!r} to test" for n in untested),
         ]
 

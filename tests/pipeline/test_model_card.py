@@ -17,7 +17,7 @@ def test_a_card_tells_what_a_model_is(landscape: Landscape) -> None:
     found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
     assert found["input"] == "s2: red, nir; spring, summer"
     assert found["classes"] == "1 class 0, 2 class 1, 3 class 2"
-    assert found["layers"] == "classification, confidence, observations"
+    assert found["layers"] == "classification, confidence, observations; if asked for probability"
     assert found["windows"] == "224 px and 4 px of context on each side, trim"
     assert "unet of pytorch" in found["network"]
     assert "accuracy" not in found
