@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,16 +68,18 @@ class Calibration:
         return self.after.error
 
     def __str__(self) -> str:
-        return (
-            f"calibrated by temperature {self.temperature:g}: expected calibration error "
-            f"{self.error_before:.3f} before, {self.error:.3f} after; {self._sets} "
-            f"({self.blocks} blocks, each left out in turn)"
+        scaled = (
+            f"not calibrated, expected calibration error {self.error:.3f}"
+            if self.temperature == 1
+            else f"calibrated by temperature {self.temperature:g}: expected calibration error "
+            f"{self.error_before:.3f} before, {self.error:.3f} after"
         )
+        return f"{scaled}; {self._sets} ({self.blocks} places, each left out in turn)"
 
     @property
     def _sets(self) -> str:
         if not any(self.thresholds):
-            return f"too few blocks for sets of {self.level:.0%}: they would hold every class"
+            return f"too few places for conformal sets of {self.level:.0%}"
         return (
             f"sets of {self.level:.0%} held the true class for {self.coverage:.1%}, "
             f"{self.set_size:.2f} classes each"
@@ -104,19 +107,31 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
     Parameters
     ----------
     held : Predictions
-        Of classes. Probabilities have no temperature: their sets alone are found.
+        Of classes. Probabilities have no temperature: their sets alone are found. Nor have scores
+        whose temperature would not help blocks that it was not fitted on.
     level : float
         Share of pixels, from 0 to 1, whose set is to hold the true class.
     """
-    blocks, block = np.unique(held.groups, return_inverse=True)
-    if len(blocks) < _FEWEST_BLOCKS or not np.isfinite(held.numbers).all():
+    if len(np.unique(held.groups)) < _FEWEST_BLOCKS or not np.isfinite(held.numbers).all():
         return None
+    if not held.are_probabilities:
+        scaled = _measured(held, level, _temperature)
+        if scaled.error < scaled.error_before:
+            return scaled
+    return _measured(held, level, lambda _: 1.0)
+
+
+def _measured(
+    held: Predictions, level: float, temperature_of: Callable[[Predictions], float]
+) -> Calibration:
+    """Calibration by all blocks, its figures of blocks that are left out in turn."""
+    blocks, block = np.unique(held.groups, return_inverse=True)
     cooled = np.empty((len(held.numbers), max(held.numbers.shape[1], 2)))
     covered, sizes, weights = [], [], []
     for number in range(min(len(blocks), _MOST_PARTS)):
         is_own = block % _MOST_PARTS == number
         rest, own = held.subset(~is_own), held.subset(is_own)
-        temperature = _temperature(rest)
+        temperature = temperature_of(rest)
         probability = _probability(own, temperature)
         thresholds = conformal_thresholds(
             _probability(rest, temperature), rest.truth, rest.groups, level=level
@@ -126,7 +141,7 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
         covered.append(share)
         sizes.append(size)
         weights.append(len(np.unique(own.groups)))
-    temperature = _temperature(held)
+    temperature = temperature_of(held)
     before = reliability(_probability(held), held.truth, held.groups)
     after = reliability(cooled, held.truth, held.groups)
     return Calibration(
@@ -144,8 +159,6 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
 
 
 def _temperature(held: Predictions) -> float:
-    if held.are_probabilities:
-        return 1.0
     return fit_temperature(held.numbers, held.truth, held.groups)
 
 

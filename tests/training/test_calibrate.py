@@ -52,7 +52,7 @@ def test_too_few_blocks_say_nothing() -> None:
     three = calibrate(held(blocks=3), 0.9)
     assert three is not None
     assert three.apply_to(ClassOutput()).conformal is None  # each would hold every class
-    assert "too few blocks for sets of 90%" in str(three)
+    assert "too few places for conformal sets of 90%" in str(three)
     nothing = held(blocks=3)
     nothing.numbers[5, 1] = np.nan
     assert calibrate(nothing, 0.9) is None
@@ -87,3 +87,14 @@ def test_of_many_blocks_some_are_left_out_at_once(monkeypatch: pytest.MonkeyPatc
     assert found.blocks == 3050
     assert found.temperature == pytest.approx(3.0, rel=0.15)
     assert 0.87 < found.coverage < 0.93
+
+
+def test_a_temperature_that_does_not_help_elsewhere_is_left_out() -> None:
+    """Two blocks are too sure, two are not sure enough: what three say harms the fourth."""
+    sure, unsure = held(temperature=2.0, blocks=2), held(temperature=0.5, blocks=2, seed=1)
+    joined = sure + Predictions(unsure.numbers, unsure.truth, unsure.groups + 2)
+    found = calibrate(joined, 0.9)
+    assert found is not None
+    assert found.temperature == 1.0
+    assert found.error == found.error_before
+    assert "not calibrated, expected calibration error" in str(found)
