@@ -45,14 +45,16 @@ class Marginals:
     classes : float32 array (T, K, P)
         Of each class at each time.
     change : float32 array (P,)
-        That the class is not the same at all times.
+        That the class is not the same at all times from the first to the last that was seen.
     """
 
     classes: Floats
     change: Floats
 
 
-def marginals(likelihood: Floats, chain: Chain) -> Marginals:
+def marginals(
+    likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_] | None = None
+) -> Marginals:
     """Smooth class probabilities over time by the forward-backward algorithm.
 
     Parameters
@@ -61,17 +63,21 @@ def marginals(likelihood: Floats, chain: Chain) -> Marginals:
         Of what is seen, given each class; 1 for all classes where nothing is seen.
     chain : Chain
         Of T times and K classes.
+    seen : bool array (T, P), optional
+        At which times something is seen of a pixel; at all when omitted.
     """
+    if seen is None:
+        seen = np.ones((len(likelihood), likelihood.shape[2]), bool)
     forward, scale = _forward(likelihood, chain)
     classes = forward.copy()
     backward = np.ones_like(forward[0])
     for time in range(len(forward) - 2, -1, -1):
-        seen = likelihood[time + 1] * backward / scale[time + 1]
-        backward = _step_back(seen, chain.steps[time])
+        ahead = likelihood[time + 1] * backward / scale[time + 1]
+        backward = _step_back(ahead, chain.steps[time])
         classes[time] *= backward
     for time in range(len(classes)):
         classes[time] /= _total(classes[time])
-    return Marginals(classes, 1 - _same(likelihood, chain, scale))
+    return Marginals(classes, 1 - _same(likelihood, chain, seen))
 
 
 def best_path(likelihood: Floats, chain: Chain) -> npt.NDArray[np.uint8]:
@@ -171,11 +177,15 @@ def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
     return forward, scale
 
 
-def _same(likelihood: Floats, chain: Chain, scale: Floats) -> Floats:
-    """Probability ``(P,)`` that the class is the same at all times."""
-    same = likelihood[0] * _column(chain.first) / scale[0]
+def _same(likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_]) -> Floats:
+    """Probability ``(P,)`` that the class is the same from the first to the last time seen."""
+    forward, scale = _forward(likelihood, chain)
+    same, has_begun = forward[0], seen[0].copy()
     for time in range(1, len(likelihood)):
-        same *= likelihood[time] * _column(np.diag(chain.steps[time - 1])) / scale[time]
+        stayed = same * likelihood[time] * _column(np.diag(chain.steps[time - 1])) / scale[time]
+        is_over = ~seen[time:].any(axis=0)
+        same = np.where(is_over, same, np.where(has_begun, stayed, forward[time]))
+        has_begun |= seen[time]
     return np.clip(_total(same), 0, 1)
 
 

@@ -41,22 +41,29 @@ def year_layers(classes: tuple[LandClass, ...]) -> tuple[Layer, ...]:
 
 def change_values(
     path: npt.NDArray[np.uint8],
+    seen: npt.NDArray[np.bool_],
     probability: npt.NDArray[np.float32],
     classes: Sequence[LandClass],
     years: Sequence[int],
 ) -> dict[str, npt.NDArray[np.uint8 | np.uint16]]:
-    """Values of :func:`change_layers` for pixels, all of which are taken as seen.
+    """Values of :func:`change_layers` for pixels.
+
+    A change is never told of a year that was not seen: it is that of the first one that was after
+    it, and there is none before the first or after the last.
 
     Parameters
     ----------
     path : uint8 array (T, P)
         Number of the class at each time.
+    seen : bool array (T, P)
+        At which of them something was seen.
     probability : float32 array (P,)
         That it is not the same at all times.
     classes : sequence of LandClass
     years : sequence of int
     """
     values = np.array([land_class.value for land_class in classes], np.uint8)
+    path = _where_seen(path, seen)
     differs = path[1:] != path[:-1]  # (T - 1, P)
     changed = differs.any(axis=0)
     year = np.full(path.shape[1], NEVER, np.uint16)
@@ -70,6 +77,16 @@ def change_values(
         "change_year": year,
         "changes": differs.sum(axis=0).astype(np.uint8),
     }
+
+
+def _where_seen(path: npt.NDArray[np.uint8], seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """The class of the latest time that was seen until each time; before all, of the first one."""
+    first = np.take_along_axis(path, seen.argmax(axis=0)[None], axis=0)[0]
+    filled, latest = path.copy(), first
+    for time in range(len(path)):
+        latest = np.where(seen[time], path[time], latest)
+        filled[time] = latest
+    return filled
 
 
 def percent(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -19,8 +19,8 @@ MOST = 200_000
 """Pixels that transitions are estimated from, at most."""
 FEWEST = 1000
 """Below so many the beginning is kept: rare transitions are not seen in a few hundred pixels."""
-# Counts of each transition that are added before a matrix is made of them: none is impossible that
-# was not said to be.
+# Pixels whose share of the matrix is that of the beginning: no transition is impossible that was
+# not said to be.
 _PRIOR_COUNT = 1.0
 
 

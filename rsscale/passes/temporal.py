@@ -171,9 +171,9 @@ class TemporalChangePass(TemporalPass):
         chain = self.chain(block)
         for part, likelihood, seen in self.likelihoods(block):
             path = best_path(likelihood, chain)
-            change = marginals(likelihood, chain).change
+            change = marginals(likelihood, chain, seen).change
             known = seen.sum(axis=0) > 1
-            values = change_values(path, change, self.classes, self.years)
+            values = change_values(path, seen, change, self.classes, self.years)
             for name, of_layer in values.items():
                 flat[name][part][known] = of_layer[known]
         change_map = layers["change"]

@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsscale.change.hidden_markov import Chain, best_path, estimate_steps, marginals
+from rsscale.change.temporal_layers import change_values
 from rsscale.change.transitions import matrix_of, over_years, pairs_of, shares_of, staying
 from rsscale.errors import RecipeError
+from rsscale.legend.classes import LandClass
+
+CLASSES = [LandClass(k, f"class {k}", "#000000") for k in (1, 2, 3)]
 
 
 def every_path(likelihood: np.ndarray, chain: Chain) -> dict[tuple[int, ...], np.ndarray]:
@@ -67,6 +71,32 @@ def test_a_year_that_was_not_seen_is_bridged() -> None:
     likelihood = np.float32([[[0.9], [0.1]], [[1.0], [1.0]], [[0.9], [0.1]]])
     assert best_path(likelihood, chain).ravel().tolist() == [0, 0, 0]
     assert marginals(likelihood, chain).classes[1, 0, 0] > 0.9
+
+
+@pytest.mark.parametrize("seen", ["1101", "0110", "0101", "1011", "1100"])
+def test_years_that_were_not_seen_change_nothing(seen: str) -> None:
+    """The probability of a change from the first to the last year that was seen, by brute force."""
+    random = np.random.default_rng(3)
+    there = np.array([c == "1" for c in seen])
+    likelihood = random.random((4, 3, 30)).astype(np.float32)
+    likelihood[~there] = 1.0
+    chain = Chain(np.full(3, 1 / 3), [random.dirichlet(np.ones(3), 3) for _ in range(3)])
+    first, last = np.flatnonzero(there)[[0, -1]]
+    paths = every_path(likelihood, chain)
+    whole = sum(paths.values())
+    same = sum(v for path, v in paths.items() if len(set(path[first : last + 1])) == 1)
+    mask = np.repeat(there[:, None], 30, axis=1)
+    found = marginals(likelihood, chain, mask)
+    np.testing.assert_allclose(found.change, 1 - same / whole, atol=1e-5)
+    values = change_values(
+        best_path(likelihood, chain), mask, found.change, CLASSES, (2019, 2020, 2021, 2022)
+    )
+    years = np.array([0, 2019, 2020, 2021, 2022])[np.r_[True, there]]
+    assert set(np.unique(values["change_year"])) <= set(years)
+    beyond = np.zeros((4, 30), np.uint8)
+    beyond[last + 1 :] = 1  # a class that was only imagined
+    beyond[:first] = 2
+    assert not change_values(beyond, mask, found.change, CLASSES, (1, 2, 3, 4))["change"].any()
 
 
 def test_a_doubtful_difference_is_no_change_and_a_clear_one_is() -> None:

@@ -10,6 +10,7 @@ from formula_pass import CLASSES, allowed, formula_recipe
 
 import rsscale as rs
 from rsscale.change.hidden_markov import Chain, best_path, marginals
+from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
 from rsscale.errors import RecipeError
@@ -56,21 +57,14 @@ def test_it_is_the_model_of_the_whole_maps(run: rs.Run) -> None:
     flat = likelihood.reshape(3, 4, -1)
     year = staying(4, 0.6, [(3, 0)])
     chain = Chain(np.full(4, 0.25), [year, over_years(year, 2)])
-    path, found = best_path(flat, chain), marginals(flat, chain)
+    path, found = best_path(flat, chain), marginals(flat, chain, seen.reshape(3, -1))
     change = run.open("change").squeeze("time").load()
     assert set(change.data_vars) == {
         "change", "from", "to", "change_probability", "change_year", "changes",
     }  # fmt: skip
     known = seen.sum(axis=0) > 1
     values = np.array([c.value for c in CLASSES])
-    wanted = {
-        "change": (path != path[0]).any(axis=0),
-        "from": values[path[0]],
-        "to": values[path[-1]],
-        "change_probability": (found.change * 100).round(),
-        "change_year": np.select([path[2] != path[1], path[1] != path[0]], [2022, 2020], 0),
-        "changes": (path[1:] != path[:-1]).sum(axis=0),
-    }
+    wanted = change_values(path, seen.reshape(3, -1), found.change, CLASSES, YEARS)
     for name, of_pixels in wanted.items():
         layer = change[name].values
         np.testing.assert_array_equal(layer[known], of_pixels.reshape(known.shape)[known], name)

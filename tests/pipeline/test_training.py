@@ -219,7 +219,6 @@ def test_disagreement_and_applicability_are_mapped(landscape: Landscape, tmp_pat
         assert len(seen)
         line = next(text for text in str(done.status()).splitlines() if "outside" in text)
         assert f"{(seen == 0).mean():.1%} of what was mapped is outside the area" in line
-    assert "units" not in str(done.status())
     first, second = xr.align(*maps, join="inner")
     assert first.sizes["x"] > 1000
     for name in wanted:
