@@ -38,7 +38,9 @@ EXTRAS = {extra: names(found) for extra, found in PROJECT["optional-dependencies
 
 def distribution(module: str) -> str:
     """What to install for a module of the libraries that rsscale uses."""
-    return {"yaml": "pyyaml", "sklearn": "scikit-learn"}.get(module, re.sub(r"[._]", "-", module))
+    return {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow"}.get(
+        module, re.sub(r"[._]", "-", module)
+    )
 
 
 def imports(node: ast.AST) -> set[str]:

@@ -157,7 +157,7 @@ def test_layers_are_chosen_by_name() -> None:
     comp = composite(BOX)
     some = predict(comp, Numbers(ValueOutput((SCALED, FLOAT))), layers=["height", "biomass"])
     assert list(some) == ["height", "biomass"]
-    with pytest.raises(RecipeError, match=r"layers are \['hight'\]; expected some of biomass, hei"):
+    with pytest.raises(RecipeError, match="no layer 'hight'; expected some of biomass, height"):
         predict(comp, Numbers(ValueOutput((SCALED, FLOAT))), layers=["hight"])
     with pytest.raises(RecipeError, match="expected 'classification', and of"):
         predict(comp, BoxModel(), layers=["confidence"])

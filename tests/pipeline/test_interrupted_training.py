@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.slow
 X, Y = 736_000, 4_985_000  # amid the western scenes
 CHILD = """
 import json, os, signal, sys
+import torch
 from rsscale.learners import checkpoint
 from rsscale.learners.checkpoint import Checkpoint
 from rsscale.pipeline.training import train_recipe
@@ -43,6 +45,7 @@ def dies_after(cls, name, calls):
     setattr(cls, name, call)
 
 checkpoint.EVERY_S = 0.0
+torch.set_num_threads(1)  # sums are the same to the bit with as many threads alone
 PLACE
 train_recipe(json.loads(sys.argv[1]), device="cpu")
 """
@@ -84,6 +87,15 @@ def killed(recipe: dict[str, Any], place: str, number: str = "SIGKILL") -> str:
 def same_weights(one: rs.Model, other: rs.Model) -> bool:
     pairs = zip(one.module.state_dict().values(), other.module.state_dict().values(), strict=True)
     return one.spec.inputs == other.spec.inputs and all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many as the process has that is killed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["unet", "pixel"])
