@@ -91,6 +91,9 @@ def hold_out(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> Spl
 def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> list[Split]:
     """The splits of a cross-validation: every group is tested once, with about equal numbers.
 
+    Classes are spread over the folds as evenly as whole groups allow. A group that holds all of a
+    class is never tested, as it could not be told: it stays with the training.
+
     Parameters
     ----------
     groups, counts
@@ -103,7 +106,7 @@ def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> 
         When there are fewer groups than folds, or one fold.
     """
     ids, totals = labels_by_group(groups, counts)
-    fold = _assign(totals.sum(axis=1), plan.folds, plan.seed)
+    fold = _assign(totals, plan.folds, plan.seed)
     splits = []
     for number in range(plan.folds):
         test = fold == number
@@ -111,20 +114,6 @@ def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> 
         validation = _draw(totals, test, wanted, plan.seed + number + 2)
         splits.append(Split(ids[~(test | validation)], ids[validation], ids[test]))
     return splits
-
-
-def folds_of(groups: Ids, count: int, seed: int) -> Ids:
-    """The fold ``(N,)`` of each sample, 0 to ``count - 1``: whole groups, about equal numbers.
-
-    Raises
-    ------
-    RecipeError
-        When there are fewer groups than folds, or fewer than two folds.
-    """
-    ids, of = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(of, minlength=len(ids))
-    folds: Ids = _assign(sizes, count, seed)[of]
-    return folds
 
 
 def labels_by_group(
@@ -173,17 +162,29 @@ def _draw(
     return drawn
 
 
-def _assign(sizes: npt.NDArray[np.int64], count: int, seed: int) -> Ids:
-    """The fold of each group: the largest first, each into the emptiest fold."""
-    if not 2 <= count <= len(sizes):
+def _assign(totals: Ids, count: int, seed: int) -> Ids:
+    """The fold of each group, -1 for one that is never tested.
+
+    The largest first, each into the fold where it makes classes most even: where the squares of
+    what folds have of each class, and of all, grow least.
+    """
+    holds_all = (totals == totals.sum(axis=0)) & (totals > 0)
+    is_alone = holds_all.any(axis=1) & (totals.shape[1] > 1)
+    if not 2 <= count <= (~is_alone).sum():
+        alone = f", of which {is_alone.sum()} hold all of a class" if is_alone.any() else ""
         raise RecipeError(
-            f"{count} folds of {len(sizes)} groups of samples; expected from 2 to as many folds as "
-            "there are groups"
+            f"{count} folds of {len(totals)} groups of samples{alone}; expected from 2 to as many "
+            "folds as there are groups"
         )
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    filled, fold = np.zeros(count, np.int64), np.zeros(len(sizes), np.int64)
-    for group in order:
-        fold[group] = filled.argmin()
-        filled[fold[group]] += sizes[group]
+    sizes = totals.sum(axis=1)
+    shares = np.column_stack([totals, sizes]) / np.maximum([*totals.sum(axis=0), sizes.sum()], 1)
+    order = np.random.default_rng(seed).permutation(len(totals))
+    order = order[np.argsort(-shares[order].max(axis=1), kind="stable")]
+    filled, fold = np.zeros((count, shares.shape[1])), np.full(len(totals), -1)
+    for group in order[~is_alone[order]]:
+        growth = ((filled + shares[group]) ** 2 - filled**2).sum(axis=1)
+        # Of folds that are as good the one with the fewest groups, for those without labels.
+        groups = np.bincount(fold[fold >= 0], minlength=count)
+        fold[group] = np.lexsort((groups, growth.round(12)))[0]
+        filled[fold[group]] += shares[group]
     return fold

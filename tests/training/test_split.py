@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsscale.errors import RecipeError
-from rsscale.training.split import Split, SplitPlan, fold_splits, folds_of, hold_out
+from rsscale.training.split import Split, SplitPlan, fold_splits, hold_out
 
 
 def one_hot(targets: np.ndarray) -> np.ndarray:
@@ -24,19 +24,39 @@ def test_groups_are_never_parted(groups: list[int], count: int, seed: int) -> No
         every = [*split.training, *split.validation, *split.test]
         assert sorted(every) == np.unique(array).tolist()
     assert set(targets[np.isin(array, split.training)]) == {0, 1}
-    fold = folds_of(array, count, seed)
-    assert [set(np.unique(array[fold == n])) for n in range(count)] == [set(s.test) for s in splits]
 
 
 def test_folds_are_about_equal() -> None:
     groups = np.repeat(np.arange(20), np.arange(1, 21))
-    sizes = np.bincount(folds_of(groups, 5, 0))
-    assert sizes.max() - sizes.min() <= 2
+    counts = np.ones((len(groups), 1), np.int64)
+    splits = fold_splits(groups, counts, SplitPlan(folds=5))
+    sizes = [int(np.isin(groups, split.test).sum()) for split in splits]
+    assert max(sizes) - min(sizes) <= 2
+
+
+def test_classes_are_spread_over_folds() -> None:
+    """Polygons of one class each: every fold has some of each that has enough of them."""
+    targets = np.repeat([0, 1, 2], [24, 4, 8])
+    counts = one_hot(targets) * np.random.default_rng(0).integers(5, 15, 36)[:, None]
+    for seed in range(20):
+        splits = fold_splits(np.arange(36), counts, SplitPlan(folds=4, seed=seed))
+        for split in splits:
+            assert (counts[split.test].sum(axis=0) > 0).all()
+            assert 0.15 < counts[split.test, 0].sum() / counts[:, 0].sum() < 0.35
+
+
+def test_a_class_of_one_group_is_never_tested() -> None:
+    targets = np.array([0, 1, 0, 1, 0, 1, 0, 1, 2])
+    splits = fold_splits(np.arange(9), one_hot(targets), SplitPlan(folds=4, validation=0.2))
+    assert sorted(g for s in splits for g in s.test) == list(range(8))
+    assert all(8 in split.training for split in splits)
+    with pytest.raises(RecipeError, match="9 groups of samples, of which 1 hold all of a class"):
+        fold_splits(np.arange(9), one_hot(targets), SplitPlan(folds=9))
 
 
 def test_more_folds_than_groups_are_refused() -> None:
     with pytest.raises(RecipeError, match="5 folds of 3 groups"):
-        folds_of(np.array([1, 2, 3, 3]), 5, 0)
+        fold_splits(np.array([1, 2, 3, 3]), np.ones((4, 1), np.int64), SplitPlan(folds=5))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
