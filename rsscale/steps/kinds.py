@@ -25,8 +25,8 @@ from rsscale.user_code import check_allowed, load, said
 
 KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",
-    "post-classification": "rsscale.passes.change:ComparePass",
-    "temporal-model": "rsscale.passes.temporal:TemporalPass",
+    "post-classification": "rsscale.change_passes.comparison:ComparePass",
+    "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "zones": "rsscale.passes.zones:ZonesPass",
     "function": "rsscale.passes.function:FunctionPass",

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dask
@@ -113,8 +113,12 @@ def test_a_model_in_a_folder_is_opened_once_in_a_process(
 ) -> None:
     for _ in range(2):
         predict(composite(BOX).chunk(y=20), open_model(folders["trim"])).compute()
-    found = client.run(_openings, str(folders["trim"]))
-    assert list(found.values()) == [1, 1]
+    assert_at_most_once(client.run(_openings, str(folders["trim"])))
+
+
+def assert_at_most_once(times: Mapping[str, int]) -> None:
+    """By worker: which of them is given a task at all, Dask decides by who is idle."""
+    assert max(times.values()) == 1, times
 
 
 def _arrived() -> int:
@@ -126,7 +130,7 @@ def test_any_other_model_travels_once_to_a_process(client: Client) -> None:
     before = client.run(_arrived)
     maps = predict(comp, model, probability=True)
     assert_same(maps.compute(), predict(comp.compute(), model, probability=True))
-    assert [n - before[worker] for worker, n in client.run(_arrived).items()] == [1, 1]
+    assert_at_most_once({w: n - before[w] for w, n in client.run(_arrived).items()})
 
 
 def test_persisted_composites_and_maps(client: Client, folders: dict[str, Path]) -> None:

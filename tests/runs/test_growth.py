@@ -250,7 +250,7 @@ def test_removing_is_refused_with_what_to_do(
 def test_another_version_of_an_algorithm_is_refused_and_an_update_redoes_its_step(
     archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rsscale.passes.change import ComparePass
+    from rsscale.change_passes.comparison import ComparePass
 
     shutil.copytree(at_once.path, tmp_path / "run")
     monkeypatch.setattr(ComparePass, "version", "2")

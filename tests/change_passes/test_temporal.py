@@ -14,7 +14,7 @@ from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
 from rsscale.errors import RecipeError
-from rsscale.passes.temporal import likelihood_of
+from rsscale.change_passes.temporal import likelihood_of
 
 YEARS = [2019, 2020, 2022]
 NAMES = [land_class.name for land_class in CLASSES]

@@ -13,7 +13,7 @@ import rsscale as rs
 from rsscale.errors import ModelError, RecipeError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass, class_attributes
-from rsscale.passes.change import ComparePass
+from rsscale.change_passes.comparison import ComparePass
 
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 

@@ -1,0 +1,1 @@
+"""Passes that tell what changed: of maps, of probabilities, of imagery."""
