@@ -90,7 +90,7 @@ def estimate_steps(
         Which names the step.
     """
     plan, tile = checked.plan(), checked.setup.grid.tile
-    known: dict[str, InputBytes | None] = {}
+    known: dict[tuple[str, str], InputBytes | None] = {}
     for step in checked.passes:
         keys = spread_tiles(plan, step, _SAMPLE)
         costs = [_cost(plan, step, key) for key in keys]
@@ -143,15 +143,15 @@ def _cost(plan: RunPlan, step: Pass, key: TileKey) -> Cost:
 
 
 def _imagery(
-    checked: CheckedPlan, step: Pass, known: dict[str, InputBytes | None]
+    checked: CheckedPlan, step: Pass, known: dict[tuple[str, str], InputBytes | None]
 ) -> list[InputBytes] | None:
     """Bytes of each input that a step reads; None where files of one can't be opened."""
     inputs = [source for source in step.sources.values() if isinstance(source, InputSource)]
     for source in inputs:
-        if source.name not in known:
+        if (source.name, source.at) not in known:
             share = max(FILES // len(checked.indexes), 1)
-            known[source.name] = InputBytes.sampled(source, share)
-    found = [known[source.name] for source in inputs]
+            known[source.name, source.at] = InputBytes.sampled(source, share)
+    found = [known[source.name, source.at] for source in inputs]
     return None if None in found else [one for one in found if one is not None]
 
 

@@ -169,7 +169,7 @@ class RunSetup:
             When the step has no such layer or span.
         """
         if isinstance(reference, str) and reference in self.recipe.inputs:
-            return InputSource(reference, self.recipe, self.grid, self.lookups, self.generation)
+            return InputSource(reference, self.recipe, self.grid, self.lookups, self.generation, at)
         if isinstance(reference, RunReference):
             stored = {0: self._other(reference)}
         else:

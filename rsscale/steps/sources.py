@@ -60,6 +60,9 @@ class InputSource:
     lookups : callable
     generation : callable
         Which items a tile sees, in a run that has grown.
+    at : str
+        A fixed period, ``"all"`` for all periods one after the other along ``time``, or the key's
+        own when empty.
     """
 
     name: str
@@ -67,6 +70,20 @@ class InputSource:
     grid: Grid
     lookups: Lookups
     generation: Generations = no_generation
+    at: str = ""
+
+    def __post_init__(self) -> None:
+        periods = list(map(str, self.recipe.periods))
+        if self.at not in ("", ALL, *periods):
+            raise RecipeError(f"input {self.name!r} is not of {self.at}; it is of {periods}")
+        if self.at == ALL and self.recipe.inputs[self.name].static:
+            raise RecipeError(f"input {self.name!r} is static, and has no series of all periods")
+
+    def periods(self, key: TileKey) -> tuple[int, ...]:
+        """The periods that a tile reads."""
+        if self.at == ALL:
+            return self.recipe.periods
+        return (int(self.at or key.span),)
 
     def margin(self, box: PixelBox) -> int:
         """Pixels beyond a box that its values depend on, and within which items count."""
@@ -75,20 +92,24 @@ class InputSource:
         return mask_margin(self.recipe.inputs[self.name], self.grid, box) + _KERNEL
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
-        """The composites of a period over a box, lazily."""
+        """The composites of the tile's periods over a box, lazily."""
         from rsscale.steps.inputs import prepare_input
 
-        composite = prepare_input(
-            self.recipe.inputs[self.name],
-            self.grid,
-            self.lookups(self.name),
-            int(key.span),
-            box,
-            device=resources.profile.device,
-            meter=resources.meter,
-            unreadable=resources.unreadable,
-            generation=self.generation(key),
-        )
+        of_periods = [
+            prepare_input(
+                self.recipe.inputs[self.name],
+                self.grid,
+                self.lookups(self.name),
+                period,
+                box,
+                device=resources.profile.device,
+                meter=resources.meter,
+                unreadable=resources.unreadable,
+                generation=self.generation(key),
+            )
+            for period in self.periods(key)
+        ]
+        composite = of_periods[0] if len(of_periods) == 1 else xr.concat(of_periods, "time")
         return composite.to_dataset(name="composite")
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
@@ -98,6 +119,8 @@ class InputSource:
             self._around(box), *self.days(key), self.generation(key)
         )
         parts.append(found)
+        if self.at not in ("", key.span):
+            parts.append(" ".join(map(str, self.periods(key))))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
@@ -120,10 +143,11 @@ class InputSource:
         return self.grid.geobox_of(box.pad(self.margin(box)))
 
     def days(self, key: TileKey) -> tuple[date, date]:
-        """First and last day that a tile's period reads."""
+        """First and last day that a tile's periods read."""
         from rsscale.steps.input_windows import span
 
-        return span(self.recipe.inputs[self.name], int(key.span))
+        spans = [span(self.recipe.inputs[self.name], period) for period in self.periods(key)]
+        return min(first for first, _ in spans), max(last for _, last in spans)
 
 
 @dataclass(frozen=True)
