@@ -209,10 +209,11 @@ class ValueOutput:
         return self.quantities
 
 
-_FORMULA = {
+QUANTIZATION = {
     "linear": "value = stored / 127",
     "square": "value = sign(stored) * (abs(stored) / 127.5) ** 2",
 }
+"""Formulas of the values of int8 embeddings, as the layer's attribute ``quantization`` has them."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class EmbeddingOutput:
         is_int8 = self.dtype == "int8"
         attributes = {"long_name": "embedding"}
         if is_int8:
-            attributes |= {"quantization": _FORMULA[self.quantization]}
+            attributes |= {"quantization": QUANTIZATION[self.quantization]}
         return (
             Layer(
                 self.name,

@@ -10,10 +10,10 @@ import xarray as xr
 from formula_pass import allowed, formula_recipe
 
 import rsscale as rs
+from rsscale.change_passes.comparison import ComparePass
 from rsscale.errors import ModelError, RecipeError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass, class_attributes
-from rsscale.change_passes.comparison import ComparePass
 
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 

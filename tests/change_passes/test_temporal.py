@@ -13,8 +13,8 @@ from rsscale.change.hidden_markov import Chain, best_path, marginals
 from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
-from rsscale.errors import RecipeError
 from rsscale.change_passes.temporal import likelihood_of
+from rsscale.errors import RecipeError
 
 YEARS = [2019, 2020, 2022]
 NAMES = [land_class.name for land_class in CLASSES]

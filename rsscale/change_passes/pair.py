@@ -1,0 +1,266 @@
+"""The two dates that a change is told of: imagery or layers of a step, read side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from pydantic import Field, model_validator
+
+from rsscale.composites.strips import composite_strips
+from rsscale.errors import RecipeError, nearest
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+from rsscale.layers import Layer
+from rsscale.model.outputs import QUANTIZATION
+from rsscale.recipe import Reference, StepRecipe
+from rsscale.steps.base import Block, Setup, Source
+from rsscale.steps.input_windows import window_names
+from rsscale.steps.options import Options
+
+BEFORE, AFTER = "before", "after"
+"""What the sources of the two dates are called."""
+PART_BYTES = 256 << 20
+"""Memory of the two dates of a part of a tile, unless those of 512 rows take more."""
+EMBEDDING = "embedding"
+
+
+class PairOptions(Options):
+    """``from``, ``to`` and ``bands`` of every kind of step that compares two dates.
+
+    ``bands`` are those of the input, or layers of the step; left out, all bands, the layer
+    ``embedding`` of a step that has one, or all its layers of floats.
+    """
+
+    from_: int = Field(alias="from")
+    to: int
+    bands: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PairOptions:
+        if self.from_ >= self.to:
+            raise ValueError(
+                f"from is {self.from_} and to is {self.to}; expected two periods, the earlier first"
+            )
+        if self.bands and len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands are {list(self.bands)}; name each once")
+        return self
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two dates over a box.
+
+    Attributes
+    ----------
+    before, after : float32 array (band, y, x)
+        Physical values of the layers, or the composites as they are; NaN where there is none.
+    seen : bool array (y, x)
+        Where both dates have all bands. Elsewhere nothing is known of change.
+    names : tuple of str
+        Of the bands: ``red``, or ``summer-red`` of several time windows, ``embedding-0``.
+    """
+
+    before: npt.NDArray[np.float32]
+    after: npt.NDArray[np.float32]
+    seen: npt.NDArray[np.bool_]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        before: npt.NDArray[np.float32],
+        after: npt.NDArray[np.float32],
+        names: tuple[str, ...],
+    ) -> Pair:
+        """The pair of two arrays ``(band, y, x)``, seen where all their values are finite."""
+        seen = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
+        return cls(before, after, np.asarray(seen), names)
+
+    def within(self, part: tuple[slice, slice]) -> Pair:
+        """Some rows and columns of it, such as ``block.inside``."""
+        cut = (..., *part)
+        return Pair(self.before[cut], self.after[cut], self.seen[part], self.names)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """What a pass of two dates reads, and how.
+
+    A pass has ``sources`` among its own, ``span`` as its one span, and reads a tile in
+    :meth:`parts`.
+
+    Attributes
+    ----------
+    sources : mapping of str to Source
+        By the names :data:`BEFORE` and :data:`AFTER`.
+    span : str
+        ``"2000-2003"``: the two periods.
+    names : tuple of str
+        Of the bands of a :class:`Pair`.
+    bands : tuple of str
+        Those of the input that are read; empty for a step.
+    layers : tuple of Layer
+        Those of the step that are read; empty for an input.
+    """
+
+    sources: Mapping[str, Source]
+    span: str
+    names: tuple[str, ...]
+    bands: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+    @classmethod
+    def open(cls, recipe: StepRecipe, options: PairOptions, setup: Setup) -> PairSource:
+        """Open the input or step of ``of`` at the two periods.
+
+        Raises
+        ------
+        RecipeError
+            When ``of`` is not one input or step, has not these periods or bands, or is of
+            something that has no two dates.
+        """
+        if len(recipe.references) != 1:
+            raise RecipeError("needs 'of': the one input or step whose two periods are compared")
+        (reference,) = recipe.references.values()
+        spans = list(setup.spans(reference))
+        for key, period in (("from", options.from_), ("to", options.to)):
+            if str(period) not in spans:
+                raise RecipeError(f"{key} is {period}, and {reference!r} is of {', '.join(spans)}")
+        is_input = isinstance(reference, str) and reference in setup.recipe.inputs
+        given = (
+            _of_input(reference, options, setup)
+            if is_input
+            else _of_step(reference, options, setup)
+        )
+        names = tuple(layer.name for layer in given.get("layers", ()))
+        return cls(
+            sources={
+                BEFORE: setup.source(reference, names, at=str(options.from_)),
+                AFTER: setup.source(reference, names, at=str(options.to)),
+            },
+            span=f"{options.from_}-{options.to}",
+            **given,
+        )
+
+    def parameters(self) -> Mapping[str, Any]:
+        """What decides values: the bands that are compared; the periods are the span."""
+        return {"bands": list(self.names)}
+
+    def parts(self, block: Block, halo: int = 0) -> Iterator[tuple[PixelBox, Pair]]:
+        """Boxes that make up a tile, from top to bottom, and the two dates over each of them.
+
+        A part holds few rows, so that a tile of imagery takes no more memory than its parts.
+
+        Parameters
+        ----------
+        block : Block
+        halo : int
+            Pixels around each part that the pair covers too, at most the pass's halo.
+        """
+        lazy = {key: self._bands(block, key) for key in (BEFORE, AFTER)}
+        boxes = _parts(block.core, 2 * len(self.names), halo)
+        reads = [box.pad(halo) & block.around for box in boxes]
+        resources = block.resources
+        threads = resources.profile.threads or None
+        found = composite_strips(lazy, block.around, reads, threads, resources.meter)
+        for box, arrays in zip(boxes, found, strict=True):
+            before, after = (self._values(arrays[key].values) for key in (BEFORE, AFTER))
+            yield box, Pair.of(before, after, self.names)
+
+    def part_bytes(self, tile: int) -> int:
+        """Bytes of the two dates of the largest part of a tile."""
+        channels = 2 * len(self.names)
+        largest = max(_parts(PixelBox(0, 0, tile, tile), channels, 0), key=lambda box: box.shape[0])
+        return 4 * channels * largest.shape[0] * (largest.shape[1])
+
+    def _bands(self, block: Block, key: str) -> xr.DataArray:
+        """What is read of a date, stacked along its bands: ``(…, y, x)``, lazy where it was."""
+        dataset = block.inputs[key]
+        if not self.layers:
+            return dataset["composite"].sel(band=list(self.bands))
+        stacked = [_physical(dataset[layer.name].values, layer) for layer in self.layers]
+        return xr.DataArray(np.concatenate(stacked), dims=("band", "y", "x"))
+
+    def _values(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """``(band, y, x)`` of what was read; windows of time one after the other."""
+        return np.ascontiguousarray(array.reshape(len(self.names), *array.shape[-2:]))
+
+
+def _of_input(reference: Reference, options: PairOptions, setup: Setup) -> dict[str, Any]:
+    """Bands of an input, and their names in a pair."""
+    input_recipe = setup.recipe.inputs[str(reference)]
+    if input_recipe.static or input_recipe.series:
+        kind = "static" if input_recipe.static else "a series"
+        raise RecipeError(
+            f"input {reference!r} is {kind}, and two dates of composites are compared; use an "
+            "input with 'composite'"
+        )
+    bands = options.bands or input_recipe.bands
+    for band in bands:
+        if band not in input_recipe.bands:
+            raise RecipeError(
+                f"bands has {band!r}; input {reference!r} has {', '.join(input_recipe.bands)}"
+                f"{nearest(band, input_recipe.bands)}"
+            )
+    windows = window_names(input_recipe, options.from_)
+    several = len(windows) > 1
+    names = [f"{window}-{band}" if several else band for window in windows for band in bands]
+    return {"names": tuple(names), "bands": tuple(bands)}
+
+
+def _of_step(reference: Reference, options: PairOptions, setup: Setup) -> dict[str, Any]:
+    """Layers of a step, and the names of their values in a pair."""
+    there = {layer.name: layer for layer in setup.layers(reference)}
+    chosen = options.bands
+    if chosen is None and EMBEDDING in there:
+        chosen = (EMBEDDING,)
+    if chosen is None:
+        chosen = tuple(name for name, layer in there.items() if layer.is_float)
+    if not chosen:
+        raise RecipeError(
+            f"the step has no layer 'embedding' and none of floats, only {', '.join(there)}; name "
+            "the layers to compare as 'bands', or compare its classes by post-classification"
+        )
+    for name in chosen:
+        if name not in there:
+            raise RecipeError(
+                f"bands has {name!r}, and the step has the layers {', '.join(there)}"
+                f"{nearest(name, there)}"
+            )
+        if "flag_values" in there[name].attributes:
+            raise RecipeError(
+                f"layer {name!r} holds classes, whose numbers have no distance; compare them by "
+                "post-classification"
+            )
+    layers = tuple(there[name] for name in chosen)
+    names = [
+        f"{layer.name}-{value}" if layer.axis else layer.name
+        for layer in layers
+        for value in (layer.axis.values if layer.axis else (0,))
+    ]
+    return {"names": tuple(names), "layers": layers}
+
+
+def _physical(stored: npt.NDArray[Any], layer: Layer) -> npt.NDArray[np.float32]:
+    """Values ``(band, y, x)`` of a stored layer, NaN for nodata."""
+    values = stored.astype(np.float32)
+    if layer.attributes.get("quantization") == QUANTIZATION["square"]:
+        values = np.sign(values) * np.square(np.abs(values) / np.float32(127.5))
+    else:
+        values = values * np.float32(layer.scale) + np.float32(layer.offset)
+    values[~layer.is_valid(stored)] = np.nan
+    return values if layer.axis else values[None]
+
+
+def _parts(core: PixelBox, channels: int, halo: int) -> list[PixelBox]:
+    """A box cut along rows of blocks of the grid, in which imagery is read."""
+    row = 4 * channels * (core.shape[1] + 2 * halo)
+    height = max(PART_BYTES // row // WARP_BLOCK, 1) * WARP_BLOCK
+    first = core.row0 // height * height + height
+    lines = [core.row0, *range(first, core.row1, height), core.row1]
+    return [PixelBox(top, core.col0, bottom, core.col1) for top, bottom in pairwise(lines)]
