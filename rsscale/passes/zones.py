@@ -99,7 +99,7 @@ class ZonesPass(Pass):
         if len(recipe.references) != 1:
             raise RecipeError("needs 'of': the one step whose classes are counted")
         (reference,) = recipe.references.values()
-        layer = _layer(options.layer, setup, reference)
+        layer = class_layer(options.layer, setup, reference)
         kept = setup.attachment(step, "zones")
         path = kept.folder / Path(options.zones).name
         zones = read_zones(path, options.id, setup.grid, options.zones_layer)
@@ -124,7 +124,7 @@ class ZonesPass(Pass):
             zones=zones.ids,
             times=tiles.times,
             nodata=int(layer.nodata),
-            names=_names(layer),
+            names=names_of(layer),
             units=tiles.units,
         )
         return [tiles, total]
@@ -200,8 +200,8 @@ class ZonesPass(Pass):
             yield int(value + lowest), float(pixels[value]), float(units[value] / self.units)
 
 
-def _layer(name: str, setup: Setup, reference: Reference) -> Layer:
-    """The layer to count.
+def class_layer(name: str, setup: Setup, reference: Reference, of: str = "count") -> Layer:
+    """A layer of classes of an earlier step; ``of`` is what is done with it, for messages.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def _layer(name: str, setup: Setup, reference: Reference) -> Layer:
     there = {layer.name: layer for layer in setup.layers(reference)}
     if name not in there:
         raise RecipeError(
-            f"the step to count has no layer {name!r}; it has {', '.join(there)}"
+            f"the step to {of} has no layer {name!r}; it has {', '.join(there)}"
             f"{nearest(name, there)}"
         )
     layer = there[name]
@@ -220,7 +220,7 @@ def _layer(name: str, setup: Setup, reference: Reference) -> Layer:
     return layer
 
 
-def _names(layer: Layer) -> dict[int, str]:
+def names_of(layer: Layer) -> dict[int, str]:
     """Names of classes, where the layer says them."""
     values = layer.attributes.get("flag_values", ())
     names = class_names(layer.attributes)

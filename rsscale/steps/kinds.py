@@ -29,6 +29,7 @@ KINDS = {
     "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "zones": "rsscale.passes.zones:ZonesPass",
+    "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "function": "rsscale.passes.function:FunctionPass",
 }
 """Module and class of each kind of step."""
