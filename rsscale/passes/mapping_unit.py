@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import field_validator
 
+from rsscale.area_passes.class_layer import class_layer, names_of
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, RsscaleError, nearest
@@ -24,7 +25,6 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, units_per_hectare
 from rsscale.layers import Layer
 from rsscale.passes.mapping_unit_total import MappingUnitTotal
-from rsscale.passes.zones import class_layer, names_of
 from rsscale.patches.elimination import LeastUnits
 from rsscale.patches.parts import COLUMNS, Part, decide_part
 from rsscale.patches.pieces import Connectivity

@@ -28,8 +28,9 @@ KINDS = {
     "post-classification": "rsscale.change_passes.comparison:ComparePass",
     "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
-    "zones": "rsscale.passes.zones:ZonesPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
+    "zones": "rsscale.area_passes.zones:ZonesPass",
+    "transitions": "rsscale.area_passes.transitions:TransitionsPass",
     "function": "rsscale.passes.function:FunctionPass",
 }
 """Module and class of each kind of step."""

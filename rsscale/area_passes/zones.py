@@ -5,25 +5,21 @@ A tile gives rows, one for each zone and class that it holds; a gather sums them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, rows_schema, table_of
+from rsscale.area_passes.class_layer import class_layer, names_of
+from rsscale.area_passes.zones_total import ZonesTotal
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RecipeError, RsscaleError, nearest
-from rsscale.geo.coverage import centres, coverage, pixel_edges
-from rsscale.geo.lattice import PixelBox
-from rsscale.geo.pixel_area import pixel_areas, plane_area, units_per_hectare
+from rsscale.errors import RecipeError
+from rsscale.geo.pixel_area import plane_area
 from rsscale.layers import Layer
-from rsscale.legend.flags import class_names
-from rsscale.passes.zones_total import ZonesTotal
 from rsscale.processes import PROCESS_BYTES
-from rsscale.recipe import Recipe, Reference, StepRecipe
+from rsscale.recipe import Recipe, StepRecipe
 from rsscale.reference.zones import Zones, read_zones
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source, Step
@@ -31,10 +27,6 @@ from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_M2_PER_HECTARE = 10_000
-# Bytes of a pixel: its area, and what its zone covers while it is summed.
-_WORKING_BYTES = 48
 
 
 class ZonesOptions(Options):
@@ -109,7 +101,7 @@ class ZonesPass(Pass):
         tiles = cls(
             step=f"{step}-tiles",
             sources={"layers": setup.source(reference, (layer.name,))},
-            schema=_schema(),
+            schema=rows_schema(),
             options=options,
             zones=zones,
             layer=layer,
@@ -120,12 +112,12 @@ class ZonesPass(Pass):
         total = ZonesTotal(
             step=step,
             of=tiles.step,
-            schema=_schema(named=True),
+            schema=rows_schema(named=True),
             zones=zones.ids,
             times=tiles.times,
             nodata=int(layer.nodata),
             names=names_of(layer),
-            units=tiles.units,
+            units=tiles.counts.units,
         )
         return [tiles, total]
 
@@ -145,91 +137,19 @@ class ZonesPass(Pass):
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """Bytes of the process, and of tiles side by side: layer, areas, the largest zone."""
         del profile
-        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * _WORKING_BYTES))
+        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * WORKING_BYTES))
 
     def run(self, block: Block) -> Result:
         """Count the pixels of a tile."""
-        import pyarrow as pa
-
         classes = block.inputs["layers"][self.layer.name].to_numpy()
-        areas = self._areas(block.core)
         found = [
-            (self.zones.ids[number], block.key.span, *row)
-            for number, box in self.zones.near(block.core)
-            for row in self._count(number, box, block, classes, areas)
+            (zone, block.key.span, *row)
+            for zone, rows in self.counts.by_zone(classes, self.zones, block)
+            for row in rows
         ]
-        columns = zip(*found, strict=True) if found else [[]] * len(self.schema)
-        arrays = [pa.array(list(c), f.type) for c, f in zip(columns, self.schema, strict=True)]
-        return Result(table=pa.Table.from_arrays(arrays, schema=self.schema))
-
-    def _areas(self, core: PixelBox) -> npt.NDArray[Any]:
-        """Areas of pixels in whole units of :func:`units_per_hectare`."""
-        square_metres: Any = (
-            pixel_areas(self.zones.grid, core) if self.plane is None else self.plane
-        )
-        units = np.rint(square_metres * (self.units / _M2_PER_HECTARE))
-        return np.broadcast_to(units, core.shape)
+        return Result(table=table_of(found, self.schema))
 
     @property
-    def units(self) -> int:
-        """Units of area in a hectare."""
-        return units_per_hectare(self.zones.grid)
-
-    def _count(
-        self,
-        number: int,
-        box: PixelBox,
-        block: Block,
-        classes: npt.NDArray[Any],
-        areas: npt.NDArray[Any],
-    ) -> Iterator[tuple[int, float, float]]:
-        """Class, pixels and hectares of a zone in a tile."""
-        edges, part = pixel_edges(self.zones.shapes[number], block.grid), box.slices(block.core)
-        by_share = self.options.method == "coverage"
-        share = (coverage if by_share else centres)(edges, box) * block.where[part]
-        inside = share > 0
-        if not inside.any():
-            return
-        values = classes[part][inside].astype(np.int64)
-        lowest = values.min()
-        pixels = np.bincount(values - lowest, weights=share[inside])
-        units = np.bincount(values - lowest, weights=np.rint((share * areas[part])[inside]))
-        if not np.isfinite(units).all():
-            raise RsscaleError(f"the CRS of the grid has no ground under the tile {block.key}")
-        for value in np.flatnonzero(pixels):
-            yield int(value + lowest), float(pixels[value]), float(units[value] / self.units)
-
-
-def class_layer(name: str, setup: Setup, reference: Reference, of: str = "count") -> Layer:
-    """A layer of classes of an earlier step; ``of`` is what is done with it, for messages.
-
-    Raises
-    ------
-    RecipeError
-        When there is none, or it has no classes.
-    """
-    there = {layer.name: layer for layer in setup.layers(reference)}
-    if name not in there:
-        raise RecipeError(
-            f"the step to {of} has no layer {name!r}; it has {', '.join(there)}"
-            f"{nearest(name, there)}"
-        )
-    layer = there[name]
-    if layer.is_float or layer.is_scaled or layer.axis:
-        raise RecipeError(f"layer {name!r} holds no classes, but quantities or an axis")
-    return layer
-
-
-def names_of(layer: Layer) -> dict[int, str]:
-    """Names of classes, where the layer says them."""
-    values = layer.attributes.get("flag_values", ())
-    names = class_names(layer.attributes)
-    return {int(value): name for value, name in zip(values, names, strict=False)}
-
-
-def _schema(*, named: bool = False) -> pa.Schema:
-    import pyarrow as pa
-
-    fields = [("zone", pa.string()), ("span", pa.string()), ("class", pa.int32())]
-    name = [("name", pa.string())] if named else []
-    return pa.schema([*fields, *name, ("pixels", pa.float64()), ("hectares", pa.float64())])
+    def counts(self) -> AreaCounts:
+        """How pixels are counted."""
+        return AreaCounts(self.zones.grid, self.options.method, self.plane)

@@ -58,8 +58,18 @@ class ZonesTotal(Gather):
 
     def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
         """Sums in order of zones, of time and of classes, nodata last."""
-        import pandas as pd
         import pyarrow as pa
+
+        total = self.named(self.total(parts))
+        return pa.Table.from_pandas(total, schema=self.schema, preserve_index=False)
+
+    def named(self, total: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the schema, of sums by class."""
+        return total.assign(name=total["class"].map(self.names).astype(object))
+
+    def total(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pd.DataFrame:
+        """Rows ``zone``, ``span``, ``class``, ``pixels`` and ``hectares``, in order."""
+        import pandas as pd
 
         waiting, rows = [self._nothing()], 0
         for _, table in parts:
@@ -70,11 +80,7 @@ class ZonesTotal(Gather):
         total = _summed(pd.concat(waiting))
         is_empty = total.groupby(["zone", "span"])["pixels"].transform("sum") == 0
         total = self._sorted(total[(total["pixels"] > 0) | is_empty])
-        total = total.assign(
-            name=total["class"].map(self.names).astype(object),
-            hectares=total["units"] / self.units,
-        )
-        return pa.Table.from_pandas(total, schema=self.schema, preserve_index=False)
+        return total.assign(hectares=total["units"] / self.units)
 
     def _in_units(self, rows: pd.DataFrame) -> pd.DataFrame:
         units = np.rint(rows.pop("hectares") * self.units).astype(np.int64)
