@@ -33,6 +33,12 @@ class ClassScores:
         pairs = np.bincount(found * count + truth, minlength=count**2)
         return cls(tuple(names), pairs.reshape(count, count).astype(np.int64))
 
+    def __add__(self, other: Scores) -> ClassScores:
+        """Of the samples of both, of the same classes."""
+        if not isinstance(other, ClassScores) or other.names != self.names:
+            return NotImplemented
+        return ClassScores(self.names, self.confusion + other.confusion)
+
     @property
     def count(self) -> int:
         """Samples."""
@@ -117,6 +123,13 @@ class ValueScores:
     names: tuple[str, ...]
     errors: npt.NDArray[np.float64]
     truth: npt.NDArray[np.float64]
+
+    def __add__(self, other: Scores) -> ValueScores:
+        """Of the samples of both, of the same quantities."""
+        if not isinstance(other, ValueScores) or other.names != self.names:
+            return NotImplemented
+        errors, truth = zip((self.errors, self.truth), (other.errors, other.truth), strict=True)
+        return ValueScores(self.names, np.concatenate(errors), np.concatenate(truth))
 
     @property
     def count(self) -> int:

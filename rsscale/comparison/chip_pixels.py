@@ -17,9 +17,8 @@ from rsscale.learners.chips import Chips, InputBands
 from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.points.series_table import SeriesInput, SeriesTable
 from rsscale.reference.unused_labels import UnusedLabels
-
-MOST_PIXELS = 1000
-"""Pixels of a class that are taken of a chip, spread over it: those beside are alike."""
+from rsscale.sampling.pixel_choice import MOST_PIXELS, chosen_pixels
+from rsscale.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +66,8 @@ class ChipPixels:
         (ChipPixels, list of str)
             The second says what is left out.
         """
-        thinned: Counter[str] = Counter()
-        tested = _thinned(chips.labels, task, most, thinned)
+        thinned: Counter[int] = Counter()
+        tested = _thinned(chips, most, thinned)
         numbers = np.flatnonzero(tested != NODATA)
         chip, pixel = np.divmod(numbers, tested[0].size)
         images = [
@@ -84,11 +83,14 @@ class ChipPixels:
         tested.ravel()[numbers[~seen]] = NODATA
         _, pixels = point_samples(table.seen, task.classes)
         notes = [
-            f"{count:,} labelled pixels of {name!r}: beyond {most:,} of a class in a chip"
-            for name, count in sorted(thinned.items())
+            f"{counted(thinned[c.value], 'labelled pixel')} of {c.name!r}: beyond {most:,} of a "
+            "class in a chip"
+            for c in task.classes
+            if thinned[c.value]
         ]
         if not seen.all():
-            notes.append(f"{int((~seen).sum()):,} labelled pixels without all bands at any time")
+            blind = counted(int((~seen).sum()), "labelled pixel")
+            notes.append(f"{blind} without all bands at any time")
         return cls(chips, tested, pixels, chip[seen]), notes
 
     @property
@@ -165,19 +167,14 @@ class OnPixels:
         return self.learner.predict(model, samples.pixels)
 
 
-def _thinned(
-    labels: npt.NDArray[np.uint8], task: Task, most: int, thinned: Counter[str]
-) -> npt.NDArray[np.uint8]:
-    """The labels that are tested: of a class in a chip no more than so many."""
-    tested = np.full_like(labels, NODATA)
-    for number, label in enumerate(labels):
-        for land_class in task.classes:
-            pixels = np.flatnonzero(label == land_class.value)
-            if len(pixels) > most:
-                thinned[land_class.name] += len(pixels) - most
-                random = np.random.default_rng((number, land_class.value))
-                pixels = random.choice(pixels, most, replace=False)
-            tested[number].ravel()[pixels] = land_class.value
+def _thinned(chips: Chips, most: int, thinned: Counter[int]) -> npt.NDArray[np.uint8]:
+    """The labels that are tested: of a class in a chip no more than so many, as in a training."""
+    tested = np.full_like(chips.labels, NODATA)
+    origins = np.zeros((len(chips), 2), np.int64) if chips.origins is None else chips.origins
+    for number, (label, (row, col)) in enumerate(zip(chips.labels, origins.tolist(), strict=True)):
+        pixels, left = chosen_pixels(label, (row, col), most)
+        tested[number].ravel()[pixels] = label.ravel()[pixels]
+        thinned.update(left)
     return tested
 
 

@@ -11,7 +11,6 @@ import torch
 from rsscale.classical.point_estimator import (
     ESTIMATORS,
     PointEstimator,
-    check_not_wrapped,
     is_estimator,
     is_series,
 )
@@ -102,7 +101,7 @@ def compare(
     for architecture, hyperparameters in _chosen(learners, settings.architecture).items():
         of_learner = _recipe_of(recipe, architecture, hyperparameters)
         learner = recipe_learner(of_learner, recipe_design(of_learner, labels, device), task)
-        check_learner(learner, inputs)
+        check_learner(learner, inputs, train_settings(of_learner))
         made.append((learner, train_settings(of_learner)))
     with open_work_folder(_work_folder(recipe), fresh=fresh) as work:
         reading = Reading(recipe, labels, work, cluster)
@@ -186,15 +185,15 @@ def compare_table(
     how = table_settings(training)
     task, samples = point_samples(table, classes, quantities)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    plan = SplitPlan(how.validation, test, folds, how.seed)
     contenders, left_out = [], list(table.notes)
     for architecture, hyperparameters in _chosen(learners, _usual_network(table)).items():
         design = Design(architecture, architecture, hyperparameters, Lattice(256, 0), None, device)
         if learners is None and architecture == "gradient_boosting" and len(task.quantities) > 1:
             left_out.append(f"{architecture}: it learns one value, and there are several")
             continue
-        learner = table_learner(design, task, how, samples)
+        learner = table_learner(design, task, how, samples, plan)
         contenders.append(Contender(learner, is_baseline=is_estimator(architecture)))
-    plan = SplitPlan(how.validation, test, folds, how.seed)
     return try_all(contenders, samples, task, plan, conformal=conformal, left_out=left_out)
 
 
@@ -235,7 +234,6 @@ def _on_pixels(learner: RecipeLearner, settings: TrainRecipe) -> Contender[Point
     if isinstance(learner, ImageNetwork):
         raise TypeError("a network of images sees more than single pixels")
     if isinstance(learner, PointEstimator):
-        check_not_wrapped(learner.name, settings.members, applicability=settings.applicability)
         return Contender(learner, is_baseline=True)
     return Contender(wrapped(learner, settings.members), is_baseline=False)
 

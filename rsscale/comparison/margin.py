@@ -59,15 +59,19 @@ class Margin:
 
 
 def gains(task: Task, predictions: Predictions) -> npt.NDArray[np.float64]:
-    """What each sample ``(N,)`` adds to overall accuracy, or to the mean R2: their mean is it."""
+    """What each sample ``(N,)`` adds to overall accuracy, or to the mean R2: their mean is it.
+
+    A prediction that is no number adds nothing: it is as bad as a wrong class, or the mean.
+    """
     numbers, truth = predictions.numbers, predictions.truth
     if task.classes:
         right: npt.NDArray[np.bool_] = numbers.argmax(axis=1) == truth
+        right &= predictions.are_numbers
         return right.astype(np.float64)
     spread = truth.var(axis=0)
     squares = (numbers.astype(np.float64) - truth) ** 2
     explained: npt.NDArray[np.float64] = 1 - squares / np.where(spread > 0, spread, np.nan)
-    return np.asarray(explained.mean(axis=1))
+    return np.where(predictions.are_numbers, explained.mean(axis=1), 0.0)
 
 
 def interval(

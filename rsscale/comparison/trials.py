@@ -16,6 +16,7 @@ from rsscale.learners.base import Learner, Predictions, S, Task
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import calibrate
 from rsscale.training.split import Split, SplitPlan, fold_splits, hold_out, without_validation
+from rsscale.wording import counted
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,23 @@ def try_all(
     if len(set(names)) < len(names) or not names:
         raise RecipeError(f"the learners are {names}; expected one or more, each once")
     trials, first = [], None
+    strange: list[str] = []
     for contender in contenders:
         trial, tested = _trial(contender, samples, task, plan, conformal)
         first = tested if first is None else first
         if not _same(first, tested):
             raise RuntimeError(f"{trial.learner} was tested on other samples than {names[0]}")
         trials.append(trial)
+        if unknown := int((~tested.are_numbers).sum()):
+            strange.append(
+                f"{counted(unknown, 'prediction')} of {trial.learner} that are no numbers (NaN or "
+                "infinite): they count as wrong in the margin, and in no other figure"
+            )
     if first is None:
         raise TypeError("there is at least one learner")
     basis: Basis = "folds" if plan.folds else "test"
     lacks = _lacking(samples, task, plan)
-    return Comparison(tuple(trials), first.groups, basis, (*left_out, *lacks))
+    return Comparison(tuple(trials), first.groups, basis, (*left_out, *lacks, *strange))
 
 
 def _trial(

@@ -38,6 +38,8 @@ class GroupShapes:
         x and y of labels.
     labels : array (M,)
         Their class values or names.
+    remark : str
+        How they differ from what was asked for; empty where they don't.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class GroupShapes:
     shapes: Mapping[int, shapely.Geometry]
     points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     labels: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
+    remark: str = ""
 
     @classmethod
     def around_points(

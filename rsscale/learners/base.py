@@ -51,8 +51,9 @@ class Task:
         return ClassOutput() if self.classes else ValueOutput(self.quantities)
 
     def score(self, predictions: Predictions) -> Scores:
-        """Compare predictions with the truth."""
-        numbers, truth = predictions.numbers, predictions.truth
+        """Compare predictions with the truth; those that are no numbers don't count."""
+        known = predictions.known
+        numbers, truth = known.numbers, known.truth
         if self.classes:
             return ClassScores.of(self.names, numbers.argmax(axis=1), truth)
         return ValueScores(self.names, numbers.astype(np.float64) - truth, truth)
@@ -78,6 +79,17 @@ class Predictions:
     truth: npt.NDArray[Any]
     groups: npt.NDArray[np.int64]
     are_probabilities: bool = False
+
+    @property
+    def are_numbers(self) -> npt.NDArray[np.bool_]:
+        """Of which pixels ``(pixels,)`` all numbers are finite."""
+        return np.asarray(np.isfinite(self.numbers).all(axis=1))
+
+    @property
+    def known(self) -> Predictions:
+        """Those of which all numbers are finite."""
+        finite = self.are_numbers
+        return self if finite.all() else self.subset(finite)
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Predictions:
         """Some of the pixels."""

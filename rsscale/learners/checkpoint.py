@@ -70,7 +70,7 @@ class Best:
         """Take the score of a validation, and the weights if none was better."""
         self.scores.append((number, score))
         self.waited += 1
-        if self._score is None or score > self._score:
+        if self._score is None or _ranked(score) > _ranked(self._score):
             self._score, self.number, self.waited = score, number, 0
             state = self.module.state_dict()
             self.weights = {name: value.detach().clone() for name, value in state.items()}
@@ -253,6 +253,11 @@ def samples_of(groups: Iterable[Any], counts: np.ndarray[Any, Any]) -> bytes:
     """What tells samples of one set apart from others of it: their places and their labels."""
     places = np.asarray(groups, np.int64)
     return hashlib.sha256(places.tobytes() + counts.astype(np.int64).tobytes()).digest()
+
+
+def _ranked(score: Score) -> Score:
+    """A score to compare: what is NaN is worse than any number, and never the best for good."""
+    return tuple(-np.inf if np.isnan(value) else value for value in score)
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -112,6 +112,8 @@ class Chips:
         Where the groups lie.
     unused : UnusedLabels
         What ``left_out`` says, as numbers.
+    origins : int64 array (N, 2), optional
+        Row and column of each chip's first pixel on the grid.
     """
 
     images: Images
@@ -122,6 +124,7 @@ class Chips:
     is_seen: bool = False
     places: GroupShapes | None = None
     unused: UnusedLabels = field(default_factory=UnusedLabels)
+    origins: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         images, labels, groups = (a.shape for a in (self.images, self.labels, self.groups))
@@ -153,8 +156,15 @@ class Chips:
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips; their images are not copied."""
         images = SelectedImages(self.images, np.flatnonzero(keep))
-        labels, groups = self.labels[keep], self.groups[keep]
-        return replace(self, images=images, labels=labels, groups=groups, days=self.days_of(keep))
+        origins = None if self.origins is None else self.origins[keep]
+        return replace(
+            self,
+            images=images,
+            labels=self.labels[keep],
+            groups=self.groups[keep],
+            days=self.days_of(keep),
+            origins=origins,
+        )
 
     def days_of(self, which: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
         """Days of some of the chips, where each has its own; the same as before of time windows."""

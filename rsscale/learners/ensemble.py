@@ -39,7 +39,7 @@ class EnsembleLearner(Generic[S]):
     @property
     def name(self) -> str:
         """Of the member, and how many there are."""
-        return f"{self.members} {self.member.name}"
+        return f"{self.member.name} ({self.members} members)"
 
     def fit(self, training: S, validation: S) -> Fitted:
         """See :class:`~rsscale.learners.base.Learner`; the loop that is told is of the first."""

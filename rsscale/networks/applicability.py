@@ -6,6 +6,7 @@ spatial prediction models", https://doi.org/10.1111/2041-210X.13650.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ import torch
 from torch import nn
 
 from rsscale.model.spec import ModelSpec
+from rsscale.wording import counted
+
+_log = logging.getLogger("rsscale")
 
 Features = npt.NDArray[np.floating]
 
@@ -66,10 +70,23 @@ class WithApplicability(nn.Module):
         weight : float array (features,), optional
             Importance of each feature; all alike when omitted.
         """
+        from scipy.spatial.distance import cdist
+
         weight = np.ones(features.shape[1]) if weight is None else np.asarray(weight, np.float64)
         weighted = features * weight
-        between = _distances(weighted)
-        mean = between[~np.eye(len(between), dtype=bool)].mean()
+        between = cdist(weighted, weighted)
+        pairs = max(len(between) * (len(between) - 1), 1)
+        mean = between.sum() / pairs
+        if mean == 0:
+            # One pixel, or many that are the same: nothing says how far is far. The index is the
+            # distance in the features' own units, of which one is as far as it applies.
+            _log.warning(
+                "the %s that the area of applicability is measured from do not differ: "
+                "dissimilarity is in standard deviations of the bands, and up to 1 is applicable; "
+                "add labels elsewhere",
+                counted(len(weighted), "training pixel"),
+            )
+            mean, groups = 1.0, np.zeros(len(weighted), np.int64)
         between[groups[:, None] == groups[None, :]] = np.inf
         nearest = between.min(axis=1) / mean
         nearest = nearest[np.isfinite(nearest)]
@@ -126,11 +143,3 @@ def feature_count(spec: ModelSpec) -> int:
     if spec.layout == "channels":
         return spec.channels
     return sum(len(model_input.bands) for model_input in spec.inputs)
-
-
-def _distances(points: Features) -> Features:
-    """Euclidean distances between all points."""
-    squared = (points**2).sum(axis=1)
-    between = squared[:, None] + squared[None, :] - 2 * points @ points.T
-    distances: Features = np.sqrt(np.maximum(between, 0))
-    return distances

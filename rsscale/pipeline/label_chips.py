@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _READ_TOGETHER = 512
 # Of the images of one task: a worker holds two of them, and they travel.
 _TASK_BYTES = 64 << 20
+_WAY = 2  # of what is kept of a chip, and which pixels are taken: raised when either changes
 Chip = tuple[PixelBox, int]
 """A block of the global lattice, and the group whose labels count in it."""
 CONTEXT = 32
@@ -152,6 +153,7 @@ class ChipReader:
             self.groups.shapes_of(group for *_, group in chips),
             np.concatenate(positions),
             np.concatenate(values),
+            self.groups.remark,
         )
 
     def _some_labels(
@@ -270,6 +272,7 @@ class ChipReader:
             "items": items.hexdigest(),
             "network's inputs": [repr(part) for part in reading.spec.inputs],
             "chips": [*self.shape, reading.context, reading.most],
+            "way of reading": _WAY,
             "versions": dict(versions()),
         }
 
@@ -316,10 +319,17 @@ def _block_groups(
         scale = GroundScale(unit, unit)
     width, chip = settings.split.blocks, settings.chip
     rows, cols = (max(size, chip) for size in scale.pixels(width, grid.resolution))
-    kind = f"blocks of {width:g} m, to whole chips of {chip} px"
+    kind, remark = f"blocks of {width:g} m, to whole chips of {chip} px", ""
     if max(rows, cols) == chip:
-        kind = f"blocks of {chip} px: a chip, as blocks of {width:g} m are no wider"
-    return ByBlock(BlockGroups(grid, rows, cols, chip), by_period, kind)
+        high, wide = (chip * grid.resolution * unit for unit in (scale.y, scale.x))
+        ground = f"{wide:,.0f}" if round(wide) == round(high) else f"{wide:,.0f} x {high:,.0f}"
+        kind = f"blocks of {ground} m: chips of {chip} px"
+        if round(min(wide, high)) > width:
+            remark = (
+                f"places are {ground} m wide and not {width:,.10g}, as train.split.blocks asks: "
+                f"a chip of {chip} px is never parted; a smaller train.chip allows smaller ones"
+            )
+    return ByBlock(BlockGroups(grid, rows, cols, chip), by_period, kind, remark)
 
 
 def _find_sources(

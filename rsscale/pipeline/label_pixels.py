@@ -12,16 +12,15 @@ from rsscale.errors import RecipeError
 from rsscale.learners.chips import InputBands
 from rsscale.points.series_table import SeriesInput, SeriesTable
 from rsscale.sampling.chip_task import DAYS_OF, Arrays
-
-MOST_PIXELS = 1000
-"""Labelled pixels of a class that are taken of a chip, spread over it: those beside are alike."""
+from rsscale.sampling.pixel_choice import MOST_PIXELS
+from rsscale.wording import counted
 
 
 def pixel_table(
     rows: Arrays,
     inputs: Sequence[InputBands],
     left_out: Sequence[str] = (),
-    thinned: Mapping[int, int] | None = None,
+    thinned: Mapping[str, int] | None = None,
 ) -> SeriesTable:
     """Series of labelled pixels.
 
@@ -33,8 +32,8 @@ def pixel_table(
         What the channels are.
     left_out : sequence of str
         Labels that are in no chip, and why.
-    thinned : mapping of class value to int
-        Pixels beyond :data:`MOST_PIXELS`.
+    thinned : mapping of class name to int
+        Pixels beyond :data:`~rsscale.sampling.pixel_choice.MOST_PIXELS`.
 
     Raises
     ------
@@ -54,8 +53,9 @@ def pixel_table(
         first = last
     table = SeriesTable(tuple(parts), rows["targets"], rows["groups"])
     notes = [
-        f"{count:,} labelled pixels of class {value}: beyond {MOST_PIXELS:,} of a class in a chip"
-        for value, count in sorted((thinned or {}).items())
+        f"{counted(count, 'labelled pixel')} of {name!r}: beyond {MOST_PIXELS:,} of a class in a "
+        "chip"
+        for name, count in sorted((thinned or {}).items())
     ]
     return replace(table, notes=(*left_out, *notes)).seen
 

@@ -32,12 +32,13 @@ from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID
 from rsscale.network.receptive_field import reach_of
 from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
-from rsscale.pipeline.label_pixels import MOST_PIXELS, pixel_table
+from rsscale.pipeline.label_pixels import pixel_table
 from rsscale.points.series_table import SeriesTable
 from rsscale.recipe import InputRecipe, Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import recipe_area
 from rsscale.sampling.chip_task import DAYS_OF
+from rsscale.sampling.pixel_choice import MOST_PIXELS
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
 from rsscale.steps.input_windows import span
 from rsscale.training.checks import check_chips, check_classes, check_network
@@ -100,8 +101,7 @@ def train_recipe(
     task = Task(classes=labels.classes)
     design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
-    check_learner(learner, input_bands(recipe))
-    _check_wrapped(learner, settings)
+    check_learner(learner, input_bands(recipe), settings)
     plan = recipe_plan(recipe)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
         reading = Reading(recipe, labels, work, cluster)
@@ -189,22 +189,21 @@ def recipe_learner(recipe: Recipe, design: Design, task: Task) -> RecipeLearner:
     return ImageNetwork(design, task, tuple(input_bands(recipe)), loop)
 
 
-def check_learner(learner: RecipeLearner, inputs: Sequence[InputBands]) -> None:
-    """Refuse a learner that can't be, or can't take the inputs, before imagery is read."""
+def check_learner(
+    learner: RecipeLearner, inputs: Sequence[InputBands], settings: TrainRecipe
+) -> None:
+    """Refuse a learner that can't be, can't take the inputs, or have what is asked for around it.
+
+    Before imagery is read, for a training as for a comparison.
+    """
+    members, applicability = settings.members, settings.applicability
     takes = takes_of(learner.design.architecture, inputs)
     _check_series(inputs, learner.design.architecture, takes)
     if isinstance(learner, PointEstimator):
+        check_not_wrapped(learner.name, members, applicability=applicability)
         learner.check([part.unscaled(takes) for part in inputs])
     else:
         check_network(learner.design, inputs, learner.task)
-
-
-def _check_wrapped(learner: RecipeLearner, settings: TrainRecipe) -> None:
-    """Refuse what is asked for around a learner that can't have it, before imagery is read."""
-    members, applicability = settings.members, settings.applicability
-    if isinstance(learner, PointEstimator):
-        check_not_wrapped(learner.name, members, applicability=applicability)
-    else:
         check_wrapped(learner.design, members, applicability=applicability)
 
 
@@ -263,7 +262,9 @@ def labelled_pixels(reading: Reading, takes: tuple[str, ...] = ()) -> SeriesTabl
     """Series of the labelled pixels of the same blocks, of which no image is kept."""
     reader = reading.reader(takes, MOST_PIXELS)
     rows, _, counted = reader.read(reading.work, reading.cluster)
-    table = pixel_table(rows, input_bands(reading.recipe), reader.left_out, counted.thinned)
+    names = {c.value: c.name for c in reading.labels.classes}
+    thinned = {names[value]: count for value, count in counted.thinned.items()}
+    table = pixel_table(rows, input_bands(reading.recipe), reader.left_out, thinned)
     return replace(table, places=reader.places, unused=reader.unused)
 
 
@@ -283,6 +284,7 @@ def make_chips(reading: Reading, takes: tuple[str, ...] = ()) -> Chips:
         is_seen=True,
         places=reader.places,
         unused=reader.unused,
+        origins=arrays["origins"],
     )
 
 

@@ -121,7 +121,7 @@ def _subtitle(training: Mapping[str, Any]) -> dict[str, Any]:
     count = len(split["places"])
     folds = f", {split['folds']} folds" if split["folds"] else ""
     total = sum(training["labels"]["used"].values())
-    used = f"{total:,} {training['unit']}; no place is parted"
+    used = f"{total:,} {training['unit']}; all labels of a place are in one part"
     text = f"{count} places ({split['groups']}){folds}, {used}"
     parts = written(text, 104)
     return {"label": parts["s"], "fontfamily": parts["fontfamily"]}

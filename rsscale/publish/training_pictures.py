@@ -17,6 +17,7 @@ from rsscale.publish.training_charts import (
     reliability_chart,
     values_chart,
 )
+from rsscale.user_code import said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def charts_of(training: Mapping[str, Any]) -> list[str]:
     scores = training["scores"]
     has = {
         "confusion": bool(scores["count"]) and "confusion_matrix" in scores,
-        "values": bool(training["pairs"]),
+        "values": any(training["pairs"].values()),
         "curves": training["curve"] is not None,
         "reliability": training["calibration"] is not None,
         "split": bool(training["split"]["places"]),
@@ -89,15 +90,32 @@ def draw_training(training: Mapping[str, Any], folder: str | Path) -> list[Path]
 
 
 def draw_training_if_possible(training: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The same; without matplotlib none, and a line in the log that says what draws them."""
+    """Write the pictures that can be drawn; the log names those that can't, and why.
+
+    A picture never costs a trained model: whatever goes wrong is told, and the others are drawn.
+    """
     try:
-        return draw_training(training, folder)
+        require_matplotlib("a picture of a training")
     except MissingExtraError:
         _log.warning(
             "the model folder has no pictures, as matplotlib is not installed; pip install "
             "'rsscale[pictures]', then: rsscale model show FOLDER --plots"
         )
         return []
+    drawn = []
+    for name in charts_of(training):
+        path = folder / f"{name}.png"
+        try:
+            drawn.append(save_figure(training_chart(training, name), path))
+        except Exception as error:  # noqa: BLE001 -- fonts, backends and files fail in many ways
+            path.unlink(missing_ok=True)
+            _log.warning(
+                "the picture %s can't be drawn (%s); the model is saved without it, and rsscale "
+                "model show FOLDER --plots tries again",
+                path.name,
+                said(error),
+            )
+    return drawn
 
 
 def _draw(training: Mapping[str, Any], folder: Path) -> Iterator[Path]:

@@ -23,6 +23,8 @@ def story_lines(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if training.get("inputs"):
         yield "imagery", "; ".join(_imagery(*part) for part in training["inputs"].items())
     yield "split", _split(training["split"])
+    for remark in training.get("remarks", ()):
+        yield "note", remark
     yield "measured", training["verdict"]
     yield from _scores(training)
     if training["classes"]:
@@ -89,7 +91,7 @@ def _scores(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
-        return "no: that takes three places that were not trained on"
+        return "no; that takes three places that were tested"
     return (
         f"by the temperature {calibration['temperature']:g}: expected calibration error "
         f"{_text(calibration['error_before'])} before, {_text(calibration['error'])} after"
@@ -98,7 +100,7 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
 
 def _sets(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
-        return "none, as it is not calibrated"
+        return "none: they are found with the calibration, which was not made"
     sets = calibration["conformal"]
     if not sets["offered"]:
         return f"none: too few places for sets of {sets['level']:.0%}"

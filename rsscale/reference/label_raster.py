@@ -327,16 +327,18 @@ def _own_classes(
             f"{source} hold {len(members)} different values; at most 254 classes fit a map: merge "
             "them with train.merge"
         )
-    fits = all(0 <= codes[0] < NODATA for codes in members.values())
-    values = [codes[0] if fits else place for place, codes in enumerate(members.values(), 1)]
+    # Of a class that several codes are merged into, the lowest that can be a value.
+    firsts = [next((c for c in codes if 0 <= c < NODATA), None) for codes in members.values()]
+    own_values = [code for code in firsts if code is not None]
+    values = own_values if len(own_values) == len(firsts) else list(range(1, len(members) + 1))
+    shown = [
+        c if first is None else first
+        for first, (c, *_) in zip(firsts, members.values(), strict=True)
+    ]
     # Those of the file where each class has one of its own: a colour table that says nothing of a
     # value has it black.
-    own = {color for codes in members.values() if (color := colors.get(codes[0]))}
-    drawn = (
-        [colors[codes[0]] for codes in members.values()]
-        if len(own) == len(members)
-        else palette(len(members))
-    )
+    own = {color for code in shown if (color := colors.get(code))}
+    drawn = [colors[c] for c in shown] if len(own) == len(members) else palette(len(members))
     classes = tuple(
         LandClass(value, name, color)
         for value, name, color in zip(values, members, drawn, strict=True)

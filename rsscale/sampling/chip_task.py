@@ -22,6 +22,7 @@ from rsscale.model.spec import ModelSpec
 from rsscale.recipe import Recipe
 from rsscale.reference.unused_labels import Reason, UnusedLabels
 from rsscale.runs.worker import released_afterwards
+from rsscale.sampling.pixel_choice import chosen_pixels
 from rsscale.steps.input_windows import span
 from rsscale.steps.inputs import prepare
 
@@ -69,7 +70,8 @@ class ChipPart:
     number, first : int
         Of the task, and of its first chip.
     arrays : dict of array
-        Of chips ``images``, ``labels``, ``groups`` and ``days.<input>``; of single pixels
+        Of chips ``images``, ``labels``, ``origins (N, 2)``, the row and column of their first
+        pixel, ``groups`` and ``days.<input>``; of single pixels
         ``values (P, C)``, ``targets``, ``groups`` and ``days.<input>``.
     unused : UnusedLabels
         Labelled pixels where nothing was seen.
@@ -185,20 +187,21 @@ class _Chip:
     """A chip of a task: its box, and its labels there."""
 
     def __init__(self, task: ChipTask, place: int, box: PixelBox) -> None:
-        self.block, self.box, self.period = task.blocks[place], box, task.period
-        self._group, self._of_block = task.groups[place], task.labels[place]
+        self.block, self.box = task.blocks[place], box
+        self._group = task.groups[place]
         self.labels = np.full(box.shape, NODATA, np.uint8)
         both = self.block & box
-        self.labels[both.slices(box)] = self._of_block[both.slices(self.block)]
+        self.labels[both.slices(box)] = task.labels[place][both.slices(self.block)]
 
     def as_image(
         self, image: npt.NDArray[np.float32], days: Mapping[str, npt.NDArray[np.float32]]
     ) -> Arrays:
         """The whole chip, without labels where nothing was seen."""
-        self.labels[~np.isfinite(image).any(axis=0)] = NODATA
+        self._leave_out_unseen(image)
         return {
             "images": image[None],
             "labels": self.labels[None],
+            "origins": np.array([(self.box.row0, self.box.col0)], np.int64),
             "groups": np.array([self._group], np.int64),
             **{DAYS_OF + name: of_chip[None] for name, of_chip in days.items()},
         }
@@ -211,26 +214,16 @@ class _Chip:
         thinned: Counter[int],
     ) -> Arrays:
         """Its labelled pixels as rows."""
-        numbers = self._chosen(most, thinned)
-        rows, cols = np.unravel_index(numbers, self._of_block.shape)
-        rows, cols = rows + self.block.row0 - self.box.row0, cols + self.block.col0 - self.box.col0
+        self._leave_out_unseen(image)
+        numbers, left = chosen_pixels(self.labels, (self.box.row0, self.box.col0), most)
+        thinned.update(left)
+        rows, cols = np.unravel_index(numbers, self.labels.shape)
         return {
             "values": np.ascontiguousarray(image[:, rows, cols].T),
-            "targets": self._of_block.ravel()[numbers],
+            "targets": self.labels.ravel()[numbers],
             "groups": np.full(len(numbers), self._group, np.int64),
             **{DAYS_OF + name: np.tile(d, (len(numbers), 1)) for name, d in days.items()},
         }
 
-    def _chosen(self, most: int, thinned: Counter[int]) -> npt.NDArray[np.int64]:
-        """Flat numbers of the labelled pixels that are taken, the same whatever else is read."""
-        labels = self._of_block.ravel()
-        chosen = [np.zeros(0, np.int64)]
-        for value in np.unique(labels[labels != NODATA]).tolist():
-            pixels = np.flatnonzero(labels == value)
-            if len(pixels) > most:
-                thinned[value] += len(pixels) - most
-                # By the place of the chip: the same pixels in whatever order chips are read.
-                seed = (self.period, self.block.row0 % 2**32, self.block.col0 % 2**32, value)
-                pixels = np.sort(np.random.default_rng(seed).choice(pixels, most, replace=False))
-            chosen.append(pixels)
-        return np.concatenate(chosen)
+    def _leave_out_unseen(self, image: npt.NDArray[np.float32]) -> None:
+        self.labels[~np.isfinite(image).any(axis=0)] = NODATA

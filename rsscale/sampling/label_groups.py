@@ -28,6 +28,10 @@ class LabelGroups(Protocol):
     def kind(self) -> str:
         """What they are, in words."""
 
+    @property
+    def remark(self) -> str:
+        """How they differ from what was asked for; empty where they don't."""
+
     def groups_in(self, period: int, block: PixelBox) -> list[int]:
         """Groups that have a label in a block; a chip is made for each."""
 
@@ -46,12 +50,14 @@ class ByBlock:
     ----------
     blocks : BlockGroups
     by_period : mapping of year to GridLabels
-    kind : str
+    kind, remark : str
+        See :class:`LabelGroups`.
     """
 
     blocks: BlockGroups
     by_period: Mapping[int, GridLabels]
     kind: str
+    remark: str = ""
 
     def groups_in(self, period: int, block: PixelBox) -> list[int]:  # noqa: ARG002
         """See :class:`LabelGroups`: one, whatever its labels."""
@@ -86,6 +92,7 @@ class ByPolygon:
     labels_of: Labels
     by_period: Mapping[int, GridLabels]
     kind: str = "polygons of the labels"
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if not all(isinstance(labels, GridFeatures) for labels in self.by_period.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Protocol
@@ -84,7 +85,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    is_plain = isinstance(value, str | int | bool | None) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
+    return value if is_plain else str(value)
 
 
 # Properties, as reports are frozen; what each is, its class says.
@@ -174,3 +178,11 @@ class Report(Protocol):
     @property
     def verdict(self) -> str:
         """The accuracy in words."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What did not go as it was asked for, in a line each."""
+
+    @property
+    def not_numbers(self) -> int:
+        """Predictions that are NaN or infinite."""

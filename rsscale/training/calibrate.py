@@ -20,7 +20,8 @@ from rsscale.accuracy.calibration import (
 from rsscale.learners.base import Predictions
 from rsscale.model.outputs import ClassOutput, ConformalSets
 
-_FEWEST_BLOCKS = 3
+FEWEST_PLACES = 3
+"""Places that a calibration takes."""
 # Blocks that are left out one by one take a fit of all others each: with samples that are blocks of
 # their own the time would grow with the square of their number.
 _MOST_PARTS = 100
@@ -112,7 +113,7 @@ def calibrate(held: Predictions, level: float) -> Calibration | None:
     level : float
         Share of pixels, from 0 to 1, whose set is to hold the true class.
     """
-    if len(np.unique(held.groups)) < _FEWEST_BLOCKS or not np.isfinite(held.numbers).all():
+    if len(np.unique(held.groups)) < FEWEST_PLACES or not np.isfinite(held.numbers).all():
         return None
     if not held.are_probabilities:
         scaled = _measured(held, level, _temperature)

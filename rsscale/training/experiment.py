@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.learn.model import Model
-from rsscale.learners.base import Learner, Predictions, S, Samples, Task
+from rsscale.learners.base import Learner, S, Samples, Task
 from rsscale.model.outputs import ClassOutput
 from rsscale.training.background import background_of
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import Calibration, calibrate
+from rsscale.training.measured import Measured, most_of_place
 from rsscale.training.report import FoldReport, TrainingReport, lacking
 from rsscale.training.split import (
     Ids,
@@ -63,20 +64,22 @@ def run_experiment(
     """
     started = time.monotonic()
     counts = samples.counts(task)
-    folds, predictions = _cross_validate(learner, samples, task, plan)
+    folds, measured = _cross_validate(learner, samples, task, plan)
     split = hold_out(samples.groups, counts, replace(plan, test=0.0) if folds else plan)
     fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
     model, basis = fitted.model, _basis(split, folds)
-    if predictions is None:
+    if measured is None:
         ids = split.validation if basis == "validation" else split.test
-        predictions = learner.predict(model, _of(samples, ids))
+        tested = learner.predict(model, _of(samples, ids))
+        measured = Measured.of(tested, task, most_of_place(len(ids)))
     calibration = None
-    if task.classes and basis in ("folds", "test"):
-        calibration = calibrate(predictions, conformal)
+    if task.classes and basis in ("folds", "test") and not measured.not_numbers:
+        calibration = calibrate(measured.predictions, conformal)
         model = _calibrated(model, calibration)
     return model, TrainingReport(
         learner=learner.name,
-        scores=task.score(predictions),
+        scores=measured.scores,
+        not_numbers=measured.not_numbers,
         basis=basis,
         trained=_trained(samples, split.training, task),
         split=split,
@@ -86,26 +89,27 @@ def run_experiment(
         seed=plan.seed,
         seconds=time.monotonic() - started,
         left_out=(*left_out, *lacking(folds)),
-        predictions=predictions,
+        predictions=measured.predictions,
         background=background_of(learner, task, plan, _labels_by_group(samples, task), samples),
     )
 
 
 def _cross_validate(
     learner: Learner[S], samples: S, task: Task, plan: SplitPlan
-) -> tuple[tuple[FoldReport, ...], Predictions | None]:
-    """Reports of the folds, and predictions for all samples; none without folds."""
+) -> tuple[tuple[FoldReport, ...], Measured | None]:
+    """Reports of the folds, and what was measured of all samples; none without folds."""
     if not plan.folds:
         return (), None
     reports: list[FoldReport] = []
-    predictions = None
+    together = None
+    most = most_of_place(len(np.unique(samples.groups)))
     for number, split in enumerate(fold_splits(samples.groups, samples.counts(task), plan), 1):
         fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
-        tested = learner.predict(fitted.model, _of(samples, split.test))
-        predictions = tested if predictions is None else predictions + tested
+        measured = Measured.of(learner.predict(fitted.model, _of(samples, split.test)), task, most)
+        together = measured if together is None else together + measured
         trained = _trained(samples, split.training, task)
-        reports.append(FoldReport(number, task.score(tested), trained, split))
-    return tuple(reports), predictions
+        reports.append(FoldReport(number, measured.scores, trained, split))
+    return tuple(reports), together
 
 
 def _of(samples: S, ids: Ids) -> S:

@@ -17,8 +17,10 @@ from rsscale.learners.fit import Fit
 from rsscale.training.background import Background
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
+from rsscale.training.remarks import remarks_of
 from rsscale.training.split import Split
 from rsscale.training.story import story_of, write_story
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,8 +86,10 @@ class TrainingReport:
     seconds : float
     left_out : tuple of str
         Labels that were not used: how many, of which class, and why; classes that folds lack.
+    not_numbers : int
+        Predictions that are NaN or infinite, which no figure counts.
     predictions : Predictions
-        What the scores are of.
+        What the scores are of; of many at most a number of each place.
     background : Background
         What was asked for, where the places lie, and from which files and items.
     """
@@ -101,6 +105,7 @@ class TrainingReport:
     seed: int = 0
     seconds: float = 0.0
     left_out: tuple[str, ...] = ()
+    not_numbers: int = 0
     predictions: Predictions | None = field(default=None, repr=False, compare=False)
     background: Background = field(default_factory=Background, repr=False, compare=False)
 
@@ -127,6 +132,11 @@ class TrainingReport:
         return {"samples": self.scores.count}
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What did not go as it was asked for: a line each, such as on what has no place."""
+        return remarks_of(self)
+
+    @property
     def _classes_tested(self) -> int:
         return sum(count > 0 for count in self.tested.values())
 
@@ -145,6 +155,7 @@ class TrainingReport:
                 **self._measured(),
                 "calibration": self.calibration and self.calibration.properties(),
                 "left_out": list(self.left_out),
+                "remarks": list(self.remarks),
             },
         }
 
@@ -202,6 +213,7 @@ class TrainingReport:
         ]
         if self.calibration:
             lines.append(str(self.calibration))
+        lines += [*self._places(), *self.remarks]
         return "\n".join([*lines, *(f"left out: {line}" for line in self.left_out)])
 
     @property
@@ -210,16 +222,35 @@ class TrainingReport:
         return "labelled pixels" if isinstance(self.scores, ClassScores) else "samples"
 
     def _head(self) -> str:
-        steps = f" {len(self.fit.losses)} steps" if self.fit else ""
-        loss = f", loss {self.fit.loss:.3f}; weights of step {self.fit.kept}" if self.fit else ""
         count = sum(self.trained.values())
+        head = f"trained {self.learner} on {count:,} {self.unit} in {self.seconds:.0f} s"
+        if self.fit is None:
+            return head
+        steps = counted(len(self.fit.losses), "step")
         return (
-            f"trained {self.learner}{steps} on {count:,} {self.unit} in {self.seconds:.0f} s{loss}"
+            f"{head}; {steps}, loss {self.fit.loss:.3f}, the weights of step {self.fit.kept:,} "
+            "are kept"
         )
+
+    def _places(self) -> list[str]:
+        """A line on the places, and how many were for what."""
+        places = self.background.places
+        if places is None:
+            return []
+        roles = ("training", "validation", "test")
+        parts = [f"{len(getattr(self.split, role))} for {role}" for role in roles]
+        count = sum(len(getattr(self.split, role)) for role in roles)
+        folds = f", each tested in one of {len(self.folds)} folds" if self.folds else ""
+        return [f"{counted(count, 'place')} ({places.kind}): {', '.join(parts)}{folds}"]
 
     @property
     def verdict(self) -> str:
         """The accuracy, and of how much it is known."""
+        if not self.scores.count and self.not_numbers:
+            return (
+                f"accuracy not estimable: all {self.not_numbers:,} predictions are no numbers "
+                "(NaN or infinite)"
+            )
         if self.basis == "none" or not self.scores.count:
             return (
                 "accuracy not estimable: all places were trained on, none were left to measure it"

@@ -116,6 +116,20 @@ def fold_splits(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> 
     return splits
 
 
+def training_samples(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> int:
+    """How many samples the final model of a plan learns from.
+
+    Parameters
+    ----------
+    groups, counts
+        As for :func:`hold_out`.
+    plan : SplitPlan
+        With folds that model has no test of its own.
+    """
+    split = hold_out(groups, counts, replace(plan, test=0.0) if plan.folds else plan)
+    return int(np.isin(groups, split.training).sum())
+
+
 def labels_by_group(
     groups: Ids, counts: npt.NDArray[np.int64]
 ) -> tuple[Ids, npt.NDArray[np.int64]]:

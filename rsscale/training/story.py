@@ -42,9 +42,11 @@ def story_of(report: Report) -> dict[str, Any]:
         "quantities": [layer.name for layer in task.quantities],
         "unit": report.unit,
         "verdict": report.verdict,
+        "remarks": list(report.remarks),
         "basis": report.basis,
         "trained": dict(report.trained),
         "tested": dict(report.tested),
+        "not_numbers": report.not_numbers,
         "scores": _scores(report.scores),
         "pairs": _pairs(report),
         "folds": [_fold(fold) for fold in report.folds],
@@ -146,7 +148,7 @@ def _scores(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _pairs(report: Report) -> dict[str, list[list[float]]]:
+def _pairs(report: Report) -> dict[str, list[list[float | None]]]:
     """Some true values of each quantity, beside what the model says."""
     quantities, predictions = report.background.task.quantities, report.predictions
     if not quantities or predictions is None:
@@ -301,9 +303,9 @@ def _number(value: float) -> float | None:
     return round(float(value), 6) if math.isfinite(value) else None
 
 
-def _digits(value: float, digits: int = 6) -> float:
-    """With so many significant digits."""
-    return float(f"{float(value):.{digits}g}")
+def _digits(value: float, digits: int = 6) -> float | None:
+    """With so many significant digits; None for NaN and infinity."""
+    return float(f"{float(value):.{digits}g}") if math.isfinite(value) else None
 
 
 def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
@@ -22,7 +23,7 @@ from rsscale.legend.classes import LandClass
 from rsscale.points.series_table import SeriesTable
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
-from rsscale.training.split import SplitPlan, without_validation
+from rsscale.training.split import SplitPlan, training_samples, without_validation
 
 _OF_ESTIMATORS = ("balance", "validation", "seed")
 
@@ -174,8 +175,8 @@ def train_table(
         resolution,
         device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    learner = table_learner(design, task, how, samples, observations)
     plan = SplitPlan(how.validation, test, folds, how.seed)
+    learner = table_learner(design, task, how, samples, plan, observations=observations)
     if isinstance(learner, PointEstimator):
         check_not_wrapped(learner.name, members, applicability=applicability)
         return run_experiment(
@@ -201,12 +202,19 @@ def table_learner(
     task: Task,
     how: TableTraining,
     samples: PointSamples,
+    plan: SplitPlan,
+    *,
     observations: int | None = None,
 ) -> PointNetwork | PointEstimator:
-    """The learner that a design names: a network of single pixels, or a classical one."""
+    """The learner that a design names: a network of single pixels, or a classical one.
+
+    An epoch of a network is as many steps as its training has batches: neither validation nor test
+    counts. The models of folds, which learn from fewer samples, see each a little more often.
+    """
     if is_estimator(design.architecture):
         return PointEstimator(design, task, how.balance, how.seed, observations)
-    loop = how.loop(round(len(samples) * (1 - how.validation)))
+    counts = samples.counts(task)
+    loop = how.loop(training_samples(np.asarray(samples.groups), counts, plan))
     return PointNetwork(design, task, loop, observations)
 
 

@@ -63,3 +63,11 @@ def test_one_place_has_no_interval() -> None:
     margin = Margin("a", "b", "R2", mean, low, high, 1)
     assert "no interval" in str(margin)
     assert not margin.is_clear
+
+
+def test_predictions_that_are_no_numbers_gain_nothing() -> None:
+    numbers = np.array([[1.0, 0.0], [np.nan, 0.0], [0.0, 1.0], [np.inf, 0.0]])
+    assert gains(CLASSES, predictions(numbers, np.zeros(4, int))).tolist() == [1, 0, 0, 0]
+    truth = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 8.0], [0.0, 0.0]])
+    said = np.where(np.isnan(numbers), np.nan, truth)
+    assert gains(VALUES, predictions(said, truth)).tolist() == [1, 0, 1, 1]

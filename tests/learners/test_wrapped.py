@@ -72,7 +72,7 @@ def test_the_mean_of_probabilities_is_scored(trained: tuple) -> None:
     found = torch.from_numpy(numbers).softmax(dim=1)
     torch.testing.assert_close(found, mean, atol=1e-5, rtol=0)
     assert report.scores.accuracy > 0.9
-    assert str(report).startswith("trained 3 ltae")
+    assert str(report).startswith("trained ltae (3 members) on ")
 
 
 def test_it_is_opened_as_it_was_saved(trained: tuple, tmp_path: Path) -> None:

@@ -77,3 +77,22 @@ def test_features_of_series_are_means_of_what_is_known() -> None:
     assert np.allclose(found, want, atol=1e-5)
     assert torch.equal(features_of({"s2": values}), values.mean(dim=1))
     assert torch.equal(features_of(values), values.mean(dim=1))
+
+
+@pytest.mark.parametrize("pixels", [1, 30])
+def test_training_that_does_not_differ_is_measured_in_its_own_units(
+    pixels: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One pixel, or the same one everywhere: no distance between them says how far is far."""
+    made = WithApplicability(nn.Conv2d(3, 2, 1), 3, pixels).eval()
+    alike = np.tile([[0.1, 0.7, -0.3]], (pixels, 1))
+    made.set_training(alike, np.arange(pixels) // 10)
+    assert float(made.mean_distance) == 1
+    assert float(made.threshold) == 1
+    far = np.array([[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [0.0, 3.0, 4.0]])
+    windows = torch.from_numpy((alike[:1] + far).astype(np.float32)).T[None, :, :, None]
+    with torch.inference_mode():
+        found = made(windows)
+    assert np.allclose(found[0, 2, :, 0], [0.0, 0.9, 5.0], atol=1e-3)
+    assert found[0, 3, :, 0].tolist() == [1, 1, 0]
+    assert "do not differ" in caplog.text

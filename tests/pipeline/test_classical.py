@@ -12,8 +12,17 @@ from landscape import Landscape
 
 import rsscale as rs
 from rsscale import cli
+from rsscale.comparison.chip_pixels import ChipPixels
+from rsscale.learners.base import Task
 from rsscale.learners.point_batches import predict_numbers
-from rsscale.pipeline.training import Reading, labelled_pixels, read_recipe_labels, train_recipe
+from rsscale.pipeline.label_chips import input_bands
+from rsscale.pipeline.training import (
+    Reading,
+    labelled_chips,
+    labelled_pixels,
+    read_recipe_labels,
+    train_recipe,
+)
 from rsscale.recipe import read_recipe
 from rsscale.sampling.work_folder import open_work_folder
 
@@ -152,3 +161,38 @@ def test_learners_of_pixels_alone_need_no_images(landscape: Landscape, tmp_path:
     assert found.to_frame().notna()["overall accuracy"].all()
     with pytest.raises(rs.ModelError, match="no hyperparameter 'trees'"):
         rs.compare(content, {"random_forest": {"trees": 5}})
+
+
+def test_a_comparison_and_a_training_take_the_same_pixels(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of labels that have more than are taken of a chip, with images and without."""
+    content = recipe_of(landscape, tmp_path)
+    fields = [shapely.box(X + 400 * k, Y, X + 400 * k + 330, Y + 500) for k in range(3)]
+    frame = gpd.GeoDataFrame({"kind": ["crop", "wood", "crop"]}, geometry=fields, crs="EPSG:32631")
+    frame.to_file(tmp_path / "labels.gpkg")
+    recipe = read_recipe(content)
+    labels, task = read_recipe_labels(recipe), Task(classes=read_recipe_labels(recipe).classes)
+    monkeypatch.setattr("rsscale.pipeline.training.MOST_PIXELS", 40)
+    with open_work_folder(tmp_path / "pixels") as work:
+        table = labelled_pixels(Reading(recipe, labels, work))
+    with open_work_folder(tmp_path / "chips") as work:
+        chips = labelled_chips(Reading(recipe, labels, work), ())
+        both, notes = ChipPixels.of(chips, input_bands(recipe), task, 40)
+    compared = both.pixels.table
+    np.testing.assert_array_equal(compared.inputs[0].values, table.inputs[0].values)
+    assert np.array_equal(compared.groups, table.groups)
+    assert np.array_equal(compared.targets, table.targets)
+    assert 200 < len(table) < (chips.labels != 255).sum() / 2
+    left = [{line.split(":")[0] for line in of if "beyond" in line} for of in (notes, table.notes)]
+    assert left[0] == left[1]
+    assert any(" of 'crop': beyond " in line for line in notes)
+
+
+def test_what_a_classical_learner_can_t_have_is_refused_before_anything_is_read(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsscale.comparison.compare.open_work_folder", None)
+    content = recipe_of(landscape, tmp_path, architecture="random_forest", members=3)
+    with pytest.raises(rs.RecipeError, match=r"random_forest has members: 3, .*leave them out"):
+        rs.compare(content, ["random_forest", "nearest_neighbours"])

@@ -7,6 +7,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.pipeline.label_chips import _block_groups
 from rsscale.recipe import TrainRecipe
+from rsscale.sampling.label_groups import ByBlock
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,23 @@ def test_groups_are_as_wide_as_asked_on_the_ground(
     blocks = [PixelBox(row, col, row + 256, col + 256), PixelBox(row, col, row, col).pad(128)]
     found = _block_groups(settings, Grid(crs, resolution), blocks, {}).blocks
     assert np.abs(np.subtract((found.rows, found.cols), expected)).max() <= 2
+
+
+def test_places_that_are_wider_than_asked_for_say_so() -> None:
+    grid = Grid("EPSG:32631", 10)
+    blocks = [PixelBox(-498_000, 50_000, -497_744, 50_256)]
+
+    def places(width: float, chip: int = 256) -> ByBlock:
+        settings = {"labels": "l.gpkg", "class": "c", "split": {"blocks": width}, "chip": chip}
+        return _block_groups(TrainRecipe(**settings), grid, blocks, {})
+
+    narrow = places(500)
+    assert narrow.kind == "blocks of 2,560 m: chips of 256 px"
+    assert narrow.remark == (
+        "places are 2,560 m wide and not 500, as train.split.blocks asks: a chip of 256 px is "
+        "never parted; a smaller train.chip allows smaller ones"
+    )
+    assert (places(3000).kind, places(3000).remark) == (
+        "blocks of 3000 m, to whole chips of 256 px", ""
+    )  # fmt: skip
+    assert places(500, 32).remark == ""

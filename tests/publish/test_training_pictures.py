@@ -17,8 +17,14 @@ from training_story import NAMES, square, story
 
 from rsscale.errors import MissingExtraError, ModelError
 from rsscale.publish.split_chart import parts_of, split_chart
-from rsscale.publish.training_charts import confusion_chart, curves_chart, reliability_chart
+from rsscale.publish.training_charts import (
+    confusion_chart,
+    curves_chart,
+    reliability_chart,
+    values_chart,
+)
 from rsscale.publish.training_pictures import (
+    CHARTS,
     charts_of,
     draw_training,
     draw_training_if_possible,
@@ -203,3 +209,32 @@ def test_without_matplotlib_the_log_says_what_draws_them(
     assert "pip install 'rsscale[pictures]'" in line
     with pytest.raises(MissingExtraError, match=r"rsscale\[pictures\]"):
         draw_training(story(), tmp_path)
+
+
+@pytest.mark.parametrize("error", [ValueError("no\nfont"), OSError(28, "disk full"), MemoryError()])
+def test_a_picture_that_fails_costs_no_model_and_no_other_picture(
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(_: Any) -> Any:
+        raise error
+
+    monkeypatch.setitem(CHARTS, "curves", ("Curves", fails))  # type: ignore[arg-type]
+    drawn = draw_training_if_possible(story(), tmp_path)
+    assert [path.stem for path in drawn] == ["confusion", "reliability", "split"]
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in drawn}
+    (line,) = caplog.messages
+    assert line.startswith(f"the picture curves.png can't be drawn ({type(error).__name__}")
+    assert "\n" not in line
+    with pytest.raises(type(error)):
+        draw_training(story(), tmp_path)
+
+
+def test_values_that_are_no_numbers_are_not_drawn() -> None:
+    scores = {"count": 2, "rmse": {"h": 0.1}, "r2": {"h": None}, "bias": {"h": 0.0}}
+    training = story(scores=scores, pairs={"h": [[1.0, 1.1], [2.0, None], [3.0, 2.9]]})
+    axes = values_chart(training).axes[0]
+    assert np.isfinite(axes.get_xlim()).all()
+    assert "values" not in charts_of(story(pairs={"h": []}))

@@ -267,3 +267,22 @@ def test_a_real_reference_is_read() -> None:
         (17163, "0"),
         (4227, "1"),
     ]
+
+
+def test_a_class_that_a_negative_code_is_merged_into_keeps_its_value(tmp_path: Path) -> None:
+    """-1 is nodata of many rasters that don't say so: a class of it and 5 is 5, others stay."""
+    path = write(tmp_path / "a.tif", codes(-1, 5, 7, 300, dtype="int16"))
+    table = [
+        (-1, "none", 9, 9, 9),
+        (5, "wood", 0, 102, 0),
+        (7, "lake", 0, 0, 255),
+        (300, "ice", 1, 1, 1),
+    ]
+    attribute_table(path, "Value:0:5 Class:2:2 Red:0:6 Green:0:7 Blue:0:8", *table)
+    rules = LabelRules(merge={"forest": (-1, 5), "water": (7, 300)})
+    labels = read_labels(path, None, rules=rules)
+    assert labels.classes == (LandClass(5, "forest", "#006600"), LandClass(7, "water", "#0000ff"))
+    assert np.array_equal(labels.on(GRID).rasterize(BOX), codes(5, 5, 7, 7))
+    # Where a class has no code that fits, all are numbered.
+    alone = read_labels(path, None, rules=LabelRules(merge={"other": (-1, 300)}))
+    assert [(c.value, c.name) for c in alone.classes] == [(1, "other"), (2, "wood"), (3, "lake")]

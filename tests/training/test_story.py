@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from point_series import BANDS, long_form
 import rsscale as rs
 from rsscale.errors import ModelError
 from rsscale.learners.fit import learning_rates
+from rsscale.learners.point_batches import predict_numbers
 from rsscale.model.files import REPORT_FILES, read_training
 from rsscale.model.validation import check_model_item
+from rsscale.training.background import _plain
 
 
 def trained(**options: Any) -> tuple:
@@ -150,3 +153,66 @@ def test_learning_rates_are_those_of_the_loop() -> None:
     assert max(rates) == pytest.approx(0.1)
     assert rates.index(max(rates)) == 2
     assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("folds", [0, 3])
+def test_a_model_that_predicts_no_numbers_is_saved_and_says_so(
+    every: int, folds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(model: Any, table: Any) -> np.ndarray:
+        numbers = predict_numbers(model, table)
+        numbers[::every, 1] = np.nan
+        return numbers
+
+    monkeypatch.setattr("rsscale.learners.point_network.predict_numbers", strange)
+    model, report = trained(folds=folds)
+    tested = report.scores.count + report.not_numbers
+    assert tested == 120 if folds else tested < 60
+    assert report.not_numbers >= -(-tested // every)
+    assert report.not_numbers < tested or every == 1
+    assert report.calibration is None
+    rs.save_model(model, tmp_path / "m", report=report)
+    training = read_training(tmp_path / "m")
+    assert training["not_numbers"] == report.not_numbers
+    assert training["remarks"] == list(report.remarks)
+    assert "probabilities are not calibrated: not all predictions are numbers" in report.remarks
+    assert f"{report.not_numbers} predictions of the model are no numbers" in str(report)
+    if every == 1:
+        assert report.verdict.startswith(f"accuracy not estimable: all {tested} predictions are no")
+
+
+def test_values_that_are_no_numbers_are_told_as_none() -> None:
+    frame = long_form()
+    table = rs.read_series_table(
+        frame, bands=BANDS, values=["height"], nodata=-9999, scale=1e-4, blocks=2.0
+    )
+    _, report = rs.train_table(table, architecture="pixel", epochs=1, device="cpu")
+    predictions = report.predictions
+    predictions.numbers[:2] = [[np.inf], [np.nan]]
+    story = replace(report, predictions=predictions).to_dict()
+    assert [said for _, said in story["pairs"]["height"][:2]] == [None, None]
+    json.dumps(story, allow_nan=False)
+    strange = replace(report.background, settings=_plain({"rate": np.inf, "left": [np.nan, 1.5]}))
+    settings = replace(report, background=strange).to_dict()["settings"]
+    assert settings == {"rate": "inf", "left": ["nan", 1.5]}
+
+
+def test_what_was_not_done_is_said_in_a_line_each() -> None:
+    _, report = trained(reading={"blocks": 100.0})
+    why = "there are too few, or each holds all that is left of a class"
+    assert report.remarks == (
+        f"no place was kept for validation: {why}; the weights are those of the last step, 42",
+        f"no place was kept for the test: {why}",
+        "probabilities are not calibrated: no place was left to test on",
+    )
+    assert all(line in str(report) for line in report.remarks)
+    assert report.properties()["rsscale:training"]["remarks"] == list(report.remarks)
+    _, report = trained(validation=0.0, test=0.05)
+    assert len(report.split.test) == 2
+    assert report.remarks == (
+        "probabilities are not calibrated: that takes 3 places that were tested, and there are 2",
+    )
+    _, report = trained()
+    assert report.remarks == ()
+    assert "25 places (blocks of 2 °): 16 for training, 4 for validation, 5 for test" in str(report)

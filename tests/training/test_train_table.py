@@ -220,3 +220,13 @@ def test_a_classical_learner_is_tested_in_the_folds_of_the_networks() -> None:
     assert forest.calibration.temperature == 1.0
     assert sum(forest.trained.values()) == len(table)  # nothing is kept for a validation
     assert forest.scores.accuracy > 0.9
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_an_epoch_sees_the_samples_of_the_training_once(folds: int) -> None:
+    """Neither those of the validation nor those of the test are in it."""
+    table = table_of(long_form())
+    _, report = run(table, epochs=3, batch=8, patience=0, folds=folds)
+    learnt = sum(report.trained.values())
+    assert learnt < 0.85 * 120 if folds else learnt < 0.7 * 120
+    assert len(report.fit.losses) == 3 * (learnt // 8)
