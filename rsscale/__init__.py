@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
+    from rsscale.spectral_change.in_memory import detect_spectral_change
     from rsscale.training.train_table import train_table
 
 __version__ = "0.1.0"
@@ -109,6 +110,7 @@ _WHERE = {
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
     "detect_change": "rsscale.change.post_classification",
+    "detect_spectral_change": "rsscale.spectral_change.in_memory",
     "export": "rsscale.pipeline.exporting",
     "load": "rsscale.cube.load",
     "mask": "rsscale.cube.masks",
@@ -179,6 +181,7 @@ __all__ = [
     "compare_table",
     "composite",
     "detect_change",
+    "detect_spectral_change",
     "export",
     "load",
     "mask",

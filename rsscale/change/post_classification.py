@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # Coordinates that differ by less, in pixels, are the same: files round them.
 _SAME = 1e-3
 _LAYERS = ("classification", "confidence", "probability")
+Pixels = TypeVar("Pixels", xr.Dataset, xr.DataArray)
 
 
 def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
@@ -75,7 +76,7 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         no nodata: for a lazy map when it is computed.
     """
     before, after = _one_time(before), _one_time(after)
-    after = _on_same_pixels(before, after)
+    after = on_same_pixels(before, after, what="maps")
     classes = _common_classes(before, after)
     after = _in_order_of(before, after)
     names = [name for name in _LAYERS if name in before and name in after]
@@ -257,12 +258,18 @@ def _one_time(ds: xr.Dataset) -> xr.Dataset:
     return ds.drop_vars([name for name in ds.coords if name not in keep])
 
 
-def _on_same_pixels(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
-    """The second map with the coordinates of the first, which differ from its own by rounding."""
+def on_same_pixels(before: Pixels, after: Pixels, *, what: str) -> Pixels:
+    """The second of two maps with the coordinates of the first, from which rounding parts it.
+
+    Raises
+    ------
+    AreaError
+        When they do not lie on the same pixels; ``what`` they are begins the message.
+    """
     one_crs, other_crs = _crs(before), _crs(after)
     if one_crs != other_crs:
         names = [crs.proj.name if crs else "none" for crs in (one_crs, other_crs)]
-        raise AreaError(f"the maps have the CRS {names}; compare maps of the same grid")
+        raise AreaError(f"the {what} have the CRS {names}; compare {what} of the same grid")
     for axis in ("y", "x"):
         one, other = before[axis].values, after[axis].values
         pixel = abs(one[1] - one[0]) if one.size > 1 else 1.0
@@ -270,14 +277,15 @@ def _on_same_pixels(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
             shift = (other[0] - one[0]) / pixel
             apart = "" if abs(shift) > 1 else f", {shift:.3g} of a pixel apart"
             raise AreaError(
-                f"the maps differ in {axis}: {_span(one)} and {_span(other)}{apart}; compare maps "
-                "of the same grid and area"
+                f"the {what} differ in {axis}: {_span(one)} and {_span(other)}{apart}; compare "
+                f"{what} of the same grid and area"
             )
     return after.assign_coords(y=before["y"], x=before["x"])
 
 
-def _crs(ds: xr.Dataset) -> Any:
-    box = geobox_of(ds["classification"])
+def _crs(pixels: xr.Dataset | xr.DataArray) -> Any:
+    array = pixels if isinstance(pixels, xr.DataArray) else pixels["classification"]
+    box = geobox_of(array)
     return box.crs if box is not None else None
 
 

@@ -12,13 +12,16 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field, model_validator
 
+from rsscale.cluster.connection import TILES_AT_ONCE
+from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import Layer
 from rsscale.model.outputs import QUANTIZATION
+from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
-from rsscale.steps.base import Block, Setup, Source
+from rsscale.steps.base import Block, Cost, Setup, Source
 from rsscale.steps.input_windows import window_names
 from rsscale.steps.options import Options
 
@@ -27,6 +30,8 @@ BEFORE, AFTER = "before", "after"
 PART_BYTES = 256 << 20
 """Memory of the two dates of a part of a tile, unless those of 512 rows take more."""
 EMBEDDING = "embedding"
+# What a thread holds of the scenes that it composites.
+_READING = 450 << 20
 
 
 class PairOptions(Options):
@@ -172,11 +177,25 @@ class PairSource:
             before, after = (self._values(arrays[key].values) for key in (BEFORE, AFTER))
             yield box, Pair.of(before, after, self.names)
 
-    def part_bytes(self, tile: int) -> int:
-        """Bytes of the two dates of the largest part of a tile."""
+    def memory(
+        self, tile: int, cost: Cost, profile: NumericProfile, *, working: int, kept: int = 0
+    ) -> int:
+        """Bytes of a process that computes two tiles of a pass of two dates side by side.
+
+        Parameters
+        ----------
+        tile, cost, profile
+            As :meth:`rsscale.steps.base.Pass.memory` is given them.
+        working : int
+            Bytes for each value of both dates in a part, beside its own four.
+        kept : int
+            Bytes of a whole tile that it makes.
+        """
         channels = 2 * len(self.names)
-        largest = max(_parts(PixelBox(0, 0, tile, tile), channels, 0), key=lambda box: box.shape[0])
-        return 4 * channels * largest.shape[0] * (largest.shape[1])
+        rows = max(box.shape[0] for box in _parts(PixelBox(0, 0, tile, tile), channels, 0))
+        part = channels * rows * tile
+        reading = min(cost.bytes, profile.threads * _READING) if self.bands else cost.bytes
+        return PROCESS_BYTES + int(reading + TILES_AT_ONCE * ((4 + working) * part + kept))
 
     def _bands(self, block: Block, key: str) -> xr.DataArray:
         """What is read of a date, stacked along its bands: ``(…, y, x)``, lazy where it was."""

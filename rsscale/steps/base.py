@@ -59,8 +59,12 @@ class Setup(Protocol):
     def layers(self, reference: Reference) -> tuple[Layer, ...]:
         """The layers of a step of this or another run."""
 
-    def source(self, reference: Reference, names: tuple[str, ...] = (), *, at: str = "") -> Source:
+    def source(
+        self, reference: Reference | Pass, names: tuple[str, ...] = (), *, at: str = ""
+    ) -> Source:
         """Composites of an input, or layers of a step: all, or some by name.
+
+        A step that is opened together with the one that reads it is given itself.
 
         ``at`` fixes the span, or is ``"all"`` for all spans along ``time``; empty, it is the
         tile's own.

@@ -27,6 +27,7 @@ KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",
     "post-classification": "rsscale.change_passes.comparison:ComparePass",
     "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
+    "spectral-change": "rsscale.change_passes.spectral:SpectralChangePass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "zones": "rsscale.area_passes.zones:ZonesPass",

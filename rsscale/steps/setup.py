@@ -148,7 +148,7 @@ class RunSetup:
 
     def source(
         self,
-        reference: Reference,
+        reference: Reference | Pass,
         names: tuple[str, ...] = (),
         *,
         at: str = "",
@@ -157,7 +157,8 @@ class RunSetup:
 
         Parameters
         ----------
-        reference : str or RunReference
+        reference : str, RunReference or Pass
+            A pass is a step that is opened together with the one that reads it.
         names : tuple of str
             Layers; all when empty.
         at : str
@@ -173,9 +174,10 @@ class RunSetup:
         if isinstance(reference, RunReference):
             stored = {0: self._other(reference)}
         else:
+            step = reference if isinstance(reference, Pass) else self.step(reference)
             if self.computes:
-                return ComputedSource(self.step(reference), self.grid, self.shape, names, at)
-            stored = {0: self.stored(self.step(reference))}
+                return ComputedSource(step, self.grid, self.shape, names, at)
+            stored = {0: self.stored(step)}
         return LayersSource(stored, names, at=at)
 
     def gathered(self, step: Gather) -> GatheredRows:

@@ -1,0 +1,78 @@
+"""Change without labels of a real pair, through a recipe, against its reference of change."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import taizhou
+from sklearn import metrics
+
+import rsscale as rs
+
+pytestmark = pytest.mark.skipif(
+    not taizhou.DATA.exists(), reason=f"the pair of Taizhou is not at {taizhou.DATA}"
+)
+# What an independent IR-MAD with Otsu's threshold, and change vectors, reach without labels.
+IR_MAD = {"auc": 0.9945, "f1": 0.9465, "kappa": 0.934}
+CHANGE_VECTORS = {"auc": 0.990, "f1": 0.924, "kappa": 0.907}
+
+
+def scores(run: rs.Run, step: str = "change") -> dict[str, float]:
+    """AUC of the magnitude, and F1, kappa and overall accuracy of the change."""
+    place = {
+        "x": slice(203_325, 215_325), "y": slice(3_604_935, 3_592_935), "time": "2003",
+    }  # fmt: skip
+    change = run.open(step)["change"].sel(place).squeeze().values
+    magnitude = run.open(f"{step}-magnitude")
+    name = next(name for name in ("magnitude", "chi_square") if name in magnitude)
+    truth = taizhou.reference()
+    assert change.shape == truth.shape
+    known = truth != 255
+    found, wanted = change[known], truth[known]
+    assert (found != 255).all()
+    return {
+        "auc": metrics.roc_auc_score(wanted, magnitude[name].sel(place).squeeze().values[known]),
+        "f1": metrics.f1_score(wanted, found),
+        "kappa": metrics.cohen_kappa_score(wanted, found),
+        "accuracy": float((wanted == found).mean()),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "threshold", "least"),
+    [
+        ("ir-mad", "otsu", IR_MAD),
+        ("ir-mad", "kittler-illingworth", IR_MAD),
+        ("change-vector", "kittler-illingworth", CHANGE_VECTORS),
+    ],
+)
+def test_the_change_is_found_without_labels(
+    tmp_path: Path, method: str, threshold: str, least: dict[str, float]
+) -> None:
+    recipe = taizhou.recipe(method=method, threshold=threshold)
+    run = rs.run(recipe, tmp_path / "run", threads=1, device="cpu")
+    found = scores(run)
+    assert all(found[name] >= value for name, value in least.items()), found
+
+
+def test_in_memory_it_is_as_good() -> None:
+    import xarray as xr
+
+    before, after = (
+        xr.DataArray(
+            taizhou.image(year), dims=("band", "y", "x"),
+            coords={"band": list(taizhou.BANDS), "y": -np.arange(400.0), "x": np.arange(400.0)},
+        )
+        for year in (2000, 2003)
+    )  # fmt: skip
+    found = rs.detect_spectral_change(before, after, threshold="otsu")
+    truth = taizhou.reference()
+    known = truth != 255
+    wanted, change = truth[known], found["change"].values[known]
+    assert metrics.f1_score(wanted, change) >= IR_MAD["f1"]
+    assert found["change"].attrs["threshold"] > 50
+    np.testing.assert_array_equal(
+        found["change"].values == 1,
+        found["chi_square"].values > found["change"].attrs["threshold"],
+    )
