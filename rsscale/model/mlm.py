@@ -17,6 +17,7 @@ from rsscale.legend.classes import LandClass
 from rsscale.legend.palette import palette
 from rsscale.model.artifacts import expected_framework
 from rsscale.model.mlm_inputs import check_inputs, read_inputs, read_layout, window_of
+from rsscale.model.mlm_item import tasks_of
 from rsscale.model.mlm_reader import MlmReader, expression_name
 from rsscale.model.mlm_schema import MlmInput, MlmOutput, MlmProperties
 from rsscale.model.model_input import Missing, ModelInput, TensorLayout
@@ -84,6 +85,7 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         reader.refuse("mlm:output", f"{len(top.output)} outputs", "one output is a map")
     declared = reader.parse(MlmOutput, top.output[0], "mlm:output[0]")
     output, classes = reader.output(declared)
+    reader.check_same_task(top.tasks, output)
     inputs = [reader.parse(MlmInput, part, f"mlm:input[{n}]") for n, part in enumerate(top.input)]
     check_inputs(reader, inputs)
     of_window = declared.result.dim_order == _OF_WINDOW
@@ -125,6 +127,16 @@ class _OutputReader(MlmReader):
                 others[0],
                 "rsscale maps classes (semantic-segmentation, classification), values "
                 "(regression) and embeddings (similarity-search)",
+            )
+
+    def check_same_task(self, tasks: Sequence[str] | None, output: Output) -> None:
+        """Refuse an item whose tasks leave out that of its one output."""
+        own = _CLASS_TASKS if isinstance(output, ClassOutput) else set(tasks_of(output))
+        if tasks and not own & set(tasks):
+            self.refuse(
+                "mlm:tasks",
+                tasks[0],
+                f"its output is one of {tasks_of(output)[0]}; correct the one that is wrong",
             )
 
     def windows(

@@ -95,6 +95,8 @@ REFUSED = {
     "more scores": (changed(lambda m: output(m)["result"], shape=[-1, 3, -1, -1]), "result.shape"),
     "pictures": (changed(lambda m: m["properties"], **{"mlm:tasks": ["generative"]}),
                  "mlm:tasks is generative"),
+    "another task": (changed(lambda m: m["properties"], **{"mlm:tasks": ["regression"]}),
+                     "mlm:tasks is regression; its output is one of semantic-segmentation"),
     "its values": (changed(output, tasks=["regression"]), r"output\[0\]\.tasks is regression"),
     "its output's": (changed(output, tasks=["object-detection"]), r"output\[0\]\.tasks is object"),
     "keras": (changed(lambda m: m["properties"], **{"mlm:framework": "Keras"}),
