@@ -30,6 +30,7 @@ KINDS = {
     "spectral-change": "rsscale.change_passes.spectral:SpectralChangePass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
+    "smooth": "rsscale.passes.smooth:SmoothPass",
     "zones": "rsscale.area_passes.zones:ZonesPass",
     "transitions": "rsscale.area_passes.transitions:TransitionsPass",
     "function": "rsscale.passes.function:FunctionPass",

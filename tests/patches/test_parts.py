@@ -196,6 +196,32 @@ def test_noise_is_decided_the_same_in_tiles_of_any_size(connectivity: int) -> No
         )
 
 
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_where_the_rules_agree_it_is_the_sieve_of_gdal(connectivity: int) -> None:
+    """Small pieces with one neighbour each: GDAL's goes to the largest, which is that one."""
+    from rasterio.features import sieve
+
+    rng = np.random.default_rng(4)
+    classes = np.where(np.indices((90, 120)).sum(axis=0) < 100, 1, 2).astype(np.uint8)
+    classes[:30, 80:] = 3
+    place = rng.random((90, 120)) < 0.02
+    spots = ndimage.binary_dilation(place, np.ones((3, 2)))
+    near = np.ones((9, 9))
+    borders = ndimage.grey_dilation(classes, footprint=near) != ndimage.grey_erosion(
+        classes, footprint=near
+    )
+    labels, count = ndimage.label(spots, np.ones((3, 3)))
+    crossed = np.unique(labels[borders])
+    spots &= ~np.isin(labels, crossed)
+    classes[spots] = 7
+    ones = np.ones(classes.shape, int)
+    for least in (4, 7, 13):
+        found = sieved(classes, ones > 0, ones, dict.fromkeys(range(8), least), connectivity, 32)
+        np.testing.assert_array_equal(found, sieve(classes, least, connectivity=connectivity))
+    assert count > 20
+    assert (found != classes).sum() > 100
+
+
 def test_rows_grow_with_the_edge_of_a_part() -> None:
     rng = np.random.default_rng(2)
     counts = []
