@@ -28,6 +28,7 @@ KINDS = {
     "post-classification": "rsscale.change_passes.comparison:ComparePass",
     "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
     "spectral-change": "rsscale.change_passes.spectral:SpectralChangePass",
+    "series-breaks": "rsscale.change_passes.series_breaks:BreaksPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "smooth": "rsscale.passes.smooth:SmoothPass",
