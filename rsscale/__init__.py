@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rsscale.composites.composite import composite
     from rsscale.composites.merge_days import merge_days
     from rsscale.composites.series import series
+    from rsscale.coregistration.coregister import Coregistered, coregister
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
@@ -109,6 +110,8 @@ _WHERE = {
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
     "composite": "rsscale.composites.composite",
+    "coregister": "rsscale.coregistration.coregister",
+    "Coregistered": "rsscale.coregistration.coregister",
     "detect_change": "rsscale.change.post_classification",
     "detect_spectral_change": "rsscale.spectral_change.in_memory",
     "export": "rsscale.pipeline.exporting",
@@ -148,6 +151,7 @@ __all__ = [
     "ClassOutput",
     "Comparison",
     "ConformalSets",
+    "Coregistered",
     "EmbeddingOutput",
     "FunctionError",
     "Grid",
@@ -180,6 +184,7 @@ __all__ = [
     "compare",
     "compare_table",
     "composite",
+    "coregister",
     "detect_change",
     "detect_spectral_change",
     "export",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field, model_validator
 
+from rsscale.change_passes.dates import AFTER, BEFORE
+from rsscale.change_passes.guards import GuardOptions, guard
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips
@@ -21,12 +23,9 @@ from rsscale.layers import Layer
 from rsscale.model.outputs import QUANTIZATION
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
-from rsscale.steps.base import Block, Cost, Setup, Source
+from rsscale.steps.base import Block, Cost, Setup, Source, Step
 from rsscale.steps.input_windows import window_names
-from rsscale.steps.options import Options
 
-BEFORE, AFTER = "before", "after"
-"""What the sources of the two dates are called."""
 PART_BYTES = 256 << 20
 """Memory of the two dates of a part of a tile, unless those of 512 rows take more."""
 EMBEDDING = "embedding"
@@ -34,11 +33,12 @@ EMBEDDING = "embedding"
 _READING = 450 << 20
 
 
-class PairOptions(Options):
+class PairOptions(GuardOptions):
     """``from``, ``to`` and ``bands`` of every kind of step that compares two dates.
 
     ``bands`` are those of the input, or layers of the step; left out, all bands, the layer
-    ``embedding`` of a step that has one, or all its layers of floats.
+    ``embedding`` of a step that has one, or all its layers of floats. What guards the two dates is
+    in :class:`rsscale.change_passes.guards.GuardOptions`.
     """
 
     from_: int = Field(alias="from")
@@ -151,6 +151,29 @@ class PairSource:
             span=f"{options.from_}-{options.to}",
             **given,
         )
+
+    def guarded(
+        self, step: str, options: PairOptions, setup: Setup
+    ) -> tuple[tuple[Step, ...], PairSource]:
+        """The steps that are to be opened before a pass, and the pair that it is to read then.
+
+        Raises
+        ------
+        RecipeError
+            As :func:`rsscale.change_passes.guards.guard` does.
+        """
+        is_input = not self.layers
+        bands = self.bands or tuple(layer.name for layer in self.layers)
+        guarded = guard(
+            step,
+            self.sources,
+            options,
+            setup,
+            span=self.span,
+            bands=bands,
+            times=len(self.names) // len(bands) if is_input else None,
+        )
+        return guarded.steps, replace(self, sources=guarded.sources)
 
     def parameters(self) -> Mapping[str, Any]:
         """What decides values: the bands that are compared; the periods are the span."""

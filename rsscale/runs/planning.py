@@ -34,7 +34,7 @@ from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
 from rsscale.steps.kinds import attachments, open_steps
 from rsscale.steps.setup import RunSetup
-from rsscale.steps.sources import InputSource
+from rsscale.steps.sources import imagery
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.run_folder import AREA, RECIPE, RunFolder
 from rsscale.store.zarr_store import axis_chunk, consolidate, describe_levels
@@ -168,17 +168,16 @@ def check_plan(
 def inputs_read(passes: Iterable[Pass]) -> tuple[str, ...]:
     """Names of the inputs that any pass reads."""
     sources = (source for step in passes for source in step.sources.values())
-    return tuple(dict.fromkeys(s.name for s in sources if isinstance(s, InputSource)))
+    return tuple(dict.fromkeys(source.name for source, _ in imagery(sources)))
 
 
 def read_margin(passes: Iterable[Pass], extent: PixelBox) -> int:
     """Pixels beyond an extent that its imagery is needed for."""
     return max(
         (
-            step.reach + source.margin(extent)
+            step.reach + beyond + source.margin(extent)
             for step in passes
-            for source in step.sources.values()
-            if isinstance(source, InputSource)
+            for source, beyond in imagery(step.sources.values())
         ),
         default=0,
     )

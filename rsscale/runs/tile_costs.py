@@ -13,7 +13,7 @@ from rsscale.passes.input_bytes import FILES, InputBytes
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import CheckedPlan
 from rsscale.steps.base import Cost, Pass
-from rsscale.steps.sources import InputSource
+from rsscale.steps.sources import imagery
 
 # Tiles that bytes are counted for; evenly spread over the run.
 _SAMPLE = 200
@@ -146,7 +146,7 @@ def _imagery(
     checked: CheckedPlan, step: Pass, known: dict[tuple[str, str], InputBytes | None]
 ) -> list[InputBytes] | None:
     """Bytes of each input that a step reads; None where files of one can't be opened."""
-    inputs = [source for source in step.sources.values() if isinstance(source, InputSource)]
+    inputs = [source for source, _ in imagery(step.sources.values())]
     for source in inputs:
         if (source.name, source.at) not in known:
             share = max(FILES // len(checked.indexes), 1)

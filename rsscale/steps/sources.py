@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.recipe import Recipe
-from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources, over_box
+from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources, Source, over_box
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.storage import Storage
 from rsscale.store.table_store import TableStore
@@ -162,6 +162,21 @@ class InputSource:
 
         spans = [span(self.recipe.inputs[self.name], period) for period in self.periods(key)]
         return min(first for first, _ in spans), max(last for _, last in spans)
+
+
+def imagery(sources: Iterable[Source]) -> Iterator[tuple[InputSource, int]]:
+    """The inputs that sources read, and how many pixels beyond a box: also those made of others.
+
+    A source that is made of another one has it as ``of``, and says by ``reach`` how many pixels
+    beyond a box it reads of it.
+    """
+    for source in sources:
+        beyond, inner = 0, source
+        while not isinstance(inner, InputSource) and hasattr(inner, "of"):
+            beyond += int(inner.reach)  # type: ignore[attr-defined]
+            inner = inner.of
+        if isinstance(inner, InputSource):
+            yield inner, beyond
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rsscale.change_passes.pair import PairOptions, PairSource
 from rsscale.layers import Axis, Layer
-from rsscale.steps.base import Block, Pass, Result, Source
+from rsscale.steps.base import Block, Pass, Result, Source, Step
 
 KIND = "pair_pass:PairPass"
 
@@ -29,14 +29,16 @@ class PairPass(Pass):
     pair: PairSource
 
     @classmethod
-    def open(cls, step: str, recipe: Any, options: Any, setup: Any) -> list[Pass]:
-        pair = PairSource.open(recipe, options, setup)
+    def open(cls, step: str, recipe: Any, options: Any, setup: Any) -> list[Step]:
+        opened = PairSource.open(recipe, options, setup)
+        steps, pair = opened.guarded(step, options, setup)
         axis = Axis("band", tuple(range(len(pair.names))))
         layers = tuple(
             Layer(n, "float32", axis=axis, attributes={"names": list(pair.names)})
             for n in ("before", "after")
         )
-        return [cls(step=step, sources=pair.sources, layers=(*layers, Layer("seen")), pair=pair)]
+        own = cls(step=step, sources=pair.sources, layers=(*layers, Layer("seen")), pair=pair)
+        return [*steps, own]
 
     def spans(self) -> Sequence[str]:
         return (self.pair.span,)

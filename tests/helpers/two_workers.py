@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # The passes and functions of all tests that share a cluster.
-ALLOWED = {"RSSCALE_PASSES": "formula_pass, index_pass", "RSSCALE_FUNCTIONS": "tile_functions"}
+ALLOWED = {
+    "RSSCALE_PASSES": "formula_pass, index_pass, pair_pass",
+    "RSSCALE_FUNCTIONS": "tile_functions",
+}
 
 # Until its input ends: also when the process of the tests is killed.
 PROGRAM = """

@@ -1,0 +1,1 @@
+"""Two images of one place: their shift, and the radiometry that relates them."""
