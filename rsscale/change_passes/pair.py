@@ -12,8 +12,8 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field, model_validator
 
-from rsscale.change_passes.dates import AFTER, BEFORE
-from rsscale.change_passes.guards import GuardOptions, guard
+from rsscale.change_guards.dates import AFTER, BEFORE
+from rsscale.change_guards.guards import GuardOptions, guard
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips
@@ -38,7 +38,7 @@ class PairOptions(GuardOptions):
 
     ``bands`` are those of the input, or layers of the step; left out, all bands, the layer
     ``embedding`` of a step that has one, or all its layers of floats. What guards the two dates is
-    in :class:`rsscale.change_passes.guards.GuardOptions`.
+    in :class:`rsscale.change_guards.guards.GuardOptions`.
     """
 
     from_: int = Field(alias="from")
@@ -160,7 +160,7 @@ class PairSource:
         Raises
         ------
         RecipeError
-            As :func:`rsscale.change_passes.guards.guard` does.
+            As :func:`rsscale.change_guards.guards.guard` does.
         """
         is_input = not self.layers
         bands = self.bands or tuple(layer.name for layer in self.layers)

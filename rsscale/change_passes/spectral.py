@@ -114,7 +114,7 @@ class SpectralChangePass(Pass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The steps that are needed, the change itself last."""
-        pair = PairSource.open(recipe, options, setup)
+        guards, pair = PairSource.open(recipe, options, setup).guarded(step, options, setup)
         try:
             measured = measure(options.method, len(pair.names), options.scale)
         except BandError as error:
@@ -150,7 +150,7 @@ class SpectralChangePass(Pass):
             measure=measured,
             threshold=given if is_given else None,
         )
-        return [*estimating, magnitude, *finding, change]
+        return [*guards, *estimating, magnitude, *finding, change]
 
     def spans(self) -> Sequence[str]:
         """The one pair of periods."""

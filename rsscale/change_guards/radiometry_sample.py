@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.change.transition_sample import some_pixels
-from rsscale.change_passes.dates import Dates
+from rsscale.change_guards.dates import Dates
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.coregistration.radiometry import relative_radiometry

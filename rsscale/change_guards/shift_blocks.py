@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsscale.change_passes.dates import Dates
+from rsscale.change_guards.dates import Dates
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.coregistration.common_shift import BLOCK, HALF, CommonShift, shift_of_block

@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rsscale.change_passes.dates import AFTER, Dates
-from rsscale.change_passes.radiometry_sample import (
+from rsscale.change_guards.dates import AFTER, Dates
+from rsscale.change_guards.radiometry_sample import (
     RadiometryOfDates,
     RadiometrySample,
     radiometry_schema,
     sample_schema,
 )
-from rsscale.change_passes.registered import NormalisedSource, RegisteredSource
-from rsscale.change_passes.shift_blocks import (
+from rsscale.change_guards.registered import NormalisedSource, RegisteredSource
+from rsscale.change_guards.shift_blocks import (
     ShiftBlocks,
     ShiftOfDates,
     block_schema,
