@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from rsscale.publish.netcdf import to_netcdf
     from rsscale.publish.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
+    from rsscale.reporting.transition_files import write_transitions
+    from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix
     from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
@@ -139,7 +141,10 @@ _WHERE = {
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
     "train_table": "rsscale.training.train_table",
+    "transition_matrix": "rsscale.reporting.transition_matrix",
+    "TransitionMatrix": "rsscale.reporting.transition_matrix",
     "verify": "rsscale.runs.verification",
+    "write_transitions": "rsscale.reporting.transition_files",
 }
 
 __all__ = [
@@ -177,6 +182,7 @@ __all__ = [
     "SeriesInput",
     "SeriesTable",
     "TilesFailedError",
+    "TransitionMatrix",
     "ValueOutput",
     "apply",
     "assess",
@@ -212,7 +218,9 @@ __all__ = [
     "to_reflectance",
     "train",
     "train_table",
+    "transition_matrix",
     "verify",
+    "write_transitions",
 ]
 
 

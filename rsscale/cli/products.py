@@ -1,4 +1,4 @@
-"""Commands on what a run has made: assess, quicklook, export."""
+"""Commands on what a run has made: assess, quicklook, export, transitions."""
 
 from __future__ import annotations
 
@@ -86,4 +86,20 @@ def export(
 
     paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
     for path in paths:
+        print(path)
+
+
+@command
+def transitions(
+    folder: RunPath,
+    to: Annotated[Path, typer.Option(help="A folder.")],
+    step: Annotated[str, typer.Option(help="A step of kind transitions.")] = "transitions",
+    zone: Annotated[
+        list[str] | None, typer.Option(help="Also a matrix and a picture of this polygon, by id.")
+    ] = None,
+) -> None:
+    """Write what became what: CSV, Parquet, and a picture of the transition matrix."""
+    from rsscale.reporting.transition_files import write_transitions
+
+    for path in write_transitions(folder, to, step=step, zones=zone or ()):
         print(path)

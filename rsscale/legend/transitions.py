@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.flags import names_as_text
 
+CLASSES = "paired_classes"
+"""The attribute with the classes that pairs are of."""
 CODE_NODATA = 65535
 """Of a transition where either class is not known."""
 _BASE = 256
@@ -35,21 +38,32 @@ def classes_of(code: Any) -> tuple[Any, Any]:
 
 
 def transition_attributes(classes: Sequence[LandClass]) -> dict[str, Any]:
-    """CF attributes of a layer of transitions: flag values, meanings and colours.
+    """CF attributes of a layer of transitions: flag values, meanings and colours, and the classes.
 
     What stayed has the colour of its class, but pale; what changed has that of the class that it
     became, with a part of the one that it was.
     """
     pairs = [(old, new) for old in classes for new in classes]
     if len(pairs) > _MOST:
-        return {}
+        return {CLASSES: classes_as_text(classes)}
     names = [_name(old, new) for old, new in pairs]
     return {
         "flag_values": [_BASE * old.value + new.value for old, new in pairs],
         "flag_meanings": " ".join(name.replace(" ", "_") for name in names),
         "flag_colors": " ".join(_color(old, new) for old, new in pairs),
         "class_names": names_as_text(names),
+        CLASSES: classes_as_text(classes),
     }
+
+
+def classes_as_text(classes: Sequence[LandClass]) -> str:
+    """The classes that pairs are of, as one text."""
+    return json.dumps([[c.value, c.name, c.color] for c in classes], ensure_ascii=False)
+
+
+def paired_classes(attributes: Mapping[str, Any]) -> tuple[LandClass, ...]:
+    """The classes that pairs of a layer of transitions are of."""
+    return tuple(LandClass(*one) for one in json.loads(attributes[CLASSES]))
 
 
 def _name(old: LandClass, new: LandClass) -> str:
