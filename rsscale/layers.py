@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,35 @@ NODATA = 255
 
 DataType = Literal["uint8", "int8", "uint16", "int16", "float32"]
 Overview = Literal["mode", "mean", "nearest", "none"]
+
+
+class YearPair(NamedTuple):
+    """Two years that something changed between: what is of the one and the other, together."""
+
+    before: int
+    after: int
+
+    @property
+    def span(self) -> str:
+        """As tiles have it: ``"2023-2024"``."""
+        return f"{self.before}-{self.after}"
+
+    def __repr__(self) -> str:
+        return self.span
+
+
+BEFORE, AFTER = YearPair._fields
+"""Names of the inputs of a model of two dates."""
+
+Period = int | YearPair
+"""What a label is true for, and imagery is read of: a year, or two that are compared."""
+
+
+def year_of(period: Period, name: str) -> int:
+    """The year that an input is read of: the period, or that of its name of a pair."""
+    if not isinstance(period, YearPair):
+        return period
+    return period.before if name == BEFORE else period.after
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,7 @@ class PointEstimator:
             output=ClassOutput("none") if task.classes else task.output,
             layout="mapping" if of_series else "channels",
             missing="nan",
+            seen=self.design.seen,
         )
 
     def _estimator(self) -> Any:

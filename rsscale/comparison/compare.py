@@ -25,7 +25,7 @@ from rsscale.learners.image_network import ImageNetwork
 from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS
-from rsscale.pipeline.label_chips import input_bands, train_settings
+from rsscale.pipeline.label_chips import input_bands, recipe_of_inputs, train_settings
 from rsscale.pipeline.training import (
     Reading,
     RecipeLearner,
@@ -94,8 +94,9 @@ def compare(
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
-    settings, inputs = train_settings(recipe), input_bands(recipe)
     labels = read_recipe_labels(recipe)
+    recipe = recipe_of_inputs(recipe)
+    settings, inputs = train_settings(recipe), input_bands(recipe)
     task = Task(classes=labels.classes)
     made = []
     for architecture, hyperparameters in _chosen(learners, settings.architecture).items():

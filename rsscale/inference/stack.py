@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,14 @@ class InputStack:
         # An input without observations, such as elevation, is known everywhere: it must not make a
         # class of what no sensor saw. When no input counts its observations, all channels tell.
         counted = any(part.counts for part in self._inputs)
-        self._telling = [
-            plane
+        each = spec.seen == "all"
+        telling = [
+            [plane for time in part.times for plane in time]
             for part in self._inputs
-            if part.counts or not counted
-            for time in part.times
-            for plane in time
+            if part.counts or not counted or each
         ]
+        # Of each group of planes one must have a value at a pixel.
+        self._telling = telling if each else [list(chain(*telling))]
         self._is_fixed = not any(i.series for i in spec.inputs)
         self._fixed = self._choose(box) if self._is_fixed else None
 
@@ -118,14 +120,15 @@ class InputStack:
                 np.copyto(channel[into], plane[source], casting="same_kind")
 
     def seen(self, box: PixelBox) -> npt.NDArray[np.bool_]:
-        """Pixels ``(row, col)`` of a box at which some sensor saw something."""
+        """Pixels ``(row, col)`` of a box at which some sensor saw something, or each of them did.
+
+        The contract says which (``seen``).
+        """
         out = np.zeros(box.shape, bool)
         for strip in strips(box & self.box, rows_in_cache(4 * box.shape[1])):
-            part = out[strip.slices(box)]
-            for plane in self._telling:
-                part |= np.isfinite(plane[strip.slices(self.box)])
-                if part.all():  # mostly after the first
-                    break
+            place = strip.slices(self.box)
+            groups = [_any_known([plane[place] for plane in group]) for group in self._telling]
+            out[strip.slices(box)] = np.logical_and.reduce(groups)
         return out
 
     def far_values(self) -> FarValues:
@@ -144,6 +147,16 @@ class InputStack:
                 total += plane[strip.slices(self.box)]
             out[strip.slices(box)] = np.minimum(total, MAX_OBSERVATIONS)
         return out
+
+
+def _any_known(planes: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Pixels at which one of some planes has a value."""
+    known: npt.NDArray[np.bool_] = np.isfinite(planes[0])
+    for plane in planes[1:]:
+        if known.all():  # mostly after the first
+            break
+        known |= np.isfinite(plane)
+    return known
 
 
 @dataclass(frozen=True)

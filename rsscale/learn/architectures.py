@@ -23,6 +23,7 @@ from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
 from rsscale.networks.fusion import LateFusion
 from rsscale.networks.inputs import NetworkInput, channels_of
 from rsscale.networks.ltae import LTAE
+from rsscale.networks.siamese import EarlyFusion, SiameseConcatenation, SiameseDifference
 from rsscale.networks.tempcnn import TempCNN
 from rsscale.networks.utae import UTAE
 from rsscale.runtimes import factory
@@ -62,6 +63,9 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture(UNet),
     "pixel": Architecture(PixelNet),
+    "fc-ef": Architecture(EarlyFusion),
+    "fc-siam-conc": Architecture(SiameseConcatenation),
+    "fc-siam-diff": Architecture(SiameseDifference),
     "tempcnn": Architecture(TempCNN, "mapping", (DAYS, VALID)),
     "ltae": Architecture(LTAE, "mapping", (DAYS, VALID)),
     "utae": Architecture(UTAE, "mapping", (DAYS, VALID)),

@@ -14,7 +14,7 @@ from torch import nn
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
 from rsscale.legend.classes import LandClass
-from rsscale.model.model_input import Missing, TensorLayout
+from rsscale.model.model_input import Missing, Seen, TensorLayout
 from rsscale.model.outputs import Output, ResultLayout
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import WindowBatch
@@ -86,6 +86,7 @@ class Model:
         architecture: str | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         missing: Missing | None = None,
+        seen: Seen | None = None,
     ) -> Model:
         """A network or an estimator of one's own as a model: for ``predict``, ``preview``, ``run``.
 
@@ -124,6 +125,9 @@ class Model:
             ``"mean"``: what is missing is 0 after scaling, which is the training mean; without
             scaling it is the value 0. ``"nan"``: it is NaN, the usual for LightGBM; right too for
             pipelines that begin with an imputer.
+        seen : str, optional
+            ``"all"``: a pixel that one of the inputs has not seen is nodata, the default of inputs
+            ``before`` and ``after``; ``"any"``: it is mapped, the default of others.
 
         Raises
         ------
@@ -146,6 +150,7 @@ class Model:
             architecture=architecture,
             hyperparameters=hyperparameters or {},
             missing=missing,
+            seen=seen,
         )
         spec, module = described(model, said)
         first = next(module.parameters(), None)

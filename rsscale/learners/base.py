@@ -18,6 +18,7 @@ from rsscale.layers import Layer
 from rsscale.learn.model import Model
 from rsscale.learners.fit import Fit
 from rsscale.legend.classes import LandClass
+from rsscale.model.model_input import Seen
 from rsscale.model.outputs import ClassOutput, Output, ValueOutput
 from rsscale.reference.unused_labels import UnusedLabels
 
@@ -199,6 +200,8 @@ class Design:
     resolution : float, optional
         Pixel width of the imagery, metres on the ground or degrees.
     device : str
+    seen : str
+        Which inputs must have seen a pixel: ``"any"`` or ``"all"``.
     """
 
     name: str
@@ -207,6 +210,7 @@ class Design:
     lattice: Lattice = field(default_factory=lambda: Lattice(256, 0))
     resolution: float | None = None
     device: str = "cpu"
+    seen: Seen = "any"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def contract(design: Design, inputs: Sequence[ModelInput], task: Task) -> ModelS
         resolution=design.resolution,
         output=task.output,
         layout=registered(design.architecture).layout,
+        seen=design.seen,
     )
 
 

@@ -20,7 +20,7 @@ from rsscale.model.mlm_inputs import check_inputs, read_inputs, read_layout, win
 from rsscale.model.mlm_item import tasks_of
 from rsscale.model.mlm_reader import MlmReader, expression_name
 from rsscale.model.mlm_schema import MlmInput, MlmOutput, MlmProperties
-from rsscale.model.model_input import Missing, ModelInput, TensorLayout
+from rsscale.model.model_input import Missing, ModelInput, Seen, TensorLayout
 from rsscale.model.outputs import (
     Activation,
     ClassOutput,
@@ -65,6 +65,7 @@ class MlmModel:
     result: ResultLayout
     extras: tuple[Layer, ...] = ()
     missing: Missing = "mean"
+    seen: Seen = "any"
 
 
 def read_mlm(item: Mapping[str, Any]) -> MlmModel:
@@ -113,6 +114,7 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         result=result,
         extras=extras,
         missing=top.missing,
+        seen=top.seen,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rsscale.model.model_input import Missing, TensorLayout
+from rsscale.model.model_input import Missing, Seen, TensorLayout
 from rsscale.model.outputs import Activation, Companding
 
 _Text = Annotated[str, Field(min_length=1, max_length=300)]
@@ -122,5 +122,6 @@ class MlmProperties(_Part):
     halo: _Width | None = Field(None, alias="rsscale:halo")
     layout: TensorLayout | None = Field(None, alias="rsscale:layout")
     missing: Missing = Field("mean", alias="rsscale:missing")
+    seen: Seen = Field("any", alias="rsscale:seen")
     blend: Literal["trim", "hann"] = Field("trim", alias="rsscale:blend")
     resolution: Annotated[_Number, Field(gt=0)] | None = Field(None, alias="rsscale:resolution")

@@ -17,6 +17,9 @@ ANY_WINDOW = "*"
 Missing = Literal["mean", "nan"]
 """What a network is given where a value is missing; see :class:`rsscale.ModelSpec`."""
 
+Seen = Literal["any", "all"]
+"""Which inputs must have seen a pixel for it to be mapped; see :class:`rsscale.ModelSpec`."""
+
 DAYS, VALID = "days", "valid"
 """What a network may take beside the values of an input: days of the year, and what is known."""
 

@@ -25,7 +25,7 @@ from rsscale.model.mlm_item import (
     output_to_mlm,
     tasks_of,
 )
-from rsscale.model.model_input import ANY_WINDOW, Missing, ModelInput, TensorLayout
+from rsscale.model.model_input import ANY_WINDOW, Missing, ModelInput, Seen, TensorLayout
 from rsscale.model.outputs import (
     OBSERVATIONS,
     ClassOutput,
@@ -70,6 +70,10 @@ class ModelSpec:
     missing : str
         What the network is given where a value is missing. ``"mean"``: 0, the scaled mean.
         ``"nan"``: NaN, for models that know what to do with it, such as gradient boosting.
+    seen : str
+        Which inputs must have seen a pixel, else it is nodata. ``"any"`` of those that count their
+        observations; ``"all"``, for models that compare: each must have a value, so that nothing
+        is told of what one of two dates has not seen.
     """
 
     name: str
@@ -84,6 +88,7 @@ class ModelSpec:
     result: ResultLayout = field(default_factory=ResultLayout)
     extras: tuple[Layer, ...] = ()
     missing: Missing = "mean"
+    seen: Seen = "any"
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -104,6 +109,11 @@ class ModelSpec:
         if self.missing not in get_args(Missing):
             raise ModelError(
                 f"model {self.name!r} says missing: {self.missing!r}; expected 'mean' or 'nan'"
+            )
+        if self.seen not in get_args(Seen):
+            raise ModelError(
+                f"model {self.name!r} says seen: {self.seen!r}; expected 'any' or 'all' of its "
+                "inputs"
             )
         if self.layout not in get_args(TensorLayout):
             raise ModelError(
@@ -255,6 +265,7 @@ class ModelSpec:
                 ],
                 **({} if self.layout == "channels" else {"rsscale:layout": self.layout}),
                 "rsscale:missing": self.missing,
+                **({} if self.seen == "any" else {"rsscale:seen": self.seen}),
                 "rsscale:stride": self.lattice.stride,
                 "rsscale:halo": self.lattice.halo,
                 "rsscale:blend": self.lattice.blend,
@@ -294,4 +305,5 @@ class ModelSpec:
             result=read.result,
             extras=read.extras,
             missing=read.missing,
+            seen=read.seen,
         )

@@ -39,6 +39,9 @@ _WIDEST, _ROUND_UP = 1024, 16
 _LARGE = 20_480
 _WRAPPED = re.compile(r"[a-z]+\((.+)\)")
 _PIXEL_BY_PIXEL = ("pixel", "tempcnn", "ltae", "fusion")
+# Each date by itself, with one encoder.
+_SIAMESE = ("fc-siam-conc", "fc-siam-diff")
+_CONVOLUTIONS = ("unet", "fc-ef", *_SIAMESE)
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,7 @@ def innermost(architecture: str) -> str:
 def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | None:
     """How far a network that rsscale builds looks around a pixel, px; None for any other.
 
-    Each scale ``s`` of the U-Net, and of the U-TAE with the same convolutions, has two 3-by-3
+    Each scale ``s`` of the U-Net, and of networks with the same convolutions, has two 3-by-3
     convolutions on the way down and, but for the coarsest, two on the way up, each reaching
     ``2**s`` pixels; pooling and nearest upsampling move by less than one pixel of the coarser
     scale.
@@ -219,7 +222,9 @@ def reach_of(architecture: str, hyperparameters: Mapping[str, Any]) -> int | Non
     if architecture in _PIXEL_BY_PIXEL:
         return 0
     depth = hyperparameters.get("depth", 3)
-    if architecture not in ("unet", "utae") or not isinstance(depth, int) or depth < 1:
+    if architecture not in (*_CONVOLUTIONS, "utae") or not isinstance(depth, int) or depth < 1:
+        return None
+    if hyperparameters.get("encoder") is not None:  # of a library
         return None
     convolutions = sum(4 * 2**scale for scale in range(depth - 1)) + 2 * 2 ** (depth - 1)
     return int(convolutions + 2 ** (depth - 1) - 1)
@@ -242,11 +247,12 @@ def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     reach = reach_of(spec.architecture, spec.hyperparameters)
     if reach is None or weights.suffix != ".safetensors" or device != "cpu":
         return None
-    if spec.architecture == "unet":
+    if spec.architecture in _CONVOLUTIONS:
         depth, width = (spec.hyperparameters.get(k, d) for k, d in (("depth", 3), ("width", 16)))
         if not isinstance(depth, int) or not isinstance(width, int):
             return None  # building it says what is wrong
-        channels = min(spec.channels, width / 2 ** (depth - 1))  # values a pixel, at the least
+        seen_at_once = spec.channels // (2 if spec.architecture in _SIAMESE else 1)
+        channels = min(seen_at_once, width / 2 ** (depth - 1))  # values a pixel, at the least
         if channels * spec.lattice.window**2 <= _LARGE:
             return None
     return reach

@@ -340,6 +340,16 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
             )
         imagery = recipe.inputs[model_input.name]
         spec.check_input(model_input.name, imagery.bands, times_of(imagery, period))
+    check_resolution(recipe, spec, extent)
+
+
+def check_resolution(recipe: Recipe, spec: ModelSpec, extent: GeoBox) -> None:
+    """Refuse a model that was made for another resolution.
+
+    Raises
+    ------
+    ModelError
+    """
     trained, used = spec.resolution, pixel_width(extent)
     # Where the projection's scale changes over an area, that of its centre is no exact figure.
     is_true = math.isclose(used, recipe.grid.build().pixel_width)

@@ -21,9 +21,9 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.geo.sample_groups import MOST_POINTS, BlockGroups, GroupShapes, some_of
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory
-from rsscale.layers import NODATA
+from rsscale.layers import NODATA, Period, YearPair, year_of
 from rsscale.learners.chips import InputBands
-from rsscale.model.model_input import DAYS
+from rsscale.model.model_input import DAYS, Seen
 from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.progress import announce, progress
@@ -95,13 +95,15 @@ class ChipReader:
         self._reading = ChipReading(
             recipe,
             self._grid,
-            _as_they_are(inputs, tuple(extra for extra in takes if extra == DAYS)),
+            _as_they_are(
+                inputs, tuple(extra for extra in takes if extra == DAYS), seen_by(settings)
+            ),
             labels.classes,
             CONTEXT if most is None else 0,
             most,
             versions(),
         )
-        periods = settings.periods or recipe.periods
+        periods = label_periods(recipe, labels)
         by_period = {period: labels.on(self._grid, period) for period in periods}
         blocks = {period: some.blocks(settings.chip) for period, some in by_period.items()}
         self.blocks = {period: some for period, some in blocks.items() if some}
@@ -157,7 +159,7 @@ class ChipReader:
         )
 
     def _some_labels(
-        self, period: int, block: PixelBox, group: int, most: int
+        self, period: Period, block: PixelBox, group: int, most: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
         """Positions ``(M, 2)`` and values of some labelled pixels, spread over a chip."""
         labels = self.groups.labels(period, block, group)
@@ -223,7 +225,7 @@ class ChipReader:
         return arrays, parts.images, counted
 
     def _tasks(
-        self, sources: Mapping[int, Mapping[str, ItemIndex]], *, with_labels: bool = True
+        self, sources: Mapping[Period, Mapping[str, ItemIndex]], *, with_labels: bool = True
     ) -> Iterator[ChipTask]:
         """Chips that are read together, in order; without labels only their places."""
         number = first = 0
@@ -241,7 +243,7 @@ class ChipReader:
                 number, first = number + 1, first + len(blocks)
 
     def _near(
-        self, sources: Mapping[str, ItemIndex], period: int, blocks: Sequence[PixelBox]
+        self, sources: Mapping[str, ItemIndex], period: Period, blocks: Sequence[PixelBox]
     ) -> dict[str, Lookup]:
         """The items that can reach some blocks."""
         around = reduce(PixelBox.__or__, blocks).pad(self._reading.context)
@@ -251,12 +253,12 @@ class ChipReader:
             margin = mask_margin(imagery, self._grid, around)
             # Twice: how far a mask reaches differs a little from box to box.
             geobox = self._grid.geobox_of(around.pad(2 * margin + 1))
-            rows = index.extents.rows(geobox, *span(imagery, period))
+            rows = index.extents.rows(geobox, *span(imagery, year_of(period, name)))
             scenes = index.read(map(int, rows))
             near[name] = ScenesInMemory(scenes, index.extents.take(rows), index.crs)
         return near
 
-    def _settings(self, sources: Mapping[int, Mapping[str, ItemIndex]]) -> dict[str, Any]:
+    def _settings(self, sources: Mapping[Period, Mapping[str, ItemIndex]]) -> dict[str, Any]:
         """All that decides what is read, by what a person calls it."""
         labels, items = hashlib.sha256(), hashlib.sha256()
         for task in self._tasks(sources):
@@ -292,6 +294,28 @@ def train_settings(recipe: Recipe) -> TrainRecipe:
     return recipe.train
 
 
+def recipe_of_inputs(recipe: Recipe) -> Recipe:
+    """A recipe whose inputs are those of the model to be: of change one of them at two dates."""
+    change = train_settings(recipe).change
+    return recipe if change is None else recipe.of_two_dates(change.of)
+
+
+def seen_by(settings: TrainRecipe) -> Seen:
+    """Which inputs must have seen a pixel that is learnt from, or mapped: of change both dates."""
+    return "all" if settings.change else "any"
+
+
+def label_periods(recipe: Recipe, labels: Labels) -> tuple[Period, ...]:
+    """What is trained on: years, or of labels of change the pairs that these are between."""
+    settings = train_settings(recipe)
+    if settings.change is None:
+        return settings.periods or recipe.periods
+    before, after = settings.change.from_, settings.change.to
+    if before is None or after is None:
+        return labels.pairs
+    return (YearPair(before, after),)
+
+
 def input_bands(recipe: Recipe) -> list[InputBands]:
     """The inputs of the model to be, in the recipe's order."""
     settings = train_settings(recipe)
@@ -308,7 +332,7 @@ def _block_groups(
     settings: TrainRecipe,
     grid: Grid,
     blocks: Sequence[PixelBox],
-    by_period: Mapping[int, GridLabels],
+    by_period: Mapping[Period, GridLabels],
 ) -> ByBlock:
     """Spatial groups of the asked width on the ground, by the scale amid the labels."""
     around = reduce(PixelBox.__or__, blocks)
@@ -333,15 +357,19 @@ def _block_groups(
 
 
 def _find_sources(
-    recipe: Recipe, grid: Grid, blocks: Sequence[PixelBox], period: int
+    recipe: Recipe, grid: Grid, blocks: Sequence[PixelBox], period: Period
 ) -> dict[str, ItemIndex]:
     """Items around the labels only: a country is not searched for a few polygons."""
     boxes = [grid.geobox_of(block).extent.geom for block in blocks]
     around = Geometry(shapely.union_all(boxes), grid.crs).to_crs("EPSG:4326")
-    items = find_items(recipe, around, CONTEXT + 16, (period,))
-    indexes = index_items(recipe, grid, items)
-    check_reach(recipe, grid, indexes, [block.pad(CONTEXT + 16) for block in blocks], (period,))
-    return indexes
+    read = [block.pad(CONTEXT + 16) for block in blocks]
+    found: dict[str, ItemIndex] = {}
+    for name in recipe.inputs:
+        years = (year_of(period, name),)
+        index = index_items(recipe, grid, find_items(recipe, around, CONTEXT + 16, years, (name,)))
+        check_reach(recipe, grid, index, read, years)
+        found |= index
+    return found
 
 
 def _together(chips: Sequence[Chip], most: int | None = None) -> Iterator[list[Chip]]:
@@ -354,7 +382,7 @@ def _together(chips: Sequence[Chip], most: int | None = None) -> Iterator[list[C
             yield some[start : start + (most or len(some))]
 
 
-def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...]) -> ModelSpec:
+def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...], seen: Seen) -> ModelSpec:
     """A contract that takes inputs without scaling."""
     return ModelSpec(
         name="chips",
@@ -364,4 +392,5 @@ def _as_they_are(inputs: Sequence[InputBands], takes: tuple[str, ...]) -> ModelS
         architecture="none",
         output=EmbeddingOutput(1),
         layout="mapping",
+        seen=seen,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
-from rsscale.geo.vector_file import split_layer
 from rsscale.learn.architectures import complete, registered
 from rsscale.learn.models import Model, save_model
 from rsscale.learners.applicability import check_wrapped, wrapped
@@ -31,16 +29,23 @@ from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID
 from rsscale.network.receptive_field import reach_of
-from rsscale.pipeline.label_chips import ChipReader, input_bands, train_settings
+from rsscale.pipeline.label_chips import (
+    ChipReader,
+    input_bands,
+    label_periods,
+    recipe_of_inputs,
+    seen_by,
+    train_settings,
+)
 from rsscale.pipeline.label_pixels import pixel_table
 from rsscale.points.series_table import SeriesTable
-from rsscale.recipe import InputRecipe, Recipe, TrainRecipe, read_recipe
+from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import recipe_area
 from rsscale.sampling.chip_task import DAYS_OF
 from rsscale.sampling.pixel_choice import MOST_PIXELS
+from rsscale.sampling.provenance import imaged, model_folder, provenance
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
-from rsscale.steps.input_windows import span
 from rsscale.training.checks import check_chips, check_classes, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
@@ -96,8 +101,9 @@ def train_recipe(
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, overrides)
     settings = train_settings(recipe)
-    target = Path(out) if out is not None else _model_folder(recipe)
+    target = Path(out) if out is not None else model_folder(recipe)
     labels = read_recipe_labels(recipe)
+    told, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)
     design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
@@ -109,14 +115,16 @@ def train_recipe(
             model, report = _train_images(reading, learner, plan)
         else:
             model, report = _train_points(reading, learner, plan)
-        background = replace(report.background, provenance=provenance(recipe))
+        periods = label_periods(recipe, labels)
+        made_from = provenance(recipe, settings, periods) | {"recipe": told.to_yaml()}
+        background = replace(report.background, provenance=made_from)
         report = replace(report, background=background)
         save_model(
             model,
             target,
             report=report,
             geometry=_footprint(labels),
-            **_times(settings, recipe),
+            **imaged(periods),
             **({"license": settings.license} if settings.license else {}),
         )
     return model, report
@@ -312,6 +320,7 @@ def recipe_design(recipe: Recipe, labels: Labels, device: str) -> Design:
         lattice=Lattice(settings.stride, settings.halo, settings.blend),
         resolution=_pixel_width(recipe.grid.build(), labels),
         device=device,
+        seen=seen_by(settings),
     )
 
 
@@ -341,51 +350,6 @@ def _classes(settings: TrainRecipe) -> tuple[LandClass, ...] | None:
     if settings.classes is None:
         return None
     return tuple(LandClass(c.value, c.name, c.color) for c in settings.classes)
-
-
-def _model_folder(recipe: Recipe) -> Path:
-    if not isinstance(recipe.model, str):
-        named = "names a model for each period" if recipe.model else "has no 'model'"
-        raise RecipeError(f"the recipe {named}; say with --out where the trained one goes")
-    return Path(recipe.model)
-
-
-def _times(settings: TrainRecipe, recipe: Recipe) -> dict[str, str]:
-    """When the training imagery was taken: STAC's properties for a span of time."""
-    periods = settings.periods or recipe.periods
-    return {
-        "start_datetime": f"{min(periods):04d}-01-01T00:00:00Z",
-        "end_datetime": f"{max(periods):04d}-12-31T23:59:59Z",
-    }
-
-
-def provenance(recipe: Recipe) -> dict[str, Any]:
-    """What a model is made from: labels with their digest, imagery and its dates, the recipe."""
-    settings = train_settings(recipe)
-    periods = list(settings.periods or recipe.periods)
-    return {
-        "labels": _label_file(Path(split_layer(settings.labels)[0])),
-        "periods": periods,
-        "inputs": {name: _imagery(inner, periods) for name, inner in recipe.inputs.items()},
-        "recipe": recipe.to_yaml(),
-        **({"license": settings.license} if settings.license else {}),
-    }
-
-
-def _label_file(path: Path) -> dict[str, Any]:
-    """The name of a file of labels, and its digest; of a folder, such as a geodatabase, none."""
-    if not path.is_file():
-        return {"file": path.name}
-    with path.open("rb") as file:
-        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _imagery(imagery: InputRecipe, periods: Sequence[int]) -> dict[str, Any]:
-    """Collections and dates that items were searched for."""
-    spans = [span(imagery, period) for period in periods]
-    first, last = min(start for start, _ in spans), max(end for _, end in spans)
-    dates = {} if imagery.static else {"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
-    return {"collection": imagery.collection, "bands": list(imagery.bands), **dates}
 
 
 def _footprint(labels: Labels) -> dict[str, Any]:

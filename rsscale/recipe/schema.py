@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from rsscale.errors import RecipeError
+from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
+from rsscale.layers import AFTER, BEFORE
 from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year
 from rsscale.recipe.input_recipe import ACCESS, InputRecipe
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
@@ -87,8 +88,15 @@ class Recipe(Strict):
                 f"'change' is from {self.change.from_} to {self.change.to}; "
                 f"both must be among 'periods' {list(self.periods)}"
             )
+        if self.train and self.train.change:
+            _check_compared(self.train.change.of, self.inputs)
         check_steps(self.steps, self._short_form(), list(self.inputs))
         return self
+
+    def of_two_dates(self, name: str | None) -> Recipe:
+        """The recipe with two inputs ``before`` and ``after``, both as an input of it is."""
+        imagery = self.inputs[name if name is not None else next(iter(self.inputs))]
+        return self.model_copy(update={"inputs": dict.fromkeys((BEFORE, AFTER), imagery)})
 
     @property
     def all_steps(self) -> dict[str, StepRecipe]:
@@ -153,3 +161,15 @@ class Recipe(Strict):
             mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
         )
         return yaml.safe_dump(strip_addresses(plain), sort_keys=False, width=100)
+
+
+def _check_compared(name: str | None, inputs: Mapping[str, InputRecipe]) -> None:
+    """Refuse an input that can't be read at two years."""
+    known = list(inputs)
+    if name is None and len(known) != 1:
+        raise ValueError(f"train.change needs 'of': which of the inputs {known} is compared")
+    if name is not None and name not in inputs:
+        raise ValueError(f"train.change is of {name!r}; there are {known}{nearest(name, known)}")
+    compared = name if name is not None else known[0]
+    if inputs[compared].static:
+        raise ValueError(f"train.change is of {compared!r}, which is static and has no two dates")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictInt, field_validator, model_validator
 
-from rsscale.recipe.fields import Name, Strict, Year, as_value_error
+from rsscale.recipe.fields import InputName, Name, Strict, Year, as_value_error
 from rsscale.reference.grid_labels import THIN_BLOCK
 from rsscale.reference.label_rules import LabelRules, Overlap
 
@@ -32,6 +32,32 @@ class SplitRecipe(Strict):
     folds: int = Field(default=0, ge=0, le=1000)  # in place of the test
 
 
+class TrainChangeRecipe(Strict):
+    """Labels of change: the input that is read at two years, and which years a label is true for.
+
+    The years are given, or two columns of the labels hold them.
+    """
+
+    of: InputName | None = None  # the recipe's one input when left out
+    from_: Year | None = Field(default=None, alias="from")
+    to: Year | None = None
+    columns: tuple[Name, Name] | None = None  # of the years from and to
+
+    @model_validator(mode="after")
+    def _two_years(self) -> Self:
+        years = (self.from_, self.to)
+        if (self.columns is None) == (years == (None, None)) or (None in years and any(years)):
+            raise ValueError(
+                "needs the years 'from' and 'to', or 'columns: [from, to]' of the labels that hold "
+                "them"
+            )
+        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
+            raise ValueError(
+                f"is from {self.from_} to {self.to}; a change is from a year to a later one"
+            )
+        return self
+
+
 class TrainRecipe(Strict):
     """Options of ``rsscale train``."""
 
@@ -47,6 +73,7 @@ class TrainRecipe(Strict):
     ignore: tuple[ClassName, ...] = ()
     periods: tuple[Year, ...] | None = None
     period_column: str | None = None
+    change: TrainChangeRecipe | None = None  # labels of change between two periods
     all_touched: bool = False
     edge: float = Field(default=0.0, ge=0, le=1e5)  # metres
     priority: tuple[str, ...] = ()
@@ -88,6 +115,13 @@ class TrainRecipe(Strict):
         return value
 
     @model_validator(mode="after")
+    def _one_way_to_say_when(self) -> Self:
+        if self.change and (self.periods is not None or self.period_column is not None):
+            key = "periods" if self.periods is not None else "period_column"
+            raise ValueError(f"{key!r} is for labels of one year; 'change' says between which")
+        return self
+
+    @model_validator(mode="after")
     def _rules_fit(self) -> Self:
         with as_value_error():
             self.rules()
@@ -108,7 +142,7 @@ class TrainRecipe(Strict):
     def label_options(self) -> dict[str, Any]:
         """How to read the labels: arguments of :func:`~rsscale.reference.labels.read_labels`."""
         return {
-            "period_column": self.period_column,
+            "period_column": self.change.columns if self.change else self.period_column,
             "layer": self.labels_layer,
             "coordinates": self.coordinates,
             "crs": self.labels_crs,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rsscale.errors import RecipeError, nearest
@@ -178,3 +179,23 @@ def _named(counts: Counter[str]) -> str:
     more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     plural = len(counts) > 1
     return f"class{'es' if plural else ''} {named}{more} {'are' if plural else 'is'}"
+
+
+def years_in(column: Iterable[Any], source: str | Path) -> list[int]:
+    """Years of a column of years or dates.
+
+    Raises
+    ------
+    RecipeError
+        Which names the row that holds none.
+    """
+    years = []
+    for row, value in enumerate(column):
+        text = str(value)[:4]
+        if not (text.isdigit() and len(text) == 4):
+            raise RecipeError(
+                f"labels {source}: row {row} has the period {value!r}; expected a year or a date"
+                ", such as 2023 or 2023-04-01"
+            )
+        years.append(int(text))
+    return years

@@ -17,8 +17,9 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.feature_place import check_area, check_coordinates
 from rsscale.geo.grid import Grid
 from rsscale.geo.vector_file import split_layer
+from rsscale.layers import AFTER, BEFORE, Period, YearPair, year_of
 from rsscale.legend.classes import LandClass
-from rsscale.reference.class_column import class_text, classes_in, values_in
+from rsscale.reference.class_column import class_text, classes_in, values_in, years_in
 from rsscale.reference.grid_features import GridFeatures
 from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.label_raster import GridRaster, LabelRaster, is_raster, read_label_raster
@@ -26,7 +27,7 @@ from rsscale.reference.label_rules import LabelRules
 from rsscale.reference.label_table import is_table, read_points
 from rsscale.reference.merged_classes import MergedClasses
 from rsscale.reference.unused_labels import BLANK, Reason, UnusedLabels
-from rsscale.reference.vector_file import read_vector_file
+from rsscale.reference.vector_file import geometry_problem, read_vector_file
 
 __all__ = ["GridLabels", "LabelRules", "Labels", "read_columns", "read_frame", "read_labels"]
 
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ALWAYS = -1
+SINCE = "since"
+"""Column of labels of change: the year before."""
 # A straight line of this length is bent by a projection by less than a metre or so.
 _LONGEST_DEGREES = 0.05
 _LONGEST_METRES = 5000.0
-_KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Labels:
     ----------
     frame : GeoDataFrame
         In its own CRS; columns ``value`` (class value), ``period`` (a year, or -1 for all),
-        ``geometry``. Of a raster one row with its outline, and no class.
+        ``since`` of labels of change (the year before), ``geometry``. Of a raster one row with its
+        outline, and no class.
     classes : tuple of LandClass
     source : str
         Where they come from, for messages.
@@ -76,12 +79,23 @@ class Labels:
         """Names of the classes by value."""
         return {land_class.value: land_class.name for land_class in self.classes}
 
-    def of(self, period: int) -> Labels:
-        """The labels of a year."""
-        return replace(self, frame=self.frame[self.frame["period"].isin([_ALWAYS, period])])
+    def of(self, period: Period) -> Labels:
+        """The labels of a year, or of change between two."""
+        is_of = self.frame["period"].isin([_ALWAYS, year_of(period, AFTER)])
+        if SINCE in self.frame:
+            is_of &= self.frame[SINCE] == year_of(period, BEFORE)
+        return replace(self, frame=self.frame[is_of])
 
-    def on(self, grid: Grid, period: int | None = None) -> GridLabels:
-        """The labels of a year (of all years when None) on a grid."""
+    @property
+    def pairs(self) -> tuple[YearPair, ...]:
+        """Between which years there are labels of change, where their file says it."""
+        if SINCE not in self.frame:
+            return ()
+        years = set(zip(self.frame[SINCE], self.frame["period"], strict=True))
+        return tuple(YearPair(int(since), int(until)) for since, until in sorted(years))
+
+    def on(self, grid: Grid, period: Period | None = None) -> GridLabels:
+        """The labels of a year (of all years when None), or of change between two, on a grid."""
         area = None if self.area is None else grid.project(self.area).geom
         if self.raster is not None:
             return GridRaster(grid, area, self.rules.most_pixels, raster=self.raster)
@@ -108,12 +122,12 @@ class Labels:
             edge=self.rules.edge,
         )
 
-    def unused_in(self, by_period: Mapping[int, GridLabels]) -> UnusedLabels:
+    def unused_in(self, by_period: Mapping[Period, GridLabels]) -> UnusedLabels:
         """All labels that are not used, by class and reason.
 
         Parameters
         ----------
-        by_period : mapping of year to GridLabels
+        by_period : mapping of year, or pair of years, to GridLabels
             What :meth:`on` gives for each year that is trained on. A feature that gives pixels in
             one of them is used.
         """
@@ -138,7 +152,7 @@ def read_labels(
     path: str | Path,
     class_column: str | None,
     *,
-    period_column: str | None = None,
+    period_column: str | tuple[str, str] | None = None,
     classes: Sequence[LandClass] | None = None,
     layer: str | None = None,
     coordinates: Sequence[str] | None = None,
@@ -156,8 +170,9 @@ def read_labels(
     class_column : str or None
         The column of the class name or value, of any type: ``3``, ``3.0`` and ``"03"`` are the
         class with the value 3. Of a raster a column of its attribute table, or None.
-    period_column : str, optional
-        The column of the year that a label is true for; without it they are true for all.
+    period_column : str or (str, str), optional
+        The column of the year that a label is true for; without it they are true for all. Of labels
+        of change the columns of the years from and to.
     classes : sequence of LandClass, optional
         Values, names and colours. Without them codes from 0 to 254 are the values; names are
         sorted and numbered from 1. A raster has those of its own legend.
@@ -181,9 +196,10 @@ def read_labels(
     rules = rules or LabelRules()
     file = split_layer(path)[0]
     if file.exists() and not (is_table(file) or _has_layers(file)) and is_raster(file):
+        of_periods = "period_column" if isinstance(period_column, str) else "change.columns"
         _refuse_for_raster(
-            path, period_column=period_column, labels_layer=layer,
-            coordinates=coordinates, labels_crs=crs,
+            path, labels_layer=layer, coordinates=coordinates, labels_crs=crs,
+            **{of_periods: period_column},
         )  # fmt: skip
         raster = read_label_raster(file, class_column, classes, rules, area)
         return Labels(raster.outline, raster.classes, str(path), rules, area, raster.unused, raster)
@@ -194,12 +210,11 @@ def read_labels(
         )
     frame = read_frame(path, layer, coordinates, crs)
     names = _column(frame, class_column, path)
-    problem = _geometry_problem(frame)
+    problem = geometry_problem(frame)
     if problem:
         raise RecipeError(f"labels {path}: {problem}")
     check_coordinates(frame.bounds.to_numpy(), frame.crs, f"labels {path}")
-    years = _ALWAYS if period_column is None else _years(_column(frame, period_column, path), path)
-    frame = frame[["geometry"]].assign(period=years)
+    frame = frame[["geometry"]].assign(**_periods(frame, period_column, path))
     texts, unused = _class_names(names, rules, f"labels {path}")
     frame = frame.assign(name=texts)[texts.notna()]
     frame, unused_outside = _in_area(frame, area, path)
@@ -357,26 +372,19 @@ def _column(frame: gpd.GeoDataFrame, column: str, path: str | Path) -> Any:
     return frame[column]
 
 
-def _geometry_problem(frame: gpd.GeoDataFrame) -> str | None:
-    for row, shape in enumerate(frame.geometry):
-        if shape is None or shape.is_empty:
-            return f"row {row} has no geometry; remove it"
-        if shape.geom_type not in _KINDS:
-            return f"row {row} is a {shape.geom_type}; expected polygons or points"
-        if not shape.is_valid:
-            reason = shapely.is_valid_reason(shape)
-            return f"row {row} is not valid: {reason}; repair it, e.g. with shapely.make_valid"
-    return None
-
-
-def _years(column: Any, path: str | Path) -> list[int]:
-    years = []
-    for row, value in enumerate(column):
-        text = str(value)[:4]
-        if not (text.isdigit() and len(text) == 4):
+def _periods(
+    frame: gpd.GeoDataFrame, columns: str | tuple[str, str] | None, path: str | Path
+) -> dict[str, Any]:
+    """Columns of the years that labels are true for."""
+    if columns is None:
+        return {"period": _ALWAYS}
+    if isinstance(columns, str):
+        return {"period": years_in(_column(frame, columns, path), path)}
+    since, until = (years_in(_column(frame, column, path), path) for column in columns)
+    for row, (first, last) in enumerate(zip(since, until, strict=True)):
+        if first >= last:
             raise RecipeError(
-                f"labels {path}: row {row} has the period {value!r}; expected a year or a date"
-                ", such as 2023 or 2023-04-01"
+                f"labels {path}: row {row} is a change from {first} to {last}; expected a year and "
+                f"a later one in the columns {columns[0]!r} and {columns[1]!r}"
             )
-        years.append(int(text))
-    return years
+    return {"period": until, SINCE: since}

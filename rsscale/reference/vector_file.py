@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shapely
+
 from rsscale.errors import RecipeError
 from rsscale.geo.vector_file import VectorFileError, read_vector
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+
+_KINDS = ("Polygon", "MultiPolygon", "Point", "MultiPoint")
 
 
 def read_vector_file(
@@ -50,3 +55,16 @@ def read_vector_file(
     if frame.crs is None:
         raise RecipeError(f"{name} have no CRS; save them with one")
     return frame.reset_index(drop=True)
+
+
+def geometry_problem(frame: gpd.GeoDataFrame) -> str | None:
+    """What is wrong with the first geometry that is no polygon or point; None where all are."""
+    for row, shape in enumerate(frame.geometry):
+        if shape is None or shape.is_empty:
+            return f"row {row} has no geometry; remove it"
+        if shape.geom_type not in _KINDS:
+            return f"row {row} is a {shape.geom_type}; expected polygons or points"
+        if not shape.is_valid:
+            reason = shapely.is_valid_reason(shape)
+            return f"row {row} is not valid: {reason}; repair it, e.g. with shapely.make_valid"
+    return None

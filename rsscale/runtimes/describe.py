@@ -13,8 +13,9 @@ from torch import nn
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import Lattice
+from rsscale.layers import AFTER, BEFORE
 from rsscale.legend.classes import LandClass
-from rsscale.model.model_input import Missing, ModelInput, TensorLayout
+from rsscale.model.model_input import Missing, ModelInput, Seen, TensorLayout
 from rsscale.model.outputs import ClassOutput, Output, ResultLayout
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.torch_program import check_program
@@ -46,6 +47,7 @@ class Description:
     architecture: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     missing: Missing | None = None
+    seen: Seen | None = None
 
     def spec(
         self,
@@ -57,9 +59,11 @@ class Description:
         missing: Missing = "mean",
     ) -> ModelSpec:
         """The contract, with what is not said chosen for a kind of model."""
+        inputs = _inputs(self.inputs, self.times)
+        is_of_two_dates = {BEFORE, AFTER} <= {one.name for one in inputs}
         return ModelSpec(
             name=self.name or architecture,
-            inputs=_inputs(self.inputs, self.times),
+            inputs=inputs,
             classes=tuple(self.classes if classes is None else classes),
             lattice=Lattice(self.stride, halo if self.halo is None else self.halo, self.blend),
             architecture=self.architecture or architecture,
@@ -69,6 +73,7 @@ class Description:
             layout=self.layout,
             result=self.result,
             missing=self.missing or missing,
+            seen=self.seen or ("all" if is_of_two_dates else "any"),
         )
 
 

@@ -16,7 +16,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.stack import InputStack
 from rsscale.items.item_store import Lookup
-from rsscale.layers import NODATA
+from rsscale.layers import NODATA, Period, year_of
 from rsscale.legend.classes import LandClass
 from rsscale.model.spec import ModelSpec
 from rsscale.recipe import Recipe
@@ -41,7 +41,8 @@ class ChipTask:
         Of the task.
     first : int
         Number of its first chip.
-    period : int
+    period : int or YearPair
+        What the labels are true for, and inputs are read of.
     blocks : tuple of PixelBox
         Where labels count: blocks of the global lattice.
     groups : tuple of int
@@ -54,7 +55,7 @@ class ChipTask:
 
     number: int
     first: int
-    period: int
+    period: Period
     blocks: tuple[PixelBox, ...]
     groups: tuple[int, ...]
     labels: tuple[npt.NDArray[np.uint8], ...]
@@ -135,11 +136,12 @@ class ChipReading:
             parts = []
             for chip in chips:
                 image, days = self._image(stack, chip.box)
-                unused += self._unseen(task, chip, image)
+                seen = self._seen(image)
+                unused += self._unseen(task, chip, seen)
                 if self.most is None:
-                    parts.append(chip.as_image(image, days))
+                    parts.append(chip.as_image(image, days, seen))
                 else:
-                    parts.append(chip.as_pixels(image, days, self.most, thinned))
+                    parts.append(chip.as_pixels(image, days, seen, self.most, thinned))
             arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         decoded = inputs.meter.decoded_bytes
         return ChipPart(
@@ -168,15 +170,25 @@ class ChipReading:
         stack.fill(image, box, chosen)
         return image, chosen.days
 
-    def _unseen(self, task: ChipTask, chip: _Chip, image: npt.NDArray[np.float32]) -> UnusedLabels:
+    def _seen(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Where a chip was seen: by any input, or by each as the model to be asks for."""
+        known = np.isfinite(image)
+        seen = np.asarray(known.any(axis=0))
+        first = 0
+        for one in self.spec.inputs if self.spec.seen == "all" else ():
+            seen &= known[first : first + one.channels].any(axis=0)
+            first += one.channels
+        return seen
+
+    def _unseen(self, task: ChipTask, chip: _Chip, seen: npt.NDArray[np.bool_]) -> UnusedLabels:
         """Labelled pixels of a chip where nothing was seen, by class and reason."""
-        blind = chip.labels[~np.isfinite(image).any(axis=0)]
+        blind = chip.labels[~seen]
         counts = {c.name: int((blind == c.value).sum()) for c in self.classes}
         if not any(counts.values()):
             return UnusedLabels()
         around = self.grid.geobox_of(chip.block)
         is_imaged = any(
-            task.sources[name].touching(around, *span(imagery, task.period))
+            task.sources[name].touching(around, *span(imagery, year_of(task.period, name)))
             for name, imagery in self.recipe.inputs.items()
         )
         reason = Reason.MASKED if is_imaged else Reason.OUTSIDE_IMAGERY
@@ -194,10 +206,13 @@ class _Chip:
         self.labels[both.slices(box)] = task.labels[place][both.slices(self.block)]
 
     def as_image(
-        self, image: npt.NDArray[np.float32], days: Mapping[str, npt.NDArray[np.float32]]
+        self,
+        image: npt.NDArray[np.float32],
+        days: Mapping[str, npt.NDArray[np.float32]],
+        seen: npt.NDArray[np.bool_],
     ) -> Arrays:
         """The whole chip, without labels where nothing was seen."""
-        self._leave_out_unseen(image)
+        self.labels[~seen] = NODATA
         return {
             "images": image[None],
             "labels": self.labels[None],
@@ -210,11 +225,12 @@ class _Chip:
         self,
         image: npt.NDArray[np.float32],
         days: Mapping[str, npt.NDArray[np.float32]],
+        seen: npt.NDArray[np.bool_],
         most: int,
         thinned: Counter[int],
     ) -> Arrays:
         """Its labelled pixels as rows."""
-        self._leave_out_unseen(image)
+        self.labels[~seen] = NODATA
         numbers, left = chosen_pixels(self.labels, (self.box.row0, self.box.col0), most)
         thinned.update(left)
         rows, cols = np.unravel_index(numbers, self.labels.shape)
@@ -224,6 +240,3 @@ class _Chip:
             "groups": np.full(len(numbers), self._group, np.int64),
             **{DAYS_OF + name: np.tile(d, (len(numbers), 1)) for name, d in days.items()},
         }
-
-    def _leave_out_unseen(self, image: npt.NDArray[np.float32]) -> None:
-        self.labels[~np.isfinite(image).any(axis=0)] = NODATA

@@ -13,7 +13,7 @@ import shapely
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.sample_groups import BlockGroups
-from rsscale.layers import NODATA
+from rsscale.layers import NODATA, Period
 from rsscale.reference.grid_features import GridFeatures
 from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.labels import Labels
@@ -32,10 +32,10 @@ class LabelGroups(Protocol):
     def remark(self) -> str:
         """How they differ from what was asked for; empty where they don't."""
 
-    def groups_in(self, period: int, block: PixelBox) -> list[int]:
+    def groups_in(self, period: Period, block: PixelBox) -> list[int]:
         """Groups that have a label in a block; a chip is made for each."""
 
-    def labels(self, period: int, block: PixelBox, group: int) -> Values:
+    def labels(self, period: Period, block: PixelBox, group: int) -> Values:
         """Class values of a group in a block; 255 elsewhere."""
 
     def shapes_of(self, groups: Iterable[int]) -> dict[int, shapely.Geometry]:
@@ -49,21 +49,21 @@ class ByBlock:
     Attributes
     ----------
     blocks : BlockGroups
-    by_period : mapping of year to GridLabels
+    by_period : mapping of year, or pair of years, to GridLabels
     kind, remark : str
         See :class:`LabelGroups`.
     """
 
     blocks: BlockGroups
-    by_period: Mapping[int, GridLabels]
+    by_period: Mapping[Period, GridLabels]
     kind: str
     remark: str = ""
 
-    def groups_in(self, period: int, block: PixelBox) -> list[int]:  # noqa: ARG002
+    def groups_in(self, period: Period, block: PixelBox) -> list[int]:  # noqa: ARG002
         """See :class:`LabelGroups`: one, whatever its labels."""
         return [self.blocks.group_of(block)]
 
-    def labels(self, period: int, block: PixelBox, group: int) -> Values:  # noqa: ARG002
+    def labels(self, period: Period, block: PixelBox, group: int) -> Values:  # noqa: ARG002
         """See :class:`LabelGroups`: all of the block."""
         return self.by_period[period].rasterize(block)
 
@@ -81,7 +81,7 @@ class ByPolygon:
     Attributes
     ----------
     labels_of : Labels
-    by_period : mapping of year to GridLabels
+    by_period : mapping of year, or pair of years, to GridLabels
 
     Raises
     ------
@@ -90,7 +90,7 @@ class ByPolygon:
     """
 
     labels_of: Labels
-    by_period: Mapping[int, GridLabels]
+    by_period: Mapping[Period, GridLabels]
     kind: str = "polygons of the labels"
     remark: str = ""
 
@@ -101,11 +101,11 @@ class ByPolygon:
                 "train.split.by out: blocks are the groups"
             )
 
-    def groups_in(self, period: int, block: PixelBox) -> list[int]:
+    def groups_in(self, period: Period, block: PixelBox) -> list[int]:
         """See :class:`LabelGroups`."""
         return sorted(set(self._rows(period, block).ravel().tolist()) - {-1})
 
-    def labels(self, period: int, block: PixelBox, group: int) -> Values:
+    def labels(self, period: Period, block: PixelBox, group: int) -> Values:
         """See :class:`LabelGroups`."""
         values = self.by_period[period].rasterize(block)
         return np.where(self._rows(period, block) == group, values, np.uint8(NODATA))
@@ -119,7 +119,7 @@ class ByPolygon:
                 shapes |= dict(zip(rows.tolist(), (s for s, _ in labels.shapes), strict=True))
         return {group: shapes[group] for group in sorted(set(groups))}
 
-    def _rows(self, period: int, block: PixelBox) -> npt.NDArray[np.int64]:
+    def _rows(self, period: Period, block: PixelBox) -> npt.NDArray[np.int64]:
         """Row of the labels that each pixel is of; -1 where unlabelled."""
         labels = self.by_period[period]
         if not isinstance(labels, GridFeatures):
@@ -127,5 +127,5 @@ class ByPolygon:
         rows: npt.NDArray[np.int64] = np.append(self._index(period), -1)[labels.owners(block)]
         return rows
 
-    def _index(self, period: int) -> npt.NDArray[np.int64]:
+    def _index(self, period: Period) -> npt.NDArray[np.int64]:
         return np.asarray(self.labels_of.of(period).frame.index, np.int64)

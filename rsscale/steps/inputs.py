@@ -24,6 +24,7 @@ from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_store import Lookup
+from rsscale.layers import Period, year_of
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import InputRecipe, Recipe
 from rsscale.steps.input_windows import STATIC, mask_margin, nodata, resampling, span, windows
@@ -60,7 +61,7 @@ def prepare(
     recipe: Recipe,
     grid: Grid,
     sources: Mapping[str, Lookup],
-    period: int,
+    period: Period,
     box: PixelBox,
     *,
     device: str = "cpu",
@@ -73,8 +74,8 @@ def prepare(
     recipe : Recipe
     grid : Grid
     sources : mapping of input name to Lookup
-    period : int
-        The year.
+    period : int or YearPair
+        The year; of a pair each input has that of its name.
     box : PixelBox
         Pixels that the model reads.
     device : str
@@ -91,7 +92,7 @@ def prepare(
         "generation": generation,
     }
     composites = {
-        name: prepare_input(input_recipe, grid, sources[name], period, box, **how)
+        name: prepare_input(input_recipe, grid, sources[name], year_of(period, name), box, **how)
         for name, input_recipe in recipe.inputs.items()
     }
     return TileInputs(composites, missing, meter)

@@ -29,6 +29,7 @@ KINDS = {
     "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
     "spectral-change": "rsscale.change_passes.spectral:SpectralChangePass",
     "series-breaks": "rsscale.change_passes.series_breaks:BreaksPass",
+    "change-network": "rsscale.change_passes.network:ChangeNetworkPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "smooth": "rsscale.passes.smooth:SmoothPass",

@@ -1,0 +1,88 @@
+"""What a training is made from: its labels, imagery and dates, and where its model belongs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rsscale.change_passes.network import ChangeNetworkPass
+from rsscale.errors import RecipeError
+from rsscale.geo.vector_file import split_layer
+from rsscale.layers import Period, YearPair, year_of
+from rsscale.recipe import InputRecipe, Recipe, TrainRecipe
+from rsscale.steps.input_windows import span
+
+
+def model_folder(recipe: Recipe) -> Path:
+    """Where the model that a recipe trains belongs: its ``model``, or that of its change step.
+
+    Raises
+    ------
+    RecipeError
+        When the recipe names none, or several.
+    """
+    if recipe.train and recipe.train.change:
+        kind = ChangeNetworkPass.kind
+        steps = [step for step in recipe.all_steps.values() if step.kind == kind]
+        named = {str(step.options.get("model")) for step in steps}
+        if len(named) != 1:
+            raise RecipeError(
+                f"the recipe has {len(steps)} steps of kind {kind!r}, with the models "
+                f"{sorted(named)}; name one with 'model', or say with --out where the trained one "
+                "goes"
+            )
+        return Path(recipe.path(named.pop()))
+    if not isinstance(recipe.model, str):
+        named_by = "names a model for each period" if recipe.model else "has no 'model'"
+        raise RecipeError(f"the recipe {named_by}; say with --out where the trained one goes")
+    return Path(recipe.model)
+
+
+def provenance(recipe: Recipe, settings: TrainRecipe, periods: Sequence[Period]) -> dict[str, Any]:
+    """What a model is made from: labels with their digest, imagery and its dates, the recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As it is trained: its inputs are those of the model.
+    settings : TrainRecipe
+    periods : sequence of int or YearPair
+        What the labels are true for.
+    """
+    told = [p.span if isinstance(p, YearPair) else p for p in periods]
+    return {
+        "labels": _label_file(Path(split_layer(settings.labels)[0])),
+        "periods": told,
+        "inputs": {
+            name: _imagery(inner, [year_of(period, name) for period in periods])
+            for name, inner in recipe.inputs.items()
+        },
+        **({"license": settings.license} if settings.license else {}),
+    }
+
+
+def _label_file(path: Path) -> dict[str, Any]:
+    """The name of a file of labels, and its digest; of a folder, such as a geodatabase, none."""
+    if not path.is_file():
+        return {"file": path.name}
+    with path.open("rb") as file:
+        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _imagery(imagery: InputRecipe, years: Sequence[int]) -> dict[str, Any]:
+    """Collections and dates that items were searched for."""
+    spans = [span(imagery, year) for year in years]
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    dates = {} if imagery.static else {"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
+    return {"collection": imagery.collection, "bands": list(imagery.bands), **dates}
+
+
+def imaged(periods: Sequence[Period]) -> dict[str, str]:
+    """When training imagery was taken: STAC's properties for a span of time."""
+    years = [year for p in periods for year in (p if isinstance(p, YearPair) else (p,))]
+    return {
+        "start_datetime": f"{min(years):04d}-01-01T00:00:00Z",
+        "end_datetime": f"{max(years):04d}-12-31T23:59:59Z",
+    }
