@@ -177,6 +177,7 @@ class FoundThreshold(Gather):
 
     kind: ClassVar[str] = "spectral-change-threshold"
     version: ClassVar[str] = "1"
+    instead = "give 'threshold' a number, or see rs.detect_spectral_change"
 
     step: str
     of: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from pydantic import Field, model_validator
 
 from rsscale.change_guards.dates import AFTER, BEFORE
@@ -27,8 +26,9 @@ from rsscale.steps.base import Block, Cost, Setup, Source, Step
 from rsscale.steps.input_windows import window_names
 
 PART_BYTES = 256 << 20
-"""Memory of the two dates of a part of a tile, unless those of 512 rows take more."""
+"""Memory of the two dates of a part of a tile, unless a block of imagery, 512 rows, takes more."""
 EMBEDDING = "embedding"
+Dates = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 # What a thread holds of the scenes that it composites.
 _READING = 450 << 20
 
@@ -190,14 +190,10 @@ class PairSource:
         halo : int
             Pixels around each part that the pair covers too, at most the pass's halo.
         """
-        lazy = {key: self._bands(block, key) for key in (BEFORE, AFTER)}
-        boxes = _parts(block.core, 2 * len(self.names), halo)
+        boxes = self._parts(block.core, halo)
         reads = [box.pad(halo) & block.around for box in boxes]
-        resources = block.resources
-        threads = resources.profile.threads or None
-        found = composite_strips(lazy, block.around, reads, threads, resources.meter)
-        for box, arrays in zip(boxes, found, strict=True):
-            before, after = (self._values(arrays[key].values) for key in (BEFORE, AFTER))
+        dates = self._composites if self.bands else self._layers
+        for box, (before, after) in zip(boxes, dates(block, reads), strict=True):
             yield box, Pair.of(before, after, self.names)
 
     def memory(
@@ -214,23 +210,50 @@ class PairSource:
         kept : int
             Bytes of a whole tile that it makes.
         """
-        channels = 2 * len(self.names)
-        rows = max(box.shape[0] for box in _parts(PixelBox(0, 0, tile, tile), channels, 0))
-        part = channels * rows * tile
+        rows = max(box.shape[0] for box in self._parts(PixelBox(0, 0, tile, tile), 0))
+        part = 2 * len(self.names) * rows * tile
         reading = min(cost.bytes, profile.threads * _READING) if self.bands else cost.bytes
         return PROCESS_BYTES + int(reading + TILES_AT_ONCE * ((4 + working) * part + kept))
 
-    def _bands(self, block: Block, key: str) -> xr.DataArray:
-        """What is read of a date, stacked along its bands: ``(…, y, x)``, lazy where it was."""
-        dataset = block.inputs[key]
-        if not self.layers:
-            return dataset["composite"].sel(band=list(self.bands))
-        stacked = [_physical(dataset[layer.name].values, layer) for layer in self.layers]
-        return xr.DataArray(np.concatenate(stacked), dims=("band", "y", "x"))
+    def _composites(self, block: Block, reads: Sequence[PixelBox]) -> Iterator[Dates]:
+        """The composites of both dates over some boxes; windows of time one after the other."""
+        lazy = {
+            key: block.inputs[key]["composite"].sel(band=list(self.bands))
+            for key in (BEFORE, AFTER)
+        }
+        resources = block.resources
+        threads = resources.profile.threads or None
+        for found in composite_strips(lazy, block.around, reads, threads, resources.meter):
+            arrays = [found[key].values for key in (BEFORE, AFTER)]
+            before, after = (
+                np.ascontiguousarray(array.reshape(len(self.names), *array.shape[-2:]))
+                for array in arrays
+            )
+            yield before, after
 
-    def _values(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """``(band, y, x)`` of what was read; windows of time one after the other."""
-        return np.ascontiguousarray(array.reshape(len(self.names), *array.shape[-2:]))
+    def _layers(self, block: Block, reads: Sequence[PixelBox]) -> Iterator[Dates]:
+        """The layers of both dates over some boxes: physical values of what is in memory."""
+        for read in reads:
+            part = (..., *read.slices(block.around))
+            before, after = (
+                np.concatenate(
+                    [
+                        _physical(block.inputs[key][one.name].values[part], one)
+                        for one in self.layers
+                    ]
+                )
+                for key in (BEFORE, AFTER)
+            )
+            yield before, after
+
+    def _parts(self, core: PixelBox, halo: int) -> list[PixelBox]:
+        """A box cut along its rows: imagery along those of the blocks that it is read in."""
+        step = WARP_BLOCK if self.bands else 1
+        row = 8 * len(self.names) * (core.shape[1] + 2 * halo)
+        height = max(PART_BYTES // row // step, 1) * step
+        first = core.row0 // height * height + height
+        lines = [core.row0, *range(first, core.row1, height), core.row1]
+        return [PixelBox(top, core.col0, bottom, core.col1) for top, bottom in pairwise(lines)]
 
 
 def _of_input(reference: Reference, options: PairOptions, setup: Setup) -> dict[str, Any]:
@@ -297,12 +320,3 @@ def _physical(stored: npt.NDArray[Any], layer: Layer) -> npt.NDArray[np.float32]
         values = values * np.float32(layer.scale) + np.float32(layer.offset)
     values[~layer.is_valid(stored)] = np.nan
     return values if layer.axis else values[None]
-
-
-def _parts(core: PixelBox, channels: int, halo: int) -> list[PixelBox]:
-    """A box cut along rows of blocks of the grid, in which imagery is read."""
-    row = 4 * channels * (core.shape[1] + 2 * halo)
-    height = max(PART_BYTES // row // WARP_BLOCK, 1) * WARP_BLOCK
-    first = core.row0 // height * height + height
-    lines = [core.row0, *range(first, core.row1, height), core.row1]
-    return [PixelBox(top, core.col0, bottom, core.col1) for top, bottom in pairwise(lines)]

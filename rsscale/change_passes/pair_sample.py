@@ -109,6 +109,13 @@ class EstimatedMeasure(Gather):
     measure: Measure
     names: tuple[str, ...]
 
+    @property
+    def instead(self) -> str:  # type: ignore[override] # of the measure, which is of a recipe
+        """What a preview can do without it."""
+        if isinstance(self.measure, IrMad):
+            return "rs.detect_spectral_change does the same in memory"
+        return "say 'scale: none', or see rs.detect_spectral_change"
+
     def parameters(self) -> Mapping[str, Any]:
         """The measure, and what it is of."""
         return {"measure": type(self.measure).__name__, "bands": list(self.names)}

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import shapely
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rsscale.change_passes.magnitude import (
     ESTIMATE,
     FoundThreshold,
     MagnitudePass,
-    estimated,
     histogram_schema,
     of_row,
     threshold_schema,
@@ -28,7 +27,7 @@ from rsscale.change_passes.magnitude import (
 )
 from rsscale.change_passes.pair import PairOptions, PairSource
 from rsscale.change_passes.pair_sample import EstimatedMeasure, PairSample, sample_schema
-from rsscale.errors import AreaError, BandError, RecipeError
+from rsscale.errors import AreaError, BandError, RecipeError, nearest
 from rsscale.layers import NODATA, Layer
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.spectral_change.decision import change_layers, decide
@@ -62,6 +61,25 @@ class SpectralChangeOptions(PairOptions):
     threshold: Rule | float | FalseAlarm = "kittler-illingworth"
     scale: Scale = "band"
     variates: bool = False
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _of_one_form(cls, value: Any) -> Any:
+        """Before the forms are tried one by one: of all of them pydantic tells the first alone."""
+        if isinstance(value, dict) and set(value) == {"false_alarm", "stable"}:
+            rate, file = value["false_alarm"], value["stable"]
+            if not isinstance(rate, int | float) or not 0 < rate < 1 or not isinstance(file, str):
+                raise ValueError(
+                    f"is {value}; expected a share between 0 and 1 and a file of polygons"
+                )
+        elif isinstance(value, bool) or (
+            not isinstance(value, int | float | FalseAlarm) and value not in get_args(Rule)
+        ):
+            raise ValueError(
+                f"is {value!r}; expected {', '.join(get_args(Rule))}, a number, or "
+                f"{{false_alarm: 0.01, stable: FILE}}{nearest(str(value), get_args(Rule))}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _of_its_method(self) -> SpectralChangeOptions:
@@ -127,7 +145,7 @@ class SpectralChangePass(Pass):
             stable, digest = _stable(step, given, setup)
         magnitude = MagnitudePass(
             step=f"{step}-magnitude",
-            sources={**pair.sources, **_gathered(estimating, ESTIMATE, options.method, setup)},
+            sources={**pair.sources, **_gathered(estimating, ESTIMATE, setup)},
             layers=(
                 measured.layer,
                 *((variates_layer(len(pair.names)),) if options.variates else ()),
@@ -140,12 +158,10 @@ class SpectralChangePass(Pass):
         )
         finding = () if is_given else (_finding(step, magnitude, given),)
         sources = {MAGNITUDE: setup.source(magnitude, (measured.layer.name,))}
-        if options.method == "ir-mad":
-            sources |= _gathered(estimating, ESTIMATE, options.method, setup)
         change = cls(
             step=step,
-            sources={**sources, **_gathered(finding, THRESHOLD, options.method, setup)},
-            layers=change_layers(probable=not is_given or options.method == "ir-mad"),
+            sources={**sources, **_gathered(finding, THRESHOLD, setup)},
+            layers=change_layers(probable=not is_given),
             span=pair.span,
             measure=measured,
             threshold=given if is_given else None,
@@ -162,10 +178,9 @@ class SpectralChangePass(Pass):
 
     def run(self, block: Block) -> Result:
         """Decide over one tile."""
-        measured = estimated(self.measure, block)
         groups = of_row(block.inputs[THRESHOLD]) if THRESHOLD in block.inputs else None
-        stored = block.inputs[MAGNITUDE][measured.layer.name].values
-        found = decide(measured, stored, groups or float(self.threshold or 0))
+        stored = block.inputs[MAGNITUDE][self.measure.layer.name].values
+        found = decide(self.measure, stored, groups or float(self.threshold or 0))
         change = found["change"][block.where]
         facts = {
             "compared": int((change != NODATA).sum()),
@@ -223,22 +238,9 @@ def _finding(step: str, magnitude: MagnitudePass, given: Rule | FalseAlarm) -> F
     )
 
 
-def _gathered(steps: Sequence[Step], name: str, method: str, setup: Setup) -> dict[str, Source]:
+def _gathered(steps: Sequence[Step], name: str, setup: Setup) -> dict[str, Source]:
     """The table of the last of some steps as a source, where there are any."""
-    if not steps or not isinstance(steps[-1], Gather):
-        return {}
-    try:
-        return {name: setup.gathered(steps[-1])}
-    except RecipeError as error:
-        instead = {
-            ("change-vector", ESTIMATE): "'scale: none'",
-            ("change-vector", THRESHOLD): "a number as 'threshold'",
-        }.get((method, name), "a number as 'threshold'")
-        if (method, name) == ("ir-mad", ESTIMATE):
-            raise RecipeError(
-                f"{error}; ir-mad has no preview: rs.spectral_change does the same in memory"
-            ) from None
-        raise RecipeError(f"{error}: {instead}") from None
+    return {name: setup.gathered(steps[-1])} if steps and isinstance(steps[-1], Gather) else {}
 
 
 def _stable(step: str, given: FalseAlarm, setup: Setup) -> tuple[shapely.Geometry, str]:

@@ -45,18 +45,16 @@ def decide(
     Returns
     -------
     dict of str to uint8 array (…)
-        ``change``: 1 beyond the threshold, 0, 255 without a value; ``change_probability`` in
-        percent, 255 without one: by the measure, else by the groups, else there is none.
+        ``change``: 1 beyond the threshold, 0, 255 without a value; with groups,
+        ``change_probability``: their posterior in percent, 255 without a value.
     """
     seen = np.isfinite(stored)
     clear = np.where(seen, stored, np.float32(0))
     heights = measure.heights(clear)
-    beyond = heights > np.float32(cut.threshold) if isinstance(cut, Groups) else clear > cut
-    found = {"change": np.where(seen, beyond, NODATA).astype(np.uint8)}
-    probability = measure.probability(clear)
-    if probability is None and isinstance(cut, Groups):
-        probability = cut.probability(heights)
-    if probability is not None:
-        percent = np.rint(100 * probability)
-        found["change_probability"] = np.where(seen, percent, NODATA).astype(np.uint8)
-    return found
+    if not isinstance(cut, Groups):
+        return {"change": np.where(seen, clear > np.float32(cut), NODATA).astype(np.uint8)}
+    percent = np.rint(100 * cut.probability(heights))
+    return {
+        "change": np.where(seen, heights > np.float32(cut.threshold), NODATA).astype(np.uint8),
+        "change_probability": np.where(seen, percent, NODATA).astype(np.uint8),
+    }

@@ -64,8 +64,9 @@ def detect_spectral_change(
     xarray.Dataset
         ``(y, x)``: ``change`` (uint8: 1 changed, 0 unchanged, 255 where either date has no value),
         ``magnitude`` or for IR-MAD ``chi_square`` (float32, NaN), and ``change_probability``
-        (uint8, percent, 255), which only IR-MAD has with a number as threshold. The attribute
-        ``threshold`` of ``change`` says it in the unit of the layer of magnitudes. Scales and
+        (uint8, percent, 255): the posterior of the normal distributions on both sides of the
+        threshold; none where that is a number. The attribute ``threshold`` of ``change`` says it in
+        the unit of the layer of magnitudes. Scales and
         variates are of at most 200,000 pixels, chosen by their place.
 
     Raises

@@ -222,10 +222,11 @@ def _own_variance(covariance: Floats, kept: list[int], band: int, largest: Float
         return False
     if not kept:
         return True
-    scale = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.where(scale > 0, np.outer(scale, scale), 1)
-    with_kept = correlation[kept, band]
-    told = with_kept @ np.linalg.solve(correlation[np.ix_(kept, kept)], with_kept)
+    those = [*kept, band]
+    scale = np.sqrt(np.diag(covariance)[those])
+    correlation = covariance[np.ix_(those, those)] / np.outer(scale, scale)
+    with_kept = correlation[:-1, -1]
+    told = with_kept @ np.linalg.solve(correlation[:-1, :-1], with_kept)
     return bool(1 - told > _OWN_VARIANCE)
 
 

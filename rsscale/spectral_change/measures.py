@@ -28,7 +28,6 @@ SAMPLE = 200_000
 Method = Literal["change-vector", "ir-mad", "spectral-angle", "embedding-distance"]
 Scale = Literal["band", "none"]
 
-Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
@@ -64,9 +63,6 @@ class Measure(Protocol):
     def heights(self, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What a threshold is found of, rising with what is stored."""
 
-    def probability(self, stored: npt.NDArray[np.float32]) -> Floats | None:
-        """Of change, where the measure itself tells it."""
-
 
 class _Plain:
     """What measures have in common that need no sample, and store what is cut."""
@@ -88,10 +84,6 @@ class _Plain:
 
     def heights(self, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return stored
-
-    def probability(self, stored: npt.NDArray[np.float32]) -> Floats | None:
-        del stored
-        return None
 
 
 def _magnitude(long_name: str, units: str = "1") -> Layer:
@@ -216,10 +208,6 @@ class IrMad(_Plain):
     def heights(self, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The root of chi-square: a length, as the other measures have it."""
         return np.sqrt(stored)
-
-    def probability(self, stored: npt.NDArray[np.float32]) -> Floats | None:
-        """That an unchanged pixel has a smaller chi-square."""
-        return self.known.probability(stored)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST = 100
 """Magnitudes that a threshold is taken from, at least."""
-# Of either side of a threshold, of all values: less is a tail of noise, not a class.
-_LEAST_SHARE = 1e-4
+# Of what changed, of all values: less is a tail of noise, not a class.
+_LEAST_CHANGED = 1e-4
+# Of unchanged: where nearly all changed, images alone do not tell it from one heap with a low tail.
+_LEAST_UNCHANGED = 0.05
 BETWEEN = 2.0
 """Standard deviations of the unchanged that a threshold of two groups lies above their mean."""
 
@@ -200,7 +202,8 @@ class _Sides:
         cost = np.ones(len(self.shares[0]))
         for share, variance in zip(self.shares, self.variances, strict=True):
             cost += share * (np.log(variance) - 2 * np.log(share))
-        cost[np.minimum(*self.shares) < _LEAST_SHARE] = np.inf
+        cost[self.shares[0] < _LEAST_UNCHANGED] = np.inf
+        cost[self.shares[1] < _LEAST_CHANGED] = np.inf
         return cost
 
     def cut(self, place: int) -> Groups:

@@ -238,6 +238,8 @@ class Gather(ABC):
     ----------
     kind, version, step
         As for :class:`Pass`.
+    instead : str
+        What a recipe is to say for a preview, which has no rows of all tiles.
     of : str
         The step whose tables are folded.
     schema : pyarrow.Schema
@@ -246,6 +248,7 @@ class Gather(ABC):
 
     kind: ClassVar[str]
     version: ClassVar[str]
+    instead: str = "say in the step what it would find out"
     step: str
     of: str
     schema: pa.Schema

@@ -29,6 +29,7 @@ from rsscale.steps.sources import (
     LayersSource,
     Lookups,
     StoredLayers,
+    UngatheredRows,
     no_generation,
 )
 from rsscale.store.ledger import LedgerReader
@@ -180,19 +181,10 @@ class RunSetup:
             stored = {0: self.stored(step)}
         return LayersSource(stored, names, at=at)
 
-    def gathered(self, step: Gather) -> GatheredRows:
-        """The table of a gather, as something to read.
-
-        Raises
-        ------
-        RecipeError
-            For a preview, which has no rows of all tiles.
-        """
+    def gathered(self, step: Gather) -> GatheredRows | UngatheredRows:
+        """The table of a gather, as something to read; for a preview, to be refused when read."""
         if self.computes:
-            raise RecipeError(
-                f"step {step.step!r} is made of all tiles, and a preview has a box alone; say in "
-                "the step what it would find out"
-            )
+            return UngatheredRows(step)
         return GatheredRows(step, self.run.storage, self.ledger)
 
     def level_below(self, step: Pass) -> LayersSource:

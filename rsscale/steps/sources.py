@@ -367,3 +367,41 @@ class GatheredRows:
         """Nothing: a gathered table is small."""
         del box, key
         return Cost()
+
+
+@dataclass(frozen=True)
+class UngatheredRows:
+    """The table of a gather where nothing was gathered, in a preview: whoever reads it is refused.
+
+    Other steps of the recipe, which do not read it, have a preview.
+    """
+
+    step: Gather
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """Refuse.
+
+        Raises
+        ------
+        RecipeError
+        """
+        del box, key, resources
+        raise RecipeError(
+            f"step {self.step.step!r} is made of all tiles, and a preview has a box alone; "
+            f"{self.step.instead}"
+        )
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Nothing is stored."""
+        del box, key
+        return ""
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """Nothing."""
+        del box, key
+        return Cost()

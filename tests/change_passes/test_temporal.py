@@ -131,7 +131,7 @@ def test_of_a_small_sample_the_beginning_is_kept() -> None:
 def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, transitions="estimate")
     with allowed(), pytest.raises(RecipeError, match="made of all tiles, and a preview has a box"):
-        rs.preview(recipe, bbox=[5.95, 44.99, 5.96, 45.0], step="change", device="cpu")
+        rs.preview(recipe, bbox=[6.0, 44.965, 6.01, 44.975], step="change", device="cpu")
 
 
 @pytest.mark.slow
