@@ -30,6 +30,7 @@ from rsscale.coregistration.common_shift import BEYOND
 from rsscale.errors import RecipeError
 from rsscale.steps.base import Setup, Source, Step
 from rsscale.steps.options import Options
+from rsscale.steps.sources import UngatheredRows
 
 MOST = 8
 """Pixels: the greatest shift that is gone on with, unless the recipe says more."""
@@ -161,14 +162,8 @@ def _registered(
         most=most,
         corrected=corrects,
     )
-    try:
-        table = setup.gathered(shift)
-    except RecipeError:
-        if corrects:
-            raise RecipeError(
-                "register: correct finds the shift over the whole area, and a preview has a box; "
-                "give it as shift: [dx, dy], px to the east and down, or say register: off"
-            ) from None
+    table = setup.gathered(shift)
+    if isinstance(table, UngatheredRows) and not corrects:
         return guarded  # a preview, in which nothing is told of the whole area
     found = RegisteredSource(after, table, options.max_shift, moves=corrects)
     return Guarded({**guarded.sources, AFTER: found}, (blocks, shift))
@@ -208,13 +203,7 @@ def _normalised(
         bands=bands,
         times=times,
     )
-    try:
-        table = setup.gathered(radiometry)
-    except RecipeError:
-        raise RecipeError(
-            "normalise: true fits gains over the whole area, and a preview has a box; give them as "
-            "normalise: {band: [gain, offset], …}, or leave it out"
-        ) from None
+    table = setup.gathered(radiometry)
     source = NormalisedSource(after, table, bands)
     steps = (*guarded.steps, sample, radiometry)
     return Guarded({**guarded.sources, AFTER: source}, steps)

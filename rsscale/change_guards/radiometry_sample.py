@@ -117,6 +117,7 @@ class RadiometryOfDates(Gather):
 
     kind: ClassVar[str] = "radiometry-of-dates"
     version: ClassVar[str] = "1"
+    instead = "give them as normalise: {band: [gain, offset], …}, or leave it out"
 
     step: str
     of: str

@@ -153,6 +153,7 @@ class ShiftOfDates(Gather):
 
     kind: ClassVar[str] = "shift-of-dates"
     version: ClassVar[str] = "1"
+    instead = "give it as shift: [dx, dy], px to the east and down, or say register: off"
 
     step: str
     of: str

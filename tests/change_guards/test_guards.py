@@ -132,8 +132,8 @@ def test_what_is_known_is_taken_as_given(tmp_path: Path, shifted_pair: TwoDates)
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"register": "correct"}, r"a preview has a box; give it as shift: \[dx, dy\]"),
-        ({"normalise": True}, "a preview has a box; give them as normalise"),
+        ({"register": "correct"}, r"a preview has a box alone; give it as shift: \[dx, dy\]"),
+        ({"normalise": True}, "a preview has a box alone; give them as normalise"),
         ({"normalise": {"red": [1, 0]}}, "normalise is of red; expected is .*: red, nir"),
         ({"register": "yes"}, "register: input should be 'warn', 'correct' or 'off'"),
         ({"shift": [9, 0]}, "more than max_shift, which is 8"),

@@ -76,3 +76,18 @@ def test_in_memory_it_is_as_good() -> None:
         found["change"].values == 1,
         found["chi_square"].values > found["change"].attrs["threshold"],
     )
+
+
+def test_a_preview_is_of_the_two_dates() -> None:
+    """Of what needs no whole area; the maps of others of the recipe's steps are not in its way."""
+    recipe = taizhou.recipe(method="change-vector", scale="none", threshold=45)
+    recipe["steps"]["other"] = {"kind": "spectral-change", "of": "etm", "from": 2000, "to": 2003}
+    box = [119.9, 32.48, 119.92, 32.50]
+    magnitude = rs.preview(recipe, box, step="change-magnitude", device="cpu")["magnitude"]
+    change = rs.preview(recipe, box, step="change", device="cpu")["change"]
+    rows = np.round((3_604_920 - magnitude.y.values) / 30).astype(int)
+    cols = np.round((magnitude.x.values - 203_340) / 30).astype(int)
+    before, after = (taizhou.image(year)[:, rows][:, :, cols] for year in (2000, 2003))
+    wanted = np.sqrt(((after - before) ** 2).sum(axis=0))
+    np.testing.assert_allclose(magnitude.values[0], wanted, rtol=1e-5)
+    np.testing.assert_array_equal(change.values, magnitude.values > 45)
