@@ -12,6 +12,7 @@ from pair_pass import KIND
 import rsscale as rs
 from rsscale.change_passes import pair as pair_module
 from rsscale.errors import RecipeError
+from rsscale.model.outputs import EmbeddingOutput
 
 BOX = [6.0, 44.965, 6.01, 44.975]
 STEP = {"kind": KIND, "of": "map", "from": 2019, "to": 2020}
@@ -143,3 +144,20 @@ def test_bands_that_an_input_has_not_are_named(landscape: Landscape) -> None:
     recipe = landscape_recipe(landscape, bands=["green"])
     with pytest.raises(RecipeError, match="bands has 'green'; input 's2' has red, nir"):
         rs.preview(recipe, BOX, step="pair", device="cpu")
+
+
+def test_embeddings_are_decoded() -> None:
+    """Of both quantizations; nodata of any feature is no value of the pixel."""
+    stored = np.array([[[-127, 0, 127, -128]], [[5, -6, 7, 8]]], np.int8)
+    for quantization, wanted in (
+        ("linear", stored / 127),
+        ("square", np.sign(stored.astype(float)) * (np.abs(stored.astype(float)) / 127.5) ** 2),
+    ):
+        (layer,) = EmbeddingOutput(size=2, quantization=quantization).layers(())  # type: ignore[arg-type]
+        values = pair_module._physical(stored, layer)
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values[:, 0, :3], wanted[:, 0, :3], rtol=1e-6)
+        assert np.isnan(values[0, 0, 3])
+        assert pair_module.Pair.of(values, values, ("a", "b")).seen.tolist() == [
+            [True, True, True, False]
+        ]

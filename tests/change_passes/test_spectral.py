@@ -1,7 +1,9 @@
 """Change without labels as a pass: that of whole images, however they were cut."""
 
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -226,3 +228,19 @@ def test_stable_pixels_elsewhere_are_refused(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, method="ir-mad", threshold={"false_alarm": 0.1, "stable": far})
     with allowed(), pytest.raises(RecipeError, match=r"none of the polygons of .* touches the rec"):
         rs.plan(recipe)
+
+
+def test_dates_that_no_pixel_has_both_of_are_refused_by_name(tmp_path: Path) -> None:
+    """As where one of them is all cloud: nothing is called changed, or unchanged."""
+    nothing = {"kind": "empty_pass:EmptyPass", "of": "map"}
+    recipe = recipe_of(tmp_path, method="ir-mad", of="empty", bands=["index"])
+    recipe["steps"]["empty"] = nothing
+    with mock.patch.dict(os.environ, {"RSSCALE_PASSES": "formula_pass, empty_pass"}):
+        with pytest.raises(TilesFailedError, match=r"0 pixels have values at both dates.*clouds"):
+            rs.run(recipe, tmp_path / "run", threads=1, device="cpu")
+        recipe = recipe_of(tmp_path, method="change-vector", of="empty", bands=["index"],
+                           scale="none", threshold=3)  # fmt: skip
+        recipe["steps"]["empty"] = nothing
+        run = rs.run(recipe, tmp_path / "given", threads=1, device="cpu")
+    assert (run.open("change-vector")["change"] == 255).all()
+    assert run.state["steps"]["change-vector"]["facts"]["compared"] == 0
