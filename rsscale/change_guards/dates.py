@@ -11,10 +11,8 @@ import xarray as xr
 
 from rsscale.composites.strips import in_memory
 from rsscale.geo.lattice import PixelBox
+from rsscale.layers import AFTER, BEFORE
 from rsscale.steps.base import Block
-
-BEFORE, AFTER = "before", "after"
-"""What the sources of the two dates are called."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rsscale.change_guards.dates import AFTER, Dates
+from rsscale.change_guards.dates import Dates
 from rsscale.change_guards.radiometry_sample import (
     RadiometryOfDates,
     RadiometrySample,
@@ -28,6 +28,7 @@ from rsscale.change_guards.shift_blocks import (
 )
 from rsscale.coregistration.common_shift import BEYOND
 from rsscale.errors import RecipeError
+from rsscale.layers import AFTER
 from rsscale.steps.base import Setup, Source, Step
 from rsscale.steps.options import Options
 from rsscale.steps.sources import UngatheredRows
@@ -93,6 +94,7 @@ def guard(
     span: str,
     bands: tuple[str, ...],
     times: int | None,
+    series: bool = False,
 ) -> Guarded:
     """Guard the two dates of a pass.
 
@@ -110,6 +112,9 @@ def guard(
         Of the input, or layers of the step that hold quantities.
     times : int, optional
         Windows of time of the input; None of a step.
+    series : bool
+        Whether the input is one of observations as they are, whose times differ from year to year:
+        then only a shift that is given is taken back.
 
     Raises
     ------
@@ -118,6 +123,13 @@ def guard(
         the whole area tells.
     """
     guarded = Guarded(dict(sources))
+    if series and options.shift is None:
+        if options.register_ == "correct" or options.normalise:
+            raise RecipeError(
+                "register: correct and normalise are of composites, and the input is a series; "
+                "give a known shift as shift: [dx, dy], or leave them out"
+            )
+        return guarded
     guarded = _registered(step, guarded, options, setup, span=span, bands=bands)
     if not options.normalise:
         return guarded

@@ -201,7 +201,7 @@ def shift_schema() -> pa.Schema:
     import pyarrow as pa
 
     numbers = [(name, pa.float64()) for name in ("dx", "dy", "spread", "peak")]
-    counts = ("blocks", "found", "other_place", "featureless")
+    counts = ("blocks", "found", "other_place", "unclear")
     return pa.schema([*numbers, *((name, pa.int64()) for name in counts)])
 
 

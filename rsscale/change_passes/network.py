@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from rsscale.change.change_classes import ChangeClasses
+from rsscale.change_guards.guards import GuardOptions, guard
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import ModelError, RecipeError
@@ -28,7 +29,7 @@ from rsscale.passes.mapping import MapPass, check_resolution
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.recipe.train_recipe import ClassRecipe
 from rsscale.steps.attachments import Attachment
-from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup
+from rsscale.steps.base import Block, Cost, Fold, Result, Setup
 from rsscale.steps.input_windows import times_of
 from rsscale.steps.options import Options
 
@@ -39,12 +40,13 @@ _MODEL = "model"
 _PROBABILITY = "probability"
 
 
-class ChangeNetworkOptions(Options):
+class ChangeNetworkOptions(GuardOptions):
     """``{kind: change-network, model: FOLDER, of: INPUT, from: YEAR, to: YEAR}``.
 
     ``threshold`` is the probability from which a pixel is changed, percent; ``unchanged`` names
     classes of the model that are no change; ``classes`` are values, names and colours of the layers
-    ``from`` and ``to``; ``layers`` those that are written.
+    ``from`` and ``to``; ``layers`` those that are written. What guards the two dates is in
+    :class:`rsscale.change_guards.guards.GuardOptions`.
     """
 
     model: str
@@ -105,8 +107,11 @@ class ChangeNetworkPass(MapPass):
         return [Attachment(_MODEL, tuple(model_files(folder)), "models")]
 
     @classmethod
-    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
-        """Read the contract and check it against the input at both periods."""
+    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Any]:
+        """Read the contract and check it against the input at both periods.
+
+        Before the pass come the steps that find shift and digital numbers of the two dates.
+        """
         years = options.years
         name = _the_input(recipe, setup.recipe)
         model = setup.attachment(step, _MODEL)
@@ -117,13 +122,26 @@ class ChangeNetworkPass(MapPass):
         meaning = ChangeClasses.of(spec.classes, options.unchanged, legend)
         layers, of_model = _layers(meaning, spec, options.layers)
         reach = exact_reach(spec, weights_of(model.folder), setup.device)
+        imagery = setup.recipe.inputs[name]
+        times = times_of(imagery, years.before)
+        guarded = guard(
+            step,
+            {
+                BEFORE: setup.source(name, at=str(years.before)),
+                AFTER: setup.source(name, at=str(years.after)),
+            },
+            options,
+            setup,
+            span=years.span,
+            bands=imagery.bands,
+            times=len(times) if times is not None else None,
+            series=imagery.series is not None,
+        )
         return [
+            *guarded.steps,
             cls(
                 step=step,
-                sources={
-                    BEFORE: setup.source(name, at=str(years.before)),
-                    AFTER: setup.source(name, at=str(years.after)),
-                },
+                sources=guarded.sources,
                 layers=layers,
                 models={years.span: model},
                 specs={years.span: spec},
@@ -133,7 +151,7 @@ class ChangeNetworkPass(MapPass):
                 meaning=meaning,
                 threshold=options.threshold,
                 of_model=of_model,
-            )
+            ),
         ]
 
     def parameters(self) -> Mapping[str, Any]:

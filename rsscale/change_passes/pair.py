@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from rsscale.change_guards.dates import AFTER, BEFORE
 from rsscale.change_guards.guards import GuardOptions, guard
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
-from rsscale.layers import Layer
+from rsscale.layers import AFTER, BEFORE, Layer
 from rsscale.model.outputs import QUANTIZATION
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe

@@ -36,12 +36,12 @@ class CommonShift:
     peak : float
         The median correlation at the peak; NaN where no block found one.
     blocks : int
-        Those with enough pixels seen at both dates, and found, lacking or featureless.
+        Those with enough pixels seen at both dates, each found, of other places, or unclear.
     found : int
     other_place : int
         Both dates show something there, and not the same.
-    featureless : int
-        Nothing but noise, as on open water.
+    unclear : int
+        No shift stands out: of noise alone, as on open water, or of ground without edges.
     """
 
     dx: float
@@ -51,7 +51,7 @@ class CommonShift:
     blocks: int
     found: int
     other_place: int
-    featureless: int
+    unclear: int
 
     @property
     def length(self) -> float:
@@ -69,8 +69,8 @@ class CommonShift:
             dx, dy = (_middle([getattr(s, axis) for s in good]) for axis in ("dx", "dy"))
             spread = _middle([float(np.hypot(s.dx - dx, s.dy - dy)) for s in good])
             peak = _middle([s.peak for s in good])
-        featureless = len(seen) - len(good) - other
-        return cls(dx, dy, spread, peak, len(seen), len(good), other, featureless)
+        unclear = len(seen) - len(good) - other
+        return cls(dx, dy, spread, peak, len(seen), len(good), other, unclear)
 
     def refuse(self, most: float, *, within: int, remedy: str) -> None:
         """Refuse two dates that most blocks know as different places, or that are too far apart.

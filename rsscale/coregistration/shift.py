@@ -24,6 +24,9 @@ LEAST_DISTINCT = 8.0
 """How many times the spread of all other shifts a peak must rise above them."""
 LEAST_OVERLAP = 0.1
 """Share of an image's pixels that must be seen in both."""
+OTHER_PLACE = 0.1
+"""Correlation of gradients below which nothing is alike: at most 0.04 of other land, 0.37 and more
+of one place years apart."""
 LEAST_TEXTURE = 0.12
 """Below it an image has no more than noise: below 0.07 noise alone, above 0.18 Landsat of land."""
 # Bands that are looked at, at most: more tell little more.
@@ -46,7 +49,8 @@ class Shift:
     dx, dy : float
         Pixels: to the east (along columns) and down (along rows). NaN where nothing is seen twice.
     peak : float
-        Correlation of the gradients at that shift, at most 1.
+        Correlation of the gradients at that shift, from -1 to 1; negative where what was dark is
+        bright, as fields are before and after they are flooded.
     distinct : float
         How many times the spread of the correlation at other shifts the peak rises above them.
     overlap : float
@@ -78,8 +82,12 @@ class Shift:
 
     @property
     def other_place(self) -> bool:
-        """Whether both show something, and no shift makes them alike."""
-        return not self.found and self.texture >= LEAST_TEXTURE
+        """Whether both show something, and no shift makes them alike.
+
+        Noise is no other place, nor is what is too smooth to tell by how much it is shifted.
+        """
+        is_alike = abs(self.peak) >= OTHER_PLACE
+        return not self.found and not is_alike and self.texture >= LEAST_TEXTURE
 
 
 NOT_SEEN = Shift(float("nan"), float("nan"), 0.0, 0.0, 0.0)
@@ -182,17 +190,22 @@ class _Places:
         cross: npt.NDArray[np.complex128],
     ) -> Shift:
         """The highest place of a normalised correlation, refined, and how it stands out."""
-        row, col = np.unravel_index(int(correlation.argmax()), correlation.shape)
+        known = correlation[enough]
+        usual = float(np.median(known))
+        # What was dark and is bright now lies where it lay all the same.
+        sign = 1.0 if known.max() - usual >= usual - known.min() else -1.0
+        signed = np.where(enough, sign * correlation, -np.inf)
+        row, col = np.unravel_index(int(signed.argmax()), signed.shape)
         rest = enough.copy()
         rest[max(row - 4, 0) : row + 5, max(col - 4, 0) : col + 5] = False
-        others = correlation[rest]
+        others = signed[rest]
         middle = float(np.median(others)) if others.size else 0.0
         spread = 1.4826 * float(np.median(np.abs(others - middle))) if others.size else 0.0
-        top = float(correlation[row, col])
+        top = float(signed[row, col])
         last = 2 * self.most
         return Shift(
-            *self._refined(cross, float(row) - self.most, float(col) - self.most),
-            peak=min(top, 1.0),
+            *self._refined(sign * cross, float(row) - self.most, float(col) - self.most),
+            peak=sign * min(top, 1.0),
             distinct=(top - middle) / spread if spread > 0 else 0.0,
             overlap=0.0,
             at_border=bool(row in (0, last) or col in (0, last)),

@@ -213,3 +213,20 @@ def test_a_model_that_does_not_fit_is_refused(
     save_model(two_years.own_model(**changes), tmp_path / "model")
     with pytest.raises(ModelError, match=message):
         rs.plan(two_years.recipe_of(archive, tmp_path / "model"))
+
+
+def test_the_two_dates_are_guarded(archive: Path, tmp_path: Path) -> None:
+    """A shift that is known is taken back: what the later date has not seen moves with it."""
+    save_model(two_years.own_model(), tmp_path / "model")
+    recipe = two_years.recipe_of(archive, tmp_path / "model")
+    recipe["steps"]["change"]["shift"] = [3, 0]
+    found = mapped(recipe, tmp_path / "run")
+    known = np.ones((two_years.SIZE, two_years.SIZE), bool)
+    known[two_years.UNSEEN[2023]] = False
+    rows, cols = two_years.UNSEEN[2024]
+    known[rows, cols.start - 3 : cols.stop - 3] = False
+    within = inside(found)
+    np.testing.assert_array_equal((found["change"].values != 255)[within], known[within])
+    recipe["steps"]["change"] |= {"register": "correct", "normalise": {"red": [1, 0]}}
+    with pytest.raises(RecipeError, match="normalise is of red; expected is"):
+        rs.plan(recipe)

@@ -69,6 +69,23 @@ def test_noise_alone_is_no_other_place() -> None:
     assert not found.other_place
 
 
+def test_ground_without_edges_is_no_other_place() -> None:
+    """It is alike at many shifts: none of them is told, and nothing is refused."""
+    rng = np.random.default_rng(0)
+    smooth = 100 * np.sin(np.add.outer(np.arange(SIZE) / 17, np.arange(SIZE) / 31))
+    one, other = smooth + rng.normal(0, 10, (2, 2, SIZE, SIZE))
+    found = find_shift(one, other, 32)
+    assert not found.other_place
+
+
+def test_what_was_dark_and_is_bright_lies_where_it_lay() -> None:
+    field = texture(6, (SIZE, SIZE))
+    found = find_shift(field, 200 - shifted(field, 2.3, -1.1), 8)
+    assert found.found
+    assert found.peak < -0.9
+    assert (found.dx, found.dy) == pytest.approx((2.3, -1.1), abs=0.05)
+
+
 def test_a_shift_beyond_what_is_looked_for_is_not_made_up() -> None:
     field = texture(9, (300, 300))
     found = find_shift(field[:, :200, :200], field[:, 60:260, 70:270], 16)
@@ -116,11 +133,12 @@ def block(dx: float, dy: float, **changes: float) -> Shift:
 
 
 def test_one_shift_is_the_median_of_the_blocks_that_found_one() -> None:
-    shifts = [block(0.6, 0.1), block(0.7, 0.1), block(0.8, -0.1), NOT_SEEN,
-              block(30, -30, distinct=3.0), block(1, 1, distinct=3.0, texture=0.01)]  # fmt: skip
+    good = [block(0.6, 0.1), block(0.7, 0.1), block(0.8, -0.1)]
+    lost, water = (block(30, -30, distinct=3.0, peak=0.02, texture=t) for t in (0.3, 0.01))
+    shifts = [*good, NOT_SEEN, lost, water]
     common = CommonShift.of(shifts)
     assert (common.dx, common.dy) == (0.7, 0.1)
-    assert (common.blocks, common.found, common.other_place, common.featureless) == (5, 3, 1, 1)
+    assert (common.blocks, common.found, common.other_place, common.unclear) == (5, 3, 1, 1)
     common.refuse(1, within=32, remedy="…")
     told = common.warnings(corrected=False)
     assert "(0.70 east, 0.10 down) px" in told[0]
@@ -141,7 +159,7 @@ def test_nothing_seen_is_no_shift_and_is_not_refused() -> None:
 
 
 def test_other_places_and_large_shifts_are_refused() -> None:
-    lost = [block(3, 3, distinct=3.0)] * 3
+    lost = [block(3, 3, distinct=3.0, peak=0.02)] * 3
     with pytest.raises(
         RsscaleError, match="different places: 3 of 4 blocks of 256 px are alike at"
     ):
