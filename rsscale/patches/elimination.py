@@ -36,7 +36,7 @@ _LOWEST = -(1 << 16)
 
 @dataclass(frozen=True)
 class Small:
-    """Small pieces: nodes with what they border on.
+    """Small pieces in the order of their places, and what they border on.
 
     Attributes
     ----------
@@ -168,12 +168,15 @@ def decide(
 
 
 class _Graph:
-    """Small pieces while they are merged: a merged piece is known by one of its own."""
+    """Small pieces while they are merged: a merged piece is known by the first of its own.
+
+    Pieces are in the order of their places, so that this one has the place of the whole.
+    """
 
     def __init__(self, small: Small, least: LeastUnits) -> None:
         self.least = least
         self.classes, self.pixels = small.classes.copy(), small.pixels.copy()
-        self.units, self.places = small.units.copy(), small.places.copy()
+        self.units, self.places = small.units.copy(), small.places
         self.lots, self.open = lots(small.places), small.open.copy()
         self.parent = np.arange(len(small))
         self.is_ample = np.zeros(len(small), bool)
@@ -186,9 +189,9 @@ class _Graph:
         a, b = self.first, self.second
         fewer, more = self.pixels[a] < self.pixels[b], self.pixels[a] > self.pixels[b]
         before = fewer | (~more & (self.lots[a] < self.lots[b]))
-        # An open one has at least the pixels that are known of it.
-        waits[a[~before | (self.open[b] & ~fewer)]] = True
-        waits[b[before | (self.open[a] & ~more)]] = True
+        # An open one that goes on has more pixels than are known of it, and comes later still.
+        waits[a[~before]] = True
+        waits[b[before]] = True
         borders = np.zeros(len(waits), bool)
         for ends in (a, b, self.piece):
             borders[ends] = True
@@ -233,15 +236,15 @@ class _Graph:
         graph = coo_array((np.ones(len(one), np.int8), (one, other)), (len(touched),) * 2)
         count, label = connected_components(graph, directed=False)
         roots = np.empty(count, np.int64)
-        roots[label[::-1]] = touched[::-1]
+        roots[label[::-1]] = touched[::-1]  # written backwards: the first is what stays
         for array, add in (
-            (self.pixels, np.add), (self.units, np.add),
-            (self.places, np.minimum), (self.open, np.logical_or),
-        ):  # fmt: skip
+            (self.pixels, np.add),
+            (self.units, np.add),
+            (self.open, np.logical_or),
+        ):
             array[roots] = _folded(add, array[touched], label, count)
         is_ample = np.zeros(count, bool)
         is_ample[label[index[2 * len(first) :]]] = True
-        self.lots[roots] = lots(self.places[roots])
         self.is_ample[roots] = is_ample | (self.units[roots] >= self.least.of(self.classes[roots]))
         self.parent[touched] = roots[label]
         self._renumber()

@@ -196,6 +196,15 @@ def test_noise_is_decided_the_same_in_tiles_of_any_size(connectivity: int) -> No
         )
 
 
+def test_parts_without_a_class_decide_nothing() -> None:
+    classes, ones = np.zeros((6, 8), int), np.ones((6, 8), int)
+    found = sieved(classes, ones < 0, ones, {0: 9}, 8, 3)
+    np.testing.assert_array_equal(found, classes)
+    box = PixelBox(0, 0, 6, 8)
+    part = decide_part(classes, ones < 0, ones, box, least=LeastUnits({}, 9), connectivity=4)
+    assert len(part.rows()["kind"]) == 0
+
+
 @pytest.mark.parametrize("connectivity", [4, 8])
 def test_where_the_rules_agree_it_is_the_sieve_of_gdal(connectivity: int) -> None:
     """Small pieces with one neighbour each: GDAL's goes to the largest, which is that one."""
