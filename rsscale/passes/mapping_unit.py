@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -133,10 +132,7 @@ class MappingUnitPass(Pass):
             times=given["times"],
         )
         names = tuple(one.name for one in written)
-        sources = {"layers": setup.source(reference, names)}
-        # A preview opens all steps, also those that it does not compute.
-        with suppress(RecipeError):
-            sources[DECIDED] = setup.gathered(total)
+        sources = {"layers": setup.source(reference, names), DECIDED: setup.gathered(total)}
         return [pieces, total, cls(step=step, sources=sources, layers=tuple(written), **given)]
 
     def spans(self) -> Sequence[str]:
@@ -183,11 +179,6 @@ class MappingUnitPass(Pass):
 
     def run(self, block: Block) -> Result:
         """Write the classes of one tile."""
-        if DECIDED not in block.inputs:
-            raise RecipeError(
-                f"step {self.step!r} is made of all tiles, and a preview has a box alone; preview "
-                "the step that it is of"
-            )
         table, part = block.inputs[DECIDED], self.part(block)
         of_span = table["span"].values == self.times.index(block.key.span)
         last = part.classes(

@@ -43,6 +43,7 @@ class MappingUnitTotal(Gather):
 
     kind: ClassVar[str] = "minimum-mapping-unit"
     version: ClassVar[str] = "1"
+    instead: str = "preview the step that it is of"
 
     step: str
     of: str

@@ -178,7 +178,7 @@ def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
     box = {"bbox": [5.97, 44.96, 5.98, 44.97], "device": "cpu"}
     with allowed():
         assert "classification" in rs.preview(recipe_of(tmp_path), step="map", **box)
-        with pytest.raises(RsscaleError, match="is made of all tiles, and a preview has a box"):
+        with pytest.raises(RsscaleError, match="a preview has a box alone; preview the step that"):
             rs.preview(recipe_of(tmp_path), step="sieved", **box)
 
 
