@@ -38,7 +38,7 @@ class SmoothOptions(Options):
 
     method: Literal["majority", "gaussian-markov"]
     radius: int = Field(default=2, ge=1, le=100)
-    strength: float = Field(default=2.0, gt=0, le=20)
+    strength: float = Field(default=4.0, gt=0, le=20)
     iterations: int = Field(default=5, ge=1, le=50)
     layer: str = _CLASSES
 
