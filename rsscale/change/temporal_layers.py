@@ -39,6 +39,16 @@ def year_layers(classes: tuple[LandClass, ...]) -> tuple[Layer, ...]:
     return (label, confidence)
 
 
+def path_names(year: int) -> tuple[str, str]:
+    """Names of the layers of the class and of its confidence, of a year of a path."""
+    return f"classification_{year}", f"confidence_{year}"
+
+
+def path_layers(years: Sequence[int]) -> tuple[Layer, ...]:
+    """Two layers for each year, which the years' own are taken from: without overviews."""
+    return tuple(Layer(name, overview="none") for year in years for name in path_names(year))
+
+
 def change_values(
     path: npt.NDArray[np.uint8],
     seen: npt.NDArray[np.bool_],

@@ -1,48 +1,32 @@
 """The temporal model as a pass: classes of all years together, and what changed when.
 
-Two steps of one part of a recipe: ``NAME`` for the span of all years, ``NAME-years`` for each year.
+Steps of one part of a recipe: ``NAME`` for the span of all years, ``NAME-years`` for each year;
+before them those that estimate transitions (``NAME-sample``, ``NAME-transitions``), and
+``NAME-path``, which has the classes of all years at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from rsscale.change.hidden_markov import Chain, best_path, marginals
-from rsscale.change.temporal_layers import (
-    change_layers,
-    change_values,
-    percent,
-    year_layers,
-)
-from rsscale.change.transition_sample import estimate, some_pixels
-from rsscale.change.transitions import matrix_of, over_years, pairs_of, shares_of, staying
-from rsscale.cluster.connection import TILES_AT_ONCE
-from rsscale.cluster.profile import NumericProfile
+from rsscale.change.hidden_markov import best_path, marginals
+from rsscale.change.temporal_layers import change_layers, change_values
+from rsscale.change.transitions import matrix_of, pairs_of, shares_of, staying
+from rsscale.change_passes.temporal_base import TemporalPass
+from rsscale.change_passes.temporal_estimate import estimating_steps
+from rsscale.change_passes.temporal_years import steps_of_years
 from rsscale.errors import RecipeError
-from rsscale.layers import NODATA, TileKey
-from rsscale.legend.classes import LandClass, classes_from_attributes
-from rsscale.processes import PROCESS_BYTES
+from rsscale.layers import NODATA
+from rsscale.legend.classes import classes_from_attributes
 from rsscale.recipe import StepRecipe
-from rsscale.steps.base import Block, Cost, Fold, Gather, Pass, Result, Setup, Source, Step
+from rsscale.steps.base import Block, Fold, Result, Setup, Step
 from rsscale.steps.options import Options
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-# Pixels at once: of seven classes and ten years some 10 MB an array.
-_AT_ONCE = 1 << 15
-ESTIMATED = "transitions"
-"""The source of the estimated matrix."""
-EVERY = 8
-"""Rows and columns between pixels of the sample that transitions are estimated from."""
-# Of a probability: what rounds to 0 percent is mostly far below a half, and must not be impossible.
-_LEAST = 0.0005
 
 
 class TemporalOptions(Options):
@@ -64,20 +48,11 @@ class TemporalOptions(Options):
 
 
 @dataclass(repr=False, kw_only=True)
-class TemporalPass(Pass):
-    """Base of both steps: the probabilities of all years, and the model over them."""
+class TemporalChangePass(TemporalPass):
+    """What changed over all years: ``change``, its probability, ``from``, ``to``, and when."""
 
-    kind: ClassVar[str] = "temporal-model"
-    version: ClassVar[str] = "1"
     Options: ClassVar[type[Options]] = TemporalOptions
-
-    step: str
-    sources: Mapping[str, Source]
-    layers: tuple[Any, ...]
-    years: tuple[int, ...]
-    classes: tuple[LandClass, ...]
-    matrix: npt.NDArray[np.float64]
-    prior: npt.NDArray[np.float64]
+    facts: ClassVar[Mapping[str, Fold]] = {"compared": "sum", "changed": "sum"}
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
@@ -105,57 +80,11 @@ class TemporalPass(Pass):
         }
         opened: list[Step] = []
         if options.transitions == "estimate":
-            opened = list(_estimating(step, given, setup))
+            opened = list(estimating_steps(step, given, setup))
         opened.append(TemporalChangePass(step=step, layers=change_layers(classes, years), **given))
         if options.years:
-            opened.append(YearsPass(step=f"{step}-years", layers=year_layers(classes), **given))
+            opened += steps_of_years(step, given, setup)
         return opened
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Classes, years and the model."""
-        return {
-            "classes": [[land_class.value, land_class.name] for land_class in self.classes],
-            "years": list(self.years),
-            "prior": self.prior.tolist(),
-            "matrix": self.matrix.tolist(),
-        }
-
-    def chain(self, block: Block) -> Chain:
-        """The model over the years: with the estimated transitions, or those that were given."""
-        matrix = self.matrix
-        if ESTIMATED in block.inputs:
-            matrix = block.inputs[ESTIMATED]["probability"].to_numpy().reshape(matrix.shape)
-        steps = [over_years(matrix, int(gap)) for gap in np.diff(self.years)]
-        return Chain(np.full(len(matrix), 1 / len(matrix)), steps)
-
-    def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of the process, and of tiles side by side: what is read, results, a part."""
-        del profile
-        written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        working = 24 * len(self.years) * len(self.classes) * _AT_ONCE
-        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + 3 * written + working))
-
-    def likelihoods(
-        self, block: Block
-    ) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-        """Parts of a tile: which pixels, likelihoods ``(T, K, P)``, what is seen ``(T, P)``."""
-        flat = [self._stored(block, year).reshape(len(self.classes), -1) for year in self.years]
-        for start in range(0, flat[0].shape[1], _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            values = np.stack([of_year[:, part] for of_year in flat])  # (T, K, P)
-            yield part, *likelihood_of(values, self.prior)
-
-    def _stored(self, block: Block, year: int) -> npt.NDArray[np.uint8]:
-        """Percents ``(K, y, x)`` of a year over the tile."""
-        stored: npt.NDArray[np.uint8] = block.inputs[str(year)]["probability"].values
-        return stored[(..., *block.inside)]
-
-
-@dataclass(repr=False, kw_only=True)
-class TemporalChangePass(TemporalPass):
-    """What changed over all years: ``change``, its probability, ``from``, ``to``, and when."""
-
-    facts: ClassVar[Mapping[str, Fold]] = {"compared": "sum", "changed": "sum"}
 
     def spans(self) -> Sequence[str]:
         """The first to the last year."""
@@ -191,117 +120,6 @@ class TemporalChangePass(TemporalPass):
         return [f"changed   {share:.2%} of the pixels that two years or more have"]
 
 
-@dataclass(repr=False, kw_only=True)
-class TransitionSample(TemporalPass):
-    """Rows of every eighth pixel of every eighth row: its probabilities of all years.
-
-    A pixel is in it by its place on the grid, so that the sample is that of the whole area.
-    """
-
-    kind: ClassVar[str] = "temporal-model-sample"
-    schema: pa.Schema
-
-    def spans(self) -> Sequence[str]:
-        """The first to the last year."""
-        return (f"{self.years[0]}-{self.years[-1]}",)
-
-    def run(self, block: Block) -> Result:
-        """Take the sample of one tile."""
-        import pyarrow as pa
-
-        rows = np.arange(block.core.row0 + -block.core.row0 % EVERY, block.core.row1, EVERY)
-        cols = np.arange(block.core.col0 + -block.core.col0 % EVERY, block.core.col1, EVERY)
-        where = np.ix_(rows - block.core.row0, cols - block.core.col0)
-        values = np.stack([[p[where] for p in self._stored(block, y)] for y in self.years])
-        seen = ((values[:, 0] != NODATA).sum(axis=0) > 1) & block.where[where]
-        row, col = np.nonzero(seen)
-        percents = values[..., row, col].transpose(2, 0, 1).reshape(len(row), -1)  # (P, T·K)
-        width = len(self.years) * len(self.classes)
-        column = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(width), len(row), [None, pa.py_buffer(np.ascontiguousarray(percents))]
-        )
-        arrays = [pa.array(rows[row], pa.int64()), pa.array(cols[col], pa.int64()), column]
-        return Result(table=pa.Table.from_arrays(arrays, schema=self.schema))
-
-
-@dataclass(kw_only=True)
-class EstimatedTransitions(Gather):
-    """The transition matrix of a year, by expectation maximisation over the sample of all tiles.
-
-    Attributes
-    ----------
-    classes : tuple of LandClass
-    years : tuple of int
-    matrix : float array (K, K)
-        Where it begins.
-    prior : float array (K,)
-    """
-
-    kind: ClassVar[str] = "temporal-model-transitions"
-    version: ClassVar[str] = "1"
-
-    step: str
-    of: str
-    schema: pa.Schema
-    classes: tuple[LandClass, ...]
-    years: tuple[int, ...]
-    matrix: npt.NDArray[np.float64]
-    prior: npt.NDArray[np.float64]
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Years, prior and where it begins."""
-        return {
-            "years": list(self.years),
-            "prior": self.prior.tolist(),
-            "matrix": self.matrix.tolist(),
-        }
-
-    def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
-        """A row for each pair of classes: ``from``, ``to``, ``probability``."""
-        import pyarrow as pa
-
-        count = len(self.classes)
-        # In the order of places: sums are the same to the bit however the area was cut.
-        sample = some_pixels(table for _, table in parts)
-        buffers = sample["percents"].combine_chunks().buffers()
-        flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
-        values = flat.reshape(len(sample), len(self.years), count).transpose(1, 2, 0)
-        likelihood, _ = likelihood_of(np.ascontiguousarray(values), self.prior)
-        matrix = estimate(likelihood, self.years, self.matrix)
-        names = [land_class.name for land_class in self.classes]
-        columns = {
-            "from": [name for name in names for _ in names],
-            "to": names * count,
-            "probability": matrix.ravel(),
-        }
-        return pa.Table.from_pydict(columns, schema=self.schema)
-
-
-@dataclass(repr=False, kw_only=True)
-class YearsPass(TemporalPass):
-    """Classes of each year, given all years: ``classification`` and ``confidence``."""
-
-    def spans(self) -> Sequence[str]:
-        """Each year."""
-        return tuple(map(str, self.years))
-
-    def run(self, block: Block) -> Result:
-        """Compute one tile of one year."""
-        time = self.years.index(int(block.key.span))
-        values = np.array([land_class.value for land_class in self.classes], np.uint8)
-        label, confidence = (np.full(block.core.shape, NODATA, np.uint8) for _ in range(2))
-        chain = self.chain(block)
-        for part, likelihood, seen in self.likelihoods(block):
-            known = seen.any(axis=0)
-            path = best_path(likelihood, chain)[time]
-            classes = marginals(likelihood, chain).classes[time]
-            of_path = np.take_along_axis(classes, path[None], axis=0)[0]
-            label.reshape(-1)[part][known] = values[path][known]
-            confidence.reshape(-1)[part][known] = percent(of_path)[known]
-        layers = {"classification": label, "confidence": confidence}
-        return Result(layers=block.dataset(self.layers, layers))
-
-
 def _years(spans: Sequence[str], options: TemporalOptions) -> tuple[int, ...]:
     """The years from the first to the last that is asked for."""
     every = sorted(int(span) for span in spans if span.isdecimal())
@@ -328,41 +146,6 @@ def _matrix(options: TemporalOptions, names: list[str]) -> npt.NDArray[np.float6
             "has a matrix of 'transitions', and 'stay' or 'forbidden' beside it; write 0 into it"
         )
     return matrix_of(options.transitions, names)
-
-
-def _estimating(step: str, given: dict[str, Any], setup: Setup) -> Iterator[Step]:
-    """The steps that estimate transitions; what is given for later steps reads their result."""
-    import pyarrow as pa
-
-    width = len(given["years"]) * len(given["classes"])
-    place = [("row", pa.int64()), ("col", pa.int64())]
-    sample = TransitionSample(
-        step=f"{step}-sample",
-        layers=(),
-        schema=pa.schema([*place, ("percents", pa.binary(width))]),
-        **given,
-    )
-    pairs = [("from", pa.string()), ("to", pa.string()), ("probability", pa.float64())]
-    transitions = EstimatedTransitions(
-        step=f"{step}-transitions",
-        of=sample.step,
-        schema=pa.schema(pairs),
-        **{key: given[key] for key in ("classes", "years", "matrix", "prior")},
-    )
-    yield sample
-    given["sources"] = {**given["sources"], ESTIMATED: setup.gathered(transitions)}
-    yield transitions
-
-
-def likelihood_of(
-    percents: npt.NDArray[np.uint8], prior: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Likelihoods ``(T, K, P)`` of stored probabilities, 1 where not seen; and where seen."""
-    seen = percents[:, 0] != NODATA  # (T, P)
-    weight = (1 / (prior * len(prior))).astype(np.float32)[:, None]
-    likelihood = np.maximum(percents.astype(np.float32) / 100, np.float32(_LEAST)) * weight
-    likelihood.transpose(0, 2, 1)[~seen] = 1.0
-    return likelihood, seen
 
 
 def _prior(options: TemporalOptions, names: list[str]) -> npt.NDArray[np.float64]:

@@ -26,7 +26,7 @@ from rsscale.user_code import check_allowed, load, said
 KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",
     "post-classification": "rsscale.change_passes.comparison:ComparePass",
-    "temporal-model": "rsscale.change_passes.temporal:TemporalPass",
+    "temporal-model": "rsscale.change_passes.temporal:TemporalChangePass",
     "spectral-change": "rsscale.change_passes.spectral:SpectralChangePass",
     "series-breaks": "rsscale.change_passes.series_breaks:BreaksPass",
     "change-network": "rsscale.change_passes.network:ChangeNetworkPass",

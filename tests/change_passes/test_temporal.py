@@ -13,7 +13,7 @@ from rsscale.change.hidden_markov import Chain, best_path, marginals
 from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
-from rsscale.change_passes.temporal import likelihood_of
+from rsscale.change_passes.temporal_base import likelihood_of
 from rsscale.errors import RecipeError
 
 YEARS = [2019, 2020, 2022]

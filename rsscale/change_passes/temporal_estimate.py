@@ -1,0 +1,132 @@
+"""The steps that estimate the transitions of the temporal model from a sample of all tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.change.transition_sample import estimate, some_pixels
+from rsscale.change_passes.temporal_base import ESTIMATED, TemporalPass, likelihood_of
+from rsscale.layers import NODATA, TileKey
+from rsscale.legend.classes import LandClass
+from rsscale.steps.base import Block, Gather, Result, Setup, Step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EVERY = 8
+"""Rows and columns between pixels of the sample that transitions are estimated from."""
+
+
+def estimating_steps(step: str, given: dict[str, Any], setup: Setup) -> Iterator[Step]:
+    """The steps that estimate transitions; what is given for later steps reads their result."""
+    import pyarrow as pa
+
+    width = len(given["years"]) * len(given["classes"])
+    place = [("row", pa.int64()), ("col", pa.int64())]
+    sample = TransitionSample(
+        step=f"{step}-sample",
+        layers=(),
+        schema=pa.schema([*place, ("percents", pa.binary(width))]),
+        **given,
+    )
+    pairs = [("from", pa.string()), ("to", pa.string()), ("probability", pa.float64())]
+    transitions = EstimatedTransitions(
+        step=f"{step}-transitions",
+        of=sample.step,
+        schema=pa.schema(pairs),
+        **{key: given[key] for key in ("classes", "years", "matrix", "prior")},
+    )
+    yield sample
+    given["sources"] = {**given["sources"], ESTIMATED: setup.gathered(transitions)}
+    yield transitions
+
+
+@dataclass(repr=False, kw_only=True)
+class TransitionSample(TemporalPass):
+    """Rows of every eighth pixel of every eighth row: its probabilities of all years.
+
+    A pixel is in it by its place on the grid, so that the sample is that of the whole area.
+    """
+
+    kind: ClassVar[str] = "temporal-model-sample"
+    schema: pa.Schema
+
+    def spans(self) -> Sequence[str]:
+        """The first to the last year."""
+        return (f"{self.years[0]}-{self.years[-1]}",)
+
+    def run(self, block: Block) -> Result:
+        """Take the sample of one tile."""
+        import pyarrow as pa
+
+        rows = np.arange(block.core.row0 + -block.core.row0 % EVERY, block.core.row1, EVERY)
+        cols = np.arange(block.core.col0 + -block.core.col0 % EVERY, block.core.col1, EVERY)
+        where = np.ix_(rows - block.core.row0, cols - block.core.col0)
+        values = np.stack([[p[where] for p in self._stored(block, y)] for y in self.years])
+        seen = ((values[:, 0] != NODATA).sum(axis=0) > 1) & block.where[where]
+        row, col = np.nonzero(seen)
+        percents = values[..., row, col].transpose(2, 0, 1).reshape(len(row), -1)  # (P, T·K)
+        width = len(self.years) * len(self.classes)
+        column = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(width), len(row), [None, pa.py_buffer(np.ascontiguousarray(percents))]
+        )
+        arrays = [pa.array(rows[row], pa.int64()), pa.array(cols[col], pa.int64()), column]
+        return Result(table=pa.Table.from_arrays(arrays, schema=self.schema))
+
+
+@dataclass(kw_only=True)
+class EstimatedTransitions(Gather):
+    """The transition matrix of a year, by expectation maximisation over the sample of all tiles.
+
+    Attributes
+    ----------
+    classes : tuple of LandClass
+    years : tuple of int
+    matrix : float array (K, K)
+        Where it begins.
+    prior : float array (K,)
+    """
+
+    kind: ClassVar[str] = "temporal-model-transitions"
+    version: ClassVar[str] = "1"
+
+    step: str
+    of: str
+    schema: pa.Schema
+    classes: tuple[LandClass, ...]
+    years: tuple[int, ...]
+    matrix: npt.NDArray[np.float64]
+    prior: npt.NDArray[np.float64]
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Years, prior and where it begins."""
+        return {
+            "years": list(self.years),
+            "prior": self.prior.tolist(),
+            "matrix": self.matrix.tolist(),
+        }
+
+    def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
+        """A row for each pair of classes: ``from``, ``to``, ``probability``."""
+        import pyarrow as pa
+
+        count = len(self.classes)
+        # In the order of places: sums are the same to the bit however the area was cut.
+        sample = some_pixels(table for _, table in parts)
+        buffers = sample["percents"].combine_chunks().buffers()
+        flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
+        values = flat.reshape(len(sample), len(self.years), count).transpose(1, 2, 0)
+        likelihood, _ = likelihood_of(np.ascontiguousarray(values), self.prior)
+        matrix = estimate(likelihood, self.years, self.matrix)
+        names = [land_class.name for land_class in self.classes]
+        columns = {
+            "from": [name for name in names for _ in names],
+            "to": names * count,
+            "probability": matrix.ravel(),
+        }
+        return pa.Table.from_pydict(columns, schema=self.schema)
