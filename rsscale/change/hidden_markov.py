@@ -115,42 +115,72 @@ def best_path(likelihood: Floats, chain: Chain) -> npt.NDArray[np.uint8]:
     return path
 
 
+@dataclass(frozen=True, eq=False)
+class EstimatedSteps:
+    """A transition matrix that was estimated from a sample.
+
+    Attributes
+    ----------
+    matrix : float64 array (K, K)
+    first : float64 array (K,)
+        Shares of the classes at the first time.
+    pairs : float64 array (K, K)
+        How often each class becomes each other in the sample, as expected, over pixels and times.
+    """
+
+    matrix: npt.NDArray[np.float64]
+    first: npt.NDArray[np.float64]
+    pairs: npt.NDArray[np.float64]
+
+
 def estimate_steps(
-    likelihood: Floats, chain: Chain, *, rounds: int = 50, tolerance: float = 1e-4
-) -> npt.NDArray[np.float64]:
+    likelihood: Floats,
+    chain: Chain,
+    *,
+    begin_counts: float = 0.0,
+    rounds: int = 50,
+    tolerance: float = 1e-4,
+) -> EstimatedSteps:
     """Estimate one transition matrix from a sample of pixels by expectation maximisation.
 
-    Baum-Welch over all times; what is 0 in the chain stays 0. The first probabilities are not
-    changed.
+    Baum-Welch over all times; what is 0 in the chain stays 0. The first probabilities are estimated
+    with it: were all classes as probable, doubtful pixels would begin as a rare class and leave it
+    a year later, and a class of a thousandth of the land would seem to last a year.
 
     Parameters
     ----------
     likelihood : float32 array (T, K, P)
     chain : Chain
         Where it begins; its steps are all one matrix.
+    begin_counts : float
+        Transitions that each class is taken to have made already, as the beginning says: those of
+        the Dirichlet prior of a row, which decides where a sample has few of a class.
     rounds : int
         At most.
     tolerance : float
         The largest difference of a probability that ends it.
 
-    Returns
-    -------
-    float64 array (K, K)
     """
-    matrix = np.array(chain.steps[0])
+    begin = np.array(chain.steps[0])
+    matrix, first = begin, np.array(chain.first, np.float64)
+    pairs = np.zeros(begin.shape)
     for _ in range(rounds):
-        pairs = _expected_pairs(likelihood, Chain(chain.first, [matrix] * len(chain.steps)))
-        total = pairs.sum(axis=1, keepdims=True)
-        updated = np.where(total > 0, pairs / np.maximum(total, 1e-300), matrix)
+        now = Chain(first, [matrix] * len(chain.steps))
+        pairs, first = _expected(likelihood, now)
+        made = pairs + begin_counts * begin
+        total = made.sum(axis=1, keepdims=True)
+        updated = np.where(total > 0, made / np.maximum(total, 1e-300), matrix)
         difference = np.abs(updated - matrix).max()
         matrix = updated
         if difference < tolerance:
             break
-    return matrix
+    return EstimatedSteps(matrix, first, pairs)
 
 
-def _expected_pairs(likelihood: Floats, chain: Chain) -> npt.NDArray[np.float64]:
-    """How often each class becomes each other, as expected: ``(K, K)``, over times and pixels."""
+def _expected(
+    likelihood: Floats, chain: Chain
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How often each class becomes each other ``(K, K)``, and the shares at the first time."""
     forward, scale = _forward(likelihood, chain)
     count = likelihood.shape[1]
     backward = np.ones_like(forward[0])
@@ -159,7 +189,9 @@ def _expected_pairs(likelihood: Floats, chain: Chain) -> npt.NDArray[np.float64]
         seen = likelihood[time + 1] * backward / scale[time + 1]
         pairs += (forward[time].astype(np.float64) @ seen.T) * chain.steps[time]
         backward = _step_back(seen, chain.steps[time])
-    return pairs
+    of_first = forward[0] * backward
+    shares = (of_first / _total(of_first)).mean(axis=1, dtype=np.float64)
+    return pairs, shares / shares.sum()
 
 
 def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:

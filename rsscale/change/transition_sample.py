@@ -19,9 +19,9 @@ MOST = 200_000
 """Pixels that transitions are estimated from, at most."""
 FEWEST = 1000
 """Below so many the beginning is kept: rare transitions are not seen in a few hundred pixels."""
-# Pixels whose share of the matrix is that of the beginning: no transition is impossible that was
-# not said to be.
-_PRIOR_COUNT = 1.0
+# Transitions that each class is taken to have made as the beginning says: no transition is
+# impossible that was not said to be, and a class of a few pixels is not told by these alone.
+_BEGIN_COUNTS = 20.0
 
 
 def some_pixels(tables: Iterable[pa.Table], most: int = MOST) -> pa.Table:
@@ -58,8 +58,12 @@ def _of_smallest_hash(table: pa.Table, most: int) -> pa.Table:
     return table.take(np.argpartition(hashes, most)[:most])
 
 
-def estimate(likelihood: npt.NDArray[np.float32], years: Sequence[int], begin: Matrix) -> Matrix:
-    """The matrix of a year, estimated from likelihoods of a sample of pixels.
+def estimate(
+    likelihood: npt.NDArray[np.float32], years: Sequence[int], begin: Matrix
+) -> tuple[Matrix, Matrix]:
+    """The matrix of a year, and how often each class became each other in the sample.
+
+    Of fewer than :data:`FEWEST` pixels the beginning is kept.
 
     Parameters
     ----------
@@ -69,14 +73,17 @@ def estimate(likelihood: npt.NDArray[np.float32], years: Sequence[int], begin: M
         In order; those between that are not there are years that were not seen.
     begin : float array (K, K)
         Where it begins; what is 0 stays 0.
+
+    Returns
+    -------
+    (float array (K, K), float array (K, K))
+        Probabilities, and expected numbers of transitions, over pixels and years.
     """
     count, pixels = likelihood.shape[1:]
-    if pixels < FEWEST:
-        return begin
     every = np.ones((years[-1] - years[0] + 1, count, pixels), np.float32)
     every[np.array(years) - years[0]] = likelihood
     chain = Chain(np.full(count, 1 / count), [begin] * (len(every) - 1))
-    matrix = estimate_steps(every, chain)
-    weight = _PRIOR_COUNT / pixels
-    mixed: Matrix = (1 - weight) * matrix + weight * begin
-    return mixed
+    if pixels < FEWEST:
+        return begin, estimate_steps(every, chain, rounds=1).pairs
+    found = estimate_steps(every, chain, begin_counts=_BEGIN_COUNTS)
+    return found.matrix, found.pairs

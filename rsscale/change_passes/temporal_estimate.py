@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,14 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.change.transition_sample import estimate, some_pixels
+from rsscale.change.transition_sample import FEWEST, MOST, estimate, some_pixels
 from rsscale.change_passes.temporal_base import ESTIMATED, TemporalPass, likelihood_of
 from rsscale.layers import NODATA, TileKey
 from rsscale.legend.classes import LandClass
-from rsscale.steps.base import Block, Gather, Result, Setup, Step
+from rsscale.steps.base import Block, Fold, Gather, Result, Setup, Step
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_log = logging.getLogger("rsscale")
 
 EVERY = 8
 """Rows and columns between pixels of the sample that transitions are estimated from."""
@@ -34,7 +38,12 @@ def estimating_steps(step: str, given: dict[str, Any], setup: Setup) -> Iterator
         schema=pa.schema([*place, ("percents", pa.binary(width))]),
         **given,
     )
-    pairs = [("from", pa.string()), ("to", pa.string()), ("probability", pa.float64())]
+    pairs = [
+        ("from", pa.string()),
+        ("to", pa.string()),
+        ("probability", pa.float64()),
+        ("count", pa.float64()),
+    ]
     transitions = EstimatedTransitions(
         step=f"{step}-transitions",
         of=sample.step,
@@ -54,6 +63,7 @@ class TransitionSample(TemporalPass):
     """
 
     kind: ClassVar[str] = "temporal-model-sample"
+    facts: ClassVar[Mapping[str, Fold]] = {"sampled": "sum"}
     schema: pa.Schema
 
     def spans(self) -> Sequence[str]:
@@ -76,7 +86,17 @@ class TransitionSample(TemporalPass):
             pa.binary(width), len(row), [None, pa.py_buffer(np.ascontiguousarray(percents))]
         )
         arrays = [pa.array(rows[row], pa.int64()), pa.array(cols[col], pa.int64()), column]
-        return Result(table=pa.Table.from_arrays(arrays, schema=self.schema))
+        rows_of_tile = pa.Table.from_arrays(arrays, schema=self.schema)
+        return Result(table=rows_of_tile, facts={"sampled": len(rows_of_tile)})
+
+    def describe(self, facts: Mapping[str, float]) -> list[str]:
+        """How many pixels transitions are estimated from, or that they are too few."""
+        if "sampled" not in facts:
+            return []
+        sampled = int(facts["sampled"])
+        if sampled < FEWEST:
+            return [f"sample    {_too_few(sampled)}"]
+        return [f"sample    transitions are estimated from {min(sampled, MOST):,} pixels"]
 
 
 @dataclass(kw_only=True)
@@ -93,7 +113,7 @@ class EstimatedTransitions(Gather):
     """
 
     kind: ClassVar[str] = "temporal-model-transitions"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     step: str
     of: str
@@ -112,7 +132,11 @@ class EstimatedTransitions(Gather):
         }
 
     def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
-        """A row for each pair of classes: ``from``, ``to``, ``probability``."""
+        """A row for each pair of classes: ``from``, ``to``, ``probability``, ``count``.
+
+        ``count`` is how often it happened in the sample, as expected given its probabilities, over
+        all pixels and years: what a probability is known from.
+        """
         import pyarrow as pa
 
         count = len(self.classes)
@@ -122,11 +146,21 @@ class EstimatedTransitions(Gather):
         flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
         values = flat.reshape(len(sample), len(self.years), count).transpose(1, 2, 0)
         likelihood, _ = likelihood_of(np.ascontiguousarray(values), self.prior)
-        matrix = estimate(likelihood, self.years, self.matrix)
+        matrix, counts = estimate(likelihood, self.years, self.matrix)
+        if len(sample) < FEWEST:
+            _log.warning("step %r: %s", self.step, _too_few(len(sample)))
         names = [land_class.name for land_class in self.classes]
         columns = {
             "from": [name for name in names for _ in names],
             "to": names * count,
             "probability": matrix.ravel(),
+            "count": counts.ravel(),
         }
         return pa.Table.from_pydict(columns, schema=self.schema)
+
+
+def _too_few(sampled: int) -> str:
+    return (
+        f"transitions are not estimated, as the sample has {counted(sampled, 'pixel')} that two "
+        f"years or more have, and {FEWEST:,} are needed; they stay as 'stay' says"
+    )

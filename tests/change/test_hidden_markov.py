@@ -128,9 +128,15 @@ def test_transitions_are_estimated_from_a_sample() -> None:
     likelihood = np.where(np.arange(3)[None, :, None] == said[:, None], 0.9, 0.05)
     begin = staying(3, 0.8, [(0, 2), (2, 1)])
     chain = Chain(np.full(3, 1 / 3), [begin] * 3)
-    found = estimate_steps(likelihood.astype(np.float32), chain)
+    estimated = estimate_steps(likelihood.astype(np.float32), chain)
+    found = estimated.matrix
     np.testing.assert_allclose(found, true, atol=0.02)
     assert found[0, 2] == found[2, 1] == 0.0
+    np.testing.assert_allclose(estimated.first, np.bincount(states[0]) / 20_000, atol=0.02)
+    made = np.zeros((3, 3))
+    np.add.at(made, (states[:-1].ravel(), states[1:].ravel()), 1)
+    np.testing.assert_allclose(estimated.pairs, made, atol=0.02 * 60_000)
+    assert estimated.pairs.sum() == pytest.approx(60_000, rel=1e-4)
 
 
 def test_a_class_stays_or_becomes_what_is_not_forbidden() -> None:

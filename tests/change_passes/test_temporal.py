@@ -1,9 +1,11 @@
 """The temporal model as a pass: that of the whole maps, however they were cut."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import xarray as xr
 from formula_pass import CLASSES, allowed, formula_recipe
@@ -14,9 +16,15 @@ from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
 from rsscale.change_passes.temporal_base import likelihood_of
+from rsscale.change_passes.temporal_estimate import estimating_steps
 from rsscale.errors import RecipeError
 
 YEARS = [2019, 2020, 2022]
+GIVEN = {
+    "sources": {}, "years": (2019, 2020), "classes": CLASSES[:2], "matrix": staying(2, 0.9),
+    "prior": np.full(2, 0.5),
+}  # fmt: skip
+WRITTEN: Any = SimpleNamespace(gathered=lambda _: None)
 NAMES = [land_class.name for land_class in CLASSES]
 STEP = {
     "kind": "temporal-model", "of": "map", "transitions": "stay", "stay": 0.6,
@@ -107,7 +115,10 @@ def test_transitions_are_estimated_from_a_sample_of_all_tiles(
     assert sample.shape[2] > FEWEST
     likelihood, _ = likelihood_of(sample, np.full(4, 0.25))
     begin = staying(4, 0.6, [(3, 0)])
-    np.testing.assert_allclose(found, estimate(likelihood, YEARS, begin), atol=1e-6)
+    wanted, counts = estimate(likelihood, YEARS, begin)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(first["count"].to_numpy().reshape(4, 4), counts, rtol=1e-4)
+    assert counts.sum() == pytest.approx(3 * sample.shape[2], rel=1e-3)  # of years, and not times
     assert np.abs(found - begin).max() > 0.05
     assert found[3, 0] == 0
     maps = [over_the_area(done.open("change")) for done in runs]
@@ -125,7 +136,24 @@ def test_transitions_are_estimated_from_a_sample_of_all_tiles(
 def test_of_a_small_sample_the_beginning_is_kept() -> None:
     begin = staying(3, 0.9)
     few = np.ones((2, 3, FEWEST - 1), np.float32)
-    assert estimate(few, [2020, 2021], begin) is begin
+    matrix, counts = estimate(few, [2020, 2021], begin)
+    assert matrix is begin
+    # Nothing is seen: what happens is what the beginning says.
+    np.testing.assert_allclose(counts, begin * (FEWEST - 1) / 3, rtol=1e-5)
+
+
+def test_too_small_a_sample_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    sample, transitions = (step for step in estimating_steps("change", dict(GIVEN), WRITTEN))
+    (line,) = sample.describe({"sampled": 999.0})
+    assert "not estimated, as the sample has 999 pixels that two years" in line
+    assert sample.describe({"sampled": 300_000.0}) == [
+        "sample    transitions are estimated from 200,000 pixels"
+    ]
+    columns = {"row": [0], "col": [0], "percents": [bytes([60, 40, 30, 70])]}
+    table = transitions.fold([(None, pa.Table.from_pydict(columns, schema=sample.schema))])
+    assert table["probability"].to_pylist() == pytest.approx([0.9, 0.1, 0.1, 0.9])
+    assert sum(table["count"].to_pylist()) == pytest.approx(1)
+    assert "1 pixel that" in caplog.text
 
 
 def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
