@@ -7,7 +7,8 @@ before them those that estimate transitions (``NAME-sample``, ``NAME-transitions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,12 +22,21 @@ from rsscale.change.transitions import matrix_of, pairs_of, shares_of, staying
 from rsscale.change_passes.temporal_base import TemporalPass
 from rsscale.change_passes.temporal_estimate import estimating_steps
 from rsscale.change_passes.temporal_years import steps_of_years
+from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA
 from rsscale.legend.classes import classes_from_attributes
+from rsscale.model.outputs import CALIBRATION, NOT_KNOWN
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Fold, Result, Setup, Step
 from rsscale.steps.options import Options
+
+_log = logging.getLogger("rsscale")
+_NOT_CALIBRATED = (
+    "the probabilities of the map's model are not known to be calibrated, and the temporal model "
+    "takes them at their word: one that is too sure tells change that is none; train it with three "
+    "places or more to test on (train.split)"
+)
 
 
 class TemporalOptions(Options):
@@ -52,6 +62,7 @@ class TemporalChangePass(TemporalPass):
     """What changed over all years: ``change``, its probability, ``from``, ``to``, and when."""
 
     Options: ClassVar[type[Options]] = TemporalOptions
+    is_calibrated: bool = True  # whether the map's probabilities are known to be
     facts: ClassVar[Mapping[str, Fold]] = {"compared": "sum", "changed": "sum"}
 
     @classmethod
@@ -61,11 +72,7 @@ class TemporalChangePass(TemporalPass):
             raise RecipeError("needs 'of': the one step whose yearly probabilities it takes")
         (reference,) = recipe.references.values()
         there = {layer.name: layer for layer in setup.layers(reference)}
-        if "probability" not in there or "classification" not in there:
-            raise RecipeError(
-                f"needs the layers 'classification' and 'probability' of the step; it has "
-                f"{', '.join(there)}: add probability to output.layers"
-            )
+        _check_layers(there)
         classes = classes_from_attributes(there["classification"].attributes)
         years = _years(setup.spans(reference), options)
         names = [land_class.name for land_class in classes]
@@ -81,10 +88,19 @@ class TemporalChangePass(TemporalPass):
         opened: list[Step] = []
         if options.transitions == "estimate":
             opened = list(estimating_steps(step, given, setup))
-        opened.append(TemporalChangePass(step=step, layers=change_layers(classes, years), **given))
+        layers = change_layers(classes, years)
+        is_calibrated = there["probability"].attributes.get(CALIBRATION) != NOT_KNOWN
+        opened.append(cls(step=step, layers=layers, is_calibrated=is_calibrated, **given))
         if options.years:
             opened += steps_of_years(step, given, setup)
         return opened
+
+    @classmethod
+    def check_recipe(cls, options: Any, layers: Mapping[str, Sequence[str]]) -> None:
+        """See :meth:`Pass.check_recipe`: it needs the probabilities of the map."""
+        del options
+        for of_step in layers.values():
+            _check_layers(of_step)
 
     def spans(self) -> Sequence[str]:
         """The first to the last year."""
@@ -113,11 +129,27 @@ class TemporalChangePass(TemporalPass):
         return Result(layers=block.dataset(self.layers, layers), facts=facts)
 
     def describe(self, facts: Mapping[str, float]) -> list[str]:
-        """Share of the pixels seen in two years or more that changed."""
-        if not facts.get("compared"):
-            return []
-        share = facts.get("changed", 0) / facts["compared"]
-        return [f"changed   {share:.2%} of the pixels that two years or more have"]
+        """Share of the pixels seen in two years or more that changed; a doubt of the model's."""
+        lines = [] if self.is_calibrated else [f"doubt     {_NOT_CALIBRATED}"]
+        if facts.get("compared"):
+            share = facts.get("changed", 0) / facts["compared"]
+            lines.append(f"changed   {share:.2%} of the pixels that two years or more have")
+        return lines
+
+    def check(self, profile: NumericProfile) -> None:
+        """Say so where the map's probabilities are not known to be calibrated."""
+        super().check(profile)
+        if not self.is_calibrated:
+            _log.warning("step %r: %s", self.step, _NOT_CALIBRATED)
+
+
+def _check_layers(names: Iterable[str]) -> None:
+    missing = {"classification", "probability"} - set(names)
+    if missing:
+        raise RecipeError(
+            "needs the layers 'classification' and 'probability' of the step; it has "
+            f"{', '.join(names)}: add {' and '.join(sorted(missing))} to output.layers"
+        )
 
 
 def _years(spans: Sequence[str], options: TemporalOptions) -> tuple[int, ...]:

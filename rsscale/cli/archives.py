@@ -11,6 +11,7 @@ import typer
 from rsscale.cli.application import command
 from rsscale.cli.options import Cluster
 from rsscale.errors import RecipeError
+from rsscale.wording import counted
 
 
 @command
@@ -34,7 +35,12 @@ def simulate(
     dates: Annotated[int, typer.Option(help="Acquisition dates a year.")] = 15,
     seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 0,
 ) -> None:
-    """Write a synthetic Sentinel-2-like archive whose truth is known."""
+    """Write a synthetic Sentinel-2-like archive whose truth is known.
+
+    Besides the catalogue and its images DIR gets labels.gpkg, polygons of classes to train on;
+    truth/landcover_YEAR.tif, the class of every pixel, with truth/change_YEAR_YEAR.tif between the
+    years; area.geojson, what to map, and training_area.geojson, the part of it that has labels.
+    """
     from rsscale.demo.simulate import simulate as make
 
     try:
@@ -44,6 +50,9 @@ def simulate(
     options: dict[str, Any] = {} if size is None else {"size": size}
     archive = make(out, years=numbers, dates=dates, seed=seed, **options)
     print(f"archive   {archive.catalog}")
+    print(f"labels    {archive.labels}")
+    print(f"truth     {archive.root / 'truth'}")
+    print(f"area      {archive.area}")
 
 
 @command
@@ -90,7 +99,7 @@ def search(
         print(f"{item.id}  {item.properties.get('datetime')}  cloud cover {cover}")
     if out:
         freeze(items, out)
-        print(f"{len(items)} items to {out}")
+        print(f"{counted(len(items), 'item')} to {out}")
 
 
 def _from_json(option: str, text: str | None, *, is_secret: bool = False) -> Any:

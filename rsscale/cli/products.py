@@ -51,21 +51,39 @@ def assess(
 def quicklook(
     folder: RunPath,
     out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose layer; when omitted the map, and the change: where the temporal model "
+            "has maps of each year, those."
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Another layer than the classes, e.g. confidence.")
+    ] = None,
 ) -> None:
-    """Draw a run's maps with a legend."""
+    """Draw a run's maps with a legend, or another layer."""
+    from rsscale.publish.layer_look import quicklook_layer
     from rsscale.publish.quicklook import quicklook as draw
     from rsscale.runs.run import Run
 
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
     run = Run(folder)
-    change = run.open_change() if _is_done(run.state["steps"].get("change")) else None
-    print(draw(run.open(), out or Path(folder) / "quicklook.png", change=change))
+    path = out or Path(folder) / "quicklook.png"
+    steps = run.state["steps"]
+    if layer is not None or step is not None:
+        print(quicklook_layer(run.open(step or "map"), path, layer or ""))
+        return
+    change = run.open_change() if _is_done(steps.get("change"), "change") else None
+    # Beside the temporal model's change its own maps: those of single years differ without change.
+    years = "change-years" if _is_done(steps.get("change-years"), "classification") else "map"
+    print(draw(run.open(years), path, change=change))
 
 
-def _is_done(step: dict[str, Any] | None) -> bool:
-    """Whether a run has a step that writes a change layer, and all of its tiles."""
-    if step is None or not any(layer["name"] == "change" for layer in step.get("layers", ())):
+def _is_done(step: dict[str, Any] | None, name: str) -> bool:
+    """Whether a run has a step that writes a layer, and all of its tiles."""
+    if step is None or not any(layer["name"] == name for layer in step.get("layers", ())):
         return False
     return bool(step["tiles"]["done"] == step["tiles"]["total"])
 

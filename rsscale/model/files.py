@@ -10,6 +10,7 @@ from typing import Any
 from rsscale.documents import DocumentError, read_json
 from rsscale.errors import ModelError
 from rsscale.model.artifacts import artifact_of
+from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.model.validation import check_model_item
 
@@ -29,6 +30,21 @@ _MOST_BYTES = 2**24
 def read_spec(path: str | Path) -> ModelSpec:
     """The contract of a model folder; the weights are not opened, and torch is not needed."""
     return ModelSpec.from_item(read_item(Path(path)))
+
+
+def is_calibrated(spec: ModelSpec, properties: Mapping[str, Any]) -> bool:
+    """Whether a model of classes was calibrated, or found to need none.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    properties : mapping
+        Of its item: what rsscale says of its training is ``rsscale:training``.
+    """
+    output, training = spec.output, properties.get("rsscale:training")
+    if isinstance(output, ClassOutput) and (output.temperature != 1.0 or output.conformal):
+        return True
+    return isinstance(training, Mapping) and bool(training.get("calibration"))
 
 
 def model_files(path: str | Path) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from rsscale.errors import ModelError, RecipeError, nearest
@@ -36,6 +36,11 @@ OBSERVATIONS = Layer(
     attributes={"long_name": "number of clear observations"},
 )
 """Clear observations over all inputs and times, which every map may have."""
+
+
+CALIBRATION = "calibration"
+"""The attribute of a layer of probabilities that says so."""
+NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -375,3 +380,13 @@ def _check_no_classes(name: str, classes: Sequence[LandClass], noun: str) -> Non
             f"model {name!r} returns {noun} and has the classes {[c.name for c in classes]}; leave "
             "them out, or declare an output of classes"
         )
+
+
+def with_doubt(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Layers of which that of probabilities says that these are not known to be calibrated."""
+    return tuple(
+        replace(layer, attributes={**layer.attributes, CALIBRATION: NOT_KNOWN})
+        if layer.name == "probability"
+        else layer
+        for layer in layers
+    )

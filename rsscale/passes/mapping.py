@@ -31,7 +31,8 @@ from rsscale.inference.stack import FarValues, InputStack
 from rsscale.layers import Layer
 from rsscale.legend.values import check_same_classes, class_order
 from rsscale.memory import mmap_array
-from rsscale.model.files import model_files, read_spec, weights_of
+from rsscale.model.files import is_calibrated, model_files, read_item, read_spec, weights_of
+from rsscale.model.outputs import with_doubt
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import exact_reach, tell_of_context
 from rsscale.network.scores import check_classes_to_map
@@ -116,13 +117,17 @@ class MapPass(Pass):
             check_model(setup.recipe, spec, int(period), setup.grid.geobox_of(setup.extent()))
         first = next(iter(specs.values()))
         _check_same_outputs(specs)
+        layers = first.layers(options.layers)
+        properties = {d: read_item(m.folder)["properties"] for d, m in by_digest.items()}
+        if not all(is_calibrated(read[digest], said) for digest, said in properties.items()):
+            layers = with_doubt(layers)
         return [
             cls(
                 step=step,
                 sources={
                     model_input.name: setup.source(model_input.name) for model_input in first.inputs
                 },
-                layers=first.layers(options.layers),
+                layers=layers,
                 models=models,
                 specs=specs,
                 recipe=setup.recipe,

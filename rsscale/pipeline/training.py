@@ -46,6 +46,7 @@ from rsscale.sampling.chip_task import DAYS_OF
 from rsscale.sampling.pixel_choice import MOST_PIXELS
 from rsscale.sampling.provenance import imaged, model_folder, provenance
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
+from rsscale.steps.kinds import check_recipe_steps
 from rsscale.training.checks import check_chips, check_classes, check_network
 from rsscale.training.experiment import run_experiment
 from rsscale.training.report import TrainingReport
@@ -102,6 +103,7 @@ def train_recipe(
         recipe = read_recipe(recipe, overrides)
     settings = train_settings(recipe)
     target = Path(out) if out is not None else model_folder(recipe)
+    check_recipe_steps(recipe)
     labels = read_recipe_labels(recipe)
     told, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _DOTTED = 0.012  # of the map's width: narrower places are drawn as squares of one size
 _MARGIN = 0.05
+_LEGEND_LETTERS = 18
 _MOST_NAMED = 24  # classes in the legend
 _ROW = 24  # pixels of a class in the table
 _WIDE, _LOWEST, _HIGHEST = 730, 320, 600  # pixels of the map
@@ -275,7 +276,7 @@ def _draw_legend(axes: Axes, training: Mapping[str, Any], parts: Mapping[Any, Pa
             color=c["color"],
             markeredgecolor=INK,
             markeredgewidth=0.4,
-            label=shortened(c["name"]),
+            label=shortened(c["name"], _LEGEND_LETTERS),
         )
         for c in named
     ]
@@ -319,10 +320,11 @@ def _draw_table(
 
     split = training["split"]
     counts = np.array([[p["labels"].get(n, 0) for p in places] for n in names], np.float64)
-    shown = np.ma.masked_equal(counts, 0)
+    shown, most = np.ma.masked_equal(counts, 0), max(counts.max(initial=1.0), 2.0)
     image = axes.imshow(
         shown, aspect="auto", cmap="Greys", interpolation="nearest",
-        norm=LogNorm(vmin=0.3, vmax=max(counts.max(initial=1.0), 2.0)),
+        # One pixel has a quarter of the scale, however many the most are: it is told from none.
+        norm=LogNorm(vmin=most ** (-1 / 3), vmax=most),
     )  # fmt: skip
     keys = [_key(place, split) for place in places]
     for key, part in parts.items():
@@ -346,9 +348,17 @@ def _draw_table(
     axes.set_xlabel(f"{len(places)} places, one a column; white: none of the class", fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_color(LINE)
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
+    bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.015, 0.0, 0.02, 1.0)))
     bar.ax.set_ylim(1, None)
-    bar.set_label(f"{training['unit']}")
+    bar.set_label(f"{training['unit']}\nof a class in a place")
+    bar.set_ticks(_round_numbers(most))
     bar.ax.minorticks_off()
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     bar.outline.set_visible(False)
+
+
+def _round_numbers(most: float) -> list[float]:
+    """1, 2, 5, 10, … up to a number; of more than seven the powers of ten alone."""
+    numbers = [m * 10**k for k in range(math.ceil(math.log10(most)) + 1) for m in (1, 2, 5)]
+    up_to = [float(n) for n in numbers if n <= most]
+    return up_to if len(up_to) <= 7 else [n for n in up_to if math.log10(n).is_integer()]

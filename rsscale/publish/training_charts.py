@@ -68,11 +68,14 @@ def confusion_chart(training: Mapping[str, Any]) -> Figure:
         axes.grid(which="minor", color="white", linewidth=1.5)
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.02)
-        bar.set_label("share of the labelled pixels of a class")
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        bar.outline.set_visible(False)
-        _heading(figure, "Confusion matrix", [training["verdict"]], 96)
+        told = "a column: what the labelled pixels of a class were mapped as"
+        if is_crowded:  # its cells have no room for numbers, so that colours need telling
+            # Apart from the user's accuracies, which stand between.
+            bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.12)
+            bar.set_label("share of the labelled pixels of a class")
+            bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            bar.outline.set_visible(False)
+        _heading(figure, "Confusion matrix", [training["verdict"], told], 96)
     return figure
 
 
@@ -109,7 +112,8 @@ def curves_chart(training: Mapping[str, Any]) -> Figure:
             plain_axes(axes, grid="both")
             axes.axvline(curve["kept"], color=GREY, linestyle="--", linewidth=1.2,
                          label=f"kept: step {curve['kept']:,}")  # fmt: skip
-        loss.legend(loc="upper right", frameon=False, ncols=2)
+        # On white: the line of the step that was kept passes behind it.
+        loss.legend(loc="upper right", framealpha=1, edgecolor="white", ncols=2)
         figure.align_ylabels()
         learnt = f"{sum(training['trained'].values()):,} {training['unit']}"
         _heading(figure, "Training", [f"{training['learner']}, trained on {learnt}"])
@@ -145,6 +149,11 @@ def reliability_chart(training: Mapping[str, Any]) -> Figure:
         top.legend(loc="lower right", framealpha=0.9, edgecolor="white")
         below.bar(edges[:-1], after["weight"], width=np.diff(edges), align="edge", color=BLUE,
                   edgecolor="white")  # fmt: skip
+        told = (
+            "How many pixels are how sure, after calibration, each place with the same weight; "
+            "above, larger marks stand for more"
+        )
+        below.set_title(told, fontsize=10, color=GREY)
         below.set(ylabel="share of pixels", xlabel="confidence: probability of the class mapped")
         for axes in (top, below):
             plain_axes(axes, grid="both")

@@ -155,6 +155,23 @@ class Pass(ABC):
         del options, recipe
         return ()
 
+    @classmethod
+    def check_recipe(cls, options: Any, layers: Mapping[str, Sequence[str]]) -> None:
+        """Refuse, before a model is trained, what could not work with the map that it will make.
+
+        Parameters
+        ----------
+        options : Options
+            As for :meth:`open`.
+        layers : mapping of step to names of layers
+            Of the maps that it reads.
+
+        Raises
+        ------
+        RecipeError
+        """
+        del options, layers
+
     @abstractmethod
     def run(self, block: Block) -> Result:
         """Compute one tile; a value must depend on nothing but the pixels within the halo."""

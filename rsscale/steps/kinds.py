@@ -41,6 +41,7 @@ KINDS = {
 
 ALLOWED = "RSSCALE_PASSES"
 _OF_GATHER = ("of", "schema")
+_USUAL = ("classification", "confidence")  # layers of a map of which none are asked for
 _SPAN = re.compile(r"all|\d{4}(-\d{4})?")
 
 
@@ -59,6 +60,30 @@ def open_steps(setup: RunSetup) -> list[Step]:
                 raise RecipeError(f"steps.{name}: there are two steps {step.step!r}; rename one")
             setup.steps[step.step] = step
     return list(setup.steps.values())
+
+
+def check_recipe_steps(recipe: Recipe) -> None:
+    """Refuse, before its model is trained, a recipe whose steps could not work with the model.
+
+    Options of rsscale's own kinds are read, and layers of the map that a step needs must be among
+    those that the recipe asks for.
+
+    Raises
+    ------
+    RecipeError
+    """
+    steps = recipe.all_steps
+    for name, step in steps.items():
+        if step.kind not in KINDS:
+            continue
+        kind = find_kind(step.kind, name)
+        options = _options(kind, name, step)
+        maps = {of: steps[of] for of in step.within(steps) if steps[of].kind == "predict"}
+        layers = {of: tuple(each.options.get("layers") or _USUAL) for of, each in maps.items()}
+        try:
+            kind.check_recipe(options, layers)
+        except RecipeError as error:
+            raise RecipeError(f"steps.{name}: {error}") from None
 
 
 def open_step(name: str, recipe: StepRecipe, setup: RunSetup) -> Sequence[Step]:

@@ -8,16 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xarray as xr
-from formula_pass import CLASSES, allowed, formula_recipe
+from formula_pass import CLASSES, LAYERS, allowed, formula_recipe
 
 import rsscale as rs
 from rsscale.change.hidden_markov import Chain, best_path, marginals
 from rsscale.change.temporal_layers import change_values
 from rsscale.change.transition_sample import FEWEST, estimate
 from rsscale.change.transitions import over_years, staying
+from rsscale.change_passes.temporal import TemporalChangePass
 from rsscale.change_passes.temporal_base import likelihood_of
 from rsscale.change_passes.temporal_estimate import estimating_steps
 from rsscale.errors import RecipeError
+from rsscale.model.outputs import with_doubt
 
 YEARS = [2019, 2020, 2022]
 GIVEN = {
@@ -199,3 +201,21 @@ def test_probabilities_are_needed(tmp_path: Path) -> None:
     )  # fmt: skip
     with allowed(), pytest.raises(RecipeError, match="add probability to output"):
         rs.plan(recipe)
+
+
+def test_a_map_that_is_not_calibrated_is_doubted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with allowed():
+        rs.plan(recipe_of(tmp_path))
+        assert "calibrated" not in caplog.text
+        (doubted,) = with_doubt((LAYERS["probability"],))
+        monkeypatch.setitem(LAYERS, "probability", doubted)
+        rs.plan(recipe_of(tmp_path))
+    assert caplog.text.count("are not known to be calibrated") == 1
+    made = TemporalChangePass(
+        step="change", layers=(), is_calibrated=False, **{**GIVEN, "sources": {}}
+    )
+    first, second = made.describe({"compared": 100, "changed": 3})
+    assert first.startswith("doubt     the probabilities of the map's model are not known")
+    assert second == "changed   3.00% of the pixels that two years or more have"

@@ -25,6 +25,7 @@ from rsscale.pipeline.training import (
 )
 from rsscale.recipe import read_recipe
 from rsscale.sampling.work_folder import open_work_folder
+from rsscale.steps.kinds import check_recipe_steps
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("skops", reason="the extra 'classical' is not installed")
@@ -196,3 +197,28 @@ def test_what_a_classical_learner_can_t_have_is_refused_before_anything_is_read(
     content = recipe_of(landscape, tmp_path, architecture="random_forest", members=3)
     with pytest.raises(rs.RecipeError, match=r"random_forest has members: 3, .*leave them out"):
         rs.compare(content, ["random_forest", "nearest_neighbours"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"change": {"from": 2022, "to": 2023, "method": "temporal-model"}}, "add probability to"),
+        ({"steps": {"later": {"kind": "temporal-model", "of": "map"}}}, "steps.later: needs the"),
+        ({"steps": {"later": {"kind": "temporal-model", "of": "map", "stey": 1}}}, "'stay'"),
+    ],
+)
+def test_a_change_that_could_not_work_is_refused_before_the_training(
+    landscape: Landscape,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.setattr("rsscale.pipeline.training.open_work_folder", None)
+    content = recipe_of(landscape, tmp_path, architecture="random_forest") | changes
+    content["periods"] = [2022, 2023]
+    with pytest.raises(rs.RecipeError, match=message):
+        train_recipe(content)
+    layers = {"layers": ["classification", "probability"]}
+    if "stey" not in str(changes):
+        check_recipe_steps(read_recipe(content | {"output": layers}))

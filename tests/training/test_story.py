@@ -17,7 +17,8 @@ import rsscale as rs
 from rsscale.errors import ModelError
 from rsscale.learners.fit import learning_rates
 from rsscale.learners.point_batches import predict_numbers
-from rsscale.model.files import REPORT_FILES, read_training
+from rsscale.model.files import REPORT_FILES, is_calibrated, read_training
+from rsscale.model.outputs import ClassOutput
 from rsscale.model.validation import check_model_item
 from rsscale.training.background import _plain
 
@@ -216,3 +217,15 @@ def test_what_was_not_done_is_said_in_a_line_each() -> None:
     _, report = trained()
     assert report.remarks == ()
     assert "25 places (blocks of 2 °): 16 for training, 4 for validation, 5 for test" in str(report)
+
+
+def test_a_model_is_calibrated_if_its_item_says_so(folder: tuple[Path, Any]) -> None:
+    path, _ = folder
+    item = json.loads((path / "item.json").read_text())
+    spec = rs.ModelSpec.from_item(item)
+    assert is_calibrated(spec, item["properties"])
+    plain = replace(spec, output=ClassOutput())
+    assert is_calibrated(plain, item["properties"])  # no temperature was better than none
+    assert not is_calibrated(plain, {})
+    assert not is_calibrated(plain, {"rsscale:training": {"calibration": None}})
+    assert is_calibrated(replace(spec, output=ClassOutput(temperature=1.2)), {})
