@@ -116,7 +116,7 @@ class ChangeNetworkPass(MapPass):
         name = _the_input(recipe, setup.recipe)
         model = setup.attachment(step, _MODEL)
         spec = replace(read_spec(model.folder), seen="all")
-        _check_model(spec, setup.recipe, name, years)
+        check_two_dates(spec, setup.recipe, name, years)
         check_resolution(setup.recipe, spec, setup.grid.geobox_of(setup.extent()))
         legend = tuple(LandClass(c.value, c.name, c.color) for c in options.classes)
         meaning = ChangeClasses.of(spec.classes, options.unchanged, legend)
@@ -205,8 +205,13 @@ def _the_input(recipe: StepRecipe, of: Recipe) -> str:
     return names[0]
 
 
-def _check_model(spec: ModelSpec, recipe: Recipe, name: str, years: YearPair) -> None:
-    """Refuse a model that is not of two dates of this input, or maps no classes."""
+def check_two_dates(spec: ModelSpec, recipe: Recipe, name: str, years: YearPair) -> None:
+    """Refuse a model that is not of two dates of an input, or maps no classes.
+
+    Raises
+    ------
+    ModelError
+    """
     names = [one.name for one in spec.inputs]
     if sorted(names) != sorted((BEFORE, AFTER)):
         raise ModelError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import ModelError, RsscaleError
+from rsscale.layers import AFTER, BEFORE, YearPair
 from rsscale.model.files import model_files, read_item, read_spec, read_training
 from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput, EmbeddingOutput
@@ -16,6 +17,9 @@ from rsscale.publish.training_pictures import draw_training
 from rsscale.publish.training_text import story_lines
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.training.basis import WHERE
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 _MOST_BANDS = 8
 
@@ -52,6 +56,8 @@ class ModelCard:
         for model_input in spec.inputs:
             yield "input", _input_line(model_input)
         lattice = spec.lattice
+        if spec.seen == "all":
+            yield "maps", "pixels that all inputs have seen; others are nodata"
         yield (
             "windows",
             f"{lattice.stride} px and {lattice.halo} px of context on each side, {lattice.blend}",
@@ -195,6 +201,8 @@ def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
     grid = recipe.grid.build()
     where = recipe.bbox if recipe.bbox is not None else recipe.area
     extent = grid.geobox(read_area(where, recipe.area_layer))
+    if sorted(one.name for one in spec.inputs) == sorted((BEFORE, AFTER)):
+        return _against_steps(spec, recipe, extent)
     for period in recipe.periods:
         try:
             check_contract(recipe, spec, period, extent)
@@ -206,3 +214,25 @@ def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
         f"recipe {recipe.name!r} gives its inputs for {periods}",
         f"recipe {recipe.name!r} writes {', '.join(names)}",
     ]
+
+
+def _against_steps(spec: ModelSpec, recipe: Recipe, extent: GeoBox) -> Sequence[str]:
+    """Compare the contract of a model of two dates with the steps that may use it."""
+    from rsscale.change_passes.network import ChangeNetworkPass, check_two_dates
+    from rsscale.passes.mapping import check_resolution
+
+    kind = ChangeNetworkPass.kind
+    steps = {name: step for name, step in recipe.all_steps.items() if step.kind == kind}
+    if not steps:
+        raise ModelError(
+            f"recipe {recipe.name!r} has no step of kind {kind!r}, which reads one input at the "
+            f"two dates of model {spec.name!r}; add one, see docs/change-networks.md"
+        )
+    check_resolution(recipe, spec, extent)
+    lines = []
+    for name, step in steps.items():
+        options: Any = ChangeNetworkPass.Options.model_validate(step.options)
+        years: YearPair = options.years
+        check_two_dates(spec, recipe, str(step.of), years)
+        lines.append(f"recipe {recipe.name!r} gives {step.of} of {years} to its step {name!r}")
+    return lines

@@ -14,6 +14,8 @@ from rsscale.change_passes.network import ChangeNetworkPass
 from rsscale.errors import ModelError, RecipeError
 from rsscale.learn.models import save_model
 from rsscale.legend.classes import LandClass
+from rsscale.pipeline.model_card import check_model, describe_model
+from rsscale.recipe import read_recipe
 from rsscale.runtimes.factory import ALLOWED
 
 OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu"}
@@ -230,3 +232,14 @@ def test_the_two_dates_are_guarded(archive: Path, tmp_path: Path) -> None:
     recipe["steps"]["change"] |= {"register": "correct", "normalise": {"red": [1, 0]}}
     with pytest.raises(RecipeError, match="normalise is of red; expected is"):
         rs.plan(recipe)
+
+
+def test_a_model_is_checked_against_the_steps_that_use_it(archive: Path, tmp_path: Path) -> None:
+    save_model(two_years.own_model(), tmp_path / "model")
+    recipe = two_years.recipe_of(archive, tmp_path / "model")
+    lines = check_model(tmp_path / "model", read_recipe(recipe))
+    assert lines[-1] == "recipe 'two-dates' gives s2 of 2023-2024 to its step 'change'"
+    assert "pixels that all inputs have seen" in str(describe_model(tmp_path / "model"))
+    other = {**recipe, "steps": {"zones": {"kind": "zones", "of": "s2", "zones": "z", "id": "a"}}}
+    with pytest.raises(ModelError, match="has no step of kind 'change-network'"):
+        check_model(tmp_path / "model", read_recipe(other))
