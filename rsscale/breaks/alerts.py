@@ -30,7 +30,8 @@ class Monitoring:
         So many observations in a row that are off the model, on the side of the alert, confirm it;
         as many in a row that are on it reject it.
     limit : float
-        Standard deviations of a forecast beyond which an observation is off the model.
+        Standard deviations of a forecast beyond which an observation is off the model; it is on it
+        within half of them.
     fewest : int
         Observations that the history must have.
     robust : bool
@@ -42,7 +43,7 @@ class Monitoring:
     start: int
     boundary: Boundary
     confirm: int = 3
-    limit: float = 1.5
+    limit: float = 2.0
     fewest: int = 12
     robust: bool = True
 
@@ -150,7 +151,8 @@ class _Alerts:
         self._outside[number] = outside
         same = outside & (np.sign(deviation) == self._side)
         self._off = np.where(same, self._off + 1, np.where(active, outside, self._off))
-        self._on = np.where(outside, 0, self._on + active)
+        inside = np.abs(deviation) <= 0.5 * self._rule.limit  # what lies between is neither
+        self._on = np.where(active, np.where(inside, self._on + 1, 0), self._on)
         self._side = np.where(outside, np.sign(deviation), self._side)
         is_open = active & (self.state != CONFIRMED)
         crossing = is_open & (statistic > self._critical)

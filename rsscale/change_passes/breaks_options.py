@@ -24,7 +24,8 @@ class BreaksOptions(Options):
 
     ``of`` is an input with ``series``; ``band`` is one of its bands, or ``index`` a spectral index
     of them as spyndex calls it. ``monitor`` is the year or day that monitoring begins, ``history``
-    the first and last year that the model is fitted to: those before it when left out.
+    the first and last year that the model is fitted to, up to that day: all before it when left
+    out.
     """
 
     band: str | None = None
@@ -38,7 +39,7 @@ class BreaksOptions(Options):
     process: Literal["mosum", "cusum"] = "mosum"
     window: float = 0.25
     confirm: int = Field(default=3, ge=1, le=50)
-    limit: float = Field(default=1.5, gt=0)
+    limit: float = Field(default=2.0, gt=0)
     observations: int | None = Field(default=None, ge=1)
     range: tuple[float, float] | None = None
 
@@ -147,20 +148,19 @@ def monitoring_of(options: BreaksOptions, periods: tuple[int, ...]) -> Monitorin
         When monitoring does not begin within the periods, or history is none of them.
     """
     start, known = options.start, sorted(periods)
-    if not known[0] < start.year <= known[-1]:
+    if not date(known[0], 1, 1) < start <= date(known[-1], 12, 31):
         raise RecipeError(
             f"monitor is {start}, and the periods are {known}; monitoring begins after the first "
-            "and not after the last of them"
+            "day of the first and not after the last of them"
         )
-    before = [year for year in known if year < start.year]
+    before = [year for year in known if date(year, 1, 1) < start]
     first, last = options.history or (before[0], before[-1])
-    missing = [year for year in (first, last) if year not in known]
-    if missing or first > last or last >= start.year:
+    if first not in before or last not in before or first > last:
         raise RecipeError(
             f"history is {[first, last]}, the periods are {known}, and monitoring begins on "
-            f"{start}; expected the first and last year of a history among the periods, before that"
+            f"{start}; expected the first and last year of a history among those before that"
         )
-    begin, end = _day(date(first, 1, 1)), _day(date(last, 12, 31))
+    begin, end = _day(date(first, 1, 1)), min(_day(date(last, 12, 31)), _day(start) - 1)
     columns = Season(options.harmonics, options.trend).columns
     fewest = 2 * columns if options.observations is None else options.observations
     if fewest <= columns:

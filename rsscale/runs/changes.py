@@ -32,7 +32,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.replaced_files import Versions, is_outdated, read_replaced, take_back_outdated
 from rsscale.runs.tile_costs import must_fit
-from rsscale.steps.base import Gather, NotReadyError
+from rsscale.steps.base import ALL, Gather, NotReadyError
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
@@ -249,7 +249,7 @@ def prepare(
     must_fit(checked, plan.profile, memory)
     return Prepared(
         lambda: _write_extension(plan, checked, state),
-        # Tiles that are done see the items that they saw before: they stay.
+        # Tiles that are done see the items that they saw before: they stay, but for all periods.
         lambda: Changes(
             _compare_items(plan, checked, grows=True), _count_tiles(checked.plan(), grows=True)
         ),
@@ -298,7 +298,9 @@ def _count_tiles(
             for key in plan.keys(step, level):
                 bar.advance()
                 entry = ledger.read(key)
-                if entry is not None and grows:
+                # What is of all periods reads the new ones, too.
+                stays = isinstance(step, Gather) or key.span != ALL
+                if entry is not None and grows and stays:
                     continue
                 if isinstance(step, Gather):
                     is_old, is_sure = to_compute[step.of] > 0, not at_most[step.of]

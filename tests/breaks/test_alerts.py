@@ -28,7 +28,7 @@ def test_a_step_is_confirmed_with_its_date_and_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "least", "near"), [(2, 0.55, 0.7), (3, 0.9, 0.9), (10, 1.0, 0.99)]
+    ("step", "least", "near"), [(2, 0.4, 0.75), (3, 0.9, 0.9), (10, 1.0, 0.99)]
 )
 @pytest.mark.parametrize("window", [0.25, 0.0])
 def test_smaller_steps_are_found_less_often(

@@ -190,7 +190,7 @@ def test_new_scenes_touch_their_tiles_and_settle_alerts(tmp_path: Path) -> None:
         ({"s2": {"merge_days": None}}, r"set inputs.s2.merge_days: true"),
         ({"step": {"of": None}}, r"needs 'of': one input whose series it reads.*inputs s2"),
         ({"step": {"monitor": 2024}}, r"monitor is 2024-01-01, and the periods are \[2021"),
-        ({"step": {"monitor": 2021}}, "monitoring begins after the first"),
+        ({"step": {"monitor": 2021}}, "monitoring begins after the first day of the first"),
         ({"step": {"history": [2021, 2023]}}, r"history is \[2021, 2023\].*begins on 2023-01-01"),
         ({"step": {"history": [2020, 2022]}}, r"history is \[2020, 2022\], the periods are"),
         ({"step": {"band": "red"}}, "has the band 'red'; the input has nir"),
@@ -219,7 +219,13 @@ def test_an_index_by_its_name_a_missing_year_and_a_start_within_a_year(
         tile=256,
         periods=[2021, 2023],
         s2={"bands": ["nir", "red"]},
-        step={"index": "ndvi", "monitor": "2023-02-01", "range": [-1, 0.8], "process": "cusum"},
+        step={
+            "index": "ndvi",
+            "history": [2021, 2021],
+            "monitor": "2023-02-01",
+            "range": [-1, 0.8],
+            "process": "cusum",
+        },
     )
     run = rs.run(recipe, tmp_path / "run", **SETTINGS)
     found = layers_of(run)
@@ -271,3 +277,56 @@ def test_a_run_that_was_killed_goes_on(archive: Path, run: rs.Run, tmp_path: Pat
     resumed = layers_of(rs.resume(tmp_path / "run"))
     for name, of_layer in layers_of(run).items():
         np.testing.assert_array_equal(of_layer.values, resumed[name].values)
+
+
+def test_a_year_is_added(archive: Path, tmp_path: Path) -> None:
+    """The step stays of all periods: each tile is computed anew, with the history that it had."""
+    step = {"history": [2021, 2021], "monitor": 2022}
+    first = alerts_recipe(archive, tile=256, periods=[2021, 2022], step=step)
+    out = tmp_path / "run"
+    before = layers_of(rs.run(first, out, **SETTINGS))
+    more = alerts_recipe(archive, tile=256, step=step)
+    foreseen = rs.changes(more, out, **SETTINGS)
+    assert str(foreseen.tiles["alerts"]) == "1 of 1"
+    grown = layers_of(rs.run(more, out, **SETTINGS))
+    assert (before["alert"].values[BROKEN] == CONFIRMED).mean() < 0.02
+    assert (grown["alert"].values[BROKEN] == CONFIRMED).mean() > 0.97
+    anew = layers_of(rs.run(more, tmp_path / "anew", **SETTINGS))
+    for name in anew.data_vars:
+        np.testing.assert_array_equal(grown[name].values, anew[name].values)
+
+
+DATA = Path(__file__).resolve().parents[2] / "../shared/data/cbers-bahia"
+
+
+def test_real_series_of_a_year(tmp_path: Path) -> None:
+    """CBERS-4, 23 composites of 16 days: of what was seen once, alerts are few, and greener."""
+    if not DATA.exists():
+        pytest.skip(f"the example imagery is not at {DATA}; it is not part of the project")
+    recipe = {
+        "name": "bahia",
+        "bbox": [-46.55, -12.95, -46.5, -12.9],
+        "grid": {"crs": "EPSG:32723", "resolution": 64, "tile": 256},
+        "periods": [2018, 2019],
+        "inputs": {
+            "cbers": {
+                "catalog": str(DATA / "catalog.json"), "bands": ["NDVI"], "series": True,
+                "merge_days": True,
+            },
+        },
+        "steps": {
+            "alerts": {
+                "kind": "series-breaks", "of": "cbers", "monitor": "2019-05-01", "harmonics": 1,
+                "trend": False,
+            },
+        },
+    }  # fmt: skip
+    run = rs.run(recipe, tmp_path / "run", **SETTINGS)
+    facts = run.state["steps"]["alerts"]["facts"]
+    assert facts["monitored"] > 0.99 * facts["pixels"]
+    assert 0 < facts["confirmed"] < 0.25 * facts["pixels"]
+    found = run.open("alerts").squeeze("time").load()
+    seen = found["observations"].values[found["alert"].values != 255]
+    assert 20 <= np.median(seen) <= 23
+    day = found["change_date"].values[found["alert"].values == CONFIRMED]
+    assert day.min() >= np.datetime64("2019-05-01")
