@@ -24,6 +24,7 @@ from rsscale.publish.charts import (
     style,
     written,
 )
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +124,7 @@ def _subtitle(training: Mapping[str, Any]) -> dict[str, Any]:
     folds = f", {split['folds']} folds" if split["folds"] else ""
     total = sum(training["labels"]["used"].values())
     used = f"{total:,} {training['unit']}; all labels of a place are in one part"
-    text = f"{count} places ({split['groups']}){folds}, {used}"
+    text = f"{counted(count, 'place')} ({split['groups']}){folds}, {used}"
     parts = written(text, 104)
     return {"label": parts["s"], "fontfamily": parts["fontfamily"]}
 
@@ -345,7 +346,9 @@ def _draw_table(
     name_ticks(axes.yaxis, map(shortened, names), **size)
     axes.set_ylim(len(names) - 0.5, -1.2)
     axes.set_xticks([])
-    axes.set_xlabel(f"{len(places)} places, one a column; white: none of the class", fontsize=10)
+    axes.set_xlabel(
+        f"{counted(len(places), 'place')}, one a column; white: none of the class", fontsize=10
+    )
     axes.tick_params(length=0)
     axes.spines[:].set_color(LINE)
     bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.015, 0.0, 0.02, 1.0)))

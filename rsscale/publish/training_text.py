@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rsscale.wording import counted
+
 _MOST_CLASSES = 8
 
 
@@ -61,9 +63,9 @@ def _imagery(name: str, imagery: Mapping[str, Any]) -> str:
 def _split(split: Mapping[str, Any]) -> str:
     roles = Counter(place["role"] for place in split["places"])
     known = [role for role in ("training", "validation", "test") if roles[role]]
-    counted = ", ".join(f"{roles[role]} {role}" for role in known)
+    parts = ", ".join(f"{roles[role]} {role}" for role in known)
     folds = f"; tested in {split['folds']} folds" if split["folds"] else ""
-    return f"{len(split['places'])} places ({split['groups']}): {counted}{folds}"
+    return f"{counted(len(split['places']), 'place')} ({split['groups']}): {parts}{folds}"
 
 
 def _scores(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

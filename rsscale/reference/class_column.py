@@ -18,6 +18,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.palette import palette
+from rsscale.wording import counted
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _MOST_NAMED = 5
@@ -103,8 +104,9 @@ def _of_codes(counts: Counter[str], source: str) -> tuple[LandClass, ...]:
     if wrong:
         number = sum(count for text, count in counts.items() if int(float(text)) == wrong[0])
         raise RecipeError(
-            f"{source}: class {wrong[0]} ({number} features) is no class value, which are 0 to 254 "
-            f"({NODATA} is nodata); remove those features, or list what they are in train.classes"
+            f"{source}: class {wrong[0]} ({counted(number, 'feature')}) is no class "
+            f"value, which are 0 to 254 ({NODATA} is nodata); remove those "
+            "features, or list what they are in train.classes"
         )
     if codes[-1] > NODATA:
         return _numbered([str(code) for code in codes])
@@ -175,7 +177,7 @@ def _as_whole(value: Any) -> int | None:
 
 def _named(counts: Counter[str]) -> str:
     most = counts.most_common(_MOST_NAMED)
-    named = ", ".join(f"{text!r} ({count} features)" for text, count in most)
+    named = ", ".join(f"{text!r} ({counted(count, 'feature')})" for text, count in most)
     more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     plural = len(counts) > 1
     return f"class{'es' if plural else ''} {named}{more} {'are' if plural else 'is'}"

@@ -30,6 +30,7 @@ from rsscale.reference.grid_labels import GridLabels, Values
 from rsscale.reference.label_rules import LabelRules
 from rsscale.reference.merged_classes import MergedClasses
 from rsscale.reference.unused_labels import Reason, Unit, UnusedLabels
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -295,7 +296,9 @@ def _given_classes(
     unknown = [code for code in counts if code not in codes]
     if unknown:
         most = sorted(unknown, key=lambda code: -counts[code])[:_MOST_NAMED]
-        named = ", ".join(f"{_called(code, names)} ({counts[code]:,} pixels)" for code in most)
+        named = ", ".join(
+            f"{_called(code, names)} ({counted(counts[code], 'pixel')})" for code in most
+        )
         more = f" and {len(unknown) - len(most)} more" if len(unknown) > len(most) else ""
         listed = ", ".join(f"{c.value} {c.name!r}" for c in classes)
         raise RecipeError(
@@ -319,8 +322,8 @@ def _own_classes(
     negative = [code for code in counts if code < 0 and targets[code] is None]
     if negative:
         raise RecipeError(
-            f"{source} hold {negative[0]} ({counts[negative[0]]:,} pixels), which is no class "
-            "value; declare it as nodata, or list it in train.ignore"
+            f"{source} hold {negative[0]} ({counted(counts[negative[0]], 'pixel')}), which is "
+            "no class value; declare it as nodata, or list it in train.ignore"
         )
     if len(members) >= NODATA:
         raise RecipeError(

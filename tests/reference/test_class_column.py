@@ -83,9 +83,9 @@ def test_truth_values_are_the_classes_0_and_1() -> None:
     [
         (
             ["water", "watr", "watr", "tree"],
-            r"'watr' \(2 features\), 'tree' \(1 features\) are not among .*did you mean 'water'",
+            r"'watr' \(2 features\), 'tree' \(1 feature\) are not among .*did you mean 'water'",
         ),
-        ([3.0, 10.5], r"class '10.5' \(1 features\) is not among"),
+        ([3.0, 10.5], r"class '10.5' \(1 feature\) is not among"),
         ([3, 255, 255], r"class '255' \(2 features\) is not among"),
         ([3.0, np.nan, np.nan], r"row 1 has no class \(2 rows in all\)"),
         (["water", "  "], "row 1 has no class;"),
@@ -101,7 +101,7 @@ def test_unknown_and_empty_cells_are_named_and_counted(column: Any, message: str
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ([1, 2, 255], r"class 255 \(1 features\) is no class value.*train.classes"),
+        ([1, 2, 255], r"class 255 \(1 feature\) is no class value.*train.classes"),
         ([1.0, -9999.0, -9999.0], r"class -9999 \(2 features\) is no class value"),
         (["Water", "water", "WATER"], "'Water' .* and 'water' .* differ in case alone"),
         ([str(k) for k in range(255)], "255 different classes"),

@@ -154,7 +154,7 @@ BOWTIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
         (frame_of((shapely.LineString([(0, 0), (1, 1)]), "water", 0)), "cover", "a LineString"),
         (frame_of((square(0, 0), "water", 0), (None, "water", 0)), "cover", "row 1 has no geom"),
         (frame_of((square(0, 0), None, 0)), "cover", "all 1 features have no class"),
-        (frame_of((square(0, 0), "watr", 0)), "cover", r"'watr' \(1 features\).*mean 'water'"),
+        (frame_of((square(0, 0), "watr", 0)), "cover", r"'watr' \(1 feature\).*mean 'water'"),
         (TWO.iloc[:0], "cover", "hold no feature"),
         (frame_of((square(0, 0), "water", 0), crs=None), "cover", "no CRS"),
     ],
