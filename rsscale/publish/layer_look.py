@@ -68,7 +68,9 @@ _DIMS = {"time", "y", "x"}
 
 def _as_flags(array: xr.DataArray) -> xr.DataArray:
     """A layer of flags, of any type, as classes of a map: those that have no colour get one."""
-    values, names = as_list(array.attrs["flag_values"]), class_names(array.attrs)
+    values = as_list(array.attrs["flag_values"])
+    # Flag meanings can't hold a blank.
+    names = [name.replace("_", " ") for name in class_names(array.attrs)]
     given = str(array.attrs.get("flag_colors", "")).split()
     colors = given if len(given) == len(values) else palette(len(values))
     codes = np.array(values)

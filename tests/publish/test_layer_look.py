@@ -49,7 +49,7 @@ def test_numbers_are_drawn_in_equal_steps() -> None:
 def test_flags_of_any_size_are_classes() -> None:
     shown = _as_flags(product()["change_year"])
     assert [c.name for c in classes_from_attributes(shown.attrs)] == [
-        "unchanged", "since_2020", "since_2021",
+        "unchanged", "since 2020", "since 2021",
     ]  # fmt: skip
     assert shown.values[0].tolist() == [0] * 30 + [2] * 10 + [255] * 60
 
