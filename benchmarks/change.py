@@ -1,20 +1,20 @@
 """Methods that tell change, against a simulated truth of places that none of them has seen.
 
-    python -m benchmarks.change FOLDER [--seeds 0 1 2] [--years 2 4] [--json FILE]
+    python -m benchmarks.change FOLDER [--seeds 0 1 2] [--years 2 4] [--only NAME ...] [--json FILE]
 
 FOLDER gets, of each seed, an archive of four years, a model that is trained on labels of these in
-the west, and a run with the maps of each year, and with what each method makes of the first two and
-of all four. What is there is kept for the next time. Measured are blocks of 1 km at least 1 km from
-any label: a pixel has changed where its class is not the same in all of the years. What the columns
-are says ``Figures`` in benchmarks/change_figures.py.
+the west, the maps of each year, and what each method makes of the first two and of all four. What
+is there is kept for the next time. Measured are blocks of 1 km at least 1 km from any label: a
+pixel has changed where its class is not the same in all of the years. What the columns are says
+``Figures`` in benchmarks/change_figures.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,88 +39,98 @@ _METRES = 1000.0
 _BLOCK = 100  # pixels of 10 m
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method: the steps of a recipe for some years, of which the first one's layers are measured.
-
-    Attributes
-    ----------
-    steps : callable
-        Of a name and years. The step of that name has the layer ``change``, and may have
-        ``change_probability`` and ``change_year``.
-    inputs : mapping
-        Further inputs of the recipe that the steps read, by name.
-    """
-
-    steps: Callable[[str, tuple[int, ...]], Mapping[str, Any]]
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+Years = tuple[int, ...]
+Steps = dict[str, dict[str, Any]]
+Method = Callable[[Any, Years], Steps]
+"""From where the maps of each year are and from years to steps, of which ``change`` is measured:
+its layers ``change``, and where it has them ``change_probability`` and ``change_year``."""
 
 
-def _differencing(name: str, years: tuple[int, ...]) -> Mapping[str, Any]:
-    ends = {"from": years[0], "to": years[-1]}
-    return {name: {"kind": "post-classification", "of": "map", **ends}}
+def _ends(years: Years) -> dict[str, Any]:
+    return {"from": years[0], "to": years[-1]}
 
 
-def _temporal(name: str, years: tuple[int, ...]) -> Mapping[str, Any]:
-    ends = {"from": years[0], "to": years[-1]}
-    return {name: {"kind": "temporal-model", "of": "map", "years": False, **ends}}
+def differencing(maps: Any, years: Years) -> Steps:
+    return {"change": {"kind": "post-classification", "of": maps, **_ends(years)}}
+
+
+def temporal_model(maps: Any, years: Years) -> Steps:
+    return {"change": {"kind": "temporal-model", "of": maps, "years": False, **_ends(years)}}
+
+
+def of_smoothed_maps(maps: Any, years: Years) -> Steps:
+    smooth = {"kind": "smooth", "of": maps, "method": "gaussian-markov"}
+    return {"smooth": smooth, **temporal_model("smooth", years)}
+
+
+def without_small_pieces(maps: Any, years: Years) -> Steps:
+    (told,) = temporal_model(maps, years).values()
+    sieve = {"kind": "minimum-mapping-unit", "of": "told", "layer": "change", "hectares": 0.2}
+    return {"told": told, "change": sieve}
+
+
+def spectral(method: str) -> Method:
+    def steps(maps: Any, years: Years) -> Steps:
+        del maps
+        return {"change": {"kind": "spectral-change", "of": "s2", "method": method, **_ends(years)}}
+
+    return steps
 
 
 METHODS: dict[str, Method] = {
-    "label differencing": Method(_differencing),
-    "temporal model": Method(_temporal),
+    "label differencing": differencing,
+    "temporal model": temporal_model,
+    "temporal, smoothed maps": of_smoothed_maps,
+    "temporal, 0.2 ha": without_small_pieces,
+    "change vectors": spectral("change-vector"),
+    "IR-MAD": spectral("ir-mad"),
 }
 """The first is what all are compared with."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """An archive, and what is made of it.
+    """An archive, and what is made of it, each in a folder of its own.
 
     Attributes
     ----------
     folder : Path
-    counts : tuple of int
-        Of how many years change is told.
     """
 
     folder: Path
-    counts: tuple[int, ...]
 
     @property
     def archive(self) -> Path:
         """Where it lies."""
         return self.folder / "archive"
 
-    def recipe(self) -> Recipe:
-        """That of the demo for all years, with the steps of all methods."""
+    def recipe(self, *changes: str) -> Recipe:
+        """That of the demo for all years, without its change."""
         base = files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8")
         path = self.folder / "recipe.yaml"
         path.write_text(base)
-        steps: dict[str, Any] = {}
-        for name, method in METHODS.items():
-            for count in self.counts:
-                steps |= method.steps(step_of(name, count), SIMULATED[:count])
         years = f"[{', '.join(map(str, SIMULATED))}]"
         return read_recipe(
-            path,
-            (
-                f"periods={years}", f"train.periods={years}", "change=null",
-                f"steps={json.dumps(steps)}",
-            ),
-        )  # fmt: skip
+            path, (f"periods={years}", f"train.periods={years}", "change=null", *changes)
+        )
 
-    def run(self) -> rs.Run:
-        """Train where there is no model yet, and compute what is not there yet."""
-        recipe = self.recipe()
+    def maps(self) -> rs.Run:
+        """Those of each year, by a model that is trained where there is none yet."""
         if not (self.folder / "model" / "item.json").exists():
-            rs.train(recipe)
-        return rs.run(recipe, self.folder / "run", trust=True)
+            rs.train(self.recipe())
+        return self._done(self.recipe(), self.folder / "run")
 
+    def told(self, name: str, count: int) -> rs.Run:
+        """What a method makes of the first years."""
+        maps = {"run": str(self.folder / "run"), "step": "map"}
+        steps = METHODS[name](maps, SIMULATED[:count])
+        recipe = self.recipe("model=null", "output.layers=null", f"steps={json.dumps(steps)}")
+        return self._done(recipe, self.folder / f"{name.replace(' ', '-')}-{count}")
 
-def step_of(method: str, years: int) -> str:
-    """The name of the step of a method for so many years."""
-    return f"{method.replace(' ', '-')}-{years}"
+    def _done(self, recipe: Recipe, folder: Path) -> rs.Run:
+        if (folder / "run.json").exists() and rs.Run(folder).state["state"] == "done":
+            return rs.Run(folder)
+        return rs.run(recipe, folder, trust=True)
 
 
 def main() -> None:
@@ -128,14 +138,14 @@ def main() -> None:
     show_progress(False)
     rows = []
     for seed in options.seeds:
-        case = Case(options.folder.absolute() / f"seed-{seed}", tuple(options.years))
+        case = Case(options.folder.absolute() / f"seed-{seed}")
         if not (case.archive / "catalog.json").exists():
             rs.simulate(case.archive, size=options.size, years=SIMULATED, seed=seed)
-        run = case.run()
+        case.maps()
         for count in options.years:
             of_case = [
                 {"seed": seed, "years": count, "method": name, **figures.to_dict()}
-                for name, figures in compare(case, run, count).items()
+                for name, figures in compare(case, options.only, count).items()
             ]
             print(f"\nseed {seed}, {count} years\n{table(of_case)}", flush=True)
             rows += of_case
@@ -148,18 +158,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--years", type=int, nargs="+", choices=(2, 3, 4), default=[2, 4])
+    parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--size", type=int, default=1100, help="width of a scene, px")
     return parser.parse_args()
 
 
-def compare(case: Case, run: rs.Run, count: int) -> dict[str, Figures]:
-    """Figures of all methods by name, of the first years."""
+def compare(case: Case, names: list[str], count: int) -> dict[str, Figures]:
+    """Figures of methods by name, of the first years."""
     grid = case.recipe().grid.build()
-    extent = grid.box_of(run.open("map").odc.geobox).snap(_BLOCK)
+    extent = grid.box_of(case.maps().open().odc.geobox).snap(_BLOCK)
     truth = truth_of(case, SIMULATED[:count], grid, extent)
-    said = {name: prediction(run, step_of(name, count), grid, extent) for name in METHODS}
-    first = next(iter(said.values()))
-    return {name: measure(truth, one, first) for name, one in said.items()}
+    first, *_ = METHODS
+    said = {
+        name: prediction(case.told(name, count), grid, extent)
+        for name in dict.fromkeys([first, *names])
+    }
+    return {name: measure(truth, said[name], said[first]) for name in names}
 
 
 def truth_of(case: Case, years: tuple[int, ...], grid: Grid, extent: PixelBox) -> Truth:
@@ -174,9 +188,9 @@ def truth_of(case: Case, years: tuple[int, ...], grid: Grid, extent: PixelBox) -
     return Truth(classes, years, where)
 
 
-def prediction(run: rs.Run, step: str, grid: Grid, extent: PixelBox) -> Prediction:
-    """What a step says of a box of pixels; nothing beyond its layers."""
-    layers = run.open(step).squeeze("time").load()
+def prediction(run: rs.Run, grid: Grid, extent: PixelBox) -> Prediction:
+    """What the step ``change`` of a run says of a box of pixels; nothing beyond its layers."""
+    layers = run.open("change").squeeze("time").load()
     box = grid.box_of(layers.odc.geobox)
     shared = box & extent
 
@@ -204,9 +218,9 @@ _COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Lines of a table, for people."""
-    head = f"{'':<22}" + "".join(f"{title:>8}" for _, title in _COLUMNS)
+    head = f"{'':<25}" + "".join(f"{title:>8}" for _, title in _COLUMNS)
     lines = [
-        f"{row['method']:<22}" + "".join(_cell(row[key]) for key, _ in _COLUMNS) for row in rows
+        f"{row['method']:<25}" + "".join(_cell(row[key]) for key, _ in _COLUMNS) for row in rows
     ]
     return "\n".join([head, *lines])
 

@@ -85,8 +85,8 @@ class Figures:
     false_at_border : float
         Share of the false ones that touch a pixel of another class.
     differencing : float
-        False pixels of label differencing over those of the method where that is cut by its
-        probability so that it has the same recall.
+        False pixels of differencing, cut by its probability so that it has the recall of the
+        method, over those of the method.
     year_right : float
         Share of changes that were found, with the year of the latest one.
     calibration, calibration_likely : float
@@ -162,22 +162,22 @@ def false_at(truth: Truth, said: Prediction, recall: float) -> float:
 
     Between two cuts a share of the pixels of one probability counts: it is whole percents.
     """
-    if said.probability is None:
-        return np.nan
     where = said.known & truth.where
-    percent = np.rint(100 * said.probability[where]).astype(int)
+    probability = np.zeros_like(where, float) if said.probability is None else said.probability
+    percent = np.rint(100 * probability[where]).astype(int)
     real = truth.changed[where]
     hits = np.bincount(percent[real], minlength=101)[::-1].cumsum()
     false = np.bincount(percent[~real], minlength=101)[::-1].cumsum()
+    # The first cut that has so many hits: those after it add false ones alone.
+    hits, first = np.unique(np.r_[0, hits], return_index=True)
     wanted = recall * (truth.changed & truth.where).sum()
-    return float(np.interp(wanted, np.r_[0, hits], np.r_[0, false]))
+    return float(np.interp(wanted, hits, np.r_[0, false][first]))
 
 
 def _times(truth: Truth, said: Prediction, differencing: Prediction | None) -> float | None:
-    if differencing is None or said.probability is None:
+    if differencing is None or differencing.probability is None:
         return None
     real = truth.changed & truth.where
-    found = differencing.changed & real
-    recall = float(found.sum() / max(real.sum(), 1))
-    false = (differencing.changed & truth.where & ~truth.changed).sum()
-    return float(false / max(false_at(truth, said, recall), 1.0))
+    recall = float((said.changed & real).sum() / max(real.sum(), 1))
+    false = int((said.changed & truth.where & ~truth.changed).sum())
+    return false_at(truth, differencing, recall) / max(false, 1)

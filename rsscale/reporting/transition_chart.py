@@ -29,6 +29,7 @@ _BAR, _GAP = 0.025, 0.025  # of the width, and of the height all gaps together
 _DARK = 0.6  # of the scale, from which on a number is white
 _NAMED = 0.012  # of what changed: flows below are not written at
 _LETTERS = 20
+_UPRIGHT = 9  # classes whose names and numbers have room as they are
 
 
 def transition_chart(matrix: TransitionMatrix) -> Figure:
@@ -43,7 +44,7 @@ def transition_chart(matrix: TransitionMatrix) -> Figure:
     """
     matrix = matrix.largest(_MOST)
     count = len(matrix.classes)
-    high, low = 120 + _ROW * count, 90 + max(44 * count, 260)
+    high, low = (180 if count > _UPRIGHT else 120) + _ROW * count, 90 + max(44 * count, 260)
     with style():
         figure = new_figure(1000, high + low + 70)
         above, below = figure.subplots(2, 1, height_ratios=[high, low])
@@ -83,10 +84,14 @@ def _draw_matrix(axes: Axes, matrix: TransitionMatrix) -> None:
             continue
         is_dark = row != col and shade[row, col] > _DARK
         ink = "white" if is_dark else GREY if row == col else INK
-        axes.text(col, row, _number(value), ha="center", va="center", color=ink, fontsize=10)
+        text = _number(value) if len(moved) <= _UPRIGHT else _short(value)
+        axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=10)
     names = [shortened(one.name, _LETTERS) for one in matrix.classes]
     name_ticks(axes.yaxis, names)
-    name_ticks(axes.xaxis, names, 12)
+    if len(names) > _UPRIGHT:
+        name_ticks(axes.xaxis, names, rotation=40, ha="left", rotation_mode="anchor")
+    else:
+        name_ticks(axes.xaxis, names, 12)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0)
@@ -171,3 +176,8 @@ def _number(hectares: float) -> str:
     if hectares >= 10 or not hectares:
         return f"{hectares:,.0f}"
     return f"{hectares:.1f}" if hectares >= 0.05 else "<0.1"
+
+
+def _short(hectares: float) -> str:
+    """In five letters at most: 62k."""
+    return f"{hectares / 1000:,.0f}k" if hectares >= 9999.5 else _number(hectares)
