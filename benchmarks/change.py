@@ -21,6 +21,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 
 import rsscale as rs
 from benchmarks.change_figures import Figures, Prediction, Truth, measure
