@@ -24,7 +24,9 @@ def class_layer(name: str, setup: Setup, reference: Reference, of: str = "count"
             f"{nearest(name, there)}"
         )
     layer = there[name]
-    if layer.is_float or layer.is_scaled or layer.axis:
+    # Percents are whole numbers too; only of quantities is there a unit, or a mean.
+    is_quantity = layer.is_float or layer.is_scaled or "units" in layer.attributes
+    if is_quantity or layer.axis or layer.overview == "mean":
         raise RecipeError(f"layer {name!r} holds no classes, but quantities or an axis")
     return layer
 

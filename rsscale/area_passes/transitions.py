@@ -232,6 +232,11 @@ def _pair(options: TransitionsOptions, setup: Setup, reference: Reference) -> di
     """Sources, layers, classes and span of the two classes of a pixel."""
     layers = {layer.name: layer for layer in setup.layers(reference)}
     periods = (options.from_, options.to)
+    if periods != (None, None) and {"from", "to"} <= layers.keys() - {"classification"}:
+        raise RecipeError(
+            "has 'from' or 'to', and the step of change has its own periods; leave them out, or "
+            "name a map with 'of'"
+        )
     if None not in periods:
         _check_classes("classification", layers)
         names = ("classification",)
@@ -280,7 +285,7 @@ def _zones(step: str, options: TransitionsOptions, setup: Setup) -> tuple[Zones 
     path = kept.folder / Path(options.zones).name
     zones = read_zones(path, options.id, setup.grid, options.zones_layer)
     if not zones.near(setup.extent()):
-        raise RecipeError(f"none of the {len(zones.ids)} zones touches the recipe's area")
+        raise RecipeError(zones.far_away)
     return zones, kept.digest
 
 

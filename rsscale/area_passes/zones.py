@@ -96,7 +96,7 @@ class ZonesPass(Pass):
         path = kept.folder / Path(options.zones).name
         zones = read_zones(path, options.id, setup.grid, options.zones_layer)
         if not zones.near(setup.extent()):
-            raise RecipeError(f"none of the {len(zones.ids)} zones touches the recipe's area")
+            raise RecipeError(zones.far_away)
         is_plane = options.area == "projected"
         tiles = cls(
             step=f"{step}-tiles",

@@ -96,7 +96,7 @@ def shares_of(prior: Mapping[str, float], names: Sequence[str]) -> npt.NDArray[n
         When a class is missing or unknown, or has no share.
     """
     check_names(prior, names, "prior")
-    bad = [name for name in names if not prior.get(name, 0) > 0]
+    bad = [name for name in names if not 0 < prior.get(name, 0) < np.inf]
     if bad:
         raise RecipeError(
             f"prior gives {bad[0]!r} {prior.get(bad[0], 'nothing')}; give each class a share "

@@ -198,6 +198,11 @@ def _normalised(
                 f"normalise is of {', '.join(options.normalise)}; expected is [gain, offset] of "
                 f"each band that is compared: {', '.join(bands)}"
             )
+        for band, (gain, offset) in options.normalise.items():
+            if gain <= 0:
+                raise RecipeError(
+                    f"normalise.{band} is [{gain:g}, {offset:g}]; expected a gain above 0"
+                )
         given: Any = dict(options.normalise)
         source = NormalisedSource(after, given, bands)
         return replace(guarded, sources={**guarded.sources, AFTER: source})

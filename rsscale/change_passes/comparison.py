@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsscale.change.comparison import change_layers, compare
 from rsscale.errors import RecipeError
@@ -25,6 +25,14 @@ class CompareOptions(Options):
 
     from_: int = Field(alias="from")
     to: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CompareOptions:
+        if self.from_ >= self.to:
+            raise ValueError(
+                f"from is {self.from_} and to is {self.to}; expected two periods, the earlier first"
+            )
+        return self
 
 
 @dataclass(repr=False, kw_only=True)
@@ -94,7 +102,7 @@ class ComparePass(Pass):
         """Compare one tile."""
         before, after = (self._arrays(block, name) for name in ("before", "after"))
         found = compare(before, after, len(self.classes))
-        change = found["change"]
+        change = found["change"][block.where]
         facts = {"compared": int((change != 255).sum()), "changed": int((change == 1).sum())}
         written = {layer.name: found[layer.name] for layer in self.layers}
         return Result(layers=block.dataset(self.layers, written), facts=facts)

@@ -114,6 +114,7 @@ class EstimatedTransitions(Gather):
 
     kind: ClassVar[str] = "temporal-model-transitions"
     version: ClassVar[str] = "2"
+    instead: str = "say 'transitions: stay', or give the whole matrix"
 
     step: str
     of: str

@@ -58,6 +58,8 @@ class MappingUnitOptions(Options):
     @field_validator("hectares")
     @classmethod
     def _some(cls, hectares: float | dict[str, float]) -> float | dict[str, float]:
+        if hectares == {}:
+            raise ValueError("names no class; expected an area, or one for a class: {water: 0.1}")
         areas = hectares.values() if isinstance(hectares, dict) else [hectares]
         for area in areas:
             if not (math.isfinite(area) and area > 0):

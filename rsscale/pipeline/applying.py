@@ -161,7 +161,7 @@ def _layer(number: int, layer: Layer | Mapping[str, Any]) -> Layer:
     try:
         return LayerOptions.model_validate(layer).build()
     except ValidationError as error:
-        raise RecipeError(f"layers[{number}]: {one_line(error, LayerOptions)}") from None
+        raise RecipeError(f"layers[{number}]: {one_line(error, LayerOptions, layer)}") from None
 
 
 def _runs(of: Any) -> dict[str, tuple[Run, str]]:

@@ -89,7 +89,7 @@ def _one_line(error: ValidationError) -> str:
     errors = error.errors(include_url=False)
     # An unknown key tells more than the "missing" it causes.
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"]) or "recipe"
+    place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         *groups, key = map(str, first["loc"])
         hint = elsewhere(groups[-1] if groups else "", key)
@@ -97,7 +97,8 @@ def _one_line(error: ValidationError) -> str:
     elif first["type"] == "missing":
         message = f"{place}: missing"
     elif first["type"] == "value_error":
-        message = f"{place}: {first['ctx']['error']}"
+        # What is said of the whole recipe names its place itself.
+        message = f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
     else:
         found = first["input"]
         words = repr(found) if isinstance(found, (str, int, float)) else type(found).__name__

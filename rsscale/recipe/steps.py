@@ -41,6 +41,11 @@ class StepRecipe(BaseModel):
         """``{run: …}`` is a step of another run; other mappings name several things to read."""
         if isinstance(value, dict) and "run" in value and set(value) <= {"run", "step"}:
             return RunReference.model_validate(value)
+        if value is not None and not isinstance(value, str | dict | RunReference):
+            raise ValueError(
+                f"is {value!r}; expected the name of a step or an input, such as map, {{run: "
+                "FOLDER}, or several by what they are called: {before: map, after: other}"
+            )
         return value
 
     @property
@@ -86,11 +91,12 @@ def check_steps(
     for name, step in every.items():
         if name in inputs or name in _RESERVED:
             raise ValueError(f"steps.{name}: an input or a store has this name; choose another")
+        others = [one for one in (*every, *inputs) if one != name]
         for reference in step.references.values():
             if isinstance(reference, str) and reference not in every and reference not in inputs:
                 raise ValueError(
                     f"steps.{name}: 'of' names {reference!r}, which is no step and no input; there "
-                    f"are {', '.join([*every, *inputs])}{nearest(reference, [*every, *inputs])}"
+                    f"are {', '.join(others)}{nearest(reference, others)}"
                 )
     in_order(every)
 

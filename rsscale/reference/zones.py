@@ -15,11 +15,15 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.reference.vector_file import read_vector_file
+from rsscale.wording import counted
 
 # Edges are cut so short before they are projected that they stay where they were, by less than
 # 5 cm. By length and not by the zone's size: neighbours must cut the edge that they share alike.
 _DEGREES = 0.01
 _METRES = 1000.0
+
+
+_INVALID = "zone that is not valid"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Zones:
         extent = self.grid.geobox_of(box).extent.geom
         boxes = ((int(n), self._around(n) & box) for n in sorted(self._tree.query(extent)))
         return [(number, around) for number, around in boxes if not around.empty]
+
+    @property
+    def far_away(self) -> str:
+        """What is said where no zone is near the area."""
+        if len(self.ids) == 1:
+            return "the one zone does not touch the recipe's area"
+        return f"none of the {len(self.ids):,} zones touches the recipe's area"
 
     def _around(self, number: int) -> PixelBox:
         """All pixels that a zone may touch."""
@@ -85,17 +96,18 @@ def read_zones(path: Path, column: str, grid: Grid, layer: str | None = None) ->
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if column not in columns:
         raise RecipeError(
-            f"zones {path.name} have no column {column!r}; there are {columns}"
-            f"{nearest(column, columns)}"
+            f"zones {path.name} have no column {column!r}; "
+            f"{f'there are {columns}' if columns else 'they have none'}{nearest(column, columns)}"
         )
     missing = int(frame[column].isna().sum())
     if missing:
-        raise RecipeError(f"{missing} zones of {path.name} have no {column!r}; give each an id")
+        some = counted(missing, "zone")
+        raise RecipeError(f"{path.name} has {some} without {column!r}; give each an id")
     ids = frame[column].astype(str)
     twice = ids[ids.duplicated()].unique().tolist()
     if twice:
         raise RecipeError(
-            f"{len(twice)} ids are there more than once in column {column!r} of {path.name}, "
+            f"column {column!r} of {path.name} has {counted(len(twice), 'id')} more than once, "
             f"{_some(twice)}; dissolve those zones, or choose another column"
         )
     shapes = shapely.force_2d(frame.geometry.to_numpy())
@@ -105,7 +117,7 @@ def read_zones(path: Path, column: str, grid: Grid, layer: str | None = None) ->
         lost = ids[~np.isfinite(shapely.bounds(shapes)).all(axis=1)].tolist()
         if lost:
             raise RecipeError(
-                f"{len(lost)} zones of {path.name} can't be projected to {grid.crs}, "
+                f"{counted(len(lost), 'zone')} of {path.name} can't be projected to {grid.crs}, "
                 f"{_some(lost)}; leave out what lies far from the area"
             )
     return Zones(tuple(ids), tuple(shapes), grid)
@@ -115,17 +127,25 @@ def _check(shapes: Any, ids: list[str], name: str) -> None:
     """Refuse what has no area, or not one only."""
     is_polygon = np.isin(shapely.get_type_id(shapes), [3, 6])  # Polygon, MultiPolygon
     for fault, is_faulty, remedy in (
-        ("are empty", shapely.is_missing(shapes) | shapely.is_empty(shapes), "remove them"),
-        ("are no polygons", ~is_polygon, "keep polygons only"),
-        ("are not valid", ~shapely.is_valid(shapes), "repair them, e.g. by shapely.make_valid"),
+        (("empty zone", ""), shapely.is_missing(shapes) | shapely.is_empty(shapes), "remove them"),
+        (
+            ("zone that is no polygon", "zones that are no polygons"),
+            ~is_polygon,
+            "keep polygons only",
+        ),
+        (
+            (_INVALID, "zones that are not valid"),
+            ~shapely.is_valid(shapes),
+            "repair them, e.g. by shapely.make_valid",
+        ),
     ):
         rows = np.flatnonzero(is_faulty)
         if len(rows):
             reason = ""
-            if fault == "are not valid":
+            if fault[0] == _INVALID:
                 reason = f" ({shapely.is_valid_reason(shapes[rows[0]])})"
             some = _some([ids[row] for row in rows])
-            raise RecipeError(f"{len(rows)} zones of {name} {fault}, {some}{reason}; {remedy}")
+            raise RecipeError(f"{name} has {counted(len(rows), *fault)}, {some}{reason}; {remedy}")
 
 
 def _projected(shapes: Any, crs: Any, grid: Grid) -> Any:

@@ -29,6 +29,7 @@ from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
 from rsscale.store.run_folder import REPLACED, RunFolder
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -378,9 +379,14 @@ def _raise_unless_done(state: dict[str, Any], problem: str, go_on: str) -> None:
     if failed:
         names = ", ".join(f["key"] for f in failed[:5])
         more = ", …" if len(failed) > 5 else ""
-        waiting = f", {state['waiting']} wait for them" if state["waiting"] else ""
+        waiting = ""
+        if state["waiting"]:
+            them = "it" if len(failed) == 1 else "them"
+            waiting = (
+                f", {state['waiting']} {'waits' if state['waiting'] == 1 else 'wait'} for {them}"
+            )
         raise TilesFailedError(
-            f"{len(failed)} tiles failed ({names}{more}){waiting}, {tiles['done']} of "
+            f"{counted(len(failed), 'tile')} failed ({names}{more}){waiting}, {tiles['done']} of "
             f"{tiles['total']} are done; the first: {failed[0]['error']}; {go_on}"
         )
     if state["state"] != "done":

@@ -21,6 +21,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import chdtr, chdtrc
 
 from rsscale.errors import BandError
+from rsscale.wording import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -142,20 +143,27 @@ def irmad(
     Raises
     ------
     BandError
-        When there are too few pixels for the bands, or no band varies at both dates.
+        When there are too few pixels for the bands, no band varies at both dates, or the dates are
+        the same.
     """
     count = before.shape[1]
     least = _PIXELS_A_BAND * before.shape[0]
     if count < least:
         raise BandError(
-            f"{count} pixels have values at both dates, and IR-MAD of {len(before)} bands needs "
-            f"{least} or more; look at clouds and nodata of both dates, or name fewer 'bands'"
+            f"{counted(count, 'pixel has', 'pixels have')} values at both dates, and IR-MAD of "
+            f"{counted(len(before), 'band')} needs {least} or more; look at clouds and nodata of "
+            "both dates, or name fewer 'bands'"
         )
     both = np.concatenate([before, after]).astype(np.float64)
     weights = np.ones(count)
     bands = _own_bands(*_moments(both, weights)[1:], len(before))
     both = both[[*bands, *(band + len(before) for band in bands)]]
     found, history = _canonical(both, weights, bands), []
+    if (found.variances <= _LEAST_VARIANCE).all():
+        raise BandError(
+            "the two dates are the same, but for gains and offsets of bands, and IR-MAD would tell "
+            "change of their rounding; look whether the scenes of both periods are the same"
+        )
     for iteration in range(1, most + 1):
         history.append(found.correlations)
         done = len(history) > 1 and np.abs(history[-1] - history[-2]).max() <= tolerance

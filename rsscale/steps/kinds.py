@@ -303,4 +303,6 @@ def _options(kind: type[Pass], name: str, recipe: StepRecipe) -> Any:
     try:
         return kind.Options.model_validate(recipe.options)
     except ValidationError as error:
-        raise RecipeError(f"steps.{name}: {one_line(error, kind.Options)}") from None
+        raise RecipeError(
+            f"steps.{name}: {one_line(error, kind.Options, recipe.options)}"
+        ) from None

@@ -120,6 +120,11 @@ class RunSetup:
         RecipeError
             When there is none, or it writes rows or overviews only.
         """
+        if name in self.recipe.inputs:
+            raise RecipeError(
+                f"reads layers of a step, and {name!r} is an input; the steps before it are "
+                f"{', '.join(self.steps) or 'none'}"
+            )
         if name not in self.steps:
             known = [*self.recipe.inputs, *self.steps]
             raise RecipeError(

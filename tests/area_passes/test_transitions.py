@@ -162,7 +162,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
         ({"to": 2021}, "2021"),
         ({"zones": "zones.gpkg"}, "has one of 'zones' and 'id'"),
         ({"zones": "nowhere.gpkg", "id": "code"}, "there are no zones at"),
-        ({"of": "change"}, "the step has no layer 'classification'; it has change, from, to"),
+        ({"of": "change"}, "the step of change has its own periods; leave them out"),
     ],
 )
 def test_what_can_not_be_is_refused(tmp_path: Path, step: dict[str, Any], said: str) -> None:

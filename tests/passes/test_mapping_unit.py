@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_to_the_same_map(tmp_path: Path, run: rs.Run) -> No
     [
         ({"hectares": 0}, "hectares: is 0; expected an area above 0, such as 0.5"),
         ({"hectares": -1}, "hectares: is -1"),
-        ({"hectares": {"water": float("nan")}}, "hectares: is nan"),
+        ({"hectares": {"water": float("nan")}}, "hectares.water: input should be a finite number"),
         ({"hectares": 1e6}, r"hectares is 1e\+06, and all tiles of the area have .* together"),
         ({"hectares": {"watr": 1}}, "names the class 'watr'.*did you mean 'water'"),
         ({"connectivity": 6}, "connectivity"),
