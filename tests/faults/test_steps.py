@@ -14,7 +14,7 @@ import shapely
 import yaml
 from fault_cluster import Cluster, until
 from fault_runs import Key, Run, recomputed
-from formula_pass import AREA, formula_recipe
+from formula_pass import AREA, LAYERS, formula_recipe
 
 # Seconds that a worker stays at a point, for the harness to kill the client meanwhile.
 _STAY = 4
@@ -29,6 +29,25 @@ STEPS: dict[str, dict[str, Any]] = {
         "halo": 2,
         "layers": [{"name": "majority"}],
     },
+    "temporal": {"kind": "temporal-model", "of": "map"},
+    "spectral": {
+        "kind": "spectral-change",
+        "of": "map",
+        "from": 2022,
+        "to": 2023,
+        "bands": ["temperature", "index"],
+        "register": "off",  # the formula's two years are of other places
+    },
+    "became": {
+        "kind": "transitions",
+        "of": "map",
+        "from": 2022,
+        "to": 2023,
+        "zones": "zones.gpkg",
+        "id": "code",
+    },
+    "sieved": {"kind": "minimum-mapping-unit", "of": "map", "hectares": 0.1},
+    "smoothed": {"kind": "smooth", "of": "map", "method": "gaussian-markov"},
 }
 QUICK = {("areas", "client")}
 
@@ -42,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shapely.box(left, bottom, (left + right) / 2, top),
         shapely.box((left + right) / 2, bottom, right, top)]}  # fmt: skip
     gpd.GeoDataFrame(zones, crs="EPSG:32631").to_file(made / "zones.gpkg")
-    options = {"layers": ["classification", "confidence"]}
+    options = {"layers": list(LAYERS)}
     for name, step in {"map": None, **STEPS}.items():
         steps = {} if step is None else {name: step}
         recipe = formula_recipe(made, tile=128, periods=[2022, 2023], options=options, steps=steps)
