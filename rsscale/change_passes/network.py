@@ -13,7 +13,7 @@ from rsscale.change.change_classes import ChangeClasses
 from rsscale.change_guards.guards import GuardOptions, guard
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import ModelError, RecipeError
+from rsscale.errors import ModelError, RecipeError, nearest
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.map_facts import MAP_FACTS
 from rsscale.inference.predict_box import BoxLayers, predict_box
@@ -242,6 +242,13 @@ def _layers(
     if "change" not in names:
         raise RecipeError(f"layers are {names}; expected 'change', and others that are wanted")
     others = [name for name in names if name not in of_change]
+    there = [*of_change, *(name for name in spec.layer_names if name not in of_change)]
+    unknown = [name for name in others if name not in there]
+    if unknown:
+        raise RecipeError(
+            f"layers has {unknown[0]!r}; expected 'change', and of {', '.join(there[1:])} those "
+            f"that are wanted{nearest(unknown[0], there)}"
+        )
     asked = dict.fromkeys(["classification", _PROBABILITY, *others])
     of_model = {layer.name: layer for layer in spec.layers(list(asked))}
     return tuple((of_change | of_model)[name] for name in names), tuple(of_model.values())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rsscale.wording import counted
+
 _FAILURES = 10
 
 
@@ -43,14 +45,14 @@ def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     tiles, steps = _counts(state), _in_order(state)
     word = "dead" if state.get("dead") else state.get("state", "unknown")
-    yield f"{word}: {tiles['done']} of {tiles['total']} tiles, {tiles['failed']} failed"
+    yield f"{word}: {tiles['done']} of {counted(tiles['total'], 'tile')}, {tiles['failed']} failed"
     if state.get("dead"):
         yield describe_dead(state["dead"])
     yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
             done = _counts(step)
-            yield f"{name:<9} {done['done']} of {done['total']} tiles"
+            yield f"{name:<9} {done['done']} of {counted(done['total'], 'tile')}"
     pixels = max((step.get("facts", {}).get("pixels", 0) for step in steps.values()), default=0)
     if pixels:
         seconds = state.get("seconds") or 0.0
@@ -74,14 +76,15 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     for failure in state.get("failed", [])[:_FAILURES]:
         yield f"failed {failure.get('key', '?')}: {failure.get('error', '?')}"
     if state.get("waiting"):
-        yield f"waiting   {state['waiting']} tiles for tiles of earlier steps that are not done"
+        waiting = counted(state["waiting"], "tile")
+        yield f"waiting   {waiting} for tiles of earlier steps that are not done"
 
 
 def _changes(state: Mapping[str, Any]) -> Iterator[str]:
     """How many tiles the last command computed, where it kept others, and why."""
     computed = state.get("computed", 0)
     if 0 < computed < _counts(state)["done"] or "changes" in state:
-        yield f"computed  {computed} tiles by the last command, the others are kept"
+        yield f"computed  {counted(computed, 'tile')} by the last command, the others are kept"
     for name, items in state.get("changes", {}).get("items", {}).items():
         counts = ", ".join(f"{items.get(kind, 0)} {kind}" for kind in ("new", "changed", "gone"))
         yield f"items     {name}: {counts}, {items.get('same', 0)} as they were, at the last update"

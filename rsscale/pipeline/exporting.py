@@ -23,6 +23,7 @@ from rsscale.progress import progress
 from rsscale.publish.cog import Raster, write_cog
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_state import check_layers
 from rsscale.store.zarr_store import axis_chunk
 
 _ENDINGS = (".tif", ".tiff")
@@ -122,13 +123,8 @@ def export(
 def _of_run(run: Run, step: str) -> _Product:
     """The stored layers of a step."""
     state = run.state
+    check_layers(state, step, run.folder.url)
     steps = state["steps"]
-    own = [name for name in state.get("order", steps) if steps[name].get("store") == name]
-    if step not in own:
-        raise RecipeError(
-            f"step {step!r} of {run.folder.url} has no layers to export; there are "
-            f"{', '.join(own) or 'none'}{nearest(step, own)}"
-        )
     opened = run.open(step)  # says what is wrong with a store that is damaged
     stored = xr.open_zarr(
         run.folder.store(step).zarr(read_only=True), chunks=None, mask_and_scale=False

@@ -130,11 +130,17 @@ def rows_of(run: Run, step: str) -> pd.DataFrame:
 
 def _classes(run: Run, step: str) -> tuple[LandClass, ...]:
     steps: Mapping[str, Any] = run.state["steps"]
-    own = [name for name in steps if _attributes(steps[name]).get(CLASSES)]
+    # Overviews of them have the same layer, in the same store.
+    own = [
+        name
+        for name, one in steps.items()
+        if one.get("store") == name and _attributes(one).get(CLASSES)
+    ]
     if step not in own:
         raise RecipeError(
             f"{run.folder.url} has no step {step!r} of kind transitions; those that it has are "
             f"{', '.join(own) or 'none: add one to the recipe, and run it again'}"
+            f"{f'; choose it by --step {own[0]}' if len(own) == 1 else ''}"
         )
     return paired_classes(_attributes(steps[step]))
 

@@ -242,9 +242,14 @@ def refuse_other_layout(plan: RunPlan, setup: RunSetup) -> None:
         Which names what would change the shape of a product.
     """
     differs = [] if plan.recipe.grid == setup.recipe.grid else ["grid"]
+    periods: dict[str, str] = {}
     for name, step in plan.setup.steps.items():
         new = setup.steps.get(name)
         if not isinstance(step, Pass) or not isinstance(new, Pass) or not step.layers:
+            continue
+        if not set(step.spans()) <= set(new.spans()):
+            # What else it has follows from its years, such as the values of a layer of years.
+            periods[name] = f"{name} ({', '.join(step.spans())}, now {', '.join(new.spans())})"
             continue
         place = "output.layers" if name == "map" and "map" not in setup.recipe.steps else name
         had, has = ({layer.name: _legend(layer) for layer in s.layers} for s in (step, new))
@@ -253,12 +258,17 @@ def refuse_other_layout(plan: RunPlan, setup: RunSetup) -> None:
             differs.append(f"{of} (its classes, or their order)")
         elif [_shape(layer) for layer in step.layers] != [_shape(layer) for layer in new.layers]:
             differs.append(place)
-        if not set(step.spans()) <= set(new.spans()):
-            differs.append(f"{name} (its periods)")
     if differs:
         raise RunFolderError(
             f"{plan.folder.url} can't be updated: {', '.join(differs)} would change the shape of "
             "its product; choose another --out"
+        )
+    if periods:
+        named = [text for name, text in periods.items() if name in setup.recipe.all_steps]
+        raise RunFolderError(
+            f"{plan.folder.url} can't be updated: {', '.join(named or periods.values())} would be "
+            "of other periods; say 'from' and 'to' there, so that it stays, and add a step of "
+            "another name for the others, or choose another --out"
         )
 
 

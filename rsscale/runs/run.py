@@ -29,6 +29,7 @@ from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
 from rsscale.store.run_folder import REPLACED, RunFolder
+from rsscale.store.run_state import check_layers
 from rsscale.wording import counted
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class Run:
         """
         from rsscale.store.zarr_store import open_product
 
-        return open_product(self.folder.store(step), str(level) if level else "")
+        storage = self.folder.store(step)
+        if not storage.exists("zarr.json"):
+            check_layers(self.state, step, self.folder.url)
+        return open_product(storage, str(level) if level else "")
 
     def open_change(self) -> xr.Dataset:
         """The change between two periods, lazy; only for a recipe with ``change``."""
@@ -379,12 +383,8 @@ def _raise_unless_done(state: dict[str, Any], problem: str, go_on: str) -> None:
     if failed:
         names = ", ".join(f["key"] for f in failed[:5])
         more = ", …" if len(failed) > 5 else ""
-        waiting = ""
-        if state["waiting"]:
-            them = "it" if len(failed) == 1 else "them"
-            waiting = (
-                f", {state['waiting']} {'waits' if state['waiting'] == 1 else 'wait'} for {them}"
-            )
+        waits = counted(state["waiting"], "waits", "wait") if state["waiting"] else ""
+        waiting = f", {waits} for {'it' if len(failed) == 1 else 'them'}" if waits else ""
         raise TilesFailedError(
             f"{counted(len(failed), 'tile')} failed ({names}{more}){waiting}, {tiles['done']} of "
             f"{tiles['total']} are done; the first: {failed[0]['error']}; {go_on}"

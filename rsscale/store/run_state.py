@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rsscale.documents import kind_of
+from rsscale.errors import RunFolderError, nearest
 
 
 def _inside(name: str) -> str:
@@ -113,3 +115,20 @@ def wrong_in(state: Any) -> str:
             first["input"]
         )
     return ""
+
+
+def check_layers(state: Mapping[str, Any], step: str, url: str) -> None:
+    """Refuse a step that has no layers of its own, such as one of rows or of overviews.
+
+    Raises
+    ------
+    RunFolderError
+        Which names those that have.
+    """
+    steps = state["steps"]
+    own = [name for name in state.get("order", steps) if steps[name].get("store") == name]
+    if step not in own:
+        raise RunFolderError(
+            f"step {step!r} of {url} has no layers; there are {', '.join(own) or 'none'}"
+            f"{nearest(step, own)}"
+        )

@@ -189,7 +189,10 @@ def test_a_network_of_a_mapping_of_inputs(archive: Path, tmp_path: Path) -> None
         ({"threshold": 0}, "threshold: input should be greater than or equal to 1"),
         ({"unchanged": ["stable"]}, "'unchanged' names 'stable'; the model has the classes"),
         ({"layers": ["change_probability"]}, "expected 'change', and others"),
-        ({"layers": ["change", "from"]}, "the model has no layer 'from'"),
+        (
+            {"layers": ["change", "from"]},
+            "layers has 'from'; expected 'change', and of change_probability, class",
+        ),
     ],
 )
 def test_what_can_not_be_is_refused(

@@ -188,7 +188,7 @@ def test_a_step_a_layer_and_a_period_are_chosen(finished: Path, tmp_path: Path) 
     ("words", "says"),
     [
         ({"step": "chnge"}, "did you mean 'change'"),
-        ({"step": "overviews"}, "has no layers to export; there are map, change"),
+        ({"step": "overviews"}, "has no layers; there are map, change"),
         ({"layers": ["clasification"]}, "did you mean 'classification'"),
         ({"periods": [2021]}, "there is no period '2021'; there are 2022, 2023"),
         ({"to": "one.tif"}, "10 to write"),
@@ -199,7 +199,7 @@ def test_what_can_not_be_exported(
     finished: Path, tmp_path: Path, words: dict[str, Any], says: str
 ) -> None:
     to = words.pop("to", "cogs")
-    with pytest.raises(RecipeError, match=says):
+    with pytest.raises((RecipeError, RunFolderError), match=says):
         rs.export(finished, to if "://" in to else tmp_path / to, **words)
     assert list(tmp_path.iterdir()) == []
 
