@@ -63,9 +63,20 @@ class StepRecipe(BaseModel):
         return {self.of if isinstance(self.of, str) else self.of.step: self.of}
 
     def within(self, names: Iterable[str]) -> list[str]:
-        """Those of some names that it refers to."""
+        """Those of some names that it refers to, or to a part of, such as ``change-years``."""
         known = set(names)
-        return [r for r in self.references.values() if isinstance(r, str) and r in known]
+        found = (owner(r, known) for r in self.references.values() if isinstance(r, str))
+        return [name for name in found if name is not None]
+
+
+def owner(reference: str, names: Iterable[str]) -> str | None:
+    """The step of some names that a reference is, or is a part of; None where there is none.
+
+    A step of a recipe may be several: ``change`` and ``change-years``, which is a part of it. Which
+    parts there are is known when it is opened.
+    """
+    found = [n for n in names if reference == n or reference.startswith(f"{n}-")]
+    return max(found, key=len, default=None)
 
 
 def check_steps(
@@ -93,7 +104,9 @@ def check_steps(
             raise ValueError(f"steps.{name}: an input or a store has this name; choose another")
         others = [one for one in (*every, *inputs) if one != name]
         for reference in step.references.values():
-            if isinstance(reference, str) and reference not in every and reference not in inputs:
+            if not isinstance(reference, str) or reference in inputs:
+                continue
+            if owner(reference, every) is None:
                 raise ValueError(
                     f"steps.{name}: 'of' names {reference!r}, which is no step and no input; there "
                     f"are {', '.join(others)}{nearest(reference, others)}"

@@ -80,6 +80,22 @@ def test_periods_of_a_step_that_has_its_own(tmp_path: Path) -> None:
     )
 
 
+def test_a_part_of_a_step_may_be_read(tmp_path: Path) -> None:
+    smooth = {"kind": "smooth", "of": "change-years", "method": "majority"}
+    recipe = formula_recipe(tmp_path, periods=[2019, 2020], steps={"a": smooth, "change": MODEL})
+    box = (5.97, 44.98, 5.971, 44.981)
+    with allowed():
+        found = rs.preview(recipe, box, step="a", threads=1, device="cpu")
+        years = rs.preview(recipe, box, step="change-years", threads=1, device="cpu")
+    assert found.classification.shape == years.classification.shape
+    assert (found.classification != years.classification).any()
+    line = refused(tmp_path, change=MODEL, a=smooth | {"of": "change-yeers"})
+    assert line == (
+        "steps.a: there is no input or earlier step 'change-yeers'; there are none, map, change, "
+        "change-path, change-years; did you mean 'change-years'?"
+    )
+
+
 def test_a_preview_of_what_all_tiles_tell(tmp_path: Path) -> None:
     change = MODEL | {"transitions": "estimate"}
     recipe = formula_recipe(tmp_path, periods=[2019, 2020], steps={"change": change})
