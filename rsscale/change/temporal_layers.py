@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.change.comparison import CHANGE
 from rsscale.change.comparison import change_layers as compared_layers
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
@@ -14,6 +15,8 @@ from rsscale.model.outputs import ClassOutput
 
 NEVER = 0
 """The year of change where there was none."""
+# Red, green, blue of the first year, of a change in the middle, and of the last year.
+_RAMP = ((253, 204, 138), (215, 48, 31), (92, 0, 22))
 
 
 def change_layers(classes: tuple[LandClass, ...], years: Sequence[int]) -> tuple[Layer, ...]:
@@ -27,10 +30,19 @@ def change_layers(classes: tuple[LandClass, ...], years: Sequence[int]) -> tuple
             "long_name": "first year with the class of the latest change; 0 where there was none",
             "flag_values": [NEVER, *years[1:]],
             "flag_meanings": " ".join(["unchanged", *(f"since_{y}" for y in years[1:])]),
+            "flag_colors": " ".join([CHANGE[0].color, *_colors(len(years) - 1)]),
         },
     )
     count = Layer("changes", overview="mean", attributes={"long_name": "number of changes"})
     return (*compared_layers(classes, doubt=True), year, count)
+
+
+def _colors(count: int) -> list[str]:
+    """Colours of years, from a light one to a dark one; of one year alone, that of a change."""
+    places = np.linspace(0, 1, count) if count > 1 else np.full(1, 0.5)
+    channels = (np.interp(places, (0, 0.5, 1), channel) for channel in zip(*_RAMP, strict=True))
+    rounded = (channel.round().astype(int) for channel in channels)
+    return ["#{:02x}{:02x}{:02x}".format(*color) for color in zip(*rounded, strict=True)]
 
 
 def year_layers(classes: tuple[LandClass, ...]) -> tuple[Layer, ...]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsscale.change.hidden_markov import Chain, best_path, estimate_steps, marginals
-from rsscale.change.temporal_layers import change_values
+from rsscale.change.temporal_layers import change_layers, change_values
 from rsscale.change.transitions import matrix_of, over_years, pairs_of, shares_of, staying
 from rsscale.errors import RecipeError
 from rsscale.legend.classes import LandClass
@@ -174,3 +174,17 @@ def test_what_is_no_matrix_is_refused(rows: dict, message: str) -> None:
         pairs_of([("wood", "wood")], NAMES)
     with pytest.raises(RecipeError, match="prior gives 'wood' nothing"):
         shares_of({"water": 1}, NAMES)
+
+
+def test_years_of_change_have_colours_from_light_to_dark() -> None:
+    classes = (LandClass(1, "water", "#2b83ba"), LandClass(2, "built", "#d7191c"))
+    one, four = (
+        next(layer for layer in change_layers(classes, years) if layer.name == "change_year")
+        for years in ([2020, 2021], [2020, 2021, 2022, 2023, 2024])
+    )
+    assert one.attributes["flag_colors"] == "#e4e4e0 #d7301f"
+    unchanged, *colors = four.attributes["flag_colors"].split()
+    assert unchanged == "#e4e4e0"
+    assert len(set(colors)) == 4
+    light = [sum(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in colors]
+    assert light == sorted(light, reverse=True)
