@@ -135,6 +135,8 @@ def test_what_is_known_is_taken_as_given(tmp_path: Path, shifted_pair: TwoDates)
         ({"register": "correct"}, r"a preview has a box alone; give it as shift: \[dx, dy\]"),
         ({"normalise": True}, "a preview has a box alone; give them as normalise"),
         ({"normalise": {"red": [1, 0]}}, "normalise is of red; expected is .*: red, nir"),
+        ({"normalise": {"red": [0, 0], "nir": [1, 0]}}, r"normalise.red is \[0, 0\]; .* above 0"),
+        ({"shift": [float("nan"), 0]}, "shift.0: input should be a finite number, found nan"),
         ({"register": "yes"}, "register: input should be 'warn', 'correct' or 'off'"),
         ({"shift": [9, 0]}, "more than max_shift, which is 8"),
         ({"shift": [1, 0], "register": "warn"}, "leave register out"),

@@ -61,6 +61,17 @@ def test_overviews_of_transitions_are_no_transitions(folder: Path) -> None:
         rs.write_transitions(folder / "run", folder / "tables")
 
 
+def test_what_is_told_of_a_part_of_another_run_is_of_its_own_area(folder: Path) -> None:
+    of = {"run": str(folder / "run"), "step": "map"}
+    recipe = formula_recipe(folder, periods=[2019, 2020], bbox=[5.955, 44.965, 5.96, 44.97])
+    step = {"kind": "post-classification", "of": of, "from": 2019, "to": 2020}
+    run = rs.run(recipe | {"area": None, "steps": {"change": step}}, folder / "part", threads=1)
+    change = run.open("change").change.load()
+    facts = run.state["steps"]["change"]["facts"]
+    assert facts["compared"] == int((change != 255).sum()) < 3000
+    assert facts["changed"] == int((change == 1).sum()) > 0
+
+
 def test_a_longer_series_beside_the_one_that_stays(folder: Path) -> None:
     before = rs.Run(folder / "run").open("change").load()
     steps = {"change": MODEL | {"to": 2020}, "became": BECAME, "longer": MODEL}
