@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rsscale.change_guards.dates import Dates
 from rsscale.change_guards.radiometry_sample import (
@@ -51,6 +51,12 @@ class GuardOptions(Options):
     max_shift: int = Field(default=MOST, ge=1, le=96)
     shift: tuple[float, float] | None = None
     normalise: bool | dict[str, tuple[float, float]] = False
+
+    @field_validator("register_", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """YAML reads ``off`` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _one_shift(self) -> GuardOptions:

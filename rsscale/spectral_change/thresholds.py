@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from rsscale.errors import BandError
 from rsscale.spectral_change.histogram import Histogram, lower_edge
+from rsscale.wording import counted
 
 Rule = Literal["otsu", "kittler-illingworth"]
 
@@ -149,14 +150,16 @@ def check_histogram(histogram: Histogram) -> None:
     BandError
     """
     if histogram.total < FEWEST:
+        found = counted(histogram.total, "pixel has", "pixels have")
         raise BandError(
-            f"{histogram.total} pixels have values at both dates; a threshold needs {FEWEST} or "
+            f"{found} values at both dates; a threshold needs {FEWEST} or "
             "more: look at clouds and nodata of both dates, or give 'threshold' a number"
         )
     if len(histogram.bins) < 3:
+        within = counted(len(histogram.bins), "bin")
         raise BandError(
             f"all of {histogram.total} pixels moved by {histogram.centres[-1]:.3g} or less, "
-            f"within {len(histogram.bins)} bins; expected dates of which some pixels changed: look "
+            f"within {within}; expected dates of which some pixels changed: look "
             "whether both are the same image, or give 'threshold' a number"
         )
 

@@ -10,7 +10,9 @@ import xarray as xr
 from two_dates import TwoDates, clouds, hidden, pair_of, texture
 
 import rsscale as rs
+from rsscale.change_guards.guards import GuardOptions
 from rsscale.errors import RecipeError
+from rsscale.recipe.yaml_text import parse_yaml
 
 BOX = [119.86, 32.50, 119.87, 32.51]
 
@@ -127,6 +129,13 @@ def test_what_is_known_is_taken_as_given(tmp_path: Path, shifted_pair: TwoDates)
     assert rms(found) < 1.5
     plain = rs.preview(shifted_pair.recipe(tmp_path), BOX, step="pair", device="cpu")
     assert rms(plain.squeeze("time")) > 20
+
+
+def test_off_is_what_yaml_reads_it_as() -> None:
+    """``register: off`` is false to YAML."""
+    for value in ("off", parse_yaml("register: off", "recipe")["register"]):
+        options = GuardOptions.model_validate({"register": value})
+        assert options.register_ == "off"
 
 
 @pytest.mark.parametrize(
