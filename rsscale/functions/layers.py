@@ -37,7 +37,7 @@ class LayerOptions(Options):
 
     name: str = Field(pattern=r"^[A-Za-z]\w*$")
     dtype: str = "uint8"
-    nodata: float | None = None
+    nodata: float | None = Field(default=None, allow_inf_nan=True)  # NaN is the usual of float32
     overview: str = "nearest"
     axis: AxisOptions | None = None
     scale: float = 1.0

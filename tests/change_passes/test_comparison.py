@@ -84,7 +84,10 @@ def test_the_nodata_of_a_function_s_classes_is_honoured() -> None:
             for name, values in (("before", before), ("after", after))
         }
         block = SimpleNamespace(
-            inputs=maps, inside=(slice(None), slice(None)), dataset=lambda _, values: values
+            inputs=maps,
+            inside=(slice(None), slice(None)),
+            where=np.ones((1, len(before)), bool),
+            dataset=lambda _, values: values,
         )
         return step.run(block).layers["change"][0].tolist()
 

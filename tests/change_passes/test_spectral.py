@@ -184,7 +184,7 @@ def test_a_preview_needs_to_be_told_what_all_tiles_tell(tmp_path: Path) -> None:
             {"threshold": {"false_alarm": 0.1}},
             "expected otsu, kittler-illingworth, a number, or {f",
         ),
-        ({"threshold": True}, "is True; expected otsu"),
+        ({"threshold": True}, "threshold is true; expected a number"),
         ({"threshold": {"false_alarm": 0.1, "stable": "no.gpkg"}}, "no file of stable pixels at"),
         ({"method": "change-vector", "variates": True}, "variates are those of ir-mad, and the me"),
         ({"scale": "none"}, "scale is of change-vector, and the method is ir-mad"),

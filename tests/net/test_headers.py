@@ -306,7 +306,7 @@ def test_the_command_that_searches_takes_headers_and_a_signer(tmp_path, capsys, 
         assert "HTTP 401, it wants credentials (headers" in told
         return
     assert ended.value.code == 0
-    assert "1 items to" in told
+    assert "1 item to" in told
     (found,) = rs.search(out)
     assert found.properties.get(PROPERTY) is None  # a file's own word does not count
     assert SECRET.encode() not in out.read_bytes()

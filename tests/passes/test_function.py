@@ -252,7 +252,7 @@ def test_modules_that_are_not_allowed_are_not_imported(
         ({"function": "tile_functions:sme"}, "tile_functions:sme can't be imported"),
         ({"function": "tile_functions:np"}, "tile_functions:np is module; expected a function"),
         ({"parameters": {"size": 3}}, r"can't be called .*parameters \['size'\]: .*'size'"),
-        ({"layers": []}, "layers: tuple should have at least 1 item"),
+        ({"layers": []}, "layers: input should be a list of at least 1, found"),
         ({"layers": [{"name": "a", "dtype": "float64"}]}, "'float64'.*did you mean 'float32'"),
         ({"layers": [{"name": "a", "nodata": 256}]}, "nodata 256"),
         ({"layers": [{"name": "a", "colour": 1}]}, "layers.0.colour: unknown key"),

@@ -94,7 +94,8 @@ def test_an_update_computes_what_a_scene_can_reach(
     told = capsys.readouterr().err
     assert f"items     s2: {items}" in told
     assert f"tiles     map: {tiles} of 9 to compute" in told
-    assert f"computed  {tiles} tiles by the last command" in done.summary()
+    noun = "tile" if tiles == 1 else "tiles"
+    assert f"computed  {tiles} {noun} by the last command" in done.summary()
     after = shards(run)
     other = {name for name in before if after[name] != before[name]}
     assert 0 < len({tuple(Path(name).parts[-2:]) for name in other}) <= tiles

@@ -114,7 +114,7 @@ def test_a_tile_that_failed_is_waited_for_and_the_rest_goes_on(tmp_path: Path) -
     tile = sorted((tmp_path / "whole/ledger/change/2022-2023").iterdir())[3].stem
     options = MAP | {"fails": [tile], "while_there": str(mark)}
     failing = recipe(tmp_path, tile=256, options=options, change=CHANGE)
-    with pytest.raises(rs.TilesFailedError, match=rf"map/2022/{tile}.*, 1 wait for them"):
+    with pytest.raises(rs.TilesFailedError, match=rf"map/2022/{tile}.*, 1 waits for them"):
         rs.run(failing, tmp_path / "run", **SETTINGS)
     total = whole.state["steps"]["change"]["tiles"]["total"]
     assert rs.Run(tmp_path / "run").state["steps"]["change"]["tiles"]["done"] == total - 1
