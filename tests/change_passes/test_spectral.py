@@ -104,7 +104,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
             np.testing.assert_array_equal(wanted[name].values, array.values, name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sample_of_few_of_the_pixels_is_the_same_in_all_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_sample_of_few_of_the_pixels_is_the_same_in_all_tiles(
     np.testing.assert_array_equal(*found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_was_interrupted_goes_on_to_the_same(tmp_path: Path, run: rs.Run) -> None:
     """The map of some tiles is missing at first: what sees all tiles waits for them."""
     stops = tmp_path / "stops"

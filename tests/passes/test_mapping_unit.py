@@ -120,7 +120,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
                 np.testing.assert_array_equal(first[name].values, second[name].values)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_map(tmp_path: Path, run: rs.Run) -> None:
     """Killed between the steps: all pieces are there, what they decide together is not entered."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path)))
