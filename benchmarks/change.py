@@ -1,6 +1,7 @@
 """Methods that tell change, against a simulated truth of places that none of them has seen.
 
     python -m benchmarks.change FOLDER [--seeds 0 1 2] [--years 2 4] [--only NAME ...] [--json FILE]
+                                [--set train.architecture=gradient_boosting train.steps=null]
 
 FOLDER gets, of each seed, an archive of four years, a model that is trained on labels of these in
 the west, the maps of each year, and what each method makes of the first two and of all four. What
@@ -96,9 +97,12 @@ class Case:
     Attributes
     ----------
     folder : Path
+    changes : tuple of str
+        Keys of the recipe that are other, ``key=value``; what is there already keeps its own.
     """
 
     folder: Path
+    changes: tuple[str, ...] = ()
 
     @property
     def archive(self) -> Path:
@@ -112,7 +116,8 @@ class Case:
         path.write_text(base)
         years = f"[{', '.join(map(str, SIMULATED))}]"
         return read_recipe(
-            path, (f"periods={years}", f"train.periods={years}", "change=null", *changes)
+            path,
+            (f"periods={years}", f"train.periods={years}", "change=null", *self.changes, *changes),
         )
 
     def maps(self) -> rs.Run:
@@ -139,7 +144,7 @@ def main() -> None:
     show_progress(False)
     rows = []
     for seed in options.seeds:
-        case = Case(options.folder.absolute() / f"seed-{seed}")
+        case = Case(options.folder.absolute() / f"seed-{seed}", tuple(options.set))
         if not (case.archive / "catalog.json").exists():
             rs.simulate(case.archive, size=options.size, years=SIMULATED, seed=seed)
         case.maps()
@@ -160,6 +165,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--years", type=int, nargs="+", choices=(2, 3, 4), default=[2, 4])
     parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--set", nargs="+", default=[], help="keys of the recipe, key=value")
     parser.add_argument("--size", type=int, default=1100, help="width of a scene, px")
     return parser.parse_args()
 
