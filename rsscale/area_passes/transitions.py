@@ -29,7 +29,7 @@ from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.reference.zones import Zones, read_zones
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source, Step
-from rsscale.steps.options import Options
+from rsscale.steps.options import Options, check_in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +58,8 @@ class TransitionsOptions(Options):
 
     @model_validator(mode="after")
     def _fit(self) -> TransitionsOptions:
-        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
-            raise ValueError(
-                f"from is {self.from_} and to is {self.to}; expected two periods, the earlier first"
-            )
+        if self.from_ is not None and self.to is not None:
+            check_in_order(self.from_, self.to)
         if (self.zones is None) != (self.id is None):
             raise ValueError("has one of 'zones' and 'id'; the file and its column go together")
         return self
@@ -114,9 +112,7 @@ class TransitionsPass(Pass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The pass of the step's name, and the gather ``<step>-hectares``."""
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step whose classes are compared")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step whose classes are compared")
         is_plane = options.area == "projected"
         counts = AreaCounts(
             setup.grid,

@@ -88,9 +88,7 @@ class ZonesPass(Pass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The pass ``<step>-tiles``, and the gather of the step's name."""
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step whose classes are counted")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step whose classes are counted")
         layer = class_layer(options.layer, setup, reference)
         kept = setup.attachment(step, "zones")
         path = kept.folder / Path(options.zones).name

@@ -15,7 +15,7 @@ from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.values import check_known, check_nodata, class_values
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Fold, Pass, Result, Setup, Source
-from rsscale.steps.options import Options
+from rsscale.steps.options import Options, check_in_order
 
 _COMPARED = ("classification", "confidence", "probability")
 
@@ -28,10 +28,7 @@ class CompareOptions(Options):
 
     @model_validator(mode="after")
     def _in_order(self) -> CompareOptions:
-        if self.from_ >= self.to:
-            raise ValueError(
-                f"from is {self.from_} and to is {self.to}; expected two periods, the earlier first"
-            )
+        check_in_order(self.from_, self.to)
         return self
 
 
@@ -64,9 +61,7 @@ class ComparePass(Pass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
         """Open two sources of one step, at the two periods."""
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step whose two periods are compared")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step whose two periods are compared")
         there = {layer.name: layer for layer in setup.layers(reference)}
         if "classification" not in there:
             raise RecipeError(

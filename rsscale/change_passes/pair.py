@@ -23,6 +23,7 @@ from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import Block, Cost, Setup, Source, Step
 from rsscale.steps.input_windows import window_names
+from rsscale.steps.options import check_in_order
 
 PART_BYTES = 256 << 20
 """Memory of the two dates of a part of a tile, unless a block of imagery, 512 rows, takes more."""
@@ -46,10 +47,7 @@ class PairOptions(GuardOptions):
 
     @model_validator(mode="after")
     def _in_order(self) -> PairOptions:
-        if self.from_ >= self.to:
-            raise ValueError(
-                f"from is {self.from_} and to is {self.to}; expected two periods, the earlier first"
-            )
+        check_in_order(self.from_, self.to)
         if self.bands and len(set(self.bands)) < len(self.bands):
             raise ValueError(f"bands are {list(self.bands)}; name each once")
         return self
@@ -128,9 +126,7 @@ class PairSource:
             When ``of`` is not one input or step, has not these periods or bands, or is of
             something that has no two dates.
         """
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one input or step whose two periods are compared")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("input or step whose two periods are compared")
         spans = list(setup.spans(reference))
         for key, period in (("from", options.from_), ("to", options.to)):
             if str(period) not in spans:

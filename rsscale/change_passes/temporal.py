@@ -76,9 +76,7 @@ class TemporalChangePass(TemporalPass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The change over all years and the classes of each year; before them, the transitions."""
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step whose yearly probabilities it takes")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step whose yearly probabilities it takes")
         there = {layer.name: layer for layer in setup.layers(reference)}
         _check_layers(there)
         classes = classes_from_attributes(there["classification"].attributes)

@@ -137,8 +137,8 @@ def shift_of_block(before: npt.NDArray[Any], after: npt.NDArray[Any], most: int)
     most : int
     """
     best = NOT_SEEN
-    for one, other in zip(before, after, strict=True):
-        found = find_shift(one, other, most)
+    for image, moved in zip(before, after, strict=True):
+        found = find_shift(image, moved, most)
         if np.isfinite(found.dx) and (best is NOT_SEEN or found.distinct > best.distinct):
             best = found
     if best is NOT_SEEN:

@@ -104,9 +104,7 @@ class MappingUnitPass(Pass):
         """The pass of pieces, the gather, and the pass that writes classes."""
         import pyarrow as pa
 
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step whose classes have a minimum mapping unit")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step whose classes have a minimum mapping unit")
         layer = class_layer(options.layer, setup, reference, "sieve")
         there = {one.name: one for one in setup.layers(reference)}
         written = [layer]
@@ -133,7 +131,7 @@ class MappingUnitPass(Pass):
             connectivity=options.connectivity,
             times=given["times"],
         )
-        names = tuple(one.name for one in written)
+        names = tuple(layer.name for layer in written)
         sources = {"layers": setup.source(reference, names), DECIDED: setup.gathered(total)}
         return [pieces, total, cls(step=step, sources=sources, layers=tuple(written), **given)]
 

@@ -62,9 +62,7 @@ class SmoothPass(Pass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Pass]:
         """Open the pass of the method."""
-        if len(recipe.references) != 1:
-            raise RecipeError("needs 'of': the one step that is smoothed")
-        (reference,) = recipe.references.values()
+        reference = recipe.only_reference("step that is smoothed")
         method = MajorityPass if options.method == "majority" else MarkovPass
         _refuse_others(options)
         return [

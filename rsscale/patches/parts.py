@@ -203,7 +203,7 @@ def _across(places: _Ints, part: _Ints, connectivity: Connectivity) -> tuple[_In
         a, b = order[found], order[at[found]]
         apart = part[a] != part[b]
         pairs.append((a[apart], b[apart], np.full(int(apart.sum()), weight, np.int64)))
-    first, second, weights = (np.concatenate(one) for one in zip(*pairs, strict=True))
+    first, second, weights = (np.concatenate(column) for column in zip(*pairs, strict=True))
     return first, second, weights
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from rsscale.errors import nearest
+from rsscale.errors import RecipeError, nearest
 
 # The store of the step ``map`` is called so.
 _RESERVED = ("product",)
@@ -61,6 +61,24 @@ class StepRecipe(BaseModel):
         if isinstance(self.of, dict):
             return dict(self.of)
         return {self.of if isinstance(self.of, str) else self.of.step: self.of}
+
+    def only_reference(self, wanted: str) -> Reference:
+        """Its one source.
+
+        Parameters
+        ----------
+        wanted : str
+            What that is, for the message: ``"step whose classes are counted"``.
+
+        Raises
+        ------
+        RecipeError
+            When it has none, or several.
+        """
+        if len(self.references) != 1:
+            raise RecipeError(f"needs 'of': the one {wanted}")
+        (reference,) = self.references.values()
+        return reference
 
     def within(self, names: Iterable[str]) -> list[str]:
         """Those of some names that it refers to, or to a part of, such as ``change-years``."""

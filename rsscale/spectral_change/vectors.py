@@ -157,8 +157,8 @@ def _angle(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Floats:
     lengths = [_length(values) for values in (before, after)]
     apart, together = np.zeros(before.shape[1:]), np.zeros(before.shape[1:])
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN: no direction
-        for one, other in zip(before, after, strict=True):
-            first, second = one / lengths[0], other / lengths[1]
+        for band_before, band_after in zip(before, after, strict=True):
+            first, second = band_before / lengths[0], band_after / lengths[1]
             apart += (first - second) ** 2
             together += (first + second) ** 2
     angle: Floats = 2 * np.arctan2(np.sqrt(apart), np.sqrt(together))

@@ -6,7 +6,7 @@ Each input has its own catalogue, mask and composite; they meet on the grid, by 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,6 +144,18 @@ def prepare_input(
     )
     reduced = _reduce(cube, input_recipe, period, device)
     return reduced[..., margin:-margin, margin:-margin] if margin else reduced
+
+
+def without_doubled_days(
+    of_periods: Sequence[xr.DataArray], input_recipe: InputRecipe, periods: Sequence[int]
+) -> list[xr.DataArray]:
+    """Series of periods whose days overlap: of a day, the observations of the first one."""
+    kept, until = [], np.datetime64("0001-01-01", "D")
+    for period, of_period in zip(periods, of_periods, strict=True):
+        days = of_period["time"].values.astype("datetime64[D]")
+        kept.append(of_period.isel(time=np.nonzero(days > until)[0]))
+        until = max(until, np.datetime64(span(input_recipe, period)[1], "D"))
+    return kept
 
 
 def _reduce(

@@ -55,6 +55,20 @@ class Options(BaseModel):
         return given
 
 
+def check_in_order(first: int, last: int) -> None:
+    """Refuse ``from`` and ``to`` that are no two periods in order.
+
+    Raises
+    ------
+    ValueError
+        As a validator of options raises it.
+    """
+    if first >= last:
+        raise ValueError(
+            f"from is {first} and to is {last}; expected two periods, the earlier first"
+        )
+
+
 def one_line(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
     """The first mistake of the options that are given, with the nearest key that there is.
 

@@ -93,7 +93,7 @@ class InputSource:
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The composites of the tile's periods over a box, lazily."""
-        from rsscale.steps.inputs import prepare_input
+        from rsscale.steps.inputs import prepare_input, without_doubled_days
 
         of_periods = [
             prepare_input(
@@ -110,21 +110,10 @@ class InputSource:
             for period in self.periods(key)
         ]
         if self.recipe.inputs[self.name].series:
-            of_periods = self._without_doubles(of_periods, key)
+            input_recipe = self.recipe.inputs[self.name]
+            of_periods = without_doubled_days(of_periods, input_recipe, self.periods(key))
         composite = of_periods[0] if len(of_periods) == 1 else xr.concat(of_periods, "time")
         return composite.to_dataset(name="composite")
-
-    def _without_doubles(self, series: list[xr.DataArray], key: TileKey) -> list[xr.DataArray]:
-        """Series of periods whose days overlap: of a day, the observations of the first one."""
-        from rsscale.steps.input_windows import span
-
-        kept, until = [], np.datetime64("0001-01-01", "D")
-        for period, of_period in zip(self.periods(key), series, strict=True):
-            days = of_period["time"].values.astype("datetime64[D]")
-            kept.append(of_period.isel(time=np.nonzero(days > until)[0]))
-            last = np.datetime64(span(self.recipe.inputs[self.name], period)[1], "D")
-            until = max(until, last)
-        return kept
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Hash of the items that may have pixels in the box, and of how they are processed."""

@@ -14,6 +14,7 @@ from rsscale.change_passes.comparison import ComparePass
 from rsscale.errors import ModelError, RecipeError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass, class_attributes
+from rsscale.recipe import StepRecipe
 
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 
@@ -74,7 +75,7 @@ def test_the_nodata_of_a_function_s_classes_is_honoured() -> None:
     def opened(layer: Layer) -> ComparePass:
         setup = SimpleNamespace(layers=lambda _: (layer,), source=lambda *_, **__: None)
         options = SimpleNamespace(from_=2022, to=2023)
-        recipe = SimpleNamespace(references={"of": "map"})
+        recipe = StepRecipe(kind="post-classification", of="map")
         (step,) = ComparePass.open("change", recipe, options, setup)
         return step
 
