@@ -70,8 +70,8 @@ if TYPE_CHECKING:
     from rsscale.points.read_table import read_series_table
     from rsscale.points.series_table import SeriesInput, SeriesTable
     from rsscale.prediction.predict import predict
-    from rsscale.publish.netcdf import to_netcdf
-    from rsscale.publish.quicklook import quicklook, rgb
+    from rsscale.formats.netcdf import to_netcdf
+    from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.reporting.transition_files import write_transitions
     from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix
@@ -125,19 +125,19 @@ _WHERE = {
     "predict": "rsscale.prediction.predict",
     "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
-    "quicklook": "rsscale.publish.quicklook",
+    "quicklook": "rsscale.pictures.quicklook",
     "read_area": "rsscale.geo.area",
     "read_recipe": "rsscale.recipe",
     "read_series_table": "rsscale.points.read_table",
     "resume": "rsscale.runs.run",
-    "rgb": "rsscale.publish.quicklook",
+    "rgb": "rsscale.pictures.quicklook",
     "run": "rsscale.runs.run",
     "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
     "simulate": "rsscale.demo.simulate",
     "to_decibel": "rsscale.cube.sar",
-    "to_netcdf": "rsscale.publish.netcdf",
+    "to_netcdf": "rsscale.formats.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
     "train_table": "rsscale.training.train_table",

@@ -21,7 +21,7 @@ from rsscale.errors import MissingExtraError, RunFolderError
 from rsscale.items.freeze import thaw
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.net.signing import signer
-from rsscale.publish.quicklook import quicklook, rgb
+from rsscale.pictures.quicklook import quicklook, rgb
 from rsscale.store.storage import open_storage
 
 PACKAGE = Path(rsscale.__file__).parent

@@ -21,7 +21,7 @@ LIGHT = {
     "import rsscale.composites.time_windows": HEAVY,
     "import rsscale.composites.composite": ("torch",),
     # A notebook's own backend and figures are not touched.
-    "from rsscale.publish.page import Page; Page(20, 10).save(folder / 'a.png')": (
+    "from rsscale.pictures.page import Page; Page(20, 10).save(folder / 'a.png')": (
         "matplotlib.pyplot",
     ),
 }

@@ -63,8 +63,8 @@ def quicklook(
     ] = None,
 ) -> None:
     """Draw a run's maps with a legend, or another layer."""
-    from rsscale.publish.layer_look import quicklook_layer
-    from rsscale.publish.quicklook import quicklook as draw
+    from rsscale.pictures.layer_look import quicklook_layer
+    from rsscale.pictures.quicklook import quicklook as draw
     from rsscale.runs.run import Run
 
     if out is None and "://" in folder:

@@ -18,8 +18,8 @@ from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
 from rsscale.pipeline.assessment import assess
 from rsscale.pipeline.training import train_recipe
-from rsscale.publish.page import require_matplotlib
-from rsscale.publish.quicklook import quicklook
+from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.quicklook import quicklook
 from rsscale.recipe import read_recipe
 from rsscale.runs.run import Run, run
 

@@ -20,7 +20,7 @@ from rsscale.layers import DataType, Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress import progress
-from rsscale.publish.cog import Raster, write_cog
+from rsscale.formats.cog import Raster, write_cog
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers

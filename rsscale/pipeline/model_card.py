@@ -13,8 +13,8 @@ from rsscale.model.files import model_files, read_item, read_spec, read_training
 from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput, EmbeddingOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.publish.training_pictures import draw_training
-from rsscale.publish.training_text import story_lines
+from rsscale.pictures.training_pictures import draw_training
+from rsscale.pictures.training_text import story_lines
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.training.basis import WHERE
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsscale.publish.charts import (
+from rsscale.pictures.charts import (
     GREY,
     INK,
     LINE,

@@ -179,7 +179,7 @@ class TrainingReport:
         MissingExtraError
             When matplotlib is not installed: the extra ``rsscale[pictures]``.
         """
-        from rsscale.publish.training_pictures import charts_of, training_chart
+        from rsscale.pictures.training_pictures import charts_of, training_chart
 
         story = self.to_dict()
         return training_chart(story, name or next(iter(charts_of(story)), "split"))

@@ -18,7 +18,7 @@ from rsscale.accuracy.sample_scores import ClassScores, Scores
 from rsscale.geo.sample_groups import some_of
 from rsscale.learners.fit import Fit, learning_rates
 from rsscale.model.files import TRAINING, TRAINING_FORMAT
-from rsscale.publish.training_pictures import CHARTS, draw_training_if_possible
+from rsscale.pictures.training_pictures import CHARTS, draw_training_if_possible
 from rsscale.training.background import Background, Fold, Report
 from rsscale.training.calibrate import Calibration
 

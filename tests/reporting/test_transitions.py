@@ -12,7 +12,7 @@ from PIL import Image
 import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError
-from rsscale.publish.charts import save_figure
+from rsscale.pictures.charts import save_figure
 from rsscale.reporting.transition_chart import transition_chart
 from rsscale.reporting.transition_matrix import TransitionMatrix
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from rsscale.errors import ModelError
 from rsscale.legend.classes import classes_from_attributes
-from rsscale.publish.layer_look import _as_flags, _as_steps, quicklook_layer
+from rsscale.pictures.layer_look import _as_flags, _as_steps, quicklook_layer
 
 pytest.importorskip("matplotlib", reason="the extra 'pictures' is not installed")
 

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 import shapely.geometry
 
-from rsscale.publish.charts import (
+from rsscale.pictures.charts import (
     BLUE,
     GREY,
     INK,

@@ -11,8 +11,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.image import imread
 
-from rsscale.publish import fonts
-from rsscale.publish.page import Page, text_width
+from rsscale.pictures import fonts
+from rsscale.pictures.page import Page, text_width
 
 LETTERS = {
     "Made Han": "\u6c34\u4f53",

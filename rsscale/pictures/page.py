@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import missing_extra
-from rsscale.publish.fonts import drawable, without_remarks
+from rsscale.pictures.fonts import drawable, without_remarks
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties

@@ -17,9 +17,9 @@ from rsscale.geo.ground import ground_scale
 from rsscale.layers import NODATA
 from rsscale.legend.classes import classes_from_attributes
 from rsscale.legend.values import check_known, class_values, declared_nodata
-from rsscale.publish.fonts import warn_of_missing
-from rsscale.publish.page import require_matplotlib
-from rsscale.publish.sheet import Ground, Panel, draw
+from rsscale.pictures.fonts import warn_of_missing
+from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.sheet import Ground, Panel, draw
 
 # A picture as much finer is worth a second look at the map.
 _WORTH_READING_AGAIN = 0.8

@@ -16,7 +16,7 @@ from rsscale.legend.classes import LandClass, class_attributes
 from rsscale.legend.flags import as_list, class_names
 from rsscale.legend.palette import palette
 from rsscale.legend.values import declared_nodata
-from rsscale.publish.quicklook import quicklook
+from rsscale.pictures.quicklook import quicklook
 
 # Of matplotlib's viridis, dark to bright: told apart with any colour vision, and without colours.
 _STEPS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")

@@ -9,14 +9,14 @@ import xarray as xr
 from matplotlib.image import imread
 from odc.geo.xr import xr_coords
 
-import rsscale.publish.sheet as sheet
+import rsscale.pictures.sheet as sheet
 from rsscale.errors import AreaError, BandError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, class_attributes
-from rsscale.publish.page import Page
-from rsscale.publish.quicklook import quicklook, rgb
+from rsscale.pictures.page import Page
+from rsscale.pictures.quicklook import quicklook, rgb
 
 CLASSES = (
     LandClass(2, "water", "#1060f0"),

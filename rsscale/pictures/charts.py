@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsscale.publish.fonts import FONT, drawable, without_remarks
+from rsscale.pictures.fonts import FONT, drawable, without_remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

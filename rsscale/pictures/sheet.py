@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.publish.page import Page, paint, text_width
+from rsscale.pictures.page import Page, paint, text_width
 
 _EMPTY = "#ffffff"
 _INK = "#262626"

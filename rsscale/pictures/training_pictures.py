@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError, ModelError, nearest
-from rsscale.publish.charts import save_figure
-from rsscale.publish.page import require_matplotlib
-from rsscale.publish.split_chart import split_chart
-from rsscale.publish.training_charts import (
+from rsscale.pictures.charts import save_figure
+from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.split_chart import split_chart
+from rsscale.pictures.training_charts import (
     confusion_chart,
     curves_chart,
     reliability_chart,

@@ -16,14 +16,14 @@ from matplotlib.image import imread
 from training_story import NAMES, square, story
 
 from rsscale.errors import MissingExtraError, ModelError
-from rsscale.publish.split_chart import parts_of, split_chart
-from rsscale.publish.training_charts import (
+from rsscale.pictures.split_chart import parts_of, split_chart
+from rsscale.pictures.training_charts import (
     confusion_chart,
     curves_chart,
     reliability_chart,
     values_chart,
 )
-from rsscale.publish.training_pictures import (
+from rsscale.pictures.training_pictures import (
     CHARTS,
     charts_of,
     draw_training,
