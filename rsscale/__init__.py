@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
     from rsscale.demo.simulate import simulate
+    from rsscale.formats.netcdf import to_netcdf
     from rsscale.geo.area import read_area
     from rsscale.geo.grid import Grid
     from rsscale.items.radiometry import to_reflectance
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         ValueOutput,
     )
     from rsscale.model.spec import ModelSpec
+    from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.estimate import plan
@@ -70,8 +72,6 @@ if TYPE_CHECKING:
     from rsscale.points.read_table import read_series_table
     from rsscale.points.series_table import SeriesInput, SeriesTable
     from rsscale.prediction.predict import predict
-    from rsscale.formats.netcdf import to_netcdf
-    from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.reporting.transition_files import write_transitions
     from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix

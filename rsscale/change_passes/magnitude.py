@@ -24,7 +24,7 @@ from rsscale.spectral_change.thresholds import (
     find_threshold,
     stable_threshold,
 )
-from rsscale.steps.base import Block, Cost, Gather, Pass, Result, Setup, Source
+from rsscale.steps.base import Block, Cost, Gather, PartPass, Result, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,7 @@ def threshold_schema() -> pa.Schema:
 
 
 @dataclass(repr=False, kw_only=True)
-class MagnitudePass(Pass):
+class MagnitudePass(PartPass):
     """Layers of how much a pixel changed, and rows of how often each magnitude is there.
 
     Attributes
@@ -79,11 +79,6 @@ class MagnitudePass(Pass):
     schema: pa.Schema | None
     stable: shapely.Geometry | None = None
     stable_digest: str = ""
-
-    @classmethod
-    def open(cls, step: str, recipe: Any, options: Any, setup: Setup) -> list[Pass]:
-        """Opened by the kind of step that it is a part of."""
-        raise NotImplementedError
 
     def spans(self) -> Sequence[str]:
         """The one pair of periods."""

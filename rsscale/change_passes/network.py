@@ -25,7 +25,8 @@ from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import exact_reach
 from rsscale.network.scores import check_classes_to_map
-from rsscale.passes.mapping import MapPass, check_resolution
+from rsscale.passes.mapping import MapPass
+from rsscale.passes.model_checks import check_resolution
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.recipe.train_recipe import ClassRecipe
 from rsscale.steps.attachments import Attachment

@@ -15,7 +15,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.lattice import PixelBox, position_hash
 from rsscale.layers import TileKey
 from rsscale.spectral_change.measures import SAMPLE, IrMad, Measure
-from rsscale.steps.base import Block, Cost, Gather, Pass, Result, Setup, Source
+from rsscale.steps.base import Block, Cost, Gather, PartPass, Result, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ def sample_schema(bands: int) -> pa.Schema:
 
 
 @dataclass(repr=False, kw_only=True)
-class PairSample(Pass):
+class PairSample(PartPass):
     """Rows of pixels that both dates have: those of the tile whose places have the smallest hash.
 
     As many of each tile as the whole sample has, so that the sample of the area is the same
@@ -46,11 +46,6 @@ class PairSample(Pass):
     sources: Mapping[str, Source]
     pair: PairSource
     schema: pa.Schema
-
-    @classmethod
-    def open(cls, step: str, recipe: Any, options: Any, setup: Setup) -> list[Pass]:
-        """Opened by the kind of step that samples."""
-        raise NotImplementedError
 
     def spans(self) -> Sequence[str]:
         """The one pair of periods."""

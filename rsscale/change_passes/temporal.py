@@ -36,7 +36,7 @@ from rsscale.layers import NODATA, Layer, TileKey
 from rsscale.legend.classes import classes_from_attributes
 from rsscale.model.outputs import CALIBRATION, NOT_KNOWN
 from rsscale.recipe import StepRecipe
-from rsscale.steps.base import Block, Cost, Fold, Pass, Resources, Result, Setup, Source, Step
+from rsscale.steps.base import Block, Cost, Fold, PartPass, Resources, Result, Setup, Source, Step
 from rsscale.steps.options import Options
 
 _log = logging.getLogger("rsscale")
@@ -208,7 +208,7 @@ class PathPass(TemporalPass):
 
 
 @dataclass(repr=False, kw_only=True)
-class YearsPass(Pass):
+class YearsPass(PartPass):
     """Classes of each year, given all years: ``classification`` and ``confidence``."""
 
     kind: ClassVar[str] = "temporal-model-years"
@@ -221,11 +221,6 @@ class YearsPass(Pass):
     def spans(self) -> Sequence[str]:
         """Each year."""
         return tuple(self.sources["path"].sources)
-
-    @classmethod
-    def open(cls, step: str, recipe: Any, options: Any, setup: Setup) -> list[Step]:
-        """Never by itself: see :class:`TemporalChangePass`."""
-        raise NotImplementedError(f"{cls.kind} is a part of temporal-model")
 
     def parameters(self) -> Mapping[str, Any]:
         """None: the path decides."""

@@ -16,8 +16,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.processes import PROCESS_BYTES
-from rsscale.recipe import StepRecipe
-from rsscale.steps.base import Block, Cost, Pass, Setup, Source, Step
+from rsscale.steps.base import Block, Cost, PartPass, Source
 
 # Pixels at once: of seven classes and ten years some 10 MB an array.
 _AT_ONCE = 1 << 15
@@ -28,7 +27,7 @@ _LEAST = 0.0005
 
 
 @dataclass(repr=False, kw_only=True)
-class TemporalPass(Pass):
+class TemporalPass(PartPass):
     """Base of the steps: the probabilities of all years, and the model over them."""
 
     kind: ClassVar[str] = "temporal-model"
@@ -41,11 +40,6 @@ class TemporalPass(Pass):
     classes: tuple[LandClass, ...]
     matrix: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
-
-    @classmethod
-    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
-        """Of the kind that a recipe names alone: it opens all others."""
-        raise NotImplementedError(f"{cls.kind} is a part of temporal-model")
 
     def parameters(self) -> Mapping[str, Any]:
         """Classes, years and the model."""

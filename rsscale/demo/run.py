@@ -16,10 +16,10 @@ from rich.console import Console
 from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
-from rsscale.pipeline.assessment import assess
-from rsscale.pipeline.training import train_recipe
 from rsscale.pictures.page import require_matplotlib
 from rsscale.pictures.quicklook import quicklook
+from rsscale.pipeline.assessment import assess
+from rsscale.pipeline.training import train_recipe
 from rsscale.recipe import read_recipe
 from rsscale.runs.run import Run, run
 

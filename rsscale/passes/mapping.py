@@ -7,7 +7,6 @@ and the box; and the value of a pixel does not depend on the box.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,8 +19,7 @@ import numpy.typing as npt
 from rsscale.cluster.allocator import trim
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import STRIPS, composite_strips, strip_bytes, strips
-from rsscale.errors import ModelError, RecipeError
-from rsscale.geo.ground import pixel_width
+from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.map_facts import MAP_FACTS, far_values, map_facts, share_outside
@@ -29,28 +27,24 @@ from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.seams import Seams
 from rsscale.inference.stack import FarValues, InputStack
 from rsscale.layers import Layer
-from rsscale.legend.values import check_same_classes, class_order
+from rsscale.legend.values import class_order
 from rsscale.memory import mmap_array
 from rsscale.model.files import is_calibrated, model_files, read_item, read_spec, weights_of
 from rsscale.model.outputs import with_doubt
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import exact_reach, tell_of_context
 from rsscale.network.scores import check_classes_to_map
+from rsscale.passes.model_checks import check_model, check_same_outputs
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
-    from odc.geo.geobox import GeoBox
-
     from rsscale.learn.model import Model
 
 # A strip takes ten seconds or more, and giving back the holes of the heap a tenth.
 _TRIM_EVERY_S = 1.0
-# A model's resolution and the grid's may differ by rounding, not by more.
-_SAME_RESOLUTION = 0.01
-_LIKE_RESOLUTION = 0.2
 
 
 class MapOptions(Options):
@@ -116,7 +110,7 @@ class MapPass(Pass):
             check_classes_to_map(spec)
             check_model(setup.recipe, spec, int(period), setup.grid.geobox_of(setup.extent()))
         first = next(iter(specs.values()))
-        _check_same_outputs(specs)
+        check_same_outputs(specs)
         layers = first.layers(options.layers)
         properties = {d: read_item(m.folder)["properties"] for d, m in by_digest.items()}
         if not all(is_calibrated(read[digest], said) for digest, said in properties.items()):
@@ -326,58 +320,6 @@ class MapPass(Pass):
             return None
         with device_lock(model.device):
             return label_agreement(plain, model, windows)
-
-
-def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) -> None:
-    """Refuse a model that was made for other inputs or another resolution.
-
-    Raises
-    ------
-    ModelError
-    """
-    from rsscale.steps.input_windows import times_of
-
-    for model_input in spec.inputs:
-        if model_input.name not in recipe.inputs:
-            raise ModelError(
-                f"model {spec.name!r} wants an input {model_input.name!r}; "
-                f"the recipe has {list(recipe.inputs)}"
-            )
-        imagery = recipe.inputs[model_input.name]
-        spec.check_input(model_input.name, imagery.bands, times_of(imagery, period))
-    check_resolution(recipe, spec, extent)
-
-
-def check_resolution(recipe: Recipe, spec: ModelSpec, extent: GeoBox) -> None:
-    """Refuse a model that was made for another resolution.
-
-    Raises
-    ------
-    ModelError
-    """
-    trained, used = spec.resolution, pixel_width(extent)
-    # Where the projection's scale changes over an area, that of its centre is no exact figure.
-    is_true = math.isclose(used, recipe.grid.build().pixel_width)
-    tolerance = _SAME_RESOLUTION if is_true else _LIKE_RESOLUTION
-    if trained and abs(trained - used) > tolerance * used:
-        raise ModelError(
-            f"model {spec.name!r} was trained at a resolution of {trained:g}, the recipe's "
-            f"grid has {used:g} (metres on the ground, or degrees); train a model for this grid, "
-            "or change grid.resolution"
-        )
-
-
-def _check_same_outputs(specs: Mapping[str, ModelSpec]) -> None:
-    """One product has one legend, and one set of layers."""
-    check_same_classes({period: spec.classes for period, spec in specs.items()})
-    (first, spec), *others = specs.items()
-    for period, other in others:
-        names, of_other = ([layer.name for layer in one.layers()] for one in (spec, other))
-        if names != of_other or spec.layers()[0].dtype != other.layers()[0].dtype:
-            raise ModelError(
-                f"the models of {first} and {period} make the layers {names}, and {of_other}; one "
-                "product has one set of layers: use models of the same output"
-            )
 
 
 @contextmanager

@@ -16,11 +16,11 @@ import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
 from rsscale.errors import RecipeError, RunFolderError, nearest
+from rsscale.formats.cog import Raster, write_cog
 from rsscale.layers import DataType, Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress import progress
-from rsscale.formats.cog import Raster, write_cog
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers

@@ -196,7 +196,7 @@ def check_model(
 def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
     """Compare a contract with a recipe's inputs and grid, for each period."""
     from rsscale.geo.area import read_area
-    from rsscale.passes.mapping import check_model as check_contract
+    from rsscale.passes.model_checks import check_model as check_contract
 
     grid = recipe.grid.build()
     where = recipe.bbox if recipe.bbox is not None else recipe.area
@@ -219,7 +219,7 @@ def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
 def _against_steps(spec: ModelSpec, recipe: Recipe, extent: GeoBox) -> Sequence[str]:
     """Compare the contract of a model of two dates with the steps that may use it."""
     from rsscale.change_passes.network import ChangeNetworkPass, check_two_dates
-    from rsscale.passes.mapping import check_resolution
+    from rsscale.passes.model_checks import check_resolution
 
     kind = ChangeNetworkPass.kind
     steps = {name: step for name, step in recipe.all_steps.items() if step.kind == kind}

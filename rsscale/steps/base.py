@@ -15,6 +15,7 @@ import numpy as np
 
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
+from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
@@ -248,6 +249,21 @@ class Pass(ABC):
         return f"{type(self).__name__}({self.step!r})"
 
 
+class PartPass(Pass):
+    """A pass that the pass of another kind opens; no recipe names it."""
+
+    @classmethod
+    def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> Sequence[Step]:
+        """Refuse: what a recipe names opens it.
+
+        Raises
+        ------
+        RecipeError
+        """
+        del recipe, options, setup
+        raise RecipeError(f"steps.{step}: {cls.kind!r} is a part of another kind of step")
+
+
 class Gather(ABC):
     """Folds the tables of all tiles of a pass into one: it sees their rows, never their pixels.
 
@@ -311,6 +327,7 @@ __all__ = [
     "Fold",
     "Gather",
     "NotReadyError",
+    "PartPass",
     "Pass",
     "Resources",
     "Result",

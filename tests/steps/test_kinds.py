@@ -55,6 +55,13 @@ def test_a_layer_that_the_source_has_not(tmp_path: Path) -> None:
         rs.run(wrong, tmp_path / "run", **SETTINGS)
 
 
+def test_a_part_of_another_kind_is_no_step_of_a_recipe(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("RSSCALE_PASSES", "formula_pass,rsscale.change_passes.pair_sample")
+    part = {"kind": "rsscale.change_passes.pair_sample:PairSample", "of": "map"}
+    with pytest.raises(RecipeError, match="'spectral-change-sample' is a part of another kind"):
+        rs.run(recipe(tmp_path, part=part), tmp_path / "run", **SETTINGS)
+
+
 def test_a_halo_larger_than_a_tile(tmp_path: Path) -> None:
     step = {
         "kind": "function",
