@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.reporting.transition_files import write_transitions
     from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix
+    from rsscale.run_report.write import report
     from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
@@ -129,6 +130,7 @@ _WHERE = {
     "read_area": "rsscale.geo.area",
     "read_recipe": "rsscale.recipe",
     "read_series_table": "rsscale.points.read_table",
+    "report": "rsscale.run_report.write",
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.pictures.quicklook",
     "run": "rsscale.runs.run",
@@ -206,6 +208,7 @@ __all__ = [
     "read_area",
     "read_recipe",
     "read_series_table",
+    "report",
     "resume",
     "rgb",
     "run",

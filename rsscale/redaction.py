@@ -70,6 +70,10 @@ _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+")
 _TRAILING = ".,;:!)]}…"
+_LOCAL_PATH = re.compile(
+    r"(?:file://|(?<![\w.:/~…)\]}-])~?)(?:/[^\s/'\"<>|,;:)]+){2,}/?"
+    r"|(?<![A-Za-z0-9])[A-Za-z]:\\[^\s'\"<>|,;:]+"
+)
 _RELATIVE_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
 _SCHEME_AND_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{6,}")
 _HEADER = re.compile(
@@ -181,6 +185,19 @@ def scrub(text: str) -> str:
     for secret in _own_secrets():
         text = text.replace(secret, _DROPPED)
     return text
+
+
+def hide_local_paths(text: str) -> str:
+    """A text in which paths of this machine have lost their folders: ``…/labels.gpkg``.
+
+    A path that starts at the root, at a drive or at the home folder says who made a product, and
+    where, which is nobody's business who reads it; addresses and relative paths stay.
+    """
+    return _LOCAL_PATH.sub(lambda match: f"{_DROPPED}/{_last_part(match[0])}", text)
+
+
+def _last_part(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def scrub_answer(text: str, *sent: str) -> str:

@@ -1,0 +1,60 @@
+"""JSON files of a run folder that other commands wrote; a report shows those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rsscale.documents import DocumentError, kind_of, read_json
+from rsscale.store.run_folder import RunFolder
+
+ACCURACY, AREAS, GATES = "accuracy.json", "areas.json", "gates.json"
+_FORMAT = 1
+
+
+def optional_document(
+    folder: RunFolder, name: str, notes: list[str], *, has_format: bool = True
+) -> Mapping[str, Any] | None:
+    """The content of a JSON file of a run folder, or None where there is none that can be read.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    name : str
+    notes : list of str
+        Gets a line about a file that is there and can't be shown.
+    has_format : bool
+        Whether the file says by ``format`` how it is to be read.
+    """
+    try:
+        content = read_json(folder.storage.read(name))
+    except FileNotFoundError:
+        return None
+    except DocumentError as error:
+        notes.append(f"{name} is damaged and not shown: {error}")
+        return None
+    if not isinstance(content, Mapping):
+        notes.append(f"{name} is {kind_of(content)} instead of an object, and not shown")
+        return None
+    if has_format and content.get("format") != _FORMAT:
+        notes.append(
+            f"{name} has the format {content.get('format')!r}, this rsscale reads {_FORMAT}; "
+            "it is not shown"
+        )
+        return None
+    return content
+
+
+def is_stale(version: Any, today: Mapping[str, str]) -> bool:
+    """Whether a document describes another version of the steps than the run has stored.
+
+    Parameters
+    ----------
+    version : str, mapping of step to str, or None
+        What the document says: of the map, or of each step; None is not known.
+    today : mapping of step to str
+        Of the run.
+    """
+    if isinstance(version, Mapping):
+        return any(today.get(str(step), said) != said for step, said in version.items())
+    return version is not None and version not in today.values()

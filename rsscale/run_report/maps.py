@@ -1,0 +1,237 @@
+"""Small maps for a report, with the hectares of their legend and a scale bar."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from rsscale.errors import AreaError, missing_extra
+from rsscale.geo.grid import crs_name
+from rsscale.geo.ground import scale_of
+from rsscale.layers import NODATA
+from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.values import class_values, declared_nodata
+from rsscale.reporting.pixels import COUNTED, Product, check_has, count_classes, open_level
+from rsscale.runs.run import Run
+
+_WIDEST = 900  # pixels of a picture in its longer direction
+_UNNAMED = "#ff00ff"  # of values that are no class
+_STEPS = ("change-years", "map")  # the temporal model's own maps are those that go with its change
+
+
+@dataclass(frozen=True)
+class LegendRow:
+    """A class of a map with what the map has of it."""
+
+    value: int
+    name: str
+    color: str
+    hectares: float
+    share: float
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """One map of one span as a picture.
+
+    Attributes
+    ----------
+    title : str
+        ``"2023"``.
+    picture : str
+        A data URI of a PNG.
+    width, height : int
+        In which it is to be shown, true to the ground.
+    legend : tuple of LegendRow
+        By area, the largest first.
+    bar : (float, str) or None
+        Per cent of the picture's width, and the length that is, ``"2 km"``.
+    note : str
+        CRS, pixel, north, and from which overview hectares were counted.
+    """
+
+    title: str
+    picture: str
+    width: int
+    height: int
+    legend: tuple[LegendRow, ...]
+    bar: tuple[float, str] | None
+    note: str
+
+    @property
+    def described(self) -> str:
+        """What the picture shows, for those who can't see it."""
+        most = ", ".join(f"{row.name} {row.share:.0%}" for row in self.legend[:4])
+        return f"Map of {self.title}; largest by area: {most}" if most else f"Map of {self.title}"
+
+
+def map_step(state: Mapping[str, Any]) -> str | None:
+    """The step whose classes are the run's map, or None."""
+    steps = state["steps"]
+    named = [name for name in _STEPS if name in steps]
+    for name in [*named, *steps]:
+        tiles = steps[name]["tiles"]
+        layers = [layer["name"] for layer in steps[name].get("layers") or ()]
+        if "classification" in layers and tiles["done"]:
+            return str(name)
+    return None
+
+
+def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list[MapFigure]:
+    """A picture of each time of a layer of classes; hectares are of all its pixels.
+
+    Memory stays that of one block of pixels, whatever the product: pictures come from the
+    overviews where there are some.
+
+    Parameters
+    ----------
+    run : Run
+    state : mapping
+        The content of ``run.json``.
+    step, layer : str
+
+    Raises
+    ------
+    RunFolderError
+        When the step has no such layer.
+    MissingExtraError
+        When Pillow is not installed: the extra ``rsscale[pictures]``.
+    """
+    counted = open_level(run, state, step, most=COUNTED)
+    shown = open_level(run, state, step, most=(2 * _WIDEST) ** 2)
+    spans = state["steps"][step].get("spans") or []
+    values = check_has(counted.ds, layer, step)
+    small = check_has(shown.ds, layer, step)
+    window = _filled(small)
+    figures = []
+    for number in range(values.sizes["time"]):
+        title = spans[number] if number < len(spans) else str(values["time"].values[number])[:10]
+        pixels, hectares = count_classes(counted, values[number])
+        classes = classes_from_attributes(values.attrs)
+        picture, factor = _thinned(small[number], window)
+        figures.append(
+            MapFigure(
+                # A span of two years with a dash, as it is written.
+                title=title.replace("-", "–") if "-" in title else title,  # noqa: RUF001
+                picture=_png(picture, classes),
+                legend=_legend(pixels, hectares, classes),
+                **_on_the_ground(shown, picture, factor, counted.level),
+            )
+        )
+    return figures
+
+
+def _legend(
+    pixels: npt.NDArray[np.int64],
+    hectares: npt.NDArray[np.float64],
+    classes: tuple[LandClass, ...],
+) -> tuple[LegendRow, ...]:
+    total = hectares[:NODATA].sum() or 1.0
+    known = {one.value: one for one in classes}
+    values = [*known, *(int(v) for v in np.flatnonzero(pixels[:NODATA]) if int(v) not in known)]
+    rows = [
+        LegendRow(
+            value,
+            known[value].name if value in known else f"value {value}, which is no class",
+            known[value].color if value in known else _UNNAMED,
+            float(hectares[value]),
+            float(hectares[value] / total),
+        )
+        for value in values
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.hectares, row.value)))
+
+
+def _filled(layer: xr.DataArray) -> tuple[slice, slice]:
+    """Rows and columns that hold a value at any time, found in strips."""
+    nodata = declared_nodata(layer)
+    rows, cols = np.zeros(layer.sizes["y"], bool), np.zeros(layer.sizes["x"], bool)
+    for time in range(layer.sizes["time"]):
+        for top in range(0, rows.size, 2048):
+            part = layer[time, top : top + 2048]
+            holds = class_values(part.values, nodata, holder=str(layer.name)) != NODATA
+            rows[top : top + 2048] |= holds.any(axis=1)
+            cols |= holds.any(axis=0)
+    if not rows.any():
+        return slice(0, rows.size), slice(0, cols.size)
+    return (
+        slice(int(rows.argmax()), rows.size - int(rows[::-1].argmax())),
+        slice(int(cols.argmax()), cols.size - int(cols[::-1].argmax())),
+    )
+
+
+def _thinned(
+    layer: xr.DataArray, window: tuple[slice, slice]
+) -> tuple[npt.NDArray[np.uint8], float]:
+    """Values of evenly spaced pixels; and how many pixels of the layer one of them stands for."""
+    part = layer[window]
+    factor = max(max(part.shape) / _WIDEST, 1.0)
+    counts = [max(math.floor(size / factor), 1) for size in part.shape]
+    rows, cols = (
+        ((2 * np.arange(count) + 1) * size) // (2 * count)
+        for count, size in zip(counts, part.shape, strict=True)
+    )
+    nodata = declared_nodata(layer)
+    strips = []
+    for top in range(0, part.shape[0], 2048):
+        inside = rows[(rows >= top) & (rows < top + 2048)] - top
+        if inside.size:
+            values = part[top : top + 2048].values[np.ix_(inside, cols)]
+            strips.append(class_values(values, nodata, holder=str(layer.name)))
+    return np.concatenate(strips), factor
+
+
+def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
+    """A data URI: a palette of the classes' own colours; nodata is transparent."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("a report", "pictures") from None
+    colors = dict.fromkeys(range(256), _UNNAMED) | {one.value: one.color for one in classes}
+    picture = Image.fromarray(values, "P") if values.ndim == 2 else Image.fromarray(values)
+    picture.putpalette(b"".join(bytes.fromhex(colors[k][1:]) for k in range(256)))
+    file = io.BytesIO()
+    picture.save(file, format="png", optimize=True, transparency=NODATA)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _on_the_ground(
+    shown: Product, picture: npt.NDArray[np.uint8], factor: float, counted: int
+) -> dict[str, Any]:
+    """Size, scale bar and note of a picture."""
+    height, width = picture.shape
+    box = shown.grid.geobox_of(shown.box)
+    crs: Any = box.crs
+    pixel, unit = shown.grid.resolution / 2**shown.level, "°"
+    if not crs.geographic:
+        pixel, unit = pixel * crs.proj.axis_info[0].unit_conversion_factor, " m"
+    note = f"{crs_name(crs)}, pixels of {pixel:.6g}{unit}, grid north is up"
+    if counted:
+        note += f"; hectares are those of overview {counted}, and so near those of all pixels"
+    try:
+        scale = scale_of(box)
+    except AreaError:  # beyond what the CRS covers
+        return {"width": width, "height": height, "bar": None, "note": note}
+    across = scale.x * shown.grid.resolution * factor * width
+    length = round_length(across / 4)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    return {
+        "width": width,
+        "height": max(round(height * scale.y / scale.x), 1),
+        "bar": (100 * length / across, text),
+        "note": note,
+    }
+
+
+def round_length(most: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that is at most ``most``."""
+    power = 10 ** math.floor(math.log10(most))
+    return float(max(k for k in (1, 2, 5) if k * power <= most * (1 + 1e-9)) * power)
