@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from rsscale.points.read_table import read_series_table
     from rsscale.points.series_table import SeriesInput, SeriesTable
     from rsscale.prediction.predict import predict
+    from rsscale.publishing.publish import Publication, publish
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.reporting.transition_files import write_transitions
     from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix
@@ -95,6 +96,7 @@ _WHERE = {
     "ModelSpec": "rsscale.model.spec",
     "Plan": "rsscale.pipeline.estimate_table",
     "Prices": "rsscale.pipeline.estimate_table",
+    "Publication": "rsscale.publishing.publish",
     "Recipe": "rsscale.recipe",
     "Run": "rsscale.runs.run",
     "RunOptions": "rsscale.runs.run",
@@ -126,6 +128,7 @@ _WHERE = {
     "predict": "rsscale.prediction.predict",
     "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
+    "publish": "rsscale.publishing.publish",
     "quicklook": "rsscale.pictures.quicklook",
     "read_area": "rsscale.geo.area",
     "read_recipe": "rsscale.recipe",
@@ -173,6 +176,7 @@ __all__ = [
     "ModelSpec",
     "Plan",
     "Prices",
+    "Publication",
     "ReadError",
     "Recipe",
     "RecipeError",
@@ -204,6 +208,7 @@ __all__ = [
     "plan",
     "predict",
     "preview",
+    "publish",
     "quicklook",
     "read_area",
     "read_recipe",

@@ -11,7 +11,7 @@ import math
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -84,6 +84,24 @@ class Raster:
             shapes.append(tuple(math.ceil(size / 2) for size in shapes[-1]))  # type: ignore[arg-type]
         return shapes if self.layer.overview != "none" else shapes[:1]
 
+    def part(self, rows: slice, cols: slice, where: Callable[[slice, slice], _Array]) -> Raster:
+        """The same raster over some of its rows and columns.
+
+        Parameters
+        ----------
+        rows, cols : slice
+            Of this raster, with start and stop.
+        where : callable
+            Takes rows and columns of the part, gives a bool array ``(y, x)``: nodata elsewhere.
+        """
+
+        def read(part_rows: slice, part_cols: slice) -> _Array:
+            values = self.read(_shifted(part_rows, rows), _shifted(part_cols, cols))
+            nodata = self.layer.numpy_dtype.type(self.layer.nodata)
+            return np.where(where(part_rows, part_cols), values, nodata)
+
+        return replace(self, geobox=self.geobox[rows, cols], read=read)
+
     def windows(self) -> list[tuple[slice, slice]]:
         """Rows and columns that are read at a time."""
         side = _WINDOW
@@ -95,6 +113,10 @@ class Raster:
             for row in range(0, height, side)
             for col in range(0, width, side)
         ]
+
+
+def _shifted(inner: slice, outer: slice) -> slice:
+    return slice(inner.start + outer.start, inner.stop + outer.start)
 
 
 def write_cog(

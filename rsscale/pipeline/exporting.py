@@ -30,7 +30,7 @@ _ENDINGS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class _Product:
+class StoredProduct:
     """Layers as they are stored, and what they are called.
 
     Attributes
@@ -52,9 +52,13 @@ class _Product:
     prefix: str
     tags: Mapping[str, str]
 
+    def title(self, layer: str) -> str:
+        """A layer's name in files and catalogues: with its step, where that is not the map."""
+        return layer if self.prefix in ("", layer) else f"{self.prefix}_{layer}"
+
     def file_name(self, layer: str, period: str) -> str:
-        name = layer if self.prefix in ("", layer) else f"{self.prefix}_{layer}"
-        return f"{name}_{period}.tif" if period else f"{name}.tif"
+        """Name of the GeoTIFF of one layer and period."""
+        return f"{self.title(layer)}_{period}.tif" if period else f"{self.title(layer)}.tif"
 
 
 def export(
@@ -105,13 +109,15 @@ def export(
         When a file can't be written.
     """
     run = Run(source) if isinstance(source, str | Path) else source
-    product = _of_dataset(run) if isinstance(run, xr.Dataset) else _of_run(run, step)
+    product = _of_dataset(run) if isinstance(run, xr.Dataset) else product_of_run(run, step)
     chosen = _chosen("layer", list(product.layers), layers)
     spans = _chosen("period", list(product.periods), periods)
     paths = _paths(product, chosen, spans, to)
     if isinstance(run, Run):
-        _check_whole(run.folder, step, chosen, spans, partial=partial)
-    rasters = {paths[name, span]: _raster(product, name, span) for name in chosen for span in spans}
+        check_whole(run.folder, step, chosen, spans, partial=partial)
+    rasters = {
+        paths[name, span]: raster_of(product, name, span) for name in chosen for span in spans
+    }
     total = sum(len(raster.windows()) for raster in rasters.values())
     with progress("export", total, "windows") as bar:
         for path, raster in rasters.items():
@@ -120,8 +126,8 @@ def export(
     return list(rasters)
 
 
-def _of_run(run: Run, step: str) -> _Product:
-    """The stored layers of a step."""
+def product_of_run(run: Run, step: str) -> StoredProduct:
+    """The stored layers of a step of a run, lazy, and what they are called."""
     state = run.state
     check_layers(state, step, run.folder.url)
     steps = state["steps"]
@@ -130,7 +136,7 @@ def _of_run(run: Run, step: str) -> _Product:
         run.folder.store(step).zarr(read_only=True), chunks=None, mask_and_scale=False
     )
     layers = [Layer.parse(one) for one in steps[step]["layers"]]
-    return _Product(
+    return StoredProduct(
         stored=stored,
         layers={layer.name: layer for layer in layers},
         periods=tuple(steps[step]["spans"]),
@@ -139,7 +145,7 @@ def _of_run(run: Run, step: str) -> _Product:
     )
 
 
-def _of_dataset(ds: xr.Dataset) -> _Product:
+def _of_dataset(ds: xr.Dataset) -> StoredProduct:
     """Layers in memory or lazy, described by their attributes."""
     layers = {
         str(name): _layer_of(str(name), array)
@@ -150,7 +156,7 @@ def _of_dataset(ds: xr.Dataset) -> _Product:
         raise RecipeError(f"the dataset has no layer with y and x; it has {list(ds.data_vars)}")
     periods = tuple(_periods(ds["time"].values)) if "time" in ds.dims else ("",)
     tags = {k.upper(): str(ds.attrs[k]) for k in ("title", "source") if k in ds.attrs}
-    return _Product(ds, layers, periods, "", tags)
+    return StoredProduct(ds, layers, periods, "", tags)
 
 
 def _layer_of(name: str, array: xr.DataArray) -> Layer:
@@ -194,7 +200,7 @@ def _chosen(what: str, known: list[str], wanted: Sequence[int | str]) -> list[st
 
 
 def _paths(
-    product: _Product, layers: list[str], periods: list[str], to: str | Path
+    product: StoredProduct, layers: list[str], periods: list[str], to: str | Path
 ) -> dict[tuple[str, str], Path]:
     if "://" in os.fspath(to):
         raise RecipeError(f"{to} can't be exported to; give a local folder or file, and copy it")
@@ -213,7 +219,7 @@ def _paths(
     return {(layer, period): target / product.file_name(layer, period) for layer, period in pairs}
 
 
-def _check_whole(
+def check_whole(
     folder: RunFolder, step: str, layers: list[str], periods: list[str], *, partial: bool
 ) -> None:
     """Refuse a step that is not done, unless it is asked for, and one with lost objects always."""
@@ -243,8 +249,14 @@ def _check_whole(
                 )
 
 
-def _raster(product: _Product, name: str, period: str) -> Raster:
-    """One layer of one period, read window by window."""
+def raster_of(product: StoredProduct, name: str, period: str) -> Raster:
+    """One layer of one period as it is written to a file, read window by window.
+
+    Raises
+    ------
+    RecipeError
+        When the layer has more dimensions than a file, or no place on the ground.
+    """
     layer, array = product.layers[name], product.stored[name]
     if "time" in array.dims:
         array = array.isel(time=product.periods.index(period))
@@ -278,7 +290,7 @@ def _north_up(array: xr.DataArray) -> xr.DataArray:
 
 
 def _bands(
-    product: _Product, array: xr.DataArray, layer: Layer, extra: list[str]
+    product: StoredProduct, array: xr.DataArray, layer: Layer, extra: list[str]
 ) -> tuple[str, ...]:
     """Descriptions of the bands: names of classes where the axis is of these."""
     if not extra:

@@ -77,6 +77,15 @@ class Bucket:
         except Exception as error:
             raise self._refused(name, error) from error
 
+    def put_file(self, name: str, path: Path) -> None:
+        """An upload in parts, which the service joins in one step."""
+        import obstore
+
+        try:
+            obstore.put(self._store, name, path)
+        except Exception as error:
+            raise self._refused(name, error) from error
+
     def create(self, name: str, content: bytes) -> bool:
         """One PUT with ``If-None-Match: *``."""
         import obstore

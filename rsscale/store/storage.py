@@ -8,6 +8,7 @@ Nothing is ever changed in part, which no bucket can.
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from rsscale.store.failpoints import failpoint
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
+
+
+_COPIED = 2**24  # bytes at a time
 
 
 class Storage(Protocol):
@@ -42,6 +46,15 @@ class Storage(Protocol):
         """Put an object, durably; replaces one that is there.
 
         ``point`` names the failpoint at which the bytes are there under no name yet.
+
+        Raises
+        ------
+        StorageError
+            When it can't be written; what was there before is still there.
+        """
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Put a local file's content, durably, without holding it in memory; replaces.
 
         Raises
         ------
@@ -150,6 +163,16 @@ class Folder:
         try:
             _make_folder(target.parent)
             durable.replace(target, put)
+        except OSError as error:
+            raise _refused(target, error) from error
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Copied into a temporary file, fsync, rename."""
+        target = self.path / name
+        try:
+            _make_folder(target.parent)
+            with path.open("rb") as source:
+                durable.replace(target, lambda file: shutil.copyfileobj(source, file, _COPIED))
         except OSError as error:
             raise _refused(target, error) from error
 

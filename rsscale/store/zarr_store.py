@@ -229,6 +229,10 @@ class ZarrStore:
         for layer in self.layers:
             yield from self._shards(layer, key)
 
+    def shards_by_layer(self, key: TileKey) -> dict[str, list[str]]:
+        """Names of the stored objects of each layer of a tile, from the root, in digest's order."""
+        return {layer.name: list(self._shards(layer, key)) for layer in self.layers}
+
     def widened(self, extent: PixelBox, spans: Sequence[str], times: Sequence[Any]) -> ZarrStore:
         """The same store over more tiles or spans."""
         return replace(self, extent=extent, spans=tuple(spans), times=tuple(times))

@@ -1,0 +1,263 @@
+"""The data card: README.md of a product, for whoever finds the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rsscale.legend.flags import flag_classes
+from rsscale.publishing.about import About
+from rsscale.publishing.finished_run import FinishedRun
+from rsscale.publishing.provenance import lineage, sources_of
+from rsscale.publishing.stac import citation, version_of
+from rsscale.publishing.zarr_copy import store_name
+
+
+def data_card(
+    finished: FinishedRun,
+    about: About,
+    *,
+    files: Sequence[str],
+    overridden: Sequence[Mapping[str, Any]],
+    example: str,
+) -> str:
+    """What the product is, how it was made, how right it is, and how to open it.
+
+    Parameters
+    ----------
+    finished : FinishedRun
+    about : About
+    files : sequence of str
+        What is published, from the root.
+    overridden : sequence of mapping
+        Quality gates that failed and were overridden.
+    example : str
+        A GeoTIFF among the files; empty where there is none.
+    """
+    sections = [
+        _head(finished, about),
+        _layers(finished),
+        _classes(finished),
+        _accuracy(finished),
+        _areas(finished),
+        _quality(finished, overridden),
+        _limits(finished, about),
+        _how_made(finished),
+        _open(finished, example, files),
+        _rights(finished, about),
+    ]
+    return "\n".join("\n".join(lines) + "\n" for lines in map(list, sections) if lines)
+
+
+def _head(finished: FinishedRun, about: About) -> Iterator[str]:
+    first, last = finished.years
+    yield f"# {about.title or finished.name}"
+    yield ""
+    if about.description:
+        yield about.description
+        yield ""
+    grid = finished.grid
+    spans = ", ".join(dict.fromkeys(s for step in finished.steps for s in finished.spans(step)))
+    yield "| | |"
+    yield "| --- | --- |"
+    yield f"| Version | {version_of(finished, about)} |"
+    yield f"| Years | {first}{f' to {last}' if last != first else ''} (periods {spans}) |"
+    yield f"| Grid | {grid.crs}, pixels of {grid.resolution:g} {_unit(grid.crs)} |"
+    yield f"| Computed | {finished.updated} |"
+    if about.contact:
+        yield f"| Contact | {about.contact} |"
+    yield f"| Licence | {_licence(about)} |"
+
+
+def _layers(finished: FinishedRun) -> Iterator[str]:
+    yield "## Layers"
+    yield ""
+    yield "| store | layer | what it holds | type | no value | value |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for step in finished.steps:
+        for layer in finished.layers(step):
+            what = str(layer.attributes.get("long_name", layer.name))
+            units = str(layer.attributes.get("units", ""))
+            value = f"{layer.scale:g} * stored + {layer.offset:g}" if layer.is_scaled else "stored"
+            value += f", {units}" if units else ""
+            axis = f", along {layer.axis.name}" if layer.axis else ""
+            name = f"`{store_name(step)}` | `{layer.name}`"
+            yield f"| {name} | {what}{axis} | {layer.dtype} | {layer.nodata:g} | {value} |"
+
+
+def _classes(finished: FinishedRun) -> Iterator[str]:
+    seen: dict[tuple[Any, ...], list[str]] = {}
+    for step in finished.steps:
+        for layer in finished.layers(step):
+            classes = flag_classes(layer.attributes)
+            if classes:
+                seen.setdefault(classes, []).append(f"`{layer.name}` of {step}")
+    if not seen:
+        return
+    yield "## Classes"
+    for classes, layers in seen.items():
+        yield ""
+        yield f"Of {', '.join(layers)}:"
+        yield ""
+        yield "| value | class | colour |"
+        yield "| --- | --- | --- |"
+        yield from (f"| {one.value} | {one.name} | {one.color} |" for one in classes)
+
+
+def _accuracy(finished: FinishedRun) -> Iterator[str]:
+    found = finished.document("accuracy.json")
+    yield "## Accuracy"
+    yield ""
+    if not isinstance(found, Mapping) or not isinstance(found.get("overall"), int | float):
+        if finished.document("areas.json") is None:
+            yield "It was not measured against a reference before it was published."
+        else:
+            yield "See Areas: it was estimated from a probability sample."
+        return
+    low, high = (found.get("interval") or [None, None])[:2]
+    interval = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else ""
+    yield f"Overall {found['overall']:.3f}{interval}; all figures are in `accuracy.json`."
+    if found.get("design") is None:
+        yield "The reference is no probability sample: these figures say nothing of official areas."
+    yield ""
+    yield "| class | user's accuracy | producer's accuracy | F1 |"
+    yield "| --- | --- | --- | --- |"
+    for name, one in (found.get("classes") or {}).items():
+        cells = (one.get(key) for key in ("users_accuracy", "producers_accuracy", "f1"))
+        yield f"| {name} | {' | '.join(_number(cell) for cell in cells)} |"
+
+
+def _areas(finished: FinishedRun) -> Iterator[str]:
+    found = finished.document("areas.json")
+    if not isinstance(found, Mapping) or not isinstance(found.get("periods"), Mapping):
+        return
+    yield "## Areas"
+    yield ""
+    confidence = found.get("confidence", 0.95)
+    yield (
+        f"Estimated from a {found.get('design', 'probability')} sample, with intervals of "
+        f"{confidence:.0%}; not counted from pixels, whose errors do not cancel. All figures are "
+        "in `areas.json` and `areas.csv`."
+    )
+    for period, one in found["periods"].items():
+        yield ""
+        yield f"### {period}"
+        yield ""
+        yield "| class | hectares | standard error | interval | user's | producer's |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+        for entry in one.get("classes") or []:
+            hectares = entry.get("hectares") or {}
+            cells = [f"not estimable: {hectares.get('why', '')}", "", ""]
+            if hectares.get("value") is not None:
+                value, se, low, high = (
+                    hectares.get(k) or 0 for k in ("value", "se", "low", "high")
+                )
+                cells = [f"{value:,.0f}", f"{se:,.0f}", f"{low:,.0f} to {high:,.0f}"]
+            more = [_number((entry.get(k) or {}).get("value")) for k in ("users", "producers")]
+            yield f"| {entry.get('name')} | {' | '.join([*cells, *more])} |"
+
+
+def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    found = finished.document("gates.json")
+    yield "## Quality checks"
+    yield ""
+    if not isinstance(found, Mapping):
+        yield "No quality gates were checked before it was published."
+        return
+    names = {gate["name"] for gate in overridden}
+    for gate in found.get("gates") or []:
+        note = "; published all the same" if gate.get("name") in names else ""
+        title = gate.get("title") or gate.get("name")
+        yield f"- {title}: {gate.get('status')}{note}. {gate.get('text', '')}"
+
+
+def _limits(finished: FinishedRun, about: About) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    yield from (f"- {one}" for one in about.limits)
+    yield "- Counts of pixels are no areas with known errors; use estimates from a sample."
+    steps = finished.state["steps"]
+    partial = [s for s in finished.steps
+               if steps[s]["tiles"]["done"] < steps[s]["tiles"]["total"]]  # fmt: skip
+    if partial:
+        yield f"- Parts are missing: not all tiles of {', '.join(partial)} were done."
+    if any(layer.overview == "mode" for step in finished.steps for layer in finished.layers(step)):
+        yield (
+            "- Overviews of classes hold the most frequent class of four pixels of the level "
+            "below; measure at full resolution."
+        )
+
+
+def _how_made(finished: FinishedRun) -> Iterator[str]:
+    yield "## How it was made"
+    yield ""
+    yield lineage(finished)
+    yield ""
+    versions = finished.state.get("versions", {})
+    yield f"Software: {', '.join(f'{name} {number}' for name, number in versions.items())}."
+    yield ""
+    yield (
+        "`provenance/recipe.yaml` is the recipe, `provenance/models/` the models as STAC items, "
+        "`provenance/*.parquet` the input items as stac-geoparquet."
+    )
+
+
+def _open(finished: FinishedRun, example: str, files: Sequence[str]) -> Iterator[str]:
+    step = finished.steps[0]
+    layer = finished.layers(step)[0].name
+    yield "## How to open it"
+    yield ""
+    yield "```python"
+    yield "import xarray as xr"
+    yield f'xr.open_zarr("{store_name(step)}").{layer}             # all periods, (time, y, x)'
+    yield f'xr.open_zarr("{store_name(step)}", group="1").{layer}  # half the resolution'
+    if example:
+        yield "import rioxarray"
+        yield f'rioxarray.open_rasterio("{example}", masked=True)'
+    yield "import pystac"
+    yield 'pystac.Collection.from_file("collection.json")'
+    yield "```"
+    if example:
+        yield ""
+        yield f"In QGIS drag `{example}` into the window: the style beside it is applied."
+        yield ""
+        yield "```sh"
+        yield f"gdalinfo {example}"
+        yield f"gdal_translate -projwin ULX ULY LRX LRY {example} part.tif"
+        yield "```"
+        yield ""
+        yield "```r"
+        yield f'terra::plot(terra::rast("{example}"))'
+        yield "```"
+    zones = [name for name in files if name.startswith("tables/") and name.endswith(".parquet")]
+    if zones:
+        yield ""
+        yield f'Areas of zones: `geopandas.read_parquet("{zones[0]}")`, or drag it into QGIS.'
+
+
+def _rights(finished: FinishedRun, about: About) -> Iterator[str]:
+    yield "## Licence, attribution, citation"
+    yield ""
+    yield f"Licence: {_licence(about)}."
+    said = about.attribution or sources_of(finished).attribution
+    if said:
+        yield ""
+        yield f"Attribution: {said}"
+    yield ""
+    yield f"Cite as: {citation(finished, about)}"
+
+
+def _licence(about: About) -> str:
+    if about.licence != "other":
+        return about.licence
+    return about.licence_url or "none was stated; ask the publisher before you use it"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "not estimable"
+
+
+def _unit(crs: str) -> str:
+    import pyproj
+
+    return "degrees" if pyproj.CRS(str(crs)).is_geographic else "m"

@@ -1,0 +1,269 @@
+"""A finished run as it is to be published: its steps with layers, their versions, the gates."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+from odc.geo.geom import Geometry
+
+from rsscale.documents import read_json
+from rsscale.errors import RecipeError, RunFolderError, nearest
+from rsscale.geo.area import read_area
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer
+from rsscale.runs.run import Run
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import step_version
+
+GATES = "gates.json"
+OUTDATED = "outdated"
+"""Name by which gates that were checked on another version of the map are overridden."""
+
+_YEAR = re.compile(r"\d{4}")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run, read once; what is asked of it again and again.
+
+    Attributes
+    ----------
+    run : Run
+    state : mapping
+        The content of ``run.json``.
+    steps : tuple of str
+        Those with layers of their own that are published, in the run's order.
+    versions : mapping of step to str
+        See :func:`rsscale.store.step_version.step_version`.
+    """
+
+    run: Run
+    state: Mapping[str, Any]
+    steps: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def folder(self) -> RunFolder:
+        """Its files."""
+        return self.run.folder
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Of the full resolution."""
+        given = self.state["grid"]
+        return Grid(given["crs"], given["resolution"], given["tile"], tuple(given["origin"]))
+
+    @cached_property
+    def extent(self) -> PixelBox:
+        """All tiles."""
+        return PixelBox(*self.state["extent"])
+
+    @cached_property
+    def area(self) -> Geometry:
+        """What was mapped, in EPSG:4326."""
+        return read_area(json.loads(self.folder.storage.read(self.state["area"])))
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The frozen recipe as data."""
+        found = yaml.safe_load(self.folder.storage.read(self.state["recipe"]))
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return str(self.recipe.get("name") or "product")
+
+    @property
+    def updated(self) -> str:
+        """When the run last changed, ISO 8601 in UTC."""
+        return re.sub(r"\+00:00$", "Z", str(self.state["updated"]))
+
+    @property
+    def years(self) -> tuple[int, int]:
+        """First and last year."""
+        found = [int(year) for step in self.steps for span in self.spans(step)
+                 for year in _YEAR.findall(span)]  # fmt: skip
+        found = found or [int(y) for y in _YEAR.findall(str(self.recipe.get("periods", "")))]
+        return min(found), max(found)
+
+    def interval(self, span: str) -> tuple[str, str]:
+        """First and last moment of a span, ISO 8601; of a span without years, those of the run."""
+        years = [int(year) for year in _YEAR.findall(span)] or list(self.years)
+        return f"{min(years):04d}-01-01T00:00:00Z", f"{max(years):04d}-12-31T23:59:59Z"
+
+    def layers(self, step: str) -> tuple[Layer, ...]:
+        """Of a step."""
+        return tuple(Layer.parse(one) for one in self.state["steps"][step]["layers"])
+
+    def spans(self, step: str) -> tuple[str, ...]:
+        """Of a step."""
+        return tuple(self.state["steps"][step]["spans"])
+
+    def parts(self, step: str) -> list[str]:
+        """The steps that write into a step's store: itself, and those of its overviews."""
+        steps = self.state["steps"]
+        return [name for name in _order(self.state) if steps[name].get("store") == step]
+
+    def document(self, name: str) -> Any:
+        """A JSON file of the run folder; None where there is none.
+
+        Raises
+        ------
+        RunFolderError
+            When it is damaged.
+        """
+        try:
+            return read_json(self.folder.storage.read(name))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise RunFolderError(
+                f"{self.folder.url}/{name} is not JSON; make it again, or remove it"
+            ) from None
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on where the run was changed meanwhile."""
+        for step, version in self.versions.items():
+            if step_version(self.folder, step) != version:
+                raise RunFolderError(
+                    f"step {step!r} of {self.folder.url} changed while it was published; publish "
+                    "it again once nothing writes to it"
+                )
+
+
+def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedRun:
+    """Read a run that is to be published.
+
+    Parameters
+    ----------
+    run : Run
+    steps : sequence of str
+        Names of steps with layers; all when empty.
+    partial : bool
+        Accept a run of which tiles are not done.
+
+    Raises
+    ------
+    RunFolderError
+        When the run is still running, has failed tiles, or was interrupted.
+    RecipeError
+        When there is no such step.
+    """
+    state = run.state
+    own = [name for name in _order(state) if state["steps"][name].get("store") == name]
+    for name in steps:
+        if name not in own:
+            raise RecipeError(
+                f"step {name!r} of {run.folder.url} has no layers; there are "
+                f"{', '.join(own) or 'none'}{nearest(name, own)}"
+            )
+    chosen = tuple(name for name in own if name in steps or not steps)
+    if not chosen:
+        raise RunFolderError(f"{run.folder.url} has no layers to publish; run its recipe first")
+    if not partial:
+        _check_done(run, state, chosen)
+    versions = {name: step_version(run.folder, name) for name in chosen}
+    return FinishedRun(run, state, chosen, versions)
+
+
+def _order(state: Mapping[str, Any]) -> list[str]:
+    return list(state.get("order") or state["steps"])
+
+
+def _check_done(run: Run, state: Mapping[str, Any], steps: Sequence[str]) -> None:
+    url, tiles = run.folder.url, state["tiles"]
+    how_far = f"{tiles['done']} of {tiles['total']} tiles are done"
+    if state["state"] == "failed":
+        failed = state.get("failed") or [{"key": "some", "error": "see events.jsonl"}]
+        raise RunFolderError(
+            f"{url} has failed tiles ({failed[0]['key']}: {failed[0]['error']}); {how_far}; "
+            f"compute them with: rsscale resume {url}, or publish what is there with --partial"
+        )
+    unfinished = [
+        name
+        for name in steps
+        if state["steps"][name]["tiles"]["done"] < state["steps"][name]["tiles"]["total"]
+    ]
+    if state["state"] != "done" or unfinished:
+        dead = run.status().get("dead")
+        what = "was cut short" if dead or state["state"] == "interrupted" else "is not finished"
+        go_on = dead["go_on"] if dead else f"rsscale resume {url}"
+        raise RunFolderError(
+            f"{url} {what}: {how_far} ({state['state']}); wait for it, or go on with: {go_on}, or "
+            "publish what is there with --partial"
+        )
+
+
+def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str, Any]]:
+    """Refuse a product whose quality gates failed, unless each of them is overridden by name.
+
+    Parameters
+    ----------
+    finished : FinishedRun
+    override : sequence of str
+        Names of gates; ``"outdated"`` for gates of another version of the product.
+
+    Returns
+    -------
+    list of dict
+        The gates that failed and were overridden.
+
+    Raises
+    ------
+    RunFolderError
+        When a gate failed that is not overridden.
+    RecipeError
+        When a gate is overridden that did not fail.
+    """
+    found = finished.document(GATES)
+    failed = _failed(finished, found) if isinstance(found, Mapping) else {}
+    for name in override:
+        if name not in failed:
+            raise RecipeError(
+                f"no gate {name!r} failed, so there is nothing to override; failed are "
+                f"{', '.join(failed) or 'none'}{nearest(name, failed)}"
+            )
+    url = finished.folder.url
+    for name, gate in failed.items():
+        if name not in override:
+            remedy = (
+                f"check them again with: rsscale check-product {url}"
+                if name == OUTDATED
+                else f"look at the places in {url}/{GATES}"
+            )
+            raise RunFolderError(
+                f"{url} does not pass its quality gate {name!r}: {gate.get('text') or 'failed'}; "
+                f"{remedy}, or publish all the same with --override {name}"
+            )
+    return list(failed.values())
+
+
+def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    failed = {}
+    checked = found.get("versions") or {}
+    other = [
+        step for step in finished.versions
+        if step in checked and checked[step] != finished.versions[step]
+    ]  # fmt: skip
+    if other:
+        failed[OUTDATED] = {
+            "name": OUTDATED,
+            "text": f"{GATES} is of another version of {', '.join(other)} than what is there now",
+        }
+    for gate in found.get("gates") or []:
+        if isinstance(gate, Mapping) and gate.get("status") == "failed":
+            failed[str(gate.get("name"))] = {
+                "name": str(gate.get("name")),
+                "text": str(gate.get("text", "")),
+            }
+    if found.get("passed") is False and not failed:
+        failed["gates"] = {"name": "gates", "text": f"{GATES} says that the product did not pass"}
+    return failed

@@ -1,0 +1,67 @@
+"""Keep paths of this machine and secrets out of what is published."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rsscale.redaction import scrub, strip_document
+
+# Where people and clusters keep files, whether or not this machine has such a folder.
+_TOPS = {
+    "Users", "Volumes", "data", "eodata", "home", "lustre", "media", "mnt", "nfs", "opt", "private",
+    "projects", "root", "scratch", "srv", "tmp", "usr", "var", "work",
+}  # fmt: skip
+_PATH = re.compile(
+    r"(?:file://)?(?<![\w:/.<~])/(?P<top>[\w.-]+)(?:/[^\s/'\"<>|:;,()]+)*/?"
+    r"|file://[^\s'\"<>]+|(?<![A-Za-z])[A-Za-z]:\\[^\s'\"<>|]+"
+)
+
+
+def without_local_paths(text: str) -> str:
+    """A text with the last part only of each path of this machine: ``/home/me/a.tif`` is ``a.tif``.
+
+    Paths are those below a folder of this machine's root, or of its usual names; addresses with a
+    scheme stay as they are.
+    """
+    return _PATH.sub(_last_part, text) if "/" in text or "\\" in text else text
+
+
+def publishable(value: Any) -> Any:
+    """A copy of a JSON value without paths of this machine, tokens, and fields of credentials."""
+    return _each_text(strip_document(value))
+
+
+def publishable_text(text: str) -> str:
+    """A text file, such as a page, without paths of this machine and tokens.
+
+    Addresses keep their queries: what would be a token in them is found by its shape.
+    """
+    return without_local_paths("\n".join(map(_scrubbed, text.split("\n"))))
+
+
+def _scrubbed(line: str) -> str:
+    return scrub(line) if "://" in line and ("?" in line or "@" in line) else line
+
+
+def _each_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_local_paths(value)
+    if isinstance(value, dict):
+        return {key: _each_text(inner) for key, inner in value.items()}
+    return [_each_text(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _last_part(match: re.Match[str]) -> str:
+    found, top = match[0], match["top"]
+    if top is not None and top not in _TOPS and top not in _tops_here():
+        return found
+    parts = [part for part in re.split(r"[/\\]", found.removeprefix("file://")) if part]
+    return parts[-1] if parts else ""
+
+
+@cache
+def _tops_here() -> frozenset[str]:
+    return frozenset(path.name for path in Path("/").iterdir() if path.is_dir())

@@ -1,0 +1,324 @@
+"""Publish a finished run: what others load, what catalogues accept, written once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsscale.errors import RecipeError, nearest
+from rsscale.progress import progress
+from rsscale.publishing import stac
+from rsscale.publishing.about import About, read_about
+from rsscale.publishing.cog_files import (
+    CogLayer,
+    cog_layers,
+    earlier_assets,
+    fingerprint,
+    value_ranges,
+    write_files,
+    write_legends,
+)
+from rsscale.publishing.data_card import data_card
+from rsscale.publishing.finished_run import FinishedRun, check_gates, read_finished
+from rsscale.publishing.pieces import Cut, Piece, pieces
+from rsscale.publishing.provenance import write_provenance
+from rsscale.publishing.tables import write_measured, write_zones
+from rsscale.publishing.target import COLLECTION, FORMAT, MARKER, Target, WrittenFile, claim
+from rsscale.publishing.zarr_copy import copy_store, shard_count, store_name
+from rsscale.runs.run import Run
+from rsscale.store.storage import Storage, open_storage
+
+_OURS = ("cogs", "items", "styles", "tables", "provenance", "gates")
+_VIEWER = "rsscale.viewer.static"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published.
+
+    Attributes
+    ----------
+    url : str
+        The folder or address.
+    collection : str
+        Of its ``collection.json``.
+    items : int
+        STAC items.
+    written, kept, removed : int
+        Objects that were put, that were there as they should be, and that were of an older
+        version and went.
+    """
+
+    url: str
+    collection: str
+    items: int
+    written: int
+    kept: int
+    removed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.collection}\n{self.items:,} items, {self.written:,} objects written, "
+            f"{self.kept:,} there already, {self.removed:,} removed"
+        )
+
+
+def publish(
+    run: Run | str | Path,
+    target: str | Path,
+    *,
+    cogs: Cut = "whole",
+    steps: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    periods: Sequence[int | str] = (),
+    regions: str | Path | None = None,
+    region_id: str | None = None,
+    regions_layer: str | None = None,
+    about: str | Path | Mapping[str, Any] | About | None = None,
+    model: bool = True,
+    partial: bool = False,
+    override: Sequence[str] = (),
+) -> Publication:
+    """Publish a finished run into a folder or bucket, as a product that anyone can open.
+
+    Written are the Zarr stores of the steps with overviews; Cloud Optimized GeoTIFFs with styles
+    for QGIS; STAC 1.1 items and a collection; tables of zones as GeoParquet; what was measured;
+    the report; the recipe, models and input items; and a data card. ``collection.json`` comes
+    last: where it is, all is. No file has a token or a path of this machine.
+
+    Published again, what is there is left as it is; after a kill it goes on. Tiles and windows are
+    read one by one, so that memory does not grow with the area.
+
+    Parameters
+    ----------
+    run : Run, path or address
+        A finished run.
+    target : path or address
+        An empty folder or prefix (``s3://…`` with the extra ``rsscale[buckets]``), or an earlier
+        publication of the same product.
+    cogs : str
+        ``"whole"``: a file for each layer and period; ``"tile"``, ``"region"``: one for each of
+        these too; ``"none"``: Zarr only.
+    steps, layers, periods : sequence
+        What is published: all when empty. Layers and periods choose GeoTIFFs; a Zarr store is
+        whole.
+    regions : path, optional
+        Polygons for ``cogs="region"``; pixels whose centre lies outside are nodata.
+    region_id : str, optional
+        Column of their id, which names the files.
+    regions_layer : str, optional
+        Layer of their file.
+    about : path, mapping or About, optional
+        Title, licence, providers, citation: see docs/publishing.md.
+    model : bool
+        Publish the models that the product was made with.
+    partial : bool
+        Publish a run of which tiles are not done; they are nodata.
+    override : sequence of str
+        Quality gates that may fail, by name.
+
+    Returns
+    -------
+    Publication
+
+    Raises
+    ------
+    RunFolderError
+        When the run is not finished or damaged, a gate failed, or the target holds another
+        product.
+    RecipeError
+        When an argument is wrong.
+    StorageError
+        When the target can't be written; publish again to go on.
+    """
+    said = read_about(about)
+    finished = read_finished(run if isinstance(run, Run) else Run(run), steps, partial=partial)
+    overridden = check_gates(finished, override)
+    cut = list(pieces(finished, cogs, regions, region_id, regions_layer))
+    chosen = _Chosen(tuple(layers), tuple(map(str, periods)), cogs != "none", cut)
+    chosen.check(finished)
+    collection = stac.collection_id(finished, said)
+    identity = {"id": collection, "grid": dict(finished.state["grid"])}
+    place = claim(open_storage(target), identity, finished.folder.storage)
+    _begin(place, identity, finished)
+    with progress("publish", chosen.count(finished), "tiles") as bar:
+        for step in finished.steps:
+            bar.note(store_name(step))
+            copy_store(finished, step, place, bar.advance)
+        of_layers = chosen.layers_of(finished, place)
+        provenance, files = write_provenance(finished, place, weights=model, by_tile=cogs == "tile")
+        catalogue = stac.Catalogue(finished, said, provenance, collection)
+        drafts = _write_items(catalogue, chosen, of_layers, place, bar)
+    files += _write_beside(finished, of_layers if chosen.has_files else [], place)
+    names = [file.name for file in files]
+    example = of_layers[0].name(cut[0]) if chosen.has_files else ""
+    card = data_card(finished, said, files=names, overridden=overridden, example=example)
+    files.append(place.put_text("README.md", card))
+    finished.check_unchanged()
+    removed = place.remove_others(_OURS)
+    document = catalogue.collection(
+        drafts,
+        _collection_assets(finished, files),
+        {one.title: stac.item_asset(one) for one in of_layers if chosen.has_files},
+        {"rsscale:versions": dict(finished.versions), "rsscale:gates_overridden": overridden},
+    )
+    place.put_json(COLLECTION, document)  # last: the mark that all of it is there
+    mark = f"{place.url}/{COLLECTION}"
+    return Publication(place.url, mark, len(drafts), place.written, place.kept, removed)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is to be files: layers and periods by name, all where none is named; the pieces."""
+
+    layers: tuple[str, ...]
+    periods: tuple[str, ...]
+    has_files: bool
+    cut: Sequence[Piece]
+
+    def check(self, finished: FinishedRun) -> None:
+        """Refuse names that the run does not have."""
+        names = [layer.name for step in finished.steps for layer in finished.layers(step)]
+        spans = [span for step in finished.steps for span in finished.spans(step)]
+        for what, wanted, known in (("layer", self.layers, names), ("period", self.periods, spans)):
+            for name in wanted:
+                if name not in known:
+                    raise RecipeError(
+                        f"there is no {what} {name!r}; there are "
+                        f"{', '.join(dict.fromkeys(known))}{nearest(name, known)}"
+                    )
+
+    def layers_of(self, finished: FinishedRun, place: Target) -> list[CogLayer]:
+        """The layers of each period."""
+        return cog_layers(finished, self.layers, self.periods, value_ranges(finished, place))
+
+    def count(self, finished: FinishedRun) -> int:
+        """Tiles and files, for the progress bar."""
+        tiles = sum(shard_count(finished, step) for step in finished.steps)
+        files = [
+            layer
+            for step in finished.steps
+            for layer in finished.layers(step)
+            for span in finished.spans(step)
+            if (not self.layers or layer.name in self.layers)
+            and (not self.periods or span in self.periods)
+        ]
+        return tiles + len(files) * len(self.cut) * self.has_files
+
+
+def _write_items(
+    catalogue: stac.Catalogue,
+    chosen: _Chosen,
+    of_layers: Sequence[CogLayer],
+    place: Target,
+    bar: Any,
+) -> list[stac.ItemDraft]:
+    """Write the GeoTIFFs of each period and piece, and then its item."""
+    drafts = []
+    for draft, of_span in _drafts(catalogue.id, of_layers, chosen.cut):
+        bar.note(draft.id)
+        known = earlier_assets(place, draft.name)
+        assets = {} if chosen.has_files else _stores(catalogue.finished, draft.span)
+        for one in of_span if chosen.has_files else ():
+            made = fingerprint(catalogue.finished, one, draft.piece)
+            written = write_files(one, draft.piece, place, made, known.get(one.title))
+            assets |= _assets(one, draft.piece, written, made)
+            bar.advance()
+        place.put_json(draft.name, catalogue.item(draft, assets))
+        drafts.append(draft)
+    return drafts
+
+
+def _write_beside(
+    finished: FinishedRun, of_layers: Sequence[CogLayer], place: Target
+) -> list[WrittenFile]:
+    """Legends, tables, what was measured, and the page that shows it all."""
+    seen: dict[str, CogLayer] = {}
+    for one in of_layers:
+        seen.setdefault(one.title, one)
+    files = [file for one in seen.values() for file in write_legends(one, place)]
+    files += write_zones(finished, place)
+    files += write_measured(finished, place)
+    _write_viewer(finished, place)
+    return files
+
+
+def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) -> None:
+    """Say what is being published; a catalogue of an older version goes first."""
+    marker = {"format": FORMAT, **identity, "versions": dict(finished.versions)}
+    before = place.written
+    place.put_json(MARKER, marker)
+    if place.written > before:
+        place.storage.delete(COLLECTION)
+
+
+def _drafts(
+    collection: str, chosen: Sequence[CogLayer], cut: Sequence[Piece]
+) -> Iterator[tuple[stac.ItemDraft, list[CogLayer]]]:
+    """Items with the layers of each: all of a period and piece."""
+    by_span: dict[str, list[CogLayer]] = {}
+    for one in chosen:
+        by_span.setdefault(one.span, []).append(one)
+    for span, of_span in by_span.items():
+        for piece in cut:
+            tail = f"-{piece.name}" if piece.name else ""
+            yield stac.ItemDraft(f"{collection}-{span}{tail}", span, piece), of_span
+
+
+def _assets(
+    one: CogLayer, piece: Piece, written: Sequence[WrittenFile], made: str
+) -> dict[str, Any]:
+    assets = {one.title: stac.cog_asset(one, piece, written[0], made)}
+    for file in written[1:]:
+        is_style = file.name.endswith(".qml")
+        title = f"Style of {one.title} for QGIS" if is_style else f"Names of {one.title} for GDAL"
+        role = "style" if is_style else "metadata"
+        key = f"{one.title}_{'style' if is_style else 'names'}"
+        assets[key] = stac.asset(file, up="../", title=title, roles=[role])
+    return assets
+
+
+def _stores(finished: FinishedRun, span: str) -> dict[str, Any]:
+    """Assets of an item without files of its own: the stores that have its period."""
+    return {
+        store_name(step).removesuffix(".zarr"): {
+            **stac.zarr_asset(finished, step, store_name(step)),
+            "href": f"../{store_name(step)}",
+        }
+        for step in finished.steps
+        if span in finished.spans(step)
+    }
+
+
+def _collection_assets(finished: FinishedRun, files: Sequence[WrittenFile]) -> dict[str, Any]:
+    assets = {
+        store_name(step).removesuffix(".zarr"): stac.zarr_asset(finished, step, store_name(step))
+        for step in finished.steps
+    }
+    for file in files:
+        if not file.name.startswith(("gates/", "provenance/models/")):
+            assets[file.name] = stac.asset(file, roles=[_role(file.name)])
+    return assets
+
+
+def _role(name: str) -> str:
+    if name.startswith("styles/"):
+        return "style" if name.endswith(".qml") else "legend"
+    if name.startswith("tables/") or name in ("areas.csv", "areas.parquet", "sample.geojson"):
+        return "data"
+    return "metadata"
+
+
+def _write_viewer(finished: FinishedRun, place: Target) -> None:
+    """The page that shows the product, where this installation has one."""
+    try:
+        viewer = importlib.import_module(_VIEWER)
+    except ModuleNotFoundError:
+        return
+    write: Any = viewer.write_viewer
+    storage: Storage = place.storage
+    write(finished.folder, storage)
