@@ -19,7 +19,7 @@ from rsscale.publishing.target import Target, WrittenFile
 # Of the run folder, where they are there: as they are, but for paths of this machine.
 _DOCUMENTS = ("accuracy.json", "areas.json", GATES, "sample.geojson")
 _TEXTS = ("areas.csv", "report.html")
-_BYTES = ("areas.parquet",)
+_BYTES = ("areas.parquet", "provenance.parquet")
 _GATE_PICTURE = re.compile(r"gates/[\w.\- ]+\.png")
 
 
