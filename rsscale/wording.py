@@ -1,4 +1,4 @@
-"""Words of messages."""
+"""Words and numbers of messages, pictures and pages."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         Of any other number; the noun with an s when left out.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent: ``"12.3 %"``; ``"<0.1 %"`` where that rounds to zero."""
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share <= 0 else "<0.1 %"
+
+
+def hectares(value: float) -> str:
+    """Hectares with as many digits as are seen: ``"1,234"``, ``"12.3"``, ``"0.04"``."""
+    if abs(value) >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"

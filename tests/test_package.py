@@ -21,9 +21,8 @@ LIGHT = {
     "import rsscale.composites.time_windows": HEAVY,
     "import rsscale.composites.composite": ("torch",),
     # A notebook's own backend and figures are not touched.
-    "from rsscale.pictures.page import Page; Page(20, 10).save(folder / 'a.png')": (
-        "matplotlib.pyplot",
-    ),
+    "from rsscale.pictures.charts import new_figure, save_figure; "
+    "save_figure(new_figure(20, 10), folder / 'a.png')": ("matplotlib.pyplot",),
 }
 PROGRAM = """
 import contextlib, io, json, pathlib, sys

@@ -65,6 +65,7 @@ def quicklook(
     """Draw a run's maps with a legend, or another layer."""
     from rsscale.pictures.layer_look import quicklook_layer
     from rsscale.pictures.quicklook import quicklook as draw
+    from rsscale.reporting.named_times import open_named
     from rsscale.runs.run import Run
 
     if out is None and "://" in folder:
@@ -73,12 +74,12 @@ def quicklook(
     path = out or Path(folder) / "quicklook.png"
     steps = run.state["steps"]
     if layer is not None or step is not None:
-        print(quicklook_layer(run.open(step or "map"), path, layer or ""))
+        print(quicklook_layer(open_named(run, step or "map"), path, layer or ""))
         return
-    change = run.open_change() if _is_done(steps.get("change"), "change") else None
+    change = open_named(run, "change") if _is_done(steps.get("change"), "change") else None
     # Beside the temporal model's change its own maps: those of single years differ without change.
     years = "change-years" if _is_done(steps.get("change-years"), "classification") else "map"
-    print(draw(run.open(years), path, change=change))
+    print(draw(open_named(run, years), path, change=change))
 
 
 def _is_done(step: dict[str, Any] | None, name: str) -> bool:

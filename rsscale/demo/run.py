@@ -16,11 +16,12 @@ from rich.console import Console
 from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
-from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.charts import require_matplotlib
 from rsscale.pictures.quicklook import quicklook
 from rsscale.pipeline.assessment import assess
 from rsscale.pipeline.training import train_recipe
 from rsscale.recipe import read_recipe
+from rsscale.reporting.named_times import open_named
 from rsscale.runs.run import Run, run
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def run_demo(
     say(f"[bold]5  Measure[/] the maps at least {_DISTANCE / 1000:g} km from any label")
     accuracy = assess(done, archive.truth, exclude=archive.labels, distance=_DISTANCE, block=_BLOCK)
     picture = quicklook(
-        done.open(), folder / "map.png", title="Land cover", change=done.open_change()
+        done.open(), folder / "map.png", title="Land cover", change=open_named(done, "change")
     )
     demo = Demo(folder, archive, done, accuracy, picture)
     _summary(demo, time.monotonic() - started)

@@ -22,12 +22,12 @@ WATER, BROADLEAF, CONIFER, GRASSLAND, WINTER_CROP, SUMMER_CROP, BUILT_UP = range
 
 CLASSES = (
     LandClass(WATER, "water", "#4a90c2"),
-    LandClass(BROADLEAF, "broadleaf forest", "#6fa052"),
-    LandClass(CONIFER, "conifer forest", "#2f5d3a"),
-    LandClass(GRASSLAND, "grassland", "#c3d98b"),
-    LandClass(WINTER_CROP, "winter crops", "#f0d27a"),
-    LandClass(SUMMER_CROP, "summer crops", "#d9954a"),
-    LandClass(BUILT_UP, "built-up", "#b5484b"),
+    LandClass(BROADLEAF, "broadleaf forest", "#7eaf69"),
+    LandClass(CONIFER, "conifer forest", "#2b572f"),
+    LandClass(GRASSLAND, "grassland", "#c4db8d"),
+    LandClass(WINTER_CROP, "winter crops", "#eacf68"),
+    LandClass(SUMMER_CROP, "summer crops", "#d08d3b"),
+    LandClass(BUILT_UP, "built-up", "#b84e57"),
 )
 
 # How many kinds of parcel there are; each kind has its own soil, vigour and calendar.

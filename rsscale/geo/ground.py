@@ -117,6 +117,19 @@ def scale_of(geobox: GeoBox) -> GroundScale:
     return ground_scale(str(geobox.crs), x, y)
 
 
+def true_north(crs: str, x: float, y: float) -> float:
+    """Degrees from the y axis of a CRS to true north at a place, clockwise: its convergence."""
+    there = _crs(crs)
+    if there.is_geographic:
+        return 0.0
+    to_degrees = pyproj.Transformer.from_crs(there, there.geodetic_crs, always_xy=True)
+    lon, lat = to_degrees.transform(x, y)
+    step = 1e-4 if lat < 89 else -1e-4
+    east, north = to_degrees.transform(lon, lat + step, direction="INVERSE")
+    angle = math.degrees(math.atan2((east - x) * step, (north - y) * step))
+    return angle if math.isfinite(angle) else 0.0
+
+
 def pixel_radii(geobox: GeoBox, metres: float) -> PixelRadii:
     """A length on the ground as pixels of a window, rounded up.
 

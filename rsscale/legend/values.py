@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
+from rsscale.wording import counted
 
 # Attributes and encodings by which layers say their nodata.
 _NODATA_KEYS = ("nodata", "_FillValue", "missing_value")
@@ -127,7 +128,7 @@ def unknown_values(
 def named_counts(counts: Mapping[int, int]) -> str:
     """``"the value 7 (500 pixels)"``, for messages; of many values those with most pixels."""
     most = sorted(counts.items(), key=lambda pair: -pair[1])[:_MOST_NAMED]
-    named = ", ".join(f"{value:g} ({count:,} pixels)" for value, count in most)
+    named = ", ".join(f"{value:g} ({counted(count, 'pixel')})" for value, count in most)
     more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     return f"the value{'s' if len(counts) > 1 else ''} {named}{more}"
 

@@ -1,4 +1,4 @@
-"""Charts with axes: their fonts and colours, and how they become files."""
+"""What all pictures share: matplotlib, fonts and colours, and how charts become files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsscale.errors import missing_extra
 from rsscale.pictures.fonts import FONT, drawable, without_remarks
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ _STYLE: dict[str, Any] = {
     "ytick.color": GREY,
     "hatch.linewidth": 0.6,
 }
+
+
+def require_matplotlib(use: str = "a picture", extra: str = "pictures") -> None:
+    """Raise MissingExtraError where matplotlib is not installed; called before any work is done.
+
+    Parameters
+    ----------
+    use : str
+        What needs it, as the message says.
+    extra : str
+        The extra that the message names.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise missing_extra(use, extra) from None
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def quicklook_layer(
     shown = _as_flags(array) if "flag_values" in array.attrs else _as_steps(array)
     title = str(array.attrs.get("long_name", layer))
     return quicklook(
-        shown.to_dataset(name="classification"), path, title=title, max_px=max_px,
+        shown.to_dataset(name="classification"), path, title=title, max_px=max_px, by_area=False,
         credit=str(ds.attrs.get("attribution", "")) or None,
     )  # fmt: skip
 

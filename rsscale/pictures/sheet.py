@@ -1,32 +1,38 @@
-"""Lay out a quicklook: panels of maps, a legend with shares, a scale bar and a note."""
+"""Lay out a quicklook: maps to the pixel, a legend by area, a scale bar, north and a note."""
 
 from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.pictures.page import Page, paint, text_width
+from rsscale.legend.values import unknown_values
+from rsscale.pictures.charts import GREY, INK, LINE, written
+from rsscale.wording import hectares, percent
 
-_EMPTY = "#ffffff"
-_INK = "#262626"
-_GREY = "#6f6f6b"
-_LINE = "#c4c4c0"
-# Pixels.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PAPER = "#ffffff"
+UNNAMED = "#ff00ff"
+"""What values are drawn in that are no class."""
+# A point is a pixel, so that all sizes are in pixels.
+_DPI = 72
 _MARGIN, _GAP, _GUTTER = 36, 28, 36
 _TITLE, _HEADING, _BODY, _SMALL = 34, 22, 20, 16
-_TITLE_ROW, _HEADING_ROW, _FOOTER = 58, 36, 48
-_ROW, _SWATCH = 34, 22
+_TITLE_ROW, _HEADING_ROW, _ROW, _SWATCH = 58, 36, 34, 22
 _ENLARGED = 800  # a small map is enlarged to about so many pixels
 _SHORTEST_BAR = 70
 _NAME_CHARACTERS = 30
-_MAX_SHARES = 3
+_MOST_SHARES, _MOST_VALUES = 3, 4
+_NONE = "–"  # noqa: RUF001 -- a dash as in tables
 _PLEASANT = 1.5  # width over height of all panels together
 
 
@@ -42,23 +48,31 @@ class Panel:
         Class values, thinned, 255 nodata.
     counts : int64 array (256,)
         How often each value is in the whole map.
+    hectares : float64 array (256,) or None
+        Of each value; None where pixels have no size on the ground.
     classes : tuple of LandClass
     """
 
     title: str
     values: npt.NDArray[np.uint8]
     counts: npt.NDArray[np.int64]
+    hectares: npt.NDArray[np.float64] | None
     classes: tuple[LandClass, ...]
 
-    def share(self, value: int) -> float:
-        """Share of a class in the pixels that are mapped."""
+    @property
+    def unnamed(self) -> tuple[int, ...]:
+        """Values that are no class."""
+        return tuple(unknown_values({int(v): 1 for v in np.flatnonzero(self.counts)}, self.classes))
+
+    def share(self, values: Sequence[int]) -> float:
+        """Share of values in the pixels that are mapped."""
         mapped = self.counts.sum() - self.counts[NODATA]
-        return float(self.counts[value] / mapped) if mapped else 0.0
+        return float(self.counts[list(values)].sum() / mapped) if mapped else 0.0
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Size of a pixel of the map on the ground.
+    """Size of a pixel of the map on the ground, and where north is.
 
     Attributes
     ----------
@@ -68,11 +82,14 @@ class Ground:
         Its height over its width.
     note : str
         What to print below the maps.
+    north : float or None
+        Degrees from up to true north, clockwise; None where there is none.
     """
 
     meters: float | None
     aspect: float
     note: str
+    north: float | None = None
 
     def columns(self, panels: int, shape: tuple[int, ...]) -> int:
         """Number of columns for panels of ``shape`` (rows, cols), for a well-proportioned page."""
@@ -95,134 +112,164 @@ class Ground:
         return replace(self, meters=None if self.meters is None else self.meters * factor)
 
 
-def draw(panels: list[Panel], columns: int, ground: Ground, title: str, max_px: int) -> Page:
-    """Put panels, legend, scale bar and note on a page.
+def draw(
+    panels: list[Panel], columns: int, ground: Ground, title: str, max_px: int, *, by_area: bool
+) -> Figure:
+    """Put panels of one shape, legend, scale bar and note on a page.
 
-    Parameters
-    ----------
-    panels : list of Panel
-        Of one shape.
-    columns : int
-    ground : Ground
-        Of the panels' pixels.
-    title : str
-        May be empty.
-    max_px : int
-        Largest width and height of all panels together to which a small map is enlarged.
+    A small map is enlarged until all panels together are ``max_px`` wide or high. Classes of the
+    first panels stand ``by_area`` in the legend, or in their own order.
     """
+    from matplotlib.transforms import Affine2D
+
     rows = math.ceil(len(panels) / columns)
     wide, high = panels[0].values.shape[1], panels[0].values.shape[0] * ground.aspect
     room = min(max_px / max(wide * columns, high * rows), _ENLARGED / max(wide, high))
     zoom = max(math.floor(room), 1)
     width, height = wide * zoom, max(round(high * zoom), 1)
     heading = _HEADING_ROW if any(panel.title for panel in panels) else 0
-    legend = _Legend(panels)
-
-    top = _MARGIN + (_TITLE_ROW if title else 0)
-    block_width = columns * (width + _GAP) - _GAP
-    block_height = rows * (height + heading + _GAP) - _GAP
-    corners = [
-        (
-            _MARGIN + k % columns * (width + _GAP),
-            top + k // columns * (height + heading + _GAP) + heading,
-        )
-        for k in range(rows * columns)
-    ]
-    bar = _scale_bar(width, ground.meters and ground.meters / zoom)
-    left = max(block_width, bar.width + text_width(ground.note, _SMALL))
-    free = corners[len(panels) :]
-    fits = free and legend.height <= height and legend.width <= left + _MARGIN - free[0][0] - _GAP
-    legend_at = (
-        (free[0][0] + _GAP, free[0][1]) if fits else (_MARGIN + left + _GUTTER, corners[0][1])
-    )
-    right = max(left + _MARGIN, legend_at[0] + legend.width)
-    page = Page(
-        max(right, _MARGIN + text_width(title, _TITLE, bold=True)) + _MARGIN,
-        max(top + block_height + _FOOTER, legend_at[1] + legend.height) + _MARGIN,
-    )
-    page.text(_MARGIN, _MARGIN + 26, title, size=_TITLE, color=_INK, bold=True)
-    for panel, corner in zip(panels, corners, strict=False):
-        _put(page, panel, corner, (height, width))
-    legend.put(page, *legend_at)
-    below = top + block_height
-    bar.put(page, _MARGIN, below + 30)
-    page.text(_MARGIN + bar.width, below + 36, ground.note, size=_SMALL, color=_GREY)
-    return page
+    across, down = width + _GAP, heading + height + _GAP
+    block = columns * across - _GAP, rows * down - _GAP
+    page = _Page(*block)
+    for k, panel in enumerate(panels):
+        left, top = k % columns * across, k // columns * down + heading
+        page.text(left, top - 12, panel.title, _HEADING)
+        page.map(left, top, width, height, panel)
+    place = Affine2D()
+    size = _legend(page, panels, place, by_area=by_area)
+    if len(panels) < rows * columns and size[0] <= width - _GAP and size[1] <= height:
+        # In the free corner.
+        place.translate(len(panels) % columns * across + _GAP, block[1] - height)
+    else:
+        place.translate(block[0] + _GUTTER, heading)
+    _footer(page, ground, zoom, width)
+    page.text(0, 26 - _TITLE_ROW, title, _TITLE, weight="bold")
+    return page.figure
 
 
-def _put(page: Page, panel: Panel, corner: tuple[int, int], shape: tuple[int, int]) -> None:
-    (x, y), (height, width) = corner, shape
-    page.text(x, y - 12, panel.title, size=_HEADING, color=_INK)
-    page.box(x - 1, y - 1, width + 2, height + 2, _LINE)
-    colors = {c.value: c.color for c in panel.classes}
-    page.image(x, y, paint(panel.values, colors, _EMPTY, shape))
+def save_options(figure: Figure) -> dict[str, Any]:
+    """What to give ``savefig``: all that is drawn, and a margin; edges lie on whole pixels."""
+    from matplotlib.transforms import Bbox
+
+    canvas: Any = figure.canvas
+    box = figure.get_tightbbox(canvas.get_renderer())
+    low = np.floor(box.min * _DPI) - _MARGIN
+    # A hundredth more, so that rounding never loses the last pixel.
+    high = np.ceil(box.max * _DPI) + _MARGIN + 0.01
+    return {"bbox_inches": Bbox([low / _DPI, high / _DPI]), "dpi": _DPI}
 
 
-class _Legend:
-    """Swatches, names and shares of the classes; below them those of panels with other classes."""
+class _Page:
+    """A figure whose places are pixels, counted right and down from the corner of the maps."""
 
-    def __init__(self, panels: list[Panel]) -> None:
-        maps = [p for p in panels if p.classes == panels[0].classes]
-        # Of many dates the first and the last have their shares in the legend.
-        self.shown = maps if len(maps) <= _MAX_SHARES else [maps[0], maps[-1]]
-        self.rows = [self._row(c, self.shown, panels[0].classes) for c in panels[0].classes]
-        self.others = [
-            self._row(c, [panel], panel.classes)
-            for panel in panels
-            if panel.classes != panels[0].classes
-            for c in panel.classes
-        ]
-        self.empty = any((panel.values == NODATA).any() for panel in panels)
-        names = [line for lines, _, _ in self.rows + self.others for line in lines] + ["no data"]
-        self.names = max(text_width(name, _BODY) for name in names)
-        self.share = 22 + max(text_width(t, _BODY) for t in [p.title for p in panels] + ["100.0 %"])
+    def __init__(self, width: int, height: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.transforms import Affine2D
 
-    @staticmethod
-    def _row(
-        land_class: LandClass, panels: list[Panel], classes: tuple[LandClass, ...]
-    ) -> tuple[list[str], str, list[str]]:
-        name = land_class.name + _same_color(land_class, classes)
-        lines = textwrap.wrap(name, _NAME_CHARACTERS) or [""]
-        shares = [_percent(panel.share(land_class.value)) for panel in panels]
-        return lines, land_class.color, shares
+        self.size = width, height
+        self.figure = Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor=_PAPER)
+        FigureCanvasAgg(self.figure)
+        scaled = Affine2D().scale(1 / width, -1 / height).translate(0, 1)
+        self.pixels: Any = scaled + self.figure.transFigure
 
-    @property
-    def width(self) -> int:
-        return _SWATCH + 14 + self.names + self.share * len(self.shown)
+    def text(self, x: float, y: float, text: str, size: int, at: Any = None, **style: Any) -> Any:
+        """A line with its baseline at ``y``; ``at`` moves it."""
+        place = self.pixels if at is None else at + self.pixels
+        part = written(text)
+        style = {"color": INK, "va": "baseline", **style, "fontfamily": part["fontfamily"]}
+        return self.figure.text(x, y, part["s"], transform=place, fontsize=size, **style)
 
-    @property
-    def height(self) -> int:
-        lines = sum(_height(names) for names, _, _ in self.rows + self.others)
-        return lines + (_ROW // 2 if self.others else 0) + (_ROW if self.empty else 0)
+    def add(self, patch: Any, at: Any = None) -> None:
+        """A patch, in pixels."""
+        patch.set_transform(self.pixels if at is None else at + self.pixels)
+        self.figure.add_artist(patch)
 
-    def put(self, page: Page, x: int, y: int) -> None:
-        right = x + self.width
-        for k, panel in enumerate(reversed(self.shown)):
-            page.text(
-                right - k * self.share, y - 12, panel.title, size=_BODY, color=_GREY, align="right"
-            )
-        for row in self.rows:
-            y = self._put_row(page, x, y, row)
-        y += _ROW // 2 if self.others else 0
-        for row in self.others:
-            y = self._put_row(page, x, y, row)
-        if self.empty:
-            self._put_row(page, x, y, (["no data"], _EMPTY, []))
+    def width(self, text: Any) -> float:
+        """Of a text."""
+        canvas: Any = self.figure.canvas
+        return float(text.get_window_extent(canvas.get_renderer()).width)
 
-    def _put_row(self, page: Page, x: int, y: int, row: tuple[list[str], str, list[str]]) -> int:
-        names, color, shares = row
-        page.box(x, y, _SWATCH, _SWATCH, _LINE)
-        page.box(x + 1, y + 1, _SWATCH - 2, _SWATCH - 2, color)
-        for k, name in enumerate(names):
-            page.text(x + _SWATCH + 14, y + 18 + k * 26, name, size=_BODY, color=_INK)
-        for k, share in enumerate(reversed(shares)):
-            right = x + self.width - k * self.share
-            page.text(right, y + 18, share, size=_BODY, color=_INK, align="right")
-        return y + _height(names)
+    def map(self, x: int, y: int, width: int, height: int, panel: Panel) -> None:
+        """A map in a frame of one pixel."""
+        colors = {NODATA: _PAPER, **{one.value: one.color for one in panel.classes}}
+        painted = paint(panel.values, colors, (height, width))
+        framed = np.empty((height + 2, width + 2, 3), np.uint8)
+        framed[:] = [int(LINE[k : k + 2], 16) for k in (1, 3, 5)]
+        framed[1:-1, 1:-1] = painted
+        across, down = self.size
+        place = ((x - 1) / across, 1 - (y + height + 1) / down, (width + 2) / across,
+                 (height + 2) / down)  # fmt: skip
+        axes = self.figure.add_axes(place)
+        axes.imshow(framed, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+
+
+def _legend(page: _Page, panels: list[Panel], at: Any, *, by_area: bool) -> tuple[float, float]:
+    """Swatches, names, shares and hectares at the origin; its width and height."""
+    from matplotlib.patches import Rectangle
+
+    maps = [panel for panel in panels if panel.classes == panels[0].classes]
+    # Of many dates the first and the last have their shares in the legend.
+    maps = maps if len(maps) <= _MOST_SHARES else [maps[0], maps[-1]]
+    heads = [panel.title for panel in maps]
+    if maps[-1].hectares is not None:
+        heads.append(", ".join(part for part in (maps[-1].title, "ha") if part))
+    columns = [[page.text(0, -12, head, _BODY, at, color=GREY, ha="right")] for head in heads]
+    names, y = [], 0
+    for name, color, cells in _legend_rows(panels, maps, by_area=by_area):
+        lines = textwrap.wrap(name, _NAME_CHARACTERS)
+        if not lines:
+            y += _ROW // 2
+            continue
+        box = Rectangle((0.5, y + 0.5), _SWATCH - 1, _SWATCH - 1, facecolor=color, edgecolor=LINE)
+        page.add(box, at)
+        for k, line in enumerate(lines):
+            names.append(page.text(_SWATCH + 14, y + 18 + 26 * k, line, _BODY, at))
+        for column, cell in zip(reversed(columns), reversed(cells), strict=False):
+            column.append(page.text(0, y + 18, cell, _BODY, at, ha="right"))
+        y += _ROW + 26 * (len(lines) - 1)
+    right = _SWATCH + 14 + max(map(page.width, names))
+    for column in columns:
+        right = math.ceil(right + 22 + max(map(page.width, column)))
+        for text in column:
+            text.set_x(right)
+    return right, y
+
+
+def _legend_rows(
+    panels: list[Panel], maps: list[Panel], *, by_area: bool
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, colour and cells of each row; a row without a name is a gap."""
+    last = maps[-1]
+    order = (lambda one: -int(last.counts[one.value])) if by_area else (lambda _: 0)
+    for one in sorted(last.classes, key=order):
+        yield one.name + _same_color(one, last.classes), one.color, _cells([one.value], maps)
+    unnamed = sorted({value for panel in maps for value in panel.unnamed})
+    if unnamed:
+        more = f" and {len(unnamed) - _MOST_VALUES} more" * (len(unnamed) > _MOST_VALUES)
+        name = f"no class: {', '.join(map(str, unnamed[:_MOST_VALUES]))}{more}"
+        yield name, UNNAMED, _cells(unnamed, maps)
+    for panel in panels:
+        if panel.classes != last.classes:
+            yield "", "", []
+            for one in panel.classes:
+                yield one.name, one.color, _cells([one.value], [panel])
+    if any((panel.values == NODATA).any() for panel in panels):
+        yield "no data", _PAPER, []
+
+
+def _cells(values: list[int], maps: list[Panel]) -> list[str]:
+    """Shares in each map, and hectares in the last where they are known; a dash for none."""
+    cells = [percent(share) if share else _NONE for share in (m.share(values) for m in maps)]
+    if maps[-1].hectares is not None:
+        area = float(maps[-1].hectares[values].sum())
+        cells.append(hectares(area) if area else _NONE)
+    return cells
 
 
 def _same_color(land_class: LandClass, classes: tuple[LandClass, ...]) -> str:
-    """Says so where an earlier class of the legend is drawn in the same colour."""
+    """Says so where an earlier class is drawn in the same colour."""
     for other in classes:
         if other.value == land_class.value:
             return ""
@@ -231,41 +278,46 @@ def _same_color(land_class: LandClass, classes: tuple[LandClass, ...]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Bar:
-    """A scale bar: its length in pixels, 0 for none, and its label."""
+def _footer(page: _Page, ground: Ground, zoom: int, width: int) -> None:
+    """Scale bar, north arrow and note, one after another below the maps."""
+    from matplotlib.patches import Polygon, Rectangle
+    from matplotlib.transforms import Affine2D
 
-    length: int
-    text: str
+    y, x = page.size[1] + 30, 0.0
+    length, text = scale_bar(width, ground.meters and ground.meters / zoom)
+    if length:
+        page.add(Rectangle((0, y - 2), length, 4, facecolor=INK, linewidth=0, snap=True))
+        label = page.text(length + 10, y + 6, text, _SMALL)
+        x = length + 10 + page.width(label) + 28
+    if ground.north is not None:
+        dart = Polygon([(0, -13), (7, 11), (0, 6), (-7, 11)], facecolor=INK, linewidth=0)
+        page.add(dart, Affine2D().rotate_deg(ground.north).translate(x + 8, y))
+        x += 20 + page.width(page.text(x + 20, y + 6, "N", _SMALL)) + 28
+    page.text(x, y + 6, ground.note, _SMALL, color=GREY)
 
-    @property
-    def width(self) -> int:
-        """Width with its text and the space behind it, pixels."""
-        return self.length + 10 + text_width(self.text, _SMALL) + 28 if self.length else 0
 
-    def put(self, page: Page, x: int, y: int) -> None:
-        if self.length:
-            page.box(x, y - 2, self.length, 4, _INK)
-            page.text(x + self.length + 10, y + 6, self.text, size=_SMALL, color=_INK)
-
-
-def _scale_bar(width: int, meters: Any) -> _Bar:
-    """A bar of a round length, about a quarter of a panel; ``meters`` is the width of a pixel."""
+def scale_bar(width: int, meters: Any) -> tuple[int, str]:
+    """Pixels and label of a bar of a round length, about a quarter of a panel; 0 for none."""
     if not meters:
-        return _Bar(0, "")
+        return 0, ""
     target = max(width / 4, _SHORTEST_BAR) * meters
     power = 10 ** math.floor(math.log10(target))
     length = max(m for m in (1, 2, 5) if m * power <= target * (1 + 1e-9)) * power
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    return _Bar(max(round(length / meters), 1), text)
+    return max(round(length / meters), 1), text
 
 
-def _height(lines: list[str]) -> int:
-    return _ROW + 26 * (len(lines) - 1)
+def paint(
+    values: npt.NDArray[np.uint8], colors: dict[int, str], shape: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Class values as an RGB image of another shape ``(height, width, 3)``, by the nearest pixel.
 
-
-def _percent(share: float) -> str:
-    """A share in per cent with one decimal; ``<0.1 %`` where that rounds to zero, a dash for 0."""
-    if share == 0:
-        return "–"  # noqa: RUF001 -- a dash as in tables
-    return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"
+    Values without a colour are painted in :data:`UNNAMED`.
+    """
+    named = [colors.get(value, UNNAMED) for value in range(256)]
+    table = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in named], np.uint8)
+    rows, cols = (
+        np.arange(wide) * have // wide for wide, have in zip(shape, values.shape, strict=True)
+    )
+    painted: npt.NDArray[np.uint8] = table[values[np.ix_(rows, cols)]]
+    return painted

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError, ModelError, nearest
-from rsscale.pictures.charts import save_figure
-from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.charts import require_matplotlib, save_figure
 from rsscale.pictures.split_chart import split_chart
 from rsscale.pictures.training_charts import (
     confusion_chart,

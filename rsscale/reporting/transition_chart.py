@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rsscale.pictures.charts import (
     GREY,
@@ -27,7 +28,7 @@ _MOST = 16  # classes in a picture
 _ROW = 34  # pixels of a class in the heat map
 _BAR, _GAP = 0.025, 0.025  # of the width, and of the height all gaps together
 _DARK = 0.6  # of the scale, from which on a number is white
-_NAMED = 0.012  # of what changed: flows below are not written at
+_LINE = 20  # pixels from one name of the flows to the next
 _LETTERS = 20
 _UPRIGHT = 9  # classes whose names and numbers have room as they are
 
@@ -44,7 +45,7 @@ def transition_chart(matrix: TransitionMatrix) -> Figure:
     """
     matrix = matrix.largest(_MOST)
     count = len(matrix.classes)
-    high, low = (180 if count > _UPRIGHT else 120) + _ROW * count, 90 + max(44 * count, 260)
+    high, low = (180 if count > _UPRIGHT else 120) + _ROW * count, 90 + _flows_height(count)
     with style():
         figure = new_figure(1000, high + low + 70)
         above, below = figure.subplots(2, 1, height_ratios=[high, low])
@@ -107,7 +108,7 @@ def _draw_flows(axes: Axes, matrix: TransitionMatrix) -> None:
     flows = matrix.hectares - np.diag(np.diag(matrix.hectares))
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.set_ylim(1, 0)
+    axes.set_ylim(1.04, -0.06)
     axes.set_title("What changed", loc="left", color=INK)
     if not matrix.changed:
         axes.text(0.5, 0.5, "nothing", ha="center", va="center", color=GREY)
@@ -141,17 +142,35 @@ def _draw_column(
     from matplotlib.patches import Rectangle
 
     sums = column["sums"]
-    for number, one in enumerate(matrix.classes):
-        if not sums[number]:
-            continue
-        top, high = column["top"][number], column["high"][number]
+    drawn = np.flatnonzero(sums)
+    middles = (column["top"] + column["high"] / 2)[drawn]
+    line = _LINE / _flows_height(len(sums))
+    for number, middle, y in zip(drawn, middles, _spread(middles, line), strict=True):
+        one, top, high = matrix.classes[number], column["top"][number], column["high"][number]
         bar = Rectangle((x, top), _BAR, high, facecolor=one.color, edgecolor=LINE, linewidth=0.6)
         axes.add_patch(bar)
-        if sums[number] < _NAMED * sums.sum():
-            continue
         text = written(f"{shortened(one.name, _LETTERS)}  {_number(sums[number])} ha")
-        place, align = (x - 0.012, "right") if is_left else (x + _BAR + 0.012, "left")
-        axes.text(place, top + high / 2, ha=align, va="center", color=INK, **text)
+        edge, away, align = (x, -1, "right") if is_left else (x + _BAR, 1, "left")
+        axes.text(edge + away * 0.012, y, ha=align, va="center", color=INK, **text)
+        if abs(y - middle) > line / 4:
+            axes.plot([edge, edge + away * 0.01], [middle, y], color=LINE, linewidth=1)
+
+
+def _flows_height(count: int) -> int:
+    """Pixels of the flows of so many classes."""
+    return max(44 * count, 260)
+
+
+def _spread(middles: npt.NDArray[np.float64], line: float) -> npt.NDArray[np.float64]:
+    """Places of names, from the top: each beside its bar, or as near as there is room."""
+    places = middles.copy()
+    for k in range(1, len(places)):
+        places[k] = max(places[k], places[k - 1] + line)
+    limit = 1.03
+    for k in range(len(places) - 1, -1, -1):
+        places[k] = min(places[k], limit)
+        limit = places[k] - line
+    return places
 
 
 def _draw_flow(

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rsscale.errors import RecipeError, StorageError
-from rsscale.pictures.charts import save_figure
-from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.charts import require_matplotlib, save_figure
 from rsscale.reporting.transition_chart import transition_chart
 from rsscale.reporting.transition_matrix import rows_of, transition_matrix
 from rsscale.runs.run import Run

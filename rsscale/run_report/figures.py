@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rsscale import wording
+
 _DASH = "–"  # noqa: RUF001 -- a dash as in tables
 
 
@@ -61,19 +63,13 @@ def number(value: Any) -> float | None:
 
 
 def hectares(value: float | None) -> str:
-    """Hectares with as many digits as are seen: ``1,234``, ``12.3``, ``0.04``."""
-    if value is None:
-        return _DASH
-    if abs(value) >= 100 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+    """Hectares, or a dash where they are not known."""
+    return _DASH if value is None else wording.hectares(value)
 
 
 def percent(share: float | None) -> str:
-    """A share in per cent: ``"12.3 %"``; ``"<0.1 %"`` where that rounds to zero."""
-    if share is None:
-        return _DASH
-    return f"{100 * share:.1f} %" if share >= 0.0005 or share <= 0 else "<0.1 %"
+    """A share in per cent, or a dash where it is not known."""
+    return _DASH if share is None else wording.percent(share)
 
 
 def interval(figure: Figure, unit: str) -> str:

@@ -13,17 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from rsscale.errors import AreaError, missing_extra
-from rsscale.geo.grid import crs_name
-from rsscale.geo.ground import scale_of
+from rsscale.errors import missing_extra
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.values import class_values, declared_nodata
-from rsscale.reporting.pixels import COUNTED, Product, check_has, count_classes, open_level
+from rsscale.pictures.panels import ground_of
+from rsscale.pictures.sheet import UNNAMED, Ground, scale_bar
+from rsscale.reporting.pixels import COUNTED, check_has, count_classes, open_level
 from rsscale.runs.run import Run
 
 _WIDEST = 900  # pixels of a picture in its longer direction
-_UNNAMED = "#ff00ff"  # of values that are no class
 _STEPS = ("change-years", "map")  # the temporal model's own maps are those that go with its change
 
 
@@ -55,7 +54,9 @@ class MapFigure:
     bar : (float, str) or None
         Per cent of the picture's width, and the length that is, ``"2 km"``.
     note : str
-        CRS, pixel, north, and from which overview hectares were counted.
+        CRS, pixel, true north, and from which overview hectares were counted.
+    north : float or None
+        Degrees from up to true north, clockwise.
     """
 
     title: str
@@ -65,6 +66,7 @@ class MapFigure:
     legend: tuple[LegendRow, ...]
     bar: tuple[float, str] | None
     note: str
+    north: float | None
 
     @property
     def described(self) -> str:
@@ -111,6 +113,10 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
     values = check_has(counted.ds, layer, step)
     small = check_has(shown.ds, layer, step)
     window = _filled(small)
+    ground = ground_of(check_has(run.open(step), layer, step)[0], "")
+    note = ground.note
+    if counted.level:
+        note += f"; hectares are those of overview {counted.level}, near those of all pixels"
     figures = []
     for number in range(values.sizes["time"]):
         title = spans[number] if number < len(spans) else str(values["time"].values[number])[:10]
@@ -123,7 +129,11 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
                 title=title.replace("-", "–") if "-" in title else title,  # noqa: RUF001
                 picture=_png(picture, classes),
                 legend=_legend(pixels, hectares, classes),
-                **_on_the_ground(shown, picture, factor, counted.level),
+                width=picture.shape[1],
+                height=max(round(picture.shape[0] * ground.aspect), 1),
+                bar=_bar(picture.shape[1], ground.thinned(factor * 2**shown.level)),
+                note=note,
+                north=ground.north,
             )
         )
     return figures
@@ -141,7 +151,7 @@ def _legend(
         LegendRow(
             value,
             known[value].name if value in known else f"value {value}, which is no class",
-            known[value].color if value in known else _UNNAMED,
+            known[value].color if value in known else UNNAMED,
             float(hectares[value]),
             float(hectares[value] / total),
         )
@@ -195,7 +205,7 @@ def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
         from PIL import Image
     except ImportError:
         raise missing_extra("a report", "pictures") from None
-    colors = dict.fromkeys(range(256), _UNNAMED) | {one.value: one.color for one in classes}
+    colors = dict.fromkeys(range(256), UNNAMED) | {one.value: one.color for one in classes}
     picture = Image.fromarray(values, "P") if values.ndim == 2 else Image.fromarray(values)
     picture.putpalette(b"".join(bytes.fromhex(colors[k][1:]) for k in range(256)))
     file = io.BytesIO()
@@ -203,35 +213,7 @@ def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _on_the_ground(
-    shown: Product, picture: npt.NDArray[np.uint8], factor: float, counted: int
-) -> dict[str, Any]:
-    """Size, scale bar and note of a picture."""
-    height, width = picture.shape
-    box = shown.grid.geobox_of(shown.box)
-    crs: Any = box.crs
-    pixel, unit = shown.grid.resolution / 2**shown.level, "°"
-    if not crs.geographic:
-        pixel, unit = pixel * crs.proj.axis_info[0].unit_conversion_factor, " m"
-    note = f"{crs_name(crs)}, pixels of {pixel:.6g}{unit}, grid north is up"
-    if counted:
-        note += f"; hectares are those of overview {counted}, and so near those of all pixels"
-    try:
-        scale = scale_of(box)
-    except AreaError:  # beyond what the CRS covers
-        return {"width": width, "height": height, "bar": None, "note": note}
-    across = scale.x * shown.grid.resolution * factor * width
-    length = round_length(across / 4)
-    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    return {
-        "width": width,
-        "height": max(round(height * scale.y / scale.x), 1),
-        "bar": (100 * length / across, text),
-        "note": note,
-    }
-
-
-def round_length(most: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is at most ``most``."""
-    power = 10 ** math.floor(math.log10(most))
-    return float(max(k for k in (1, 2, 5) if k * power <= most * (1 + 1e-9)) * power)
+def _bar(width: int, ground: Ground) -> tuple[float, str] | None:
+    """Per cent of a picture's width, and the length that is."""
+    length, text = scale_bar(width, ground.meters)
+    return (100 * length / width, text) if length else None

@@ -381,7 +381,7 @@ def test_where_the_reference_is_of_other_classes_it_is_refused_or_said() -> None
         change_accuracy(layer(change), layer(reference))
     one = np.where(change == 1, 1, 255).astype(np.uint8)
     one[0, 0] = 7
-    with pytest.raises(ModelError, match=r"the value 7 \(1 pixels\)"):
+    with pytest.raises(ModelError, match=r"the value 7 \(1 pixel\)"):
         change_accuracy(layer(change), layer(one))
 
 

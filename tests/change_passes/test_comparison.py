@@ -96,7 +96,7 @@ def test_the_nodata_of_a_function_s_classes_is_honoured() -> None:
     for dtype, none in (("uint8", 0), ("int16", -1), ("uint8", 255), ("uint16", 9)):
         step = opened(Layer("classification", dtype, none, attributes=attributes))
         assert run(step, [1, 2, none, 1], [1, 1, 2, none], dtype) == [0, 1, 255, 255]
-        with pytest.raises(ModelError, match=r"the value 7 \(1 pixels\).* 1 water, 2 wood"):
+        with pytest.raises(ModelError, match=r"the value 7 \(1 pixel\).* 1 water, 2 wood"):
             run(step, [1, 2], [1, 7], dtype)
     with pytest.raises(ModelError, match="declares 2 to be nodata, which is its class 'wood'"):
         opened(Layer("classification", "uint8", 2, attributes=attributes))

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
@@ -12,7 +11,8 @@ from matplotlib import font_manager
 from matplotlib.image import imread
 
 from rsscale.pictures import fonts
-from rsscale.pictures.page import Page, text_width
+from rsscale.pictures.charts import style
+from rsscale.pictures.sheet import _Page
 
 LETTERS = {
     "Made Han": "\u6c34\u4f53",
@@ -74,9 +74,11 @@ def test_letters_are_drawn_by_a_font_that_has_them(
     assert families == (fonts.FONT, family)
     assert fonts.missing_fonts([text]) == []
     for bold in (False, True):
-        page = Page(text_width(text, 40, bold=bold) + 20, 80)
-        page.text(10, 60, text, size=40, color="#000000", bold=bold)
-        page.save(tmp_path / "page.png")
+        with style(), fonts.without_remarks():
+            page = _Page(200, 80)
+            weight = "bold" if bold else "normal"
+            page.text(10, 60, text, 40, color="#000000", weight=weight)
+            page.figure.savefig(tmp_path / "page.png", dpi=72)
         picture = imread(tmp_path / "page.png")[..., :3].max(axis=-1)
         first = picture[30:60, 12:40]
         assert (first < 0.1).mean() > 0.8  # the made letter is a filled square
@@ -114,4 +116,6 @@ def test_what_has_no_font_is_a_box_and_is_said(
 def test_latin_needs_no_other_font(installed: list[Path]) -> None:
     del installed
     assert fonts.drawable("town \u200b$a$")[1] == (fonts.FONT,)
-    assert np.isfinite(text_width("town", 20))
+    with style():
+        page = _Page(100, 50)
+        assert 30 < page.width(page.text(0, 20, "town", 20)) < 70

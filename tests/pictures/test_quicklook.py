@@ -1,11 +1,15 @@
 """The pixels of the picture: colours, place, orientation, proportions; the shares it prints."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from odc.geo.xr import xr_coords
 
@@ -13,10 +17,12 @@ import rsscale.pictures.sheet as sheet
 from rsscale.errors import AreaError, BandError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, class_attributes
-from rsscale.pictures.page import Page
 from rsscale.pictures.quicklook import quicklook, rgb
+from rsscale.pictures.sheet import UNNAMED, save_options
+from rsscale.wording import hectares
 
 CLASSES = (
     LandClass(2, "water", "#1060f0"),
@@ -78,16 +84,20 @@ def holds(picture: np.ndarray, part: np.ndarray) -> list[tuple[int, int]]:
 
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, str]]:
-    """Every line of text of the pages made in a test, with its place."""
-    written: list[tuple[int, int, str]] = []
-    original = Page.text
+    """Every line of text of the pictures made in a test, with where it is anchored in the PNG."""
+    found: list[tuple[int, int, str]] = []
 
-    def text(self: Page, x: int, y: int, line: str, **style: object) -> None:
-        written.append((x, y, line))
-        original(self, x, y, line, **style)
+    def options(figure: Figure) -> dict[str, Any]:
+        chosen = save_options(figure)
+        box = chosen["bbox_inches"]
+        left, top = box.x0 * figure.dpi, int(box.y1 * figure.dpi)
+        for text in figure.texts:
+            x, y = text.get_transform().transform(text.get_position())
+            found.append((round(x - left), round(top - y), text.get_text()))
+        return chosen
 
-    monkeypatch.setattr(Page, "text", text)
-    return written
+    monkeypatch.setattr("rsscale.pictures.quicklook.save_options", options)
+    return found
 
 
 def test_a_map_is_drawn_pixel_by_pixel_with_north_up(tmp_path: Path) -> None:
@@ -214,8 +224,7 @@ def test_shares_are_of_all_pixels_though_the_map_is_thinned(
     ],
 )
 def test_scale_bar_has_a_round_length(width: int, meters: float, length: int, text: str) -> None:
-    bar = sheet._scale_bar(width, meters)
-    assert (bar.length, bar.text) == (length, text)
+    assert sheet.scale_bar(width, meters) == (length, text)
 
 
 @pytest.mark.parametrize(
@@ -234,10 +243,10 @@ def test_scale_bar_of_a_thinned_and_of_an_enlarged_map(
     path = quicklook(product(random_values(1, size, size)), tmp_path / "map.png", max_px=max_px)
     picture = read(path)
     assert text in [line for _, _, line in texts]
-    dark = (picture == [0x26, 0x26, 0x26]).all(axis=-1)
-    row = picture.shape[0] - 100 + int(dark[-100:].sum(axis=1).argmax())
-    assert dark[row, 36 : 36 + length].all()
-    assert not dark[row, 36 + length]
+    dark = (picture[-60:] == [0x26, 0x26, 0x26]).all(axis=-1)
+    row = dark[dark.sum(axis=1).argmax()]
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]])))
+    assert (edges[1::2] - edges[::2]).max() == length
 
 
 def test_degrees_are_drawn_in_proportion_and_measured(
@@ -249,7 +258,7 @@ def test_degrees_are_drawn_in_proportion_and_measured(
         quicklook(product(values, crs="EPSG:4326", resolution=0.001), tmp_path / "m.png")
     )
     water = (picture == COLORS[2]).all(axis=-1)
-    water[:, water.shape[1] - 290 :] = False  # the legend's swatch
+    water[:, water.shape[1] - 380 :] = False  # the legend's swatch
     height, width = np.flatnonzero(water.any(axis=1)).size, np.flatnonzero(water.any(axis=0)).size
     assert height / width == pytest.approx(1 / np.cos(np.radians(59.8)), rel=0.01)
     lines = [line for _, _, line in texts]
@@ -262,8 +271,8 @@ def test_the_note_says_whose_data_it_is(tmp_path: Path, texts: list[tuple[int, i
     quicklook(ds, tmp_path / "map.png")
     quicklook(ds, tmp_path / "map.png", credit="mine", title="Other")
     lines = [line for _, _, line in texts]
-    assert "EPSG:32631 · pixel 10 m · Copernicus" in lines
-    assert "EPSG:32631 · pixel 10 m · mine" in lines
+    assert "EPSG:32631 · pixel 10 m · true north 4.5° east of up · Copernicus" in lines
+    assert "EPSG:32631 · pixel 10 m · true north 4.5° east of up · mine" in lines
     assert {"Named", "Other"} <= set(lines)
 
 
@@ -332,7 +341,7 @@ def test_rgb_of_nothing_and_of_one_value() -> None:
     ("crs", "row", "bar", "note"),
     [
         ("EPSG:3857", -840_000, "200 m", "EPSG:3857 · pixel 5.01 m on the ground"),
-        ("EPSG:32631", -500_000, "500 m", "EPSG:32631 · pixel 10 m"),
+        ("EPSG:32631", -500_000, "500 m", "EPSG:32631 · pixel 10 m · true north 4.5° east of up"),
         ("EPSG:2263", -20_000, "100 m", "EPSG:2263 · pixel 3.04801 m"),
         ("EPSG:6933", -600_000, "200 m", "EPSG:6933 · pixel 6.65 m on the ground"),
     ],
@@ -375,6 +384,79 @@ def test_nodata_is_what_the_layer_says(tmp_path: Path, dtype: str, none: float) 
     ds = product(stored)
     ds["classification"].attrs["nodata"] = none
     np.testing.assert_array_equal(read(quicklook(ds, tmp_path / "b.png")), expected)
-    ds["classification"][0, 3, 4] = 77
-    with pytest.raises(ModelError, match=r"the value 77 \(1 pixels\)"):
-        quicklook(ds, tmp_path / "c.png")
+
+
+def test_values_that_are_no_class_are_seen_and_named(
+    tmp_path: Path, texts: list[tuple[int, int, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    values = random_values(1, 60, 80)
+    values[0, 10:20, 20:60] = 77
+    values[0, 0, 0] = 78
+    with caplog.at_level(logging.WARNING):
+        picture = read(quicklook(product(values), tmp_path / "m.png"))
+    magenta = (picture == [255, 0, 255]).all(axis=-1)
+    assert UNNAMED == "#ff00ff"
+    assert magenta.sum() > 400 * 10**2
+    lines = [line for _, _, line in texts]
+    assert "no class: 77, 78" in lines
+    assert f"{100 * 401 / 4800:.1f} %" in lines
+    assert "the values 77 (400 pixels), 78 (1 pixel), which is none of its classes" in caplog.text
+
+
+def test_the_legend_is_by_area_with_hectares(
+    tmp_path: Path, texts: list[tuple[int, int, str]]
+) -> None:
+    values = np.full((2, 100, 100), 8, np.uint8)
+    values[:, :30] = 3
+    values[1, :10] = 2
+    quicklook(product(values), tmp_path / "m.png", change=changes(values[0] != values[1]))
+    places = {line: y for _, y, line in texts}
+    assert places["town $a$"] < places["forest"] < places["water"] < places["changed"]
+    lines = [line for _, _, line in texts]
+    assert "2021, ha" in lines
+    areas = pixel_areas(Grid("EPSG:32631", 10), PixelBox(-500_000, 7, -499_900, 107)) / 10_000
+    for part in (areas[30:], areas[10:30], areas[:10]):
+        assert hectares(part.sum()) in lines
+    quicklook(product(values), tmp_path / "n.png", by_area=False)
+    own = {line: y for _, y, line in texts}
+    assert own["water"] < own["forest"] < own["town $a$"]
+
+
+def test_north_is_where_it_is(tmp_path: Path, texts: list[tuple[int, int, str]]) -> None:
+    """Far west in a UTM zone, where grid north lies west of true north: Snyder's formula."""
+    quicklook(product(random_values(1, 40, 40)), tmp_path / "m.png")
+    quicklook(product(random_values(1, 40, 40), crs="EPSG:4326", resolution=0.001), tmp_path / "n")
+    notes = [line for _, _, line in texts if line.startswith("EPSG")]
+    longitude, latitude = pyproj.Transformer.from_crs(32631, 4326, always_xy=True).transform(
+        270, 5_000_000 - 200
+    )
+    convergence = np.degrees(
+        np.arctan(np.tan(np.radians(longitude - 3)) * np.sin(np.radians(latitude)))
+    )
+    assert notes[0].startswith(f"EPSG:32631 · pixel 10 m · true north {-convergence:.1f}° east")
+    assert notes[1] == "EPSG:4326 · pixel 0.001°"
+    assert [line for _, _, line in texts].count("N") == 2
+
+
+def test_colours_that_some_people_mix_up_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ds = product(random_values(1, 30, 40))
+    with caplog.at_level(logging.WARNING):
+        quicklook(ds, tmp_path / "m.png")
+        assert "hard to tell apart" not in caplog.text
+        mixed = (CLASSES[0], LandClass(3, "forest", "#6fa052"), LandClass(8, "crops", "#d9954a"))
+        ds["classification"].attrs.update(class_attributes(mixed))
+        picture = read(quicklook(ds, tmp_path / "n.png"))
+    assert "colours of 'forest' and 'crops' (protanopia) are hard to tell apart" in caplog.text
+    assert (picture == [0x6F, 0xA0, 0x52]).all(axis=-1).any()  # drawn as they are given
+
+
+def test_a_pair_of_years_is_named_as_one(tmp_path: Path, texts: list[tuple[int, int, str]]) -> None:
+    ds = product(random_values(1, 30, 40)).assign_coords(span=("time", ["2019-2020"]))
+    change = changes(np.zeros((1, 30, 40), np.uint8)[0]).expand_dims("time")
+    change = change.assign_coords(span=("time", ["2019-2020"]))
+    quicklook(ds, tmp_path / "m.png", change=change)
+    lines = [line for _, _, line in texts]
+    assert "2019\u20132020" in lines
+    assert "change 2019\u20132020" in lines

@@ -117,3 +117,19 @@ def test_the_command_names_its_files(
         main(["transitions", str(run.path), "--to", str(tmp_path)])
     assert ended.value.code in (0, None)
     assert len(capsys.readouterr().out.split()) == 4
+
+
+def test_every_class_that_changed_is_named_however_small() -> None:
+    names = ("water", "forest", "crops", "mine", "dune", "town")
+    classes = tuple(rs.LandClass(k + 1, name, "#336699") for k, name in enumerate(names))
+    hectares = np.diag([500.0] * 6)
+    hectares[1, 2], hectares[2, 3], hectares[0, 4], hectares[3, 5] = 900.0, 0.3, 0.2, 0.1
+    figure = transition_chart(TransitionMatrix(classes, hectares, 0.0, "", "2020-2021"))
+    figure.canvas.draw()
+    texts = [text for text in figure.axes[1].texts if text.get_text().endswith(" ha")]
+    written = [text.get_text() for text in texts]
+    assert {"dune  0.2 ha", "mine  0.3 ha", "town  0.1 ha", "water  0.2 ha"} <= set(written)
+    boxes = [text.get_window_extent() for text in texts]
+    frame = figure.bbox
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[k + 1 :])

@@ -9,7 +9,6 @@ import pytest
 import rsscale.run_report
 from rsscale.redaction import hide_local_paths
 from rsscale.run_report.figures import Figure, hectares, number, percent, seconds, size
-from rsscale.run_report.maps import round_length
 from rsscale.run_report.page import cell, contrast, render
 
 CSS = (Path(rsscale.run_report.__file__).parent / "templates" / "report.css").read_text("utf-8")
@@ -68,7 +67,6 @@ def test_figures_have_the_digits_that_are_seen() -> None:
     assert [number(v) for v in ("nan", True, float("inf"), None, 3)] == [None] * 4 + [3.0]
     assert Figure.of({"value": None, "why": "x"}) == Figure(why="x")
     assert Figure.within(0.5, [0.4, 0.7]).half == pytest.approx(0.15)
-    assert [round_length(v) for v in (1, 4.9, 5, 1999, 0.03)] == [1, 2, 5, 1000, 0.02]
 
 
 def test_a_page_of_nothing_known_is_refused_by_name() -> None:
