@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from rsscale.runs.verification import verify
     from rsscale.spectral_change.in_memory import detect_spectral_change
     from rsscale.training.train_table import train_table
+    from rsscale.viewer.view import Viewer, view
 
 __version__ = "0.1.0"
 
@@ -149,6 +150,8 @@ _WHERE = {
     "transition_matrix": "rsscale.reporting.transition_matrix",
     "TransitionMatrix": "rsscale.reporting.transition_matrix",
     "verify": "rsscale.runs.verification",
+    "view": "rsscale.viewer.view",
+    "Viewer": "rsscale.viewer.view",
     "write_transitions": "rsscale.reporting.transition_files",
 }
 
@@ -190,6 +193,7 @@ __all__ = [
     "TilesFailedError",
     "TransitionMatrix",
     "ValueOutput",
+    "Viewer",
     "apply",
     "assess",
     "changes",
@@ -228,6 +232,7 @@ __all__ = [
     "train_table",
     "transition_matrix",
     "verify",
+    "view",
     "write_transitions",
 ]
 

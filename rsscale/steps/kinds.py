@@ -31,6 +31,7 @@ KINDS = {
     "series-breaks": "rsscale.change_passes.series_breaks:BreaksPass",
     "change-network": "rsscale.change_passes.network:ChangeNetworkPass",
     "overviews": "rsscale.passes.overviews:OverviewPass",
+    "imagery": "rsscale.passes.imagery:ImageryPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "smooth": "rsscale.passes.smooth:SmoothPass",
     "zones": "rsscale.area_passes.zones:ZonesPass",

@@ -67,6 +67,21 @@ class Bucket:
 
         return bytes(obstore.get(self._store, name).bytes())
 
+    def stat(self, name: str) -> tuple[int, str]:
+        """One HEAD."""
+        import obstore
+
+        found = obstore.head(self._store, name)
+        return (int(found["size"]), str(found["e_tag"] or "").strip('"'))
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """One GET of a range."""
+        import obstore
+
+        if stop <= start:
+            return b""
+        return bytes(obstore.get_range(self._store, name, start=start, end=stop))
+
     def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """One PUT; the service makes it durable before it answers."""
         import obstore

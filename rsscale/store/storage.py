@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,12 @@ class Storage(Protocol):
 
     def read(self, name: str) -> bytes:
         """An object's content. ``FileNotFoundError`` when it is not there."""
+
+    def stat(self, name: str) -> tuple[int, str]:
+        """Size in bytes, and a text that changes with the object. ``FileNotFoundError`` if none."""
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """Bytes of an object from ``start`` up to ``stop``, fewer where it ends before."""
 
     def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """Put an object, durably; replaces one that is there.
@@ -150,6 +157,19 @@ class Folder:
     def read(self, name: str) -> bytes:
         """A file's content."""
         return (self.path / name).read_bytes()
+
+    def stat(self, name: str) -> tuple[int, str]:
+        """By the file's size and time of change."""
+        found = (self.path / name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(f"{self.path / name} is no file")
+        return (found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """A part of a file."""
+        with (self.path / name).open("rb") as file:
+            file.seek(start)
+            return file.read(max(stop - start, 0))
 
     def write(self, name: str, content: bytes, *, point: str = "") -> None:
         """Temporary file, fsync, rename, fsync of the folder."""

@@ -1,0 +1,45 @@
+/** Legends: classes that can be hidden, with their areas; the ramp of a quantity. */
+import {h, hectares, number, swatch} from './dom.js';
+import {RAMP} from './style.js';
+
+export function legend(product, state, layer, span, isOther = false) {
+  if (layer.kind === 'imagery') return h('p', {class: 'small'}, 'Composite of the input in natural colours.');
+  if (layer.kind === 'classes') return classes(product, state, layer, span, isOther);
+  const [low, high] = layer.range;
+  const units = layer.units && layer.units !== '1' ? ` ${layer.units === 'percent' ? '%' : layer.units}` : '';
+  return h('figure', {class: 'ramp'},
+    h('div', {class: 'gradient', style: {backgroundImage: `linear-gradient(to right, ${RAMP.join(',')})`}}),
+    h('figcaption', {}, h('span', {}, `${number(low)}${units}`), h('span', {}, layer.title), h('span', {}, `${number(high)}${units}`)));
+}
+
+function classes(product, state, layer, span, isOther) {
+  const {off} = state.get();
+  const areas = layer.id === product.map.id ? product.areas[span] ?? {} : {};
+  const rows = layer.classes.map((one) => {
+    const area = areas[String(one.value)];
+    const id = `class-${isOther ? 'other-' : ''}${one.value}`;
+    const hidden = !isOther && off.includes(one.value);
+    return h('li', {},
+      h('label', {for: id, class: hidden ? 'off' : ''},
+        isOther ? null : h('input', {id, type: 'checkbox', checked: !hidden, 'aria-label': `Show ${one.name}`,
+          onchange: (event) => state.set({off: event.target.checked ? off.filter((v) => v !== one.value) : [...off, one.value]})}),
+        swatch(one.color), h('span', {class: 'name'}, one.name),
+        area ? h('span', {class: 'area', title: areaTitle(area)}, areaText(area)) : null));
+  });
+  const all = layer.classes.map((one) => one.value);
+  const buttons = isOther || layer.classes.length < 3 ? null : h('div', {class: 'buttons'},
+    h('button', {type: 'button', id: 'all', onclick: () => state.set({off: []})}, 'All'),
+    h('button', {type: 'button', id: 'none', onclick: () => state.set({off: all})}, 'None'));
+  return h('section', {class: 'legend', 'aria-label': `Legend of ${layer.title}`},
+    h('h2', {}, layer.title, buttons), h('ul', {}, rows, isOther ? null : h('li', {class: 'empty'}, h('span', {class: 'swatch'}), 'no value')),
+    Object.keys(areas).length ? h('p', {class: 'small'}, 'Hectares estimated from the reference sample, with their 95 % intervals.') : null);
+}
+
+function areaText(area) {
+  if (area.value === null || area.value === undefined) return area.mapped === null ? '' : `${hectares(area.mapped)} mapped`;
+  return `${hectares(area.value)} ± ${hectares((area.high - area.low) / 2)}`;
+}
+
+function areaTitle(area) {
+  return area.mapped ? `${hectares(area.mapped)} by the map's pixels` : '';
+}

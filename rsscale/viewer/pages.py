@@ -1,0 +1,150 @@
+"""The files of the viewer by their names: the app, and what it asks of a run.
+
+The local server and :func:`~rsscale.viewer.static.write_viewer` give the same files under the
+same names, so that one page works from both.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import resources
+from typing import Any
+
+from rsscale.documents import read_json
+from rsscale.store.ledger import Ledger
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.storage import Storage
+from rsscale.viewer.document import viewer_document
+from rsscale.viewer.imagery import STORE, imagery_folder
+from rsscale.viewer.layer_entries import layered_steps
+from rsscale.viewer.regions import regions_geojson
+from rsscale.viewer.sample_points import sample_geojson
+from rsscale.viewer.scenes import TileScenes
+
+APP = ("index.html", "viewer.js", "viewer.css", "licences.txt")
+"""Files of the app, built by ``.ci/viewer`` and part of the package."""
+
+
+def app_file(name: str) -> bytes:
+    """Content of a file of the app."""
+    return resources.files("rsscale.viewer").joinpath("static", name).read_bytes()
+
+
+class RunPages:
+    """What the page asks of a run, made when it is asked for.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    place : Storage, optional
+        Where the stores are published; the run folder when omitted.
+    """
+
+    def __init__(self, folder: RunFolder, place: Storage | None = None) -> None:
+        self.folder = folder
+        self.document = viewer_document(folder, place)
+        self._lock = threading.Lock()
+
+    @cached_property
+    def stores(self) -> dict[str, Storage]:
+        """Stores that the page reads, by their names in the product's folder."""
+        found = {
+            layer["store"]: self.folder.storage.child(layer["store"])
+            for layer in self.document["layers"]
+        }
+        beside = imagery_folder(self.folder)
+        if STORE in found and not found[STORE].exists("zarr.json"):
+            found[STORE] = beside.store("imagery")
+        return found
+
+    def page(self, name: str) -> bytes | None:
+        """Content of a file by its name within ``viewer/``; None where there is no such file."""
+        if name in APP:
+            return app_file(name)
+        if name == "viewer.json":
+            return as_json(self.document)
+        parts = name.removesuffix(".json").split("/")
+        match parts:
+            case ["sample"] if self.document["sample"]:
+                return as_json(sample_geojson(self.folder, self._scenes.grid))
+            case ["regions", step] if step in self._regions:
+                return self._of_regions(step)
+            case ["tiles", step, span, tile] if span in self._spans.get(step, ()):
+                with self._lock:  # one file is read at a time
+                    scenes = self._scenes.of_tile(step, span, tile)
+                return None if scenes is None else as_json(scenes)
+        return None
+
+    def names(self) -> Iterator[str]:
+        """All files by their names, those of tiles as the ledger has them."""
+        yield from APP
+        yield "viewer.json"
+        if self.document["sample"]:
+            yield "sample.json"
+        for step in sorted(self._regions):
+            yield f"regions/{step}.json"
+
+    def tiles(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of the files of tiles, one entry of the ledger after another."""
+        for step in self._spans:
+            for entry in Ledger(self.folder.storage).entries(step):
+                if entry.key.level == 0 and entry.inputs:
+                    name = f"tiles/{step}/{entry.key.span}/{entry.key.tile}.json"
+                    yield name, as_json(self._scenes.of_entry(entry))
+
+    @cached_property
+    def _scenes(self) -> TileScenes:
+        return TileScenes(self.folder, self.folder.read_state())
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[str, ...]]:
+        return {step: spans for step, spans, _ in layered_steps(self.folder.read_state())}
+
+    @cached_property
+    def _regions(self) -> set[str]:
+        return {regions["step"] for regions in self.document["regions"]}
+
+    def _of_regions(self, step: str) -> bytes:
+        with self._lock:
+            if step not in self._made:
+                self._made[step] = as_json(regions_geojson(self.folder, step))
+            return self._made[step]
+
+    @cached_property
+    def _made(self) -> dict[str, bytes]:
+        return {}
+
+
+class PublishedPages:
+    """A folder that :func:`~rsscale.viewer.static.write_viewer` wrote into: files as they are.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        With ``viewer/viewer.json``.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.document: dict[str, Any] = read_json(folder.storage.read("viewer/viewer.json"))
+
+    @cached_property
+    def stores(self) -> dict[str, Storage]:
+        """Stores that the page reads, by their names in the product's folder."""
+        names = {str(layer["store"]) for layer in self.document["layers"]}
+        return {name: self.folder.storage.child(name) for name in names}
+
+    def page(self, name: str) -> bytes | None:
+        """Content of a file by its name within ``viewer/``; None where there is no such file."""
+        try:
+            return self.folder.storage.read(f"viewer/{name}")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+
+def as_json(content: Any) -> bytes:
+    """JSON without blanks."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,114 @@
+"""Regions of a run, and the areas of classes in them, as GeoJSON for the viewer's page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shapely
+
+from rsscale.errors import RecipeError, RunFolderError
+from rsscale.geo.lattice import PixelBox
+from rsscale.runs.plan import read_frozen
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.table_store import read_table
+from rsscale.viewer.product_grid import grid_of
+
+if TYPE_CHECKING:
+    from rsscale.reference.zones import Zones
+
+# Lines are drawn, not measured: this part of the product's width may be lost.
+_LINES = 4000
+
+
+def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Steps of kind ``zones`` whose sums are there, each with the step that it counted."""
+    done = [
+        name
+        for name, step in state["steps"].items()
+        if step["kind"] == "zones" and step.get("gathered")
+    ]
+    if not done:
+        return []
+    recipe, _ = read_frozen(folder, state)
+    found = []
+    for name in done:
+        reference = next(iter(recipe.all_steps[name].references), "map")
+        found.append((name, reference))
+    return found
+
+
+def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
+    """Polygons of a step of kind ``zones`` with hectares of each class by period.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    step : str
+
+    Returns
+    -------
+    dict
+        A FeatureCollection in the grid's CRS, lines simplified to what a screen shows. Each
+        feature has ``properties.areas``: by span a list of ``class``, ``name``, ``hectares``.
+
+    Raises
+    ------
+    RunFolderError
+        When the step's zones are not in the folder any more, or can't be read.
+    """
+    state = folder.read_state()
+    grid = grid_of(state)
+    zones = _zones(folder, state, step)
+    extent = grid.geobox_of(PixelBox(*state["extent"])).boundingbox
+    tolerance = max((extent.right - extent.left) / _LINES, grid.resolution)
+    areas = _areas(folder, step)
+    lines = shapely.set_precision(
+        shapely.simplify(list(zones.shapes), tolerance), grid.resolution / 10, mode="pointwise"
+    )
+    features = [
+        {
+            "type": "Feature",
+            "id": zone,
+            "geometry": shapely.geometry.mapping(shape),
+            "properties": {"id": zone, "areas": areas[zone]},
+        }
+        for zone, shape in zip(zones.ids, lines, strict=True)
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _zones(folder: RunFolder, state: Mapping[str, Any], step: str) -> Zones:
+    from rsscale.reference.zones import read_zones
+
+    recipe, _ = read_frozen(folder, state)
+    options = recipe.all_steps[step].options
+    room, digest = state["attachments"][step]["zones"]
+    name = f"{room}/{digest}/{Path(options['zones']).name}"
+    try:
+        path = folder.storage.local(name)
+        return read_zones(path, options["id"], grid_of(state), options.get("zones_layer"))
+    except (FileNotFoundError, RecipeError) as error:
+        raise RunFolderError(f"{folder.url}: zones of {step!r} can't be read: {error}") from None
+
+
+def _areas(folder: RunFolder, step: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """By zone and span, the classes with pixels, in the order of the table."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in _rows(read_table(folder, step)):
+        if row["pixels"] > 0 and row["name"]:
+            found[row["zone"]][row["span"]].append(
+                {
+                    "class": row["class"],
+                    "name": row["name"],
+                    "hectares": round(row["hectares"], 2),
+                }
+            )
+    return found
+
+
+def _rows(table: Any) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()

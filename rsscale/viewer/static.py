@@ -1,0 +1,55 @@
+"""Write the viewer's page beside a published product, for any host of static files."""
+
+from __future__ import annotations
+
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.storage import Storage
+from rsscale.viewer.pages import RunPages, as_json
+
+
+def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
+    """Write the page, and what it asks of the run, into ``viewer/`` of a published product.
+
+    The page reads the Zarr stores by relative addresses, so the folder can be moved, and works from
+    any host that honours ``Range``. Pixels are not touched; one small file a tile names its scenes.
+    What is there already with the same content stays.
+
+    Parameters
+    ----------
+    run_folder : RunFolder
+    target : Storage
+        The published product. It holds its stores under the names of the run folder:
+        ``product.zarr`` for the map, ``<step>.zarr`` for another step. Layers that it does not
+        hold are left out.
+
+    Returns
+    -------
+    list of str
+        Names of the files, relative to the target.
+
+    Raises
+    ------
+    RunFolderError
+        When the target holds no store of the run.
+    """
+    pages = RunPages(run_folder, target)
+    written = []
+
+    def put(name: str, content: bytes) -> None:
+        name = f"viewer/{name}"
+        try:
+            is_there = target.read(name) == content
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            target.write(name, content)
+        written.append(name)
+
+    for name, content in pages.tiles():
+        put(name, content)
+    for name in pages.names():
+        found = pages.page(name)
+        if found is not None and name != "viewer.json":
+            put(name, found)
+    put("viewer.json", as_json(pages.document))  # the last: a page is there whole or not at all
+    return written
