@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
     from rsscale.demo.simulate import simulate
+    from rsscale.estimation.area_estimates import AreaEstimates
+    from rsscale.estimation.from_table import estimate
     from rsscale.formats.netcdf import to_netcdf
     from rsscale.geo.area import read_area
     from rsscale.geo.grid import Grid
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from rsscale.runs.changes import Changes, changes
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
+    from rsscale.sample_assessment.assess_sample import assess_sample
     from rsscale.spectral_change.in_memory import detect_spectral_change
     from rsscale.training.train_table import train_table
     from rsscale.viewer.view import Viewer, view
@@ -113,8 +116,11 @@ _WHERE = {
     "compare": "rsscale.comparison.compare",
     "compare_table": "rsscale.comparison.compare",
     "Comparison": "rsscale.comparison.comparison",
+    "AreaEstimates": "rsscale.estimation.area_estimates",
     "apply": "rsscale.pipeline.applying",
     "assess": "rsscale.pipeline.assessment",
+    "assess_sample": "rsscale.sample_assessment.assess_sample",
+    "estimate": "rsscale.estimation.from_table",
     "composite": "rsscale.composites.composite",
     "coregister": "rsscale.coregistration.coregister",
     "Coregistered": "rsscale.coregistration.coregister",
@@ -157,6 +163,7 @@ _WHERE = {
 
 __all__ = [
     "AreaError",
+    "AreaEstimates",
     "Axis",
     "BandError",
     "CatalogError",
@@ -196,6 +203,7 @@ __all__ = [
     "Viewer",
     "apply",
     "assess",
+    "assess_sample",
     "changes",
     "compare",
     "compare_table",
@@ -203,6 +211,7 @@ __all__ = [
     "coregister",
     "detect_change",
     "detect_spectral_change",
+    "estimate",
     "export",
     "load",
     "mask",

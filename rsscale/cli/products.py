@@ -15,7 +15,19 @@ from rsscale.errors import RecipeError
 @command
 def assess(
     folder: RunPath,
-    reference: Annotated[Path, typer.Option(help="Raster of class values, or labelled polygons.")],
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            help="An interpreted probability sample: areas and accuracies, with intervals."
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="A raster of the true classes, or labelled polygons: agreement where it lies, "
+            "no areas."
+        ),
+    ] = None,
     period: Annotated[int | None, typer.Option(help="Which map; the last when omitted.")] = None,
     class_: Annotated[
         str | None, typer.Option("--class", help="Column of the class name, for polygons.")
@@ -29,10 +41,45 @@ def assess(
     design: Annotated[
         Literal["random"] | None, typer.Option(help="random: points are a simple random sample.")
     ] = None,
+    regions: Annotated[
+        Path | None, typer.Option(help="With --sample: polygons that get figures of their own.")
+    ] = None,
+    region_id: Annotated[str | None, typer.Option(help="Column of the regions' names.")] = None,
+    regions_layer: Annotated[str | None, typer.Option(help="Layer of the regions' file.")] = None,
+    step: Annotated[
+        str | None, typer.Option(help="With --sample: whose classes; those that it was drawn from.")
+    ] = None,
+    map_changed: Annotated[
+        bool,
+        typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
+    ] = False,
 ) -> None:
-    """Measure a map against a reference, away from what it was trained on."""
+    """Measure a map: by an interpreted sample, or against a raster or polygons of the truth."""
+    if (sample is None) == (reference is None):
+        raise RecipeError(
+            "give either --sample, an interpreted probability sample, for areas and accuracies of "
+            "the whole map, or --reference, a raster or polygons of the truth, for agreement there"
+        )
+    if sample is not None:
+        from rsscale.sample_assessment.assess_sample import assess_sample
+
+        print(
+            assess_sample(
+                folder,
+                sample,
+                period=period,
+                regions=regions,
+                region_id=region_id,
+                regions_layer=regions_layer,
+                step=step,
+                map_changed=map_changed,
+            )
+        )
+        return
     from rsscale.pipeline.assessment import assess as measure
 
+    if reference is None:  # said above
+        return
     accuracy = measure(
         folder,
         reference,

@@ -1,0 +1,264 @@
+"""Everything that a sample tells of a map, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rsscale.estimation.change_figures import ChangeFigures
+from rsscale.estimation.estimator import Estimate
+from rsscale.estimation.figures import MapFigures
+from rsscale.estimation.interpreters import Interpreters
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+_HEADINGS = ("area ha", "± ha", "mapped ha", "user's", "producer's", "F1", "units")
+
+
+@dataclass(frozen=True, eq=False)
+class AreaEstimates:
+    """Accuracies and areas, with standard errors and intervals.
+
+    Attributes
+    ----------
+    design : str
+        ``"simple"``, ``"stratified"``, ``"systematic"`` or ``"two-stage"``.
+    confidence : float
+        Of the intervals.
+    periods : mapping of str to MapFigures
+    change : mapping of str to ChangeFigures
+        By span, ``"2023-2024"``.
+    regions : mapping of str to mapping of str to MapFigures
+        By region, then by period.
+    interpreters : Interpreters, optional
+    used, drawn : int
+        Units that have a reference in some period, and all.
+    left_out : tuple of str
+        Lines on units without one.
+    notes : tuple of str
+        What else a reader must know.
+    """
+
+    design: str
+    confidence: float
+    periods: Mapping[str, MapFigures]
+    change: Mapping[str, ChangeFigures] = field(default_factory=dict)
+    regions: Mapping[str, Mapping[str, MapFigures]] = field(default_factory=dict)
+    interpreters: Interpreters | None = None
+    used: int = 0
+    drawn: int = 0
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, period: str | int) -> MapFigures:
+        return self.periods[str(period)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``areas.json`` has it, without what is said of files."""
+        last = list(self.periods)[-1]
+        return {
+            "format": 1,
+            "design": self.design,
+            "confidence": self.confidence,
+            "sample": {"units": self.drawn, "used": self.used, "left_out": list(self.left_out)},
+            "periods": {period: one.to_dict() for period, one in self.periods.items()},
+            "change": {span: one.to_dict() for span, one in self.change.items()},
+            "regions": {
+                name: {
+                    **some[last].to_dict(),
+                    "period": last,
+                    "periods": {period: one.to_dict() for period, one in some.items()},
+                }
+                for name, some in self.regions.items()
+            },
+            "interpreters": self.interpreters.to_dict() if self.interpreters else None,
+            "estimator": self.periods[last].estimator,
+            "notes": list(self.notes),
+        }
+
+    def table(self) -> pd.DataFrame:
+        """All figures as rows: ``period``, ``region``, ``figure``, ``value``, ``name``, ….
+
+        ``figure`` is ``overall``, ``hectares``, ``users``, ``producers``, ``f1``, ``transition``,
+        ``changed`` or ``net``; ``estimate``, ``se``, ``low`` and ``high`` are NaN where they are
+        not estimable, and ``why`` says the reason.
+        """
+        import pandas as pd
+
+        columns = ["period", "region", "figure", "value", "name", "to_value", "to_name"]
+        columns += ["estimate", "se", "low", "high", "why", "mapped_hectares", "units"]
+        frame = pd.DataFrame(list(self._rows()), columns=columns)
+        numbers = ["estimate", "se", "low", "high", "mapped_hectares"]
+        whole = ["value", "to_value", "units"]
+        return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(whole, "Int64"))
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for period, figures in self.periods.items():
+            yield from _map_rows(figures, period, "")
+        for region, some in self.regions.items():
+            for period, figures in some.items():
+                yield from _map_rows(figures, period, region)
+        for span, change in self.change.items():
+            head = {"period": span, "region": ""}
+            yield {
+                **head, "figure": "changed", "mapped_hectares": change.mapped_hectares,
+                **_numbers(change.changed),
+            }  # fmt: skip
+            for one in change.transitions:
+                yield {
+                    **head, "figure": "transition", "value": one.before.value,
+                    "name": one.before.name, "to_value": one.after.value,
+                    "to_name": one.after.name, "units": one.units, **_numbers(one.hectares),
+                }  # fmt: skip
+            for land_class, found in change.net:
+                yield {
+                    **head, "figure": "net", "value": land_class.value, "name": land_class.name,
+                    **_numbers(found),
+                }  # fmt: skip
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        parts: list[Any] = [Text(self._head())]
+        for title, rows in self._tables():
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for heading in rows[0]:
+                table.add_column(heading, justify="left" if heading == rows[0][0] else "right")
+            for row in rows[1:]:
+                table.add_row(*map(Text, row))
+            parts += [Text(""), Text(title, style="bold"), table]
+        return Group(*parts, *(Text(line) for line in self._ends()))
+
+    def _lines(self) -> Iterator[str]:
+        yield self._head()
+        for title, rows in self._tables():
+            yield ""
+            yield title
+            widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+            for row in rows:
+                first, *others = row
+                cells = [f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True)]
+                yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
+        yield from self._ends()
+
+    def _head(self) -> str:
+        return (
+            f"{self.design} sample: {self.used:,} of {self.drawn:,} units interpreted; ± and in "
+            f"brackets: {self.confidence:.0%} intervals"
+        )
+
+    def _tables(self) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+        for period, figures in self.periods.items():
+            yield f"{period}: overall accuracy {shown_share(figures.overall)}", _map_table(figures)
+        for region, some in self.regions.items():
+            for period, figures in some.items():
+                title = f"{region}, {period}: overall accuracy {shown_share(figures.overall)}"
+                yield title, _map_table(figures)
+        for span, change in self.change.items():
+            changed = f"{_hectares(change.changed.value)} ± {_half(change.changed)} ha changed"
+            rows: list[tuple[str, ...]] = [("from", "to", "area ha", "± ha", "units")]
+            rows += [
+                (
+                    one.before.name,
+                    one.after.name,
+                    _hectares(one.hectares.value),
+                    _half(one.hectares),
+                    str(one.units),
+                )
+                for one in change.transitions
+                if one.before != one.after
+            ]
+            yield f"{span}: {changed}", rows
+
+    def _ends(self) -> list[str]:
+        lines = [f"{period}: {one.estimator}" for period, one in self.periods.items()]
+        if self.interpreters is not None:
+            two = self.interpreters
+            lines.append(
+                f"two interpreters agree on {shown_share(two.agreement)} of {two.units:,} units, "
+                f"kappa {_decimals(two.kappa.value)}"
+            )
+        return ["", *lines, *self.left_out, *self.notes]
+
+
+def _map_table(figures: MapFigures) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("class", *_HEADINGS)]
+    rows += [
+        (
+            one.land_class.name,
+            _hectares(one.hectares.value),
+            _half(one.hectares),
+            "-" if one.mapped_hectares is None else _hectares(one.mapped_hectares),
+            shown_share(one.users),
+            shown_share(one.producers),
+            _decimals(one.f1.value),
+            str(one.units_reference),
+        )
+        for one in figures.classes
+    ]
+    return rows
+
+
+def _map_rows(figures: MapFigures, period: str, region: str) -> Iterator[dict[str, Any]]:
+    head = {"period": period, "region": region}
+    units = int(figures.counts.sum())
+    yield {**head, "figure": "overall", "units": units, **_numbers(figures.overall)}
+    for one in figures.classes:
+        name = {"value": one.land_class.value, "name": one.land_class.name}
+        yield {
+            **head, "figure": "hectares", **name, "mapped_hectares": one.mapped_hectares,
+            "units": one.units_reference, **_numbers(one.hectares),
+        }  # fmt: skip
+        for figure, found, count in (
+            ("users", one.users, one.units_mapped),
+            ("producers", one.producers, one.units_reference),
+            ("f1", one.f1, None),
+        ):
+            yield {**head, "figure": figure, **name, "units": count, **_numbers(found)}
+
+
+def _numbers(found: Estimate) -> dict[str, Any]:
+    return {
+        "estimate": found.value,
+        "se": found.se,
+        "low": found.low,
+        "high": found.high,
+        "why": found.why,
+    }
+
+
+def shown_share(found: Estimate) -> str:
+    """``"0.880 (0.787 to 0.936)"``, or that it is not estimable."""
+    if found.value is None:
+        return "not estimable"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f})"
+
+
+def _hectares(value: float | None) -> str:
+    return "not estimable" if value is None else f"{value:,.1f}"
+
+
+def _half(found: Estimate) -> str:
+    """Half the width of an interval; its ends where it is not symmetric."""
+    if found.value is None:
+        return ""
+    if found.low is None or found.high is None:
+        return "?"
+    down, up = found.value - found.low, found.high - found.value
+    if abs(down - up) <= 0.01 * max(down, up):
+        return f"{up:,.1f}"
+    return f"-{down:,.1f} +{up:,.1f}"
+
+
+def _decimals(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

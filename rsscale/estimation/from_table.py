@@ -1,0 +1,191 @@
+"""Accuracies and areas from a plain table, for people without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsscale.errors import RecipeError
+from rsscale.estimation.area_estimates import AreaEstimates
+from rsscale.estimation.class_codes import class_positions
+from rsscale.estimation.design import DesignKind, SampleDesign, Stratum
+from rsscale.estimation.estimate import MappedClasses, Region, estimate_areas
+from rsscale.estimation.estimator import Intervals
+from rsscale.estimation.intervals import CONFIDENCE
+from rsscale.estimation.sample_table import read_sample_table
+from rsscale.legend.classes import LandClass
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_GREY = "#808080"
+
+
+def estimate(
+    table: pd.DataFrame,
+    *,
+    strata: Mapping[Any, float] | None = None,
+    hectares: float | None = None,
+    pixels: Mapping[Any, float] | float | None = None,
+    design: DesignKind | None = None,
+    periods: Sequence[int | str] = (),
+    mapped_hectares: Mapping[str, Mapping[Any, float]] | Mapping[Any, float] | None = None,
+    region: str | None = None,
+    classes: Sequence[str | LandClass] | None = None,
+    confidence: float = CONFIDENCE,
+    intervals: Intervals = "student",
+) -> AreaEstimates:
+    """Estimate accuracies and areas from a table of sample units.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a unit: ``map`` and ``reference``, the class by name; ``stratum``, ``cluster``,
+        ``inclusion_probability`` where the design has them; ``x`` and ``y`` of a systematic
+        sample; ``reference_second`` by a second interpreter. With ``periods``, the columns are
+        ``map_2023``, ``reference_2023`` and so on.
+    strata : mapping of stratum to hectares, optional
+        The sizes of the strata, by what the column ``stratum`` holds. Any unit of area does;
+        pixels, too.
+    hectares : float, optional
+        The size of the whole, without strata.
+    pixels : mapping of stratum to number, or number, optional
+        Units of the population in each stratum, or in the whole, for the finite population
+        correction; as if they were infinitely many when omitted.
+    design : str, optional
+        ``"simple"``, ``"stratified"``, ``"systematic"`` or ``"two-stage"``; by the columns and
+        ``strata`` when omitted.
+    periods : sequence
+        Of maps of several dates, in order; change is estimated between each and the next.
+    mapped_hectares : mapping of class to hectares, optional
+        What the map has of each class, for the model-assisted estimator; with periods, a mapping
+        of each.
+    region : str, optional
+        A column of regions, each of which gets figures of its own.
+    classes : sequence, optional
+        In the order wanted; all that the table names when omitted.
+    confidence : float
+    intervals : str
+        Of areas: ``"student"``, or ``"normal"`` as in the papers, 1.96 standard errors.
+
+    Returns
+    -------
+    AreaEstimates
+
+    Raises
+    ------
+    RecipeError
+        When the table is no probability sample: there are neither sizes nor probabilities.
+    """
+    legend = _legend(table, periods, classes)
+    names = [str(period) for period in periods] or ["map"]
+    suffix = {name: f"_{name}" if periods else "" for name in names}
+    frame = table.copy()
+    made = _design(frame, strata, hectares, pixels, design)
+    units = read_sample_table(
+        frame,
+        made,
+        legend,
+        references={name: f"reference{suffix[name]}" for name in names},
+        seconds={
+            name: f"reference{suffix[name]}_second"
+            for name in names
+            if f"reference{suffix[name]}_second" in frame.columns
+        },
+        hectares=hectares,
+        place=frame[["x", "y"]].to_numpy(float) if {"x", "y"} <= set(frame.columns) else None,
+    )
+    mapped = {}
+    for name in names:
+        column = f"map{suffix[name]}"
+        if column not in frame.columns:
+            raise RecipeError(f"the table has no column {column!r}; it has {list(frame.columns)}")
+        found = class_positions(
+            frame[column].tolist(), legend, column=column, ids=units.ids.tolist()
+        )
+        mapped[name] = np.where(found < 0, len(legend), found)
+    regions = []
+    if region is not None:
+        regions = [
+            Region(str(one), (frame[region] == one).to_numpy())
+            for one in sorted(frame[region].dropna().unique())
+        ]
+    return estimate_areas(
+        units,
+        MappedClasses(mapped, _sizes(mapped_hectares, legend, names, bool(periods))),
+        legend,
+        regions=regions,
+        confidence=confidence,
+        intervals=intervals,
+    )
+
+
+def _legend(
+    table: pd.DataFrame, periods: Sequence[int | str], classes: Sequence[str | LandClass] | None
+) -> tuple[LandClass, ...]:
+    if classes is None:
+        columns = [
+            f"{head}{end}"
+            for head in ("map", "reference")
+            for end in ([f"_{period}" for period in periods] or [""])
+        ]
+        there = [table[c].dropna() for c in columns if c in table.columns]
+        classes = sorted({str(value) for some in there for value in some if str(value).strip()})
+    return tuple(
+        one if isinstance(one, LandClass) else LandClass(k, one, _GREY)
+        for k, one in enumerate(classes)
+    )
+
+
+def _design(
+    frame: pd.DataFrame,
+    strata: Mapping[Any, float] | None,
+    hectares: float | None,
+    pixels: Mapping[Any, float] | float | None,
+    kind: DesignKind | None,
+) -> SampleDesign | None:
+    """The design of a table; its strata become numbers in the frame. None: by its columns."""
+    if strata is None and hectares is None:
+        return None
+    if strata is None:
+        has_probability = "inclusion_probability" in frame.columns
+        if kind is None and has_probability:
+            return None
+        if kind == "stratified":
+            raise RecipeError("a stratified sample needs strata: the hectares of each stratum")
+        count = float(pixels) if isinstance(pixels, int | float) else np.inf
+        return SampleDesign(kind or "simple", (Stratum(0, "all", count, float(hectares or 0)),))
+    if "stratum" not in frame.columns:
+        raise RecipeError("strata are given, and the table has no column 'stratum'")
+    numbers = {name: number for number, name in enumerate(strata, start=1)}
+    unknown = [value for value in frame["stratum"].unique() if value not in numbers]
+    if unknown:
+        raise RecipeError(
+            f"the table has units in the stratum {unknown[0]!r}, of which no size is given; there "
+            f"are {list(strata)}"
+        )
+    frame["stratum"] = frame["stratum"].map(numbers)
+    counts = pixels if isinstance(pixels, Mapping) else {}
+    return SampleDesign(
+        kind or "stratified",
+        tuple(
+            Stratum(numbers[name], str(name), float(counts.get(name, np.inf)), float(size))
+            for name, size in strata.items()
+        ),
+    )
+
+
+def _sizes(
+    given: Any, legend: Sequence[LandClass], names: Sequence[str], by_period: bool
+) -> dict[str, np.ndarray[Any, Any]]:
+    if given is None:
+        return {}
+    found = {}
+    for name in names:
+        some = {str(k): v for k, v in given.items()}.get(name) if by_period else given
+        if some is not None:
+            sizes = {str(k): float(v) for k, v in some.items()}
+            found[name] = np.array([*(sizes.get(one.name, 0.0) for one in legend), 0.0])
+    return found

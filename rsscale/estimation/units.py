@@ -1,0 +1,130 @@
+"""The units of a sample that have a reference, and how much of the population each stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from rsscale.errors import RecipeError
+from rsscale.estimation.design import SampleDesign
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Units of a systematic sample that each is compared with.
+_NEIGHBOURS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units of a probability sample.
+
+    Attributes
+    ----------
+    design : SampleDesign
+    stratum : int64 array (n,)
+        Position in ``design.strata``.
+    weight : float64 array (n,)
+        Hectares that each unit stands for. They add up to the hectares of its stratum: within a
+        stratum they are as the inverse inclusion probabilities times the size of the pixel, so
+        that totals are Hájek's (1971), and the usual stratified means where probabilities are
+        equal.
+    cluster : int64 array (n,), optional
+        Primary unit, counted from 0.
+    place : float64 array (n, 2), optional
+        x and y in the grid's CRS, for the local variance of a systematic sample.
+    """
+
+    design: SampleDesign
+    stratum: Ints
+    weight: Floats
+    cluster: Ints | None = None
+    place: Floats | None = None
+
+    @classmethod
+    def of(
+        cls,
+        design: SampleDesign,
+        stratum: Ints,
+        probability: Floats | None = None,
+        size: Floats | None = None,
+        *,
+        cluster: Ints | None = None,
+        place: Floats | None = None,
+    ) -> Units:
+        """Units with weights from their inclusion probabilities and the sizes of their pixels.
+
+        Parameters
+        ----------
+        design : SampleDesign
+        stratum : int64 array (n,)
+            Position in the strata.
+        probability : float64 array (n,), optional
+            Of inclusion; equal within a stratum when omitted.
+        size : float64 array (n,), optional
+            Of each pixel, in any unit; equal when omitted.
+        cluster, place
+            See the attributes.
+
+        Raises
+        ------
+        RecipeError
+            When a stratum has no unit: what it holds can't be estimated.
+        """
+        shares = np.ones(len(stratum)) if probability is None else 1 / probability
+        if size is not None:
+            shares = shares * size
+        sums = np.bincount(stratum, shares, len(design.strata))
+        empty = [s for s, total in zip(design.strata, sums, strict=True) if not total > 0]
+        if empty:
+            named = ", ".join(f"{s.name!r} ({s.hectares:,.1f} ha)" for s in empty[:3])
+            raise RecipeError(
+                f"{len(empty)} of {len(design.strata)} strata have no interpreted unit: {named}; "
+                "the sample must cover the whole map: interpret units of each, or draw some"
+            )
+        weight = shares * (design.sizes / sums)[stratum]
+        if cluster is not None:
+            cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
+        return cls(design, stratum, weight, cluster, place)
+
+    def __len__(self) -> int:
+        return len(self.stratum)
+
+    @cached_property
+    def counts(self) -> Ints:
+        """Units of each stratum ``(H,)``."""
+        return np.bincount(self.stratum, minlength=len(self.design.strata))
+
+    def independent(self, group: Ints, count: int) -> Ints:
+        """Units in each of some groups ``(count,)``; clusters with one, where these were drawn.
+
+        Parameters
+        ----------
+        group : int64 array (n,)
+            Of each unit, from 0.
+        count : int
+        """
+        if self.cluster is not None:
+            group = np.unique(np.stack([self.cluster, group]), axis=1)[1]
+        return np.bincount(group, minlength=count)
+
+    @cached_property
+    def neighbours(self) -> Ints | None:
+        """Nearest units of each unit ``(n, 4)`` of a systematic sample; None of others."""
+        if self.design.kind != "systematic" or self.place is None or len(self) < 2:
+            return None
+        from scipy.spatial import cKDTree
+
+        near = min(_NEIGHBOURS, len(self) - 1)
+        found: Ints = cKDTree(self.place).query(self.place, k=near + 1)[1][:, 1:]
+        return found
+
+    @cached_property
+    def degrees(self) -> float:
+        """Degrees of freedom of a variance: infinite for units, clusters less one for these."""
+        if self.cluster is None:
+            return float("inf")
+        return float(max(int(self.cluster.max()), 1))

@@ -1,0 +1,1 @@
+"""A run measured by an interpreted sample: accuracies and areas, and the files that hold them."""

@@ -1,0 +1,111 @@
+"""The record of how a sample was drawn, which lies beside the sample's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rsscale.documents import kind_of, read_json
+from rsscale.errors import RecipeError
+from rsscale.estimation.design import SampleDesign, Stratum
+
+ENDING = ".design.json"
+FORMAT = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Stratum(_Part):
+    value: int
+    name: str
+    pixels: Annotated[int, Field(gt=0)]
+    hectares: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Clusters(_Part):
+    total: Annotated[int, Field(gt=0)] | None = None
+
+
+class _Record(_Part):
+    format: int
+    design: Literal["simple", "stratified", "systematic", "two-stage"]
+    step: str = "map"
+    layer: str = "classification"
+    version: str
+    strata: Annotated[list[_Stratum], Field(min_length=1)]
+    clusters: _Clusters | None = None
+    periods: list[int | str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DesignRecord:
+    """How a sample was drawn from a run.
+
+    Attributes
+    ----------
+    design : SampleDesign
+    step, layer : str
+        Whose classes it was drawn from.
+    version : str
+        Of what the step had stored then.
+    periods : tuple of str
+        That are to be interpreted; none where it does not say.
+    """
+
+    design: SampleDesign
+    step: str
+    layer: str
+    version: str
+    periods: tuple[str, ...]
+
+    @classmethod
+    def beside(cls, sample: Path) -> DesignRecord | None:
+        """Read the record of a sample's file; None where there is none.
+
+        Raises
+        ------
+        RecipeError
+            When it is damaged, or of another format.
+        """
+        path = sample.with_name(sample.name + ENDING)
+        if not path.is_file():
+            return None
+        try:
+            content = read_json(path.read_bytes())
+        except ValueError as error:
+            raise RecipeError(f"the design record {path} is no JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise RecipeError(f"the design record {path} is {kind_of(content)}; expected an object")
+        if content.get("format") != FORMAT:
+            raise RecipeError(
+                f"the design record {path} has the format {content.get('format')}, and this "
+                f"rsscale reads {FORMAT}"
+            )
+        return cls._of(content, path)
+
+    @classmethod
+    def _of(cls, content: Mapping[str, Any], path: Path) -> DesignRecord:
+        try:
+            record = _Record.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecipeError(
+                f"the design record {path} is damaged: {where}: {first['msg']}; use the one that "
+                "was written with the sample"
+            ) from None
+        strata = tuple(Stratum(s.value, s.name, s.pixels, s.hectares) for s in record.strata)
+        total = record.clusters.total if record.clusters else None
+        return cls(
+            SampleDesign(record.design, strata, total),
+            record.step,
+            record.layer,
+            record.version,
+            tuple(map(str, record.periods)),
+        )

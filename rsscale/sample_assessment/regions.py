@@ -1,0 +1,48 @@
+"""Regions that get figures of their own: which units lie in each, and that they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.errors import RecipeError
+from rsscale.estimation.units import Floats
+from rsscale.reference.zones import Zones
+
+# Share of the smaller of two polygons; below it they overlap by how exactly they were drawn.
+_SLIVER = 0.01
+
+
+def zones_of(place: Floats, zones: Zones) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """Which units lie in each region, by their points ``(n, 2)`` in the grid's CRS."""
+    points = shapely.points(place)
+    return {
+        name: np.asarray(shapely.intersects(shape, points), bool)
+        for name, shape in zip(zones.ids, zones.shapes, strict=True)
+    }
+
+
+def check_apart(zones: Zones, name: str) -> None:
+    """Refuse regions that overlap: their figures would not add up to those of the whole.
+
+    Raises
+    ------
+    RecipeError
+        With the first two.
+    """
+    tree = shapely.STRtree(zones.shapes)
+    first, second = tree.query(zones.shapes, predicate="intersects")
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        if a >= b:
+            continue
+        shared = shapely.area(shapely.intersection(zones.shapes[a], zones.shapes[b]))
+        smaller = min(shapely.area(zones.shapes[a]), shapely.area(zones.shapes[b]))
+        if shared > _SLIVER * smaller:
+            raise RecipeError(
+                f"regions {zones.ids[a]!r} and {zones.ids[b]!r} of {name} overlap, by "
+                f"{shared / smaller:.0%} of the smaller: their areas would not add up; give "
+                "regions of one level at a time, or cut them"
+            )

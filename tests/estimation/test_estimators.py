@@ -1,0 +1,304 @@
+"""Estimators against brute force, and what they say where a sample does not tell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rsscale as rs
+from rsscale.errors import RecipeError
+from rsscale.estimation.area_estimator import area_estimator
+from rsscale.estimation.design import SampleDesign, Stratum
+from rsscale.estimation.estimator import Estimator
+from rsscale.estimation.interpreters import cohens_kappa
+from rsscale.estimation.units import Units
+
+
+def simple(count: int, pixels: float = np.inf, **more: object) -> Estimator:
+    design = SampleDesign("simple", (Stratum(0, "all", pixels, 1000.0),))
+    return Estimator.direct(Units.of(design, np.zeros(count, np.int64), **more))
+
+
+def jackknife(statistic, count: int, groups: np.ndarray | None = None) -> float:
+    """Standard error by leaving out one unit, or one group, after the other."""
+    groups = np.arange(count) if groups is None else groups
+    values = np.array([statistic(groups != g) for g in np.unique(groups)])
+    g = len(values)
+    return float(np.sqrt((g - 1) / g * ((values - values.mean()) ** 2).sum()))
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    mapped = rng.integers(0, 3, 200)
+    return mapped, np.where(rng.random(200) < 0.8, mapped, rng.integers(0, 3, 200))
+
+
+def test_ratios_have_the_standard_error_of_a_jackknife(pair) -> None:
+    mapped, reference = pair
+    estimator = simple(200)
+    right = (mapped == 1) & (reference == 1)
+    f1 = estimator.ratio(2.0 * right, (mapped == 1).astype(float) + (reference == 1), "class")
+
+    def statistic(used):
+        return 2 * right[used].sum() / ((mapped == 1)[used].sum() + (reference == 1)[used].sum())
+
+    assert f1.value == pytest.approx(statistic(np.ones(200, bool)))
+    assert f1.se == pytest.approx(jackknife(statistic, 200), rel=0.02)
+    assert 0 < f1.low < f1.value < f1.high < 1
+
+
+def test_clusters_have_the_standard_error_of_a_jackknife_over_clusters(pair) -> None:
+    _, reference = pair
+    cluster = np.repeat(np.arange(25), 8)
+    probability = np.random.default_rng(1).uniform(0.001, 0.01, 200)
+    design = SampleDesign("two-stage", (Stratum(0, "all", 1e6, 1000.0),), 500)
+    units = Units.of(design, np.zeros(200, np.int64), probability, cluster=cluster)
+    found = Estimator.direct(units).area(reference == 2, "class")
+
+    def statistic(used):
+        weight = 1 / probability[used]
+        return 1000 * (weight * (reference == 2)[used]).sum() / weight.sum()
+
+    assert found.value == pytest.approx(statistic(np.ones(200, bool)))
+    assert found.se == pytest.approx(jackknife(statistic, 200, cluster), rel=0.05)
+
+
+def test_a_simple_sample_is_binomial_and_small_populations_count(pair) -> None:
+    _, reference = pair
+    share = (reference == 0).mean()
+    found = simple(200).area(reference == 0, "class")
+    assert found.se == pytest.approx(1000 * np.sqrt(share * (1 - share) / 199))
+    assert simple(200, pixels=400).area(reference == 0, "").se == pytest.approx(
+        found.se * np.sqrt(0.5)
+    )
+
+
+def test_a_unit_of_a_larger_pixel_stands_for_more() -> None:
+    """As on a grid in degrees, where pixels shrink to the poles."""
+    estimator = simple(3, size=np.array([1.0, 1.0, 2.0]))
+    assert estimator.area(np.array([0, 0, 1]), "class").value == pytest.approx(500)
+
+
+def test_all_agree_is_no_interval_of_zero_width() -> None:
+    estimator = simple(30)
+    right = estimator.ratio(np.ones(30), np.ones(30), "there")
+    assert (right.value, right.se, right.high) == (1.0, None, pytest.approx(1.0))
+    assert right.low == pytest.approx(30 / (30 + 1.96**2))  # Wilson's
+    assert "all units that tell" in right.why
+    area = estimator.area(np.ones(30), "class 'water'")
+    assert (area.value, area.se, area.high) == (pytest.approx(1000), None, pytest.approx(1000))
+    assert area.low == pytest.approx(1000 * 30 / (30 + 1.96**2))
+
+
+def test_a_class_without_units_is_not_estimable() -> None:
+    estimator = simple(30)
+    none = np.zeros(30)
+    assert estimator.area(none, "class 'water'").to_dict() == {
+        "value": None,
+        "why": "no unit of the sample is class 'water' in the reference",
+    }
+    assert estimator.ratio(none, none, "mapped as 'water'").value is None
+    assert estimator.difference(none, none, 20.0, "class 'water'").value is None
+
+
+def test_one_unit_in_a_stratum_has_no_standard_error() -> None:
+    strata = (Stratum(0, "a", 1e6, 10.0), Stratum(1, "b", 1e6, 20.0))
+    units = Units.of(SampleDesign("stratified", strata), np.array([0, 0, 0, 1]))
+    found = Estimator.direct(units).area(np.array([1, 0, 0, 1]), "class")
+    assert found.value == pytest.approx(10 / 3 + 20)
+    assert (found.se, found.low) == (None, None)
+    assert "one interpreted unit only" in found.why
+
+
+def test_assisted_estimators_beat_the_sample_alone_and_agree() -> None:
+    rng = np.random.default_rng(2)
+    population = rng.integers(0, 3, 100_000)
+    truth = np.where(rng.random(100_000) < 0.95, population, rng.integers(0, 3, 100_000))
+    chosen = rng.choice(100_000, 400, replace=False)
+    hectares = np.bincount(population, minlength=4) / 100.0
+    direct = simple(400)
+    mapped, reference = population[chosen], truth[chosen]
+    found = area_estimator(direct, mapped, reference, hectares)
+    assert found.name.startswith("model-assisted")
+    assisted = direct.assisted(mapped, hectares[:3])
+    for k in range(3):
+        areas = (
+            assisted.area(reference == k, ""),
+            direct.difference(reference == k, mapped == k, hectares[k], ""),
+        )
+        for area in areas:
+            assert area.se < 0.5 * direct.area(reference == k, "").se
+            assert abs(area.value - (truth == k).sum() / 100) < 3 * area.se
+        assert areas[0].value == pytest.approx(areas[1].value, abs=areas[0].se)
+    assert sum(assisted.area(reference == k, "").value for k in range(3)) == pytest.approx(1000)
+
+
+def test_strata_that_are_the_mapped_classes_need_no_help() -> None:
+    strata = (Stratum(0, "a", 1e6, 10.0), Stratum(1, "b", 1e6, 20.0))
+    mapped = np.repeat([0, 1], 30)
+    direct = Estimator.direct(Units.of(SampleDesign("stratified", strata), mapped))
+    found = area_estimator(direct, mapped, mapped[::-1].copy(), np.array([10.0, 20.0, 0.0]))
+    assert found.estimator is direct
+    assert found.mapped_hectares is None
+
+
+def test_a_small_class_is_assisted_by_differences() -> None:
+    rng = np.random.default_rng(3)
+    mapped = np.where(rng.random(300) < 0.01, 1, 0)
+    assert 0 < mapped.sum() < 10
+    reference = np.where(rng.random(300) < 0.005, 1 - mapped, mapped)
+    found = area_estimator(simple(300), mapped, reference, np.array([990.0, 10.0, 0.0]))
+    assert "plus the sample's difference" in found.name
+    assert found.mapped_hectares is not None
+
+
+def test_systematic_neighbours_tell_a_smaller_variance_where_values_are_alike_nearby() -> None:
+    rows, cols = np.divmod(np.arange(400), 20)
+    place = np.stack([cols, rows], axis=1).astype(float)
+    strata = (Stratum(0, "all", 1e6, 1000.0),)
+    units = Units.of(SampleDesign("systematic", strata), np.zeros(400, np.int64), place=place)
+    field = (cols < 10).astype(float)
+    near, random = Estimator.direct(units), simple(400)
+    assert near.area(field, "").se < 0.3 * random.area(field, "").se
+    noise = np.random.default_rng(0).integers(0, 2, 400)
+    assert near.area(noise, "").se == pytest.approx(random.area(noise, "").se, rel=0.1)
+
+
+def test_kappa_is_cohens_and_its_error_that_of_a_jackknife(pair) -> None:
+    first, second = pair
+
+    def statistic(used):
+        a, b = first[used], second[used]
+        agreed = (a == b).mean()
+        chance = sum((a == k).mean() * (b == k).mean() for k in range(3))
+        return (agreed - chance) / (1 - chance)
+
+    found = cohens_kappa(first, second, 3)
+    assert found.value == pytest.approx(statistic(np.ones(200, bool)))
+    assert found.se == pytest.approx(jackknife(statistic, 200), rel=0.02)
+    assert cohens_kappa(first, first, 3).se is None
+    assert cohens_kappa(first * 0, first * 0, 3).value is None
+
+
+def test_figures_of_regions_two_dates_and_two_interpreters() -> None:
+    rng = np.random.default_rng(0)
+    names = np.array(["forest", "water", "field"])
+    before = rng.integers(0, 3, 400)
+    after = np.where(rng.random(400) < 0.9, before, rng.integers(0, 3, 400))
+    second = np.where(rng.random(400) < 0.9, after, rng.integers(0, 3, 400))
+    table = pd.DataFrame(
+        {
+            "map_2023": names[before], "map_2024": names[after],
+            "reference_2023": names[before], "reference_2024": names[after],
+            "reference_2024_second": names[second],
+            "part": np.where(np.arange(400) < 120, "n", "s"),
+        }
+    )  # fmt: skip
+    found = rs.estimate(table, hectares=4000.0, periods=[2023, 2024], region="part")
+    change = found.change["2023-2024"]
+    assert change.changed.value == pytest.approx(10 * (before != after).sum())
+    assert change.matrix.sum() == pytest.approx(4000)
+    assert sum(one.hectares.value for one in change.transitions) == pytest.approx(4000)
+    gain = {one.name: net.value for one, net in change.net}
+    areas = {
+        period: {one.land_class.name: one.hectares.value for one in found[period].classes}
+        for period in ("2023", "2024")
+    }
+    for name in names:
+        assert gain[name] == pytest.approx(areas["2024"][name] - areas["2023"][name])
+    parts = [found.regions[part]["2024"].classes for part in ("n", "s")]
+    for one, north, south in zip(found["2024"].classes, *parts, strict=True):
+        assert north.hectares.value + south.hectares.value == pytest.approx(one.hectares.value)
+    two = found.interpreters
+    assert two.units == 400
+    assert two.agreement.value == pytest.approx((after == second).mean())
+    for one in two.classes:
+        assert one.both.se > min(one.first.se, one.second.se)
+        assert min(one.first.value, one.second.value) <= one.both.value
+    text = str(found)
+    assert "2023-2024" in text
+    assert "two interpreters agree on" in text
+    assert set(found.table()["figure"]) == {
+        "overall", "hectares", "users", "producers", "f1", "changed", "transition", "net"
+    }  # fmt: skip
+
+
+def test_a_region_of_known_size_is_a_ratio() -> None:
+    """Its area does not depend on how many units fell into it."""
+    inside = np.arange(200) < 50
+    forest = np.arange(200) % 2 == 0
+    estimator = simple(200)
+    total = estimator.area(forest & inside, "")
+    share = estimator.ratio_area(forest, inside, 300.0, "")
+    assert (total.value, share.value) == (pytest.approx(125), pytest.approx(150))
+    assert share.se == pytest.approx(300 * 0.5 / np.sqrt(50), rel=0.02)
+    assert estimator.ratio_area(forest, inside & ~inside, 300.0, "").value is None
+
+
+def test_units_that_are_not_interpreted_are_told_and_stood_in_for() -> None:
+    table = pd.DataFrame(
+        {
+            "stratum": ["a"] * 10 + ["b"] * 10,
+            "map": ["x"] * 10 + ["y"] * 10,
+            "reference": ["x"] * 8 + ["y", None] + ["y"] * 9 + [""],
+        }
+    )
+    found = rs.estimate(table, strata={"a": 90.0, "b": 10.0})
+    assert (found.used, found.drawn) == (18, 20)
+    assert "2 of 20 units are not interpreted (9, 19)" in found.left_out[0]
+    assert found["map"].classes[1].hectares.value == pytest.approx(10 + 10)
+    with pytest.raises(RecipeError, match=r"1 of 2 strata have no interpreted unit: 'b'"):
+        rs.estimate(table.iloc[:10], strata={"a": 90.0, "b": 10.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"reference": ["x", "forest"]},
+            r"'forest' \(1 unit, such as 1\), no class of the map: 0 x",
+        ),
+        ({"reference": [0, 1.5]}, "'1.5'"),
+        ({"reference": [None, float("nan")]}, "none of the 2 units is interpreted"),
+        ({"inclusion_probability": [0.1, 0.0]}, "1 units have no inclusion_probability above 0"),
+        ({"inclusion_probability": [0.1, 1.2]}, "such as unit 1 with 1.2"),
+        ({"inclusion_probability": [0.1, None]}, "such as unit 1 with nan"),
+        ({"inclusion_probability": [None, None]}, "are no probability sample"),
+        ({"id": [5, 5]}, "1 ids are there more than once, such as 5"),
+        ({"stratum": [1.5, 1]}, "holds 1.5 and 0 more that are no whole numbers"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(change: dict, message: str) -> None:
+    table = pd.DataFrame(
+        {"map": ["x", "y"], "reference": ["x", "y"], "inclusion_probability": [0.1, 0.1]}
+    )
+    with pytest.raises(RecipeError, match=message) as refused:
+        rs.estimate(table.assign(**change), classes=["x", "y"])
+    assert "\n" not in str(refused.value)
+
+
+def test_codes_are_taken_however_they_are_written() -> None:
+    table = pd.DataFrame(
+        {
+            "map": ["x", "X ", "y", "y"], "reference": [0, "0", 1.0, "1"],
+            "inclusion_probability": 0.1,
+        }
+    )  # fmt: skip
+    found = rs.estimate(table, classes=["x", "y"])
+    assert found["map"].overall.value == 1.0
+
+
+def test_options_are_checked() -> None:
+    table = pd.DataFrame({"map": ["x", "y"], "reference": ["x", "y"]})
+    with pytest.raises(RecipeError, match="expected one of"):
+        rs.estimate(table, hectares=10.0, intervals="exact")
+    with pytest.raises(RecipeError, match="strata are given, and the table has no column"):
+        rs.estimate(table, strata={"a": 1.0})
+    with pytest.raises(RecipeError, match="in the stratum 'b', of which no size"):
+        rs.estimate(table.assign(stratum=["a", "b"]), strata={"a": 1.0})
+    with pytest.raises(RecipeError, match=r"stratum 'a' has inf pixels and 0 ha"):
+        rs.estimate(table.assign(stratum=["a", "a"]), strata={"a": 0.0})
+    with pytest.raises(RecipeError, match="'lottery'"):
+        rs.estimate(table, hectares=10.0, design="lottery")
+    with pytest.raises(RecipeError, match="two-stage sample has no column"):
+        rs.estimate(table.assign(cluster=1), hectares=1.0, design="two-stage")

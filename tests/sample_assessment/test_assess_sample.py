@@ -1,0 +1,326 @@
+"""A run measured by a sample: what is written, what is read, what is refused."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from formula_pass import CLASSES, allowed, formula_recipe
+
+import rsscale as rs
+from rsscale.cli import main
+from rsscale.errors import RecipeError, RunFolderError
+from rsscale.estimation.sample_table import PROBABILITY
+from rsscale.sample_assessment.mapped_classes import ClassLayer
+from rsscale.store.ledger import Ledger
+from rsscale.store.step_version import step_version
+
+YEARS = [2022, 2023]
+NAMES = {one.value: one.name for one in CLASSES}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rs.Run]:
+    """Maps of two years that differ in some pixels."""
+    folder = tmp_path_factory.mktemp("sampled")
+    with allowed():
+        yield rs.run(
+            formula_recipe(folder, tile=512, periods=YEARS, options={"layers": ["classification"]}),
+            folder / "run",
+            threads=1,
+            device="cpu",
+        )
+
+
+@pytest.fixture(autouse=True)
+def is_allowed() -> Iterator[None]:
+    with allowed():
+        yield
+
+
+@pytest.fixture(scope="module")
+def maps(run: rs.Run) -> np.ndarray:
+    return run.open().classification.to_numpy()
+
+
+def write(run: rs.Run, maps: np.ndarray, path: Path, **changes: Any) -> Path:
+    """A stratified sample of the last map, interpreted with some errors, and its record."""
+    rng = np.random.default_rng(5)
+    layer = run.open().classification
+    rows, strata = [], []
+    for one in CLASSES:
+        places = np.argwhere(maps[-1] == one.value)
+        chosen = places[rng.choice(len(places), 60, replace=False)]
+        rows += [(*place, one.value, 60 / len(places)) for place in chosen.tolist()]
+        strata.append(
+            {"value": one.value, "name": one.name, "pixels": len(places),
+             "hectares": len(places) * 0.01, "drawn": 60}
+        )  # fmt: skip
+    row, col, stratum, probability = map(np.array, zip(*rows, strict=True))
+    truth = np.where(rng.random((2, len(row))) < 0.9, maps[:, row, col], CLASSES[0].value)
+    frame = gpd.GeoDataFrame(
+        {
+            "id": np.arange(1, len(row) + 1),
+            "stratum": stratum,
+            "stratum_name": [NAMES[value] for value in stratum],
+            PROBABILITY: probability,
+            "reference": [NAMES.get(value, "") for value in truth[1]],
+        },
+        geometry=gpd.points_from_xy(layer.x.to_numpy()[col], layer.y.to_numpy()[row]),
+        crs="EPSG:32631",
+    )
+    if changes.get("two"):
+        frame["reference_2022"] = [NAMES.get(value, "") for value in truth[0]]
+        frame = frame.rename(columns={"reference": "reference_2023"})
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_file(path, layer="sample")
+    record = {
+        "format": 1, "design": "stratified", "seed": 5, "run": "formula", "step": "map",
+        "layer": "classification", "span": "2023", "version": step_version(run.folder, "map"),
+        "strata": strata, "clusters": None, "periods": [2023],
+    }  # fmt: skip
+    record |= changes.get("record", {})
+    Path(f"{path}.design.json").write_text(json.dumps(record))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sample(run: rs.Run, maps: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with allowed():
+        return write(run, maps, tmp_path_factory.mktemp("file") / "sample.gpkg")
+
+
+def edited(sample: Path, path: Path, **columns: Any) -> Path:
+    """A copy of the sample with other columns, and the record beside it."""
+    frame = gpd.read_file(sample).assign(**columns)
+    frame.to_file(path, layer="sample")
+    shutil.copy(f"{sample}.design.json", f"{path}.design.json")
+    return path
+
+
+def test_files_of_a_sample(run: rs.Run, maps: np.ndarray, sample: Path) -> None:
+    found = rs.assess_sample(run, sample)
+    areas = json.loads((run.path / "areas.json").read_text())
+    assert areas["format"] == 1
+    assert areas["version"] == step_version(run.folder, "map")
+    assert areas["design"] == "stratified"
+    assert areas["sample"]["units"] == areas["sample"]["used"] == len(gpd.read_file(sample))
+    assert set(areas["periods"]) == {"2023"}
+    classes = areas["periods"]["2023"]["classes"]
+    frame = gpd.read_file(sample)
+    for one, land_class in zip(classes, CLASSES, strict=True):
+        assert (one["value"], one["name"]) == (land_class.value, land_class.name)
+        pixels = int((maps[-1] == land_class.value).sum())
+        assert one["mapped_hectares"] == pytest.approx(pixels * 0.01, rel=2e-3)
+        # The stratified mean, written out.
+        strata = [
+            (frame.stratum == other.value, int((maps[-1] == other.value).sum()))
+            for other in CLASSES
+        ]
+        hectares = sum(
+            0.01 * size * (frame.reference[inside] == land_class.name).mean()
+            for inside, size in strata
+        )
+        assert one["hectares"]["value"] == pytest.approx(hectares, rel=1e-4)
+    table = pd.read_parquet(run.path / "areas.parquet")
+    text = pd.read_csv(run.path / "areas.csv")
+    assert list(table.columns) == list(text.columns)
+    assert len(table) == len(text) == 1 + 4 * len(CLASSES)
+    points = gpd.read_file(run.path / "sample.geojson")
+    assert points.crs == "EPSG:4326"
+    assert set(points.columns) >= {"id", "map", "reference", "agrees", "stratum", "period"}
+    assert (points["map"] == points["stratum"]).all()
+    assert points["agrees"].sum() == np.trace(found["2023"].counts[: len(CLASSES)])
+
+
+def test_two_periods_give_the_transition_matrix(
+    run: rs.Run, maps: np.ndarray, tmp_path: Path
+) -> None:
+    path = write(run, maps, tmp_path / "two.parquet", two=True)
+    found = rs.assess_sample(run, path)
+    assert list(found.periods) == ["2022", "2023"]
+    change = found.change["2022-2023"]
+    frame = gpd.read_parquet(path)
+    both = (frame.reference_2022 != "") & (frame.reference_2023 != "")
+    assert sum(one.units for one in change.transitions) == both.sum()
+    moved = sum(one.hectares.value for one in change.transitions if one.before != one.after)
+    assert change.changed.value == pytest.approx(moved)
+    content = json.loads((run.path / "areas.json").read_text())["change"]["2022-2023"]
+    assert {"from", "to", "hectares", "units"} <= set(content["transitions"][0])
+    only = rs.assess_sample(run, path, period=2022)
+    assert list(only.periods) == ["2022"]
+
+
+def test_regions_add_up_and_know_their_size(run: rs.Run, sample: Path, tmp_path: Path) -> None:
+    west, south, east, north = gpd.read_file(sample).buffer(9e4).total_bounds
+    middle = gpd.read_file(sample).geometry.x.median() + 3.0
+    halves = [shapely.box(west, south, middle, north), shapely.box(middle, south, east, north)]
+    path = tmp_path / "regions.gpkg"
+    gpd.GeoDataFrame({"name": ["w", "e"]}, geometry=halves, crs="EPSG:32631").to_file(path)
+    found = rs.assess_sample(run, sample, regions=path, region_id="name")
+    for name in ("w", "e"):
+        figures = found.regions[name]["2023"]
+        sizes = [one.hectares.value or 0.0 for one in figures.classes]
+        assert sum(sizes) == pytest.approx(sum(one.mapped_hectares for one in figures.classes))
+    whole = [one.mapped_hectares for one in found["2023"].classes]
+    parts = [[one.mapped_hectares for one in found.regions[n]["2023"].classes] for n in "we"]
+    assert np.allclose(np.sum(parts, axis=0), whole)
+    assert json.loads((run.path / "areas.json").read_text())["regions"]["w"]["period"] == "2023"
+    overlapping = tmp_path / "overlapping.gpkg"
+    halves[1] = shapely.box(middle - 2000, south, east, north)
+    gpd.GeoDataFrame({"name": ["w", "e"]}, geometry=halves, crs="EPSG:32631").to_file(overlapping)
+    with pytest.raises(RecipeError, match=r"regions 'w' and 'e' of overlapping\.gpkg overlap"):
+        rs.assess_sample(run, sample, regions=overlapping, region_id="name")
+    with pytest.raises(RecipeError, match="--region-id"):
+        rs.assess_sample(run, sample, regions=path)
+
+
+def test_a_second_interpreter_and_no_record(run: rs.Run, sample: Path, tmp_path: Path) -> None:
+    frame = gpd.read_file(sample)
+    second = frame["reference"].where(frame["id"] % 10 > 0, CLASSES[1].name)
+    path = edited(sample, tmp_path / "second.gpkg", reference_2=second)
+    found = rs.assess_sample(run, path)
+    assert found.interpreters.agreement.value == pytest.approx((second == frame.reference).mean())
+    Path(f"{path}.design.json").unlink()
+    columns = rs.assess_sample(run, path)
+    assert columns.design == "stratified"
+    assert any("no design record" in note for note in columns.notes)
+    for one, other in zip(columns["2023"].classes, found["2023"].classes, strict=True):
+        assert one.hectares.value == pytest.approx(other.hectares.value, rel=1e-3)
+
+
+def test_another_version_of_the_map_is_refused_unless_said(
+    run: rs.Run, maps: np.ndarray, tmp_path: Path
+) -> None:
+    path = write(run, maps, tmp_path / "old.gpkg", record={"version": "0123456789abcdef"})
+    with pytest.raises(RecipeError, match=r"version 0123456789abcdef of 'map'.*--map-changed"):
+        rs.assess_sample(run, path)
+    found = rs.assess_sample(run, path, map_changed=True)
+    assert any("another version" in note for note in found.notes)
+
+
+def test_no_probability_sample_is_refused_with_what_it_tells(
+    run: rs.Run, sample: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "found.gpkg"
+    frame = gpd.read_file(sample)
+    frame[["id", "reference", "geometry"]].to_file(path)
+    with pytest.raises(RecipeError, match=r"is no probability sample.*\d of 2\d\d \(0\.\d+\)"):
+        rs.assess_sample(run, path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"reference": "moon"}, r"'moon' \(240 units, such as 1\), no class of the map"),
+        ({"reference": 1.5}, "'1.5'"),
+        ({"reference": ""}, "none of the 240 units is interpreted"),
+        ({"id": 7}, "1 ids are there more than once, such as 7"),
+        ({PROBABILITY: 0.0}, "240 units have no inclusion_probability above 0"),
+        ({"stratum": 77}, "240 units lie in strata that the design does not have"),
+        ({"stratum": 1}, "strata have no interpreted unit"),
+    ],
+)
+def test_bad_samples(
+    run: rs.Run, sample: Path, tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
+    path = edited(sample, tmp_path / "bad.gpkg", **columns)
+    with pytest.raises(RecipeError, match=message) as refused:
+        rs.assess_sample(run, path)
+    assert "\n" not in str(refused.value)
+
+
+def test_points_elsewhere_and_no_points(run: rs.Run, sample: Path, tmp_path: Path) -> None:
+    frame = gpd.read_file(sample)
+    path = edited(sample, tmp_path / "far.gpkg", geometry=frame.geometry.translate(1e5))
+    with pytest.raises(RecipeError, match="240 of 240 units lie outside of the map, such as 1, 2"):
+        rs.assess_sample(run, path)
+    path = edited(sample, tmp_path / "boxes.gpkg", geometry=frame.geometry.buffer(5))
+    with pytest.raises(RecipeError, match=r"240 units of the sample boxes\.gpkg are no points"):
+        rs.assess_sample(run, path)
+    with pytest.raises(RecipeError, match="there is no sample at"):
+        rs.assess_sample(run, tmp_path / "none.gpkg")
+
+
+def test_columns_of_other_periods(run: rs.Run, sample: Path, tmp_path: Path) -> None:
+    frame = gpd.read_file(sample)
+    path = edited(sample, tmp_path / "later.gpkg", reference_2031=frame["reference"])
+    with pytest.raises(RecipeError, match=r"references of \['2031'\]; the run has maps of"):
+        rs.assess_sample(run, path)
+    with pytest.raises(RecipeError, match="the run has no map of 2031"):
+        rs.assess_sample(run, sample, period=2031)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "expected an object"),
+        ('{"format": 9}', "has the format 9"),
+        ('{"format": 1, "design": "lottery"}', "damaged: design"),
+    ],
+)
+def test_damaged_records(
+    run: rs.Run, sample: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    path = edited(sample, tmp_path / "damaged.gpkg")
+    Path(f"{path}.design.json").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        rs.assess_sample(run, path)
+
+
+def test_a_run_that_is_not_done(run: rs.Run, sample: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    state = json.loads((folder / "run.json").read_text())
+    state["steps"]["map"]["tiles"]["done"] -= 1
+    (folder / "run.json").write_text(json.dumps(state))
+    with pytest.raises(RunFolderError, match=r"tiles of 'map' in .* are done; a sample tells of"):
+        rs.assess_sample(folder, sample)
+    with pytest.raises(RunFolderError, match="has no step 'mapp'"):
+        rs.assess_sample(run, sample, step="mapp")
+    assert Ledger(run.folder.storage).count()
+
+
+def test_units_read_only_the_chunks_that_hold_them(run: rs.Run, maps: np.ndarray) -> None:
+    read = []
+
+    class Counting:
+        chunks, chunksizes = None, {"x": (256,)}
+
+        def __getitem__(self, key: Any) -> Any:
+            read.append(tuple(s.stop - s.start for s in key))
+            return run.open().classification[-1][key]
+
+    layer = ClassLayer.of(run.open().classification[-1], _extent(maps), None, [1, 2, 3])
+    row, col = np.array([3, 700, 3]), np.array([5, 800, 9])
+    found = ClassLayer(Counting(), layer.extent, layer.grid, layer.positions).at(row, col)
+    expected = layer.positions[maps[-1][row, col]]
+    assert found.tolist() == expected.tolist()
+    assert max(max(shape) for shape in read) <= 4096
+    assert sum(a * b for a, b in read) < maps[-1].size / 2
+
+
+def _extent(maps: np.ndarray) -> Any:
+    from rsscale.geo.lattice import PixelBox
+
+    return PixelBox(0, 0, *maps.shape[1:])
+
+
+def test_the_command(run: rs.Run, sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--quiet", "assess", str(run.path), "--sample", str(sample)])
+    assert ended.value.code == 0
+    assert "overall accuracy" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["--quiet", "assess", str(run.path)])
+    assert ended.value.code == 2
+    assert "give either --sample" in capsys.readouterr().err
