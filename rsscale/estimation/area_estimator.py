@@ -60,7 +60,7 @@ def area_estimator(
 def _are_strata(direct: Estimator, mapped: Ints) -> bool:
     """Whether strata are the mapped classes, so that the direct estimator knows their areas."""
     pairs = np.unique(np.stack([direct.units.stratum, mapped]), axis=1).shape[1]
-    return pairs == len(np.unique(mapped)) == len(np.unique(direct.units.stratum))
+    return bool(pairs == len(np.unique(mapped)) == len(np.unique(direct.units.stratum)))
 
 
 def _assisted(
