@@ -26,9 +26,8 @@ import rasterio
 
 import rsscale as rs
 from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.design import SampleDesign, Stratum
 from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.units import Units
+from rsscale.estimation.units import SampleDesign, Stratum, Units
 
 Array = npt.NDArray[Any]
 SIZE = 800  # units of a sample

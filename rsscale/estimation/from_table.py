@@ -9,12 +9,12 @@ import numpy as np
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
-from rsscale.estimation.class_codes import class_positions
-from rsscale.estimation.design import DesignKind, SampleDesign, Stratum
 from rsscale.estimation.estimate import MappedClasses, Region, estimate_areas
 from rsscale.estimation.estimator import Intervals
 from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import read_sample_table
+from rsscale.estimation.units import DesignKind, SampleDesign, Stratum
+from rsscale.legend.class_codes import class_positions
 from rsscale.legend.classes import LandClass
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
-from rsscale.estimation.class_codes import NOT_INTERPRETED, class_positions
-from rsscale.estimation.design import DesignKind, SampleDesign, Stratum
-from rsscale.estimation.units import Floats, Ints, Units
+from rsscale.estimation.units import DesignKind, Floats, Ints, SampleDesign, Stratum, Units
+from rsscale.legend.class_codes import NOT_INTERPRETED, class_positions
 from rsscale.legend.classes import LandClass
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
-from rsscale.estimation.class_codes import class_positions
 from rsscale.estimation.estimate import MappedClasses, Region, estimate_areas
 from rsscale.estimation.estimator import Intervals
 from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import PROBABILITY, SampleTable, interpreted, read_sample_table
 from rsscale.estimation.units import Floats
+from rsscale.legend.class_codes import class_positions
 from rsscale.pipeline.assessment import file_digest
 from rsscale.reference.zones import Zones, read_zones
 from rsscale.runs.run import Run

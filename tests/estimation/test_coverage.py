@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.design import SampleDesign, Stratum
 from rsscale.estimation.estimator import Estimator
-from rsscale.estimation.units import Units
+from rsscale.estimation.units import SampleDesign, Stratum, Units
 
 WIDTH = 240
 DRAWS = 300

@@ -7,10 +7,9 @@ import pytest
 import rsscale as rs
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.design import SampleDesign, Stratum
 from rsscale.estimation.estimator import Estimator
 from rsscale.estimation.interpreters import cohens_kappa
-from rsscale.estimation.units import Units
+from rsscale.estimation.units import SampleDesign, Stratum, Units
 
 
 def simple(count: int, pixels: float = np.inf, **more: object) -> Estimator:

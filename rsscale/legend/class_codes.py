@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rsscale.errors import RecipeError, nearest
-from rsscale.estimation.units import Ints
 from rsscale.legend.classes import LandClass
 from rsscale.legend.values import listed
 
@@ -19,7 +19,7 @@ NOT_INTERPRETED = -1
 
 def class_positions(
     values: Sequence[Any], classes: Sequence[LandClass], *, column: str, ids: Sequence[Any]
-) -> Ints:
+) -> npt.NDArray[np.int64]:
     """Position of each class in a legend; -1 where nothing is written.
 
     Parameters
