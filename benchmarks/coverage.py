@@ -243,6 +243,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of rsscale demo")
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--designs", nargs="*", choices=DESIGNS, default=DESIGNS)
     options = parser.parse_args()
     people = Population.read(options.folder)
     report: dict[str, Any] = {"pixels": len(people), "units": SIZE, "draws": options.draws}
@@ -250,7 +251,7 @@ def main() -> None:
     names = [*people.names, "change"]
     print(f"{len(people):,} pixels, {SIZE} units, {options.draws:,} draws: coverage in %")
     print(f"{'':22}" + "".join(f"{name[:12]:>13}" for name in names))
-    for design in DESIGNS:
+    for design in options.designs:
         rows = coverage(people, design, options.draws)
         report["designs"][design] = rows
         print(f"{design:22}" + "".join(f"{100 * rows[n]['coverage']:13.1f}" for n in names))

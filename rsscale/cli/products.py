@@ -49,6 +49,7 @@ def assess(
     step: Annotated[
         str | None, typer.Option(help="With --sample: whose classes; those that it was drawn from.")
     ] = None,
+    confidence: Annotated[float, typer.Option(help="With --sample: of the intervals.")] = 0.95,
     map_changed: Annotated[
         bool,
         typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
@@ -73,6 +74,7 @@ def assess(
                 regions_layer=regions_layer,
                 step=step,
                 map_changed=map_changed,
+                confidence=confidence,
             )
         )
         return

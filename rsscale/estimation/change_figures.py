@@ -71,10 +71,10 @@ class ChangeFigures:
         return {
             "transitions": [
                 {
-                    "from": one.before.value,
-                    "to": one.after.value,
-                    "from_name": one.before.name,
-                    "to_name": one.after.name,
+                    "from": one.before.name,
+                    "to": one.after.name,
+                    "from_value": one.before.value,
+                    "to_value": one.after.value,
                     "hectares": one.hectares.to_dict(),
                     "units": one.units,
                 }

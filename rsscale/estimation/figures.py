@@ -83,13 +83,14 @@ class MapFigures:
     estimator: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``areas.json`` has it; the last row, of no class in the map, only where it counts."""
-        rows = len(self.classes) + int(self.counts[-1].any())
+        """As ``areas.json`` has it; units where the map has no class are a row of their own."""
         return {
             "overall": self.overall.to_dict(),
             "classes": [one.to_dict() for one in self.classes],
-            "counts": self.counts[:rows].tolist(),
-            "proportions": np.round(self.proportions[:rows], 8).tolist(),
+            "counts": self.counts[:-1].tolist(),
+            "proportions": np.round(self.proportions[:-1], 8).tolist(),
+            "unmapped_counts": self.counts[-1].tolist(),
+            "unmapped_proportions": np.round(self.proportions[-1], 8).tolist(),
             "estimator": self.estimator,
         }
 

@@ -59,7 +59,8 @@ class SampleDesign:
     strata : tuple of Stratum
         Without overlap, together the whole population; one, where there are none.
     clusters : int, optional
-        Primary units of the population.
+        Primary units of the population, where they were drawn without replacement and with equal
+        probabilities.
 
     Raises
     ------

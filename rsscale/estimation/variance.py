@@ -41,9 +41,10 @@ def variance_of_total(units: Units, influence: Floats) -> Variance:
     - Simple and stratified: squared deviations from the mean of the stratum, with the finite
       population correction where pixels are known (Cochran 1977, eq. 5.12; Stehman 2014, eq. 25;
       without it Olofsson et al. 2014, eq. 10).
-    - Two-stage: totals of the primary units as the sample, without a finite population correction,
-      which is conservative ("ultimate clusters"; Särndal et al. 1992, section 4.6). Strata in
-      them are post-strata: deviations are from their means.
+    - Two-stage: totals of the primary units as the sample ("ultimate clusters"); where these were
+      drawn without replacement and their number is known, the finite population correction, and
+      the variance within them that it leaves (Särndal et al. 1992, result 4.3.1). Strata in them
+      are post-strata: deviations are from their means.
     - Systematic: squared differences to neighbouring units, in place of deviations from one mean,
       which would be far too large where values are alike nearby (Wolter 2007, "Introduction to
       Variance Estimation", section 8.2; Dunn and Harrison 1993); without places as simple.
@@ -51,17 +52,28 @@ def variance_of_total(units: Units, influence: Floats) -> Variance:
     means = _means(units.stratum, units.weight, influence)
     values = (influence - means[units.stratum]) * units.weight
     if units.cluster is not None:
-        totals = np.bincount(units.cluster, values)
-        squares = (totals - totals.mean()) ** 2
-        count = len(totals)
-        value = float(squares.sum() * count / (count - 1)) if count > 1 else float("nan")
-        return Variance(value, _degrees(squares, np.zeros(count, np.int64)))
+        return _of_clusters(units.cluster, values, units.design.clusters)
     squares = values**2
     degrees = _degrees(squares, units.stratum)
     if units.neighbours is not None:
         return Variance(_of_neighbours(units, units.neighbours, values), degrees)
     by_stratum = np.bincount(units.stratum, squares, len(units.counts))
     return Variance(float((_correction(units) * by_stratum).sum()), degrees)
+
+
+def _of_clusters(cluster: Ints, values: Floats, total: int | None) -> Variance:
+    """Between the clusters of a sample, and within them where they are part of a finite number."""
+    counts, totals = np.bincount(cluster), np.bincount(cluster, values)
+    drawn = len(totals)
+    if drawn < 2:
+        return Variance(float("nan"), 1.0)
+    squares = (totals - totals.mean()) ** 2
+    share = min(drawn / total, 1.0) if total else 0.0
+    deviations = (values - (totals / counts)[cluster]) ** 2
+    within = np.bincount(cluster, deviations) * counts / np.maximum(counts - 1, 1)
+    between = squares.sum() * drawn / (drawn - 1)
+    value = (1 - share) * between + share * within.sum()
+    return Variance(float(value), _degrees(squares, np.zeros(drawn, np.int64)))
 
 
 def _degrees(squares: Floats, group: Ints) -> float:

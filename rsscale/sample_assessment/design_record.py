@@ -30,6 +30,7 @@ class _Stratum(_Part):
 
 class _Clusters(_Part):
     total: Annotated[int, Field(gt=0)] | None = None
+    with_replacement: bool = False
 
 
 class _Record(_Part):
@@ -40,6 +41,7 @@ class _Record(_Part):
     version: str
     strata: Annotated[list[_Stratum], Field(min_length=1)]
     clusters: _Clusters | None = None
+    span: str = ""
     periods: list[int | str] = Field(default_factory=list)
 
 
@@ -54,6 +56,8 @@ class DesignRecord:
         Whose classes it was drawn from.
     version : str
         Of what the step had stored then.
+    span : str
+        Period, or two of them, of the classes that it was drawn from.
     periods : tuple of str
         That are to be interpreted; none where it does not say.
     """
@@ -62,6 +66,7 @@ class DesignRecord:
     step: str
     layer: str
     version: str
+    span: str
     periods: tuple[str, ...]
 
     @classmethod
@@ -101,11 +106,13 @@ class DesignRecord:
                 "was written with the sample"
             ) from None
         strata = tuple(Stratum(s.value, s.name, s.pixels, s.hectares) for s in record.strata)
-        total = record.clusters.total if record.clusters else None
+        blocks = record.clusters
+        total = None if blocks is None or blocks.with_replacement else blocks.total
         return cls(
             SampleDesign(record.design, strata, total),
             record.step,
             record.layer,
             record.version,
+            record.span,
             tuple(map(str, record.periods)),
         )

@@ -10,10 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from rsscale.errors import RecipeError
 from rsscale.estimation.units import Floats, Ints
 from rsscale.geo.coverage import centres, pixel_edges
 from rsscale.geo.grid import Grid
@@ -24,7 +22,6 @@ from rsscale.reference.zones import Zones
 
 _SQUARE_METRES = 10_000
 _THREADS = 4
-_TOLD = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,25 +119,6 @@ class ClassLayer:
             inside = centres(pixel_edges(zones.shapes[number], self.grid), around) > 0
             found[1 + number] = np.bincount(codes[part][inside], areas[part][inside], count)
         return found
-
-
-def check_inside(row: Ints, col: Ints, extent: PixelBox, ids: npt.NDArray[np.generic]) -> None:
-    """Refuse units that lie outside of a map.
-
-    Raises
-    ------
-    RecipeError
-        With some of them.
-    """
-    outside = (row < extent.row0) | (row >= extent.row1)
-    outside |= (col < extent.col0) | (col >= extent.col1)
-    if outside.any():
-        some = ", ".join(str(i) for i in ids[outside][:_TOLD])
-        raise RecipeError(
-            f"{int(outside.sum())} of {len(row)} units lie outside of the map, such as {some}: the "
-            "sample is of another area or has another CRS; use the sample that was drawn from this "
-            "map"
-        )
 
 
 def unit_areas(grid: Grid, row: Ints, col: Ints) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,48 @@ import shapely
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.units import Floats
-from rsscale.reference.zones import Zones
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.reference.zones import Zones, read_zones
 
 # Share of the smaller of two polygons; below it they overlap by how exactly they were drawn.
 _SLIVER = 0.01
+
+
+def read_regions(
+    regions: str | Path | None, column: str | None, layer: str | None, grid: Grid, extent: PixelBox
+) -> Zones | None:
+    """Read regions, which may not overlap; None where there are none.
+
+    Parameters
+    ----------
+    regions : path, optional
+    column : str, optional
+        Of their names.
+    layer : str, optional
+        Of the file.
+    grid : Grid
+    extent : PixelBox
+        Of the map.
+
+    Raises
+    ------
+    RecipeError
+        When the file is not there, no column is named, a polygon is not valid, they overlap, or
+        none is near the map.
+    """
+    if regions is None:
+        return None
+    if column is None:
+        raise RecipeError("say with --region-id which column of the regions holds their names")
+    path = Path(regions)
+    if not path.exists():
+        raise RecipeError(f"there are no regions at {path}")
+    zones = read_zones(path, column, grid, layer)
+    if not zones.near(extent):
+        raise RecipeError(zones.far_away)
+    check_apart(zones, path.name)
+    return zones
 
 
 def zones_of(place: Floats, zones: Zones) -> Mapping[str, npt.NDArray[np.bool_]]:

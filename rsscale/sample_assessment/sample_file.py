@@ -48,6 +48,14 @@ class SampleFile:
     col: npt.NDArray[np.int64]
 
     @property
+    def ids(self) -> npt.NDArray[Any]:
+        """Of each unit; the number of its row where the file has none."""
+        frame = self.frame
+        values = frame["id"] if "id" in frame.columns else frame.index.to_series()
+        found: npt.NDArray[Any] = values.to_numpy()
+        return found
+
+    @property
     def place(self) -> npt.NDArray[np.float64]:
         """X and y of each unit ``(n, 2)``, in the grid's CRS."""
         found: npt.NDArray[np.float64] = shapely.get_coordinates(self.frame.geometry.to_numpy())

@@ -17,11 +17,15 @@ import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.estimation.sample_table import PROBABILITY
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.geo.pixel_area import pixel_areas
 from rsscale.sample_assessment.mapped_classes import ClassLayer
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
 
 YEARS = [2022, 2023]
+CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 NAMES = {one.value: one.name for one in CLASSES}
 
 
@@ -31,7 +35,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rs.Run]:
     folder = tmp_path_factory.mktemp("sampled")
     with allowed():
         yield rs.run(
-            formula_recipe(folder, tile=512, periods=YEARS, options={"layers": ["classification"]}),
+            formula_recipe(
+                folder,
+                tile=512,
+                periods=YEARS,
+                options={"layers": ["classification"]},
+                steps={"change": CHANGE},
+            ),
             folder / "run",
             threads=1,
             device="cpu",
@@ -159,6 +169,65 @@ def test_two_periods_give_the_transition_matrix(
     assert list(only.periods) == ["2022"]
 
 
+def change_sample(run: rs.Run, maps: np.ndarray, path: Path) -> Path:
+    """A sample that is stratified by the change layer, its hectares as the map's are counted."""
+    rng = np.random.default_rng(6)
+    change = run.open("change")["change"][0].to_numpy()
+    x, y = run.open().x.to_numpy(), run.open().y.to_numpy()
+    left, top = round((x[0] - 5) / 10), round(-(y[0] + 5) / 10)
+    box = PixelBox(top, left, top + change.shape[0], left + change.shape[1])
+    areas = np.broadcast_to(pixel_areas(Grid("EPSG:32631", 10.0), box), change.shape) / 1e4
+    parts, strata = [], []
+    for value, name in ((0, "unchanged"), (1, "changed")):
+        places = np.argwhere(change == value)
+        parts.append(places[rng.choice(len(places), 80, replace=False)])
+        hectares = float(areas[change == value].sum())
+        strata.append(
+            {"value": value + 1, "name": name, "pixels": len(places), "hectares": hectares}
+        )
+    row, col = np.concatenate(parts).T
+    stratum = np.repeat([1, 2], 80)
+    names = np.vectorize(NAMES.get)(maps[:, row, col])
+    wrong = rng.random(160) < 0.05
+    gpd.GeoDataFrame(
+        {
+            "id": np.arange(160),
+            "stratum": stratum,
+            PROBABILITY: 80 / np.array([s["pixels"] for s in strata])[stratum - 1],
+            "reference_2022": names[0],
+            "reference_2023": np.where(wrong, names[0], names[1]),
+        },
+        geometry=gpd.points_from_xy(x[col], y[row]),
+        crs="EPSG:32631",
+    ).to_file(path, layer="sample")
+    record = {
+        "format": 1, "design": "stratified", "step": "change", "layer": "from",
+        "span": "2022-2023", "version": step_version(run.folder, "change"), "strata": strata,
+        "clusters": None, "periods": [2022, 2023],
+    }  # fmt: skip
+    Path(f"{path}.design.json").write_text(json.dumps(record))
+    return path
+
+
+def test_a_sample_of_change_takes_the_maps_and_hectares_of_the_change_step(
+    run: rs.Run, maps: np.ndarray, tmp_path: Path
+) -> None:
+    found = rs.assess_sample(run, change_sample(run, maps, tmp_path / "change.gpkg"))
+    assert list(found.periods) == ["2022", "2023"]
+    assert found["2022"].overall.value == 1.0  # `from` of the step is the map, which was copied
+    change = found.change["2022-2023"]
+    mapped = (maps[0] != maps[1]) & (maps != 255).all(axis=0)
+    assert change.mapped_hectares == pytest.approx(mapped.sum() / 100, rel=2e-3)
+    assert change.producers.value == 1.0
+    assert 0.8 < change.users.value < 1
+    right = change.users.value * change.mapped_hectares
+    assert change.changed.value == pytest.approx(right, rel=1e-6)
+    sizes = [one.hectares.value for one in found["2023"].classes]
+    assert sum(sizes) == pytest.approx(sum(one.mapped_hectares for one in found["2023"].classes))
+    # Strata are not the classes, whose hectares are counted: that helps.
+    assert found["2023"].estimator.startswith("model-assisted")
+
+
 def test_regions_add_up_and_know_their_size(run: rs.Run, sample: Path, tmp_path: Path) -> None:
     west, south, east, north = gpd.read_file(sample).buffer(9e4).total_bounds
     middle = gpd.read_file(sample).geometry.x.median() + 3.0
@@ -243,6 +312,10 @@ def test_points_elsewhere_and_no_points(run: rs.Run, sample: Path, tmp_path: Pat
     path = edited(sample, tmp_path / "far.gpkg", geometry=frame.geometry.translate(1e5))
     with pytest.raises(RecipeError, match="240 of 240 units lie outside of the map, such as 1, 2"):
         rs.assess_sample(run, path)
+    same = [frame.geometry.iloc[1], *frame.geometry.iloc[1:]]
+    path = edited(sample, tmp_path / "twice.gpkg", geometry=same)
+    with pytest.raises(RecipeError, match="1 pixels are there more than once, such as"):
+        rs.assess_sample(run, path)
     path = edited(sample, tmp_path / "boxes.gpkg", geometry=frame.geometry.buffer(5))
     with pytest.raises(RecipeError, match=r"240 units of the sample boxes\.gpkg are no points"):
         rs.assess_sample(run, path)
@@ -310,8 +383,6 @@ def test_units_read_only_the_chunks_that_hold_them(run: rs.Run, maps: np.ndarray
 
 
 def _extent(maps: np.ndarray) -> Any:
-    from rsscale.geo.lattice import PixelBox
-
     return PixelBox(0, 0, *maps.shape[1:])
 
 

@@ -1,0 +1,56 @@
+"""Units that can't be of the map: outside of it, or on one pixel twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.errors import RecipeError
+from rsscale.estimation.units import Ints
+from rsscale.runs.plan import RunPlan
+
+_TOLD = 5
+
+
+def check_units(row: Ints, col: Ints, plan: RunPlan, ids: npt.NDArray[np.generic]) -> None:
+    """Refuse units outside of a run's area, and pixels that are there twice.
+
+    Parameters
+    ----------
+    row, col : int64 arrays (n,)
+        Global pixels.
+    plan : RunPlan
+    ids : array (n,)
+
+    Raises
+    ------
+    RecipeError
+        With some of them.
+    """
+    extent, grid = plan.extent, plan.grid
+    outside = (row < extent.row0) | (row >= extent.row1)
+    outside |= (col < extent.col0) | (col >= extent.col1)
+    x = grid.origin[0] + (col + 0.5) * grid.resolution
+    y = grid.origin[1] - (row + 0.5) * grid.resolution
+    area = grid.project(plan.area).geom.buffer(grid.resolution / 2)  # a centre on the border
+    shapely.prepare(area)
+    outside |= ~np.asarray(shapely.contains_xy(area, x, y), bool)
+    if outside.any():
+        raise RecipeError(
+            f"{int(outside.sum())} of {len(row)} units lie outside of the map, such as "
+            f"{_some(ids[outside])}: the sample is of another area or has another CRS; use the "
+            "sample that was drawn from this map"
+        )
+    _, first, count = np.unique(np.stack([row, col]), axis=1, return_index=True, return_counts=True)
+    twice = first[count > 1]
+    if len(twice):
+        raise RecipeError(
+            f"{len(twice)} pixels are there more than once, such as that of unit {ids[twice[0]]}: "
+            "each unit counts once; remove the copies"
+        )
+
+
+def _some(ids: npt.NDArray[np.generic]) -> str:
+    more = ", …" if len(ids) > _TOLD else ""
+    return ", ".join(str(one) for one in ids[:_TOLD]) + more
