@@ -4,19 +4,16 @@
                                 [--set train.architecture=gradient_boosting train.steps=null]
 
 FOLDER gets, of each seed, an archive of four years, a model that is trained on labels of these in
-the west, the maps of each year, and what each method makes of the first two and of all four. What
-is there is kept for the next time. Measured are blocks of 1 km at least 1 km from any label: a
-pixel has changed where its class is not the same in all of the years. What the columns are says
-``Figures`` in benchmarks/change_figures.py.
+the west, the maps of each year, and what each method makes of the last two and of all four; series
+have the years before as their history. What is there is kept for the next time. Measured are blocks
+of 1 km at least 1 km from any label: a pixel has changed where its class is not the same in all of
+the years. What the columns are says ``Figures`` in benchmarks/change_figures.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,118 +22,21 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 
 import rsscale as rs
+from benchmarks.change_case import SIMULATED, Case
 from benchmarks.change_figures import Figures, Prediction, Truth, measure
+from benchmarks.change_methods import METHODS
 from benchmarks.options import parser_of
 from rsscale.accuracy.evaluation_blocks import BlockLattice
+from rsscale.breaks.alerts import CONFIRMED
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import NODATA
 from rsscale.progress import show_progress
-from rsscale.recipe import Recipe, read_recipe
 from rsscale.reference.class_raster import RasterOnGrid
 
-SIMULATED = (2021, 2022, 2023, 2024)
 _METRES = 1000.0
 _BLOCK = 100  # pixels of 10 m
-
-
-Years = tuple[int, ...]
-Steps = dict[str, dict[str, Any]]
-Method = Callable[[Any, Years], Steps]
-"""From where the maps of each year are and from years to steps, of which ``change`` is measured:
-its layers ``change``, and where it has them ``change_probability`` and ``change_year``."""
-
-
-def _ends(years: Years) -> dict[str, Any]:
-    return {"from": years[0], "to": years[-1]}
-
-
-def differencing(maps: Any, years: Years) -> Steps:
-    return {"change": {"kind": "post-classification", "of": maps, **_ends(years)}}
-
-
-def temporal_model(maps: Any, years: Years) -> Steps:
-    return {"change": {"kind": "temporal-model", "of": maps, "years": False, **_ends(years)}}
-
-
-def of_smoothed_maps(maps: Any, years: Years) -> Steps:
-    smooth = {"kind": "smooth", "of": maps, "method": "gaussian-markov"}
-    return {"smooth": smooth, **temporal_model("smooth", years)}
-
-
-def without_small_pieces(maps: Any, years: Years) -> Steps:
-    (told,) = temporal_model(maps, years).values()
-    sieve = {"kind": "minimum-mapping-unit", "of": "told", "layer": "change", "hectares": 0.2}
-    return {"told": told, "change": sieve}
-
-
-def spectral(method: str) -> Method:
-    def steps(maps: Any, years: Years) -> Steps:
-        del maps
-        return {"change": {"kind": "spectral-change", "of": "s2", "method": method, **_ends(years)}}
-
-    return steps
-
-
-METHODS: dict[str, Method] = {
-    "label differencing": differencing,
-    "temporal model": temporal_model,
-    "temporal, smoothed maps": of_smoothed_maps,
-    "temporal, 0.2 ha": without_small_pieces,
-    "change vectors": spectral("change-vector"),
-    "IR-MAD": spectral("ir-mad"),
-}
-"""The first is what all are compared with."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """An archive, and what is made of it, each in a folder of its own.
-
-    Attributes
-    ----------
-    folder : Path
-    changes : tuple of str
-        Keys of the recipe that are other, ``key=value``; what is there already keeps its own.
-    """
-
-    folder: Path
-    changes: tuple[str, ...] = ()
-
-    @property
-    def archive(self) -> Path:
-        """Where it lies."""
-        return self.folder / "archive"
-
-    def recipe(self, *changes: str) -> Recipe:
-        """That of the demo for all years, without its change."""
-        base = files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8")
-        path = self.folder / "recipe.yaml"
-        path.write_text(base)
-        years = f"[{', '.join(map(str, SIMULATED))}]"
-        return read_recipe(
-            path,
-            (f"periods={years}", f"train.periods={years}", "change=null", *self.changes, *changes),
-        )
-
-    def maps(self) -> rs.Run:
-        """Those of each year, by a model that is trained where there is none yet."""
-        if not (self.folder / "model" / "item.json").exists():
-            rs.train(self.recipe())
-        return self._done(self.recipe(), self.folder / "run")
-
-    def told(self, name: str, count: int) -> rs.Run:
-        """What a method makes of the first years."""
-        maps = {"run": str(self.folder / "run"), "step": "map"}
-        steps = METHODS[name](maps, SIMULATED[:count])
-        recipe = self.recipe("model=null", "output.layers=null", f"steps={json.dumps(steps)}")
-        return self._done(recipe, self.folder / f"{name.replace(' ', '-')}-{count}")
-
-    def _done(self, recipe: Recipe, folder: Path) -> rs.Run:
-        if (folder / "run.json").exists() and rs.Run(folder).state["state"] == "done":
-            return rs.Run(folder)
-        return rs.run(recipe, folder, trust=True)
 
 
 def main() -> None:
@@ -171,15 +71,16 @@ def _options() -> argparse.Namespace:
 
 
 def compare(case: Case, names: list[str], count: int) -> dict[str, Figures]:
-    """Figures of methods by name, of the first years."""
+    """Figures of methods by name, of the last years."""
     grid = case.recipe().grid.build()
     extent = grid.box_of(case.maps().open().odc.geobox).snap(_BLOCK)
-    truth = truth_of(case, SIMULATED[:count], grid, extent)
+    years = SIMULATED[-count:]
+    truth = truth_of(case, years, grid, extent)
     first, *_ = METHODS
-    said = {
-        name: prediction(case.told(name, count), grid, extent)
-        for name in dict.fromkeys([first, *names])
-    }
+    said = {}
+    for name in dict.fromkeys([first, *names]):
+        run = case.made_by(f"{name.replace(' ', '-')}-{count}", METHODS[name](case, years))
+        said[name] = prediction(run, "change", grid, extent)
     return {name: measure(truth, said[name], said[first]) for name in names}
 
 
@@ -195,9 +96,9 @@ def truth_of(case: Case, years: tuple[int, ...], grid: Grid, extent: PixelBox) -
     return Truth(classes, years, where)
 
 
-def prediction(run: rs.Run, grid: Grid, extent: PixelBox) -> Prediction:
-    """What the step ``change`` of a run says of a box of pixels; nothing beyond its layers."""
-    layers = run.open("change").squeeze("time").load()
+def prediction(run: rs.Run, step: str, grid: Grid, extent: PixelBox) -> Prediction:
+    """What a step of a run says of a box of pixels; nothing beyond its layers."""
+    layers = run.open(step).squeeze("time").load()
     box = grid.box_of(layers.odc.geobox)
     shared = box & extent
 
@@ -206,6 +107,11 @@ def prediction(run: rs.Run, grid: Grid, extent: PixelBox) -> Prediction:
         out[shared.slices(extent)] = layers[name].values[shared.slices(box)]
         return out
 
+    if "alert" in layers:
+        alert, date = values("alert", NODATA), values("change_date", 0)
+        days = date if date.dtype.kind == "M" else date.astype("datetime64[D]")
+        year = days.astype("datetime64[Y]").astype(np.int64) + 1970
+        return Prediction(alert == CONFIRMED, alert != NODATA, None, year)
     change = values("change", NODATA)
     probability = year = None
     if "change_probability" in layers:

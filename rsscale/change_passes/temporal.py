@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsscale.change.hidden_markov import best_path, marginals
 from rsscale.change.temporal_layers import (
@@ -29,13 +29,15 @@ from rsscale.change.temporal_layers import (
 from rsscale.change.transitions import matrix_of, pairs_of, shares_of, staying
 from rsscale.change_passes.temporal_base import TemporalPass
 from rsscale.change_passes.temporal_estimate import estimating_steps
+from rsscale.change_passes.temporal_labels import LabelFile, LabelOptions, counting_steps
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA, Layer, TileKey
 from rsscale.legend.classes import classes_from_attributes
 from rsscale.model.outputs import CALIBRATION, NOT_KNOWN
-from rsscale.recipe import StepRecipe
+from rsscale.recipe import Recipe, StepRecipe
+from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, PartPass, Resources, Result, Setup, Source, Step
 from rsscale.steps.options import Options
 
@@ -51,18 +53,31 @@ class TemporalOptions(Options):
     """``{kind: temporal-model, of: STEP, stay:, transitions:, forbidden:, prior:, from:, to:}``.
 
     Transitions are estimated from a sample of all tiles, beginning with ``stay``, the probability
-    that a class is the same a year later; ``transitions: stay`` takes it as it is, and a mapping of
-    class names is the whole matrix. ``forbidden`` are pairs of names that never follow each other,
-    ``prior`` the shares of classes that the model of the maps was trained on, equal when left out.
+    that a class is the same a year later; ``transitions: labels`` counts them from labels of the
+    same places in several years, those of ``train`` or of ``labels``, beside ``pseudocount`` pixels
+    of each class that become what ``stay`` says; ``transitions: stay`` takes it as it is, and a
+    mapping of class names is the whole matrix. ``forbidden`` are pairs of names that never follow
+    each other, ``prior`` the shares of classes that the model of the maps was trained on, equal
+    when left out.
     """
 
     stay: float = Field(default=0.95, gt=0, lt=1)
-    transitions: Literal["estimate", "stay"] | dict[str, dict[str, float]] = "estimate"
+    transitions: Literal["estimate", "labels", "stay"] | dict[str, dict[str, float]] = "estimate"
+    labels: LabelOptions | None = None
+    pseudocount: float = Field(default=500, gt=0)
     forbidden: tuple[tuple[str, str], ...] = ()
     prior: dict[str, float] | None = None
     from_: int | None = Field(default=None, alias="from")
     to: int | None = None
     years: bool = True
+
+    @model_validator(mode="after")
+    def _labels_are_counted(self) -> Self:
+        """Refuse what says how labels are counted where none are."""
+        given = [key for key in ("labels", "pseudocount") if key in self.model_fields_set]
+        if given and self.transitions != "labels":
+            raise ValueError(f"has {given[0]!r}, which is for 'transitions: labels'")
+        return self
 
 
 @dataclass(repr=False, kw_only=True)
@@ -72,6 +87,13 @@ class TemporalChangePass(TemporalPass):
     Options: ClassVar[type[Options]] = TemporalOptions
     is_calibrated: bool = True  # whether the map's probabilities are known to be
     facts: ClassVar[Mapping[str, Fold]] = {"compared": "sum", "changed": "sum"}
+
+    @classmethod
+    def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
+        """The labels that transitions are counted from."""
+        if options.transitions != "labels":
+            return []
+        return [LabelFile.of(options.labels, recipe).attachment()]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
@@ -94,6 +116,9 @@ class TemporalChangePass(TemporalPass):
         opened: list[Step] = []
         if options.transitions == "estimate":
             opened = list(estimating_steps(step, given, setup))
+        elif options.transitions == "labels":
+            labels = LabelFile.of(options.labels, setup.recipe)
+            opened = list(counting_steps(step, labels, options.pseudocount, given, setup))
         layers = change_layers(classes, years)
         is_calibrated = there["probability"].attributes.get(CALIBRATION) != NOT_KNOWN
         opened.append(cls(step=step, layers=layers, is_calibrated=is_calibrated, **given))

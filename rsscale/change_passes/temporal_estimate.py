@@ -38,16 +38,10 @@ def estimating_steps(step: str, given: dict[str, Any], setup: Setup) -> Iterator
         schema=pa.schema([*place, ("percents", pa.binary(width))]),
         **given,
     )
-    pairs = [
-        ("from", pa.string()),
-        ("to", pa.string()),
-        ("probability", pa.float64()),
-        ("count", pa.float64()),
-    ]
     transitions = EstimatedTransitions(
         step=f"{step}-transitions",
         of=sample.step,
-        schema=pa.schema(pairs),
+        schema=matrix_schema(),
         **{key: given[key] for key in ("classes", "years", "matrix", "prior")},
     )
     yield sample
@@ -138,8 +132,6 @@ class EstimatedTransitions(Gather):
         ``count`` is how often it happened in the sample, as expected given its probabilities, over
         all pixels and years: what a probability is known from.
         """
-        import pyarrow as pa
-
         count = len(self.classes)
         # In the order of places: sums are the same to the bit however the area was cut.
         sample = some_pixels(table for _, table in parts)
@@ -150,14 +142,7 @@ class EstimatedTransitions(Gather):
         matrix, counts = estimate(likelihood, self.years, self.matrix)
         if len(sample) < FEWEST:
             _log.warning("step %r: %s", self.step, _too_few(len(sample)))
-        names = [land_class.name for land_class in self.classes]
-        columns = {
-            "from": [name for name in names for _ in names],
-            "to": names * count,
-            "probability": matrix.ravel(),
-            "count": counts.ravel(),
-        }
-        return pa.Table.from_pydict(columns, schema=self.schema)
+        return matrix_table(self.classes, matrix, counts, self.schema)
 
 
 def _too_few(sampled: int) -> str:
@@ -165,3 +150,30 @@ def _too_few(sampled: int) -> str:
         f"transitions are not estimated, as the sample has {counted(sampled, 'pixel')} that two "
         f"years or more have, and {FEWEST:,} are needed; they stay as 'stay' says"
     )
+
+
+def matrix_schema() -> pa.Schema:
+    """Columns of the table of a transition matrix."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    return pa.schema([("from", text), ("to", text), ("probability", number), ("count", number)])
+
+
+def matrix_table(
+    classes: Sequence[LandClass],
+    matrix: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    schema: pa.Schema,
+) -> pa.Table:
+    """A transition matrix as rows, one for each pair of classes."""
+    import pyarrow as pa
+
+    names = [land_class.name for land_class in classes]
+    columns = {
+        "from": [name for name in names for _ in names],
+        "to": names * len(names),
+        "probability": matrix.ravel(),
+        "count": counts.ravel(),
+    }
+    return pa.Table.from_pydict(columns, schema=schema)

@@ -40,8 +40,8 @@ def refused(folder: Path, **steps: Any) -> str:
         (MODEL | {"prior": SHARES | {"water": float("inf")}},
          "prior.water: input should be a finite number, found inf"),
         (MODEL | {"transitions": "estimte"},
-         ("transitions: input should be 'estimate' or 'stay', or names with values, found 'estimte'"
-         "; did you mean 'estimate'?")),
+         ("transitions: input should be 'estimate', 'labels' or 'stay', or names with values, "
+         "found 'estimte'; did you mean 'estimate'?")),
         (MODEL | {"transitions": {"water": {"water": "all"}}},
          "transitions.water.water: input should be a number, found 'all'"),
         (MODEL | {"forbidden": "water"}, "forbidden: input should be a list, found 'water'"),

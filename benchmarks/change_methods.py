@@ -1,0 +1,102 @@
+"""Methods that tell change: the steps of a recipe, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.change_case import SERIES, SIMULATED, Case, Years
+
+Steps = dict[str, dict[str, Any]]
+Method = Callable[[Case, Years], Steps]
+"""From a case and years to steps, of which ``change`` is measured: its layers ``change`` or
+``alert``, and where it has them ``change_probability``, and ``change_year`` or ``change_date``."""
+
+
+def _ends(years: Years) -> dict[str, Any]:
+    return {"from": years[0], "to": years[-1]}
+
+
+def differencing(case: Case, years: Years) -> Steps:
+    return {"change": {"kind": "post-classification", "of": case.map_step, **_ends(years)}}
+
+
+def temporal_model(case: Case, years: Years) -> Steps:
+    return {
+        "change": {"kind": "temporal-model", "of": case.map_step, "years": False, **_ends(years)}
+    }
+
+
+def of_labels(case: Case, years: Years) -> Steps:
+    (step,) = temporal_model(case, years).values()
+    labels = {
+        "file": str(case.archive / "labels.gpkg"), "class": "landcover", "period_column": "year",
+    }  # fmt: skip
+    return {"change": step | {"transitions": "labels", "labels": labels}}
+
+
+def of_smoothed_maps(case: Case, years: Years) -> Steps:
+    (step,) = temporal_model(case, years).values()
+    smooth = {"kind": "smooth", "of": case.map_step, "method": "gaussian-markov"}
+    return {"smooth": smooth, "change": step | {"of": "smooth"}}
+
+
+def without_small_pieces(method: Method) -> Method:
+    def steps(case: Case, years: Years) -> Steps:
+        (told,) = method(case, years).values()
+        sieve = {
+            "kind": "minimum-mapping-unit", "of": "told", "layer": "change", "hectares": 0.2,
+        }  # fmt: skip
+        return {"told": told, "change": sieve}
+
+    return steps
+
+
+def spectral(method: str) -> Method:
+    def steps(case: Case, years: Years) -> Steps:
+        del case
+        return {"change": {"kind": "spectral-change", "of": "s2", "method": method, **_ends(years)}}
+
+    return steps
+
+
+def siamese(case: Case, years: Years) -> Steps:
+    """As recipes/change-siamese.yaml: the first and the last year."""
+    model = case.network("fc-siam-diff", (years[0], years[-1]), width=16, depth=3)
+    return {"change": {"kind": "change-network", "model": str(model), "of": "s2", **_ends(years)}}
+
+
+def forest_of_both_dates(case: Case, years: Years) -> Steps:
+    """Pixels of the first and the last year, learnt from the same labels of change."""
+    model = case.network("random_forest", (years[0], years[-1]))
+    return {"change": {"kind": "change-network", "model": str(model), "of": "s2", **_ends(years)}}
+
+
+def series(case: Case, years: Years) -> Steps:
+    """As recipes/alerts.yaml: what is watched begins with the second year, history is before it."""
+    del case
+    before = [year for year in SIMULATED if year < years[1]]
+    # A single year of observations tells no more than one wave.
+    harmonics = 2 if len(before) > 1 else 1
+    return {
+        "change": {
+            "kind": "series-breaks", "of": SERIES, "index": "NBR", "trend": False,
+            "history": [before[0], before[-1]], "monitor": years[1], "harmonics": harmonics,
+        }
+    }  # fmt: skip
+
+
+METHODS: dict[str, Method] = {
+    "label differencing": differencing,
+    "temporal model": temporal_model,
+    "temporal, 0.2 ha": without_small_pieces(temporal_model),
+    "temporal, of labels": of_labels,
+    "of labels, 0.2 ha": without_small_pieces(of_labels),
+    "temporal, smoothed maps": of_smoothed_maps,
+    "siamese network": siamese,
+    "forest of both dates": forest_of_both_dates,
+    "change vectors": spectral("change-vector"),
+    "IR-MAD": spectral("ir-mad"),
+    "series": series,
+}
+"""The first is what all are compared with."""
