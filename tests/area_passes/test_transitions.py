@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from formula_pass import CLASSES, allowed, formula_recipe
+from formula_pass import AREA, CLASSES, SMALL, allowed, formula_recipe, over
 
 import rsscale as rs
 from rsscale.errors import RecipeError
@@ -32,7 +32,7 @@ def formula_allowed() -> Iterator[None]:
         yield
 
 
-def recipe_of(folder: Path, tile: int = 512, **step: Any) -> dict[str, Any]:
+def recipe_of(folder: Path, tile: int = 512, shape: Any = AREA, **step: Any) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     frame = gpd.GeoDataFrame({"code": list(ZONES)}, geometry=list(ZONES.values()), crs="EPSG:32631")
     frame.to_file(folder / "zones.gpkg")
@@ -40,6 +40,7 @@ def recipe_of(folder: Path, tile: int = 512, **step: Any) -> dict[str, Any]:
     return formula_recipe(
         folder,
         tile=tile,
+        shape=shape,
         periods=[2020, 2022],
         options={"layers": ["classification", "confidence"]},
         steps={
@@ -134,22 +135,22 @@ def test_a_preview_has_the_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["centre", "coverage"])
-def test_every_tile_size_and_worker_count_gives_the_same(
-    tmp_path: Path, method: str, two_workers: str
-) -> None:
-    runs = [
-        zoned(tmp_path, tile, client, method=method)
-        for tile, client in ((384, None), (512, two_workers), (1024, two_workers))
-    ]
-    first, *others = (one.table("became-hectares") for one in runs)
-    assert all(first.equals(other) for other in others)
-    one, *rest = (
-        run.open("became").sel(x=slice(729_005, 742_001), y=slice(4_989_003, 4_980_000))
-        for run in runs
-    )
-    for other in rest:
-        np.testing.assert_array_equal(one["transition"], other["transition"])
+def test_every_tile_size_and_worker_count_gives_the_same(tmp_path: Path, two_workers: str) -> None:
+    """Of pixels by their centre, and by the share of them that lies in a zone."""
+    runs = []
+    for tile, client in ((192, None), (256, two_workers), (512, two_workers)):
+        given = {"zones": str(tmp_path / "zones.gpkg"), "id": "code"}
+        recipe = recipe_of(tmp_path, tile, SMALL, **given, method="centre")
+        recipe["steps"]["covered"] = recipe["steps"]["became"] | {"method": "coverage"}
+        runs.append(rs.run(recipe, tmp_path / f"run-{tile}", client, **OPTIONS))
+    for step in ("became", "covered"):
+        first, *others = (one.table(f"{step}-hectares") for one in runs)
+        assert all(first.equals(other) for other in others)
+        assert set(first["zone"].to_pylist()) == {"", *ZONES}
+        one, *rest = (over(run.open(step), SMALL) for run in runs)
+        for other in rest:
+            np.testing.assert_array_equal(one["transition"], other["transition"])
+    assert not runs[0].table("became-hectares").equals(runs[0].table("covered-hectares"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from formula_pass import allowed, formula_recipe
+from formula_pass import SMALL, allowed, formula_recipe, over
 
 import rsscale as rs
 from rsscale.change_passes.comparison import ComparePass
@@ -23,6 +23,7 @@ def changed(folder: Path, tile: int, layers: list[str], client: Any = None) -> r
     recipe = formula_recipe(
         folder,
         tile=tile,
+        shape=SMALL,
         periods=[2022, 2023],
         options={"layers": layers},
         steps={"change": CHANGE},
@@ -32,13 +33,14 @@ def changed(folder: Path, tile: int, layers: list[str], client: Any = None) -> r
 
 
 def over_the_area(ds: xr.Dataset) -> xr.Dataset:
-    return ds.sel(x=slice(729_005, 742_001), y=slice(4_989_003, 4_980_000)).load()
+    found: xr.Dataset = over(ds, SMALL)
+    return found
 
 
 @pytest.mark.parametrize("layers", [["classification", "confidence"], ["classification"],
                                     ["classification", "probability"]])  # fmt: skip
 def test_it_is_the_comparison_of_the_whole_maps(tmp_path: Path, layers: list[str]) -> None:
-    run = changed(tmp_path, 384, layers)
+    run = changed(tmp_path, 192, layers)
     maps = run.open().load()
     before, after = (maps.sel(time=str(year)).squeeze(drop=True) for year in (2022, 2023))
     wanted, found = rs.detect_change(before, after), run.open_change().load().squeeze()
@@ -57,7 +59,7 @@ def test_every_tile_size_and_worker_count_gives_the_same_change(
     tmp_path: Path, two_workers: str
 ) -> None:
     layers = ["classification", "confidence"]
-    cuts = ((384, None), (512, two_workers), (1024, two_workers))
+    cuts = ((192, None), (256, two_workers), (512, two_workers))
     first, *others = (
         over_the_area(changed(tmp_path / str(tile), tile, layers, client).open_change())
         for tile, client in cuts

@@ -101,7 +101,14 @@ def test_it_is_the_map_of_its_model(archive: Path, tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "fc-siam-diff",
+        pytest.param("fc-ef", marks=pytest.mark.long),
+        pytest.param("fc-siam-conc", marks=pytest.mark.long),
+    ],
+)
 def test_every_tile_size_and_worker_count_gives_the_same(
     archive: Path, tmp_path: Path, two_workers: str, kind: str
 ) -> None:

@@ -257,6 +257,7 @@ def test_no_scene_at_all_is_nodata(archive: Path, tmp_path: Path) -> None:
     assert found.state["steps"]["alerts"]["facts"]["too_few"] > 0
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_goes_on(archive: Path, run: rs.Run, tmp_path: Path) -> None:
     """Killed between the layers of a tile; what is resumed is what was never interrupted."""
     recipe = tmp_path / "recipe.json"

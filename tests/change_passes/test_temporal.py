@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xarray as xr
-from formula_pass import CLASSES, LAYERS, allowed, formula_recipe
+from formula_pass import CLASSES, LAYERS, SMALL, allowed, formula_recipe, over
 
 import rsscale as rs
 from rsscale.change.hidden_markov import Chain, best_path, marginals
@@ -34,17 +34,18 @@ STEP = {
 }  # fmt: skip
 
 
-def recipe_of(folder: Path, tile: int = 384, **step: Any) -> dict[str, Any]:
+def recipe_of(folder: Path, tile: int = 192, **step: Any) -> dict[str, Any]:
     return formula_recipe(
         folder,
         tile=tile,
+        shape=SMALL,
         periods=YEARS,
         options={"layers": ["classification", "probability"]},
         steps={"change": {k: v for k, v in (STEP | step).items() if v is not None}},
     )
 
 
-def mapped(folder: Path, tile: int = 384, client: Any = None, **step: Any) -> rs.Run:
+def mapped(folder: Path, tile: int = 192, client: Any = None, **step: Any) -> rs.Run:
     with allowed():
         recipe = recipe_of(folder, tile, **step)
         return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
@@ -56,7 +57,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
 
 
 def over_the_area(ds: xr.Dataset) -> xr.Dataset:
-    return ds.sel(x=slice(729_005, 742_001), y=slice(4_989_003, 4_980_000)).load()
+    found: xr.Dataset = over(ds, SMALL)
+    return found
 
 
 def test_it_is_the_model_of_the_whole_maps(run: rs.Run) -> None:
@@ -104,7 +106,7 @@ def test_transitions_are_estimated_from_a_sample_of_all_tiles(
     """By the place of pixels on the grid: the same matrix, and map, however the area was cut."""
     runs = [
         mapped(tmp_path / str(tile), tile, client, transitions="estimate")
-        for tile, client in ((384, None), (1024, two_workers))
+        for tile, client in ((192, None), (512, two_workers))
     ]
     first, second = (done.table("change-transitions") for done in runs)
     assert first.equals(second)
@@ -130,7 +132,7 @@ def test_transitions_are_estimated_from_a_sample_of_all_tiles(
         of: {to: float(found[i, j]) for j, to in enumerate(NAMES)} for i, of in enumerate(NAMES)
     }
     recipe = {"transitions": given, "stay": None, "forbidden": None}
-    other = over_the_area(mapped(tmp_path / "given", 512, **recipe).open("change"))
+    other = over_the_area(mapped(tmp_path / "given", 256, **recipe).open("change"))
     for name in other.data_vars:
         np.testing.assert_array_equal(maps[0][name].values, other[name].values)
 
@@ -161,7 +163,7 @@ def test_too_small_a_sample_is_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, transitions="estimate")
     with allowed(), pytest.raises(RecipeError, match="made of all tiles, and a preview has a box"):
-        rs.preview(recipe, bbox=[6.0, 44.965, 6.01, 44.975], step="change", device="cpu")
+        rs.preview(recipe, bbox=[5.96, 44.97, 5.97, 44.98], step="change", device="cpu")
 
 
 @pytest.mark.slow
@@ -169,7 +171,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:
     wanted = {step: over_the_area(run.open(step)) for step in ("change", "change-years")}
-    for tile in (512, 1024):
+    for tile in (256, 512):
         other = mapped(tmp_path, tile, two_workers)
         for step, first in wanted.items():
             second = over_the_area(other.open(step))

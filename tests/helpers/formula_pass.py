@@ -48,6 +48,8 @@ LAYERS = {
 }
 # Metres of EPSG:32631: off all tile lines, some 1300 x 900 px of 10 m, a corner cut off.
 AREA = ((729_005, 4_981_007), (736_003, 4_980_000), (742_001, 4_985_000), (738_007, 4_989_003))
+# The same shape in the west of it, of a quarter of the pixels: for what needs no whole area.
+SMALL = ((729_005, 4_981_007), (732_504, 4_980_503), (735_503, 4_983_003), (733_506, 4_985_005))
 
 
 class FormulaOptions(Options):
@@ -122,9 +124,14 @@ def values(box: PixelBox, span: str) -> dict[str, np.ndarray]:
 
 
 def formula_recipe(
-    folder: Path, *, tile: int = 512, steps: Mapping[str, Any] | None = None, **changes: Any
+    folder: Path,
+    *,
+    tile: int = 512,
+    steps: Mapping[str, Any] | None = None,
+    shape: Sequence[tuple[int, int]] = AREA,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """A recipe whose map is the formula's; writes the area's file into a folder.
+    """A recipe whose map is the formula's; writes the area's file into a folder, of a polygon.
 
     ``steps`` are further ones; ``options`` among the changes are those of the formula.
     """
@@ -134,7 +141,7 @@ def formula_recipe(
     area = folder / "area.gpkg"
     if not area.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        frame = gpd.GeoDataFrame(geometry=[shapely.Polygon(AREA)], crs="EPSG:32631")
+        frame = gpd.GeoDataFrame(geometry=[shapely.Polygon(shape)], crs="EPSG:32631")
         frame.to_file(area)
     options = changes.pop("options", {})
     return {
@@ -147,6 +154,12 @@ def formula_recipe(
         "steps": {"map": {"kind": KIND, **options}, **(steps or {})},
         **changes,
     }
+
+
+def over(ds: Any, shape: Sequence[tuple[int, int]] = AREA) -> Any:
+    """A dataset over the box around an area, in memory: the same pixels whatever the tiles."""
+    x, y = (sorted(axis) for axis in zip(*shape, strict=True))
+    return ds.sel(x=slice(x[0], x[-1]), y=slice(y[-1], y[0])).load()
 
 
 @contextmanager
