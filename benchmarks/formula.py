@@ -1,4 +1,4 @@
-"""A pass that costs nothing: classes and confidences by a formula of the pixel's indices."""
+"""Passes that cost little: maps by a formula of the pixel's indices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from rsscale.layers import Layer
+from rsscale.layers import Axis, Layer
 from rsscale.steps.base import Block, Pass, Result, Setup, Source
 
 FLAGS = {
@@ -56,3 +57,57 @@ class FormulaPass(Pass):
             "confidence": (pattern % 101).astype(np.uint8),
         }
         return Result(layers=block.dataset(self.layers, values))
+
+
+_PARCEL, _CLASSES = 12, 6
+_SIX = {
+    "flag_values": list(range(1, _CLASSES + 1)),
+    "flag_meanings": "water forest grassland crops bare built",
+    "flag_colors": "#2b83ba #1b7837 #b2df8a #f2cf5b #cccccc #d7301f",
+}
+
+
+@dataclass(repr=False, kw_only=True)
+class ProbabilityPass(FormulaPass):
+    """``{kind: "benchmarks.formula:ProbabilityPass"}``: six classes with their probabilities.
+
+    Parcels of 12 px, of which one in 32 has another class in odd years; how sure a pixel is
+    differs from pixel to pixel, and one in 16 is taken for another class.
+    """
+
+    kind: ClassVar[str] = "benchmarks.formula:ProbabilityPass"
+    layers: tuple[Layer, ...] = (
+        Layer("classification", overview="mode", attributes=_SIX),
+        Layer("probability", axis=Axis("class", tuple(_SIX["flag_values"])), overview="mean"),
+    )
+
+    def run(self, block: Block) -> Result:
+        """Percents by a table: of the class of a parcel, and of a number of the pixel."""
+        year = int(block.key.span)
+        core = block.core
+        rows = np.arange(core.row0, core.row1).astype(np.uint32)[:, None]
+        cols = np.arange(core.col0, core.col1).astype(np.uint32)[None, :]
+        parcel = (rows // _PARCEL) * np.uint32(73_856_093) ^ (cols // _PARCEL) * np.uint32(
+            19_349_663
+        )
+        moved = ((parcel >> 7) % 32 == 0) & (year % 2 == 1)
+        land = ((parcel >> 3) + moved) % _CLASSES
+        number = (rows * np.uint32(2_654_435_761) ^ cols * np.uint32(40_503 + year)) >> 5
+        percents = _table()[land, number % 64]  # (y, x, 6)
+        values = {
+            "classification": (percents.argmax(axis=2) + 1).astype(np.uint8),
+            "probability": np.ascontiguousarray(percents.transpose(2, 0, 1)),
+        }
+        return Result(layers=block.dataset(self.layers, values))
+
+
+def _table() -> npt.NDArray[np.uint8]:
+    """Percents ``(class, 64, 6)``: of 64 numbers four say another class."""
+    table = np.zeros((_CLASSES, 64, _CLASSES), np.uint8)
+    for land in range(_CLASSES):
+        for number in range(64):
+            said = (land + (1 + number % 5 if number < 4 else 0)) % _CLASSES
+            sure = 55 + number % 40
+            table[land, number] = (100 - sure) // (_CLASSES - 1)
+            table[land, number, said] = sure
+    return table
