@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.reporting.pixels import COUNTED, check_has, count_pairs, open_level
 from rsscale.reporting.transition_matrix import transition_matrix
-from rsscale.run_report.figures import Figure
+from rsscale.run_report.figures import Figure, number
 from rsscale.runs.run import Run
 
 _LISTED = 15
@@ -78,20 +78,36 @@ def estimated_changes(areas: Mapping[str, Any]) -> list[ChangeTable]:
     tables = []
     for span, part in (areas.get("change") or {}).items():
         listed = [
-            Transition(str(one.get("from")), str(one.get("to")), Figure.of(one.get("hectares")),
-                       one.get("units"))
+            Transition(
+                str(one.get("from_name", one.get("from"))),
+                str(one.get("to_name", one.get("to"))),
+                Figure.of(one.get("hectares")),
+                one.get("units"),
+            )
             for one in part.get("transitions", ())
             if one.get("from") != one.get("to")
-        ]  # fmt: skip
+        ]
         listed.sort(key=lambda one: -(one.hectares.value or 0.0))
+        names, matrix = _estimated_matrix(areas, part.get("matrix_hectares"))
         changed = Figure.of((part.get("changed") or {}).get("hectares"))
         tables.append(
             ChangeTable(
                 _title(span), True, changed, None,
-                tuple(listed[:_LISTED]), max(len(listed) - _LISTED, 0),
+                tuple(listed[:_LISTED]), max(len(listed) - _LISTED, 0), names, matrix,
             )
         )  # fmt: skip
     return tables
+
+
+def _estimated_matrix(
+    areas: Mapping[str, Any], hectares: Any
+) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+    """Classes and matrix of estimated hectares; nothing where there is none, or a large one."""
+    period: Mapping[str, Any] = next(iter((areas.get("periods") or {}).values()), {})
+    names = tuple(str(one.get("name")) for one in period.get("classes", ()))
+    if not hectares or len(hectares) != len(names) or len(names) > _MOST:
+        return (), ()
+    return names, tuple(tuple(number(value) or 0.0 for value in row) for row in hectares)
 
 
 def mapped_changes(run: Run, state: Mapping[str, Any]) -> list[ChangeTable]:
@@ -121,8 +137,8 @@ def _of_layers(
     classes = classes_from_attributes(before.attrs)
     values = [one.value for one in classes]
     tables = []
-    for number, span in enumerate(spans[: before.sizes["time"]]):
-        pairs = count_pairs(product, before[number], after[number])
+    for k, span in enumerate(spans[: before.sizes["time"]]):
+        pairs = count_pairs(product, before[k], after[k])
         tables.append(_of_matrix(span, classes, pairs[np.ix_(values, values)]))
     return tables
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from rsscale.documents import DocumentError, kind_of, read_json
 from rsscale.store.run_folder import RunFolder
 
 ACCURACY, AREAS, GATES = "accuracy.json", "areas.json", "gates.json"
 _FORMAT = 1
+_T = TypeVar("_T")
 
 
 def optional_document(
@@ -58,3 +59,15 @@ def is_stale(version: Any, today: Mapping[str, str]) -> bool:
     if isinstance(version, Mapping):
         return any(today.get(str(step), said) != said for step, said in version.items())
     return version is not None and version not in today.values()
+
+
+def parsed(name: str, notes: list[str], make: Callable[[], _T], otherwise: _T) -> _T:
+    """What is made of a document; where it has another form than its command writes, a note."""
+    try:
+        return make()
+    except (AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        notes.append(
+            f"{name} has another form than this rsscale writes, and is not all shown ({problem})"
+        )
+        return otherwise

@@ -11,6 +11,7 @@ from rsscale.run_report.figures import number
 from rsscale.store.run_folder import RunFolder
 
 _PICTURES = 12  # of all gates together
+_PLACES = 4  # of a gate
 _LARGEST = 200_000  # bytes of a picture
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -39,15 +40,20 @@ class Gate:
 
 def read_gates(folder: RunFolder, gates: Mapping[str, Any]) -> list[Gate]:
     """The gates of ``gates.json``, failed ones first; small pictures are part of them."""
+    order = {"failed": 0, "passed": 1}
+    listed = sorted(gates.get("gates", ()), key=lambda one: order.get(one.get("status"), 2))
     left = _PICTURES
     found = []
-    for one in gates.get("gates", ()):
+    for one in listed:
         places = []
-        for place in one.get("places", ())[:4]:
+        for place in one.get("places", ())[:_PLACES]:
             picture = _picture(folder, place.get("picture")) if left else ""
             left -= bool(picture)
-            tile = " ".join(str(place[key]) for key in ("span", "tile") if place.get(key))
-            places.append(Place(tile or _bounds(place), number(place.get("value")), picture))
+            # Of a gate that passed the worst places are no faults: those with a picture will do.
+            if picture or one.get("status") == "failed":
+                tile = " ".join(str(place[key]) for key in ("span", "tile") if place.get(key))
+                where = tile or _bounds(place)
+                places.append(Place(where, number(place.get("value")), picture))
         found.append(
             Gate(
                 str(one.get("title") or one.get("name")),
@@ -59,8 +65,7 @@ def read_gates(folder: RunFolder, gates: Mapping[str, Any]) -> list[Gate]:
                 tuple(places),
             )
         )
-    order = {"failed": 0, "not checked": 2}
-    return sorted(found, key=lambda gate: order.get(gate.status, 1))
+    return found
 
 
 def _bounds(place: Mapping[str, Any]) -> str:

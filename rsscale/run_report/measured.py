@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rsscale.run_report.figures import Figure, number
+from rsscale.run_report.figures import Figure, hectares, interval, number, percent
 from rsscale.run_report.maps import MapFigure
 
 _GREY = "#9a9a95"  # of a class without a colour
@@ -41,6 +41,12 @@ class AreaTable:
     is_estimated: bool
 
     @property
+    def remarks(self) -> list[str]:
+        """What is to be known of figures that are there, such as why one has no standard error."""
+        rows = [row for row in self.rows if row.estimated.value is not None and row.estimated.why]
+        return [f"{row.name}: {row.estimated.why}" for row in rows]
+
+    @property
     def top(self) -> float:
         """The largest number of the table, that bars are drawn against."""
         values = [
@@ -50,6 +56,21 @@ class AreaTable:
             if value is not None
         ]
         return max([*values, 1e-9])
+
+
+def summarised(areas: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``areas.json`` says of its sample and estimator, whatever is missing in it."""
+    said = areas.get("sample")
+    sample = said if isinstance(said, Mapping) else {}
+    notes = areas.get("notes")
+    return {
+        "units": number(sample.get("used", sample.get("units"))),
+        "left_out": [str(line) for line in sample.get("left_out") or ()],
+        "design": str(areas.get("design") or "of a design that is not told"),
+        "estimator": str(areas.get("estimator") or ""),
+        "confidence": number(areas.get("confidence")) or 0.95,
+        "notes": [str(line) for line in notes] if isinstance(notes, list) else [],
+    }
 
 
 def estimated_areas(areas: Mapping[str, Any]) -> list[AreaTable]:
@@ -150,6 +171,30 @@ def sample_accuracy(areas: Mapping[str, Any]) -> list[AccuracyTable]:
         )
         for span, part in (areas.get("periods") or {}).items()
     ]  # fmt: skip
+
+
+def interpreters_lines(areas: Mapping[str, Any]) -> list[str]:
+    """How far two interpreters of the same units agree; nothing where there was one."""
+    both = areas.get("interpreters")
+    if not isinstance(both, Mapping):
+        return []
+    agreement, kappa = Figure.of(both.get("agreement")), Figure.of(both.get("kappa"))
+    lines = [
+        f"Two people interpreted {both.get('units', '?')} units: they agree on "
+        f"{percent(agreement.value)} of them ({interval(agreement, 'percent') or 'no interval'})"
+        + ("" if kappa.value is None else f", kappa {kappa.value:.2f}")
+        + "."
+    ]
+    for one in both.get("classes", ()):
+        first, second = (
+            Figure.of((one.get("hectares") or {}).get(name)).value for name in ("first", "second")
+        )
+        if first is not None and second is not None and first != second:
+            lines.append(
+                f"{one.get('name')}: {hectares(first)} ha by the first, {hectares(second)} ha by "
+                "the second."
+            )
+    return lines
 
 
 def reference_accuracy(

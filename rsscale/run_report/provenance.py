@@ -36,13 +36,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class TileScenes:
-    """The scenes that one tile of one span was made from."""
+    """The scenes, and the earlier steps, that one tile of one span was made from."""
 
     step: str
     span: str
     tile: str
     scenes: tuple[str, ...]
     unreadable: tuple[str, ...]
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Provenance:
         Scenes that any tile read.
     fewest, most : int
         Scenes of a tile.
+    derived : mapping of str to tuple of str
+        What steps read of earlier ones: ``{"change": ("map/2023", "map/2024")}``.
     """
 
     total: int
@@ -78,6 +81,7 @@ class Provenance:
     used: int
     fewest: int
     most: int
+    derived: Mapping[str, tuple[str, ...]]
 
 
 def collect_provenance(run: Run, state: Mapping[str, Any], path: Path) -> Provenance:
@@ -117,12 +121,15 @@ class _Kept:
         self._tiles: Counter[str] = Counter()  # of each step
         self._least: dict[str, list[tuple[int, int, TileScenes]]] = {}
         self._numbers: dict[str, tuple[int, int]] = {}
+        self._derived: dict[str, set[str]] = {}
 
     def add(self, tile: TileScenes) -> None:
         """Count a tile."""
         step, count = tile.step, len(tile.scenes)
         self._tiles[step] += 1
         self._used.update(tile.scenes)
+        if tile.steps:
+            self._derived.setdefault(step, set()).update(tile.steps)
         fewest, most = self._numbers.get(step, (count, count))
         self._numbers[step] = (min(fewest, count), max(most, count))
         # The heap gives up its smallest first: scenes are counted below zero.
@@ -136,7 +143,7 @@ class _Kept:
         least.sort(key=lambda item: item[:2], reverse=True)
         tiles = [tile for _, _, tile in least[:MOST_TILES]]
         scenes = [
-            SceneUse(name, str(dates.get(name, "")), count)
+            SceneUse(name, str(_date(name, dates) or ""), count)
             for name, count in self._used.most_common(MOST_SCENES)
         ]
         return Provenance(
@@ -146,22 +153,33 @@ class _Kept:
             len(self._used),
             min((self._numbers[step][0] for step in steps), default=0),
             max((self._numbers[step][1] for step in steps), default=0),
+            {step: tuple(sorted(names)) for step, names in self._derived.items()},
         )
 
 
 def _tiles(run: Run, state: Mapping[str, Any]) -> Iterator[TileScenes]:
-    """All tiles; those made of earlier steps have their names as inputs, and no scenes."""
+    """All tiles; what they read of earlier steps, ``"map/2023"``, is no scene."""
     for entry in run.folder.ledger.entries():
-        scenes = tuple(name for name in entry.inputs if name not in state["steps"])
-        yield TileScenes(entry.key.step, entry.key.span, entry.key.tile, scenes, entry.unreadable)
+        made = {name: name.partition("/")[0] in state["steps"] for name in entry.inputs}
+        yield TileScenes(
+            entry.key.step, entry.key.span, entry.key.tile,
+            tuple(name for name, is_step in made.items() if not is_step),
+            entry.unreadable,
+            tuple(name for name, is_step in made.items() if is_step),
+        )  # fmt: skip
 
 
 def _rows(tile: TileScenes, dates: Mapping[str, np.datetime64]) -> Iterator[tuple[Any, ...]]:
     for scene in tile.scenes:
-        date = dates.get(scene)
+        date = _date(scene, dates)
         day = None if date is None else date.astype(object)
         failed = any(scene in line for line in tile.unreadable)
         yield tile.step, tile.span, tile.tile, scene, day, failed
+
+
+def _date(scene: str, dates: Mapping[str, np.datetime64]) -> np.datetime64 | None:
+    """Of an id; of those that two collections have, the collection stands before it."""
+    return dates.get(scene, dates.get(scene.partition("/")[2]))
 
 
 def _write(writer: pq.ParquetWriter, rows: list[tuple[Any, ...]]) -> None:

@@ -13,15 +13,24 @@ from rsscale.errors import MissingExtraError, RecipeError, RsscaleError, Storage
 from rsscale.monitoring.summary import describe_dead, describe_left_out
 from rsscale.run_report.change import estimated_changes, mapped_changes
 from rsscale.run_report.costs import costs_of
-from rsscale.run_report.documents import ACCURACY, AREAS, GATES, is_stale, optional_document
+from rsscale.run_report.documents import (
+    ACCURACY,
+    AREAS,
+    GATES,
+    is_stale,
+    optional_document,
+    parsed,
+)
 from rsscale.run_report.gates import read_gates
 from rsscale.run_report.maps import MapFigure, draw_maps, map_step
 from rsscale.run_report.measured import (
     described_comparison,
     estimated_areas,
+    interpreters_lines,
     mapped_areas,
     reference_accuracy,
     sample_accuracy,
+    summarised,
 )
 from rsscale.run_report.models import models_of
 from rsscale.run_report.observations import count_observations, never_seen
@@ -174,17 +183,26 @@ def _measured(
                 "make it again"
             )
     colors = {row.name: row.color for one in maps for row in one.legend}
-    changes = [] if areas is None else estimated_changes(areas)
-    return {
-        "areas": areas,
-        "area_tables": mapped_areas(maps) if areas is None else estimated_areas(areas),
-        "sample_tables": [] if areas is None else sample_accuracy(areas),
-        "comparison": [] if accuracy is None else described_comparison(accuracy),
-        "reference_tables": [] if accuracy is None else reference_accuracy(accuracy, colors),
-        "changes": [*changes, *_Part(notes)(lambda: mapped_changes(run, state), "change")],
-        "gates": gates,
-        "gate_list": [] if gates is None else read_gates(run.folder, gates),
-        "versions": versions,
+    figures: dict[str, Any] = {"area_tables": mapped_areas(maps), "versions": versions}
+
+    def take(key: str, name: str, document: Mapping[str, Any] | None, make: Any) -> None:
+        made: list[Any] = (
+            [] if document is None else parsed(name, notes, lambda: make(document), [])
+        )
+        if document is not None or key not in figures:
+            figures[key] = made
+
+    take("area_tables", AREAS, areas, estimated_areas)
+    take("sample_tables", AREAS, areas, sample_accuracy)
+    take("interpreters", AREAS, areas, interpreters_lines)
+    take("changes", AREAS, areas, estimated_changes)
+    take("comparison", ACCURACY, accuracy, described_comparison)
+    take("reference_tables", ACCURACY, accuracy, lambda one: reference_accuracy(one, colors))
+    take("gate_list", GATES, gates, lambda one: read_gates(run.folder, one))
+    figures["changes"] += _Part(notes)(lambda: mapped_changes(run, state), "change")
+    return figures | {
+        "areas": None if areas is None else summarised(areas),
+        "gates": gates and {"checked": gates.get("checked", ""), "passed": gates.get("passed")},
     }
 
 

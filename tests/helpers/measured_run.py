@@ -53,8 +53,22 @@ def areas(
         content["change"] = {
             "-".join((periods[0], periods[-1])): {
                 "transitions": [
-                    {"from": first, "to": second, "hectares": figure(310.0, 60.0), "units": 21},
-                    {"from": second, "to": first, "hectares": why, "units": 0},
+                    {
+                        "from": classes[0][0],
+                        "to": classes[1][0],
+                        "from_name": first,
+                        "to_name": second,
+                        "hectares": figure(310.0, 60.0),
+                        "units": 21,
+                    },
+                    {
+                        "from": classes[1][0],
+                        "to": classes[0][0],
+                        "from_name": second,
+                        "to_name": first,
+                        "hectares": why,
+                        "units": 0,
+                    },
                 ],
                 "changed": {"hectares": figure(345.0, 70.0)},
             }

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from formula_pass import CLASSES, allowed, formula_recipe
-from measured_run import areas, gates, leave
+from measured_run import areas, figure, gates, leave
 from PIL import Image
 
 import rsscale as rs
@@ -152,13 +152,14 @@ def test_names_are_text_whatever_is_in_them(measured: Path) -> None:
 
 def test_what_was_estimated_stands_beside_what_was_mapped(measured: Path) -> None:
     words = Page.of(measured).words
-    assert "stratified estimator (Olofsson et al. 2014)" in words
-    assert "sample of 288 units" in words
+    assert "a stratified sample of 288 units (stratified estimator (Olofsson et al. 2014))" in words
+    assert "Left out of the sample: 12 not yet interpreted" in words
     assert "water 1,234 1,136 to 1,332 50.0 1,000" in words
     assert "not estimable: no sample units" in words
     assert "overall accuracy 91.0 % Interval: 89.0 % to 93.0 %" in words
     assert "345 ha (208 to 482) became another class." in words
     assert "2020 to 2022: mapped, not estimated" in words
+    assert "transitions was made from map/2020, map/2022" in words
     assert "Mapped, not estimated." not in words
 
 
@@ -255,6 +256,52 @@ def test_what_is_unfinished_damaged_or_of_another_version_is_said(run: Path) -> 
     assert "areas.json is of another version of the product" in words
     assert "gates.json has the format 7, this rsscale reads 1" in words
     assert words.index("This run is not finished") < words.index("Legend")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("areas.json", {"format": 1, "periods": {"2020": {"classes": "water"}}}),
+        ("areas.json", {"format": 1, "periods": ["2020"], "change": 3, "sample": [1]}),
+        ("accuracy.json", {"references": [], "classes": {"water": 1}}),
+        ("gates.json", {"format": 1, "gates": [7], "passed": "?"}),
+    ],
+)
+def test_a_document_of_another_form_takes_no_page_away(
+    run: Path, name: str, content: dict[str, Any]
+) -> None:
+    leave(run, name, content)
+    words = Page.of(rs.report(run)).words
+    assert f"{name} has another form than this rsscale writes" in words
+    assert "Legend" in words
+
+
+def test_two_interpreters_and_what_has_no_standard_error_are_told(run: Path) -> None:
+    content = areas([(1, "water", "#2b83ba"), (2, "wood", "#1b7837")], ("2020", "2022"))
+    first = content["periods"]["2020"]["classes"][0]
+    first["hectares"] = {
+        "value": 570.2,
+        "se": None,
+        "low": 529.5,
+        "high": 847.2,
+        "why": "all agree",
+    }
+    content["interpreters"] = {
+        "units": 120, "agreement": figure(0.93, 0.02), "kappa": figure(0.88, 0.03),
+        "classes": [
+            {"name": "water", "hectares": {"first": figure(600, 9), "second": figure(550, 9)}},
+        ],
+    }  # fmt: skip
+    content["change"]["2020-2022"]["matrix_hectares"] = [[500.0, 310.0], [0.0, 400.0]]
+    leave(run, "areas.json", content)
+    words = Page.of(rs.report(run)).words
+    assert (
+        "interpreted 120 units: they agree on 93.0 % of them (89.1 % to 96.9 %), kappa 0.88."
+        in words
+    )
+    assert "water: 600 ha by the first, 550 ha by the second." in words
+    assert "water: all agree" in words
+    assert "Was water wood water 500 310 wood" in words
 
 
 def test_scenes_of_every_tile_are_in_the_page_and_in_a_table(
