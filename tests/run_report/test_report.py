@@ -341,6 +341,19 @@ def test_of_many_tiles_those_with_the_fewest_scenes_are_listed(
     assert pq.read_metadata(tmp_path / "provenance.parquet").num_rows == total
 
 
+@pytest.mark.slow
+def test_a_run_in_a_bucket_has_its_page_here(tmp_path: Path, s3_server: str) -> None:
+    del s3_server
+    with allowed():
+        recipe = formula_recipe(tmp_path, periods=[2020], options={"layers": ["classification"]})
+        run = rs.run(recipe, "s3://maps/report", threads=1, device="cpu")
+    with pytest.raises(RecipeError, match="is in a bucket; say with --out"):
+        rs.report(run)
+    words = Page.of(rs.report(run, tmp_path / "page.html")).words
+    assert "Mapped areas, 2020" in words
+    assert "secret-of-the-test" not in words
+
+
 def test_where_no_page_can_be_written_one_line_says_so(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
