@@ -48,13 +48,6 @@ class Figure:
         low, high = interval if pair else (None, None)
         return cls(number(value), number(low), number(high))
 
-    @property
-    def half(self) -> float | None:
-        """Half the width of the interval."""
-        if self.low is None or self.high is None:
-            return None
-        return (self.high - self.low) / 2
-
 
 def number(value: Any) -> float | None:
     """A finite number as a float, and nothing of all else."""

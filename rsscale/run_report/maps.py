@@ -16,12 +16,14 @@ import xarray as xr
 from rsscale.errors import missing_extra
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.color_vision import alike
 from rsscale.legend.values import class_values, declared_nodata
 from rsscale.pictures.panels import ground_of
 from rsscale.pictures.sheet import UNNAMED, Ground, scale_bar
 from rsscale.reporting.pixels import COUNTED, check_has, count_classes, open_level
 from rsscale.runs.run import Run
 
+_MOST_PAIRS = 6
 _WIDEST = 900  # pixels of a picture in its longer direction
 _STEPS = ("change-years", "map")  # the temporal model's own maps are those that go with its change
 
@@ -137,6 +139,18 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
             )
         )
     return figures
+
+
+def described_likeness(maps: list[MapFigure]) -> list[str]:
+    """Classes whose colours some people can't tell apart; a sentence, or none."""
+    if not maps:
+        return []
+    rows = sorted(maps[-1].legend, key=lambda row: row.value)
+    pairs = [
+        f"{rows[pair.first].name} and {rows[pair.second].name} ({pair.vision})"
+        for pair in alike([row.color for row in rows])[:_MOST_PAIRS]
+    ]
+    return [f"Hard to tell apart with another colour vision: {', '.join(pairs)}."] if pairs else []
 
 
 def _legend(

@@ -10,6 +10,8 @@ from rsscale.run_report.figures import Figure, hectares, interval, number, perce
 from rsscale.run_report.maps import MapFigure
 
 _GREY = "#9a9a95"  # of a class without a colour
+_MOST_REGIONS = 12  # of a page; the files of the assessment have all
+_MOST_CLASSES = 30  # of an error matrix that a page holds
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,27 @@ def summarised(areas: Mapping[str, Any]) -> dict[str, Any]:
     """What ``areas.json`` says of its sample and estimator, whatever is missing in it."""
     said = areas.get("sample")
     sample = said if isinstance(said, Mapping) else {}
-    notes = areas.get("notes")
+    notes = [str(line) for line in areas.get("notes") or ()]
+    regions = len(_mappings(areas.get("regions")))
+    if regions > _MOST_REGIONS:
+        notes.append(
+            f"The first {_MOST_REGIONS} of {regions:,} regions are listed here; "
+            "all are in areas.csv."
+        )
     return {
         "units": number(sample.get("used", sample.get("units"))),
         "left_out": [str(line) for line in sample.get("left_out") or ()],
         "design": str(areas.get("design") or "of a design that is not told"),
         "estimator": str(areas.get("estimator") or ""),
         "confidence": number(areas.get("confidence")) or 0.95,
-        "notes": [str(line) for line in notes] if isinstance(notes, list) else [],
+        "notes": notes,
     }
 
 
 def estimated_areas(areas: Mapping[str, Any]) -> list[AreaTable]:
-    """A table for each period of ``areas.json``, and for each region after them."""
+    """A table for each period of ``areas.json``, and for each of the first regions after them."""
     tables = [_table(str(span), part) for span, part in _mappings(areas.get("periods"))]
-    for name, region in _mappings(areas.get("regions")):
+    for name, region in _mappings(areas.get("regions"))[:_MOST_REGIONS]:
         if "classes" in region:
             tables.append(_table(str(name), region))
         else:
@@ -252,8 +260,10 @@ def _of_reference(title: str, part: Mapping[str, Any], colors: Mapping[str, str]
 
 
 def _matrix(names: list[str], counts: Any, unit: str) -> ErrorMatrix | None:
-    """The matrix, where it has a row and a column for each class."""
+    """The matrix, where it has a row and a column for each class, and a page has room for it."""
     if not isinstance(counts, Sequence) or len(counts) != len(names) or not names:
+        return None
+    if len(names) > _MOST_CLASSES:
         return None
     if any(len(row) != len(names) for row in counts):
         return None

@@ -22,7 +22,7 @@ from rsscale.run_report.documents import (
     parsed,
 )
 from rsscale.run_report.gates import read_gates
-from rsscale.run_report.maps import MapFigure, draw_maps, map_step
+from rsscale.run_report.maps import MapFigure, described_likeness, draw_maps, map_step
 from rsscale.run_report.measured import (
     described_comparison,
     estimated_areas,
@@ -165,6 +165,7 @@ def _product(run: Run, state: Mapping[str, Any], notes: list[str]) -> dict[str, 
         figures["change_maps"] = part(lambda: draw_maps(run, state, "change", "change"), "change")
     if seen:
         figures["observations"] = part(lambda: count_observations(run, state, seen), "observations")
+    figures["likeness"] = described_likeness(figures["maps"])
     return figures | {"never_seen": never_seen(state, seen) if seen else None}
 
 
@@ -201,7 +202,7 @@ def _measured(
     take("gate_list", GATES, gates, lambda one: read_gates(run.folder, one))
     figures["changes"] += _Part(notes)(lambda: mapped_changes(run, state), "change")
     return figures | {
-        "areas": None if areas is None else summarised(areas),
+        "areas": areas and parsed(AREAS, notes, lambda: summarised(areas), None),
         "gates": gates and {"checked": gates.get("checked", ""), "passed": gates.get("passed")},
     }
 

@@ -13,6 +13,7 @@ import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError
 from rsscale.pictures.charts import save_figure
+from rsscale.reporting.named_times import open_named
 from rsscale.reporting.transition_chart import transition_chart
 from rsscale.reporting.transition_matrix import TransitionMatrix
 
@@ -133,3 +134,8 @@ def test_every_class_that_changed_is_named_however_small() -> None:
     frame = figure.bbox
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[k + 1 :])
+
+
+def test_times_have_the_names_that_the_run_gives_them(run: rs.Run) -> None:
+    assert open_named(run)["span"].data.tolist() == ["2020", "2022"]
+    assert open_named(run, "transitions")["span"].data.tolist() == ["2020-2022"]

@@ -66,7 +66,8 @@ def test_figures_have_the_digits_that_are_seen() -> None:
     assert [size(v) for v in (100, 2**31)] == ["100 B", "2 GiB"]
     assert [number(v) for v in ("nan", True, float("inf"), None, 3)] == [None] * 4 + [3.0]
     assert Figure.of({"value": None, "why": "x"}) == Figure(why="x")
-    assert Figure.within(0.5, [0.4, 0.7]).half == pytest.approx(0.15)
+    assert Figure.within(0.5, [0.4, 0.7]) == Figure(0.5, 0.4, 0.7)
+    assert Figure.within(0.5, None) == Figure(0.5)
 
 
 def test_a_page_of_nothing_known_is_refused_by_name() -> None:

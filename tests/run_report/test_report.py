@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from formula_pass import CLASSES, allowed, formula_recipe
 from measured_run import areas, figure, gates, leave
 from PIL import Image
@@ -30,6 +31,7 @@ from rsscale.reporting import pixels
 from rsscale.reporting.pixels import open_level, run_grid
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
+from rsscale.store.zarr_store import consolidate
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "rect", "path"}
 
@@ -213,6 +215,32 @@ def test_maps_are_painted_in_the_colours_of_the_classes(run: Path) -> None:
         assert (shown == one.value).any()
 
 
+def test_values_that_are_no_class_are_named_and_colours_are_judged(run: Path) -> None:
+    store = zarr.open_group(run / "product.zarr", mode="r+")
+    attributes = dict(store["classification"].attrs)
+    attributes |= {"flag_values": [1, 2, 4], "flag_meanings": "water forest crops",
+                   "class_names": '["water", "forest", "crops"]',
+                   "flag_colors": "#2b83ba #6fa052 #d9954a"}  # fmt: skip
+    store["classification"].attrs.update(attributes)
+    consolidate(rs.Run(run).folder.store("map"))
+    words = Page.of(rs.report(run)).words
+    assert "value 9, which is no class" in words
+    assert "another colour vision: forest and crops (protanopia)." in words
+
+
+def test_a_page_stays_small_whatever_it_is_about(run: Path) -> None:
+    classes = [(k, f"class {k}", "#336699") for k in range(200)]
+    content = areas(classes, ("2020", "2022"))
+    content["regions"] = {f"region {k}": content["periods"]["2020"] for k in range(300)}
+    leave(run, "areas.json", content)
+    path = rs.report(run)
+    assert path.stat().st_size < 5_000_000
+    words = Page.of(path).words
+    assert "The first 12 of 300 regions are listed here" in words
+    assert "region 11" in words
+    assert "region 12 " not in words
+
+
 def test_large_products_are_read_through_their_overviews(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +291,7 @@ def test_what_is_unfinished_damaged_or_of_another_version_is_said(run: Path) -> 
     [
         ("areas.json", {"format": 1, "periods": {"2020": {"classes": "water"}}}),
         ("areas.json", {"format": 1, "periods": ["2020"], "change": 3, "sample": [1]}),
+        ("areas.json", {"format": 1, "notes": 7}),
         ("accuracy.json", {"references": [], "classes": {"water": 1}}),
         ("gates.json", {"format": 1, "gates": [7], "passed": "?"}),
     ],
