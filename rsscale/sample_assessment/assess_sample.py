@@ -23,7 +23,7 @@ from rsscale.sample_assessment.regions import read_regions, zones_of
 from rsscale.sample_assessment.remarks import no_probability_sample, remarks
 from rsscale.sample_assessment.sample_file import SampleFile, read_sample_file
 from rsscale.sample_assessment.sample_points import sample_points
-from rsscale.sample_assessment.unit_checks import check_units
+from rsscale.sample_assessment.unit_checks import check_covered, check_units
 from rsscale.store.step_version import step_version
 
 
@@ -95,8 +95,10 @@ def assess_sample(
     hectares = {
         p: mapped_hectares(maps, file, p, zones, is_same=not map_changed) for p in references
     }
+    counted = float(list(hectares.values())[-1][0, :-1].sum())
     if file.record is None:
-        table = _table(file, maps, references, float(list(hectares.values())[-1][0, :-1].sum()))
+        check_covered(table, counted)
+        table = _table(file, maps, references, counted)
     mapped = mapped_sample(run, maps, file, hectares, table.design.hectares)
     some = zones_of(file.place, zones) if zones else {}
     parts = [
@@ -118,8 +120,8 @@ def assess_sample(
         "record": file.record is not None,
     }
     head = {
-        "version": step_version(run.folder, maps.step),
-        "step": maps.step,
+        "version": step_version(run.folder, maps.step.step),
+        "step": maps.step.step,
         "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
         "map_changed": map_changed,
     }
@@ -131,10 +133,11 @@ def assess_sample(
 
 def _open(run: Run, sample: Path, step: str | None) -> tuple[MapLayers, SampleFile]:
     """The maps that are measured: those that the sample was drawn from, unless a step is named."""
-    file = read_sample_file(sample, RunPlan.read(run.folder).grid)
+    plan = RunPlan.read(run.folder)
+    file = read_sample_file(sample, plan.grid)
     record = file.record
     layer = record.layer if record and step in (None, record.step) else "classification"
-    return MapLayers.open(run, step or (record.step if record else "map"), layer), file
+    return MapLayers.open(run, plan, step or (record.step if record else "map"), layer), file
 
 
 def _check_version(run: Run, file: SampleFile) -> None:

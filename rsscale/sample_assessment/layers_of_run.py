@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import xarray as xr
-
 from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.mapped_classes import ClassLayer
-from rsscale.steps.base import span_time
+from rsscale.steps.base import Pass
 
 CHANGE = "change"
 _BEFORE, _AFTER = "from", "to"
@@ -28,98 +25,110 @@ class MapLayers:
     Attributes
     ----------
     plan : RunPlan
-    step : str
+    step : Pass
         Whose classes they are.
-    dataset : Dataset
-        Its layers.
-    layer : str
-        Of classes; of a step of change ``from`` and ``to`` take its place.
+    layer : Layer
+        Of classes; of a step of change the one before, ``from``, beside which there is ``to``.
     """
 
     plan: RunPlan
-    step: str
-    dataset: xr.Dataset
-    layer: str
+    step: Pass
+    layer: Layer
 
     @classmethod
-    def open(cls, run: Run, step: str, layer: str) -> MapLayers:
+    def open(cls, run: Run, plan: RunPlan, name: str, layer: str) -> MapLayers:
         """The layers of a step that is done.
+
+        Parameters
+        ----------
+        run : Run
+        plan : RunPlan
+        name : str
+            Of the step.
+        layer : str
+            Of its classes. Where it has none of this name, or it is one of change, ``from`` and
+            ``to`` take its place.
 
         Raises
         ------
         RunFolderError
             When the run has no such step, or it is not done.
         RecipeError
-            When the step has no layer of classes of that name.
+            When the step has no such layer, or it holds no classes.
         """
-        check_done(run, step)
-        dataset = run.open(step)
-        names = [str(name) for name in dataset.data_vars]
-        if layer not in names and not {_BEFORE, _AFTER} <= set(names):
+        check_done(run, name)
+        step = plan.step(name)
+        there = {one.name: one for one in step.layers} if isinstance(step, Pass) else {}
+        chosen = layer if layer in there and layer != CHANGE else _BEFORE
+        if chosen not in there or not isinstance(step, Pass):
             raise RecipeError(
-                f"step {step!r} has no layer {layer!r}; it has {names}{nearest(layer, names)}"
+                f"step {name!r} has no layer {layer!r}; it has {list(there)}{nearest(layer, there)}"
             )
-        return cls(RunPlan.read(run.folder), step, dataset, layer)
+        if there[chosen].dtype != "uint8" or "flag_values" not in there[chosen].attributes:
+            raise RecipeError(
+                f"layer {chosen!r} of step {name!r} holds {there[chosen].dtype} without a legend; "
+                "a sample measures a layer of classes"
+            )
+        return cls(plan, step, there[chosen])
 
     @property
     def is_change(self) -> bool:
         """Whether the classes are those before and after a change."""
-        return self.layer not in self.dataset.data_vars or self.layer in (CHANGE, _BEFORE, _AFTER)
+        return self.layer.name == _BEFORE
 
     @property
     def periods(self) -> tuple[str, ...]:
         """That have a map, in order."""
+        spans = [str(span) for span in self.step.spans()]
         if self.is_change:
-            return tuple(dict.fromkeys(p for span in self._spans for p in span.split("-")))
-        return tuple(self._spans)
-
-    @property
-    def _spans(self) -> Sequence[str]:
-        step = self.plan.step(self.step)
-        return [str(span) for span in step.spans()]  # type: ignore[union-attr]
+            return tuple(dict.fromkeys(period for span in spans for period in span.split("-")))
+        return tuple(spans)
 
     @property
     def classes(self) -> tuple[LandClass, ...]:
         """Of the maps."""
-        name = _BEFORE if self.is_change else self.layer
-        return classes_from_attributes(self.dataset[name].attrs)
+        return classes_from_attributes(self.layer.attributes)
 
     def of(self, period: str) -> ClassLayer:
-        """The map of a period."""
-        if not self.is_change:
-            return self._layer(self.layer, period, [c.value for c in self.classes])
-        for span in self._spans:
+        """The map of a period.
+
+        Raises
+        ------
+        RecipeError
+            When there is none.
+        """
+        store, codes = self.plan.setup.store(self.step), [one.value for one in self.classes]
+        for span in self.step.spans():
+            if not self.is_change and span == period:
+                return ClassLayer.of(store, self.layer.name, span, codes)
             before, _, after = span.partition("-")
-            if period in (before, after):
+            if self.is_change and period in (before, after):
                 name = _BEFORE if period == before else _AFTER
-                return self._layer(name, span, [c.value for c in self.classes])
-        raise RecipeError(f"step {self.step!r} has no map of {period}; it has {list(self.periods)}")
-
-    def _layer(self, name: str, span: str, codes: Sequence[int]) -> ClassLayer:
-        return class_layer(self.plan, self.dataset, name, span, codes)
-
-
-def class_layer(
-    plan: RunPlan, dataset: xr.Dataset, name: str, span: str, codes: Sequence[int]
-) -> ClassLayer:
-    """One layer of one span of a step."""
-    when: Any = span_time(span, plan.recipe.periods)
-    found = int(np.flatnonzero(dataset.time.values == when)[0])
-    return ClassLayer.of(dataset[name].isel(time=found), plan.extent, plan.grid, codes)
+                return ClassLayer.of(store, name, span, codes)
+        raise RecipeError(
+            f"step {self.step.step!r} has no map of {period}; it has {list(self.periods)}"
+        )
 
 
-def change_layer(run: Run, plan: RunPlan, step: str, span: str) -> ClassLayer | None:
+def change_layer(run: Run, plan: RunPlan, first: str, span: str) -> ClassLayer | None:
     """The layer that says what has changed between two periods, where a step has it.
 
-    The step of the sample comes first; then any other that is done.
+    Parameters
+    ----------
+    run : Run
+    plan : RunPlan
+    first : str
+        The step that is preferred; else any other that is done.
+    span : str
+        ``"2023-2024"``.
     """
     steps: dict[str, Any] = run.state["steps"]
-    for name in [step, *(other for other in steps if other != step)]:
-        one = steps.get(name, {})
-        layers = {layer["name"] for layer in one.get("layers") or ()}
-        is_done = one and one["tiles"]["done"] == one["tiles"]["total"]
-        if CHANGE in layers and span in one.get("spans", ()) and is_done:
-            return class_layer(plan, run.open(name), CHANGE, span, (0, 1))
+    for name in [first, *(other for other in steps if other != first)]:
+        tiles, step = steps[name]["tiles"], plan.step(name)
+        if not isinstance(step, Pass) or tiles["done"] < tiles["total"]:
+            continue
+        if CHANGE in {layer.name for layer in step.layers} and span in step.spans():
+            return ClassLayer.of(plan.setup.store(step), CHANGE, span, (0, 1))
     return None
 
 
@@ -139,7 +148,8 @@ def check_done(run: Run, step: str) -> None:
     if tiles["done"] < tiles["total"]:
         raise RunFolderError(
             f"{tiles['done']:,} of {tiles['total']:,} tiles of {step!r} in {run.folder.url} are "
-            f"done; a sample tells of a whole map: go on with rsscale resume {run.folder.url}"
+            "done; a sample tells of a whole map: go on with rsscale resume "
+            f"{run.folder.url}"
         )
 
 

@@ -25,8 +25,9 @@ def mapped_hectares(
     names = {one.value: one.name for one in maps.classes}
     if record is not None and zones is None and is_same and not maps.is_change:
         strata = {one.value: one for one in record.design.strata}
-        of_map = (record.step, record.layer, record.span) == (maps.step, maps.layer, period)
-        if of_map and all(names.get(value) == one.name for value, one in strata.items()):
+        drawn_from = (record.step, record.layer, record.span)
+        is_same_map = drawn_from == (maps.step.step, maps.layer.name, period)
+        if is_same_map and all(names.get(value) == one.name for value, one in strata.items()):
             known = [strata[v].hectares if v in strata else 0.0 for v in names]
             return np.array([[*known, 0.0]])
     return maps.of(period).hectares(zones, area_tiles(maps.plan))
@@ -55,7 +56,7 @@ def mapped_sample(
     change, of_change = {}, {}
     for before, after in zip(list(hectares), list(hectares)[1:], strict=False):
         span = f"{before}-{after}"
-        layer = change_layer(run, maps.plan, maps.step, span)
+        layer = change_layer(run, maps.plan, maps.step.step, span)
         if layer is not None:
             change[span] = layer.at(file.row, file.col)
             of_change[span] = layer.hectares(None, area_tiles(maps.plan))[0]

@@ -14,6 +14,9 @@ from rsscale.sample_assessment.layers_of_run import MapLayers
 from rsscale.sample_assessment.regions import zones_of
 from rsscale.sample_assessment.sample_file import SampleFile
 
+# Share by which two sizes may differ and nothing is said.
+_NOTED = 1e-4
+
 
 def remarks(
     file: SampleFile,
@@ -35,6 +38,15 @@ def remarks(
             "there is no design record: strata, clusters and their sizes are taken from the "
             f"sample's columns, and sizes are sums of 1 / {PROBABILITY}"
         )
+    if file.record is not None:
+        sampled = file.record.design.hectares
+        for period, hectares in mapped.hectares.items():
+            counted = float(hectares[:-1].sum())
+            if abs(sampled / counted - 1) > _NOTED:
+                notes.append(
+                    f"{period}: the sample's strata have {sampled:,.1f} ha, and the map "
+                    f"{counted:,.1f} ha with a class: areas are those of the strata"
+                )
     if map_changed:
         notes.append(
             "the sample was drawn from another version of the map (--map-changed): strata are "

@@ -7,10 +7,13 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.errors import RecipeError
+from rsscale.estimation.sample_table import SampleTable
 from rsscale.estimation.units import Ints
 from rsscale.runs.plan import RunPlan
 
 _TOLD = 5
+# Share of the map by which it may be off, as of a systematic sample.
+_COVERED = 0.05
 
 
 def check_units(row: Ints, col: Ints, plan: RunPlan, ids: npt.NDArray[np.generic]) -> None:
@@ -48,6 +51,33 @@ def check_units(row: Ints, col: Ints, plan: RunPlan, ids: npt.NDArray[np.generic
         raise RecipeError(
             f"{len(twice)} pixels are there more than once, such as that of unit {ids[twice[0]]}: "
             "each unit counts once; remove the copies"
+        )
+
+
+def check_covered(table: SampleTable, mapped: float) -> None:
+    """Refuse a sample without a design record whose units do not stand for the whole map.
+
+    Parameters
+    ----------
+    table : SampleTable
+        With probabilities and sizes.
+    mapped : float
+        Hectares that have a class.
+
+    Raises
+    ------
+    RecipeError
+        When 1 / probability, in hectares, adds up to something else. Where primary units were
+        drawn it is chance by how much.
+    """
+    if table.probability is None or table.size is None or table.cluster is not None:
+        return
+    covered = float((table.size / table.probability).sum())
+    if abs(covered / mapped - 1) > _COVERED:
+        raise RecipeError(
+            f"by their inclusion probabilities the units stand for {covered:,.0f} ha, and the map "
+            f"has {mapped:,.0f} ha: the strata do not cover the map, or units are missing; use the "
+            "whole sample as it was drawn, with its design record"
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from rsscale.estimation.sample_table import PROBABILITY
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
+from rsscale.runs.plan import RunPlan
 from rsscale.sample_assessment.mapped_classes import ClassLayer
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
+from rsscale.store.zarr_store import ZarrStore
 
 YEARS = [2022, 2023]
 CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
@@ -323,6 +326,21 @@ def test_points_elsewhere_and_no_points(run: rs.Run, sample: Path, tmp_path: Pat
         rs.assess_sample(run, tmp_path / "none.gpkg")
 
 
+def test_strata_that_do_not_cover_the_map(
+    run: rs.Run, maps: np.ndarray, sample: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "part.gpkg"
+    gpd.read_file(sample)[:120].to_file(path)
+    with pytest.raises(RecipeError, match=r"the units stand for .* do not cover the map"):
+        rs.assess_sample(run, path)
+    record = json.loads(Path(f"{sample}.design.json").read_text())
+    first, *others = record["strata"]
+    more = first | {"name": "wet", "hectares": first["hectares"] / 2}
+    path = write(run, maps, tmp_path / "less.gpkg", record={"strata": [more, *others]})
+    found = rs.assess_sample(run, path)
+    assert any("areas are those of the strata" in note for note in found.notes)
+
+
 def test_columns_of_other_periods(run: rs.Run, sample: Path, tmp_path: Path) -> None:
     frame = gpd.read_file(sample)
     path = edited(sample, tmp_path / "later.gpkg", reference_2031=frame["reference"])
@@ -364,26 +382,21 @@ def test_a_run_that_is_not_done(run: rs.Run, sample: Path, tmp_path: Path) -> No
 
 
 def test_units_read_only_the_chunks_that_hold_them(run: rs.Run, maps: np.ndarray) -> None:
+    plan = RunPlan.read(run.folder)
     read = []
 
-    class Counting:
-        chunks, chunksizes = None, {"x": (256,)}
+    class Counting(ZarrStore):
+        def read(self, name: str, span: str, box: PixelBox) -> Any:
+            read.append(box.shape)
+            return super().read(name, span, box)
 
-        def __getitem__(self, key: Any) -> Any:
-            read.append(tuple(s.stop - s.start for s in key))
-            return run.open().classification[-1][key]
-
-    layer = ClassLayer.of(run.open().classification[-1], _extent(maps), None, [1, 2, 3])
-    row, col = np.array([3, 700, 3]), np.array([5, 800, 9])
-    found = ClassLayer(Counting(), layer.extent, layer.grid, layer.positions).at(row, col)
-    expected = layer.positions[maps[-1][row, col]]
-    assert found.tolist() == expected.tolist()
-    assert max(max(shape) for shape in read) <= 4096
-    assert sum(a * b for a, b in read) < maps[-1].size / 2
-
-
-def _extent(maps: np.ndarray) -> Any:
-    return PixelBox(0, 0, *maps.shape[1:])
+    store = plan.setup.store(plan.step("map"))
+    counting = Counting(**{f.name: getattr(store, f.name) for f in fields(store)})
+    layer = ClassLayer.of(counting, "classification", "2023", [one.value for one in CLASSES])
+    row, col = np.array([3, 700, 3, 900]), np.array([5, 800, 9, 20])
+    found = layer.at(row + plan.extent.row0, col + plan.extent.col0)
+    assert found.tolist() == layer.positions[maps[-1][row, col]].tolist()
+    assert sorted(read) == [(1, 1), (1, 1), (1, 5)]
 
 
 def test_the_command(run: rs.Run, sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
