@@ -211,7 +211,7 @@ class Estimator:
     def ratio(self, y: npt.NDArray[Any], x: npt.NDArray[Any], what: str) -> Estimate:
         """Ratio of two totals, such as an accuracy: what is right of what there is.
 
-        Its standard error is by linearisation (Stehman 2014, eq. 28; Cochran 1977, eq. 6.52),
+        Its standard error is by linearisation (Stehman 2014, eq. 28; Cochran 1977, chapter 6),
         its interval Wilson's with the number of independent units that would have that error.
 
         Parameters

@@ -91,7 +91,7 @@ def compare_interpreters(
 
     The two are taken as a sample of interpreters: the variance of their mean is the mean of their
     sampling variances plus 3/2 of half the squared difference (multiple imputation with two
-    imputations: Rubin 1987; McRoberts et al. 2018, Remote Sensing of Environment 212).
+    imputations: Rubin 1987; McRoberts et al. 2018, ISPRS Journal 142).
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def variance_of_total(units: Units, influence: Floats) -> Variance:
     """Variance of ``sum(weight * influence)``.
 
     - Simple and stratified: squared deviations from the mean of the stratum, with the finite
-      population correction where pixels are known (Cochran 1977, eq. 5.12; Stehman 2014, eq. 25;
+      population correction where pixels are known (Cochran 1977, chapter 5; Stehman 2014, eq. 25;
       without it Olofsson et al. 2014, eq. 10).
     - Two-stage: totals of the primary units as the sample ("ultimate clusters"); where these were
       drawn without replacement and their number is known, the finite population correction, and
