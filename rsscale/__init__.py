@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from rsscale.points.series_table import SeriesInput, SeriesTable
     from rsscale.prediction.predict import predict
     from rsscale.publishing.publish import Publication, publish
+    from rsscale.quality.check import check_quality
+    from rsscale.quality.gates_file import Gates
     from rsscale.recipe import Recipe, read_recipe
     from rsscale.reporting.transition_files import write_transitions
     from rsscale.reporting.transition_matrix import TransitionMatrix, transition_matrix
@@ -113,6 +115,8 @@ _WHERE = {
     "SeriesInput": "rsscale.points.series_table",
     "SeriesTable": "rsscale.points.series_table",
     "changes": "rsscale.runs.changes",
+    "check_quality": "rsscale.quality.check",
+    "Gates": "rsscale.quality.gates_file",
     "compare": "rsscale.comparison.compare",
     "compare_table": "rsscale.comparison.compare",
     "Comparison": "rsscale.comparison.comparison",
@@ -174,6 +178,7 @@ __all__ = [
     "Coregistered",
     "EmbeddingOutput",
     "FunctionError",
+    "Gates",
     "Grid",
     "ItemError",
     "LandClass",
@@ -205,6 +210,7 @@ __all__ = [
     "assess",
     "assess_sample",
     "changes",
+    "check_quality",
     "compare",
     "compare_table",
     "composite",

@@ -13,5 +13,7 @@ from rsscale.cli.application import run_command_line as main
 __all__ = ["main"]
 
 # Importing a module adds its commands, in the order of the help.
-for _module in ("archives", "models", "runs", "products", "reports", "publishing", "viewing"):
+for _module in (
+    "archives", "models", "runs", "products", "quality", "reports", "publishing", "viewing",
+):  # fmt: skip
     importlib.import_module(f"rsscale.cli.{_module}")

@@ -14,6 +14,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
 from rsscale.layers import AFTER, BEFORE
 from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year
+from rsscale.recipe.gates_recipe import GatesRecipe
 from rsscale.recipe.input_recipe import ACCESS, InputRecipe
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 from rsscale.recipe.train_recipe import TrainRecipe
@@ -62,6 +63,7 @@ class Recipe(Strict):
     train: TrainRecipe | None = None
     output: OutputRecipe = OutputRecipe()
     change: ChangeRecipe | None = None
+    gates: GatesRecipe = GatesRecipe()
     steps: dict[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)], StepRecipe
     ] = Field(default_factory=dict)
@@ -135,7 +137,7 @@ class Recipe(Strict):
         return self.model_copy(update={"inputs": inputs})
 
     def with_access(self, other: Recipe) -> Recipe:
-        """The recipe, with the keys of access that another one has for the same inputs."""
+        """The recipe, with another one's keys of access for the same inputs, and its gates."""
         inputs = {
             name: imagery.model_copy(
                 update={key: getattr(other.inputs[name], key) for key in ACCESS}
@@ -144,7 +146,7 @@ class Recipe(Strict):
             )
             for name, imagery in self.inputs.items()
         }
-        return self.model_copy(update={"inputs": inputs})
+        return self.model_copy(update={"inputs": inputs, "gates": other.gates})
 
     def path(self, name: str) -> str:
         """A path that a step names, counted from the recipe's folder; addresses as they are."""

@@ -37,6 +37,7 @@ KINDS = {
     "zones": "rsscale.area_passes.zones:ZonesPass",
     "transitions": "rsscale.area_passes.transitions:TransitionsPass",
     "function": "rsscale.passes.function:FunctionPass",
+    "quality-counts": "rsscale.quality.counts:QualityCounts",
 }
 """Module and class of each kind of step."""
 

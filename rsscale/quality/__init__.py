@@ -1,0 +1,1 @@
+"""Quality gates: what a map must pass before it is published."""

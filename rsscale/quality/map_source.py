@@ -1,0 +1,203 @@
+"""The layers of a run as they lie, also where tiles are missing or damaged: for checks of them.
+
+Other steps refuse to read a tile that is not done. A check reads what is there, and says what is
+not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import xarray as xr
+
+from rsscale.errors import RunFolderError
+from rsscale.geo.area import read_area
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
+from rsscale.layers import Layer, TileKey
+from rsscale.steps.base import Cost, Resources
+from rsscale.store.ledger import LedgerReader
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_state import check_layers
+from rsscale.store.storage import Folder
+from rsscale.store.zarr_store import ZarrStore
+
+CONFIDENCE, OBSERVATIONS, APPLICABLE = "confidence", "observations", "applicable"
+
+
+class Condition(IntEnum):
+    """Condition of a stored tile."""
+
+    SOUND = 0
+    NOT_DONE = 1
+    LOST = 2
+    CHANGED = 3
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """Some layers of a step of a run, of all its spans along ``time``.
+
+    Attributes
+    ----------
+    step : str
+    store : ZarrStore
+        With all layers of the step.
+    names : tuple of str
+        Layers to read.
+    ledger : LedgerReader
+        Of the run.
+    shape : shapely geometry
+        The area of the run in the grid's CRS.
+    """
+
+    step: str
+    store: ZarrStore
+    names: tuple[str, ...]
+    ledger: LedgerReader
+    shape: shapely.Geometry
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """Of the step, in order of time."""
+        return self.store.spans
+
+    def layer(self, name: str) -> Layer:
+        """A layer by its name."""
+        return next(layer for layer in self.store.layers if layer.name == name)
+
+    def condition(self, key: TileKey, span: str) -> Condition:
+        """Compare the stored objects of a tile with its ledger entry; reads their bytes."""
+        own = TileKey(self.step, span, key.ix, key.iy)
+        entry = self.ledger.read(own)
+        if entry is None:
+            return Condition.NOT_DONE
+        stored = self.store.stored(own)
+        if not all(stored.values()):
+            return Condition.LOST
+        same = all(entry.digests.get(name) == digest for name, digest in stored.items())
+        return Condition.SOUND if same else Condition.CHANGED
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """Stored values over a box, in memory; nodata where a tile is not done or can't be read."""
+        del key
+        with resources.meter.working():
+            arrays = {name: self._read(name, box, resources) for name in self.names}
+        dims = ("time", "y", "x")
+        return xr.Dataset({name: (dims, array) for name, array in arrays.items()})
+
+    def _read(self, name: str, box: PixelBox, resources: Resources) -> npt.NDArray[Any]:
+        layer = self.layer(name)
+        out = np.full((len(self.spans), *box.shape), layer.nodata, layer.numpy_dtype)
+        for number, span in enumerate(self.spans):
+            for tile in self._tiles(box):
+                if self.ledger.read(self._key(span, tile)) is None:
+                    continue
+                part = tile & box
+                with resources.meter.reading(part.shape[0] * part.shape[1] * layer.pixel_bytes):
+                    try:
+                        found = self.store.read(name, span, part)
+                    except RunFolderError:  # damaged: `condition` of its own tile tells
+                        continue
+                out[(number, *part.slices(box))] = found
+        return out
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Hash of what the ledger says of each tile that the box touches, and of its files.
+
+        On a disk a file that was written anew behind the ledger's back is seen by its time.
+        """
+        total = hashlib.sha256(" ".join(self.names).encode())
+        for span, tile in itertools.product(self.spans, self._tiles(box)):
+            at = self._key(span, tile)
+            entry = self.ledger.read(at)
+            digests = {} if entry is None else entry.digests
+            total.update(f"{at} {sorted(digests.items())} {self._files(at, key)}\n".encode())
+        return total.hexdigest()[:16]
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """Names of the step and its spans."""
+        del box, key
+        return [f"{self.step}/{span}" for span in self.spans]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """Bytes of the layers over the box."""
+        del key
+        pixels = box.shape[0] * box.shape[1] * len(self.spans)
+        return Cost(pixels * sum(self.layer(n).pixel_bytes for n in self.names), len(self.spans))
+
+    def _tiles(self, box: PixelBox) -> Iterator[PixelBox]:
+        grid = self.store.grid
+        for tile in (box & self.store.extent).blocks(grid.tile):
+            if grid.overlaps(self.shape, tile):
+                yield tile
+
+    def _key(self, span: str, tile: PixelBox) -> TileKey:
+        index = self.store.grid.tile_of(tile)
+        return TileKey(self.step, span, index.ix, index.iy)
+
+    def _files(self, at: TileKey, key: TileKey) -> str:
+        """Sizes and times of the tile's own objects, where they are files."""
+        if (at.ix, at.iy) != (key.ix, key.iy):
+            return ""
+        found = []
+        for name in self.store.shards(at):
+            path = _path(self.store, name)
+            try:
+                stat = path.stat() if path is not None else None
+            except OSError:
+                found.append("lost")
+            else:
+                found.append(f"{stat.st_size}-{stat.st_mtime_ns}" if stat else "")
+        return " ".join(found)
+
+
+def _path(store: ZarrStore, name: str) -> Path | None:
+    return store.storage.path / name if isinstance(store.storage, Folder) else None
+
+
+def class_layer_of(layers: Sequence[Layer]) -> Layer | None:
+    """The layer of classes of a step: ``classification``, or the first whose values have names."""
+    named = [one for one in layers if "flag_values" in one.attributes and one.axis is None]
+    named = [one for one in named if one.name != APPLICABLE and not one.is_float]
+    return min(named, key=lambda one: one.name != "classification", default=None)
+
+
+def map_source(folder: RunFolder, step: str) -> MapSource:
+    """Open the layers of a run's step that are checked.
+
+    Raises
+    ------
+    RunFolderError
+        When the run has no such step with layers.
+    """
+    state = folder.read_state()
+    check_layers(state, step, folder.url)
+    grid = Grid(**{**state["grid"], "origin": tuple(state["grid"]["origin"])})
+    described = state["steps"][step]
+    layers = tuple(map(Layer.parse, described["layers"]))
+    classes = class_layer_of(layers)
+    others = (CONFIDENCE, OBSERVATIONS, APPLICABLE)
+    names = [] if classes is None else [classes.name]
+    names += [one.name for one in layers if one.name in others and one.axis is None]
+    area = read_area(folder.storage.local(state["area"]))
+    store = ZarrStore(
+        storage=folder.store(described["store"]),
+        grid=grid,
+        extent=PixelBox(*state["extent"]),
+        spans=tuple(described["spans"]),
+        times=tuple(np.datetime64(time) for time in described["times"]),
+        layers=layers,
+    )
+    return MapSource(
+        step, store, tuple(names), LedgerReader(folder.ledger), grid.project(area).geom
+    )

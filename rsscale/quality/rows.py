@@ -1,0 +1,35 @@
+"""The rows that a tile gives for the gates: its condition, counts of values, segments of lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rsscale.quality.seam_counts import SUMS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TILE, COUNT, SEGMENT = "tile", "count", "segment"
+"""What a row is: see :func:`rows_schema`."""
+
+RING = "ring"
+"""Counts of the pixels just outside a tile of one class: key 0 has that class, 1 another."""
+
+
+def rows_schema() -> pa.Schema:
+    """Columns of the rows of a tile.
+
+    ``tile``: ``key`` is its condition, ``pixels`` those in the area. ``count``: ``pixels`` of the
+    layer ``name`` that hold the value ``key``. ``segment``: of a line of the family ``name``,
+    horizontal where ``key`` is 1; ``row``, ``col``, ``owned`` and sums as
+    :class:`rsscale.quality.seam_counts.Segments` has them.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("what", pa.string()), ("span", pa.string()), ("name", pa.string()),
+            ("key", pa.int64()), ("pixels", pa.int64()), ("row", pa.int64()),
+            ("col", pa.int64()), ("owned", pa.bool_()), *((name, pa.int64()) for name in SUMS),
+        ]
+    )  # fmt: skip
