@@ -235,7 +235,7 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     for name, gate in failed.items():
         if name not in override:
             remedy = (
-                f"check them again with: rsscale check-product {url}"
+                f"check them again with: rsscale gates {url}"
                 if name == OUTDATED
                 else f"look at the places in {url}/{GATES}"
             )
@@ -248,7 +248,7 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
 
 def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     failed = {}
-    checked = found.get("versions") or {}
+    checked = found.get("version") or {}
     other = [
         step for step in finished.versions
         if step in checked and checked[step] != finished.versions[step]

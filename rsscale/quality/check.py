@@ -13,11 +13,11 @@ from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.machine import Machine
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import MissingExtraError, ModelError, RecipeError, RunFolderError
+from rsscale.gate_rules.gate import Gate, Place
 from rsscale.geo.grid import Grid
 from rsscale.model.files import read_spec
 from rsscale.progress import announce
 from rsscale.quality.counts import QualityCounts
-from rsscale.quality.gate import Gate, Place
 from rsscale.quality.gates_file import Gates, now, write_gates
 from rsscale.quality.gather import gates_of
 from rsscale.quality.map_source import map_source

@@ -13,19 +13,21 @@ from pydantic import Field
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
+from rsscale.gate_rules.rows import (
+    CONFIDENCE,
+    COUNT,
+    OBSERVATIONS,
+    RING,
+    SEGMENT,
+    TILE,
+    Condition,
+    rows_schema,
+)
+from rsscale.gate_rules.seam_counts import REACH, SUMS, Layers, Segments, count_segments
 from rsscale.processes import PROCESS_BYTES
 from rsscale.quality.gather import QualityGates
-from rsscale.quality.map_source import (
-    CONFIDENCE,
-    OBSERVATIONS,
-    Condition,
-    MapSource,
-    class_layer_of,
-    map_source,
-)
-from rsscale.quality.rows import COUNT, RING, SEGMENT, TILE, rows_schema
+from rsscale.quality.map_source import MapSource, class_layer_of, map_source
 from rsscale.quality.scene_edges import SceneEdges, scene_edges
-from rsscale.quality.seam_counts import REACH, SUMS, Layers, Segments, count_segments
 from rsscale.recipe import RunReference, StepRecipe
 from rsscale.recipe.gates_recipe import GatesRecipe
 from rsscale.runs.plan import read_frozen

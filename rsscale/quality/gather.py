@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from rsscale.gate_rules.class_share_gate import ClassShares
+from rsscale.gate_rules.gate import Gate
+from rsscale.gate_rules.rows import CONFIDENCE
+from rsscale.gate_rules.seam_counts import FAMILIES
+from rsscale.gate_rules.seam_gate import SeamGate
+from rsscale.gate_rules.share_gates import share_gates
+from rsscale.gate_rules.tile_gates import NO_CLASSES, BlankTiles, MissingTiles, UnknownValues
+from rsscale.gate_rules.tile_rows import TileOfSpan, tile_of_spans
 from rsscale.geo.grid import Grid
 from rsscale.layers import Layer, TileKey
-from rsscale.quality.class_share_gate import ClassShares
-from rsscale.quality.gate import Gate
-from rsscale.quality.map_source import CONFIDENCE, class_layer_of
-from rsscale.quality.seam_counts import FAMILIES
-from rsscale.quality.seam_gate import SeamGate
-from rsscale.quality.share_gates import share_gates
-from rsscale.quality.tile_gates import NO_CLASSES, BlankTiles, MissingTiles, UnknownValues
-from rsscale.quality.tile_rows import TileOfSpan, tile_of_spans
+from rsscale.quality.map_source import class_layer_of
 from rsscale.recipe.gates_recipe import GatesRecipe
 from rsscale.steps.base import Gather
 

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import shapely
 import xarray as xr
 
 from rsscale.errors import RunFolderError
+from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS, Condition
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
@@ -30,17 +30,6 @@ from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers
 from rsscale.store.storage import Folder
 from rsscale.store.zarr_store import ZarrStore
-
-CONFIDENCE, OBSERVATIONS, APPLICABLE = "confidence", "observations", "applicable"
-
-
-class Condition(IntEnum):
-    """Condition of a stored tile."""
-
-    SOUND = 0
-    NOT_DONE = 1
-    LOST = 2
-    CHANGED = 3
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RunFolderError
+from rsscale.gate_rules.gate import Gate, Place
+from rsscale.gate_rules.rows import CONFIDENCE
 from rsscale.geo.lattice import PixelBox
 from rsscale.legend.flags import FlagClass, flag_classes
 from rsscale.legend.palette import palette
-from rsscale.pictures.charts import INK, new_figure, save_figure, style, written
-from rsscale.pictures.page import require_matplotlib
+from rsscale.pictures.charts import (
+    INK,
+    new_figure,
+    require_matplotlib,
+    save_figure,
+    style,
+    written,
+)
 from rsscale.quality.counts import QualityCounts
-from rsscale.quality.gate import Gate, Place
-from rsscale.quality.map_source import CONFIDENCE, class_layer_of
+from rsscale.quality.map_source import class_layer_of
 
 _PIXELS = 400  # of a panel, about
 _AROUND = 0.25  # of a place's width that is shown around it

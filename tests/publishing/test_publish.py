@@ -294,7 +294,7 @@ def test_stored_objects_that_are_lost_or_damaged(finished: Path, tmp_path: Path)
 def gates(run: Path, *failed: str, versions: dict[str, str] | None = None) -> None:
     found = [{"name": name, "title": name, "status": "failed", "text": f"{name} are bad"}
              for name in failed]  # fmt: skip
-    content = {"format": 1, "passed": not failed, "gates": found, "versions": versions or {}}
+    content = {"format": 1, "passed": not failed, "gates": found, "version": versions or {}}
     (run / "gates.json").write_text(json.dumps(content))
 
 
@@ -313,7 +313,7 @@ def test_gates_that_failed(finished: Path, tmp_path: Path) -> None:
     assert [one["name"] for one in found["rsscale:gates_overridden"]] == ["seams", "blank-tiles"]
     assert "seams: failed; published all the same" in (tmp_path / "out/README.md").read_text()
     gates(run, versions={"map": "0" * 16})
-    with pytest.raises(RunFolderError, match=r"'outdated'.*another version of map.*check-product"):
+    with pytest.raises(RunFolderError, match=r"'outdated'.*another version of map.*rsscale gates"):
         rs.publish(run, tmp_path / "out")
 
 

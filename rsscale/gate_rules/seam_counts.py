@@ -213,7 +213,7 @@ def _aside(block_row: _Array, block_col: _Array, *, is_horizontal: bool) -> _Arr
     """On which side of the line a segment is compared: by its place, so that both are as frequent.
 
     Of two pairs of which neither is at a line it is then chance which differs more: their
-    difference is symmetric about zero, which :mod:`rsscale.quality.seam_test` needs.
+    difference is symmetric about zero, which :mod:`rsscale.gate_rules.seam_test` needs.
     """
     rows, cols = (block_col, block_row) if is_horizontal else (block_row, block_col)
     mixed = position_hash(2 * rows + is_horizontal, cols)

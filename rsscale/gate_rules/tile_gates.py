@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdict
+from rsscale.gate_rules.rows import CONFIDENCE, OBSERVATIONS, RING, Condition
+from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.legend.values import named_counts
-from rsscale.quality.gate import Gate, Place, WorstPlaces, not_checked, verdict
-from rsscale.quality.map_source import CONFIDENCE, OBSERVATIONS, Condition
-from rsscale.quality.rows import RING
-from rsscale.quality.tile_rows import TileOfSpan
 from rsscale.wording import counted
 
 NO_CLASSES = "the step has no layer of classes"

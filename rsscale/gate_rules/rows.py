@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from rsscale.quality.seam_counts import SUMS
+from rsscale.gate_rules.seam_counts import SUMS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,13 +17,26 @@ RING = "ring"
 """Counts of the pixels just outside a tile of one class: key 0 has that class, 1 another."""
 
 
+CONFIDENCE, OBSERVATIONS, APPLICABLE = "confidence", "observations", "applicable"
+"""Names of the layers that are counted beside the classes."""
+
+
+class Condition(IntEnum):
+    """Condition of a stored tile."""
+
+    SOUND = 0
+    NOT_DONE = 1
+    LOST = 2
+    CHANGED = 3
+
+
 def rows_schema() -> pa.Schema:
     """Columns of the rows of a tile.
 
     ``tile``: ``key`` is its condition, ``pixels`` those in the area. ``count``: ``pixels`` of the
     layer ``name`` that hold the value ``key``. ``segment``: of a line of the family ``name``,
     horizontal where ``key`` is 1; ``row``, ``col``, ``owned`` and sums as
-    :class:`rsscale.quality.seam_counts.Segments` has them.
+    :class:`rsscale.gate_rules.seam_counts.Segments` has them.
     """
     import pyarrow as pa
 

@@ -9,13 +9,13 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
+from rsscale.gate_rules.gate import Gate
+from rsscale.gate_rules.rows import Condition
+from rsscale.gate_rules.seam_counts import ASIDE, REACH, SEGMENT, SUMS, Layers, count_segments
+from rsscale.gate_rules.seam_gate import SeamGate
+from rsscale.gate_rules.seam_test import Differences
+from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.geo.lattice import PixelBox
-from rsscale.quality.gate import Gate
-from rsscale.quality.map_source import Condition
-from rsscale.quality.seam_counts import ASIDE, REACH, SEGMENT, SUMS, Layers, count_segments
-from rsscale.quality.seam_gate import SeamGate
-from rsscale.quality.seam_test import Differences
-from rsscale.quality.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import SeamsRecipe
 
 EVERYWHERE = SeamsRecipe(significance=0.99, classes=0)
@@ -139,7 +139,7 @@ def looped(layers: Layers, core: PixelBox, family: str, *, is_horizontal: bool) 
 
 
 def side_of(row: int, col: int, *, is_horizontal: bool) -> int:
-    from rsscale.quality.seam_counts import _aside
+    from rsscale.gate_rules.seam_counts import _aside
 
     block = (
         (np.array([col]), np.array([row])) if is_horizontal else (np.array([row]), np.array([col]))

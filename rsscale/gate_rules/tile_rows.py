@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.gate_rules.rows import COUNT, SEGMENT, TILE, Condition
+from rsscale.gate_rules.seam_counts import SUMS
 from rsscale.geo.lattice import PixelBox
-from rsscale.quality.map_source import Condition
-from rsscale.quality.rows import COUNT, SEGMENT, TILE
-from rsscale.quality.seam_counts import SUMS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdict
+from rsscale.gate_rules.seam_counts import SEGMENT, SUMS
+from rsscale.gate_rules.seam_test import Differences
+from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.geo.lattice import PixelBox
-from rsscale.quality.gate import Gate, Place, WorstPlaces, not_checked, verdict
-from rsscale.quality.seam_counts import SEGMENT, SUMS
-from rsscale.quality.seam_test import Differences
-from rsscale.quality.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import SeamsRecipe
 
 LINES = {

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rsscale.quality.gate import Gate, Place, WorstPlaces, not_checked, verdict
-from rsscale.quality.map_source import APPLICABLE, CONFIDENCE, OBSERVATIONS
-from rsscale.quality.tile_rows import TileOfSpan
+from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdict
+from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS
+from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import GatesRecipe
 
 Hits = Callable[[TileOfSpan], tuple[int, int]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rsscale.area_passes.class_layer import names_of
+from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdict
+from rsscale.gate_rules.tile_gates import NO_CLASSES
+from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
-from rsscale.quality.gate import Gate, Place, WorstPlaces, not_checked, verdict
-from rsscale.quality.tile_gates import NO_CLASSES
-from rsscale.quality.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import ClassSharesRecipe
 
 _TITLE = "Class shares are near those of other periods"

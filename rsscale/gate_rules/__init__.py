@@ -1,0 +1,1 @@
+"""The rules of quality gates: pure functions on what was counted of a map, tile by tile."""
