@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -29,9 +30,11 @@ from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.reporting import pixels
 from rsscale.reporting.pixels import open_level, run_grid
+from rsscale.sample_assessment.assess_sample import assess_sample
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
 from rsscale.store.zarr_store import consolidate
+from rsscale.wording import hectares, percent
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "rect", "path"}
 
@@ -284,6 +287,39 @@ def test_what_is_unfinished_damaged_or_of_another_version_is_said(run: Path) -> 
     assert "areas.json is of another version of the product" in words
     assert "gates.json has the format 7, this rsscale reads 1" in words
     assert words.index("This run is not finished") < words.index("Legend")
+
+
+def test_what_assess_writes_is_what_the_report_reads(run: Path, tmp_path: Path) -> None:
+    """A simple random sample whose interpreter saw another class at every tenth unit."""
+    layer = rs.Run(run).open().classification[-1]
+    values = layer.to_numpy()
+    places = np.argwhere(values != NODATA)
+    chosen = places[np.random.default_rng(3).choice(len(places), 300, replace=False)]
+    names = {one.value: one.name for one in CLASSES}
+    reference = [names[v] for v in values[tuple(chosen.T)].tolist()]
+    reference[::10] = ["water"] * 30
+    frame = gpd.GeoDataFrame(
+        {"id": range(300), "reference": reference, "inclusion_probability": 300 / len(places)},
+        geometry=gpd.points_from_xy(layer.x.data[chosen[:, 1]], layer.y.data[chosen[:, 0]]),
+        crs="EPSG:32631",
+    )
+    frame.to_file(tmp_path / "sample.gpkg", layer="sample")
+    with allowed():
+        assess_sample(run, tmp_path / "sample.gpkg")
+    content = json.loads((run / "areas.json").read_text())
+    path = rs.report(run)
+    words = Page.of(path).words
+    assert "To know before reading" not in words
+    assert "sample of 300 units" in words
+    for span, period in content["periods"].items():
+        overall = period["overall"]
+        assert f"{span}: overall accuracy {percent(overall['value'])}" in words
+        for one in period["classes"]:
+            figures = [hectares(one["hectares"][key]) for key in ("value", "low", "high", "se")]
+            estimate, low, high, error = figures
+            mapped = hectares(one["mapped_hectares"])
+            assert f"{one['name']} {estimate} {low} to {high} {error} {mapped}" in words
+    assert str(tmp_path) not in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
