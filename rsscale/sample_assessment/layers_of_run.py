@@ -59,7 +59,8 @@ class MapLayers:
         check_done(run, name)
         step = plan.step(name)
         there = {one.name: one for one in step.layers} if isinstance(step, Pass) else {}
-        chosen = layer if layer in there and layer != CHANGE else _BEFORE
+        is_of_change = {_BEFORE, _AFTER} <= set(there) and layer in (CHANGE, _BEFORE, _AFTER)
+        chosen = _BEFORE if is_of_change or layer not in there else layer
         if chosen not in there or not isinstance(step, Pass):
             raise RecipeError(
                 f"step {name!r} has no layer {layer!r}; it has {list(there)}{nearest(layer, there)}"

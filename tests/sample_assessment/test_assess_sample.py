@@ -204,7 +204,7 @@ def change_sample(run: rs.Run, maps: np.ndarray, path: Path) -> Path:
         crs="EPSG:32631",
     ).to_file(path, layer="sample")
     record = {
-        "format": 1, "design": "stratified", "step": "change", "layer": "from",
+        "format": 1, "design": "stratified", "step": "change", "layer": "to",
         "span": "2022-2023", "version": step_version(run.folder, "change"), "strata": strata,
         "clusters": None, "periods": [2022, 2023],
     }  # fmt: skip
