@@ -85,6 +85,8 @@ if TYPE_CHECKING:
     from rsscale.runs.run import Run, RunOptions, resume, run
     from rsscale.runs.verification import verify
     from rsscale.sample_assessment.assess_sample import assess_sample
+    from rsscale.sample_design.design_sample import design_sample
+    from rsscale.sample_design.sample_design import SampleDesign
     from rsscale.spectral_change.in_memory import detect_spectral_change
     from rsscale.training.train_table import train_table
     from rsscale.viewer.view import Viewer, view
@@ -128,6 +130,8 @@ _WHERE = {
     "composite": "rsscale.composites.composite",
     "coregister": "rsscale.coregistration.coregister",
     "Coregistered": "rsscale.coregistration.coregister",
+    "design_sample": "rsscale.sample_design.design_sample",
+    "SampleDesign": "rsscale.sample_design.sample_design",
     "detect_change": "rsscale.change.post_classification",
     "detect_spectral_change": "rsscale.spectral_change.in_memory",
     "export": "rsscale.pipeline.exporting",
@@ -200,6 +204,7 @@ __all__ = [
     "Run",
     "RunFolderError",
     "RunOptions",
+    "SampleDesign",
     "SeriesInput",
     "SeriesTable",
     "TilesFailedError",
@@ -215,6 +220,7 @@ __all__ = [
     "compare_table",
     "composite",
     "coregister",
+    "design_sample",
     "detect_change",
     "detect_spectral_change",
     "estimate",

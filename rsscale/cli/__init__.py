@@ -14,6 +14,14 @@ __all__ = ["main"]
 
 # Importing a module adds its commands, in the order of the help.
 for _module in (
-    "archives", "models", "runs", "products", "quality", "reports", "publishing", "viewing",
-):  # fmt: skip
+    "archives",
+    "models",
+    "runs",
+    "products",
+    "samples",
+    "quality",
+    "reports",
+    "publishing",
+    "viewing",
+):
     importlib.import_module(f"rsscale.cli.{_module}")

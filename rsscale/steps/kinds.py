@@ -36,6 +36,7 @@ KINDS = {
     "smooth": "rsscale.passes.smooth:SmoothPass",
     "zones": "rsscale.area_passes.zones:ZonesPass",
     "transitions": "rsscale.area_passes.transitions:TransitionsPass",
+    "sample": "rsscale.sample_passes.sample_step:SampleStep",
     "function": "rsscale.passes.function:FunctionPass",
     "quality-counts": "rsscale.quality.counts:QualityCounts",
 }

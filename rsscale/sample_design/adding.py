@@ -1,0 +1,108 @@
+"""Draw a sample further: what was drawn stays, and its design decides all but how much is added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rsscale.errors import RecipeError
+from rsscale.sample_design.draw_run import FILES
+from rsscale.sample_design.sample_file import SampleFile
+from rsscale.sample_passes.sample_options import SampleOptions
+from rsscale.sample_passes.sample_size import Expectation, allocate, share_out
+from rsscale.sample_passes.strata import Strata
+
+_GROWS = {"size", "sizes", "blocks", "starts"}
+
+
+def options_before(
+    before: SampleFile, given: Mapping[str, Any], version: str, step: str
+) -> dict[str, Any]:
+    """The options of a sample that is added to, with what is added."""
+    record = before.record
+    if record["step"] != step or record["version"] != version:
+        raise RecipeError(
+            f"{before.path} was drawn from version {record['version']} of the step "
+            f"{record['step']!r}, and the run has version {version} of {step!r}; what is added "
+            "would be of another map: draw a new sample"
+        )
+    known = dict(record["options"]) | _files_before(before, given)
+    other = [
+        name
+        for name in given
+        if name not in _GROWS and name not in FILES and known.get(name) != given[name]
+    ]
+    if other:
+        raise RecipeError(
+            f"{other[0]!r} is decided by the sample that is added to; give only how much to add: "
+            f"{', '.join(sorted(_GROWS))}"
+        )
+    added = {name: given[name] for name in _GROWS & given.keys() if given[name] is not None}
+    wanted = {
+        "simple": ("size",), "stratified": ("size", "sizes"),
+        "systematic": ("starts",), "two-stage": ("blocks",),
+    }[known.get("design", "stratified")]  # fmt: skip
+    if len(added) != 1 or not set(added) <= set(wanted):
+        raise RecipeError(
+            f"adding to a {known.get('design', 'stratified')} sample needs {' or '.join(wanted)}, "
+            f"which say how much to add; found {', '.join(sorted(added)) or 'none'}"
+        )
+    ((name, value),) = added.items()
+    if name in ("starts", "blocks"):
+        return known | {name: int(known.get(name) or 1) + value}
+    return known | {"size": None, "sizes": None, name: value}
+
+
+def _files_before(before: SampleFile, given: Mapping[str, Any]) -> dict[str, str]:
+    """Files of regions or a raster that a sample was drawn with: given again, or as kept."""
+    found = {}
+    for name in FILES:
+        known = before.record["options"].get(name)
+        if known is None:
+            continue
+        if given.get(name) is not None:
+            found[name] = str(given[name])
+            continue
+        kept = sorted(before.path.with_suffix(".draw").glob(f"files/*/{known}"))
+        if not kept:
+            raise RecipeError(
+                f"{before.path} was drawn by {name} of {known}, which is not kept beside it any "
+                f"more; give the file again: {name}"
+            )
+        found[name] = str(kept[-1])
+    return found
+
+
+def enlarged(
+    options: SampleOptions, before: SampleFile, strata: Strata, expected: Expectation
+) -> SampleOptions:
+    """Sizes of the sample and what is added to it, together."""
+    drawn = np.array(
+        [
+            next((one["drawn"] for one in before.record["strata"] if one["name"] == s.name), 0)
+            for s in strata.all
+        ],
+        np.int64,
+    )
+    if options.design == "simple":
+        total = min(int(drawn.sum()) + (options.size or 0), int(strata.pixels.sum()))
+        return options.model_copy(update={"size": total})
+    if options.sizes is not None:
+        more = strata.by_name(options.sizes, "sizes")
+        added = np.array([more.get(number, 0) for number in range(len(drawn))])
+    else:
+        added = _added(options, drawn, expected)
+    together = np.minimum(drawn + added, strata.pixels)
+    sizes = {one.name: int(n) for one, n in zip(strata.all, together, strict=True)}
+    return options.model_copy(update={"size": None, "sizes": sizes})
+
+
+def _added(options: SampleOptions, drawn: Any, expected: Expectation) -> Any:
+    """More units, to come as near as they can to the allocation of all together."""
+    more = options.size or 0
+    plain = options.model_copy(update={"sizes": None})
+    wanted = allocate(expected, int(drawn.sum()) + more, options.allocation, plain)
+    missing = np.maximum(wanted - drawn, 0).astype(np.float64)
+    return share_out(more, missing, np.zeros_like(drawn), expected.pixels - drawn)

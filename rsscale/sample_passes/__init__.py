@@ -1,0 +1,1 @@
+"""The tile functions of a sample: its population is counted, planned and drawn from."""
