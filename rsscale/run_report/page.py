@@ -26,6 +26,7 @@ def render(content: Mapping[str, Any]) -> str:
     content : mapping
         What ``templates/report.html`` names.
     """
+    _cleaned.cache_clear()  # secrets of this process may be others than before
     return _environment().get_template("report.html").render(**content)
 
 
@@ -62,8 +63,13 @@ def _luminance(color: str) -> float:
 def _clean(value: Any) -> Any:
     """What is written into the page: no token, no path of this machine."""
     if isinstance(value, str) and not hasattr(value, "__html__"):  # markup and pictures of ours
-        return hide_local_paths(scrub(value))
+        return _cleaned(value)
     return value
+
+
+@lru_cache(maxsize=65_536)
+def _cleaned(text: str) -> str:
+    return hide_local_paths(scrub(text))
 
 
 @lru_cache(maxsize=1)

@@ -234,7 +234,8 @@ def test_values_that_are_no_class_are_named_and_colours_are_judged(run: Path) ->
 def test_a_page_stays_small_whatever_it_is_about(run: Path) -> None:
     classes = [(k, f"class {k}", "#336699") for k in range(200)]
     content = areas(classes, ("2020", "2022"))
-    content["regions"] = {f"region {k}": content["periods"]["2020"] for k in range(300)}
+    region = {"classes": content["periods"]["2020"]["classes"][:20]}
+    content["regions"] = {f"region {k}": region for k in range(300)}
     leave(run, "areas.json", content)
     path = rs.report(run)
     assert path.stat().st_size < 5_000_000
@@ -404,6 +405,23 @@ def test_of_many_tiles_those_with_the_fewest_scenes_are_listed(
     assert sorted(map(int, listed)) == sorted(len(e.inputs) for e in entries)[:3]
     total = sum(len(entry.inputs) for entry in entries)
     assert pq.read_metadata(tmp_path / "provenance.parquet").num_rows == total
+
+
+def test_no_secret_and_no_folder_of_this_machine_is_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MADE_UP_TOKEN", "hunter2hunter2")
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(
+        f"{recipe}\n# https://me:pass123@host.example/items?sig=abc123&collections=s2\n"
+        "# hunter2hunter2 Authorization: Bearer abcdef123456\n"
+        "# /srv/private/labels.gpkg\n"
+    )
+    text = rs.report(run).read_text("utf-8")
+    assert "host.example" in text
+    for secret in ("pass123", "abc123", "hunter2", "abcdef123456", "/srv/private", str(run)):
+        assert secret not in text
+    assert "…/labels.gpkg" in text
 
 
 @pytest.mark.slow
