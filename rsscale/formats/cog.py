@@ -30,6 +30,7 @@ from rsscale import durable
 from rsscale.errors import StorageError
 from rsscale.layers import Layer
 from rsscale.legend.flags import FlagClass, flag_classes
+from rsscale.read.file_pool import bound_cache
 
 BLOCK = 512
 # A power of two: overviews of a window are those of the whole raster, up to level 11.
@@ -145,6 +146,8 @@ def write_cog(
     StorageError
         When the file can't be written.
     """
+    # GDAL takes a twentieth of the machine's memory for blocks that are never asked for again.
+    bound_cache()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

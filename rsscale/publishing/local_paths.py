@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rsscale.redaction import scrub, strip_document
+from rsscale.redaction import scrub, strip_document, strip_secrets
 
 # Where people and clusters keep files, whether or not this machine has such a folder.
 _TOPS = {
@@ -18,6 +18,7 @@ _PATH = re.compile(
     r"(?:file://)?(?<![\w:/.<~])/(?P<top>[\w.-]+)(?:/[^\s/'\"<>|:;,()]+)*/?"
     r"|file://[^\s'\"<>]+|(?<![A-Za-z])[A-Za-z]:\\[^\s'\"<>|]+"
 )
+_ADDRESS = re.compile(r"((?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+)")
 
 
 def without_local_paths(text: str) -> str:
@@ -35,15 +36,13 @@ def publishable(value: Any) -> Any:
 
 
 def publishable_text(text: str) -> str:
-    """A text file, such as a page, without paths of this machine and tokens.
+    """A text file, such as a page, without paths of this machine and secrets.
 
-    Addresses keep their queries: what would be a token in them is found by its shape.
+    Addresses keep what finds a file, as in documents.
     """
-    return without_local_paths("\n".join(map(_scrubbed, text.split("\n"))))
-
-
-def _scrubbed(line: str) -> str:
-    return scrub(line) if "://" in line and ("?" in line or "@" in line) else line
+    parts = _ADDRESS.split(text)  # text, address, text, …
+    clean = [strip_secrets(part) if n % 2 else scrub(part) for n, part in enumerate(parts)]
+    return without_local_paths("".join(clean))
 
 
 def _each_text(value: Any) -> Any:

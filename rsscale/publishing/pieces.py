@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 from rsscale.errors import RecipeError
 from rsscale.geo.antimeridian import on_globe
 from rsscale.geo.area import simpler
-from rsscale.geo.grid import Grid
+from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.publishing.finished_run import FinishedRun
@@ -49,6 +49,8 @@ class Piece:
         In the grid's CRS: pixels whose centre lies outside are nodata; all are kept without.
     area : shapely geometry
         What was mapped, in EPSG:4326.
+    tile : Tile, optional
+        The one that it is.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Piece:
     title: str
     area: shapely.Geometry
     shape: shapely.Geometry | None = None
+    tile: Tile | None = None
 
     @cached_property
     def geobox(self) -> GeoBox:
@@ -122,7 +125,8 @@ def pieces(
         yield Piece("", finished.extent, finished.grid, title, area)
         return
     for tile in finished.grid.tiles(finished.area):
-        yield Piece(tile.id, tile.box, finished.grid, f"tile {tile.id}", finished.area.geom)
+        title, area = f"tile {tile.id}", finished.area.geom
+        yield Piece(tile.id, tile.box, finished.grid, title, area, tile=tile)
 
 
 def _regions(

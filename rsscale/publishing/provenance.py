@@ -16,9 +16,10 @@ from rsscale.errors import RunFolderError
 from rsscale.items import geoparquet
 from rsscale.items.features import Feature
 from rsscale.items.freeze import EXACT, without_secrets
+from rsscale.layers import TileKey
 from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.local_paths import publishable, without_local_paths
-from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance
+from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
 from rsscale.publishing.target import Target, WrittenFile
 from rsscale.store.ledger import Ledger
 
@@ -40,7 +41,7 @@ def write_provenance(
     weights : bool
         Publish the models too; without them they are named by their digest.
     by_tile : bool
-        Collect the scenes of each tile, for items that are tiles.
+        Collect the addresses of input items, for items that are tiles and name their scenes.
     """
     recipe = yaml.safe_dump(publishable(finished.recipe), sort_keys=False, allow_unicode=True)
     files = [target.put_text(f"{FOLDER}/recipe.yaml", recipe)]
@@ -61,7 +62,7 @@ def write_provenance(
             lineage=lineage(finished),
             software={k: str(v) for k, v in finished.state.get("versions", {}).items()},
             links=links,
-            scenes=_scenes(finished) if by_tile else {},
+            scenes=_scenes(finished),
             addresses=addresses,
         ),
         files,
@@ -180,14 +181,16 @@ def _write_items(
     return target.put(f"{FOLDER}/{name}.parquet", file.getvalue())
 
 
-def _scenes(finished: FinishedRun) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Ids of the items that each tile of each span was made from."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for step in finished.steps:
-        for entry in Ledger(finished.folder.storage).entries(step):
-            if entry.inputs and not entry.key.level:
-                found.setdefault((entry.key.span, entry.key.tile), set()).update(entry.inputs)
-    return {key: tuple(sorted(ids)) for key, ids in found.items()}
+def _scenes(finished: FinishedRun) -> Scenes:
+    """Ids of the input items of a tile, asked of the ledger: those of a country are many."""
+    ledger = Ledger(finished.folder.storage)
+
+    def of_tile(span: str, ix: int, iy: int) -> tuple[str, ...]:
+        entries = [ledger.read(TileKey(step, span, ix, iy)) for step in finished.steps]
+        found = {name for entry in entries if entry is not None for name in entry.inputs}
+        return tuple(sorted(found))
+
+    return of_tile
 
 
 def _link(file: WrittenFile, media: str, title: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,9 @@ _MEDIA = {
 }  # fmt: skip
 
 
+Scenes = Callable[[str, int, int], Sequence[str]]
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What a product was made from, as links and texts.
@@ -52,8 +55,8 @@ class Provenance:
     software : mapping of name to version
     links : sequence of mapping
         From the root of the publication.
-    scenes : mapping of (span, tile) to sequence of str
-        Ids of the input items of a tile; empty unless files are cut by tile.
+    scenes : callable
+        Takes a span and the index of a tile, gives ids of its input items.
     addresses : mapping of id to str
         Of input items that have one on the web.
     """
@@ -61,7 +64,7 @@ class Provenance:
     lineage: str
     software: Mapping[str, str]
     links: Sequence[Mapping[str, Any]]
-    scenes: Mapping[tuple[str, str], Sequence[str]]
+    scenes: Scenes
     addresses: Mapping[str, str]
 
 
@@ -196,7 +199,8 @@ class Catalogue:
         """One item: a period of a piece, with the files of all layers that have the period."""
         finished, about, provenance = self.finished, self.about, self.provenance
         start, end = finished.interval(draft.span)
-        scenes = list(provenance.scenes.get((draft.span, draft.piece.name), ()))
+        tile = draft.piece.tile
+        scenes = list(provenance.scenes(draft.span, tile.ix, tile.iy)) if tile else []
         properties: dict[str, Any] = {
             "title": f"{about.title or finished.name}, {draft.span}"
             + (f", {draft.piece.title}" if draft.piece.name else ""),
