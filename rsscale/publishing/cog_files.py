@@ -116,7 +116,7 @@ def write_files(
     )
     unchanged = _unchanged(target, name, known, made)
     if unchanged is not None:
-        target.keep(name)
+        target.take(name)
         there = [names] if target.storage.exists(names) else []
         return [unchanged, *(target.put(n, target.storage.read(n)) for n in there), style]
     storage = target.storage

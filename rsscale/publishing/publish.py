@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +26,12 @@ from rsscale.publishing.pieces import Cut, Piece, pieces
 from rsscale.publishing.provenance import write_provenance
 from rsscale.publishing.tables import write_measured, write_zones
 from rsscale.publishing.target import COLLECTION, FORMAT, MARKER, Target, WrittenFile, claim
-from rsscale.publishing.zarr_copy import copy_store, shard_count, store_name
+from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, store_name
 from rsscale.runs.run import Run
 from rsscale.store.storage import Storage, open_storage
+from rsscale.viewer.static import write_viewer
 
-_OURS = ("cogs", "items", "styles", "tables", "provenance", "gates")
-_VIEWER = "rsscale.viewer.static"
+_OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer")
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def publish(
     collection = stac.collection_id(finished, said)
     identity = {"id": collection, "grid": dict(finished.state["grid"])}
     place = claim(open_storage(target), identity, finished.folder.storage)
-    _begin(place, identity, finished)
+    is_complete = _begin(place, identity, finished)
     with progress("publish", chosen.count(finished), "tiles") as bar:
         for step in finished.steps:
             bar.note(store_name(step))
@@ -159,7 +157,7 @@ def publish(
     card = data_card(finished, said, files=names, overridden=overridden, example=example)
     files.append(place.put_text("README.md", card))
     finished.check_unchanged()
-    removed = place.remove_others(_OURS)
+    removed = place.remove_others(_OURS) + (0 if is_complete else remove_stale(finished, place))
     document = catalogue.collection(
         drafts,
         _collection_assets(finished, files),
@@ -233,6 +231,22 @@ def _write_items(
     return drafts
 
 
+class _Recorded:
+    """A storage that remembers what was written to it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.written: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, name: str, content: bytes, *, point: str = "") -> None:
+        """Put an object."""
+        self._storage.write(name, content, point=point)
+        self.written.add(name)
+
+
 def _write_beside(
     finished: FinishedRun, of_layers: Sequence[CogLayer], place: Target
 ) -> list[WrittenFile]:
@@ -243,17 +257,23 @@ def _write_beside(
     files = [file for one in seen.values() for file in write_legends(one, place)]
     files += write_zones(finished, place)
     files += write_measured(finished, place)
-    _write_viewer(finished, place)
+    recorded: Any = _Recorded(place.storage)
+    for name in write_viewer(finished.folder, recorded):
+        place.take(name, is_new=name in recorded.written)
     return files
 
 
-def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) -> None:
-    """Say what is being published; a catalogue of an older version goes first."""
+def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) -> bool:
+    """Say what is being published; a catalogue of an older version goes first.
+
+    Returns whether it was published whole before.
+    """
     marker = {"format": FORMAT, **identity, "versions": dict(finished.versions)}
     before = place.written
     place.put_json(MARKER, marker)
     if place.written > before:
         place.storage.delete(COLLECTION)
+    return place.storage.exists(COLLECTION)
 
 
 def _drafts(
@@ -311,14 +331,3 @@ def _role(name: str) -> str:
     if name.startswith("tables/") or name in ("areas.csv", "areas.parquet", "sample.geojson"):
         return "data"
     return "metadata"
-
-
-def _write_viewer(finished: FinishedRun, place: Target) -> None:
-    """The page that shows the product, where this installation has one."""
-    try:
-        viewer = importlib.import_module(_VIEWER)
-    except ModuleNotFoundError:
-        return
-    write: Any = viewer.write_viewer
-    storage: Storage = place.storage
-    write(finished.folder, storage)

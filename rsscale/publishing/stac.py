@@ -275,11 +275,18 @@ class Catalogue:
                 {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"},
                 *({"rel": "item", "href": f"./{one.name}", "type": GEOJSON} for one in drafts),
                 *provenance.links,
+                _VIEWER,
                 _licence_link(about),
                 *_cite(about),
             ],
             "assets": dict(assets),
         }
+
+
+_VIEWER = {
+    "rel": "alternate", "href": "./viewer/index.html", "type": "text/html",
+    "title": "Viewer, on any host that honours Range",
+}  # fmt: skip
 
 
 def _up(relation: str) -> dict[str, str]:

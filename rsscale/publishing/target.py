@@ -96,9 +96,9 @@ class Target:
         self._count(name, is_there=False)
         return known
 
-    def keep(self, name: str) -> None:
-        """Take an object as one of the product that is as it should be."""
-        self._count(name, is_there=True)
+    def take(self, name: str, *, is_new: bool = False) -> None:
+        """Take an object that is as it should be as one of the product."""
+        self._count(name, is_there=not is_new)
 
     def remove_others(self, folders: Iterable[str]) -> int:
         """Remove what earlier publications left in these folders; returns how many objects."""

@@ -87,6 +87,70 @@ def copy_store(
     _make_overviews(finished, step, levels, target, on_tile)
 
 
+def remove_stale(finished: FinishedRun, target: Target) -> int:
+    """Remove shards of an older version: of steps, periods or tiles that are not there any more.
+
+    An extent that grew north or west gives shards other indices, so that an old one would lie where
+    now another tile is. Returns how many objects went.
+    """
+    stale = []
+    for step in finished.steps:
+        known = _Known(finished, step)
+        name = store_name(step)
+        stale += [
+            f"{name}/{one}" for one in target.storage.child(name).names() if not known.holds(one)
+        ]
+    kept = {store_name(step) for step in finished.steps}
+    for one in target.storage.names():
+        top = one.partition("/")[0]
+        if top.endswith(".zarr") and top not in kept:
+            stale.append(one)
+    for one in stale:
+        target.storage.delete(one)
+    return len(stale)
+
+
+class _Known:
+    """Tells shards that a copy of a step's store has from others, by their names."""
+
+    def __init__(self, finished: FinishedRun, step: str) -> None:
+        self._finished, self._step = finished, step
+        self._layers = {
+            layer.name for part in finished.parts(step) for layer in finished.layers(part)
+        }
+        self._area = finished.grid.project(finished.area).geom
+        self._tiles: dict[str, set[str]] = {}
+
+    def holds(self, name: str) -> bool:
+        """Whether an object is metadata, a coordinate, or a shard of a tile that is done."""
+        path, is_shard, place = name.partition("/c/")
+        group, _, layer = path.rpartition("/")
+        if not is_shard or layer not in self._layers:
+            return True
+        time, *_, row, col = map(int, place.split("/"))
+        level, spans = int(group or 0), self._finished.spans(self._step)
+        if time >= len(spans):
+            return False
+        grid = self._finished.grid.at_level(level)
+        extent = self._finished.extent if not level else grid.extent(self._finished.area)[0]
+        at = (extent.row0 + row * grid.tile, extent.col0 + col * grid.tile)
+        tile = grid.tile_of(PixelBox(*at, at[0] + grid.tile, at[1] + grid.tile))
+        if level and not _has_overviews(self._finished, self._step):
+            return level <= _count_levels(self._finished) and grid.overlaps(self._area, tile.box)
+        key = TileKey("", spans[time], tile.ix, tile.iy, level)
+        return key.tile in self._done(key.span)
+
+    def _done(self, span: str) -> set[str]:
+        """Names of the tiles of all levels that the ledger has of a span."""
+        if span not in self._tiles:
+            self._tiles[span] = {
+                name.rpartition("/")[2].removesuffix(".json")
+                for part in self._finished.parts(self._step)
+                for name in self._finished.folder.storage.names(f"ledger/{part}/{span}")
+            }
+        return self._tiles[span]
+
+
 def _store(finished: FinishedRun, part: str, storage: Storage, level: int) -> ZarrStore:
     state = finished.state["steps"][part]
     grid = finished.grid.at_level(level)

@@ -23,7 +23,7 @@ def zones() -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(frame, geometry=boxes, crs="EPSG:32631")
 
 
-def make_run(folder: Path, **changes: Any) -> Path:
+def make_run(folder: Path, *, update: bool = False, **changes: Any) -> Path:
     """A run of two periods, change and zones, without imagery."""
     folder.mkdir(parents=True, exist_ok=True)
     zones().to_file(folder / "zones.gpkg")
@@ -31,5 +31,5 @@ def make_run(folder: Path, **changes: Any) -> Path:
     steps = {"change": CHANGE, "communes": counted, **changes.pop("steps", {})}
     recipe = formula_recipe(folder, tile=512, periods=[2022, 2023], steps=steps, **changes)
     with allowed():
-        rs.run(recipe, folder / "run", threads=2, device="cpu")
+        rs.run(recipe, folder / "run", threads=2, device="cpu", update=update)
     return folder / "run"

@@ -13,6 +13,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 import yaml
 import zarr
@@ -362,9 +363,26 @@ def test_a_new_version_replaces_the_old_one(
     assert {name for name in names if name.endswith(".tif")} == {
         "cogs/classification_2022.tif", "cogs/classification_2023.tif",
     }  # fmt: skip
-    assert not any("2022-2023" in name for name in names)
+    assert not any("2022-2023" in name or name.startswith("change") for name in names)
     rs.publish(finished, out)
     assert digests(out) == digests(published)
+
+
+@pytest.mark.slow
+def test_a_run_that_grew_replaces_all_of_it(tmp_path: Path) -> None:
+    """Its extent grew, so that shards of the same tiles have other names."""
+    options = {"layers": ["classification"]}
+    run = make_run(tmp_path, options=options)
+    out = tmp_path / "out"
+    rs.publish(run, out)
+    north = [(725_005, 4_981_007), (736_003, 4_980_000), (742_001, 4_995_000), (724_007, 4_985_003)]
+    area = gpd.GeoDataFrame(geometry=[shapely.Polygon(north)], crs="EPSG:32631")
+    area.to_file(tmp_path / "area.gpkg")
+    make_run(tmp_path, options=options, update=True)
+    result = rs.publish(run, out)
+    rs.publish(run, tmp_path / "anew")
+    assert digests(out) == digests(tmp_path / "anew")
+    assert result.removed > 0
 
 
 @pytest.mark.slow
@@ -372,6 +390,7 @@ def test_a_bucket_gets_the_same_objects(
     finished: Path,
     published: Path,
     s3_server: str,  # noqa: ARG001 -- the environment names it
+    tmp_path: Path,
 ) -> None:
     result = rs.publish(finished, "s3://maps/published")
     assert result.collection == "s3://maps/published/collection.json"
@@ -381,6 +400,12 @@ def test_a_bucket_gets_the_same_objects(
     assert found == wanted
     again = rs.publish(finished, "s3://maps/published")
     assert again.written == 0
+    run = open_storage("s3://maps/run")
+    for path in finished.rglob("*"):
+        if path.is_file():
+            run.put_file(path.relative_to(finished).as_posix(), path)
+    rs.publish("s3://maps/run", tmp_path / "out")
+    assert digests(tmp_path / "out") == wanted
 
 
 def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

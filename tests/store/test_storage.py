@@ -22,6 +22,15 @@ def test_what_is_written_is_read_back_and_replaced(anywhere: Storage) -> None:
     assert anywhere.local("a/b.json").read_bytes() == b"two"
 
 
+def test_a_file_of_any_size_is_put(anywhere: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "large.tif"
+    source.write_bytes(os.urandom(20_000_000))  # an upload in parts
+    anywhere.write("cogs/a.tif", b"old")
+    anywhere.put_file("cogs/a.tif", source)
+    assert anywhere.read("cogs/a.tif") == source.read_bytes()
+    assert list(anywhere.names()) == ["cogs/a.tif"]
+
+
 def test_a_local_copy_is_of_what_is_there_now(anywhere: Storage) -> None:
     anywhere.write("items/s2.records", b"one")
     assert anywhere.local("items/s2.records").read_bytes() == b"one"
