@@ -147,6 +147,7 @@ def publish(
         for step in finished.steps:
             bar.note(store_name(step))
             copy_store(finished, step, place, bar.advance)
+        removed = 0 if is_complete else remove_stale(finished, place)
         of_layers = chosen.layers_of(finished, place)
         provenance, files = write_provenance(finished, place, weights=model, by_tile=cogs == "tile")
         catalogue = stac.Catalogue(finished, said, provenance, collection)
@@ -157,7 +158,7 @@ def publish(
     card = data_card(finished, said, files=names, overridden=overridden, example=example)
     files.append(place.put_text("README.md", card))
     finished.check_unchanged()
-    removed = place.remove_others(_OURS) + (0 if is_complete else remove_stale(finished, place))
+    removed += place.remove_others(_OURS)
     document = catalogue.collection(
         drafts,
         _collection_assets(finished, files),

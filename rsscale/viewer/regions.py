@@ -28,7 +28,9 @@ def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, s
     done = [
         name
         for name, step in state["steps"].items()
-        if step["kind"] == "zones" and step.get("gathered")
+        if step["kind"] == "zones"
+        and step.get("gathered")
+        and step["tiles"]["done"] == step["tiles"]["total"]
     ]
     if not done:
         return []

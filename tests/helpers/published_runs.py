@@ -23,13 +23,14 @@ def zones() -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(frame, geometry=boxes, crs="EPSG:32631")
 
 
-def make_run(folder: Path, *, update: bool = False, **changes: Any) -> Path:
+def make_run(folder: Path, **changes: Any) -> Path:
     """A run of two periods, change and zones, without imagery."""
     folder.mkdir(parents=True, exist_ok=True)
-    zones().to_file(folder / "zones.gpkg")
+    if not (folder / "zones.gpkg").exists():  # the same again would have other bytes
+        zones().to_file(folder / "zones.gpkg")
     counted = {"kind": "zones", "of": "map", "zones": str(folder / "zones.gpkg"), "id": "code"}
     steps = {"change": CHANGE, "communes": counted, **changes.pop("steps", {})}
     recipe = formula_recipe(folder, tile=512, periods=[2022, 2023], steps=steps, **changes)
     with allowed():
-        rs.run(recipe, folder / "run", threads=2, device="cpu", update=update)
+        rs.run(recipe, folder / "run", threads=2, device="cpu")
     return folder / "run"
