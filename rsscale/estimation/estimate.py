@@ -19,6 +19,7 @@ from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import SampleTable, interpreted
 from rsscale.estimation.units import Floats, Ints, Units
 from rsscale.legend.classes import LandClass
+from rsscale.wording import counted
 
 # Both interpreters must have so many units in common.
 _LEAST_COMMON = 2
@@ -267,8 +268,8 @@ def _left_out(table: SampleTable) -> list[str]:
             some = ", ".join(str(i) for i in table.ids[missing][:5])
             more = ", …" if missing.sum() > 5 else ""
             lines.append(
-                f"{period}: {int(missing.sum()):,} of {len(table):,} units are not interpreted "
-                f"({some}{more}); the others of their stratum stand for them, as if they were "
+                f"{period}: {int(missing.sum()):,} of {counted(len(table), 'unit')} not "
+                f"interpreted ({some}{more}); the others of their stratum stand for them, as if they were "
                 "missing at random"
             )
     return lines

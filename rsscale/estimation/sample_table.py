@@ -13,6 +13,7 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.units import DesignKind, Floats, Ints, SampleDesign, Stratum, Units
 from rsscale.legend.class_codes import NOT_INTERPRETED, class_positions
 from rsscale.legend.classes import LandClass
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,8 +174,8 @@ def _ids(frame: pd.DataFrame) -> npt.NDArray[Any]:
     twice = ids[ids.duplicated()].unique().tolist()
     if twice:
         raise RecipeError(
-            f"{len(twice)} ids are there more than once, such as {twice[0]}: each unit counts "
-            "once; remove the copies"
+            f"{counted(len(twice), 'id is', 'ids are')} there more than once, such as "
+            f"{twice[0]}: each unit counts once; remove the copies"
         )
     found: npt.NDArray[Any] = ids.to_numpy()
     return found
@@ -192,7 +193,8 @@ def _probabilities(frame: pd.DataFrame, ids: npt.NDArray[Any]) -> Floats | None:
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise RecipeError(
-            f"{int(wrong.sum())} units have no {PROBABILITY} above 0 and at most 1, such as unit "
+            f"{counted(int(wrong.sum()), 'unit has', 'units have')} no {PROBABILITY} above 0 "
+            "and at most 1, such as unit "
             f"{ids[first]} with {frame[PROBABILITY].iloc[first]}; use the values of the draw: "
             "without them a unit stands for nobody knows how much"
         )
@@ -251,7 +253,8 @@ def _strata(frame: pd.DataFrame, design: SampleDesign, ids: npt.NDArray[Any]) ->
     unknown = np.array([code not in position for code in codes.tolist()])
     if unknown.any():
         raise RecipeError(
-            f"{int(unknown.sum())} units lie in strata that the design does not have, such as unit "
+            f"{counted(int(unknown.sum()), 'unit lies', 'units lie')} in strata that the design "
+            "does not have, such as unit "
             f"{ids[unknown][0]} in {codes[unknown][0]}; it has "
             f"{', '.join(f'{s.value} {s.name}' for s in design.strata)}"
         )

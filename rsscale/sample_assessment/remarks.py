@@ -13,6 +13,7 @@ from rsscale.reference.zones import Zones
 from rsscale.sample_assessment.layers_of_run import MapLayers
 from rsscale.sample_assessment.regions import zones_of
 from rsscale.sample_assessment.sample_file import SampleFile
+from rsscale.wording import counted
 
 # Share by which two sizes may differ and nothing is said.
 _NOTED = 1e-4
@@ -31,7 +32,8 @@ def remarks(
         none = int((positions == len(mapped.hectares[period]) - 1).sum())
         if none:
             notes.append(
-                f"{period}: {none:,} units lie where the map has no class, which counts as wrong"
+                f"{period}: {counted(none, 'unit lies', 'units lie')} where the map has no class, "
+                "which counts as wrong"
             )
     if file.record is None:
         notes.append(
@@ -41,11 +43,11 @@ def remarks(
     if file.record is not None:
         sampled = file.record.design.hectares
         for period, hectares in mapped.hectares.items():
-            counted = float(hectares[:-1].sum())
-            if abs(sampled / counted - 1) > _NOTED:
+            with_class = float(hectares[:-1].sum())
+            if abs(sampled / with_class - 1) > _NOTED:
                 notes.append(
                     f"{period}: the sample's strata have {sampled:,.1f} ha, and the map "
-                    f"{counted:,.1f} ha with a class: areas are those of the strata"
+                    f"{with_class:,.1f} ha with a class: areas are those of the strata"
                 )
     if map_changed:
         notes.append(

@@ -17,6 +17,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.vector_file import split_layer
 from rsscale.reference.vector_file import read_vector_file
 from rsscale.sample_assessment.design_record import DesignRecord
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -133,16 +134,17 @@ def read_sample_file(path: Path, grid: Grid) -> SampleFile:
     wrong |= shapely.get_type_id(shapes) != 0
     if wrong.any():
         raise RecipeError(
-            f"{int(wrong.sum())} units of the sample {file.name} are no points, such as the "
-            f"{int(np.flatnonzero(wrong)[0]) + 1}th; expected the centre of a pixel each"
+            f"{counted(int(wrong.sum()), 'unit')} of the sample {file.name} can't be used, such "
+            f"as that of row {int(np.flatnonzero(wrong)[0]) + 1}: expected points, each at the "
+            "centre of a pixel"
         )
     frame = frame.to_crs(grid.crs)
     x, y = shapely.get_coordinates(frame.geometry.to_numpy()).T
     far = ~(np.isfinite(x) & np.isfinite(y))
     if far.any():
         raise RecipeError(
-            f"{int(far.sum())} units of the sample {file.name} can't be projected to the run's "
-            f"{grid.crs}; is its CRS the right one?"
+            f"{counted(int(far.sum()), 'unit')} of the sample {file.name} can't be projected to "
+            f"the run's {grid.crs}; is its CRS the right one?"
         )
     return SampleFile(
         file,

@@ -10,6 +10,7 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.sample_table import SampleTable
 from rsscale.estimation.units import Ints
 from rsscale.runs.plan import RunPlan
+from rsscale.wording import counted
 
 _TOLD = 5
 # Share of the map by which it may be off, as of a systematic sample.
@@ -49,8 +50,8 @@ def check_units(row: Ints, col: Ints, plan: RunPlan, ids: npt.NDArray[np.generic
     twice = first[count > 1]
     if len(twice):
         raise RecipeError(
-            f"{len(twice)} pixels are there more than once, such as that of unit {ids[twice[0]]}: "
-            "each unit counts once; remove the copies"
+            f"{counted(len(twice), 'pixel is', 'pixels are')} there more than once, such as that "
+            f"of unit {ids[twice[0]]}: each unit counts once; remove the copies"
         )
 
 

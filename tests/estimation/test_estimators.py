@@ -244,7 +244,7 @@ def test_units_that_are_not_interpreted_are_told_and_stood_in_for() -> None:
     )
     found = rs.estimate(table, strata={"a": 90.0, "b": 10.0})
     assert (found.used, found.drawn) == (18, 20)
-    assert "2 of 20 units are not interpreted (9, 19)" in found.left_out[0]
+    assert "2 of 20 units not interpreted (9, 19)" in found.left_out[0]
     assert found["map"].classes[1].hectares.value == pytest.approx(10 + 10)
     with pytest.raises(RecipeError, match=r"1 of 2 strata have no interpreted unit: 'b'"):
         rs.estimate(table.iloc[:10], strata={"a": 90.0, "b": 10.0})
@@ -259,11 +259,11 @@ def test_units_that_are_not_interpreted_are_told_and_stood_in_for() -> None:
         ),
         ({"reference": [0, 1.5]}, "'1.5'"),
         ({"reference": [None, float("nan")]}, "none of the 2 units is interpreted"),
-        ({"inclusion_probability": [0.1, 0.0]}, "1 units have no inclusion_probability above 0"),
+        ({"inclusion_probability": [0.1, 0.0]}, "1 unit has no inclusion_probability above 0"),
         ({"inclusion_probability": [0.1, 1.2]}, "such as unit 1 with 1.2"),
         ({"inclusion_probability": [0.1, None]}, "such as unit 1 with nan"),
         ({"inclusion_probability": [None, None]}, "are no probability sample"),
-        ({"id": [5, 5]}, "1 ids are there more than once, such as 5"),
+        ({"id": [5, 5]}, "1 id is there more than once, such as 5"),
         ({"stratum": [1.5, 1]}, "holds 1.5 and 0 more that are no whole numbers"),
     ],
 )

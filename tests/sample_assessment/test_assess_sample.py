@@ -295,7 +295,7 @@ def test_no_probability_sample_is_refused_with_what_it_tells(
         ({"reference": "moon"}, r"'moon' \(240 units, such as 1\), no class of the map"),
         ({"reference": 1.5}, "'1.5'"),
         ({"reference": ""}, "none of the 240 units is interpreted"),
-        ({"id": 7}, "1 ids are there more than once, such as 7"),
+        ({"id": 7}, "1 id is there more than once, such as 7"),
         ({PROBABILITY: 0.0}, "240 units have no inclusion_probability above 0"),
         ({"stratum": 77}, "240 units lie in strata that the design does not have"),
         ({"stratum": 1}, "strata have no interpreted unit"),
@@ -317,10 +317,10 @@ def test_points_elsewhere_and_no_points(run: rs.Run, sample: Path, tmp_path: Pat
         rs.assess_sample(run, path)
     same = [frame.geometry.iloc[1], *frame.geometry.iloc[1:]]
     path = edited(sample, tmp_path / "twice.gpkg", geometry=same)
-    with pytest.raises(RecipeError, match="1 pixels are there more than once, such as"):
+    with pytest.raises(RecipeError, match="1 pixel is there more than once, such as"):
         rs.assess_sample(run, path)
     path = edited(sample, tmp_path / "boxes.gpkg", geometry=frame.geometry.buffer(5))
-    with pytest.raises(RecipeError, match=r"240 units of the sample boxes\.gpkg are no points"):
+    with pytest.raises(RecipeError, match=r"240 units of the sample boxes\.gpkg can't be used"):
         rs.assess_sample(run, path)
     with pytest.raises(RecipeError, match="there is no sample at"):
         rs.assess_sample(run, tmp_path / "none.gpkg")
