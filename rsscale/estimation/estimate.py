@@ -269,7 +269,7 @@ def _left_out(table: SampleTable) -> list[str]:
             more = ", …" if missing.sum() > 5 else ""
             lines.append(
                 f"{period}: {int(missing.sum()):,} of {counted(len(table), 'unit')} not "
-                f"interpreted ({some}{more}); the others of their stratum stand for them, as if they were "
-                "missing at random"
+                f"interpreted ({some}{more}); the others of their stratum stand for them, as if "
+                "they were missing at random"
             )
     return lines

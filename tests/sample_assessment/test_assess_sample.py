@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from formula_pass import CLASSES, allowed, formula_recipe
+from formula_pass import CLASSES, allowed
 
 import rsscale as rs
 from rsscale.cli import main
@@ -27,28 +27,7 @@ from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
 from rsscale.store.zarr_store import ZarrStore
 
-YEARS = [2022, 2023]
-CHANGE = {"kind": "post-classification", "of": "map", "from": 2022, "to": 2023}
 NAMES = {one.value: one.name for one in CLASSES}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rs.Run]:
-    """Maps of two years that differ in some pixels."""
-    folder = tmp_path_factory.mktemp("sampled")
-    with allowed():
-        yield rs.run(
-            formula_recipe(
-                folder,
-                tile=512,
-                periods=YEARS,
-                options={"layers": ["classification"]},
-                steps={"change": CHANGE},
-            ),
-            folder / "run",
-            threads=1,
-            device="cpu",
-        )
 
 
 @pytest.fixture(autouse=True)
