@@ -112,7 +112,7 @@ def documents(out: Path) -> dict[Path, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def by_tile(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tiles")
-    rs.publish(finished, out, cogs="tile", layers=["classification", "temperature", "index"])
+    rs.publish(finished, out, cogs="tile", layers=["classification", "index"], periods=[2023])
     return out
 
 
