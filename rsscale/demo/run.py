@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from rsscale.demo.interpret import interpret
 from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
 from rsscale.errors import RunFolderError
@@ -23,12 +24,14 @@ from rsscale.pipeline.training import train_recipe
 from rsscale.recipe import read_recipe
 from rsscale.reporting.named_times import open_named
 from rsscale.runs.run import Run, run
+from rsscale.sample_design.design_sample import design_sample
 
 if TYPE_CHECKING:
     from rsscale.accuracy.assess import Accuracy
 
 # Evaluated is what lies at least this far from any training label, in blocks of this width.
 _DISTANCE = _BLOCK = 1000.0
+_UNITS = 700
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Demo:
         Of both years together, away from the training labels.
     quicklook : Path
         A PNG of the maps.
+    sample : Path
+        A probability sample of the change and of what did not change, filled in by the truth.
     """
 
     folder: Path
@@ -51,6 +56,7 @@ class Demo:
     run: Run
     accuracy: Accuracy
     quicklook: Path
+    sample: Path
 
 
 def run_demo(
@@ -108,7 +114,11 @@ def run_demo(
     picture = quicklook(
         done.open(), folder / "map.png", title="Land cover", change=open_named(done, "change")
     )
-    demo = Demo(folder, archive, done, accuracy, picture)
+    say(f"[bold]6  Sample[/] {_UNITS} points, and ask the truth about them, as interpreters are")
+    sample = folder / "sample.gpkg"
+    design_sample(done, sample, step="change", strata=["change"], size=_UNITS, seed=seed)
+    interpret(sample, archive.truth, archive.classes, recipe.periods[-1])
+    demo = Demo(folder, archive, done, accuracy, picture, sample)
     _summary(demo, time.monotonic() - started)
     return demo
 
@@ -146,18 +156,18 @@ def _places(demo: Demo) -> list[tuple[str, Any]]:
         ("picture", demo.quicklook),
         *((what, f"{demo.run.path}/{name}") for what, name in _IN_RUN),
         ("model", demo.folder / "model"),
+        ("sample", demo.sample),
         ("recipe", demo.folder / "recipe.yaml"),
         ("archive", demo.archive.catalog),
     ]
 
 
 def _next_steps(demo: Demo) -> list[str]:
-    recipe = demo.folder / "recipe.yaml"
-    show = f"import xarray as xr; print(xr.open_zarr('{demo.run.path}/product.zarr'))"
+    rsscale, folder = program("rsscale"), demo.run.path
     return [
-        f'{program("python")} -c "{show}"',
-        f"{program('rsscale')} run {recipe} --out {demo.folder / 'again'} --set grid.tile=512",
-        "notebooks/first_map.ipynb, in Jupyter: the same step by step",
+        f"{rsscale} assess {folder} --sample {demo.sample}   # areas with their intervals",
+        f"{rsscale} report {folder}   # one page, report.html",
+        f"{rsscale} view {folder}   # the maps in the browser",
     ]
 
 

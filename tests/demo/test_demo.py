@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +17,21 @@ from rsscale.demo.simulate import simulate
 from rsscale.errors import RunFolderError
 from rsscale.recipe import read_recipe
 
+# The package of these sources, wherever it is installed.
+_HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "dates", "least"), [(30, 6, 0.8), pytest.param(450, 15, 0.7, marks=pytest.mark.long)]
 )
 def test_the_whole_demo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, dates: int, least: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    steps: int,
+    dates: int,
+    least: float,
 ) -> None:
     """Short: with the demo's own numbers of steps and dates, the map is only better."""
     short = partial(read_recipe, overrides=[f"train.steps={steps}"])
@@ -39,11 +48,38 @@ def test_the_whole_demo(
     assert set(accuracy["periods"]) == {"2023", "2024"}
     assert accuracy["overall"] > least  # a small landscape has few labels
     assert demo.quicklook.stat().st_size > 10_000
+    _numbers_report_and_viewer(demo.run.path, capsys.readouterr().out)
     # What it leaves behind names the archive's own catalogue, not the server that has gone.
     for recipe in (tmp_path / "demo" / "recipe.yaml", demo.run.path / "recipe.yaml"):
         assert read_recipe(recipe).inputs["s2"].catalog == str(demo.archive.catalog)
     with pytest.raises(RunFolderError, match="not empty"):
         run_demo(tmp_path / "demo")
+
+
+def _numbers_report_and_viewer(run: Path, printed: str) -> None:
+    """Type the three commands that the demo prints."""
+    assess, report, view = (
+        line.partition("#")[0].strip() for line in printed.partition("Next:")[2].strip().split("\n")
+    )
+    for command in (assess, report):
+        subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True, env=_HERE)
+    areas = json.loads((run / "areas.json").read_text())
+    assert all(
+        one["hectares"]["low"] <= one["hectares"]["value"] <= one["hectares"]["high"]
+        for one in areas["periods"]["2024"]["classes"]
+        if one["hectares"]["value"] is not None
+    )
+    assert areas["change"]["2023-2024"]["changed"]["hectares"]["se"] > 0
+    assert "95" in (run / "report.html").read_text()
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {view}"], stdout=subprocess.PIPE, text=True, env=_HERE
+    ) as server:
+        try:
+            url = server.stdout.readline().split()[0]
+            with urllib.request.urlopen(url) as page:  # noqa: S310 -- its own address
+                assert b"<html" in page.read().lower()
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("path", ["", "/usr/bin", os.path.dirname(sys.executable)])  # noqa: PTH120
