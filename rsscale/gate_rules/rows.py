@@ -28,6 +28,11 @@ class Condition(IntEnum):
     NOT_DONE = 1
     LOST = 2
     CHANGED = 3
+    UNREADABLE = 4
+
+
+READABLE = (Condition.SOUND, Condition.CHANGED)
+"""Conditions of a tile whose pixels are looked at."""
 
 
 def rows_schema() -> pa.Schema:

@@ -17,6 +17,7 @@ _SAID = {
     Condition.NOT_DONE: "not done",
     Condition.LOST: "lost from the store",
     Condition.CHANGED: "not what the ledger says was written",
+    Condition.UNREADABLE: "stored as what can't be read",
 }
 # Share of a tile's pixels that were seen: of fewer, nothing can be expected of a map.
 _SEEN = 0.01
@@ -42,7 +43,7 @@ class MissingTiles:
         missing = {c: n for c, n in self._found.items() if c is not Condition.SOUND}
         total, count = self._found.total(), sum(missing.values())
         parts = [f"{missing[c]} {said}" for c, said in _SAID.items() if c in missing]
-        text = f"{counted(total, 'tile')} of all periods are in the ledger and stored as written"
+        text = f"{counted(total, 'tile')} of all periods: in the ledger, and stored as written"
         if count:
             text = f"of {counted(total, 'tile')} of all periods {', '.join(parts)}"
         title = "No tile is missing or damaged"
@@ -103,12 +104,12 @@ class BlankTiles:
         if not self._tiles:
             return not_checked(name, title, f"no tile has {self.least_pixels} pixels to judge by")
         count = self._blank + self._constant
-        text = f"{self._tiles} tiles of all periods have several values"
+        text = f"{counted(self._tiles, 'tile')} of all periods: of several values each"
         if count:
             text = (
-                f"of {self._tiles} tiles of all periods {self._blank} have no class though they "
-                f"were seen, {self._constant} have one class that ends at their border or has one "
-                "confidence"
+                f"of {counted(self._tiles, 'tile')} of all periods {self._blank} have no class "
+                f"though they were seen, {self._constant} have one class that ends at their border "
+                "or has one confidence"
             )
         return Gate(
             name, title, verdict(failed=count > 0), count, 0, None, text, tuple(self._worst)

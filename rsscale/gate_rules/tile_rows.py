@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.gate_rules.rows import COUNT, SEGMENT, TILE, Condition
+from rsscale.gate_rules.rows import COUNT, READABLE, SEGMENT, TILE, Condition
 from rsscale.gate_rules.seam_counts import SUMS
 from rsscale.geo.lattice import PixelBox
 
@@ -48,7 +48,7 @@ class TileOfSpan:
     @property
     def is_read(self) -> bool:
         """Whether there is anything to look at."""
-        return self.condition in (Condition.SOUND, Condition.CHANGED)
+        return self.condition in READABLE
 
     def valid(self, layer: str, nodata: float) -> dict[int, int]:
         """Pixels by value, of those with one."""

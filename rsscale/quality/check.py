@@ -150,8 +150,14 @@ def _is_outdated(work: RunFolder, recipe: Recipe) -> bool:
     """Whether a check before had other thresholds, or a model with other windows."""
     if not work.exists:
         return False
-    state = work.read_state()
-    known, _ = read_frozen(work, state)
+    try:
+        state = work.read_state()
+        known, _ = read_frozen(work, state)
+    except RunFolderError as error:
+        raise RunFolderError(
+            f"what was checked before is damaged: {error}; it holds nothing else, so delete the "
+            f"folder {work.url} and check again"
+        ) from None
     is_same = known.steps.get(WORK) == recipe.steps[WORK]
     return not is_same or bool(state["state"] == "updating")
 

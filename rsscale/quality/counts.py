@@ -17,10 +17,10 @@ from rsscale.gate_rules.rows import (
     CONFIDENCE,
     COUNT,
     OBSERVATIONS,
+    READABLE,
     RING,
     SEGMENT,
     TILE,
-    Condition,
     rows_schema,
 )
 from rsscale.gate_rules.seam_counts import REACH, SUMS, Layers, Segments, count_segments
@@ -117,8 +117,9 @@ class QualityCounts(Pass):
         return (ALL,)
 
     def parameters(self) -> Mapping[str, Any]:
-        """Distance of the windows."""
-        return {"windows": dict(self.windows)}
+        """Distance of the windows, and which items there are: a worker keeps both opened."""
+        items = "" if self.edges is None else self.edges.version
+        return {"windows": dict(self.windows), "items": items}
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """Bytes of the process, and of tiles side by side."""
@@ -132,7 +133,7 @@ class QualityCounts(Pass):
             condition = self.map.condition(block.key, span)
             inside = int(block.where.sum())
             rows.append({"what": TILE, "span": span, "key": int(condition), "pixels": inside})
-            if condition in (Condition.NOT_DONE, Condition.LOST):
+            if condition not in READABLE:
                 continue
             arrays = {name: block.inputs["map"][name].to_numpy()[number] for name in self.map.names}
             rows += self._counts(arrays, span, block)

@@ -25,7 +25,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.steps.base import Cost, Resources
-from rsscale.store.ledger import LedgerReader
+from rsscale.store.ledger import Ledger, LedgerReader
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers
 from rsscale.store.storage import Folder
@@ -44,7 +44,9 @@ class MapSource:
     names : tuple of str
         Layers to read.
     ledger : LedgerReader
-        Of the run.
+        Of the run, for fingerprints: it keeps what it has read.
+    entries : Ledger
+        The same, read anew each time: a worker keeps this source for longer than one check.
     shape : shapely geometry
         The area of the run in the grid's CRS.
     """
@@ -53,6 +55,7 @@ class MapSource:
     store: ZarrStore
     names: tuple[str, ...]
     ledger: LedgerReader
+    entries: Ledger
     shape: shapely.Geometry
 
     @property
@@ -67,37 +70,49 @@ class MapSource:
     def condition(self, key: TileKey, span: str) -> Condition:
         """Compare the stored objects of a tile with its ledger entry; reads their bytes."""
         own = TileKey(self.step, span, key.ix, key.iy)
-        entry = self.ledger.read(own)
+        entry = self.entries.read(own)
         if entry is None:
             return Condition.NOT_DONE
         stored = self.store.stored(own)
         if not all(stored.values()):
             return Condition.LOST
-        same = all(entry.digests.get(name) == digest for name, digest in stored.items())
-        return Condition.SOUND if same else Condition.CHANGED
+        if all(entry.digests.get(name) == digest for name, digest in stored.items()):
+            return Condition.SOUND
+        box = self.store.grid.tile_at(key.ix, key.iy).box
+        try:
+            for name in self.names:
+                self.store.read(name, span, box)
+        except RunFolderError:
+            return Condition.UNREADABLE
+        return Condition.CHANGED
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """Stored values over a box, in memory; nodata where a tile is not done or can't be read."""
         del key
+        done = [
+            (number, tile & box)
+            for number, span in enumerate(self.spans)
+            for tile in self._tiles(box)
+            if self.entries.read(self._key(span, tile)) is not None
+        ]
         with resources.meter.working():
-            arrays = {name: self._read(name, box, resources) for name in self.names}
+            arrays = {name: self._read(name, box, done, resources) for name in self.names}
         dims = ("time", "y", "x")
         return xr.Dataset({name: (dims, array) for name, array in arrays.items()})
 
-    def _read(self, name: str, box: PixelBox, resources: Resources) -> npt.NDArray[Any]:
+    def _read(
+        self, name: str, box: PixelBox, done: Sequence[tuple[int, PixelBox]], resources: Resources
+    ) -> npt.NDArray[Any]:
+        """A layer of all spans, of the parts that are done: number of the span, and box."""
         layer = self.layer(name)
         out = np.full((len(self.spans), *box.shape), layer.nodata, layer.numpy_dtype)
-        for number, span in enumerate(self.spans):
-            for tile in self._tiles(box):
-                if self.ledger.read(self._key(span, tile)) is None:
+        for number, part in done:
+            with resources.meter.reading(part.shape[0] * part.shape[1] * layer.pixel_bytes):
+                try:
+                    found = self.store.read(name, self.spans[number], part)
+                except RunFolderError:  # damaged: `condition` of its own tile tells
                     continue
-                part = tile & box
-                with resources.meter.reading(part.shape[0] * part.shape[1] * layer.pixel_bytes):
-                    try:
-                        found = self.store.read(name, span, part)
-                    except RunFolderError:  # damaged: `condition` of its own tile tells
-                        continue
-                out[(number, *part.slices(box))] = found
+            out[(number, *part.slices(box))] = found
         return out
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
@@ -188,5 +203,10 @@ def map_source(folder: RunFolder, step: str) -> MapSource:
         layers=layers,
     )
     return MapSource(
-        step, store, tuple(names), LedgerReader(folder.ledger), grid.project(area).geom
+        step,
+        store,
+        tuple(names),
+        LedgerReader(folder.ledger),
+        folder.ledger,
+        grid.project(area).geom,
     )

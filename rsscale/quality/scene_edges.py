@@ -64,12 +64,15 @@ class SceneEdges:
     periods : tuple of int
         All of the run.
     grid : Grid
+    version : str
+        Hash of all frozen items.
     """
 
     inputs_by_name: Mapping[str, Imagery]
     spans: tuple[str, ...]
     periods: tuple[int, ...]
     grid: Grid
+    version: str
     _projected: dict[bytes, shapely.Geometry | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -173,14 +176,16 @@ def scene_edges(
     folder: RunFolder, recipe: Recipe, spans: tuple[str, ...], grid: Grid
 ) -> SceneEdges | None:
     """Open the scenes that a run is made from; None where it is made of none."""
-    found = {}
+    found, total = {}, hashlib.sha256()
     for name in folder.read_state()["items"]:
         if recipe.inputs[name].static:
             continue
         index, records = (folder.storage.local(f"items/{name}.{e}") for e in (INDEX, RECORDS))
+        total.update(index.read_bytes())
         footprints = _footprints(folder, f"items/{name}.parquet")
         found[name] = Imagery(recipe.inputs[name], FrozenItems(index, records), footprints)
-    return SceneEdges(found, spans, recipe.periods, grid) if found else None
+    version = total.hexdigest()[:16]
+    return SceneEdges(found, spans, recipe.periods, grid, version) if found else None
 
 
 def _footprints(folder: RunFolder, file: str) -> dict[Identity, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from rsscale.recipe.fields import Strict
 
@@ -32,7 +32,7 @@ class ClassSharesRecipe(Strict):
 class ConfidenceRecipe(Strict):
     """When confidence has collapsed."""
 
-    low: int = Field(default=50, ge=1, le=100)  # percent; pixels below are not confident
+    low: StrictInt = Field(default=50, ge=1, le=100)  # percent; pixels below are not confident
     share: Share = 0.3  # of such pixels in a period
     tile_points: Points = 30.0  # more than the median of all tiles
 
@@ -60,4 +60,4 @@ class GatesRecipe(Strict):
     applicability: ApplicabilityRecipe = ApplicabilityRecipe()
     never_seen: NeverSeenRecipe = NeverSeenRecipe()
     # Tiles with fewer pixels in the area are not judged by themselves.
-    least_pixels: int = Field(default=2500, ge=1)
+    least_pixels: StrictInt = Field(default=2500, ge=1)

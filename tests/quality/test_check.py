@@ -146,24 +146,32 @@ def test_a_fault_fails_the_gates_that_it_should(
                 assert gate["places"][0]["span"] == "2024"
 
 
-@pytest.mark.parametrize("fault", ["entry", "shard", "behind"])
+@pytest.mark.parametrize("fault", ["entry", "shard", "behind", "noise"])
 def test_tiles_that_are_not_what_the_ledger_says_are_missing(
     fault: str, sound: Path, tmp_path: Path
 ) -> None:
     run = copy_of(sound, tmp_path / "run")
     key = keys_of(run)[4]
+    shards = (run / "product.zarr/classification/c/1").rglob("1")
+    shard = next(path for path in shards if path.is_file())
     if fault == "entry":
         RunFolder.at(run).ledger.delete(key)
     elif fault == "shard":
-        shards = (run / "product.zarr/classification/c/1").rglob("1")
-        next(path for path in shards if path.is_file()).unlink()
+        shard.unlink()
+    elif fault == "noise":
+        shard.write_bytes(b"noise")
     else:
         overwrite(run, unknown_confidence, [key], in_ledger=False)
     found = rs.check_quality(run, threads=2)
     assert found.failed == ("missing-tiles",)
     gate = found.gates[0]
     said = {"entry": "1 not done", "shard": "1 lost from the store", "behind": "1 not what"}
-    assert said[fault] in gate["text"]
+    assert said.get(fault, "1 stored as what can't be read") in gate["text"]
+    # The same process looks at the folder again, and not at what it remembers.
+    RunFolder.at(run).ledger.delete(keys_of(run)[0])
+    again = rs.check_quality(run, threads=2)
+    assert again.failed == ("missing-tiles",)
+    assert again.gates[0]["value"] == 2
 
 
 def unknown_confidence(arrays: Arrays) -> None:
