@@ -64,6 +64,8 @@ def check_target(path: str | Path, before: str | Path | None = None) -> Path:
     ------
     RecipeError
     """
+    if "://" in os.fspath(path):
+        raise RecipeError(f"{path} can't be written to; give a local file, and copy it")
     path = Path(path)
     if path.suffix.lower() not in _ENDINGS:
         raise RecipeError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(_ENDINGS)}")

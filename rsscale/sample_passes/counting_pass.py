@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Of a pixel: codes, areas, random numbers, and what they are numbered and sorted with.
-_WORKING_BYTES = 96
+_WORKING_BYTES = 120
 # Rows of tiles that are summed at once.
 _ROWS = 1_000_000
 _KEYS = ["code", "block_row", "block_col"]

@@ -25,6 +25,7 @@ from rsscale.sample_design.sample_file import record_path
 from rsscale.steps.base import Resources
 
 OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu"}
+YEARS = (2020, 2022)
 NAMES = {c.value: c.name for c in CLASSES}
 REGIONS = {
     "west": shapely.box(729_000, 4_979_000, 734_004, 4_990_000),
@@ -32,13 +33,14 @@ REGIONS = {
 }
 
 
-def made(folder: Path, tile: int = 512, **changes: Any) -> rs.Run:
+def made(folder: Path, tile: int = 512, periods: tuple[int, ...] = YEARS, **options: Any) -> rs.Run:
+    change = {"kind": "post-classification", "of": "map", "from": YEARS[0], "to": YEARS[1]}
     recipe = formula_recipe(
         folder,
         tile=tile,
-        periods=[2020, 2022],
-        options={"layers": ["classification"], **changes},
-        steps={"change": {"kind": "post-classification", "of": "map", "from": 2020, "to": 2022}},
+        periods=list(periods),
+        options={"layers": ["classification"], **options},
+        steps={"change": change} if periods == YEARS else {},
     )
     return rs.run(recipe, folder / f"run-{tile}", **OPTIONS)
 
@@ -232,29 +234,21 @@ def test_a_raster_of_any_codes_gives_strata(run: rs.Run, tmp_path: Path) -> None
     assert record["total_pixels"] + record["left_out_pixels"] == with_it.strata.pixels.sum()
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"design": "simple", "size": 50},
-        {"design": "systematic", "spacing": 900},
-        {"design": "two-stage", "block": 640, "blocks": 9, "per_block": 4, "chosen": "size"},
-        {"size": 90, "strata": ["class", "regions"], "id": "code"},
-    ],
-    ids=lambda options: options.get("design", "stratified"),
-)
 @pytest.mark.slow
 def test_every_tile_size_and_worker_count_draws_the_same(
-    run: rs.Run, tmp_path: Path, options: dict[str, Any], two_workers: str, others: list[rs.Run]
+    run: rs.Run, tmp_path: Path, two_workers: str, others: list[rs.Run]
 ) -> None:
-    if "id" in options:
-        options = options | {"regions": regions(tmp_path)}
+    options = {
+        "design": "two-stage", "block": 640, "blocks": 9, "per_block": 3, "chosen": "size",
+        "strata": ["class", "regions"], "regions": regions(tmp_path), "id": "code",
+    }  # fmt: skip
+    cuts = ((run, None), (others[0], two_workers), (others[1], None))
     designs = [
         rs.design_sample(one, tmp_path / f"{k}.parquet", client=client, threads=1, **options)
-        for k, (one, client) in enumerate(
-            ((run, None), (others[0], two_workers), (others[1], None))
-        )
+        for k, (one, client) in enumerate(cuts)
     ]
     first, *rest = (design.units.drop(columns="geometry") for design in designs)
+    assert first["stratum"].nunique() > 4
     for other in rest:
         pd.testing.assert_frame_equal(first, other)
     records = [json.loads(record_path(design.path).read_text()) for design in designs]
@@ -265,7 +259,7 @@ def test_every_tile_size_and_worker_count_draws_the_same(
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> list[rs.Run]:
     folder = tmp_path_factory.mktemp("others")
-    return [made(folder, tile) for tile in (384, 1024)]
+    return [made(folder, tile, YEARS[1:]) for tile in (384, 1024)]
 
 
 def test_two_stages_say_their_primary_units(run: rs.Run, tmp_path: Path) -> None:
@@ -433,6 +427,18 @@ def test_what_can_not_be_added_to_is_refused(run: rs.Run, sample: Path, tmp_path
     record_path(moved).unlink()
     with pytest.raises(RecipeError, match=r"has no design beside it: moved\.gpkg"):
         rs.design_sample(run, to, add_to=moved, size=5)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("a.shp", r"ends in '\.shp'; expected one of \.gpkg, \.parquet"),
+        ("s3://maps/a.gpkg", "can't be written to; give a local file, and copy it"),
+    ],
+)
+def test_other_kinds_of_files_are_refused(run: rs.Run, to: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        rs.design_sample(run, to, size=5)
 
 
 def test_a_run_that_is_not_done_is_refused(tmp_path: Path) -> None:
