@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -27,7 +28,8 @@ def view(
     """Look at a run's maps in the browser; Ctrl-C ends it."""
     from rsscale.viewer.view import view as serve
 
-    with serve(folder, port=port, imagery=imagery) as viewer:
+    viewer = serve(folder, port=port, imagery=imagery)
+    with suppress(KeyboardInterrupt), viewer:
         for note in viewer.notes:
             print(note)
         print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
@@ -35,7 +37,4 @@ def view(
             import webbrowser
 
             webbrowser.open(viewer.url)
-        try:
-            viewer.wait()
-        except KeyboardInterrupt:
-            return
+        viewer.wait()

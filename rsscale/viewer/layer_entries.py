@@ -73,7 +73,7 @@ def store_name(step: str) -> str:
 
 def _entry(step: str, layer: Layer, spans: Sequence[str]) -> dict[str, Any]:
     """What the layer's own description says of it."""
-    title = str(layer.attributes.get("long_name") or layer.name.replace("_", " "))
+    title = str(layer.attributes.get("long_name") or layer.name.replace("_", " ")).partition(";")[0]
     entry: dict[str, Any] = {
         "id": f"{step}/{layer.name}",
         "step": step,

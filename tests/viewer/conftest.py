@@ -65,7 +65,7 @@ def chromium() -> Iterator[Any]:
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("there is no chromium on this machine; .ci/setup says how to install it")
+        pytest.skip("there is no chromium on this machine: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         # WebGL by the processor: test machines have no graphics card.

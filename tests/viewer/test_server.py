@@ -5,11 +5,15 @@ import http.client
 import json
 import resource
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import zarr
 
 import rsscale as rs
@@ -286,3 +290,20 @@ def test_zarr_reads_through_the_server_what_it_reads_from_the_disk(
     assert answer.status == 200
     assert json.loads(body)["shape"] == list(stored.shape)
     assert np.unique(stored[0]).tolist() == [1, 2, 4, 9, 255]
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_address_and_ends_by_ctrl_c(viewed_run: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rsscale", "view", str(viewed_run)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        url = line.split()[0]
+        assert requests.get(f"{url}viewer.json", timeout=30).status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (0, "")

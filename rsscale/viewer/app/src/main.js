@@ -45,7 +45,24 @@ async function start() {
   listen(product, state, map, overlays);
   const {at} = state.get();
   if (at?.length === 2) showPlace(product, overlays, state, at);
-  map.once('rendercomplete', () => document.body.classList.add('painted'));
+  whenReady(sides.a.tiles.getSource(), () => {
+    map.once('rendercomplete', () => {
+      performance.mark('painted');
+      document.body.classList.add('painted');
+    });
+    map.render();
+  });
+}
+
+/** Call back once a source knows its levels: before, a map without pixels counts as complete. */
+function whenReady(source, then) {
+  const check = () => {
+    if (source.getState() === 'loading') return;
+    source.un('change', check);
+    then();
+  };
+  source.on('change', check);
+  check();
 }
 
 /** What the address asks for, as far as the product has it. */

@@ -25,11 +25,25 @@ export function tileStyle(layer, off) {
 function classColor(layer, off) {
   const shown = layer.classes.filter((one) => !off.includes(one.value));
   if (!shown.length) return CLEAR;
-  const largest = Math.max(...shown.map((one) => one.value));
-  if (largest >= WIDEST || Math.min(...shown.map((one) => one.value)) < 0) {
-    return ['match', ['band', 1], ...shown.flatMap((one) => [one.value, one.color]), CLEAR];
-  }
-  const palette = new Array(largest + 2).fill(CLEAR);
-  for (const one of shown) palette[one.value] = one.color;
-  return ['palette', ['clamp', ['band', 1], 0, largest + 1], palette];
+  const values = shown.map((one) => one.value);
+  const largest = Math.max(...values);
+  if (Math.min(...values) < 0) return matched(shown);
+  if (largest < WIDEST) return fromPalette(shown, ['band', 1], (value) => value, largest);
+  // Codes of transitions, 256 times the class before plus the class after: without the gaps.
+  const width = Math.max(...values.map((value) => value % 256)) + 1;
+  const place = (value) => Math.floor(value / 256) * width + (value % 256);
+  const last = Math.max(...values.map(place));
+  if (last >= WIDEST) return matched(shown);
+  const before = ['floor', ['/', ['band', 1], 256]];
+  const after = ['-', ['band', 1], ['*', before, 256]];
+  const index = ['case', ['<', after, width], ['+', ['*', before, width], after], last + 1];
+  return fromPalette(shown, index, place, last);
+}
+
+const matched = (shown) => ['match', ['band', 1], ...shown.flatMap((one) => [one.value, one.color]), CLEAR];
+
+function fromPalette(shown, index, place, last) {
+  const palette = new Array(last + 2).fill(CLEAR);
+  for (const one of shown) palette[place(one.value)] = one.color;
+  return ['palette', ['clamp', index, 0, last + 1], palette];
 }

@@ -1,0 +1,60 @@
+"""Imagery beside a run, made of the run's own input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from landscape import Landscape
+
+import rsscale as rs
+from rsscale.errors import RecipeError
+from rsscale.recipe import read_recipe
+from rsscale.viewer.imagery import imagery_recipe
+
+# The archive has two bands; three are made of them by name.
+NAMES = {"green": "red", "blue": "nir"}
+
+
+def recipe(landscape: Landscape) -> dict:
+    found = landscape.part(model=None, steps={"picture": {"kind": "imagery", "of": "s2"}})
+    found["inputs"]["s2"] |= {"bands": ["nir", "red", "green", "blue"], "names": NAMES}
+    return found
+
+
+@pytest.mark.slow
+def test_it_is_made_once_and_served(landscape: Landscape, tmp_path: Path) -> None:
+    run = rs.run(recipe(landscape), tmp_path / "run", threads=2, device="cpu")
+    for _ in range(2):
+        with rs.view(run, imagery=True) as viewer:
+            answer = requests.get(f"{viewer.url}viewer.json", timeout=30)
+            layers = {layer["id"]: layer for layer in answer.json()["layers"]}
+            root = requests.get(f"{viewer.url}../imagery.zarr/zarr.json", timeout=30)
+            assert root.json()["attributes"]["multiscales"]["layout"]
+    assert list(layers) == ["picture/rgb", "imagery/rgb"]
+    assert {layer["kind"] for layer in layers.values()} == {"imagery"}
+    assert layers["imagery/rgb"]["levels"] == 2
+    beside = rs.Run(tmp_path / "run/viewer/imagery")
+    np.testing.assert_array_equal(run.open("picture").rgb, beside.open("imagery").rgb)
+    starts = [event for event in beside.events() if event["event"] == "started"]
+    assert len(starts) == 2
+    tiles = [event for event in beside.events() if event["event"] == "tile"]
+    assert len(tiles) == beside.state["tiles"]["total"]  # none was computed twice
+    assert not rs.verify(tmp_path / "run").damaged
+
+
+@pytest.mark.parametrize(
+    ("across", "resolution"), [(10_000, 10), (10_001, 20), (40_000, 40), (100_000, 160)]
+)
+def test_of_a_large_run_it_is_coarser(landscape: Landscape, across: int, resolution: int) -> None:
+    read = read_recipe(recipe(landscape))
+    made = imagery_recipe(read, "area.geojson", (0, 0, across, across))
+    assert made["grid"]["resolution"] == resolution
+    assert made["inputs"]["s2"]["bands"] == ["red", "green", "blue"]
+    assert set(made["steps"]) == {"imagery", "imagery-overviews"}
+
+
+def test_a_run_without_such_bands(landscape: Landscape) -> None:
+    read = read_recipe(landscape.part())
+    with pytest.raises(RecipeError, match=r"bands red, green and blue; there are .*'s2'.*: add a"):
+        imagery_recipe(read, "area.geojson", (0, 0, 1, 1))
