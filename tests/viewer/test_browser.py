@@ -39,9 +39,13 @@ class Page:
         return self.settled()
 
     def settled(self) -> "Page":
-        """Wait until nothing is read any more."""
+        """Wait until all that is to be seen is painted, and what was asked for is read."""
         self.tab.wait_for_load_state("networkidle")
-        self.tab.wait_for_timeout(150)  # a frame to draw what was read
+        self.tab.wait_for_selector("#map[aria-busy=false]")
+        # Two frames: what was drawn is on the screen.
+        self.tab.evaluate(
+            "new Promise(then => requestAnimationFrame(() => requestAnimationFrame(then)))"
+        )
         return self
 
     def state(self) -> dict[str, str]:

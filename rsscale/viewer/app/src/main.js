@@ -28,7 +28,11 @@ async function start() {
     b: new Side(map, product, 'side-b', 2),
   };
   const overlays = new Overlays(map, product);
-  const draw = () => drawSides(product, state, sides);
+  const watch = watchPainting(map, sides);
+  const draw = () => {
+    drawSides(product, state, sides);
+    watch();
+  };
   state.listen((changed, values) => {
     draw();
     if ([...changed].some((name) => STRUCTURE.includes(name))) drawPanel(product, state);
@@ -45,13 +49,6 @@ async function start() {
   listen(product, state, map, overlays);
   const {at} = state.get();
   if (at?.length === 2) showPlace(product, overlays, state, at);
-  whenReady(sides.a.tiles.getSource(), () => {
-    map.once('rendercomplete', () => {
-      performance.mark('painted');
-      document.body.classList.add('painted');
-    });
-    map.render();
-  });
 }
 
 /** Call back once a source knows its levels: before, a map without pixels counts as complete. */
@@ -63,6 +60,28 @@ function whenReady(source, then) {
   };
   source.on('change', check);
   check();
+}
+
+/** Say by `aria-busy` of the map whether all that is to be seen is painted. */
+function watchPainting(map, sides) {
+  const target = map.getTargetElement();
+  let turn = 0;
+  return async () => {
+    turn += 1;
+    const mine = turn;
+    target.setAttribute('aria-busy', 'true');
+    const shown = Object.values(sides).filter((side) => side.tiles?.getVisible());
+    await Promise.all(shown.map((side) => new Promise((then) => { whenReady(side.tiles.getSource(), then); })));
+    if (mine !== turn) return;
+    map.once('rendercomplete', () => {
+      if (mine !== turn) return;
+      target.setAttribute('aria-busy', 'false');
+      if (document.body.classList.contains('painted')) return;
+      performance.mark('painted');
+      document.body.classList.add('painted');
+    });
+    map.render();
+  };
 }
 
 /** What the address asks for, as far as the product has it. */
