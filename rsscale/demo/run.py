@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from rsscale.demo.interpret import interpret
 from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.demo.simulate import SimulatedArchive, simulate
+from rsscale.demo.truth import interpret
 from rsscale.errors import RunFolderError
 from rsscale.pictures.charts import require_matplotlib
 from rsscale.pictures.quicklook import quicklook
