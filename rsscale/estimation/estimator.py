@@ -175,11 +175,13 @@ class Estimator:
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
         if se <= _TINY * self.total:
-            independent = self.units.independent(np.zeros(len(errors), np.int64), 1)[0]
-            half = self.total * wilson_interval(0.0, int(independent), self.z)[1]
-            low, high = max(value - half, 0.0), min(value + half, self.total)
-            return Estimate(value, None, low, high, _no_spread(what))
-        return Estimate(max(value, 0.0), se, *normal_interval(value, se, z, self.total))
+            half = (
+                self.total
+                * wilson_interval(0.0, self._independent(np.ones(len(errors), bool)), self.z)[1]
+            )
+            low, high = normal_interval(value, half, 1.0, self.total)
+            return Estimate(self._within(value), None, low, high, _no_spread(what))
+        return Estimate(self._within(value), se, *normal_interval(value, se, z, self.total))
 
     def net(self, y: npt.NDArray[Any]) -> Estimate:
         """Hectares of what may be more or less than none: gain of a class minus its loss."""
@@ -191,6 +193,14 @@ class Estimator:
         if not values.any() or se <= _TINY * self.total:
             return Estimate(None, why="no unit of the sample gained or lost it")
         return Estimate(value, se, value - z * se, value + z * se)
+
+    def _within(self, value: float) -> float:
+        """An area between none and all, which an estimate by difference may leave."""
+        return min(max(value, 0.0), self.total)
+
+    def _independent(self, used: npt.NDArray[np.bool_]) -> int:
+        """Some units; the clusters that they are of, where these were drawn."""
+        return int(self.units.independent(used.astype(np.int64), 2)[1])
 
     def _agreeing(self, values: Floats) -> tuple[float, float]:
         """An interval where each stratum is of one value: Wilson's ends in each, added up."""
@@ -230,7 +240,7 @@ class Estimator:
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
         if se <= _TINY:
-            low, high = wilson_interval(round(value), int((whole != 0).sum()), self.z)
+            low, high = wilson_interval(_share(value), self._independent(whole != 0), self.z)
             return Estimate(value, None, low, high, _no_spread(what))
         if not 0 < value < 1:
             return Estimate(value, se, *normal_interval(value, se, self.z, 1.0))
@@ -266,7 +276,7 @@ class Estimator:
         if math.isnan(se):
             return Estimate(share * hectares, why=_TOO_FEW)
         if se <= _TINY:
-            low, high = wilson_interval(round(share), int(inside.sum()), self.z)
+            low, high = wilson_interval(_share(share), self._independent(inside), self.z)
             return Estimate(
                 share * hectares, None, low * hectares, high * hectares, _no_spread(what)
             )
@@ -280,8 +290,13 @@ _TOO_FEW = (
 )
 
 
+def _share(value: float) -> float:
+    """A share that rounding has put a little beyond 0 or 1."""
+    return min(max(value, 0.0), 1.0)
+
+
 def _no_spread(what: str) -> str:
     return (
-        f"the standard error is not estimable, since all units that tell of {what} agree; the "
-        "interval is Wilson's for their number"
+        f"the standard error is not estimable, since all units that tell of {what} agree, or all "
+        "of each stratum; the interval is Wilson's for their number"
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _GREY = "#808080"
+# Share by which the map's hectares and those of the sample's strata may differ by rounding.
+_SAME = 0.01
 
 
 def estimate(
@@ -79,10 +81,12 @@ def estimate(
     RecipeError
         When the table is no probability sample: there are neither sizes nor probabilities.
     """
-    legend = _legend(table, periods, classes)
+    legend = _legend(table, periods, classes, mapped_hectares)
     names = [str(period) for period in periods] or ["map"]
     suffix = {name: f"_{name}" if periods else "" for name in names}
     frame = table.copy()
+    for column in _class_columns(table, names, suffix):
+        frame[column] = [_name_of(value) for value in table[column]]
     made = _design(frame, strata, hectares, pixels, design)
     units = read_sample_table(
         frame,
@@ -112,9 +116,11 @@ def estimate(
             Region(str(one), (frame[region] == one).to_numpy())
             for one in sorted(frame[region].dropna().unique())
         ]
+    sizes = _sizes(mapped_hectares, legend, names, bool(periods))
+    _check_whole(sizes, units.design.hectares)
     return estimate_areas(
         units,
-        MappedClasses(mapped, _sizes(mapped_hectares, legend, names, bool(periods))),
+        MappedClasses(mapped, sizes),
         legend,
         regions=regions,
         confidence=confidence,
@@ -122,8 +128,19 @@ def estimate(
     )
 
 
+def _class_columns(
+    table: pd.DataFrame, names: Sequence[str], suffix: Mapping[str, str]
+) -> list[str]:
+    heads = [(f"map{suffix[n]}", f"reference{suffix[n]}") for n in names]
+    found = [c for mapped, reference in heads for c in (mapped, reference, f"{reference}_second")]
+    return [column for column in found if column in table.columns]
+
+
 def _legend(
-    table: pd.DataFrame, periods: Sequence[int | str], classes: Sequence[str | LandClass] | None
+    table: pd.DataFrame,
+    periods: Sequence[int | str],
+    classes: Sequence[str | LandClass] | None,
+    mapped_hectares: Any,
 ) -> tuple[LandClass, ...]:
     if classes is None:
         columns = [
@@ -132,11 +149,25 @@ def _legend(
             for end in ([f"_{period}" for period in periods] or [""])
         ]
         there = [table[c].dropna() for c in columns if c in table.columns]
-        classes = sorted({str(value) for some in there for value in some if str(value).strip()})
+        named = {_name_of(value) for some in there for value in some}
+        # A class may be mapped, and have no unit.
+        given = (mapped_hectares or {}).values() if periods else [mapped_hectares or {}]
+        named |= {_name_of(name) for one in given if isinstance(one, Mapping) for name in one}
+        classes = sorted(named - {""})
     return tuple(
         one if isinstance(one, LandClass) else LandClass(k, one, _GREY)
         for k, one in enumerate(classes)
     )
+
+
+def _name_of(value: Any) -> str:
+    """A class as text, empty where there is none; codes beside gaps are no decimals."""
+    import pandas as pd
+
+    if value is None or value is pd.NA or value != value:  # noqa: PLR0124 -- NaN
+        return ""
+    is_whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if is_whole else str(value).strip()
 
 
 def _design(
@@ -155,7 +186,9 @@ def _design(
             return None
         if kind == "stratified":
             raise RecipeError("a stratified sample needs strata: the hectares of each stratum")
-        count = float(pixels) if isinstance(pixels, int | float) else np.inf
+        if isinstance(pixels, Mapping):
+            raise RecipeError("pixels are given by stratum, and hectares of the whole; give strata")
+        count = np.inf if pixels is None else float(pixels)
         return SampleDesign(kind or "simple", (Stratum(0, "all", count, float(hectares or 0)),))
     if "stratum" not in frame.columns:
         raise RecipeError("strata are given, and the table has no column 'stratum'")
@@ -167,7 +200,14 @@ def _design(
             f"are {list(strata)}"
         )
     frame["stratum"] = frame["stratum"].map(numbers)
-    counts = pixels if isinstance(pixels, Mapping) else {}
+    if pixels is not None and not isinstance(pixels, Mapping):
+        raise RecipeError(f"pixels is {pixels:g}, and there are strata; give the number of each")
+    counts = pixels or {}
+    strange = [name for name in counts if name not in numbers]
+    if strange:
+        raise RecipeError(
+            f"pixels are given of the stratum {strange[0]!r}; there are {list(strata)}"
+        )
     return SampleDesign(
         kind or "stratified",
         tuple(
@@ -186,6 +226,23 @@ def _sizes(
     for name in names:
         some = {str(k): v for k, v in given.items()}.get(name) if by_period else given
         if some is not None:
-            sizes = {str(k): float(v) for k, v in some.items()}
+            sizes = {_name_of(k): float(v) for k, v in some.items()}
+            strange = sorted(set(sizes) - {one.name for one in legend})
+            if strange:
+                raise RecipeError(
+                    f"mapped_hectares names {strange[0]!r}, which is no class; there are "
+                    f"{[one.name for one in legend]}"
+                )
             found[name] = np.array([*(sizes.get(one.name, 0.0) for one in legend), 0.0])
     return found
+
+
+def _check_whole(sizes: Mapping[str, np.ndarray[Any, Any]], hectares: float) -> None:
+    """Refuse hectares of a map that is not the population of the sample, or in another unit."""
+    for name, some in sizes.items():
+        mapped = float(some.sum())
+        if abs(mapped - hectares) > _SAME * hectares:
+            raise RecipeError(
+                f"mapped_hectares of {name!r} are {mapped:,.1f} together, and the sample is of "
+                f"{hectares:,.1f}: give all classes, in the unit of strata or hectares"
+            )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.intervals import quantile, wilson_interval
+from rsscale.estimation.intervals import CONFIDENCE, quantile, wilson_interval
 from rsscale.estimation.units import Ints
 from rsscale.legend.classes import LandClass
 
@@ -103,7 +103,8 @@ def compare_interpreters(
     """
     agree = int((first == second).sum())
     count = len(first)
-    low, high = wilson_interval(agree / count, count, quantile())
+    z = quantile(confidence=estimator.confidence)
+    low, high = wilson_interval(agree / count, count, z)
     share = agree / count
     figures = []
     for k, one in enumerate(classes):
@@ -112,8 +113,8 @@ def compare_interpreters(
         figures.append(TwoFigures(one, *areas, _both(estimator, *areas)))
     return Interpreters(
         units=count,
-        agreement=Estimate(share, math.sqrt(share * (1 - share) / count), low, high),
-        kappa=cohens_kappa(first, second, len(classes)),
+        agreement=_agreement(share, count, low, high),
+        kappa=cohens_kappa(first, second, len(classes), estimator.confidence),
         classes=tuple(figures),
         overall=(
             estimator.ratio(mapped == first, np.ones(count), "there"),
@@ -122,13 +123,25 @@ def compare_interpreters(
     )
 
 
-def cohens_kappa(first: Ints, second: Ints, classes: int) -> Estimate:
+def _agreement(share: float, count: int, low: float, high: float) -> Estimate:
+    se = math.sqrt(share * (1 - share) / count)
+    if not se:
+        why = "the standard error is not estimable, since all units agree, or none"
+        return Estimate(share, None, low, high, why)
+    return Estimate(share, se, low, high)
+
+
+def cohens_kappa(
+    first: Ints, second: Ints, classes: int, confidence: float = CONFIDENCE
+) -> Estimate:
     """Agreement beyond chance of two interpreters, each unit counted alike.
 
     Parameters
     ----------
     first, second : int64 arrays (n,)
     classes : int
+    confidence : float
+        Of its interval.
     """
     cells = np.bincount(first * classes + second, minlength=classes**2).reshape(classes, classes)
     share = cells / len(first)
@@ -148,7 +161,7 @@ def cohens_kappa(first: Ints, second: Ints, classes: int) -> Estimate:
     se = math.sqrt(max(float(on + off - rest), 0.0) / len(first)) / (1 - chance)
     if se == 0:
         return Estimate(kappa, why="the interpreters agree on every unit")
-    z = quantile()
+    z = quantile(confidence=confidence)
     return Estimate(kappa, se, max(kappa - z * se, -1.0), min(kappa + z * se, 1.0))
 
 

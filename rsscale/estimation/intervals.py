@@ -21,7 +21,7 @@ def quantile(degrees: float = math.inf, confidence: float = CONFIDENCE) -> float
 
 def normal_interval(value: float, se: float, z: float, most: float) -> tuple[float, float]:
     """``value ± z se``, cut at 0 and at the most that there can be."""
-    return max(value - z * se, 0.0), min(value + z * se, most)
+    return min(max(value - z * se, 0.0), most), max(min(value + z * se, most), 0.0)
 
 
 def wilson_interval(share: float, effective: float, z: float) -> tuple[float, float]:

@@ -90,11 +90,16 @@ def _means(stratum: Ints, weight: Floats, influence: Floats) -> Floats:
 
 
 def _correction(units: Units) -> Floats:
-    """N / (n - 1) times the finite population correction; NaN for a single unit."""
+    """Bessel's and the finite population correction together; NaN for a single unit of several.
+
+    A stratum of which all pixels are in the sample has no error, also where that is one pixel.
+    """
     counts = units.counts.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         bessel = np.where(counts > 1, counts / (counts - 1), np.nan)
-    return bessel * finite_population(counts, units.design.pixels)
+    left = finite_population(counts, units.design.pixels)
+    found: Floats = np.where(left > 0, bessel * left, 0.0)
+    return found
 
 
 def finite_population(counts: Floats, pixels: Floats) -> Floats:

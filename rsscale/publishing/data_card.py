@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rsscale import wording
 from rsscale.legend.flags import flag_classes
 from rsscale.publishing.about import About
 from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.provenance import lineage, sources_of
 from rsscale.publishing.stac import citation, version_of
 from rsscale.publishing.zarr_copy import store_name
+
+_DASH = "–"  # noqa: RUF001 -- a dash as in tables
 
 
 def data_card(
@@ -101,7 +104,7 @@ def _classes(finished: FinishedRun) -> Iterator[str]:
         yield ""
         yield "| value | class | colour |"
         yield "| --- | --- | --- |"
-        yield from (f"| {one.value} | {one.name} | {one.color} |" for one in classes)
+        yield from (f"| {one.value} | {_cell(one.name)} | {one.color} |" for one in classes)
 
 
 def _accuracy(finished: FinishedRun) -> Iterator[str]:
@@ -124,7 +127,7 @@ def _accuracy(finished: FinishedRun) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name, one in (found.get("classes") or {}).items():
         cells = (one.get(key) for key in ("users_accuracy", "producers_accuracy", "f1"))
-        yield f"| {name} | {' | '.join(_number(cell) for cell in cells)} |"
+        yield f"| {_cell(name)} | {' | '.join(_number(cell) for cell in cells)} |"
 
 
 def _areas(finished: FinishedRun) -> Iterator[str]:
@@ -150,11 +153,11 @@ def _areas(finished: FinishedRun) -> Iterator[str]:
             cells = [f"not estimable: {hectares.get('why', '')}", "", ""]
             if hectares.get("value") is not None:
                 value, se, low, high = (
-                    hectares.get(k) or 0 for k in ("value", "se", "low", "high")
+                    _hectares(hectares.get(k)) for k in ("value", "se", "low", "high")
                 )
-                cells = [f"{value:,.0f}", f"{se:,.0f}", f"{low:,.0f} to {high:,.0f}"]
+                cells = [value, se, f"{low} to {high}" if _DASH not in (low, high) else _DASH]
             more = [_number((entry.get(k) or {}).get("value")) for k in ("users", "producers")]
-            yield f"| {entry.get('name')} | {' | '.join([*cells, *more])} |"
+            yield f"| {' | '.join(map(_cell, [entry.get('name'), *cells, *more]))} |"
 
 
 def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -251,6 +254,16 @@ def _licence(about: About) -> str:
     if about.licence != "other":
         return about.licence
     return about.licence_url or "none was stated; ask the publisher before you use it"
+
+
+def _hectares(value: Any) -> str:
+    """Hectares; a dash where they are not known, which is not none."""
+    return wording.hectares(value) if isinstance(value, int | float) else _DASH
+
+
+def _cell(text: Any) -> str:
+    """A text inside a table: names may hold what ends a cell or a row."""
+    return " ".join(str(text).split()).replace("|", "\\|")
 
 
 def _number(value: Any) -> str:

@@ -23,8 +23,11 @@ from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
 
 GATES = "gates.json"
+AREAS = "areas.json"
 OUTDATED = "outdated"
 """Name by which gates that were checked on another version of the map are overridden."""
+OUTDATED_AREAS = "outdated-areas"
+"""Name by which areas and accuracies of another version of the map are published all the same."""
 
 _YEAR = re.compile(r"\d{4}")
 
@@ -209,7 +212,8 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     ----------
     finished : FinishedRun
     override : sequence of str
-        Names of gates; ``"outdated"`` for gates of another version of the product.
+        Names of gates; ``"outdated"`` for gates of another version of the product, and
+        ``"outdated-areas"`` for areas of another one.
 
     Returns
     -------
@@ -219,12 +223,13 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     Raises
     ------
     RunFolderError
-        When a gate failed that is not overridden.
+        When a gate failed that is not overridden, or areas are of another version of the map.
     RecipeError
         When a gate is overridden that did not fail.
     """
     found = finished.document(GATES)
     failed = _failed(finished, found) if isinstance(found, Mapping) else {}
+    failed |= _outdated_areas(finished)
     for name in override:
         if name not in failed:
             raise RecipeError(
@@ -234,11 +239,11 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     url = finished.folder.url
     for name, gate in failed.items():
         if name not in override:
-            remedy = (
-                f"check them again with: rsscale gates {url}"
-                if name == OUTDATED
-                else f"look at the places in {url}/{GATES}"
-            )
+            remedies = {
+                OUTDATED: f"check them again with: rsscale gates {url}",
+                OUTDATED_AREAS: f"estimate them again with: rsscale assess {url} --sample FILE",
+            }
+            remedy = remedies.get(name, f"look at the places in {url}/{GATES}")
             raise RunFolderError(
                 f"{url} does not pass its quality gate {name!r}: {gate.get('text') or 'failed'}; "
                 f"{remedy}, or publish all the same with --override {name}"
@@ -267,3 +272,17 @@ def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[s
     if found.get("passed") is False and not failed:
         failed["gates"] = {"name": "gates", "text": f"{GATES} says that the product did not pass"}
     return failed
+
+
+def _outdated_areas(finished: FinishedRun) -> dict[str, dict[str, Any]]:
+    """Official figures describe the map that they were estimated for, and no other."""
+    found = finished.document(AREAS)
+    version = found.get("version") if isinstance(found, Mapping) else None
+    if version is None:
+        return {}
+    step = str(found.get("step") or "map")
+    now = finished.versions.get(step) or step_version(finished.folder, step)
+    if version == now:
+        return {}
+    text = f"{AREAS} is of another version of {step} than what is there now"
+    return {OUTDATED_AREAS: {"name": OUTDATED_AREAS, "text": text}}

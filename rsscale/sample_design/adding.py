@@ -50,8 +50,10 @@ def options_before(
             f"which say how much to add; found {', '.join(sorted(added)) or 'none'}"
         )
     ((name, value),) = added.items()
-    if name in ("starts", "blocks"):
+    if name == "starts":
         return known | {name: int(known.get(name) or 1) + value}
+    if name == "blocks":  # of a sample that was asked for by its size the record knows how many
+        return known | {name: int(record["clusters"]["drawn"]) + value}
     return known | {"size": None, "sizes": None, name: value}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -85,9 +86,22 @@ class CellPlan(Gather):
         kept = [code for one in strata.all for code in one.codes]
         counts = counts[counts["code"].isin(kept)]
         units = counts.groupby(_KEYS[1:], as_index=False)[["pixels"]].sum()
-        draws = self.options.blocks or max(-(-size // self.options.per_block), 2)
+        draws = self.options.blocks or max(
+            math.ceil(size / self._units_of_block(strata, counts)), 2
+        )
         chosen = choose_units(columns_of(units), self.options, draws)
         return cells_of_units(strata, chosen, columns_of(counts), self.options)
+
+    def _units_of_block(self, strata: Strata, counts: pd.DataFrame) -> float:
+        """How many a primary unit gives on average: some of each stratum in it."""
+        stratum_of = {code: number for number, one in enumerate(strata.all) for code in one.codes}
+        places = [counts["block_row"], counts["block_col"]]
+        pixels = counts.groupby([*places, counts["code"].map(stratum_of)])["pixels"].sum()
+        units = pixels.clip(upper=self.options.per_block).groupby(level=[0, 1]).sum()
+        if self.options.chosen == "size":  # large ones are chosen more often
+            weights = pixels.groupby(level=[0, 1]).sum()
+            return float((units * weights).sum() / weights.sum())
+        return float(units.mean())
 
 
 @dataclass(repr=False, kw_only=True)

@@ -273,6 +273,13 @@ def sizes_of(expected: Expectation, strata: Strata, options: SampleOptions) -> _
                 "pixels; ask for fewer"
             )
         sizes[number] = given
+    none = [one.name for one, size in zip(strata.all, sizes, strict=True) if not size]
+    if none:
+        raise RecipeError(
+            f"sizes has no unit for {', '.join(map(repr, none[:3]))}: a sample that leaves out a "
+            "stratum tells nothing of the map; give each at least 2, or merge small ones with "
+            "least_hectares"
+        )
     return sizes
 
 

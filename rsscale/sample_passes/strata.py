@@ -156,7 +156,9 @@ def _merge_small(groups: dict[_Key, _Group], least: float) -> dict[_Key, _Group]
     kept = {key: group for key, group in groups.items() if key not in small}
     merged = {code: count for key in small for code, count in groups[key][1].items()}
     above = max(max(key) for key in groups) + 1
-    return kept | {(above,) * len(small[0]): (OTHER, merged)}
+    # Sizes go by name: a class of this name keeps it.
+    name = OTHER if OTHER not in {own for own, _ in kept.values()} else f"{OTHER}, merged"
+    return kept | {(above,) * len(small[0]): (name, merged)}
 
 
 def _numbered(groups: Mapping[_Key, _Group], options: SampleOptions) -> tuple[Stratum, ...]:

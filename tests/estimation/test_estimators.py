@@ -109,6 +109,93 @@ def test_one_unit_in_a_stratum_has_no_standard_error() -> None:
     assert "one interpreted unit only" in found.why
 
 
+def test_a_stratum_that_was_sampled_as_a_whole_has_no_error() -> None:
+    """A class of one pixel must not take the standard errors of all others with it."""
+    strata = (Stratum(0, "a", 1000, 1000.0), Stratum(1, "b", 1, 1.0))
+    right = np.arange(51) % 5 == 0
+    units = Units.of(SampleDesign("stratified", strata), np.array([0] * 50 + [1]))
+    found = Estimator.direct(units).area(right, "class")
+    variance = 1000**2 * (1 - 50 / 1000) * right[:50].var(ddof=1) / 50  # Cochran 1977, eq. 5.7
+    assert found.se == pytest.approx(np.sqrt(variance))
+
+
+def test_an_interval_holds_its_estimate_where_each_stratum_is_of_one_value() -> None:
+    strata = (Stratum(0, "a", 1e6, 500.0), Stratum(1, "b", 1e6, 500.0))
+    units = Units.of(SampleDesign("stratified", strata), np.repeat([0, 1], 100))
+    estimator = Estimator.direct(units)
+    right, all_of_it = np.repeat([True, False], 100), np.ones(200, bool)
+    for found, size in (
+        (estimator.ratio(right, all_of_it, "there"), 1.0),
+        (estimator.ratio_area(right, all_of_it, 80.0, "there"), 80.0),
+    ):
+        assert (found.value, found.se) == (pytest.approx(size / 2), None)
+        assert 0 < found.low < found.value < found.high < size
+
+
+def test_units_of_few_clusters_that_agree_count_as_clusters() -> None:
+    design = SampleDesign("two-stage", (Stratum(0, "all", 1e6, 500.0),))
+    clusters = np.repeat(np.arange(5), 20)
+    units = Units.of(design, np.zeros(100, np.int64), np.full(100, 0.1), cluster=clusters)
+    found = Estimator.direct(units).ratio(np.ones(100), np.ones(100), "there")
+    assert found.low == pytest.approx(5 / (5 + 2.7764**2), rel=1e-4)  # Wilson's, t of 4 degrees
+
+
+def test_a_difference_that_leaves_the_population_stays_in_its_interval() -> None:
+    mapped, there = np.arange(100) < 30, np.arange(100) < 1
+    found = simple(100).difference(there, mapped, 100.0, "class 'water'")
+    assert found.low <= found.value <= found.high
+    assert found.value == 0
+    whole = simple(100).difference(~there, ~mapped, 990.0, "class 'water'")
+    assert whole.low <= whole.value <= whole.high == 1000
+
+
+def test_intervals_of_two_interpreters_have_the_confidence_that_was_asked_for() -> None:
+    table = pd.DataFrame({"map": ["a", "b"] * 20, "reference": ["a", "b"] * 20})
+    table["reference_second"] = ["a", "b", "a", "a"] * 10
+    some, wide = (
+        rs.estimate(table, hectares=100.0, confidence=share).interpreters for share in (0.5, 0.99)
+    )
+    assert wide.agreement.high > some.agreement.high
+    assert wide.kappa.high > some.kappa.high
+    table["reference_second"] = table["reference"]
+    agreed = rs.estimate(table, hectares=100.0).interpreters.agreement
+    assert (agreed.value, agreed.se) == (1.0, None)
+    assert "all units agree" in agreed.why
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"mapped_hectares": {"a": 60_000, "b": 30_000}}, "90,000.0 together, .* of 1,000.0"),
+        ({"mapped_hectares": {"a": 1000}, "classes": ["b"]}, "names 'a', which is no class"),
+        ({"pixels": {"x": 100}}, "pixels are given by stratum"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(given: dict, said: str) -> None:
+    table = pd.DataFrame({"map": ["b"] * 10, "reference": ["b"] * 10})
+    with pytest.raises(RecipeError, match=said):
+        rs.estimate(table, hectares=1000.0, **given)
+    with pytest.raises(RecipeError, match="pixels is 10, and there are strata"):
+        rs.estimate(table.assign(stratum="s"), strata={"s": 10.0}, pixels=10)
+
+
+def test_a_mapped_class_without_a_unit_and_numbers_of_any_kind_count() -> None:
+    table = pd.DataFrame({"map": [1, 2] * 20, "reference": [1.0, 2.0] * 19 + [1.0, None]})
+    found = rs.estimate(
+        table, hectares=100.0, pixels=np.int64(50), mapped_hectares={1: 60, 2: 30, 3: 10}
+    )
+    classes = {one.land_class.name: one for one in found["map"].classes}
+    assert {name: one.mapped_hectares for name, one in classes.items()} == {
+        "1": 60.0, "2": 30.0, "3": 10.0,
+    }  # fmt: skip
+    wrong = table.assign(map=[1, 1] * 20)
+    small, large = (
+        rs.estimate(wrong, hectares=100.0, pixels=count)["map"].overall.se
+        for count in (np.int64(50), None)
+    )
+    assert small == pytest.approx(large * np.sqrt(1 - 39 / 50))
+
+
 def test_assisted_estimators_beat_the_sample_alone_and_agree() -> None:
     rng = np.random.default_rng(2)
     population = rng.integers(0, 3, 100_000)

@@ -320,6 +320,18 @@ def test_gates_that_failed(finished: Path, tmp_path: Path) -> None:
         rs.publish(run, tmp_path / "out")
 
 
+def test_areas_of_another_version_of_the_map(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path / "run")
+    areas = {"format": 1, "step": "map", "version": "0" * 16, "periods": {}}
+    (run / "areas.json").write_text(json.dumps(areas))
+    with pytest.raises(RunFolderError, match=r"'outdated-areas'.*another version of map.*--sample"):
+        rs.publish(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    rs.publish(run, tmp_path / "out", cogs="none", override=["outdated-areas"])
+    found = json.loads((tmp_path / "out/collection.json").read_text())
+    assert [one["name"] for one in found["rsscale:gates_overridden"]] == ["outdated-areas"]
+
+
 def test_what_is_asked_for_is_not_there(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(RecipeError, match=r"no layer 'clasification'.*did you mean 'classificat"):
@@ -432,6 +444,7 @@ def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
             {"value": 1, "name": "water", "users": {"value": 0.9}, "producers": {"value": 0.8},
              "hectares": {"value": 1234.5, "se": 100.2, "low": 1038.1, "high": 1430.9}},
             {"value": 9, "name": "built", "hectares": {"value": None, "why": "no samples"}},
+            {"value": 5, "name": "ice | snow", "hectares": {"value": 250.0, "se": None}},
         ]}},
     }  # fmt: skip
     (run / "areas.json").write_text(json.dumps(areas))
@@ -446,6 +459,7 @@ def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
     card = (out / "README.md").read_text()
     assert "| water | 1,234 | 100 | 1,038 to 1,431 | 0.900 | 0.800 |" in card
     assert "| built | not estimable: no samples |" in card
+    assert r"| ice \| snow | 250 | – | – | not est" in card  # noqa: RUF001 -- a dash as in tables
     collection = json.loads((out / "collection.json").read_text())
     assert collection["assets"]["report.html"]["type"] == "text/html"
 

@@ -277,6 +277,13 @@ def test_two_stages_say_their_primary_units(run: rs.Run, tmp_path: Path) -> None
         run, tmp_path / "b.gpkg", add_to=tmp_path / "a.gpkg", blocks=3, threads=1
     )
     assert more.units["cluster"].nunique() == 15
+    by_size = rs.design_sample(
+        run, tmp_path / "c.gpkg", design="two-stage", block=500, size=60, per_block=5, threads=1
+    )
+    further = rs.design_sample(
+        run, tmp_path / "d.gpkg", add_to=tmp_path / "c.gpkg", blocks=2, threads=1
+    )
+    assert (by_size.size, further.size) == (60, 70)
     assert more.units["inclusion_probability"].mean() == pytest.approx(
         15 / 12 * units["inclusion_probability"].mean(), rel=0.3
     )

@@ -188,3 +188,18 @@ def test_more_primary_units_than_there_are_is_refused() -> None:
         RecipeError, match="blocks is 9, and the area has 6 of 200 m; ask for fewer"
     ):
         draws(0)
+
+
+@pytest.mark.parametrize("chosen", ["equal", "size"])
+def test_two_stages_in_strata_draw_about_as_many_as_asked_for(chosen: str) -> None:
+    draws = Draws(
+        classes(), design="two-stage", block=90, lattice=(9, 9), size=40, per_block=4,
+        chosen=chosen, strata=["class"],
+    )  # fmt: skip
+    sizes = [len(draws(seed)) for seed in range(20)]
+    assert 32 < np.mean(sizes) < 52  # blocks are whole
+
+
+def test_sizes_that_leave_out_a_stratum_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"no unit for 'forest': .*tells nothing of the map"):
+        Draws(classes(), sizes={"water": 20})(0)
