@@ -5,13 +5,16 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import pytest
 import shapely
+import two_years
 import yaml
+from dated_scenes import alerts_recipe, dates, write_dated
 from fault_cluster import Cluster, until
 from fault_runs import Key, Run, recomputed
 from formula_pass import AREA, LAYERS, formula_recipe
@@ -49,6 +52,8 @@ STEPS: dict[str, dict[str, Any]] = {
     "sieved": {"kind": "minimum-mapping-unit", "of": "map", "hectares": 0.1},
     "smoothed": {"kind": "smooth", "of": "map", "method": "gaussian-markov"},
 }
+# Steps that read imagery and no map: each is a run of its own.
+IMAGERY = ("network", "guarded", "alerts")
 QUICK = {("areas", "client")}
 
 
@@ -69,6 +74,38 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def write_imagery(folder: Path) -> None:
+    """Archives, and recipes of steps that read them, where they are not there yet."""
+    if (folder / "two-years").exists():
+        return
+    for name, recipe in imagery_recipes(folder).items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+
+
+def imagery_recipes(folder: Path) -> dict[str, dict[str, Any]]:
+    """A siamese network, change without labels with all guards, and alerts of a series."""
+    guards = {"register": "correct", "normalise": True}
+    archive = two_years.write_archive(folder / "two-years")
+    two_years.untrained(folder / "model", "fc-siam-diff")
+    network = two_years.recipe_of(archive, folder / "model", tile=64, register="correct")
+    spectral = network | {
+        "steps": {
+            "guarded": {
+                "kind": "spectral-change", "of": "s2", "from": 2023, "to": 2024,
+                "method": "change-vector", **guards,
+            }
+        }
+    }  # fmt: skip
+    (folder / "dated").mkdir()
+    for day in dates(date(2021, 1, 5), date(2023, 8, 30), 32):
+        write_dated(folder / "dated", day)
+    return {
+        "network": network | {"steps": {"network": network["steps"]["change"]}},
+        "guarded": spectral,
+        "alerts": alerts_recipe(folder / "dated", tile=32),
+    }
+
+
 @pytest.fixture(scope="session")
 def mapped(folder: Path) -> Path:
     """A finished run of the map alone; steps are added to copies."""
@@ -85,7 +122,10 @@ def undisturbed(folder: Path, mapped: Path) -> Callable[[str], Run]:
 
     def grown(step: str) -> Run:
         if step not in made:
-            shutil.copytree(mapped, folder / f"{step}-undisturbed")
+            if step in IMAGERY:
+                write_imagery(folder)
+            else:
+                shutil.copytree(mapped, folder / f"{step}-undisturbed")
             made[step] = Run(folder / f"{step}-undisturbed", folder / f"{step}.yaml")
             ended = made[step].do("run")
             assert ended.code == 0, ended.err
@@ -100,7 +140,8 @@ def run_of(folder: Path, mapped: Path, cluster: Cluster, tmp_path: Path) -> Iter
     made: list[Run] = []
 
     def make(step: str) -> Run:
-        shutil.copytree(mapped, tmp_path / "run")
+        if step not in IMAGERY:
+            shutil.copytree(mapped, tmp_path / "run")
         made.append(Run(tmp_path / "run", folder / f"{step}.yaml", cluster.address))
         return made[-1]
 
@@ -123,7 +164,7 @@ def bytes_of(run: Run) -> dict[str, str]:
     ("step", "victim"),
     [
         pytest.param(step, victim, marks=[] if (step, victim) in QUICK else pytest.mark.faults)
-        for step in STEPS
+        for step in (*STEPS, *IMAGERY)
         for victim in ("worker", "client")
     ],
 )
