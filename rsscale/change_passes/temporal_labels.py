@@ -38,6 +38,8 @@ _log = logging.getLogger("rsscale")
 
 LABELS = "labels"
 """What the step calls the file of labels."""
+_NEEDS = "'transitions: labels' needs labels of the same places in two years or more"
+_RASTERS = (".tif", ".tiff", ".vrt", ".img", ".jp2")
 FEW = 100
 """Of fewer changed pixels than these it is told that the prior decides."""
 # Of a pixel of a tile: labels, the latest ones and their years, codes of what is counted.
@@ -93,13 +95,10 @@ class LabelFile:
         train = recipe.train
         ask = "give the step 'labels: {file: …, class: …, period_column: …}'"
         if train is None:
-            raise RecipeError(f"has 'transitions: labels', and there is no 'train'; {ask}")
+            raise RecipeError(f"{_NEEDS}, and there is no 'train'; {ask}")
         if train.period_column is None:
             kind = "of change" if train.change else "not of years, without 'period_column'"
-            raise RecipeError(
-                f"has 'transitions: labels', and train.labels are {kind}; expected labels of the "
-                f"same places in two years or more: {ask}"
-            )
+            raise RecipeError(f"{_NEEDS}, and train.labels are {kind}; {ask}")
         reading = train.label_options()
         # Thinned, each year would keep other pixels, and few of them in both.
         reading["rules"] = replace(train.rules(), most_pixels=None)
@@ -111,11 +110,16 @@ class LabelFile:
         Raises
         ------
         RecipeError
-            When it is not there.
+            When it is not there, or a raster.
         """
         path = split_layer(self.path)[0]
         if not path.is_file():
             raise RecipeError(f"there are no labels at {path}")
+        if path.suffix.lower() in _RASTERS:
+            raise RecipeError(
+                f"labels {path} are a raster, which is of one time; {_NEEDS}: polygons or points "
+                "with a column of the year"
+            )
         beside = path.parent.glob(f"{path.stem}.*") if path.suffix.lower() == ".shp" else ()
         return Attachment(LABELS, (path, *sorted(set(beside) - {path})))
 

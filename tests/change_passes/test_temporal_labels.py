@@ -161,14 +161,15 @@ def test_few_labels_are_told_and_the_prior_decides(
 @pytest.mark.parametrize(
     ("step", "train", "said"),
     [
-        ({}, None, "has 'transitions: labels', and there is no 'train'; give the step 'labels: {f"),
-        ({}, {"class": "cover"}, "train.labels are not of years, without 'period_column'; expect"),
+        ({}, None, "'transitions: labels' needs .*, and there is no 'train'; give the step"),
+        ({}, {"class": "cover"}, "train.labels are not of years, without 'period_column'; give"),
         ({}, {"class": "cover", "change": {"from": 2019, "to": 2020}}, "train.labels are of chang"),
         ({}, {"class": "cover", "period_column": "year", "periods": [2019]},
          (r"have the years \[2019\] in the area among train.periods \[2019\]; transitions are co")),
         ({"labels": {"period_column": "cover"}}, None, "row 0 has the period 'water'"),
         ({"labels": {"class": "kind"}}, None, "no column 'kind'"),
         ({"labels": {"file": "none.gpkg"}}, None, "there are no labels at .*none.gpkg"),
+        ({"labels": {"file": "truth.tif"}}, None, "are a raster, which is of one time; 'trans"),
         ({"labels": {"ignore": ["built"], "merge": {"crops": ["water"]}}}, None, None),
         ({"labels": {"merge": {"crop": ["crops"]}}}, None, "crop"),
         ({"labels": {"perod_column": 1}}, None, "labels.perod_column: unknown key"),
@@ -182,8 +183,10 @@ def test_labels_that_tell_nothing(
     tmp_path: Path, step: dict[str, Any], train: dict[str, Any] | None, said: str | None
 ) -> None:
     labels = write_labels(tmp_path / "labels.gpkg")
+    (tmp_path / "truth.tif").touch()
     if "labels" in step:
         step = step | {"labels": labels_of(labels) | step["labels"]}
+        step["labels"]["file"] = str(tmp_path / step["labels"]["file"])
     recipe = recipe_of(tmp_path, **step)
     if train is not None:
         recipe["train"] = {"labels": str(labels)} | train
