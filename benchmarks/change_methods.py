@@ -17,6 +17,11 @@ def _ends(years: Years) -> dict[str, Any]:
     return {"from": years[0], "to": years[-1]}
 
 
+def _of_imagery(years: Years) -> dict[str, Any]:
+    """Two dates of imagery; the archive has no shift between them, and none is looked for."""
+    return {"of": "s2", "register": "off", **_ends(years)}
+
+
 def differencing(case: Case, years: Years) -> Steps:
     return {"change": {"kind": "post-classification", "of": case.map_step, **_ends(years)}}
 
@@ -55,7 +60,7 @@ def without_small_pieces(method: Method) -> Method:
 def spectral(method: str) -> Method:
     def steps(case: Case, years: Years) -> Steps:
         del case
-        return {"change": {"kind": "spectral-change", "of": "s2", "method": method, **_ends(years)}}
+        return {"change": {"kind": "spectral-change", "method": method, **_of_imagery(years)}}
 
     return steps
 
@@ -63,13 +68,13 @@ def spectral(method: str) -> Method:
 def siamese(case: Case, years: Years) -> Steps:
     """As recipes/change-siamese.yaml: the first and the last year."""
     model = case.network("fc-siam-diff", (years[0], years[-1]), width=16, depth=3)
-    return {"change": {"kind": "change-network", "model": str(model), "of": "s2", **_ends(years)}}
+    return {"change": {"kind": "change-network", "model": str(model), **_of_imagery(years)}}
 
 
 def forest_of_both_dates(case: Case, years: Years) -> Steps:
     """Pixels of the first and the last year, learnt from the same labels of change."""
     model = case.network("random_forest", (years[0], years[-1]))
-    return {"change": {"kind": "change-network", "model": str(model), "of": "s2", **_ends(years)}}
+    return {"change": {"kind": "change-network", "model": str(model), **_of_imagery(years)}}
 
 
 def series(case: Case, years: Years) -> Steps:
