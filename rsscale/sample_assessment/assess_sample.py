@@ -96,6 +96,11 @@ def assess_sample(
         p: mapped_hectares(maps, file, p, zones, is_same=not map_changed) for p in references
     }
     counted = float(list(hectares.values())[-1][0, :-1].sum())
+    if counted <= 0:
+        raise RecipeError(
+            f"the map of {list(hectares)[-1]} has no pixel with a class; run it again, or name "
+            "another step"
+        )
     if file.record is None:
         check_covered(table, counted)
         table = _table(file, maps, references, counted)

@@ -44,7 +44,7 @@ def remarks(
         sampled = file.record.design.hectares
         for period, hectares in mapped.hectares.items():
             with_class = float(hectares[:-1].sum())
-            if abs(sampled / with_class - 1) > _NOTED:
+            if abs(sampled - with_class) > _NOTED * with_class:
                 notes.append(
                     f"{period}: the sample's strata have {sampled:,.1f} ha, and the map "
                     f"{with_class:,.1f} ha with a class: areas are those of the strata"

@@ -74,7 +74,7 @@ def check_covered(table: SampleTable, mapped: float) -> None:
     if table.probability is None or table.size is None or table.cluster is not None:
         return
     covered = float((table.size / table.probability).sum())
-    if abs(covered / mapped - 1) > _COVERED:
+    if abs(covered - mapped) > _COVERED * mapped:
         raise RecipeError(
             f"by their inclusion probabilities the units stand for {covered:,.0f} ha, and the map "
             f"has {mapped:,.0f} ha: the strata do not cover the map, or units are missing; use the "

@@ -258,6 +258,18 @@ def test_another_version_of_the_map_is_refused_unless_said(
     assert any("another version" in note for note in found.notes)
 
 
+def test_a_map_without_any_class_is_refused(
+    run: rs.Run, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = edited(sample, tmp_path / "blank.gpkg")
+    Path(f"{path}.design.json").unlink()  # with it the hectares are those of the design
+    monkeypatch.setattr(
+        ClassLayer, "hectares", lambda self, *_: np.array([[*[0.0] * self.count, 9.0]])
+    )
+    with pytest.raises(RecipeError, match="map of 2023 has no pixel with a class"):
+        rs.assess_sample(run, path)
+
+
 def test_no_probability_sample_is_refused_with_what_it_tells(
     run: rs.Run, sample: Path, tmp_path: Path
 ) -> None:
