@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.intervals import CONFIDENCE, quantile, wilson_interval
+from rsscale.estimation.intervals import (
+    CONFIDENCE,
+    normal_interval,
+    quantile,
+    wilson_interval,
+)
 from rsscale.estimation.units import Ints
 from rsscale.legend.classes import LandClass
 
@@ -173,5 +178,7 @@ def _both(estimator: Estimator, first: Estimate, second: Estimate) -> Estimate:
     value, within = (first.value + second.value) / 2, (first.se**2 + second.se**2) / 2
     between = (first.value - second.value) ** 2 / 2
     se = math.sqrt(within + 1.5 * between)
-    low, high = value - estimator.z * se, value + estimator.z * se
-    return Estimate(value, se, max(low, 0.0), min(high, estimator.total))
+    # Two imputations tell little of what interpreters differ by (Rubin 1987, eq. 3.1.6).
+    degrees = (1 + within / (1.5 * between)) ** 2 if between else math.inf
+    z = quantile(min(degrees, estimator.units.degrees), estimator.confidence)
+    return Estimate(value, se, *normal_interval(value, se, z, estimator.total))

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import rsscale as rs
 from rsscale.errors import RecipeError
@@ -157,6 +158,14 @@ def test_intervals_of_two_interpreters_have_the_confidence_that_was_asked_for() 
     )
     assert wide.agreement.high > some.agreement.high
     assert wide.kappa.high > some.kappa.high
+    one = wide.classes[1]  # 20 of 40 units by the first, 10 by the second
+    within, between = (one.first.se**2 + one.second.se**2) / 2, (50 - 25) ** 2 / 2
+    degrees = (1 + within / (1.5 * between)) ** 2
+    half = stats.t.ppf(0.995, degrees) * np.sqrt(within + 1.5 * between)
+    assert one.both.low == pytest.approx(max(37.5 - half, 0))
+    assert some.classes[1].both.low == pytest.approx(
+        37.5 - stats.t.ppf(0.75, degrees) * np.sqrt(within + 1.5 * between)
+    )
     table["reference_second"] = table["reference"]
     agreed = rs.estimate(table, hectares=100.0).interpreters.agreement
     assert (agreed.value, agreed.se) == (1.0, None)
