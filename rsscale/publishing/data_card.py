@@ -125,7 +125,16 @@ def _accuracy(finished: FinishedRun) -> Iterator[str]:
     yield ""
     yield "| class | user's accuracy | producer's accuracy | F1 |"
     yield "| --- | --- | --- | --- |"
-    for name, one in (found.get("classes") or {}).items():
+    classes = found.get("classes") or {}
+    legend = dict.fromkeys(
+        one.name
+        for step in finished.steps
+        for layer in finished.layers(step)
+        for one in flag_classes(layer.attributes)
+        if one.name in classes
+    )
+    for name in legend | dict.fromkeys(classes):  # in the order of the legend
+        one = classes[name]
         cells = (one.get(key) for key in ("users_accuracy", "producers_accuracy", "f1"))
         yield f"| {_cell(name)} | {' | '.join(_number(cell) for cell in cells)} |"
 
@@ -146,18 +155,40 @@ def _areas(finished: FinishedRun) -> Iterator[str]:
         yield ""
         yield f"### {period}"
         yield ""
+        overall = one.get("overall") or {}
+        if overall.get("value") is not None:
+            yield (
+                f"Overall accuracy {overall['value']:.3f} "
+                f"({_number(overall.get('low'))} to {_number(overall.get('high'))})."
+            )
+            yield ""
         yield "| class | hectares | standard error | interval | user's | producer's |"
         yield "| --- | --- | --- | --- | --- | --- |"
         for entry in one.get("classes") or []:
-            hectares = entry.get("hectares") or {}
-            cells = [f"not estimable: {hectares.get('why', '')}", "", ""]
-            if hectares.get("value") is not None:
-                value, se, low, high = (
-                    _hectares(hectares.get(k)) for k in ("value", "se", "low", "high")
-                )
-                cells = [value, se, f"{low} to {high}" if _DASH not in (low, high) else _DASH]
             more = [_number((entry.get(k) or {}).get("value")) for k in ("users", "producers")]
-            yield f"| {' | '.join(map(_cell, [entry.get('name'), *cells, *more]))} |"
+            cells = [*_area(entry.get("hectares") or {}), *more]
+            yield f"| {' | '.join(map(_cell, [entry.get('name'), *cells]))} |"
+    for span, one in (found.get("change") or {}).items():
+        yield ""
+        yield f"### Change {span}"
+        yield ""
+        yield "| from | to | hectares | standard error | interval |"
+        yield "| --- | --- | --- | --- | --- |"
+        changed = (one.get("changed") or {}).get("hectares") or {}
+        yield f"| {' | '.join(map(_cell, ['all', 'changed', *_area(changed)]))} |"
+        for entry in one.get("transitions") or []:
+            start, end = entry.get("from"), entry.get("to")
+            if start != end:
+                cells = [start, end, *_area(entry.get("hectares") or {})]
+                yield f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _area(hectares: Mapping[str, Any]) -> list[str]:
+    """The cells of an area: estimate, standard error, interval."""
+    if hectares.get("value") is None:
+        return [f"not estimable: {hectares.get('why', '')}", "", ""]
+    value, se, low, high = (_hectares(hectares.get(k)) for k in ("value", "se", "low", "high"))
+    return [value, se, f"{low} to {high}" if _DASH not in (low, high) else _DASH]
 
 
 def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> Iterator[str]:

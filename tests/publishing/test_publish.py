@@ -445,7 +445,17 @@ def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
              "hectares": {"value": 1234.5, "se": 100.2, "low": 1038.1, "high": 1430.9}},
             {"value": 9, "name": "built", "hectares": {"value": None, "why": "no samples"}},
             {"value": 5, "name": "ice | snow", "hectares": {"value": 250.0, "se": None}},
-        ]}},
+            {"value": 2, "name": "forest",
+             "hectares": {"value": 1110.0, "se": None, "low": 883.0, "high": 1940.0}},
+        ], "overall": {"value": 0.9, "se": 0.02, "low": 0.86, "high": 0.94}}},
+        "change": {"2022-2023": {
+            "changed": {"hectares": {"value": 262.3, "se": 42.7, "low": 176.7, "high": 348.0}},
+            "transitions": [
+                {"from": "water", "to": "water", "units": 40,
+                 "hectares": {"value": 700.0, "se": 9.0, "low": 680.0, "high": 720.0}},
+                {"from": "water", "to": "built", "units": 3,
+                 "hectares": {"value": 27.0, "se": 16.0, "low": 0.0, "high": 62.0}},
+            ]}},
     }  # fmt: skip
     (run / "areas.json").write_text(json.dumps(areas))
     (run / "areas.csv").write_text("class,hectares\nwater,1234.5\n")
@@ -460,6 +470,18 @@ def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
     assert "| water | 1,234 | 100 | 1,038 to 1,431 | 0.900 | 0.800 |" in card
     assert "| built | not estimable: no samples |" in card
     assert r"| ice \| snow | 250 | – | – | not est" in card  # noqa: RUF001 -- a dash as in tables
+    # A standard error that is not known is not 0.
+    assert "| forest | 1,110 | – | 883 to 1,940 |" in card  # noqa: RUF001 -- likewise
+    assert "Overall accuracy 0.900 (0.860 to 0.940)." in card
+    assert "### Change 2022-2023" in card
+    assert "| all | changed | 262 | 42.7 | 177 to 348 |" in card
+    assert "| water | built | 27.0 | 16.0 | 0 to 62.0 |" in card
+    assert "| water | water |" not in card
+    accuracy = {"overall": 0.8, "classes": {name: {"f1": 0.5} for name in ("built", "water")}}
+    (run / "accuracy.json").write_text(json.dumps(accuracy))
+    rs.publish(run, tmp_path / "out", cogs="none")
+    card = (out / "README.md").read_text()
+    assert card.index("| water | not est") < card.index("| built | not estimable | not")
     collection = json.loads((out / "collection.json").read_text())
     assert collection["assets"]["report.html"]["type"] == "text/html"
 

@@ -106,4 +106,6 @@ def _areas() -> dict[str, Any]:
         }
         for one in CLASSES
     ]
+    # An interval that is wider above, as where all units of the class agree.
+    classes[1]["hectares"] = {"value": 900.0, "se": None, "low": 880.0, "high": 1400.0}
     return {"format": 1, "periods": {"2024": {"classes": classes}}}

@@ -236,6 +236,7 @@ def test_other_layers_have_their_ramp(page: Page) -> None:
 def test_areas_regions_and_the_sample(page: Page) -> None:
     page.open(at(10, sample=1))
     assert page.tab.text_content("#legend li:first-child .area") == "900 ha ± 40 ha"
+    assert page.tab.text_content("#legend li:nth-child(2) .area") == "900 ha (880 to 1,400)"
     assert page.tab.text_content("#legend li:nth-child(4) .area") == "1,000 ha mapped"
     picture = page.picture()
     height, width = picture.shape[:2]

@@ -37,7 +37,10 @@ function classes(product, state, layer, span, isOther) {
 
 function areaText(area) {
   if (area.value === null || area.value === undefined) return area.mapped === null ? '' : `${hectares(area.mapped)} mapped`;
-  return `${hectares(area.value)} ± ${hectares((area.high - area.low) / 2)}`;
+  const below = area.value - area.low, above = area.high - area.value;
+  // What is cut at 0, or comes from units that all agree, is wider on one side: no ± is true of it.
+  if (Math.abs(above - below) > 0.02 * (above + below)) return `${hectares(area.value)} (${hectares(area.low).slice(0, -3)} to ${hectares(area.high).slice(0, -3)})`;
+  return `${hectares(area.value)} ± ${hectares((above + below) / 2)}`;
 }
 
 function areaTitle(area) {
