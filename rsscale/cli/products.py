@@ -122,6 +122,8 @@ def quicklook(
     run = Run(folder)
     path = out or Path(folder) / "quicklook.png"
     steps = run.state["steps"]
+    if step is None and not steps.get("map", {}).get("layers"):
+        step = _last_step(steps)  # its maps lie in another run
     if layer is not None or step is not None:
         print(quicklook_layer(open_named(run, step or "map"), path, layer or ""))
         return
@@ -129,6 +131,12 @@ def quicklook(
     # Beside the temporal model's change its own maps: those of single years differ without change.
     years = "change-years" if _is_done(steps.get("change-years"), "classification") else "map"
     print(draw(open_named(run, years), path, change=change))
+
+
+def _last_step(steps: dict[str, Any]) -> str:
+    """The change of a run without a map, else its last step that has layers."""
+    with_layers = [name for name, step in steps.items() if step.get("layers")]
+    return "change" if "change" in with_layers or not with_layers else with_layers[-1]
 
 
 def _is_done(step: dict[str, Any] | None, name: str) -> bool:
