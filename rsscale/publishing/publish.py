@@ -22,7 +22,7 @@ from rsscale.publishing.cog_files import (
 )
 from rsscale.publishing.data_card import data_card
 from rsscale.publishing.finished_run import FinishedRun, check_gates, read_finished
-from rsscale.publishing.pieces import Cut, Piece, pieces
+from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces
 from rsscale.publishing.provenance import write_provenance
 from rsscale.publishing.tables import write_measured, write_zones
 from rsscale.publishing.target import COLLECTION, FORMAT, MARKER, Target, WrittenFile, claim
@@ -140,7 +140,11 @@ def publish(
     chosen = _Chosen(tuple(layers), tuple(map(str, periods)), cogs != "none", cut)
     chosen.check(finished)
     collection = stac.collection_id(finished, said)
-    identity = {"id": collection, "grid": dict(finished.state["grid"])}
+    identity = {
+        "id": collection,
+        "grid": dict(finished.state["grid"]),
+        "bbox": bbox_of(finished.area.geom),
+    }
     place = claim(open_storage(target), identity, finished.folder.storage)
     is_complete = _begin(place, identity, finished)
     with progress("publish", chosen.count(finished), "tiles") as bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ MARKER, COLLECTION = "publication.json", "collection.json"
 FORMAT = 1
 _SHA256 = "1220"  # of a multihash: the code of SHA-256, and its length of 32 bytes
 _READ = 2**24
+_SAME = 1e-6  # degrees: a decimetre
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def claim(storage: Storage, product: Mapping[str, Any], run: Storage) -> Target:
     ----------
     storage : Storage
     product : mapping
-        What tells a product from others: its ``id`` and ``grid``.
+        What tells a product from others: its ``id`` and ``grid``; and its ``bbox`` in degrees,
+        which may grow.
     run : Storage
         The run folder, which can't be published into.
 
@@ -170,13 +172,28 @@ def claim(storage: Storage, product: Mapping[str, Any], run: Storage) -> Target:
             "empty folder or prefix"
         )
     for key, expected in product.items():
-        if there.get(key) != expected:
+        before = there.get(key)
+        if not (_covers(expected, before) if key == "bbox" else before == expected):
             raise RunFolderError(
-                f"{storage.url} holds another product ({key} {_shown(there.get(key))}, and this "
-                f"one has {_shown(expected)}); give an empty folder or prefix, or remove what is "
-                "there"
+                f"{storage.url} holds another product ({key} {_shown(before)}, and this "
+                f"one has {_shown(expected)}); give an empty folder or prefix, another id "
+                "(--about), or remove what is there"
             )
     return Target(storage)
+
+
+def _covers(box: Sequence[float], before: Any) -> bool:
+    """Whether an area reaches as far as the one that was published: runs grow, and never shrink."""
+    try:
+        (west, south, east, north), of_before = box, [float(edge) for edge in before]
+        first, low, last, high = of_before
+    except (TypeError, ValueError):
+        return False
+    # West is beyond east across the antimeridian.
+    width, of_width = (east - west) % 360 or 360, (last - first) % 360 or 360
+    offset = (first - west + _SAME) % 360 - _SAME
+    is_wide = offset + of_width <= width + 2 * _SAME
+    return is_wide and south <= low + _SAME and north >= high - _SAME
 
 
 def _shown(value: Any) -> str:

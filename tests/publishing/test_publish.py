@@ -25,6 +25,7 @@ import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.publishing import publish as publishing
+from rsscale.publishing.target import claim
 from rsscale.store.lease import acquire
 from rsscale.store.storage import open_storage
 
@@ -211,6 +212,34 @@ def test_about_is_said_in_catalogue_and_card(finished: Path, tmp_path: Path) -> 
     # Another product is not written over it.
     with pytest.raises(RunFolderError, match=r"holds another product.*forests-of-x"):
         rs.publish(finished, tmp_path / "out", cogs="none")
+
+
+@pytest.mark.parametrize(
+    ("box", "before", "is_same"),
+    [
+        ([5, 45, 6, 46], [5, 45, 6, 46], True),
+        ([5, 45, 7, 46], [5, 45, 6, 46], True),  # it grew
+        ([5, 45, 6, 46], [5, 45, 7, 46], False),
+        ([5, 45, 6, 46], [7, 45, 8, 46], False),  # another district by the same recipe
+        ([5, 45, 6, 46], [5, 45, 6, 47], False),
+        ([170, -20, -170, -10], [175, -20, -175, -10], True),
+        ([170, -20, -170, -10], [-175, -20, -170, -10], True),
+        ([170, -20, 175, -10], [170, -20, -175, -10], False),
+        ([5, 45, 6, 46], None, False),
+    ],
+)
+def test_a_product_may_grow_and_not_move(
+    tmp_path: Path, box: list[float], before: list[float] | None, is_same: bool
+) -> None:
+    marker = {"format": 1, "id": "map", "bbox": before}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "publication.json").write_text(json.dumps(marker))
+    run, target = open_storage(tmp_path / "run"), open_storage(tmp_path / "out")
+    if is_same:
+        assert claim(target, {"id": "map", "bbox": box}, run).url == target.url
+        return
+    with pytest.raises(RunFolderError, match=r"holds another product.*bbox.*--about"):
+        claim(target, {"id": "map", "bbox": box}, run)
 
 
 @pytest.mark.parametrize(
