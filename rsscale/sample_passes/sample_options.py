@@ -175,12 +175,15 @@ def _check_files(options: SampleOptions) -> None:
 def _check_design(options: SampleOptions) -> None:
     if options.design in ("simple", "systematic") and options.strata:
         raise ValueError(
-            f"a {options.design} sample has no strata; leave them out, or use design: stratified"
+            f"a {options.design} sample has no strata; leave them out, or use design: stratified "
+            "(--design stratified)"
         )
     if options.design == "systematic" and options.size is None and options.spacing is None:
-        raise ValueError("a systematic sample needs 'spacing' in metres, or 'size'")
+        raise ValueError("a systematic sample needs 'spacing' (--spacing) in metres, or 'size'")
     if options.design == "two-stage" and options.block is None:
-        raise ValueError("a two-stage sample needs 'block', the width of a primary unit in metres")
+        raise ValueError(
+            "a two-stage sample needs 'block' (--block), the width of a primary unit in metres"
+        )
 
 
 def _check_sizes(options: SampleOptions) -> None:

@@ -118,8 +118,9 @@ def _population(
         name = options.layer
         if len(periods) == 1 and by_change:
             raise RecipeError(
-                f"strata by {by_change.pop()} need two periods: periods: [2023, 2024], or a step "
-                f"of change; the step has {', '.join(spans)}"
+                f"strata by {by_change.pop()} need two periods: periods: [2023, 2024] "
+                "(--period 2023 --period 2024), or a step of change (--step change); the step has "
+                f"{', '.join(spans)}"
             )
         ends = ("before", "after") if len(periods) == 2 else ("map",)
         class_layer(name, setup, reference, "sample")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyproj
@@ -15,6 +16,7 @@ from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import step_version
 from rsscale.store.storage import Storage
 from rsscale.viewer.imagery import imagery_folder
 from rsscale.viewer.layer_entries import layer_entries
@@ -191,6 +193,7 @@ def _notes(folder: RunFolder, state: Mapping[str, Any], layers: Sequence[Mapping
                 f"{step}: {tiles['done']:,} of {tiles['total']:,} tiles are done; the others are "
                 "empty here"
             )
+    yield from _outdated_areas(folder, state)
     flat = [
         step
         for step in dict.fromkeys(layer["step"] for layer in layers)
@@ -204,6 +207,22 @@ def _notes(folder: RunFolder, state: Mapping[str, Any], layers: Sequence[Mapping
             "when zoomed in; add "
             + ", ".join(f"{step}-overviews: {{kind: overviews, of: {step}}}" for step in flat)
             + f" to the recipe's steps and run it again into {folder.url.rpartition('/')[2]}"
+        )
+
+
+def _outdated_areas(folder: RunFolder, state: Mapping[str, Any]) -> Iterator[str]:
+    """A line where areas were estimated of another version of the map."""
+    try:
+        document = read_json(folder.storage.read(AREAS))
+        assessed, step, version = (document[key] for key in ("assessed", "step", "version"))
+        # The version is hashed from the entries of all tiles: only where it can have changed.
+        may_differ = datetime.fromisoformat(assessed) < datetime.fromisoformat(state["updated"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if may_differ and version != step_version(folder, step):
+        yield (
+            f"the areas were estimated on {assessed[:10]}, of another version of the map than is "
+            "shown; interpret and assess a sample of this one"
         )
 
 
