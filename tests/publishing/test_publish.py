@@ -442,11 +442,11 @@ def test_a_bucket_gets_the_same_objects(
     assert found == wanted
     again = rs.publish(finished, "s3://maps/published")
     assert again.written == 0
-    run = open_storage("s3://maps/run")
+    run = open_storage("s3://maps/to-publish")
     for path in finished.rglob("*"):
         if path.is_file():
             run.put_file(path.relative_to(finished).as_posix(), path)
-    rs.publish("s3://maps/run", tmp_path / "out")
+    rs.publish("s3://maps/to-publish", tmp_path / "out")
     assert digests(tmp_path / "out") == wanted
 
 

@@ -12,9 +12,9 @@ from rsscale.store.run_folder import RunFolder
 def test_a_run_in_a_bucket(s3_server: str) -> None:
     del s3_server
     with allowed():
-        rs.run(recipe(periods=[2023]), "s3://maps/run", threads=2, device="cpu")
-    assert rs.check_quality("s3://maps/run", threads=2).passed
-    folder = RunFolder.at("s3://maps/run")
+        rs.run(recipe(periods=[2023]), "s3://maps/checked", threads=2, device="cpu")
+    assert rs.check_quality("s3://maps/checked", threads=2).passed
+    folder = RunFolder.at("s3://maps/checked")
     found = read_gates(folder)
     assert found is not None
     assert found.is_current(folder)
