@@ -78,7 +78,7 @@ def test_no_polygon_is_in_training_and_test(landscape: Landscape, tmp_path: Path
     assert sum(fold.scores.count for fold in report.folds) == 36 * 5 + 48
     compared = rs.compare(
         content, {"random_forest": {"n_estimators": 5}, "unet": {"width": 4}}, device="cpu",
-        overrides=(),
+        overrides=("train.steps=20",),
     )  # fmt: skip
     assert compared.margin is not None
     assert compared.margin.places == 6
