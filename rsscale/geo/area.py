@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyproj
 import shapely
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox, Geometry
 from shapely.geometry.base import BaseGeometry
@@ -373,3 +374,11 @@ def _in_degrees(geometry: Geometry, name: str) -> Geometry:
             "side of the globe; cut it in two at the antimeridian, or go on beyond 180 there"
         )
     return Geometry(on_globe(geometry.geom), WGS84)
+
+
+def project_area(area: Geometry, crs: CRS) -> Geometry:
+    """An area in another CRS: as :meth:`odc.geo.geom.Geometry.to_crs`, all vertices in one call."""
+    if area.crs is None or area.crs == crs:
+        return area.to_crs(crs)
+    transform = area.crs.transformer_to_crs(crs)
+    return Geometry(shapely.transform(area.geom, transform, interleaved=False), crs)

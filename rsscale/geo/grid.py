@@ -25,7 +25,7 @@ from odc.geo.gridspec import GridSpec
 from odc.geo.types import ixy_, res_, wh_, xy_
 
 from rsscale.errors import AreaError, RecipeError
-from rsscale.geo.area import area_in_own_crs, joined
+from rsscale.geo.area import area_in_own_crs, joined, project_area
 from rsscale.geo.lattice import PixelBox
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Grid:
         step = max(bounds.span_x, bounds.span_y) / 256
         if area.crs != self._spec.crs and step > 0:
             dense = Geometry(shapely.segmentize(area.geom, step), area.crs)
-        projected = _to_crs(dense, self._spec.crs)
+        projected = project_area(dense, self._spec.crs)
         if projected.is_empty or not all(map(math.isfinite, projected.boundingbox.bbox)):
             raise AreaError(
                 f"the area {_bounds(area)} cannot be projected to {self.crs}; "
@@ -389,14 +389,6 @@ class Grid:
             f"{self.crs} at {self.resolution:g}, tile {self.tile} px, "
             f"origin ({self.origin[0]:g}, {self.origin[1]:g})"
         )
-
-
-def _to_crs(area: Geometry, crs: CRS) -> Geometry:
-    """An area in another CRS: as :meth:`odc.geo.geom.Geometry.to_crs`, all vertices in one call."""
-    if area.crs is None or area.crs == crs:
-        return area.to_crs(crs)
-    transform = area.crs.transformer_to_crs(crs)
-    return Geometry(shapely.transform(area.geom, transform, interleaved=False), crs)
 
 
 def _bounds(area: Geometry) -> str:

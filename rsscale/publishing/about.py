@@ -68,6 +68,19 @@ class About(_Part):
     contact: _Text | None = None
     limits: list[_Text] = Field(default_factory=list)
 
+    @property
+    def doi_links(self) -> list[dict[str, Any]]:
+        """The link of a STAC collection to what is to be cited; none without a DOI."""
+        return [{"rel": "cite-as", "href": f"https://doi.org/{self.doi}"}] if self.doi else []
+
+    @property
+    def licence_link(self) -> dict[str, Any]:
+        """The link of a STAC collection to its licence, or to the data card that tells of it."""
+        if self.licence_url:
+            return {"rel": "license", "href": self.licence_url, "title": self.licence}
+        card = {"href": "./README.md", "type": "text/markdown", "title": "data card"}
+        return {"rel": "license", **card}
+
 
 def read_about(given: str | Path | Mapping[str, Any] | About | None) -> About:
     """Read what is said of a product, of a YAML or JSON file, or a mapping.

@@ -276,8 +276,8 @@ class Catalogue:
                 *({"rel": "item", "href": f"./{one.name}", "type": GEOJSON} for one in drafts),
                 *provenance.links,
                 _VIEWER,
-                _licence_link(about),
-                *_cite(about),
+                about.licence_link,
+                *about.doi_links,
             ],
             "assets": dict(assets),
         }
@@ -339,16 +339,6 @@ def citation(finished: FinishedRun, about: About) -> str:
 def _scientific(about: About, finished: FinishedRun) -> dict[str, Any]:
     doi = {"sci:doi": about.doi} if about.doi else {}
     return {"sci:citation": citation(finished, about), **doi}
-
-
-def _cite(about: About) -> list[dict[str, Any]]:
-    return [{"rel": "cite-as", "href": f"https://doi.org/{about.doi}"}] if about.doi else []
-
-
-def _licence_link(about: About) -> dict[str, Any]:
-    if about.licence_url:
-        return {"rel": "license", "href": about.licence_url, "title": about.licence}
-    return {"rel": "license", "href": "./README.md", "type": "text/markdown", "title": "data card"}
 
 
 def _providers(about: About, provenance: Provenance) -> list[dict[str, Any]]:
