@@ -64,7 +64,7 @@ def draw_place(step: QualityCounts, gate: Gate, place: Place) -> bytes:
             axis.set_xticks([])
             axis.set_yticks([])
         _legend(figure, named)
-        heading = f"{gate.name}: tile {place.tile}, {place.span}, {place.value:g}"
+        heading = f"{gate.title} ({gate.status}). Worst place: tile {place.tile}, {place.span}"
         figure.suptitle(**_text(heading, "t"), x=0.01, ha="left", color=INK)
         return _png(figure)
 
