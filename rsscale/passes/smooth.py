@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -75,9 +76,9 @@ class SmoothPass(Pass):
         ]
 
     @classmethod
+    @abstractmethod
     def of(cls, reference: Reference, options: SmoothOptions, setup: Setup) -> dict[str, Any]:
         """Sources, layers and halo of a method."""
-        raise NotImplementedError
 
     def spans(self) -> Sequence[str]:
         """Those of the step."""
