@@ -18,6 +18,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.inference.map_facts import MAP_FACTS
 from rsscale.inference.predict_box import BoxLayers, predict_box
 from rsscale.inference.stack import InputStack
+from rsscale.inputs.windows import times_of
 from rsscale.layers import AFTER, BEFORE, NODATA, Layer, YearPair
 from rsscale.legend.classes import LandClass
 from rsscale.model.files import model_files, read_spec, weights_of
@@ -31,7 +32,6 @@ from rsscale.recipe import Recipe, StepRecipe
 from rsscale.recipe.train_recipe import ClassRecipe
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, Result, Setup
-from rsscale.steps.input_windows import times_of
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import composite_strips
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+from rsscale.inputs.windows import window_names
 from rsscale.layers import AFTER, BEFORE, Layer
 from rsscale.model.outputs import QUANTIZATION
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import Block, Cost, Setup, Source, Step
-from rsscale.steps.input_windows import window_names
 from rsscale.steps.options import check_in_order
 
 PART_BYTES = 256 << 20

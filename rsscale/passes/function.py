@@ -199,7 +199,7 @@ def _spans(references: Mapping[str, Reference], at: str, setup: Setup) -> tuple[
 
 def _channels(source: Source) -> int:
     """Bands of the composites of an input, of all its time windows; none for layers."""
-    from rsscale.steps.input_windows import window_names
+    from rsscale.inputs.windows import window_names
 
     if not isinstance(source, InputSource):
         return 0

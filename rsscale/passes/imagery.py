@@ -14,11 +14,11 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError, nearest
+from rsscale.inputs.windows import window_names
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
-from rsscale.steps.input_windows import window_names
 from rsscale.steps.options import Options
 
 KIND = "imagery"

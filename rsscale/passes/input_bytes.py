@@ -13,13 +13,13 @@ from rsscale.cube.build import OUTPUT_CHUNK
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.errors import RsscaleError
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.windows import mask_margin
 from rsscale.items.records import BandRecord, SceneRecord, Scenes
 from rsscale.layers import TileKey
 from rsscale.read.block_bytes import BlockBytes, block_bytes
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.read.placement import OutputGrid, locate_raster, parse_crs
 from rsscale.read.source import Source
-from rsscale.steps.input_windows import mask_margin
 from rsscale.steps.sources import InputSource
 
 FILES = 8

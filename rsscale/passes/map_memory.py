@@ -15,13 +15,13 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.inference.blend import blending_bytes
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.heads import head_of
+from rsscale.inputs.windows import bands_to_read
 from rsscale.learn.model import Model
 from rsscale.network.batch import blank_batch
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 from rsscale.runtimes.base import RuntimeModule
-from rsscale.steps.input_windows import bands_to_read
 
 # How many chunks of a cube a thread has: as read, masked, and what it is reduced with. Beside them
 # lie chunks that wait for a thread, which tiles share.

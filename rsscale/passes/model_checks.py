@@ -27,7 +27,7 @@ def check_model(recipe: Recipe, spec: ModelSpec, period: int, extent: GeoBox) ->
     ------
     ModelError
     """
-    from rsscale.steps.input_windows import times_of
+    from rsscale.inputs.windows import times_of
 
     for model_input in spec.inputs:
         if model_input.name not in recipe.inputs:

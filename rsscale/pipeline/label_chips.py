@@ -19,6 +19,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.ground import GroundScale, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.geo.sample_groups import MOST_POINTS, BlockGroups, GroupShapes, some_of
+from rsscale.inputs.windows import mask_margin, span, window_names
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory
 from rsscale.layers import NODATA, Period, YearPair, year_of
@@ -37,7 +38,6 @@ from rsscale.sampling.chip_task import Arrays, ChipPart, ChipReading, ChipTask
 from rsscale.sampling.label_groups import ByBlock, ByPolygon, LabelGroups
 from rsscale.sampling.stored_images import StoredImages
 from rsscale.sampling.work_folder import WorkFolder
-from rsscale.steps.input_windows import mask_margin, span, window_names
 from rsscale.training.checks import check_disk
 
 if TYPE_CHECKING:

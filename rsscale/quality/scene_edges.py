@@ -22,11 +22,11 @@ from rsscale.errors import AreaError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import rasterize
+from rsscale.inputs.windows import span as days_of
 from rsscale.items.item_store import INDEX, RECORDS, FrozenItems, Lookup
 from rsscale.layers import TileKey
 from rsscale.recipe import InputRecipe, Recipe
 from rsscale.steps.base import ALL, Cost, Resources
-from rsscale.steps.input_windows import span as days_of
 from rsscale.store.run_folder import RunFolder
 
 Identity = tuple[str, str | None]

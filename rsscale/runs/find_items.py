@@ -13,13 +13,13 @@ from rsscale.errors import CatalogError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.windows import bands_to_read, mask_bands, span
 from rsscale.items.assets import with_all_bands
 from rsscale.items.features import Feature, Item
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup
 from rsscale.items.versions import keep_newest
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import bands_to_read, mask_bands, span
 
 _log = logging.getLogger(__name__)
 

@@ -15,6 +15,8 @@ from rsscale.cluster.versions import refuse_other_versions
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.stack import InputStack
+from rsscale.inputs.prepare import prepare
+from rsscale.inputs.windows import span
 from rsscale.items.item_store import Lookup
 from rsscale.layers import NODATA, Period, year_of
 from rsscale.legend.classes import LandClass
@@ -23,8 +25,6 @@ from rsscale.recipe import Recipe
 from rsscale.reference.unused_labels import Reason, UnusedLabels
 from rsscale.runs.worker import released_afterwards
 from rsscale.sampling.pixel_choice import chosen_pixels
-from rsscale.steps.input_windows import span
-from rsscale.steps.inputs import prepare
 
 Arrays = dict[str, npt.NDArray[Any]]
 DAYS_OF = "days."

@@ -10,9 +10,9 @@ from typing import Any
 from rsscale.change_passes.network import ChangeNetworkPass
 from rsscale.errors import RecipeError
 from rsscale.geo.vector_file import split_layer
+from rsscale.inputs.windows import span
 from rsscale.layers import Period, YearPair, year_of
 from rsscale.recipe import InputRecipe, Recipe, TrainRecipe
-from rsscale.steps.input_windows import span
 
 
 def model_folder(recipe: Recipe) -> Path:

@@ -74,6 +74,12 @@ class Setup(Protocol):
     def gathered(self, step: Gather) -> Source:
         """The table of a gather, for a later step: a Dataset of its columns along ``row``."""
 
+    def rows(self, step: Pass, *, at: str = "") -> Source:
+        """The rows of a pass, of all tiles that a box touches: a Dataset along ``row``.
+
+        The tile of each row is in ``ix`` and ``iy``. ``at`` fixes the span.
+        """
+
     def level_below(self, step: Pass) -> Source:
         """For each level of a pass that writes overviews: the level below, of the same layers."""
 

@@ -22,6 +22,7 @@ from rsscale.recipe import Recipe, RunReference
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Gather, Pass, Source, Step, span_time
 from rsscale.steps.evaluate import ComputedSource
+from rsscale.steps.rows import ComputedRows, StoredRows
 from rsscale.steps.sources import (
     GatheredRows,
     Generations,
@@ -191,6 +192,29 @@ class RunSetup:
         if self.computes:
             return UngatheredRows(step)
         return GatheredRows(step, self.run.storage, self.ledger)
+
+    def rows(self, step: Pass, *, at: str = "") -> StoredRows | ComputedRows:
+        """The rows of a pass of this run, of all tiles that a box touches, along ``row``.
+
+        Parameters
+        ----------
+        step : Pass
+            Writes rows; one that is opened together with the one that reads it is given itself.
+        at : str
+            A fixed span; the key's own when empty.
+
+        Raises
+        ------
+        RecipeError
+            When the step writes no rows.
+        """
+        if step.schema is None:
+            raise RecipeError(f"step {step.step!r} writes no rows; read those of another step")
+        if self.computes:
+            return ComputedRows(step, self.grid, self.shape, at)
+        return StoredRows(
+            step, self.grid, self.extent(), self.shape, self.run.storage, self.ledger, at
+        )
 
     def level_below(self, step: Pass) -> LayersSource:
         """For each level of a pass that writes overviews: the level below, of the same layers.

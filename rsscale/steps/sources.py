@@ -87,13 +87,13 @@ class InputSource:
 
     def margin(self, box: PixelBox) -> int:
         """Pixels beyond a box that its values depend on, and within which items count."""
-        from rsscale.steps.input_windows import mask_margin
+        from rsscale.inputs.windows import mask_margin
 
         return mask_margin(self.recipe.inputs[self.name], self.grid, box) + _KERNEL
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The composites of the tile's periods over a box, lazily."""
-        from rsscale.steps.inputs import prepare_input, without_doubled_days
+        from rsscale.inputs.prepare import prepare_input, without_doubled_days
 
         of_periods = [
             prepare_input(
@@ -136,7 +136,7 @@ class InputSource:
 
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
         """Decoded bytes of the box and what its mask looks at around it, and items."""
-        from rsscale.steps.input_windows import mask_margin
+        from rsscale.inputs.windows import mask_margin
 
         around = box.pad(mask_margin(self.recipe.inputs[self.name], self.grid, box))
         count, nbytes = self.lookups(self.name).cost(self.grid.geobox_of(around), *self.days(key))
@@ -147,7 +147,7 @@ class InputSource:
 
     def days(self, key: TileKey) -> tuple[date, date]:
         """First and last day that a tile's periods read."""
-        from rsscale.steps.input_windows import span
+        from rsscale.inputs.windows import span
 
         spans = [span(self.recipe.inputs[self.name], period) for period in self.periods(key)]
         return min(first for first, _ in spans), max(last for _, last in spans)

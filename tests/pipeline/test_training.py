@@ -20,6 +20,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
+from rsscale.inputs.prepare import prepare
 from rsscale.learners.chips import Chips
 from rsscale.pipeline.label_chips import _together
 from rsscale.pipeline.model_card import describe_model, draw_model
@@ -28,7 +29,6 @@ from rsscale.recipe import read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.runs.find_items import find_items, index_items
 from rsscale.sampling.work_folder import WorkFolder
-from rsscale.steps.inputs import prepare
 
 pytestmark = pytest.mark.slow
 X, Y = 736_000, 4_985_000  # amid the western scenes

@@ -9,10 +9,10 @@ import rasterio
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.prepare import prepare
+from rsscale.inputs.windows import mask_margin
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.runs.find_items import find_items, index_items, recipe_area
-from rsscale.steps.input_windows import mask_margin
-from rsscale.steps.inputs import prepare
 
 SIZE = 200
 PLACES = [

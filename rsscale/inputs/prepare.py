@@ -23,11 +23,11 @@ from rsscale.cube.sar import to_decibel
 from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.windows import STATIC, mask_margin, nodata, resampling, span, windows
 from rsscale.items.item_store import Lookup
 from rsscale.layers import Period, year_of
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import InputRecipe, Recipe
-from rsscale.steps.input_windows import STATIC, mask_margin, nodata, resampling, span, windows
 
 _log = logging.getLogger(__name__)
 

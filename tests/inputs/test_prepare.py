@@ -26,6 +26,8 @@ from rsscale.composites import strips
 from rsscale.errors import ReadError, RecipeError, TilesFailedError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.inputs.prepare import _noted, prepare
+from rsscale.inputs.windows import bands_to_read
 from rsscale.items.item_index import ItemIndex, extend
 from rsscale.items.item_store import Lookup, write_index
 from rsscale.learn.models import Model, save_model
@@ -38,8 +40,6 @@ from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import read_recipe
 from rsscale.runs.find_items import _with_margin, find_items, index_items, recipe_area
-from rsscale.steps.input_windows import bands_to_read
-from rsscale.steps.inputs import _noted, prepare
 
 CRS, TRANSFORM = ZONES["w"]
 SAR_NODATA = -9999.0
@@ -164,7 +164,7 @@ from pathlib import Path
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.item_store import FrozenItems
-from rsscale.steps.inputs import prepare
+from rsscale.inputs.prepare import prepare
 from rsscale.recipe import read_recipe
 
 folder = Path(sys.argv[1])

@@ -1,0 +1,1 @@
+"""Objects as rows: found by detectors or traced from maps, each of them once."""
