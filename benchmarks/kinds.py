@@ -36,8 +36,8 @@ from torch import nn
 
 import rsscale as rs
 from benchmarks.options import parser_of
-from rsscale.demo.simulate import SimulatedArchive
-from rsscale.demo.world import CLASSES
+from rsscale.simulation.simulate import SimulatedArchive
+from rsscale.simulation.world import CLASSES
 from rsscale.layers import NODATA
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
-    from rsscale.demo.simulate import simulate
     from rsscale.estimation.area_estimates import AreaEstimates
     from rsscale.estimation.from_table import estimate
     from rsscale.formats.netcdf import to_netcdf
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
     from rsscale.sample_assessment.assess_sample import assess_sample
     from rsscale.sample_design.design_sample import design_sample
     from rsscale.sample_design.sample_design import SampleDesign
+    from rsscale.simulation.simulate import simulate
     from rsscale.spectral_change.in_memory import detect_spectral_change
     from rsscale.training.train_table import train_table
     from rsscale.viewer.view import Viewer, view
@@ -155,7 +155,7 @@ _WHERE = {
     "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
-    "simulate": "rsscale.demo.simulate",
+    "simulate": "rsscale.simulation.simulate",
     "to_decibel": "rsscale.cube.sar",
     "to_netcdf": "rsscale.formats.netcdf",
     "to_reflectance": "rsscale.items.radiometry",

@@ -41,7 +41,7 @@ def simulate(
     truth/landcover_YEAR.tif, the class of every pixel, with truth/change_YEAR_YEAR.tif between the
     years; area.geojson, what to map, and training_area.geojson, the part of it that has labels.
     """
-    from rsscale.demo.simulate import simulate as make
+    from rsscale.simulation.simulate import simulate as make
 
     try:
         numbers = tuple(int(year) for year in years.split(","))

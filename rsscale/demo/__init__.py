@@ -1,1 +1,1 @@
-"""A simulated archive with known truth, and the demo that maps it."""
+"""The demo: from a simulated archive to a measured map of change."""

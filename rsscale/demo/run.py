@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from rsscale.demo.serve import find_program, serve_catalog
-from rsscale.demo.simulate import SimulatedArchive, simulate
-from rsscale.demo.truth import interpret
 from rsscale.errors import RunFolderError
 from rsscale.pictures.charts import require_matplotlib
 from rsscale.pictures.quicklook import quicklook
@@ -25,6 +23,8 @@ from rsscale.recipe import read_recipe
 from rsscale.reporting.named_times import open_named
 from rsscale.runs.run import Run, run
 from rsscale.sample_design.design_sample import design_sample
+from rsscale.simulation.simulate import SimulatedArchive, simulate
+from rsscale.simulation.truth import interpret
 
 if TYPE_CHECKING:
     from rsscale.accuracy.assess import Accuracy

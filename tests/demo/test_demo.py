@@ -13,9 +13,9 @@ import xarray as xr
 
 from rsscale.demo import run as module
 from rsscale.demo.run import program, run_demo
-from rsscale.demo.simulate import simulate
 from rsscale.errors import RunFolderError
 from rsscale.recipe import read_recipe
+from rsscale.simulation.simulate import simulate
 
 # The package of these sources, wherever it is installed.
 _HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

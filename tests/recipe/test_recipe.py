@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rsscale.demo.world import CLASSES
 from rsscale.errors import RecipeError
 from rsscale.recipe import read_recipe
+from rsscale.simulation.world import CLASSES
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 

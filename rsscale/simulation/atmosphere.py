@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.windows import Window
 
-from rsscale.demo.noise import fractal_noise, value_noise
-from rsscale.demo.scenes import Weather
-from rsscale.demo.tiles import TileGrid
+from rsscale.simulation.noise import fractal_noise, value_noise
+from rsscale.simulation.scenes import Weather
+from rsscale.simulation.tiles import TileGrid
 
 Array = npt.NDArray[Any]
 

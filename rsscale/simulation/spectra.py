@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.demo.noise import uniform
-from rsscale.demo.world import (
+from rsscale.simulation.noise import uniform
+from rsscale.simulation.sites import GREENHOUSE, SOLAR
+from rsscale.simulation.world import (
     BROADLEAF,
     BUILT_UP,
     CONIFER,
     GRASSLAND,
     KINDS,
+    SITE_KINDS,
     SUMMER_CROP,
     WATER,
     WINTER_CROP,
@@ -49,6 +51,9 @@ _SLATE = _spectrum(0.105, 0.112, 0.120, 0.150, 0.170, 0.160)
 _ASPHALT = _spectrum(0.090, 0.098, 0.106, 0.130, 0.150, 0.145)
 _HALL = _spectrum(0.250, 0.265, 0.280, 0.310, 0.300, 0.265)
 _GRAVEL = _spectrum(0.120, 0.150, 0.180, 0.235, 0.290, 0.260)
+_PANELS = _spectrum(0.072, 0.066, 0.060, 0.085, 0.090, 0.080)
+_GLASS = _spectrum(0.340, 0.360, 0.370, 0.420, 0.330, 0.270)
+_SITES = {SOLAR: _PANELS, GREENHOUSE: _GLASS}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ def signatures(seed: int, year: int, doy: int) -> npt.NDArray[np.float32]:
     table = np.zeros((max(_RECIPES) + 1, KINDS, len(BANDS)), np.float32)
     for value, recipe in _RECIPES.items():
         table[value] = recipe(calendar, float(doy))
+    for site, kind in SITE_KINDS.items():
+        table[BUILT_UP, kind] = _SITES[site]
     return table
 
 

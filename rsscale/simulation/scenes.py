@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from rsscale.demo.tiles import TileGrid
+from rsscale.simulation.tiles import TileGrid
 
 # Passes are rarer in winter, when nothing grows and the sun is low.
 _GROWING_SEASON = (59, 304)

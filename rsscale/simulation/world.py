@@ -2,21 +2,23 @@
 
 A pure function of map coordinates (metres in the UTM zone of the first tile, counted from an
 anchor point): rivers are level sets of a warped coordinate, towns are blobs around jittered
-lattice points, forests are thresholds of fractal noise cut by compartments, and farmland is
-blocks of rectangular parcels with tracks between them.
+lattice points, forests are thresholds of fractal noise cut by compartments, farmland is blocks of
+rectangular parcels with tracks between them, and on open land stand solar parks and greenhouses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.demo.noise import Cells, cells, fractal_noise, hashed, uniform, value_noise
 from rsscale.legend.classes import LandClass
+from rsscale.simulation.noise import Cells, cells, fractal_noise, hashed, uniform, value_noise
+from rsscale.simulation.sites import GREENHOUSE, SOLAR, Sites, sites_within
 
 WATER, BROADLEAF, CONIFER, GRASSLAND, WINTER_CROP, SUMMER_CROP, BUILT_UP = range(1, 8)
 
@@ -33,9 +35,15 @@ CLASSES = (
 # How many kinds of parcel there are; each kind has its own soil, vigour and calendar.
 KINDS = 4096
 
+# Of buildings, the last two kinds are sites.
+SITE_KINDS = {SOLAR: KINDS - 2, GREENHOUSE: KINDS - 1}
+
 # What happens from one year to the next: shares of crop parcels, of forest compartments,
 # and the growth of a town's radius.
 _ROTATED, _CUT, _GROWTH = 0.05, 0.03, 0.06
+
+# Sites keep away from towns, by this multiple of a town's radius.
+_AWAY_FROM_TOWNS = 1.6
 
 Floats = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
@@ -85,7 +93,8 @@ class World:
         """The ground at points ``x``, ``y`` (metres from the anchor), of any 2-D shape."""
         salt = self._salt
         plan = _Plan.at(x, y, salt)
-        landcover = {year: self._cover(year, plan) for year in self.years}
+        sites = {year: self._sites(x, y, year) for year in self.years}
+        landcover = {year: self._cover(year, plan, sites[year]) for year in self.years}
         water, wood, stand, farm, town = (
             plan.water, plan.wood, plan.stand, plan.farm, plan.town,
         )  # fmt: skip
@@ -94,26 +103,48 @@ class World:
         plain = np.where(wooded, _stand_kind(stand, salt), farm.kind)
         plain = np.where(water, _water_kind(x, y, salt), plain)
         latest = urban[self.years[-1]]
+        built = sites[self.years[-1]] > 0
         open_land = ~latest & ~wooded & ~water
         road = np.maximum(_roads(x, y, salt), np.where(open_land, farm.track, 0))
         return Ground(
             landcover,
-            {year: np.where(urban[year], town.kind, plain).astype(np.uint16) for year in urban},
-            _texture(x, y, salt, latest, wooded, water),
-            np.where(water, np.float32(0), road).astype(np.float32),
+            {year: _kinds(plain, town.kind, urban[year], sites[year]) for year in urban},
+            _texture(x, y, salt, latest & ~built, wooded & ~built, water),
+            np.where(water | built, np.float32(0), road).astype(np.float32),
             np.where(open_land, farm.hedge, np.float32(0)).astype(np.float32),
         )
 
     def landcover(self, x: Floats, y: Floats) -> dict[int, npt.NDArray[np.uint8]]:
         """Class values alone, of each year."""
         plan = _Plan.at(x, y, self._salt)
-        return {year: self._cover(year, plan) for year in self.years}
+        return {year: self._cover(year, plan, self._sites(x, y, year)) for year in self.years}
+
+    def sites(self, bounds: tuple[float, float, float, float], year: int) -> Sites:
+        """Solar parks and greenhouses that touch a box (metres from the anchor) in a year."""
+        sites = sites_within(bounds, self._salt + 97)
+        is_built = ~sites.is_new | (year > self.years[0])
+        return sites.take(is_built & self._is_open(sites))
+
+    def _is_open(self, sites: Sites) -> npt.NDArray[np.bool_]:
+        """Whether farmland lies under the middle of each site, and no water under it."""
+        places = zip(sites.west, sites.south, sites.east, sites.north, strict=True)
+        return np.array([_is_open_ground(self._salt, *map(float, p)) for p in places], bool)
+
+    def _sites(self, x: Floats, y: Floats, year: int) -> npt.NDArray[np.uint8]:
+        """The kind of site at points, 0 where there is none."""
+        kind = np.zeros(np.shape(x), np.uint8)
+        sites = self.sites((x.min(), y.min(), x.max(), y.max()), year)
+        for west, south, east, north, value in zip(
+            sites.west, sites.south, sites.east, sites.north, sites.kind, strict=True
+        ):
+            kind[(x > west) & (x < east) & (y > south) & (y < north)] = value
+        return kind
 
     @property
     def _salt(self) -> int:
         return int(hashed(self.seed, salt=0x5EED)[0]) & 0x3FFFFFFF
 
-    def _cover(self, year: int, plan: _Plan) -> npt.NDArray[np.uint8]:
+    def _cover(self, year: int, plan: _Plan, sites: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         past = range(self.years[0] + 1, year + 1)
         cut = _any_year(plan.stand, past, _CUT, self._salt + 61)
         forest = np.where(cut, np.uint8(GRASSLAND), plan.wood)
@@ -122,7 +153,28 @@ class World:
         town, open_land = plan.town, (plan.wood == 0)
         built = (town.reach < 1.0) | ((town.reach < grown) & open_land)
         cover = np.where(built, np.where(town.park, GRASSLAND, BUILT_UP), cover)
+        cover = np.where(sites > 0, BUILT_UP, cover)
         return np.where(plan.water, WATER, cover).astype(np.uint8)
+
+
+@lru_cache(maxsize=10_000)
+def _is_open_ground(salt: int, west: float, south: float, east: float, north: float) -> bool:
+    """Whether farmland lies under the middle of a box, and no water under any of it."""
+    along, up = (each.ravel() for each in np.meshgrid(*[np.linspace(0.0, 1.0, 5)] * 2))
+    plan = _Plan.at(west + along * (east - west), south + up * (north - south), salt)
+    middle = len(along) // 2
+    is_farmland = plan.wood[middle] == 0 and plan.town.reach[middle] > _AWAY_FROM_TOWNS
+    return bool(is_farmland and not plan.water.any())
+
+
+def _kinds(
+    plain: Floats, urban: Floats, is_urban: Flags, sites: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint16]:
+    """Kinds of parcels, stands and waters, of buildings where those stand, and of sites."""
+    kinds = np.where(is_urban, np.minimum(urban, min(SITE_KINDS.values()) - 1), plain)
+    for site, kind in SITE_KINDS.items():
+        kinds = np.where(is_urban & (sites == site), kind, kinds)
+    return kinds.astype(np.uint16)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ import shapely
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from rsscale.demo.render import cog_writer, grid_profile
-from rsscale.demo.tiles import RESOLUTION, WORLD_CRS, TileGrid, covered, truth_grid
-from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
 from rsscale.legend.classes import LandClass
+from rsscale.simulation.render import cog_writer, grid_profile
+from rsscale.simulation.tiles import RESOLUTION, WORLD_CRS, TileGrid, covered, truth_grid
+from rsscale.simulation.world import CLASSES, World
 
 NODATA = 255
 # Labelled squares: how many, and their width in pixels.
@@ -132,11 +132,15 @@ def write_labels(path: Path, world: World, grid: TileGrid, training: shapely.Pol
                     {"landcover": names[int(value)], "year": year, "square": number,
                      "geometry": polygon}
                 )  # fmt: skip
-    frame = geopandas.GeoDataFrame(rows, crs=WORLD_CRS)
+    write_vectors(path, geopandas.GeoDataFrame(rows, crs=WORLD_CRS), "labels", world.years[0])
+
+
+def write_vectors(path: Path, frame: geopandas.GeoDataFrame, layer: str, year: int) -> None:
+    """Write a GeoPackage whose bytes do not depend on when it is written."""
     # A GeoPackage holds the time of writing; GDAL takes it from here.
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": f"{world.years[0]}-01-01T00:00:00.000Z"})
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": f"{year}-01-01T00:00:00.000Z"})
     try:
-        frame.to_file(path, layer="labels", driver="GPKG", engine="pyogrio")
+        frame.to_file(path, layer=layer, driver="GPKG", engine="pyogrio")
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 

@@ -17,8 +17,8 @@ from rasterio.windows import Window
 WORLD_CRS = "EPSG:32631"
 RESOLUTION = 10.0
 BLOCK = 512
-# The anchor, 6.0 E 47.5 N, in UTM zones 31 and 32: the middle of the overlap.
-_ANCHOR = {"EPSG:32631": (725_940.0, 5_265_100.0), "EPSG:32632": (274_060.0, 5_265_100.0)}
+ANCHOR = {"EPSG:32631": (725_940.0, 5_265_100.0), "EPSG:32632": (274_060.0, 5_265_100.0)}
+"""The anchor, 6.0 E 47.5 N, in UTM zones 31 and 32: the middle of the overlap."""
 # World coordinates are taken exactly at these pixels and interpolated in between; over 640 m
 # the projection is straight to within a millimetre.
 _NODE = 64
@@ -87,7 +87,7 @@ class TileGrid:
             )
         else:
             x, y = self._interpolated(rows, cols)
-        anchor_x, anchor_y = _ANCHOR[WORLD_CRS]
+        anchor_x, anchor_y = ANCHOR[WORLD_CRS]
         return x - anchor_x, y - anchor_y
 
     def _interpolated(
@@ -123,7 +123,7 @@ class TileGrid:
 
 def make_tiles(size: int) -> tuple[TileGrid, TileGrid]:
     """The two tiles of an archive, ``size`` pixels wide; 30 % of the width overlaps."""
-    west, east = _ANCHOR["EPSG:32631"], _ANCHOR["EPSG:32632"]
+    west, east = ANCHOR["EPSG:32631"], ANCHOR["EPSG:32632"]
     span = size * RESOLUTION
     return (
         TileGrid(
@@ -153,7 +153,7 @@ def truth_grid(tiles: tuple[TileGrid, ...]) -> TileGrid:
 
 def covered(x: npt.NDArray[Any], y: npt.NDArray[Any], tiles: tuple[TileGrid, ...]) -> Any:
     """Whether points (metres from the anchor) lie in any tile."""
-    anchor_x, anchor_y = _ANCHOR[WORLD_CRS]
+    anchor_x, anchor_y = ANCHOR[WORLD_CRS]
     inside = np.zeros(x.shape, bool)
     for tile in tiles:
         inside |= shapely.contains_xy(tile.footprint, x + anchor_x, y + anchor_y)

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from rsscale.demo.render import GroundCache, Rendered, render
-from rsscale.demo.scenes import Scene, schedule
-from rsscale.demo.spectra import BANDS
-from rsscale.demo.stac import COLLECTION, make_item, write_catalog
-from rsscale.demo.tiles import RESOLUTION, TileGrid, make_tiles
-from rsscale.demo.truth import TruthWriter, class_table, make_areas, write_area, write_labels
-from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
 from rsscale.legend.classes import LandClass
 from rsscale.progress import progress
 from rsscale.read.file_pool import bound_cache
+from rsscale.simulation.render import GroundCache, Rendered, render
+from rsscale.simulation.scenes import Scene, schedule
+from rsscale.simulation.site_truth import write_sites
+from rsscale.simulation.spectra import BANDS
+from rsscale.simulation.stac import COLLECTION, make_item, write_catalog
+from rsscale.simulation.tiles import RESOLUTION, TileGrid, make_tiles
+from rsscale.simulation.truth import TruthWriter, class_table, make_areas, write_area, write_labels
+from rsscale.simulation.world import CLASSES, World
 
 DEFAULT_SIZE = 1100
 SMALLEST_SIZE = 128
@@ -58,6 +59,10 @@ class SimulatedArchive:
         ``labels.gpkg``: polygons with ``landcover`` and ``year``, in the training area only.
     area, training_area : Path
         GeoJSON, EPSG:4326: what to map, and the part of it that has labels.
+    sites : Path
+        Boxes of all solar parks and greenhouses of the area: ``kind``, ``year``, ``site``.
+    site_labels : Path
+        Those of the training area.
     classes : tuple of LandClass
         Also in ``classes.json``.
     """
@@ -72,6 +77,8 @@ class SimulatedArchive:
     labels: Path
     area: Path
     training_area: Path
+    sites: Path
+    site_labels: Path
     classes: tuple[LandClass, ...] = field(default=CLASSES, repr=False)
 
 
@@ -169,6 +176,8 @@ def _build(
     write_area(root / "area.geojson", area, "area to map")
     write_area(root / "training_area.geojson", training, "part with labels")
     write_labels(root / "labels.gpkg", world, writer.grid, training)
+    sites, site_labels = root / "truth" / "sites.gpkg", root / "site_labels.gpkg"
+    write_sites(sites, site_labels, world, area, training)
     (root / "classes.json").write_text(json.dumps(class_table(), indent=1) + "\n")
     rendered = _write_scenes(root, world, tiles, scenes, size, pool)
     items = [make_item(scene, rendered[scene.id]) for scene in scenes]
@@ -249,4 +258,6 @@ def _describe(out: Path, years: tuple[int, ...]) -> SimulatedArchive:
         labels=out / "labels.gpkg",
         area=out / "area.geojson",
         training_area=out / "training_area.geojson",
+        sites=out / "truth" / "sites.gpkg",
+        site_labels=out / "site_labels.gpkg",
     )

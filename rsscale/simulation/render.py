@@ -14,11 +14,11 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from rsscale.demo.atmosphere import CLOUDY, classify, observe, sky
-from rsscale.demo.scenes import Scene, Swath
-from rsscale.demo.spectra import BANDS, reflect, signatures
-from rsscale.demo.tiles import BLOCK, TileGrid
-from rsscale.demo.world import Ground, World
+from rsscale.simulation.atmosphere import CLOUDY, classify, observe, sky
+from rsscale.simulation.scenes import Scene, Swath
+from rsscale.simulation.spectra import BANDS, reflect, signatures
+from rsscale.simulation.tiles import BLOCK, TileGrid
+from rsscale.simulation.world import Ground, World
 
 NODATA = 0
 _NOISE = 0.0009

@@ -23,17 +23,17 @@ from scipy.ndimage import distance_transform_edt
 
 from rsscale.catalog.search import search
 from rsscale.cube.load import load
-from rsscale.demo import atmosphere
-from rsscale.demo import simulate as module
-from rsscale.demo.noise import cells, fractal_noise
-from rsscale.demo.scenes import schedule
 from rsscale.demo.serve import serve_catalog
-from rsscale.demo.simulate import DEFAULT_SIZE, simulate
-from rsscale.demo.tiles import make_tiles, truth_grid
-from rsscale.demo.truth import make_areas
-from rsscale.demo.world import CLASSES, World
 from rsscale.errors import RecipeError
 from rsscale.items.radiometry import scale_offset
+from rsscale.simulation import atmosphere
+from rsscale.simulation import simulate as module
+from rsscale.simulation.noise import cells, fractal_noise
+from rsscale.simulation.scenes import schedule
+from rsscale.simulation.simulate import DEFAULT_SIZE, simulate
+from rsscale.simulation.tiles import make_tiles, truth_grid
+from rsscale.simulation.truth import make_areas
+from rsscale.simulation.world import CLASSES, World
 
 SIZE, YEARS, DATES, SEED = 520, (2023, 2024), 6, 3
 SMALL = {"size": 160, "years": (2023,), "dates": 4}
@@ -507,7 +507,7 @@ def test_memory_does_not_grow_with_the_size(tmp_path):
     code = (
         "import sys\n"
         "from rsscale.runs.worker import peak_rss\n"
-        "from rsscale.demo.simulate import simulate\n"
+        "from rsscale.simulation.simulate import simulate\n"
         "simulate(sys.argv[1], size=int(sys.argv[2]), years=(2023,), dates=4, workers=2)\n"
         "print(peak_rss())\n"
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 import shapely
 
-from rsscale.demo.render import NODATA, Rendered
-from rsscale.demo.scenes import Processing, Scene, Swath
-from rsscale.demo.tiles import RESOLUTION, TileGrid
-from rsscale.demo.truth import to_degrees
+from rsscale.simulation.render import NODATA, Rendered
+from rsscale.simulation.scenes import Processing, Scene, Swath
+from rsscale.simulation.tiles import RESOLUTION, TileGrid
+from rsscale.simulation.truth import to_degrees
 
 COLLECTION = "sentinel-2-l2a"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
