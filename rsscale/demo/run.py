@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Evaluated is what lies at least this far from any training label, in blocks of this width.
 _DISTANCE = _BLOCK = 1000.0
 _UNITS = 700
+# Acquisitions a year and tile: enough to see each season of each place clearly.
+_DATES = 12
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def run_demo(
 
     say("[bold]1  Simulate[/] an archive like Sentinel-2's, with a truth that is known")
     options: dict[str, Any] = {} if size is None else {"size": size}
-    archive = simulate(folder / "archive", seed=seed, **options)
+    archive = simulate(folder / "archive", seed=seed, dates=_DATES, **options)
     recipe_file = folder / "recipe.yaml"
     recipe_file.write_text(files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8"))
     recipe = read_recipe(recipe_file)

@@ -170,7 +170,7 @@ def cog_writer(path: Path, *, resampling: str, **profile: Any) -> Iterator[Any]:
     with rasterio.open(temporary, "w", count=1, **_TEMPORARY, **profile) as target:
         yield target
     rasterio.shutil.copy(
-        temporary, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="2", LEVEL="5",
+        temporary, path, driver="COG", COMPRESS="DEFLATE", PREDICTOR="2", LEVEL="1",
         BLOCKSIZE=str(BLOCK), OVERVIEW_RESAMPLING=resampling, BIGTIFF="IF_SAFER",
     )  # fmt: skip
     Path(temporary).unlink()

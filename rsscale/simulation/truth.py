@@ -29,6 +29,7 @@ from rsscale.simulation.world import CLASSES, World
 NODATA = 255
 # Labelled squares: how many, and their width in pixels.
 _SQUARES, _SIDE = 48, 80
+_THINNED = 4
 _TRAINING_SHARE = 0.40
 _OF_A_YEAR = re.compile(r"reference_(\d{4})")
 
@@ -152,9 +153,9 @@ def _squares(world: World, grid: TileGrid, training: shapely.Polygon) -> list[Wi
     most to the classes that have least so far.
     """
     candidates = _candidates(grid, training, world.seed)
-    cover = [world.landcover(*grid.world_xy(window)) for window in candidates]
+    cover = [world.landcover(*_thinned(grid, window)) for window in candidates]
     first = world.years[0]
-    counts = np.array(
+    counts = _THINNED**2 * np.array(
         [np.bincount(years[first].ravel(), minlength=CLASSES[-1].value + 1)[1:] for years in cover]
     )
     chosen: list[int] = []
@@ -166,6 +167,12 @@ def _squares(world: World, grid: TileGrid, training: shapely.Polygon) -> list[Wi
         chosen.append(best)
         have += counts[best]
     return [candidates[n] for n in sorted(chosen)]
+
+
+def _thinned(grid: TileGrid, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """World coordinates of every fourth pixel: enough to know which classes a square has."""
+    x, y = grid.world_xy(window)
+    return x[::_THINNED, ::_THINNED], y[::_THINNED, ::_THINNED]
 
 
 def _candidates(grid: TileGrid, training: shapely.Polygon, seed: int) -> list[Window]:
