@@ -13,12 +13,14 @@
     ├── FunctionError       a user's function that raised, and on which tile
     ├── ModelError          a model that cannot be opened, or does not fit its inputs
     ├── RunFolderError      a run folder that cannot be used for this run
+    │   ├── FolderHeldError  another process works on the folder
     │   ├── StorageError    what was to be written could not be: a full disk, a bucket's refusal
     │   └── SupersededError      a newer run works on the folder; this one's work is not wanted
-    └── TilesFailedError         a run that ended, but not for all of its tiles
+    ├── TilesFailedError         a run that ended, but not for all of its tiles
+    └── MoreToDoError            a process whose time is over, of a run that has more to do
 
 ``exit_code`` is what the command line returns: 2 when the user's recipe, model or
-arguments are wrong, 1 when the work itself failed and can be resumed.
+arguments are wrong, 1 when the work itself failed and can be resumed, 75 when time was over.
 """
 
 from __future__ import annotations
@@ -94,6 +96,10 @@ class RunFolderError(RsscaleError):
     """A run folder belongs to another recipe, is not writable, or is damaged."""
 
 
+class FolderHeldError(RunFolderError):
+    """Another process works on the folder."""
+
+
 class StorageError(RunFolderError):
     """A file of a run could not be written; what is done is kept."""
 
@@ -108,6 +114,12 @@ class TilesFailedError(RsscaleError):
     """A run ended and some tiles failed; they are listed, and can be resumed."""
 
     exit_code: ClassVar[int] = 1
+
+
+class MoreToDoError(RsscaleError):
+    """A process has come to the end of its time and the run is not done: start it again."""
+
+    exit_code: ClassVar[int] = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 def missing_extra(use: str, extra: str) -> MissingExtraError:

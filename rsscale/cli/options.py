@@ -20,6 +20,14 @@ Cluster = Annotated[
     str | None,
     typer.Option(help="local, local:N worker processes, or a scheduler's tcp://host:port."),
 ]
+Walltime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time that this process has, in seconds or HH:MM:SS: it ends before, with exit code "
+        "75 when there is more to do. Slurm's own when omitted.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.tile=1024."),

@@ -18,6 +18,7 @@ from rsscale.cli.options import (
     RunPath,
     Set,
     Trust,
+    Walltime,
 )
 from rsscale.errors import TilesFailedError
 
@@ -79,6 +80,7 @@ def run(
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
+    walltime: Walltime = None,
     trust: Trust = False,
     set_: Set = None,
 ) -> None:
@@ -99,7 +101,8 @@ def run(
     if dry_run:
         print(changes(recipe, out, cluster, **options))
         return
-    found = start(recipe, out, cluster, **options, watch=RunOptions(metrics, heartbeat, grace))
+    watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
+    found = start(recipe, out, cluster, **options, watch=watch)
     print(found.summary())
 
 
@@ -110,12 +113,20 @@ def resume(
     metrics: MetricsPort = None,
     heartbeat: Heartbeat = None,
     grace: Grace = 25.0,
+    walltime: Walltime = None,
 ) -> None:
     """Go on with a run: compute what is missing, failed or damaged."""
     from rsscale.runs.run import RunOptions
     from rsscale.runs.run import resume as go_on
 
-    print(go_on(folder, cluster, watch=RunOptions(metrics, heartbeat, grace)).summary())
+    watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
+    print(go_on(folder, cluster, watch=watch).summary())
+
+
+def _seconds(walltime: str | None) -> float | None:
+    from rsscale.cluster.walltime import parse_walltime
+
+    return None if walltime is None else parse_walltime(walltime)
 
 
 @command

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TILES_AT_ONCE = 2
 """Tiles that one process has in hand: one reads while another is predicted."""
 
+ARRAY = "array"
+"""The name for processes that share a run without a scheduler."""
+
 # How long a scheduler may take to answer; a wrong address should not look like a slow one.
 _ANSWER_WITHIN = "15s"
 
@@ -81,6 +84,11 @@ def workers_of(name: str) -> int:
     RecipeError
         For a name of no cluster.
     """
+    if name == ARRAY:
+        raise RecipeError(
+            "cluster 'array' shares the tiles of a run among processes: it is for `run` and "
+            "`resume`; use 'local:2' here, or the address of a scheduler"
+        )
     kind, _, count = name.partition(":")
     if kind != "local" or (count and not count.isdigit()) or count == "0":
         raise RecipeError(

@@ -28,6 +28,7 @@ from rsscale.cluster.pools import (
     Pool,
     TaskReply,
     WorkerDiedError,
+    Workers,
     is_about_storage,
     open_pool,
 )
@@ -125,7 +126,7 @@ def execute(
     tasks: Iterable[T],
     work: Callable[[T], R],
     *,
-    client: Client | None = None,
+    client: Client | Workers | None = None,
     slots: int = 1,
     stop: Stop | None = None,
     patience: Patience | None = None,
@@ -139,7 +140,7 @@ def execute(
         Consumed lazily: never more than are in flight.
     work : callable
         ``work(task)``; importable on the workers, and safe to run twice for one task.
-    client : distributed.Client, optional
+    client : distributed.Client or Workers, optional
         Run on its cluster; on threads of this process when omitted.
     slots : int
         Threads, without a client. A cluster has its own.
@@ -209,6 +210,9 @@ class _Stream(Generic[T, R]):
         while True:
             self._fill()
             on_tick(len(self._flying))
+            if self._stop.asked:
+                for ticket in self.pool.withdraw():
+                    del self._flying[ticket]
             if self._is_over():
                 return
             try:
@@ -309,6 +313,7 @@ __all__ = [
     "Patience",
     "Stop",
     "TooManyFailuresError",
+    "Workers",
     "execute",
     "one_line",
 ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
-from rsscale.cluster.connection import connect, workers_of
+from rsscale.cluster.connection import ARRAY, connect, workers_of
 from rsscale.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def machine_of(cluster: str | Client | None) -> Machine:
     RecipeError
         When a scheduler does not answer, or has no worker.
     """
+    if cluster == ARRAY:  # each of its processes says for itself
+        return Machine.here()
     if isinstance(cluster, str) and "://" not in cluster:
         return Machine.here(workers_of(cluster))
     with connect(cluster) as client:

@@ -11,10 +11,10 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from rsscale.cluster.allocator import start_thread
 from rsscale.cluster.sealed import Sealed
@@ -81,13 +81,26 @@ class Pool(Protocol):
     def check(self) -> None:
         """Raise :class:`ClusterLostError` when no answer will ever come."""
 
+    def withdraw(self) -> list[int]:
+        """Take tasks back that nobody has begun, and for which no reply comes; their tickets."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_pool(work: Callable[[Any], Any], client: Client | None, slots: int) -> Pool:
+@runtime_checkable
+class Workers(Protocol):
+    """What has a pool of its own, in place of a Dask client: the processes of an array."""
+
+    def open_pool(self, work: Callable[[Any], Any]) -> Pool:
+        """A pool whose workers do ``work`` for each task."""
+
+
+def open_pool(work: Callable[[Any], Any], client: Client | Workers | None, slots: int) -> Pool:
     """The pool of a client's cluster, or one of threads."""
+    if isinstance(client, Workers):
+        return client.open_pool(work)
     return Threads(work, slots) if client is None else Cluster(work, client)
 
 
@@ -132,6 +145,10 @@ class Threads:
 
     def check(self) -> None:
         """Nothing to check: threads of this process are always there."""
+
+    def withdraw(self) -> list[int]:
+        """None: what was given to threads is finished soon."""
+        return []
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +218,7 @@ class Cluster:
     ) -> None:
         try:
             found = await self._client.gather(future, asynchronous=True)
-            reply = _with_ticket(ticket, found)
+            reply = with_ticket(ticket, found)
         except asyncio.CancelledError:  # by a scheduler that started anew, mostly
             reply = TaskReply(ticket, error=self._lost())
         except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
@@ -223,6 +240,10 @@ class Cluster:
                 f"paused for {_PAUSED_S:.0f} s, as Dask does where memory is full; start workers "
                 "with more memory and resume: what is done is kept"
             )
+
+    def withdraw(self) -> list[int]:
+        """None: what was sent is finished soon."""
+        return []
 
     def _lost(self) -> ClusterLostError:
         return ClusterLostError(
@@ -259,11 +280,22 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
     try:
         return worker | {"result": work(task)}
     except Exception as error:  # noqa: BLE001 -- told, not raised: its class may not be known there
-        told = {"kind": type(error).__name__, "text": scrub(str(error)), "retry": _may_retry(error)}
-        return worker | {"error": told}
+        return worker | {"error": _told(error)}
 
 
-def _with_ticket(ticket: int, returned: dict[str, Any]) -> TaskReply:
+def _told(error: BaseException) -> dict[str, Any]:
+    return {"kind": type(error).__name__, "text": scrub(str(error)), "retry": _may_retry(error)}
+
+
+def reply_as_dict(reply: TaskReply, worker: str) -> dict[str, Any]:
+    """A reply in plain types, for another process; :func:`with_ticket` is the inverse."""
+    if reply.error is None:
+        return {"worker": worker, "result": reply.result}
+    return {"worker": worker, "error": _told(reply.error)}
+
+
+def with_ticket(ticket: int, returned: Mapping[str, Any]) -> TaskReply:
+    """The reply of another process, which came in plain types."""
     told = returned.get("error")
     if told is None:
         return TaskReply(ticket, returned["result"], worker=returned["worker"])

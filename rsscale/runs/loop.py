@@ -12,10 +12,12 @@ from rsscale.cluster.engine import (
     Outcome,
     Stop,
     TooManyFailuresError,
+    Workers,
     execute,
     one_line,
 )
 from rsscale.cluster.versions import versions
+from rsscale.cluster.walltime import Walltime
 from rsscale.errors import ReadError, RunFolderError
 from rsscale.monitoring.monitor import Monitor
 from rsscale.runs.plan import RunPlan, TileTask
@@ -34,11 +36,12 @@ _ROUNDS = 3
 
 def run_steps(
     plan: RunPlan,
-    client: Client | None,
+    client: Client | Workers | None,
     lease: Lease,
     *,
     stop: Stop,
     monitor: Monitor,
+    walltime: Walltime,
     by_value: ByValue | None = None,
 ) -> str:
     """Compute what is not done of every step; returns what stopped it, if anything.
@@ -49,10 +52,12 @@ def run_steps(
     Parameters
     ----------
     plan : RunPlan
-    client : distributed.Client or None
+    client : distributed.Client, Workers or None
     lease : Lease
     stop : Stop
     monitor : Monitor
+    walltime : Walltime
+        No tile is begun that may not end in time.
     by_value : ByValue, optional
         What one step lacks that the run folder can't hold: it travels with that step's tasks.
     """
@@ -75,6 +80,7 @@ def run_steps(
                     lease=lease,
                     stop=stop,
                     monitor=monitor,
+                    walltime=walltime,
                     known=known,
                 )
             except (ClusterLostError, TooManyFailuresError, RunFolderError) as error:
@@ -92,16 +98,21 @@ def _compute(
     level: int,
     work: Any,
     *,
-    client: Client | None,
+    client: Client | Workers | None,
     lease: Lease,
     stop: Stop,
     monitor: Monitor,
+    walltime: Walltime,
     known: KnownVersions,
 ) -> int:
     """Compute what is not done of a step at a level; how many tiles that was."""
 
     def wait(_: Any) -> None:
         monitor.waiting += 1
+
+    def tick(in_flight: int) -> None:
+        monitor.tick(in_flight)
+        _is_late(walltime, stop)
 
     todo = unfinished(
         plan,
@@ -114,27 +125,40 @@ def _compute(
     )
     computed = 0
     for outcome in execute(
-        _while_held(todo, lease, stop),
+        _while_held(todo, lease, stop, walltime),
         work,
         client=client,
         slots=TILES_AT_ONCE,
         stop=stop,
-        on_tick=monitor.tick,
+        on_tick=tick,
     ):
         computed += 1
         _record(outcome, monitor, plan, known)
+        if outcome.result is not None:
+            walltime.add(sum(outcome.result["seconds"].values()))
         if outcome.error is not None:
             plan.refuse_lost_files()  # else each tile fails, one after the other
     return computed
 
 
-def _while_held(tasks: Iterator[TileTask], lease: Lease, stop: Stop) -> Iterator[TileTask]:
-    """Tasks, until another run takes the folder over."""
+def _while_held(
+    tasks: Iterator[TileTask], lease: Lease, stop: Stop, walltime: Walltime
+) -> Iterator[TileTask]:
+    """Tasks, until another run takes the folder over, or the time is over."""
     for task in tasks:
         if lease.lost.is_set():
             stop.ask(0.0)
             return
+        if _is_late(walltime, stop):
+            return
         yield task
+
+
+def _is_late(walltime: Walltime, stop: Stop) -> bool:
+    """Whether no further tile fits into the time; those in flight may take what is left of it."""
+    if walltime.is_short() and not stop.asked:
+        stop.ask(walltime.left())
+    return walltime.was_short
 
 
 def _record(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from rsscale.documents import read_json
 from rsscale.errors import ReadError
-from rsscale.runs.ahead import AHEAD, ahead_in_order
 from rsscale.steps.base import NotReadyError
+from rsscale.store.ahead import AHEAD, ahead_in_order
 from rsscale.store.ledger import Entry, write_json
 from rsscale.store.run_folder import REPLACED, RunFolder
 

@@ -12,11 +12,12 @@ import xarray as xr
 
 from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.connection import connect
-from rsscale.cluster.engine import Stop
+from rsscale.cluster.engine import Workers
 from rsscale.cluster.machine import Machine, Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.signals import sigterm_interrupts, stop_on_signals
-from rsscale.errors import TilesFailedError
+from rsscale.cluster.walltime import Walltime
+from rsscale.monitoring.ending import ENDED, ended, raise_unless_done
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
@@ -25,20 +26,18 @@ from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import CUT_SHORT, RunPlan
+from rsscale.runs.sharing import ARRAY, refuse_by_value, share
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
 from rsscale.store.run_folder import REPLACED, RunFolder
 from rsscale.store.run_state import check_layers
-from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
 
     from rsscale.recipe.given_model import GivenModel
-
-_ENDED = ("done", "failed", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Run:
         """
         # The holder first: a run saves its last state before it lets go.
         holder, state = dead_holder(self.folder.storage), self.state
-        if holder is None or state.get("state") in _ENDED:
+        if holder is None or state.get("state") in ENDED:
             return state
         go_on = f"rsscale resume {self.path}"
         if state.get("state") in CUT_SHORT:
@@ -141,11 +140,15 @@ class RunOptions:
         A file that is written anew every few seconds.
     grace_s : float
         After SIGTERM, how long tiles in flight may take before they are abandoned.
+    walltime_s : float, optional
+        Seconds from the start of this process to its end; Slurm's own when omitted. No tile is
+        begun that takes longer than what is left, by the slowest so far.
     """
 
     metrics_port: int | None = None
     heartbeat: Path | None = None
     grace_s: float = 25.0
+    walltime_s: float | None = None
 
 
 def run(
@@ -176,7 +179,8 @@ def run(
         damaged is computed; where the recipe has more periods, area or steps, the run grows by
         them and what it had stays as it is.
     client : distributed.Client or str, optional
-        A Dask client, ``"local:2"`` or a scheduler's address; in this process when omitted.
+        A Dask client, ``"local:2"``, a scheduler's address, or ``"array"`` for each of several
+        processes that share the run; in this process when omitted.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     threads : int, optional
@@ -214,6 +218,8 @@ def run(
         When the recipe, model, catalogue or folder are wrong; nothing was written then.
     TilesFailedError
         When all the rest is done and some tiles failed; ``resume`` tries just those.
+    MoreToDoError
+        When the time of this process was over before the run was done.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
@@ -258,11 +264,11 @@ def carry_out(
     """
     from rsscale.runs.changes import Prepared, prepare
 
-    folder = RunFolder.at(out)
+    folder, watch = RunFolder.at(out), watch or RunOptions()
     message = f"interrupted; run the same command again, or resume {folder.url}"
     with sigterm_interrupts(message):
         folder.check_usable()
-        if client is None:
+        if client in (None, ARRAY):
             keep_memory()
         machine = machine_of(client)
 
@@ -276,6 +282,10 @@ def carry_out(
                 memory=machine.memory,
             )
 
+        if client == ARRAY:
+            refuse_by_value(by_value)
+            share(folder, work_off, watch, recipe=recipe, plan=prepared_now, update=update)
+            return Run(out)
         epoch = latest_epoch(folder.storage)
         prepared = prepared_now()
         to_come = prepared.changes() if update and folder.exists else None
@@ -288,9 +298,7 @@ def carry_out(
             prepared.write()
             if to_come:
                 folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
-            return work_off(
-                folder, client, lease, watch or RunOptions(), out=out, by_value=by_value
-            )
+            return work_off(folder, client, lease, watch, out=out, by_value=by_value)
 
 
 def resume(
@@ -307,18 +315,22 @@ def resume(
     watch : RunOptions, optional
         As for :func:`run`.
     """
-    target = RunFolder.at(folder)
+    target, watch = RunFolder.at(folder), watch or RunOptions()
     target.read_state()
-    if client is None:
+    if client in (None, ARRAY):
         keep_memory()
     message = f"interrupted; go on with: rsscale resume {target.url}"
-    with sigterm_interrupts(message), acquire(target.storage) as lease:
-        return work_off(target, client, lease, watch or RunOptions(), out=folder)
+    with sigterm_interrupts(message):
+        if client == ARRAY:
+            share(target, work_off, watch)
+            return Run(folder)
+        with acquire(target.storage) as lease:
+            return work_off(target, client, lease, watch, out=folder)
 
 
 def work_off(
     folder: RunFolder,
-    client: Client | str | None,
+    client: Client | Workers | str | None,
     lease: Lease,
     watch: RunOptions,
     *,
@@ -343,13 +355,22 @@ def work_off(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
-        dask_client = stack.enter_context(connect(client))
+        workers = stack.enter_context(connect(client))
         bar = stack.enter_context(progress("run", total, "tiles"))
         monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
         monitor.event("started", epoch=lease.epoch, tiles=total)
         monitor.save({"state": "running", "failed": []})
-        problem = run_steps(plan, dask_client, lease, stop=stop, monitor=monitor, by_value=by_value)
-    state = monitor.snapshot() | {"state": _ended(monitor, stop), "in_flight": 0}
+        walltime = Walltime.of(watch.walltime_s)
+        problem = run_steps(
+            plan,
+            workers,
+            lease,
+            stop=stop,
+            monitor=monitor,
+            walltime=walltime,
+            by_value=by_value,
+        )
+    state = monitor.snapshot() | {"state": ended(monitor, stop), "in_flight": 0}
     if stop.asked or problem:  # not all were looked at
         state["tiles"]["done"] = plan.folder.ledger.count()
     mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
@@ -360,39 +381,8 @@ def work_off(
     monitor.flush()
     monitor.save(state)
     again = f"rsscale resume {folder.url}" if by_value is None else "the same call"
-    _raise_unless_done(state, problem, f"go on with: {again}")
+    raise_unless_done(state, problem, f"go on with: {again}", is_late=walltime.was_short)
     return Run(out if out is not None else folder.url)
-
-
-def _ended(monitor: Monitor, stop: Stop) -> str:
-    if stop.asked:
-        return "interrupted"
-    return "done" if monitor.count_done() == monitor.total else "failed"
-
-
-def _raise_unless_done(state: dict[str, Any], problem: str, go_on: str) -> None:
-    failed, tiles = state["failed"], state["tiles"]
-    if state["state"] == "interrupted":
-        raise KeyboardInterrupt(
-            f"interrupted with {tiles['done']} of {tiles['total']} tiles done; {go_on}"
-        )
-    if problem:
-        raise TilesFailedError(
-            f"{problem}; {tiles['done']} of {tiles['total']} tiles are done; {go_on}"
-        )
-    if failed:
-        names = ", ".join(f["key"] for f in failed[:5])
-        more = ", …" if len(failed) > 5 else ""
-        waits = counted(state["waiting"], "waits", "wait") if state["waiting"] else ""
-        waiting = f", {waits} for {'it' if len(failed) == 1 else 'them'}" if waits else ""
-        raise TilesFailedError(
-            f"{counted(len(failed), 'tile')} failed ({names}{more}){waiting}, {tiles['done']} of "
-            f"{tiles['total']} are done; the first: {failed[0]['error']}; {go_on}"
-        )
-    if state["state"] != "done":
-        raise TilesFailedError(
-            f"only {tiles['done']} of {tiles['total']} tiles hold what was written; {go_on}"
-        )
 
 
 __all__ = ["Run", "RunOptions", "carry_out", "resume", "run", "work_off"]

@@ -13,10 +13,10 @@ from typing import Any
 from rsscale.errors import ReadError
 from rsscale.layers import TileKey
 from rsscale.progress import progress
-from rsscale.runs.ahead import AHEAD, ahead_in_order
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.replaced_files import KnownVersions
 from rsscale.steps.base import NotReadyError, Step
+from rsscale.store.ahead import AHEAD, ahead_in_order
 from rsscale.store.lease import acquire
 from rsscale.store.ledger import Entry
 from rsscale.store.run_folder import RunFolder

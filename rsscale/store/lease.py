@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import psutil
 
 from rsscale.documents import read_json
-from rsscale.errors import RunFolderError, StorageError
+from rsscale.errors import FolderHeldError, RunFolderError, StorageError
 from rsscale.store.storage import Storage
 
 LEASE_S = 60.0
@@ -103,7 +103,7 @@ def acquire(folder: Storage, seconds: float = LEASE_S) -> Iterator[Lease]:
 
     Raises
     ------
-    RunFolderError
+    FolderHeldError
         When another process works on it; says which and until when.
     """
     newest = latest_epoch(folder)
@@ -137,15 +137,20 @@ def dead_holder(folder: Storage) -> Holder | None:
     return holder if holder and not holder.is_alive() else None
 
 
+def holder_of(folder: Storage, epoch: int) -> Holder | None:
+    """The process that took an epoch; None when it can't be read."""
+    return _read(folder, epoch)
+
+
 def is_superseded(folder: Storage, epoch: int) -> bool:
     """Whether a newer epoch exists."""
     return folder.exists(_name(epoch + 1))
 
 
-def _is_held(folder: Storage, holder: Holder | None) -> RunFolderError:
+def _is_held(folder: Storage, holder: Holder | None) -> FolderHeldError:
     who = f"process {holder.pid} on {holder.host}" if holder else "another process"
     left = max(holder.until - time.time(), 0.0) if holder else LEASE_S
-    return RunFolderError(
+    return FolderHeldError(
         f"{who} is working on {folder.url}; wait for it, stop it, or, if it is dead, try again "
         f"in {left:.0f} s"
     )

@@ -23,7 +23,7 @@ AREA, RECIPE, STATE, EVENTS = "area.geojson", "recipe.yaml", "run.json", "events
 REPLACED = "replaced.json"
 # What a planning that was cut short may have left behind; it is planned again.
 _KNOWN = {RECIPE, AREA, EVENTS}
-_KNOWN |= {"areas", "items", "models", "files", "lease", "ledger", "recipes", "tables"}
+_KNOWN |= {"areas", "items", "models", "files", "lease", "ledger", "recipes", "tables", "array"}
 
 
 @dataclass(frozen=True)
