@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         ClassOutput,
         ConformalSets,
         EmbeddingOutput,
+        ObjectOutput,
         ResultLayout,
         ValueOutput,
     )
@@ -112,6 +113,7 @@ _WHERE = {
     "ClassOutput": "rsscale.model.outputs",
     "ConformalSets": "rsscale.model.outputs",
     "EmbeddingOutput": "rsscale.model.outputs",
+    "ObjectOutput": "rsscale.model.outputs",
     "ResultLayout": "rsscale.model.outputs",
     "ValueOutput": "rsscale.model.outputs",
     "SeriesInput": "rsscale.points.series_table",
@@ -193,6 +195,7 @@ __all__ = [
     "ModelFolder",
     "ModelInput",
     "ModelSpec",
+    "ObjectOutput",
     "Plan",
     "Prices",
     "Publication",

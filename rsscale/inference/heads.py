@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from rsscale.errors import ModelError
 from rsscale.layers import NODATA, Layer
+from rsscale.model.map_layers import OBJECTS_ARE_ROWS
 from rsscale.model.outputs import (
     MOST_BITS,
     ClassOutput,
@@ -55,7 +57,9 @@ def _head_of_output(spec: ModelSpec, device: torch.device) -> Head:
         return ClassHead(spec, spec.output, device)
     if isinstance(spec.output, ValueOutput):
         return ValueHead(spec.output.quantities)
-    return EmbeddingHead(spec.output)
+    if isinstance(spec.output, EmbeddingOutput):
+        return EmbeddingHead(spec.output)
+    raise ModelError(f"model {spec.name!r}: {OBJECTS_ARE_ROWS}")
 
 
 class WithExtras:

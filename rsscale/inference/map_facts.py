@@ -12,7 +12,7 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
 from rsscale.inference.stack import FarValues
 from rsscale.layers import Layer
-from rsscale.model.extra_layers import APPLICABLE
+from rsscale.model.map_layers import APPLICABLE
 from rsscale.model.outputs import OBSERVATIONS
 
 MAP_FACTS: Mapping[str, Literal["sum", "min"]] = {

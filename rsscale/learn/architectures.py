@@ -20,6 +20,7 @@ from rsscale.learn.wrappers import parted, unwrapped
 from rsscale.model.model_input import DAYS, VALID, TensorLayout
 from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
+from rsscale.networks.detectors import DETECTORS
 from rsscale.networks.fusion import LateFusion
 from rsscale.networks.inputs import NetworkInput, channels_of
 from rsscale.networks.ltae import LTAE
@@ -53,11 +54,14 @@ class Architecture:
         How it takes its inputs; see :class:`rsscale.ModelSpec`.
     takes : tuple of str
         What it takes of each input beside its values.
+    finds_objects : bool
+        Whether it is a detector, of which ``outputs`` are classes.
     """
 
     make: Callable[..., nn.Module]
     layout: TensorLayout = "channels"
     takes: tuple[str, ...] = ()
+    finds_objects: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -70,6 +74,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ltae": Architecture(LTAE, "mapping", (DAYS, VALID)),
     "utae": Architecture(UTAE, "mapping", (DAYS, VALID)),
     "fusion": Architecture(LateFusion, "mapping", (DAYS, VALID)),
+    **{name: Architecture(make, finds_objects=True) for name, make in DETECTORS.items()},
 }
 _MOST_BYTES = 8 << 30
 
@@ -178,7 +183,11 @@ def complete(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str,
     if architecture not in ARCHITECTURES:
         return dict(hyperparameters)  # build() says what is wrong
     parameters = inspect.signature(ARCHITECTURES[architecture].make).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    defaults = {
+        p.name: list(p.default) if isinstance(p.default, tuple) else p.default  # as JSON has it
+        for p in parameters
+        if p.default is not p.empty
+    }
     return defaults | dict(hyperparameters)
 
 

@@ -106,9 +106,9 @@ class Model:
         classes : sequence of LandClass
             In the order of the network's scores; of an estimator in any order, found by the values
             or names that it was fitted to. A ``Booster`` knows none: in the order of its labels.
-        output : ClassOutput, ValueOutput or EmbeddingOutput, optional
+        output : ClassOutput, ValueOutput, EmbeddingOutput or ObjectOutput, optional
             Without it, scores before softmax of a network, and probabilities of an estimator;
-            ``ValueOutput`` for a regressor.
+            ``ValueOutput`` for a regressor, ``ObjectOutput`` for a detector.
         name : str, optional
             Of the type of ``model`` when omitted.
         stride, halo : int
@@ -157,10 +157,11 @@ class Model:
         device = torch.device("cpu") if first is None else first.device
         return cls(spec, module, device, reach=getattr(module, "reach", None))
 
-    def __call__(self, batch: WindowBatch | torch.Tensor) -> torch.Tensor:
+    def __call__(self, batch: WindowBatch | torch.Tensor) -> Any:
         """Numbers of the network ``(N, C, H, W)`` for normalised windows, missing values 0.
 
-        A tensor ``(N, C, H, W)`` is taken as all channels of the windows.
+        A tensor ``(N, C, H, W)`` is taken as all channels of the windows. Of a network that finds
+        objects it is what that returns, see :class:`rsscale.ObjectOutput`.
         """
         if isinstance(batch, torch.Tensor):
             batch = WindowBatch(self.spec, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from rsscale.network.batch import blank_batch
 from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.network.result import place_result
 from rsscale.network.scores import check_classes_to_map, check_scores
+from rsscale.network.window_objects import window_objects
 from rsscale.runtimes.factory import is_address
 from rsscale.runtimes.opening import has_runtime, open_runtime
 from rsscale.runtimes.torch_program import open_program
@@ -60,7 +62,7 @@ def read_model(
         reach = getattr(module, "reach", None)
     elif weights.suffix == ".pt2":
         _check_trust(weights, digest, trust)
-        module = open_program(weights)
+        module = open_program(weights, by_one=spec.finds_objects)
     else:
         module = _open_weights(weights, spec).eval().to(memory_format=torch.channels_last)
         reach = reach_of(spec.architecture, spec.hyperparameters)
@@ -198,11 +200,12 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> N
     ModelError
         When it does not take a window of the contract, or returns something else.
     """
-    check_classes_to_map(spec)
+    if not spec.finds_objects:
+        check_classes_to_map(spec)
     window = blank_batch(spec, 1, size)
     try:
         with torch.inference_mode():
-            scores = place_result(call(module, window), spec.result, (size, size), name)
+            scores: Any = place_result(call(module, window), spec.result, (size, size), name)
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 -- a network may raise anything
@@ -211,4 +214,7 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> N
             f"{name} can't predict a window of {spec.channels} channels and "
             f"{spec.lattice.window} px (stride + 2 halo): {reason}{_hint_of_time(spec)}"
         ) from None
-    check_scores(scores, spec, window, name)
+    if spec.finds_objects:
+        window_objects(scores, spec, size, name)
+    else:
+        check_scores(scores, spec, window, name)

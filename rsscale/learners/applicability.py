@@ -13,7 +13,7 @@ from rsscale.learn.model import Model
 from rsscale.learn.wrappers import check_names
 from rsscale.learners.base import Design, Fitted, Learner, NetworkLearner, Predictions, S
 from rsscale.learners.ensemble import EnsembleLearner
-from rsscale.model.extra_layers import APPLICABLE, DISSIMILARITY
+from rsscale.model.map_layers import APPLICABLE, DISSIMILARITY
 from rsscale.networks.applicability import WithApplicability
 
 PIXELS = 500

@@ -9,7 +9,7 @@ from typing import Generic
 from rsscale.errors import RecipeError
 from rsscale.learn.model import Model
 from rsscale.learners.base import Fitted, NetworkLearner, Predictions, S
-from rsscale.model.extra_layers import DISAGREEMENT
+from rsscale.model.map_layers import DISAGREEMENT
 from rsscale.networks.ensemble import Ensemble
 
 

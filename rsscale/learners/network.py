@@ -29,8 +29,14 @@ def contract(design: Design, inputs: Sequence[ModelInput], task: Task) -> ModelS
     Raises
     ------
     ModelError
-        When the architecture is not known.
+        When the architecture is not known, or finds objects.
     """
+    known = registered(design.architecture)
+    if known.finds_objects:
+        raise ModelError(
+            f"architecture {design.architecture!r} is a detector, which learns from boxes or "
+            "polygons of objects and maps no pixels; see docs/objects.md"
+        )
     return ModelSpec(
         name=design.name,
         inputs=tuple(inputs),
@@ -40,7 +46,7 @@ def contract(design: Design, inputs: Sequence[ModelInput], task: Task) -> ModelS
         hyperparameters=complete(design.architecture, design.hyperparameters),
         resolution=design.resolution,
         output=task.output,
-        layout=registered(design.architecture).layout,
+        layout=known.layout,
         seen=design.seen,
     )
 

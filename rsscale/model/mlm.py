@@ -26,13 +26,21 @@ from rsscale.model.outputs import (
     ClassOutput,
     ConformalSets,
     EmbeddingOutput,
+    ObjectKind,
+    ObjectOutput,
     Output,
     ResultLayout,
     ValueOutput,
 )
 
 _CLASS_TASKS = {"segmentation", "semantic-segmentation", "classification", "scene-classification"}
-_TASKS = {*_CLASS_TASKS, "regression", "similarity-search"}
+# What objects are by the task of whoever wrote the item.
+_OBJECT_TASKS: dict[str, ObjectKind] = {
+    "instance-segmentation": "outlines",
+    "object-detection": "boxes",
+    "detection": "boxes",
+}
+_TASKS = {*_CLASS_TASKS, *_OBJECT_TASKS, "regression", "similarity-search"}
 _CHANNEL = {
     "class": {"class", "classes", "channel", "channels"},
     "value": {"value", "values", "channel", "channels", "bands"},
@@ -128,12 +136,15 @@ class _OutputReader(MlmReader):
                 place,
                 others[0],
                 "rsscale maps classes (semantic-segmentation, classification), values "
-                "(regression) and embeddings (similarity-search)",
+                "(regression) and embeddings (similarity-search), and finds objects "
+                "(object-detection, instance-segmentation)",
             )
 
     def check_same_task(self, tasks: Sequence[str] | None, output: Output) -> None:
         """Refuse an item whose tasks leave out that of its one output."""
         own = _CLASS_TASKS if isinstance(output, ClassOutput) else set(tasks_of(output))
+        if isinstance(output, ObjectOutput):
+            own = set(_OBJECT_TASKS)
         if tasks and not own & set(tasks):
             self.refuse(
                 "mlm:tasks",
@@ -169,9 +180,12 @@ class _OutputReader(MlmReader):
         return stride or 0, halo or 0
 
     def output(self, declared: MlmOutput) -> tuple[Output, tuple[LandClass, ...]]:
-        """What the result is: classes, values or an embedding; and the classes."""
+        """What the result is: classes, values, an embedding or objects; and the classes."""
         place = "mlm:output[0]"
         self.check_tasks(f"{place}.tasks", declared.tasks)
+        kinds = [_OBJECT_TASKS[task] for task in declared.tasks or () if task in _OBJECT_TASKS]
+        if declared.objects is not None or kinds:
+            return self._objects(declared, kinds), self._classes(declared)
         activation = self._activation(declared)
         if declared.values is not None:
             return ValueOutput(
@@ -183,6 +197,22 @@ class _OutputReader(MlmReader):
         conformal = ConformalSets(sets.level, tuple(sets.thresholds)) if sets else None
         output = ClassOutput(activation, declared.temperature, conformal)
         return output, self._classes(declared)
+
+    def _objects(self, declared: MlmOutput, kinds: Sequence[ObjectKind]) -> ObjectOutput:
+        """Objects as rsscale: keys say them, or by their task alone."""
+        if declared.post_processing_function is not None:
+            self.refuse(
+                "mlm:output[0].post_processing_function",
+                expression_name(declared.post_processing_function),
+                "boxes are taken as the network returns them; put what is done to them into the "
+                "network and set this to null",
+            )
+        if declared.objects is None:
+            return ObjectOutput("outlines" if "outlines" in kinds else "boxes")
+        try:
+            return ObjectOutput(**declared.objects.model_dump())
+        except RsscaleError as error:
+            return self.fail(f"mlm:output[0].rsscale:objects: {error}")
 
     def _activation(self, declared: MlmOutput) -> Activation:
         """What turns scores into probabilities: softmax and sigmoid by their names."""
@@ -203,7 +233,7 @@ class _OutputReader(MlmReader):
     def _classes(self, declared: MlmOutput) -> tuple[LandClass, ...]:
         place = "mlm:output[0]"
         tasks = declared.tasks or ["semantic-segmentation"]
-        if not _CLASS_TASKS & set(tasks):
+        if declared.objects is None and not {*_CLASS_TASKS, *_OBJECT_TASKS} & set(tasks):
             self.refuse(
                 f"{place}.tasks",
                 tasks[0],
@@ -261,6 +291,9 @@ class _OutputReader(MlmReader):
     ) -> None:
         """The declared result must be numbers for the pixels of the windows."""
         result, place = declared.result, f"{place}.result"
+        if isinstance(output, ObjectOutput):
+            self._check_boxes(place, declared, output)
+            return
         axis = "class"
         if not isinstance(output, ClassOutput):
             axis = "value" if isinstance(output, ValueOutput) else "feature"
@@ -277,3 +310,23 @@ class _OutputReader(MlmReader):
         self.check_shape(f"{place}.shape", result.shape, (channels, width, width))
         if result.data_type not in _FLOATS:
             self.refuse(f"{place}.data_type", result.data_type, "scores are floating point numbers")
+
+    def _check_boxes(self, place: str, declared: MlmOutput, output: ObjectOutput) -> None:
+        """The declared result must be boxes, and no numbers for pixels."""
+        result = declared.result
+        if set(_SPACE) & set(result.dim_order):
+            self.refuse(
+                f"{place}.dim_order",
+                result.dim_order,
+                "boxes come as (batch, detection, box), with labels and scores beside them",
+            )
+        numbers = 5 if output.kind == "oriented" else 4
+        if len(result.shape) == 3 and result.shape[-1] not in (-1, numbers):
+            self.refuse(
+                f"{place}.shape",
+                result.shape,
+                f"a box of the kind {output.kind!r} has {numbers} numbers, with labels and scores "
+                "beside it",
+            )
+        if result.data_type not in _FLOATS:
+            self.refuse(f"{place}.data_type", result.data_type, "boxes are floating point numbers")

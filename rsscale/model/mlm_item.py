@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rsscale.errors import ModelError
@@ -14,6 +15,7 @@ from rsscale.model.outputs import (
     ClassOutput,
     ConformalSets,
     EmbeddingOutput,
+    ObjectOutput,
     Output,
     ResultLayout,
     ValueOutput,
@@ -41,6 +43,8 @@ def tasks_of(output: Output) -> list[str]:
         return ["semantic-segmentation"]
     if isinstance(output, ValueOutput):
         return ["regression"]
+    if isinstance(output, ObjectOutput):
+        return ["instance-segmentation" if output.kind == "outlines" else "object-detection"]
     return ["similarity-search"]  # what MLM has that vectors serve
 
 
@@ -153,6 +157,8 @@ def output_to_mlm(
     extras: Sequence[Layer] = (),
 ) -> dict[str, Any]:
     """The result of the network, before anything is done to it."""
+    if isinstance(output, ObjectOutput):
+        return _of_objects(output, classes, result)
     width = result.width(window)
     shape = [-1, output.channels(classes) + len(extras), width, width]
     described = _of_kind(output, classes)
@@ -179,6 +185,49 @@ def output_to_mlm(
     }
 
 
+def _of_objects(
+    output: ObjectOutput, classes: Sequence[LandClass], result: ResultLayout
+) -> dict[str, Any]:
+    """What a detector returns for a window: rows, as many as it finds."""
+    numbers = 5 if output.kind == "oriented" else 4
+    kinds = {
+        "boxes": "x0, y0, x1, y1",
+        "outlines": "x0, y0, x1, y1, with masks (detection, 1, height, width) from 0 to 1",
+        "oriented": "x and y of the centre, width, height, degrees counterclockwise",
+    }
+    return {
+        "name": "objects",
+        "description": (
+            f"for each window a mapping: boxes (detection, {numbers}), {kinds[output.kind]}, in "
+            "pixels from the window's left upper corner; labels (detection,), integers: "
+            f"{output.first_label} is the first of the classes, the others follow in their order"
+            f"{', 0 is the background' if output.first_label else ''}; scores (detection,) from 0 "
+            "to 1"
+        ),
+        "tasks": tasks_of(output),
+        "result": {
+            "shape": [-1, -1, numbers],
+            "dim_order": ["batch", "detection", "box"],
+            "data_type": "float32",
+        },
+        "classification:classes": _described_classes(classes),
+        "rsscale:objects": asdict(output),
+        **({} if result.select is None else {"rsscale:select": result.select}),
+    }
+
+
+def _described_classes(classes: Sequence[LandClass]) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": c.value,
+            "name": c.name,
+            "description": c.name,  # which classification 1.1, that MLM refers to, requires
+            "color_hint": c.color[1:].upper(),
+        }
+        for c in classes
+    ]
+
+
 def _sets(conformal: ConformalSets) -> dict[str, Any]:
     return {"level": conformal.level, "thresholds": list(conformal.thresholds)}
 
@@ -196,7 +245,9 @@ def _probabilities(output: ClassOutput) -> str:
     )
 
 
-def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
+def _of_kind(
+    output: ClassOutput | ValueOutput | EmbeddingOutput, classes: Sequence[LandClass]
+) -> dict[str, Any]:
     if isinstance(output, ClassOutput):
         softened = {} if output.temperature == 1.0 else {"rsscale:temperature": output.temperature}
         activated = (
@@ -206,15 +257,7 @@ def _of_kind(output: Output, classes: Sequence[LandClass]) -> dict[str, Any]:
             "name": "classification",
             "description": _probabilities(output),
             "axis": "class",
-            "classification:classes": [
-                {
-                    "value": c.value,
-                    "name": c.name,
-                    "description": c.name,  # which classification 1.1, that MLM refers to, requires
-                    "color_hint": c.color[1:].upper(),
-                }
-                for c in classes
-            ],
+            "classification:classes": _described_classes(classes),
             **activated,
             **softened,
             **({"rsscale:conformal": _sets(output.conformal)} if output.conformal else {}),

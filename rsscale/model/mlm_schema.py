@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rsscale.model.model_input import Missing, Seen, TensorLayout
-from rsscale.model.outputs import Activation, Companding
+from rsscale.model.outputs import Activation, Companding, ObjectKind
 
 _Text = Annotated[str, Field(min_length=1, max_length=300)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -86,6 +86,17 @@ class MlmConformal(_Part):
     thresholds: list[Annotated[_Number, Field(ge=0, le=1)]] = Field(max_length=255)
 
 
+class MlmObjects(_Part):
+    """How the detections of a window become objects."""
+
+    kind: ObjectKind = "boxes"
+    score_threshold: _Number = 0.5
+    iou: _Number = 0.5
+    most: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    mask_threshold: _Number = 0.5
+    first_label: int = 1
+
+
 class MlmOutput(_Part):
     """A result of the network, and what rsscale does to it."""
 
@@ -102,6 +113,7 @@ class MlmOutput(_Part):
     )
     values: list[dict[str, Any]] | None = Field(None, alias="rsscale:values", max_length=1000)
     embedding: MlmEmbedding | None = Field(None, alias="rsscale:embedding")
+    objects: MlmObjects | None = Field(None, alias="rsscale:objects")
     select: str | int | None = Field(None, alias="rsscale:select")
     margin: _Width = Field(0, alias="rsscale:margin")
     factor: Annotated[int, Field(ge=1, le=1024)] = Field(1, alias="rsscale:factor")

@@ -1,4 +1,4 @@
-"""Outputs of a network: classes, values, or an embedding, and the layers that each becomes.
+"""Outputs of a network: classes, values, an embedding, or objects; the layers that each becomes.
 
 Nothing here needs torch. What is done to the numbers of a network lies in
 :mod:`rsscale.inference.heads`.
@@ -7,28 +7,19 @@ Nothing here needs torch. What is done to the numbers of a network lies in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rsscale.errors import ModelError, RecipeError, nearest
+from rsscale.errors import ModelError, nearest
 from rsscale.layers import Axis, Layer
 from rsscale.legend.classes import LandClass, class_attributes
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Companding = Literal["linear", "square"]
+ObjectKind = Literal["boxes", "outlines", "oriented"]
 # Bits of a uint16, whose 65535 is nodata.
 MOST_BITS = 15
-# Layers of an output that are written if they are asked for.
-# What a training has to say for a model to have a layer.
-_TRAINED = {
-    "disagreement": "train.members of 2 or more",
-    "dissimilarity": "train.applicability",
-    "applicable": "train.applicability",
-    "set_size": "enough places for conformal sets (train.conformal)",
-    "class_set": "enough places for conformal sets (train.conformal)",
-}
-_OPTIONAL = ("probability", "set_size", "class_set")
 
 OBSERVATIONS = Layer(
     "observations",
@@ -289,7 +280,77 @@ class EmbeddingOutput:
         )
 
 
-Output = ClassOutput | ValueOutput | EmbeddingOutput
+@dataclass(frozen=True)
+class ObjectOutput:
+    """Objects: boxes with classes and scores, as detectors return them; rows, and no layers.
+
+    A network returns for each window a mapping (a list of them, one for each window of a batch):
+    ``boxes (n, 4)`` ``x0, y0, x1, y1`` in pixels of the window, whose left upper corner is 0, 0;
+    ``labels (n,)`` integers; ``scores (n,)`` from 0 to 1. That is what the detectors of torchvision
+    return.
+
+    Attributes
+    ----------
+    kind : str
+        What an object is. ``"boxes"``: its box. ``"outlines"``: where ``masks`` ``(n, 1, H, W)`` or
+        ``(n, H, W)``, from 0 to 1, are above ``mask_threshold``; of several pieces the largest.
+        ``"oriented"``: a box that is turned, ``boxes (n, 5)`` with centre, width, height and angle
+        in degrees, counterclockwise in the picture as in torchvision (``CXCYWHR``); or
+        ``corners (n, 4, 2)`` in place of boxes.
+    score_threshold : float
+        Detections below it are left out.
+    iou : float
+        Intersection over union from which two detections of a class are the same object, of which
+        the one with the higher score is kept.
+    most : int
+        Detections of a window that are kept, those with the highest scores.
+    mask_threshold : float
+        Of outlines.
+    first_label : int
+        Label of the first class, 1 for torchvision, whose label 0 is the background; the others
+        follow in the order of the contract's classes.
+    """
+
+    kind: ObjectKind = "boxes"
+    score_threshold: float = 0.5
+    iou: float = 0.5
+    most: int = 300
+    mask_threshold: float = 0.5
+    first_label: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ObjectKind):
+            raise ModelError(
+                f"objects are {self.kind!r}; expected one of {', '.join(get_args(ObjectKind))}"
+                f"{nearest(self.kind, get_args(ObjectKind))}"
+            )
+        for name in ("score_threshold", "iou", "mask_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ModelError(
+                    f"{name} of objects is {getattr(self, name)}; expected a number from 0 to 1"
+                )
+        if self.most < 1 or self.first_label not in (0, 1):
+            raise ModelError(
+                f"objects have at most {self.most} in a window and the first label "
+                f"{self.first_label}; expected at least 1, and 0 or 1"
+            )
+
+    def channels(self, classes: Sequence[LandClass]) -> int:
+        """Classes: what the last layers of a detector are made for, without the background."""
+        return len(classes)
+
+    def check(self, name: str, classes: Sequence[LandClass]) -> None:
+        """Refuse a model of no class."""
+        if not classes:
+            raise ModelError(f"model {name!r} finds objects and needs at least one class for them")
+
+    def layers(self, classes: Sequence[LandClass]) -> tuple[Layer, ...]:
+        """None: objects are rows."""
+        del classes
+        return ()
+
+
+Output = ClassOutput | ValueOutput | EmbeddingOutput | ObjectOutput
 """What the numbers of a network are."""
 
 
@@ -325,68 +386,9 @@ class ResultLayout:
         return (window - 2 * self.margin) // self.factor
 
 
-def choose_layers(
-    names: Sequence[str] | None,
-    output: Output,
-    classes: Sequence[LandClass],
-    extras: Sequence[Layer] = (),
-) -> tuple[Layer, ...]:
-    """The layers of a map by name, in the order asked for.
-
-    Parameters
-    ----------
-    names : sequence of str or None
-        Of the output's layers, the extras and ``observations``; None for the usual ones: not
-        ``probability``, conformal sets and extras.
-    output : Output
-    classes : sequence of LandClass
-    extras : sequence of Layer
-        Further numbers of the network.
-
-    Raises
-    ------
-    RecipeError
-        For a name that is none; for classes without ``classification``.
-    """
-    known: Mapping[str, Layer] = {
-        layer.name: layer for layer in (*output.layers(classes), OBSERVATIONS, *extras)
-    }
-    if names is None:
-        optional = {*_OPTIONAL, *(layer.name for layer in extras)}
-        names = [name for name in known if name not in optional]
-    unknown = [name for name in names if name not in known]
-    needed = "classification" if isinstance(output, ClassOutput) else None
-    if unknown or not names or (needed and needed not in names):
-        found = f"the model has no layer {unknown[0]!r}" if unknown else f"layers are {list(names)}"
-        expected = f"{needed!r}, and of {', '.join(n for n in known if n != needed)}"
-        raise RecipeError(
-            f"{found}; expected {expected if needed else 'some of '}"
-            f"{'' if needed else ', '.join(known)}{' those that are wanted' if needed else ''}"
-            f"{_how(unknown[0], known) if unknown else ''}"
-        )
-    return tuple(known[name] for name in names)
-
-
-def _how(name: str, known: Mapping[str, Layer]) -> str:
-    """How a model comes to have a layer, or the nearest one that it has."""
-    if name in _TRAINED:
-        return f"; a model that was trained with {_TRAINED[name]} has it"
-    return nearest(name, known)
-
-
 def _check_no_classes(name: str, classes: Sequence[LandClass], noun: str) -> None:
     if classes:
         raise ModelError(
             f"model {name!r} returns {noun} and has the classes {[c.name for c in classes]}; leave "
             "them out, or declare an output of classes"
         )
-
-
-def with_doubt(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Layers of which that of probabilities says that these are not known to be calibrated."""
-    return tuple(
-        replace(layer, attributes={**layer.attributes, CALIBRATION: NOT_KNOWN})
-        if layer.name == "probability"
-        else layer
-        for layer in layers
-    )

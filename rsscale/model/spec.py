@@ -16,6 +16,7 @@ from rsscale.errors import ModelError, nearest
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
+from rsscale.model.map_layers import OBJECTS_ARE_ROWS, choose_layers
 from rsscale.model.mlm import read_mlm
 from rsscale.model.mlm_item import (
     ANY_TIME,
@@ -29,9 +30,9 @@ from rsscale.model.model_input import ANY_WINDOW, Missing, ModelInput, Seen, Ten
 from rsscale.model.outputs import (
     OBSERVATIONS,
     ClassOutput,
+    ObjectOutput,
     Output,
     ResultLayout,
-    choose_layers,
 )
 
 
@@ -56,7 +57,7 @@ class ModelSpec:
     resolution : float or None
         Pixel width that the model was trained at, in metres on the ground, or in degrees where
         the CRS counts those.
-    output : ClassOutput, ValueOutput or EmbeddingOutput
+    output : ClassOutput, ValueOutput, EmbeddingOutput or ObjectOutput
         What the network's numbers are.
     layout : str
         How the network takes its inputs. ``"channels"``: one tensor ``(N, C, H, W)``.
@@ -104,6 +105,7 @@ class ModelSpec:
                 raise ModelError(f"model {self.name!r} has repeated {noun}: {values}")
         self._check_layout()
         self._check_result()
+        self._check_objects()
 
     def _check_layout(self) -> None:
         if self.missing not in get_args(Missing):
@@ -155,6 +157,53 @@ class ModelSpec:
                 "that the same pixels are joined in every window"
             )
 
+    def _check_objects(self) -> None:
+        """Refuse what is of pixels in a contract of objects."""
+        if not self.finds_objects:
+            return
+        of_pixels = {
+            f"blend {self.lattice.blend!r}": self.lattice.blend != "trim",
+            f"{self.result}": self.result != ResultLayout(self.result.select),
+            f"extras {[layer.name for layer in self.extras]}": bool(self.extras),
+        }
+        wrong = [what for what, is_said in of_pixels.items() if is_said]
+        if wrong:
+            raise ModelError(
+                f"model {self.name!r} finds objects and has the {wrong[0]}, which is of numbers "
+                "for pixels; leave it out"
+            )
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it finds objects, which are rows, and maps no pixels."""
+        return isinstance(self.output, ObjectOutput)
+
+    @property
+    def objects(self) -> ObjectOutput:
+        """The output of a model that finds objects.
+
+        Raises
+        ------
+        ModelError
+            For a model that maps pixels.
+        """
+        if not isinstance(self.output, ObjectOutput):
+            raise ModelError(
+                f"model {self.name!r} maps {', '.join(self.layer_names)}, and finds no objects: "
+                "use rsscale.predict, or a step of kind 'predict' in a recipe"
+            )
+        return self.output
+
+    def check_maps(self) -> None:
+        """Refuse a model that finds objects where pixels are mapped.
+
+        Raises
+        ------
+        ModelError
+        """
+        if self.finds_objects:
+            raise ModelError(f"model {self.name!r}: {OBJECTS_ARE_ROWS}")
+
     @property
     def channels(self) -> int:
         """Channels of the network: the sum over all inputs."""
@@ -162,7 +211,7 @@ class ModelSpec:
 
     @property
     def output_channels(self) -> int:
-        """Numbers that the network returns for a pixel."""
+        """Numbers that the network returns for a pixel; classes where it finds objects."""
         return self.output.channels(self.classes) + len(self.extras)
 
     @property
@@ -171,6 +220,8 @@ class ModelSpec:
         return tuple(layer.name for layer in self._every_layer())
 
     def _every_layer(self) -> tuple[Layer, ...]:
+        if self.finds_objects:
+            return ()
         return (*self.output.layers(self.classes), OBSERVATIONS, *self.extras)
 
     def layers(self, names: Sequence[str] | None = None) -> tuple[Layer, ...]:
@@ -180,7 +231,10 @@ class ModelSpec:
         ------
         RecipeError
             For a name that is none.
+        ModelError
+            For a model that finds objects.
         """
+        self.check_maps()
         return choose_layers(names, self.output, self.classes, self.extras)
 
     def input(self, name: str) -> ModelInput:

@@ -73,12 +73,13 @@ def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, what: str) 
 
 
 def check_classes_to_map(spec: ModelSpec) -> None:
-    """Refuse a model of a single class: softmax would say 100 % of it everywhere.
+    """Refuse a model of a single class, of which softmax would say 100 %, and one of objects.
 
     Raises
     ------
     ModelError
     """
+    spec.check_maps()
     if isinstance(spec.output, ClassOutput) and len(spec.classes) < 2:
         raise ModelError(
             f"model {spec.name!r} has one class, {spec.classes[0].name!r}, which softmax would "

@@ -177,7 +177,8 @@ def _activations(model: Model, size: int) -> int:
             for handle in handles:
                 handle.remove()
     if not outputs:  # an exported program has no layers to listen to
-        return _EXPORTED * scores.numel() * scores.element_size()
+        numbers = scores if isinstance(scores, torch.Tensor) else window.channels  # of objects
+        return _EXPORTED * numbers.numel() * numbers.element_size()
     return max(
         sum(outputs) // 2,
         window.channels.numel() * window.channels.element_size() + 2 * max(outputs),

@@ -30,7 +30,7 @@ from rsscale.layers import Layer
 from rsscale.legend.values import class_order
 from rsscale.memory import mmap_array
 from rsscale.model.files import is_calibrated, model_files, read_item, read_spec, weights_of
-from rsscale.model.outputs import with_doubt
+from rsscale.model.map_layers import with_doubt
 from rsscale.model.spec import ModelSpec
 from rsscale.network.receptive_field import exact_reach, tell_of_context
 from rsscale.network.scores import check_classes_to_map

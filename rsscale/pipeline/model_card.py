@@ -11,7 +11,7 @@ from rsscale.errors import ModelError, RsscaleError
 from rsscale.layers import AFTER, BEFORE, YearPair
 from rsscale.model.files import model_files, read_item, read_spec, read_training
 from rsscale.model.model_input import ModelInput
-from rsscale.model.outputs import ClassOutput, EmbeddingOutput
+from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ObjectOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.pictures.training_pictures import draw_training
 from rsscale.pictures.training_text import story_lines
@@ -77,6 +77,16 @@ class ModelCard:
 
     def _output_lines(self) -> Iterator[tuple[str, str]]:
         spec = self.spec
+        if isinstance(spec.output, ObjectOutput):
+            yield "finds", f"objects as {spec.output.kind}, with a score from 0 to 1"
+            yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
+            kept = (
+                f"scores of {spec.output.score_threshold:g} or more; of two of a class that "
+                f"overlap by {spec.output.iou:.0%} (intersection over union) the better one; at "
+                f"most {spec.output.most} in a window"
+            )
+            yield "kept", kept
+            return
         usual = [layer.name for layer in spec.layers()]
         more = [name for name in spec.layer_names if name not in usual]
         yield "layers", ", ".join(usual) + (f"; if asked for {', '.join(more)}" if more else "")
@@ -209,6 +219,8 @@ def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
         except RsscaleError as error:
             raise ModelError(f"recipe {recipe.name!r}, period {period}: {error}") from None
     periods = ", ".join(map(str, recipe.periods))
+    if spec.finds_objects:
+        return [f"recipe {recipe.name!r} gives its inputs for {periods}"]
     names = [layer.name for layer in spec.layers(recipe.output.layers)]
     return [
         f"recipe {recipe.name!r} gives its inputs for {periods}",

@@ -16,7 +16,7 @@ from rsscale.geo.lattice import Lattice
 from rsscale.layers import AFTER, BEFORE
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import Missing, ModelInput, Seen, TensorLayout
-from rsscale.model.outputs import ClassOutput, Output, ResultLayout
+from rsscale.model.outputs import ClassOutput, ObjectOutput, Output, ResultLayout
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.torch_program import check_program
 
@@ -86,12 +86,21 @@ def described(model: Any, said: Description) -> tuple[ModelSpec, nn.Module]:
         When it is none of these, or does not fit what is said of it.
     """
     if isinstance(model, torch.export.ExportedProgram):
-        check_program(model, f"model {said.name or 'of torch.export'!r}")
+        check_program(
+            model,
+            f"model {said.name or 'of torch.export'!r}",
+            by_one=isinstance(said.output, ObjectOutput),
+        )
         return _of_network(model.module(), said)
     if isinstance(model, nn.Module):
         return _of_network(model, said)
     if isinstance(model, str | Path):
         return _of_onnx(Path(model), said)
+    if isinstance(said.output, ObjectOutput):
+        raise ModelError(
+            f"a {type(model).__name__} finds no objects; expected a torch.nn.Module or the path of "
+            "an .onnx file that returns boxes, labels and scores"
+        )
     library = type(model).__module__.partition(".")[0]
     if library == "lightgbm":
         return _of_lightgbm(model, said)

@@ -28,8 +28,14 @@ _ALWAYS_TRAINING = ("_native_batch_norm_legit_functional", "_native_batch_norm_l
 _TOLERANCE = 1e-3
 
 
-def open_program(path: Path) -> nn.Module:
+def open_program(path: Path, *, by_one: bool = False) -> nn.Module:
     """Open a program, whose file is trusted to run code.
+
+    Parameters
+    ----------
+    path : Path
+    by_one : bool
+        Whether it is given windows one at a time, as models that find objects are.
 
     Raises
     ------
@@ -42,13 +48,21 @@ def open_program(path: Path) -> nn.Module:
     except Exception as error:  # noqa: BLE001 -- torch raises whatever its archive reader meets
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} can't be opened as a torch.export program: {reason}") from None
-    check_program(program, str(path))
+    check_program(program, str(path), by_one=by_one)
     module: nn.Module = program.module()
     return module
 
 
-def check_program(program: Any, name: str) -> None:
+def check_program(program: Any, name: str, *, by_one: bool = False) -> None:
     """Refuse a program that was exported so that its results would not be those of its network.
+
+    Parameters
+    ----------
+    program : torch.export.ExportedProgram
+    name : str
+        In messages.
+    by_one : bool
+        Whether it is given windows one at a time.
 
     Raises
     ------
@@ -60,7 +74,7 @@ def check_program(program: Any, name: str) -> None:
             "statistics of its window, or chance; export network.eval()"
         )
     fixed = _fixed_batch(program)
-    if fixed is not None:
+    if fixed is not None and not (by_one and fixed == 1):
         raise ModelError(
             f"{name} was exported for exactly {fixed} window{'s' if fixed > 1 else ''} at once; "
             "export it with dynamic_shapes, dimension 0 of each input a torch.export.Dim('n'), and "
@@ -109,16 +123,18 @@ def write_program(module: nn.Module, spec: ModelSpec, path: Path) -> None:
         When torch can't export it, or what it exports returns other numbers.
     """
     auto = torch.export.Dim.AUTO
-    example = _given(blank_batch(spec, 2, spec.lattice.window))
+    # Windows of objects go in one by one, and how many boxes come out depends on their values.
+    by_one = spec.finds_objects
+    example = _given(blank_batch(spec, 1 if by_one else 2, spec.lattice.window))
     reason = ""
-    for size in ({2: auto, 3: auto}, {}):
+    for size in ({},) if by_one else ({2: auto, 3: auto}, {}):
         # Windows of one size do where the network can't say what it does to others.
-        dims = _dims(example, spec, size)
+        dims = None if by_one else (_dims(example, spec, size),)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about torch's own ways
-                program = torch.export.export(module, (example,), dynamic_shapes=(dims,))
-            check_program(program, f"model {spec.name!r}")
+                program = torch.export.export(module, (example,), dynamic_shapes=dims)
+            check_program(program, f"model {spec.name!r}", by_one=by_one)
             _check_same(module, program.module(), spec)
             torch.export.save(program, path)
         except ModelError:
@@ -160,7 +176,7 @@ def _dims(example: Any, spec: ModelSpec, size: dict[int, Any]) -> Any:
 def _check_same(module: nn.Module, program: nn.Module, spec: ModelSpec) -> None:
     """Refuse a program that returns other numbers than its network, for another batch."""
     random = torch.Generator().manual_seed(0)
-    batch = blank_batch(spec, 3, spec.lattice.window)
+    batch = blank_batch(spec, 1 if spec.finds_objects else 3, spec.lattice.window)
     batch = batch.with_channels(torch.randn(batch.channels.shape, generator=random))
     with torch.inference_mode():
         pairs = zip(_tensors(module(_given(batch))), _tensors(program(_given(batch))), strict=True)

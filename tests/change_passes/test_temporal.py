@@ -19,7 +19,7 @@ from rsscale.change_passes.temporal import TemporalChangePass
 from rsscale.change_passes.temporal_base import likelihood_of
 from rsscale.change_passes.temporal_estimate import estimating_steps
 from rsscale.errors import RecipeError
-from rsscale.model.outputs import with_doubt
+from rsscale.model.map_layers import with_doubt
 
 YEARS = [2019, 2020, 2022]
 GIVEN = {

@@ -19,7 +19,7 @@ import rsscale as rs
 from rsscale.geo.lattice import PixelBox, position_hash
 from rsscale.layers import Layer, TileKey
 from rsscale.legend.classes import LandClass, class_attributes
-from rsscale.model.extra_layers import APPLICABLE
+from rsscale.model.map_layers import APPLICABLE
 from rsscale.quality.map_source import map_source
 from rsscale.steps.base import Block, Pass, Result, Source
 from rsscale.steps.kinds import ALLOWED

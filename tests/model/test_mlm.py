@@ -22,6 +22,7 @@ from rsscale.model.outputs import (
     ClassOutput,
     ConformalSets,
     EmbeddingOutput,
+    ObjectOutput,
     ResultLayout,
     ValueOutput,
 )
@@ -98,7 +99,11 @@ REFUSED = {
     "another task": (changed(lambda m: m["properties"], **{"mlm:tasks": ["regression"]}),
                      "mlm:tasks is regression; its output is one of semantic-segmentation"),
     "its values": (changed(output, tasks=["regression"]), r"output\[0\]\.tasks is regression"),
-    "its output's": (changed(output, tasks=["object-detection"]), r"output\[0\]\.tasks is object"),
+    "its output's": (changed(output, tasks=["object-detection"]),
+                     "mlm:tasks is semantic-segmentation; its output is one of object-detection"),
+    "boxes for pixels": (changed(lambda m: m["properties"], **{"mlm:tasks": ["object-detection"],
+                         "mlm:output": [output(item()) | {"tasks": ["object-detection"]}]}),
+                         r"result\.dim_order is .* boxes come as \(batch, detection, box\)"),
     "keras": (changed(lambda m: m["properties"], **{"mlm:framework": "Keras"}),
               "mlm:framework is Keras"),
     "two outputs": (changed(lambda m: m["properties"], **{"mlm:output": [output(item())] * 2}),
@@ -254,6 +259,9 @@ KINDS: dict[str, dict[str, Any]] = {
         "classes": (),
     },
     "embedding": {"output": EmbeddingOutput(64, quantization="square"), "classes": ()},
+    "objects": {"output": ObjectOutput()},
+    "outlines": {"output": ObjectOutput("outlines", 0.3, mask_threshold=0.4)},
+    "oriented": {"output": ObjectOutput("oriented", most=1000, first_label=0)},
     "series": {"inputs": (SERIES,), "layout": "mapping"},
     "times apart": {"layout": "series"},
     "placed": {"result": ResultLayout("out", 16, 4)},
@@ -364,3 +372,38 @@ def test_a_band_is_clipped_or_scaled() -> None:
         spec(inputs=(both,)).to_item()
     with pytest.raises(ModelError, match="expected a range, from low to high, for each band"):
         ModelInput("s2", ("red",), ("a",), (1.0,), (2.0,), clip=((1.0, 0.0),))
+
+
+def foreign_detector(**changes: Any) -> Item:
+    """An item of a detector as others write them."""
+    made = foreign(tasks=["object-detection"])
+    made["properties"]["mlm:tasks"] = ["object-detection"]
+    output(made)["result"].update(shape=[-1, 100, 4], dim_order=["batch", "detections", "box"])
+    output(made).update(changes)
+    return made
+
+
+def test_a_detector_of_others_finds_objects() -> None:
+    read = ModelSpec.from_item(foreign_detector())
+    assert read.output == ObjectOutput()
+    assert read.lattice == Lattice(192, 32)
+    masks = foreign_detector(tasks=["instance-segmentation"])
+    assert ModelSpec.from_item(masks).output == ObjectOutput("outlines")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"post_processing_function": "torchvision.ops.nms"},
+         r"post_processing_function is torchvision\.ops\.nms; boxes are taken as the network"),
+        ({"rsscale:objects": {"kind": "circles"}}, r"rsscale:objects\.kind: .*found 'circles'"),
+        ({"rsscale:objects": {"iou": 2.0}}, "rsscale:objects: iou of objects is 2.0; expected a"),
+        ({"classification:classes": []}, "classification:classes: missing"),
+        ({"result": {"shape": [-1, 100, 6], "dim_order": ["batch", "d", "b"],
+                     "data_type": "float32"}},
+         r"result\.shape is \[-1, 100, 6\]; a box of the kind 'boxes' has 4 numbers"),
+    ],
+)  # fmt: skip
+def test_what_a_detector_can_not_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        ModelSpec.from_item(foreign_detector(**changes))

@@ -1,0 +1,1 @@
+"""Detectors over windows and images: what they find, and how they are trained."""
