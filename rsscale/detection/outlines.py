@@ -68,7 +68,7 @@ def window_shapes(
     polygons = oriented_outlines(objects, chosen, f"model {spec.name!r}")
     flat = _is_empty(polygons)
     cut = shapely.intersection(polygons, shapely.box(0, 0, size, size))
-    outside = _is_empty(cut) & ~flat
+    outside = np.asarray(_is_empty(cut) & ~flat, bool)
     return WindowShapes(_bounds(cut), cut, chosen, flat, outside)
 
 
