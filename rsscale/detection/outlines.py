@@ -55,9 +55,8 @@ def window_shapes(
     output, size = spec.objects, spec.lattice.window
     if output.kind == "boxes":
         boxes = objects.boxes[chosen]
-        inside = np.clip(boxes, 0, size)
-        flat, outside = _has_no_area(boxes), _has_no_area(inside)
-        return WindowShapes(inside, None, chosen, flat, outside & ~flat)
+        inside, no_area = np.clip(boxes, 0, size), _has_no_area(boxes)
+        return WindowShapes(inside, None, chosen, no_area, _has_no_area(inside) & ~no_area)
     if output.kind == "outlines":
         traced = mask_outlines(objects.masks, chosen, output.mask_threshold)
         has_one = np.array([outline is not None for outline in traced], bool)
@@ -68,13 +67,11 @@ def window_shapes(
     polygons = oriented_outlines(objects, chosen, f"model {spec.name!r}")
     flat = _is_empty(polygons)
     cut = shapely.intersection(polygons, shapely.box(0, 0, size, size))
-    outside = np.asarray(_is_empty(cut) & ~flat, bool)
-    return WindowShapes(_bounds(cut), cut, chosen, flat, outside)
+    return WindowShapes(_bounds(cut), cut, chosen, flat, _is_empty(cut) & ~flat)
 
 
 def _has_no_area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    has_area: npt.NDArray[np.bool_] = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return ~has_area
+    return np.asarray((boxes[:, 2:] <= boxes[:, :2]).any(axis=1), bool)
 
 
 def _is_empty(polygons: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
