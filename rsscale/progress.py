@@ -1,7 +1,7 @@
 """Show progress of stages that take longer than two seconds.
 
 On a terminal or in a notebook a bar with rate and time left; elsewhere (a log, a scheduler, CI)
-a line every ten seconds, so that a log stays readable.
+a line every ten seconds, so that a log stays readable; as JSON where logs are collected.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from rsscale.json_log import is_json, write_line
 
 _QUIET_S = 2.0
 _LINE_EVERY_S = 10.0
@@ -56,7 +58,11 @@ def rate_text(a_second: float) -> str:
 
 def announce(line: str) -> None:
     """Tell a person something before the work begins, on stderr, unless progress is off."""
-    if _enabled:
+    if not _enabled:
+        return
+    if is_json():
+        write_line("info", "message", line)
+    else:
         print(line, file=sys.stderr, flush=True)
 
 
@@ -82,7 +88,7 @@ def progress(label: str, total: float | None = None, unit: str = "steps") -> Ite
         yield _Silent()
         return
     console = Console(stderr=True)
-    if console.is_terminal or console.is_jupyter:
+    if (console.is_terminal or console.is_jupyter) and not is_json():
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),
@@ -97,7 +103,7 @@ def progress(label: str, total: float | None = None, unit: str = "steps") -> Ite
         with Progress(*columns, console=console) as bars:
             yield _Terminal(bars, label, total, unit)
     else:
-        lines = _Lines(label, total, unit)
+        lines = (_JsonLines if is_json() else _Lines)(label, total, unit)
         yield lines
         lines.close()
 
@@ -160,3 +166,24 @@ class _Lines:
         if self._total is not None and 0 < self._done < self._total:
             line += f", {(self._total - self._done) / rate:.0f} s left"
         print(f"{line} {self._text}".rstrip(), file=sys.stderr, flush=True)
+
+
+class _JsonLines(_Lines):
+    """The same lines as JSON: done, total, unit, rate, seconds, seconds left."""
+
+    def _print(self, now: float) -> None:
+        seconds = now - self._start
+        rate = self._done / max(seconds, 1e-9)
+        left = None if self._total is None or not rate else (self._total - self._done) / rate
+        write_line(
+            "info",
+            "progress",
+            stage=self._label,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+            per_second=round(rate, 4),
+            seconds=round(seconds, 1),
+            left_seconds=None if left is None else round(left, 1),
+            note=self._text or None,
+        )

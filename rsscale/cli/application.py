@@ -13,17 +13,23 @@ import typer
 
 from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.pools import has_abandoned_tasks
-from rsscale.errors import RsscaleError
+from rsscale.errors import RecipeError, RsscaleError, nearest
+from rsscale.json_log import is_json, log_as_json, write_line
 from rsscale.progress import show_progress
 from rsscale.redaction import redact_logs, scrub
+
+LOG_FORMAT = "RSSCALE_LOG_FORMAT"
+"""Environment variable with the format of log lines, ``text`` or ``json``."""
+
+_LOG_FORMATS = ("text", "json")
 
 app = typer.Typer(
     help="Deep learning for remote sensing at country scale.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="--quiet shows no progress, --debug shows where an error came from; "
-    "both may stand anywhere.",
+    epilog="--quiet shows no progress, --debug shows where an error came from, --log-format json "
+    "(or RSSCALE_LOG_FORMAT=json) writes log lines as JSON; they may stand anywhere.",
 )
 
 # Newer typer brings its own copy of click, whose errors are not click's.
@@ -53,10 +59,44 @@ def run_command_line(arguments: list[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug, quiet = "--debug" in words, "--quiet" in words
     words = [word for word in words if word not in ("--debug", "--quiet")]
+    try:
+        words, log_format = _log_format(words)
+    except RsscaleError as error:
+        _tell_error(str(error), error.exit_code)
+        sys.exit(error.exit_code)
+    log_as_json(log_format == "json")
     show_progress(not quiet)
     redact_logs()
     keep_memory()  # before there are threads: training, too, is faster by it
     _leave(_invoke(words, debug=debug))
+
+
+def _log_format(words: list[str]) -> tuple[list[str], str]:
+    """The words without ``--log-format``, and the format of log lines: text or json."""
+    chosen, rest = os.environ.get(LOG_FORMAT) or "text", list(words)
+    for number, word in enumerate(words):
+        name, is_joined, value = word.partition("=")
+        if name != "--log-format":
+            continue
+        if not is_joined:
+            value = words[number + 1] if number + 1 < len(words) else ""
+        chosen = value
+        del rest[number : number + (1 if is_joined else 2)]
+        break
+    if chosen not in _LOG_FORMATS:
+        raise RecipeError(
+            f"the log format is {chosen!r}; expected {' or '.join(_LOG_FORMATS)}"
+            f"{nearest(chosen, _LOG_FORMATS)}"
+        )
+    return rest, chosen
+
+
+def _tell_error(message: str, exit_code: int) -> None:
+    """One line on stderr."""
+    if is_json():
+        write_line("error", "error", message, exit_code=exit_code)
+    else:
+        print(f"error: {message}", file=sys.stderr)
 
 
 def _leave(code: int) -> None:
@@ -73,21 +113,27 @@ def _invoke(words: list[str], *, debug: bool) -> int:
     try:
         result = app(words, standalone_mode=False, prog_name="rsscale")
     except _UsageError as error:
-        error.show()
+        if is_json():
+            _tell_error(error.format_message(), 2)
+        else:
+            error.show()
         return 2
     except RsscaleError as error:
         if debug:
             _show_where(error)
-        print(f"error: {error}", file=sys.stderr)
+        _tell_error(str(error), error.exit_code)
         return error.exit_code
     except (_InterruptedError, typer.Abort, KeyboardInterrupt) as error:
-        print(f"\n{scrub(str(error))}" if str(error) else "\ninterrupted", file=sys.stderr)
+        if is_json():
+            write_line("warning", "interrupted", str(error), exit_code=130)
+        else:
+            print(f"\n{scrub(str(error))}" if str(error) else "\ninterrupted", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 -- a person gets one line of anything
         hint = "" if debug else " (--debug shows where)"
         if debug:
             _show_where(error)
-        print(f"error: {type(error).__name__}: {scrub(str(error))}{hint}", file=sys.stderr)
+        _tell_error(f"{type(error).__name__}: {scrub(str(error))}{hint}", 1)
         return 1
     return result if isinstance(result, int) else 0
 
