@@ -21,6 +21,7 @@ from rsscale.monitoring.ending import ENDED, ended, raise_unless_done
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.summary import summary
+from rsscale.monitoring.webhook import webhook_at_the_end
 from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
@@ -143,12 +144,16 @@ class RunOptions:
     walltime_s : float, optional
         Seconds from the start of this process to its end; Slurm's own when omitted. No tile is
         begun that takes longer than what is left, by the slowest so far.
+    webhook : str, optional
+        An address that is told by a POST of JSON how the run has ended; that of the environment
+        variable ``RSSCALE_WEBHOOK`` when omitted.
     """
 
     metrics_port: int | None = None
     heartbeat: Path | None = None
     grace_s: float = 25.0
     walltime_s: float | None = None
+    webhook: str | None = None
 
 
 def run(
@@ -223,11 +228,14 @@ def run(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the tiles in flight are finished; ``resume`` goes on.
     """
-    with reading(recipe, overrides, model) as given:
+    posted = webhook_at_the_end(watch.webhook if watch else None)
+    with posted as ending, reading(recipe, overrides, model) as given:
         read = recipe_of(given, (), trust=trust)
+        out = out if out is not None else Path("out") / read.name
+        ending.folder = RunFolder.at(out)
         return carry_out(
             read,
-            out if out is not None else Path("out") / read.name,
+            out,
             client,
             lambda machine: NumericProfile.on(
                 machine, device, threads, precision=precision, compile=compile
@@ -320,7 +328,7 @@ def resume(
     if client in (None, ARRAY):
         keep_memory()
     message = f"interrupted; go on with: rsscale resume {target.url}"
-    with sigterm_interrupts(message):
+    with webhook_at_the_end(watch.webhook, target), sigterm_interrupts(message):
         if client == ARRAY:
             share(target, work_off, watch)
             return Run(folder)
