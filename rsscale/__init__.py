@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
+    from rsscale.diagnosis.check import Diagnosis
+    from rsscale.diagnosis.diagnose import diagnose
     from rsscale.estimation.area_estimates import AreaEstimates
     from rsscale.estimation.from_table import estimate
     from rsscale.formats.netcdf import to_netcdf
@@ -135,6 +137,8 @@ _WHERE = {
     "design_sample": "rsscale.sample_design.design_sample",
     "SampleDesign": "rsscale.sample_design.sample_design",
     "detect_change": "rsscale.change.post_classification",
+    "diagnose": "rsscale.diagnosis.diagnose",
+    "Diagnosis": "rsscale.diagnosis.check",
     "detect_spectral_change": "rsscale.spectral_change.in_memory",
     "export": "rsscale.pipeline.exporting",
     "load": "rsscale.cube.load",
@@ -182,6 +186,7 @@ __all__ = [
     "Comparison",
     "ConformalSets",
     "Coregistered",
+    "Diagnosis",
     "EmbeddingOutput",
     "FunctionError",
     "Gates",
@@ -226,6 +231,7 @@ __all__ = [
     "design_sample",
     "detect_change",
     "detect_spectral_change",
+    "diagnose",
     "estimate",
     "export",
     "load",

@@ -23,5 +23,6 @@ for _module in (
     "reports",
     "publishing",
     "viewing",
+    "machine",
 ):
     importlib.import_module(f"rsscale.cli.{_module}")

@@ -1,0 +1,1 @@
+"""Whether this machine has what rsscale needs, in one table."""
