@@ -38,7 +38,7 @@ def test_a_recipe_that_can_not_be_read_is_a_problem(tmp_path: Path) -> None:
 def test_catalogues_of_a_recipe_are_asked(tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
     content = {
-        "name": "x",
+        "name": "asked",
         "bbox": [5, 47, 5.1, 47.1],
         "grid": {"crs": "EPSG:32631", "resolution": 10},
         "periods": [2023],
@@ -50,7 +50,7 @@ def test_catalogues_of_a_recipe_are_asked(tmp_path: Path) -> None:
     }  # fmt: skip
     recipe.write_text(json.dumps(content))
     found = by_name(rs.diagnose(recipe, folder=tmp_path))
-    assert found["recipe"].status == "ok"
+    assert found["recipe"].status == "ok", found["recipe"].text
     assert found["127.0.0.1"].status == "problem"
     assert "does not answer" in found["127.0.0.1"].text
 
