@@ -9,7 +9,7 @@ from pathlib import Path
 
 # The passes and functions of all tests that share a cluster.
 ALLOWED = {
-    "RSSCALE_PASSES": "formula_pass, index_pass, pair_pass",
+    "RSSCALE_PASSES": "formula_pass, index_pass, pair_pass, scene_objects",
     "RSSCALE_FUNCTIONS": "tile_functions",
 }
 

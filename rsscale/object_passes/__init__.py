@@ -1,0 +1,1 @@
+"""The tile functions of objects: detected in windows of imagery, traced from maps, counted."""

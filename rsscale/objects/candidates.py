@@ -1,0 +1,250 @@
+"""Detections of windows as candidates for objects: whole ones, and pieces that the window cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.geo.lattice import Lattice, PixelBox
+from rsscale.objects.detections import Detections
+from rsscale.objects.suppression import OPEN
+
+EDGE = 2
+"""A detection that comes this close to its window's edge, px, is a piece of what goes on there."""
+
+TOP, BOTTOM, LEFT, RIGHT = 1, 2, 4, 8
+"""Bits of ``sides``: the edges of its window that a piece touches."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Detections of several windows, with what their windows make of them.
+
+    Attributes
+    ----------
+    detections : Detections
+        Boxes are the bounds of outlines where there are some.
+    keys : int32 array (n, 3)
+        Row and column of the window on the lattice, and number of the detection in it: the same in
+        every tile that knows the window.
+    sides : uint8 array (n,)
+        Edges of its window that it touches, as bits: 0 of a whole detection, else it is a piece.
+    cut : bool array (n,)
+        Whether it touches what no sensor saw: it may be larger.
+    states : int8 array (n,)
+        As :mod:`rsscale.objects.suppression` has them.
+    """
+
+    detections: Detections
+    keys: npt.NDArray[np.int32]
+    sides: npt.NDArray[np.uint8]
+    cut: npt.NDArray[np.bool_]
+    states: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    @property
+    def is_piece(self) -> npt.NDArray[np.bool_]:
+        """Which are pieces."""
+        pieces: npt.NDArray[np.bool_] = self.sides != 0
+        return pieces
+
+    @property
+    def centres(self) -> npt.NDArray[np.float64]:
+        """Middles of the boxes ``(n, 2)``: ``x, y``."""
+        boxes = self.detections.boxes
+        return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    def take(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Candidates:
+        """Some of them, by position or mask."""
+        return Candidates(
+            self.detections.take(index),
+            self.keys[index],
+            self.sides[index],
+            self.cut[index],
+            self.states[index],
+        )
+
+    def with_states(self, states: npt.NDArray[np.int8]) -> Candidates:
+        """The same with other states."""
+        return replace(self, states=states)
+
+    @classmethod
+    def none(cls, *, outlined: bool = False) -> Candidates:
+        """No candidates."""
+        found = Detections.none()
+        return cls(
+            replace(found, outlines=()) if outlined else found,
+            np.empty((0, 3), np.int32),
+            np.empty(0, np.uint8),
+            np.empty(0, bool),
+            np.empty(0, np.int8),
+        )
+
+
+def window_candidates(
+    found: Detections, core: PixelBox, lattice: Lattice, seen: npt.NDArray[np.bool_] | None = None
+) -> Candidates:
+    """The candidates among the detections of one window.
+
+    A detection that comes within :data:`EDGE` px of the window's edge is a piece, and one if it
+    reaches into the window's core at all: what lies beside it is another window's. Any other is
+    whole, and one where its centre lies in the core or at most half a halo beside it: the window
+    in whose core the centre is sees it too, and better.
+
+    Parameters
+    ----------
+    found : Detections
+        Of the window.
+    core : PixelBox
+        The window's core on the lattice.
+    lattice : Lattice
+    seen : bool array (row, col), optional
+        Which pixels of the window some sensor saw; all where left out.
+    """
+    if not len(found):
+        return Candidates.none(outlined=found.outlines is not None)
+    found = _inside(found, core.pad(lattice.halo))
+    sides = _touched(found.boxes, core.pad(lattice.halo))
+    centre = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    near = _contains(core.pad(lattice.halo // 2), centre)
+    is_in_core = _reaches(found.boxes, core)
+    chosen = np.nonzero(np.where(sides != 0, is_in_core, near) & _has_area(found.boxes))[0]
+    keys = np.empty((len(chosen), 3), np.int32)
+    keys[:, 0], keys[:, 1] = core.row0 // lattice.stride, core.col0 // lattice.stride
+    keys[:, 2] = chosen
+    some = found.take(chosen)
+    return Candidates(
+        some,
+        keys,
+        sides[chosen],
+        _beside_unseen(some.boxes, core.pad(lattice.halo), seen),
+        np.full(len(chosen), OPEN, np.int8),
+    )
+
+
+def together(parts: Sequence[Candidates]) -> Candidates:
+    """Candidates of several windows or tiles as one, in their order.
+
+    Outlines are of all of them or of none.
+    """
+    some = [part for part in parts if len(part)]
+    if not some:
+        return parts[0] if parts else Candidates.none()
+    outlines: tuple[shapely.Geometry, ...] | None = None
+    if some[0].detections.outlines is not None:
+        outlines = tuple(shape for part in some for shape in part.detections.outlines or ())
+    return Candidates(
+        Detections(
+            np.concatenate([part.detections.boxes for part in some]),
+            np.concatenate([part.detections.scores for part in some]),
+            np.concatenate([part.detections.classes for part in some]),
+            outlines,
+        ),
+        np.concatenate([part.keys for part in some]),
+        np.concatenate([part.sides for part in some]),
+        np.concatenate([part.cut for part in some]),
+        np.concatenate([part.states for part in some]),
+    )
+
+
+def shapes_of(found: Detections) -> npt.NDArray[Any]:
+    """Outlines, or boxes as polygons: object array ``(n,)``."""
+    if found.outlines is None:
+        shapes: npt.NDArray[Any] = shapely.box(*found.boxes.T)
+        return shapes
+    return as_array(found.outlines)
+
+
+def as_array(shapes: Sequence[shapely.Geometry]) -> npt.NDArray[Any]:
+    """Geometries as an object array ``(n,)``; NumPy would ask each for its length."""
+    array = np.empty(len(shapes), object)
+    array[:] = shapes
+    return array
+
+
+def polygons_of(shapes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each geometry's polygons, without the lines and points that an intersection may leave."""
+    mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    shapes = shapes.copy()
+    for number in np.nonzero(mixed)[0]:
+        parts = shapely.get_parts(shapes[number])
+        is_area = shapely.get_dimensions(parts) == shapely.get_dimensions(shapely.box(0, 0, 1, 1))
+        shapes[number] = shapely.union_all(parts[is_area])
+    return shapes
+
+
+def _inside(found: Detections, window: PixelBox) -> Detections:
+    """What lies in the window: turned boxes may stick out of it."""
+    bounds = np.array([window.col0, window.row0, window.col1, window.row1], np.float64)
+    if found.outlines is None:
+        boxes = np.concatenate(
+            [
+                np.maximum(found.boxes[:, :2], bounds[:2]),
+                np.minimum(found.boxes[:, 2:], bounds[2:]),
+            ],
+            axis=1,
+        )
+        return replace(found, boxes=boxes)
+    shapes = as_array(found.outlines)
+    around = shapely.bounds(shapes)
+    out = (around[:, :2] < bounds[:2]).any(axis=1) | (around[:, 2:] > bounds[2:]).any(axis=1)
+    if out.any():
+        shapes[out] = polygons_of(shapely.intersection(shapes[out], shapely.box(*bounds)))
+        around = shapely.bounds(shapes)
+    boxes = np.where(np.isfinite(around), around, 0.0)  # an empty outline has no bounds
+    return replace(found, boxes=boxes, outlines=tuple(shapes))
+
+
+def _has_area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    good: npt.NDArray[np.bool_] = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+    return good
+
+
+def _touched(boxes: npt.NDArray[np.float64], window: PixelBox) -> npt.NDArray[np.uint8]:
+    """Edges of a window that boxes come close to, as bits."""
+    x0, y0, x1, y1 = boxes.T
+    sides = np.zeros(len(boxes), np.uint8)
+    sides[y0 <= window.row0 + EDGE] |= TOP
+    sides[y1 >= window.row1 - EDGE] |= BOTTOM
+    sides[x0 <= window.col0 + EDGE] |= LEFT
+    sides[x1 >= window.col1 - EDGE] |= RIGHT
+    return sides
+
+
+def _contains(box: PixelBox, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which points ``(n, 2)`` of ``x, y`` lie in a half-open box."""
+    x, y = points.T
+    inside: npt.NDArray[np.bool_] = (x >= box.col0) & (x < box.col1)
+    inside &= (y >= box.row0) & (y < box.row1)
+    return inside
+
+
+def _reaches(boxes: npt.NDArray[np.float64], core: PixelBox) -> npt.NDArray[np.bool_]:
+    """Which boxes have area in a core."""
+    x0, y0, x1, y1 = boxes.T
+    inside: npt.NDArray[np.bool_] = (x0 < core.col1) & (x1 > core.col0)
+    inside &= (y0 < core.row1) & (y1 > core.row0)
+    return inside
+
+
+def _beside_unseen(
+    boxes: npt.NDArray[np.float64], window: PixelBox, seen: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.bool_]:
+    """Which boxes have a pixel along their edge that no sensor saw."""
+    cut = np.zeros(len(boxes), bool)
+    if seen is None or seen.all():
+        return cut
+    ends = np.concatenate([np.floor(boxes[:, :2]) - 1, np.ceil(boxes[:, 2:]) + 1], axis=1)
+    for number, (x0, y0, x1, y1) in enumerate(ends.astype(int).tolist()):
+        box = PixelBox(y0, x0, y1, x1) & window
+        around = seen[box.slices(window)]
+        edges = (around[0], around[-1], around[:, 0], around[:, -1])
+        cut[number] = not all(edge.all() for edge in edges)
+    return cut
