@@ -116,7 +116,9 @@ def estimate(  # noqa: PLR0917
         reading=int(threads * chunk * _COPIES),
         waiting=threads * chunk * _WAITING,
         model=network_bytes(model),
-        blending=blending_bytes(lattice, head_of(spec, model.device).width, tile),
+        blending=0
+        if spec.finds_objects
+        else blending_bytes(lattice, head_of(spec, model.device).width, tile),
         layers=tile * tile * (pixel_bytes + _MASK_BYTES),
     )
 

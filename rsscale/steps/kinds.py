@@ -38,6 +38,7 @@ KINDS = {
     "transitions": "rsscale.area_passes.transitions:TransitionsPass",
     "sample": "rsscale.sample_passes.sample_step:SampleStep",
     "function": "rsscale.passes.function:FunctionPass",
+    "detect": "rsscale.object_passes.detecting:DetectStep",
     "quality-counts": "rsscale.quality.counts:QualityCounts",
 }
 """Module and class of each kind of step."""

@@ -11,6 +11,7 @@ from pathlib import Path
 ALLOWED = {
     "RSSCALE_PASSES": "formula_pass, index_pass, pair_pass, scene_objects",
     "RSSCALE_FUNCTIONS": "tile_functions",
+    "RSSCALE_ARCHITECTURES": "imagery_detector",
 }
 
 # Until its input ends: also when the process of the tests is killed.

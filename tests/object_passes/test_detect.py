@@ -1,0 +1,148 @@
+"""Objects of imagery, found by a detector in a run: the same however it is cut."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+from imagery_detector import allowed_detector, save_detector
+from landscape import Landscape
+from once import Once
+
+import rsscale as rs
+from rsscale.errors import ModelError, RecipeError, TilesFailedError
+
+GRID = {"crs": "EPSG:32631", "resolution": 10}
+
+
+@pytest.fixture(autouse=True)
+def detectors_allowed() -> Iterator[None]:
+    with allowed_detector():
+        yield
+
+
+@pytest.fixture(scope="module")
+def detectors(once: Once) -> Path:
+    """Folders ``boxes``, ``outlines`` and ``broken`` with detectors."""
+
+    def make(folder: Path) -> Path:
+        save_detector(folder / "boxes")
+        save_detector(folder / "outlines", kind="outlines")
+        save_detector(folder / "broken", broken=True)
+        save_detector(folder / "two bands", bands=("red", "green"))
+        return folder
+
+    return once("detectors", make)
+
+
+def recipe_of(landscape: Landscape, model: Path, tile: int = 256, **step: Any) -> dict[str, Any]:
+    steps = {"things": {"kind": "detect", "of": "s2", "model": str(model), **step}}
+    recipe = landscape.part(grid={**GRID, "tile": tile}, steps=steps)
+    del recipe["model"]
+    return recipe
+
+
+def found(recipe: dict[str, Any], out: Path, client: Any = None) -> pa.Table:
+    run = rs.run(recipe, out, client, threads=1, device="cpu")
+    return run.table("things").sort_by("id")
+
+
+@pytest.fixture(scope="module")
+def run(landscape: Landscape, detectors: Path, tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
+    out = tmp_path_factory.mktemp("things") / "run"
+    with allowed_detector():
+        return rs.run(recipe_of(landscape, detectors / "boxes"), out, threads=1, device="cpu")
+
+
+def test_rows_say_where_they_come_from(run: rs.Run, detectors: Path) -> None:
+    table = run.table("things")
+    assert table.num_rows > 200
+    assert set(table["name"].to_pylist()) == {"bright", "dark"}
+    assert set(table["model"].to_pylist()) == {rs.open_model(detectors / "boxes").digest}
+    assert set(table["run"].to_pylist()) == {"test"}
+    scores = table["score"].to_numpy()
+    assert scores.min() >= 0.3
+    shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    assert shapely.is_valid(shapes).all()
+    assert shapely.is_ccw(shapely.get_exterior_ring(shapes)).all()
+    assert len(set(table["id"].to_pylist())) == table.num_rows
+    assert "put together from pieces" in run.summary()
+    facts = run.state["steps"]["things-windows"]["facts"]
+    assert facts["predicted"] <= facts["windows"]
+
+
+@pytest.mark.slow
+def test_any_tiles_and_workers_give_the_same(
+    run: rs.Run, landscape: Landscape, detectors: Path, tmp_path: Path, two_workers: str
+) -> None:
+    wanted = run.table("things").sort_by("id")
+    for tile, client in ((160, None), (200, two_workers), (512, None)):
+        recipe = recipe_of(landscape, detectors / "boxes", tile)
+        assert found(recipe, tmp_path / f"run-{tile}", client).equals(wanted), tile
+
+
+@pytest.mark.slow
+def test_outlines_are_the_same_in_other_tiles(
+    landscape: Landscape, detectors: Path, tmp_path: Path
+) -> None:
+    first, second = (
+        found(recipe_of(landscape, detectors / "outlines", tile), tmp_path / str(tile))
+        for tile in (160, 512)
+    )
+    assert first.equals(second)
+    shapes = shapely.from_wkb(first["geometry"].to_pylist())
+    assert np.median(shapely.area(shapes) / shapely.area(shapely.envelope(shapes))) < 1
+
+
+def test_options_decide(landscape: Landscape, detectors: Path, tmp_path: Path, run: rs.Run) -> None:
+    recipe = recipe_of(landscape, detectors / "boxes", 512, score=0.6, iou=0.1, agnostic=True)
+    table = found(recipe, tmp_path / "run")
+    assert 0 < table.num_rows < run.table("things").num_rows
+    assert table["score"].to_numpy().min() >= 0.6
+    boxes = shapely.from_wkb(table["geometry"].to_pylist())[table["parts"].to_numpy() == 1]
+    one, other = shapely.STRtree(boxes).query(boxes, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    common = shapely.area(shapely.intersection(boxes[one], boxes[other]))
+    both = shapely.area(shapely.union(boxes[one], boxes[other]))
+    assert (common <= 0.1 * both + 1e-6).all()
+
+
+def test_a_detector_that_returns_no_numbers_fails_its_tiles(
+    landscape: Landscape, detectors: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(landscape, detectors / "broken")
+    with pytest.raises(TilesFailedError, match="tiles failed"):
+        rs.run(recipe, tmp_path / "run", threads=1, device="cpu")
+    events = (tmp_path / "run" / "events.jsonl").read_text()
+    assert "in the window of rows" in events
+
+
+@pytest.mark.parametrize(
+    ("model", "step", "message"),
+    [
+        ("model", {}, "maps classification.*finds no objects: use a step of kind 'predict'"),
+        ("boxes", {"of": "s3"}, "'of' names 's3', which is no step and no input"),
+        ("boxes", {"score": 2}, "score: input should be less than or equal to 1"),
+        ("boxes", {"iou": -1}, "iou: input should be greater than or equal to 0"),
+        ("boxes", {"layers": ["classification"]}, "layers: unknown"),
+        ("boxes", {"scores": 0.5}, "scores: unknown.*did you mean 'score'"),
+        ("two bands", {}, "wants|bands"),
+        ("nowhere", {}, "nowhere"),
+    ],
+)
+def test_what_can_not_be_is_refused(
+    landscape: Landscape, detectors: Path, model: str, step: dict[str, Any], message: str
+) -> None:
+    folder = landscape.folder if model == "model" else detectors
+    with pytest.raises((RecipeError, ModelError), match=message) as refused:
+        rs.plan(recipe_of(landscape, folder / model, **step))
+    assert refused.value.exit_code == 2
+
+
+def test_a_plan_says_what_it_takes(landscape: Landscape, detectors: Path) -> None:
+    text = str(rs.plan(recipe_of(landscape, detectors / "boxes")))
+    assert "6 of things-windows, 6 of things" in text
+    assert "pixels computed for each of things-windows" in text
