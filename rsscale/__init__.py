@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from rsscale.pipeline.training import train_recipe as train
     from rsscale.points.read_table import read_series_table
     from rsscale.points.series_table import SeriesInput, SeriesTable
+    from rsscale.polygons.in_memory import polygonize
     from rsscale.prediction.predict import predict
     from rsscale.publishing.publish import Publication, publish
     from rsscale.quality.check import check_quality
@@ -146,6 +147,7 @@ _WHERE = {
     "merge_days": "rsscale.composites.merge_days",
     "newest_versions": "rsscale.items.versions",
     "open_model": "rsscale.learn.models",
+    "polygonize": "rsscale.polygons.in_memory",
     "predict": "rsscale.prediction.predict",
     "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
@@ -240,6 +242,7 @@ __all__ = [
     "newest_versions",
     "open_model",
     "plan",
+    "polygonize",
     "predict",
     "preview",
     "publish",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
+import shapely
 
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
@@ -46,6 +47,10 @@ class Setup(Protocol):
     @property
     def grid(self) -> Grid:
         """The grid of level 0."""
+
+    @property
+    def shape(self) -> shapely.Geometry:
+        """The area in the grid's CRS."""
 
     @property
     def device(self) -> str:

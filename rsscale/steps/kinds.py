@@ -34,6 +34,7 @@ KINDS = {
     "imagery": "rsscale.passes.imagery:ImageryPass",
     "minimum-mapping-unit": "rsscale.passes.mapping_unit:MappingUnitPass",
     "smooth": "rsscale.passes.smooth:SmoothPass",
+    "polygons": "rsscale.object_passes.polygons:PolygonsPass",
     "zones": "rsscale.area_passes.zones:ZonesPass",
     "transitions": "rsscale.area_passes.transitions:TransitionsPass",
     "sample": "rsscale.sample_passes.sample_step:SampleStep",
