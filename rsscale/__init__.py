@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
+    from rsscale.detection.detect import detect
     from rsscale.diagnosis.check import Diagnosis
     from rsscale.diagnosis.diagnose import diagnose
     from rsscale.estimation.area_estimates import AreaEstimates
@@ -137,6 +138,7 @@ _WHERE = {
     "Coregistered": "rsscale.coregistration.coregister",
     "design_sample": "rsscale.sample_design.design_sample",
     "SampleDesign": "rsscale.sample_design.sample_design",
+    "detect": "rsscale.detection.detect",
     "detect_change": "rsscale.change.post_classification",
     "diagnose": "rsscale.diagnosis.diagnose",
     "Diagnosis": "rsscale.diagnosis.check",
@@ -231,6 +233,7 @@ __all__ = [
     "composite",
     "coregister",
     "design_sample",
+    "detect",
     "detect_change",
     "detect_spectral_change",
     "diagnose",

@@ -112,5 +112,7 @@ def test_what_is_no_network_finds_no_objects() -> None:
         def predict(self, rows: Any) -> Any:
             return rows
 
-    with pytest.raises(ModelError, match=r"a Forest finds no objects; expected a torch\.nn\.Module"):
+    with pytest.raises(
+        ModelError, match=r"a Forest finds no objects; expected a torch\.nn\.Module"
+    ):
         detector(Forest())

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from blob_detector import CLASSES, INPUT, BlobDetector, Returns, detector, image
+from blob_detector import (
+    CLASSES,
+    INPUT,
+    BlobDetector,
+    Named,
+    PeakDetector,
+    Returns,
+    detector,
+    image,
+)
 from landscape import PART, Landscape
 
 import rsscale as rs
@@ -39,7 +48,9 @@ def test_a_recipe_that_maps_with_a_detector_is_refused(
     landscape: Landscape, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=ROWS):
-        rs.preview(recipe_file(landscape, tmp_path), PART, model=blobs())
+        rs.preview(
+            recipe_file(landscape, tmp_path), PART, model=detector(Named(PeakDetector()).eval())
+        )
 
 
 def recipe_file(landscape: Landscape, folder: Path) -> Path:
