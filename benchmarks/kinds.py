@@ -36,9 +36,9 @@ from torch import nn
 
 import rsscale as rs
 from benchmarks.options import parser_of
+from rsscale.layers import NODATA
 from rsscale.simulation.simulate import SimulatedArchive
 from rsscale.simulation.world import CLASSES
-from rsscale.layers import NODATA
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 SEASONS = {
