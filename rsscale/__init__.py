@@ -66,6 +66,9 @@ if TYPE_CHECKING:
         ValueOutput,
     )
     from rsscale.model.spec import ModelSpec
+    from rsscale.object_assessment.assess_objects import assess_objects
+    from rsscale.object_scores.object_scores import ObjectScores
+    from rsscale.object_scores.score import score_objects
     from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -162,6 +165,9 @@ _WHERE = {
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.pictures.quicklook",
     "run": "rsscale.runs.run",
+    "assess_objects": "rsscale.object_assessment.assess_objects",
+    "ObjectScores": "rsscale.object_scores.object_scores",
+    "score_objects": "rsscale.object_scores.score",
     "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
@@ -205,6 +211,7 @@ __all__ = [
     "ModelInput",
     "ModelSpec",
     "ObjectOutput",
+    "ObjectScores",
     "Plan",
     "Prices",
     "Publication",
@@ -225,6 +232,7 @@ __all__ = [
     "Viewer",
     "apply",
     "assess",
+    "assess_objects",
     "assess_sample",
     "changes",
     "check_quality",
@@ -258,6 +266,7 @@ __all__ = [
     "rgb",
     "run",
     "save_model",
+    "score_objects",
     "search",
     "series",
     "simulate",
