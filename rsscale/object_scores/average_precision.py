@@ -61,8 +61,11 @@ def resampled_precision(
     found = _area(right, wrong, resampling.sums(truth[:, None])[:, 0])
     if points < count:
         # Joined points reach less high; resamples are moved by what that does to the figure.
-        whole = [np.bincount(point[some], minlength=points) for some in (is_true, ~is_true)]
-        joined = _area(*(np.cumsum(some)[None].astype(float) for some in whole), truth.sum()[None])
+        once, no = (
+            np.cumsum(np.bincount(point[some], minlength=points), dtype=np.float64)[None]
+            for some in (is_true, ~is_true)
+        )
+        joined = _area(once, no, np.array([truth.sum()]))
         found += average_precision(is_true, int(truth.sum())) - joined
     return found
 
