@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
-    from rsscale.detection.detect import detect
     from rsscale.diagnosis.check import Diagnosis
     from rsscale.diagnosis.diagnose import diagnose
     from rsscale.estimation.area_estimates import AreaEstimates
@@ -66,9 +65,6 @@ if TYPE_CHECKING:
         ValueOutput,
     )
     from rsscale.model.spec import ModelSpec
-    from rsscale.object_assessment.assess_objects import assess_objects
-    from rsscale.object_scores.object_scores import ObjectScores
-    from rsscale.object_scores.score import score_objects
     from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -141,7 +137,6 @@ _WHERE = {
     "Coregistered": "rsscale.coregistration.coregister",
     "design_sample": "rsscale.sample_design.design_sample",
     "SampleDesign": "rsscale.sample_design.sample_design",
-    "detect": "rsscale.detection.detect",
     "detect_change": "rsscale.change.post_classification",
     "diagnose": "rsscale.diagnosis.diagnose",
     "Diagnosis": "rsscale.diagnosis.check",
@@ -165,9 +160,6 @@ _WHERE = {
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.pictures.quicklook",
     "run": "rsscale.runs.run",
-    "assess_objects": "rsscale.object_assessment.assess_objects",
-    "ObjectScores": "rsscale.object_scores.object_scores",
-    "score_objects": "rsscale.object_scores.score",
     "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
@@ -211,7 +203,6 @@ __all__ = [
     "ModelInput",
     "ModelSpec",
     "ObjectOutput",
-    "ObjectScores",
     "Plan",
     "Prices",
     "Publication",
@@ -232,7 +223,6 @@ __all__ = [
     "Viewer",
     "apply",
     "assess",
-    "assess_objects",
     "assess_sample",
     "changes",
     "check_quality",
@@ -241,7 +231,6 @@ __all__ = [
     "composite",
     "coregister",
     "design_sample",
-    "detect",
     "detect_change",
     "detect_spectral_change",
     "diagnose",
@@ -266,7 +255,6 @@ __all__ = [
     "rgb",
     "run",
     "save_model",
-    "score_objects",
     "search",
     "series",
     "simulate",

@@ -49,12 +49,20 @@ class TransitionsOptions(Options):
     """
 
     from_: int | None = Field(default=None, alias="from")
+    """The earlier period of a map; a step of change needs none."""
     to: int | None = None
+    """The later period of a map."""
     zones: str | None = None
+    """Count by polygons of this vector file; over the whole area when left out."""
     zones_layer: str | None = None
+    """The layer of `zones`, where the file has several."""
     id: str | None = None
+    """The column of the polygons' names."""
     method: Literal["centre", "coverage"] = "centre"
+    """A pixel counts where its centre lies (`centre`), or by the share of it that a polygon covers
+    (`coverage`)."""
     area: Literal["ellipsoid", "projected"] = "ellipsoid"
+    """Hectares on the `ellipsoid`, or as the CRS has them (`projected`)."""
 
     @model_validator(mode="after")
     def _fit(self) -> TransitionsOptions:

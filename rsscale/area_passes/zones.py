@@ -36,11 +36,18 @@ class ZonesOptions(Options):
     """
 
     zones: str
+    """A vector file of polygons, in any CRS."""
     zones_layer: str | None = None
+    """The layer of the file, where it has several."""
     id: str
+    """The column of the polygons' names."""
     layer: str = "classification"
+    """The layer of the step whose values are counted."""
     method: Literal["centre", "coverage"] = "centre"
+    """A pixel counts where its centre lies (`centre`), or by the share of it that a polygon covers
+    (`coverage`)."""
     area: Literal["ellipsoid", "projected"] = "ellipsoid"
+    """Hectares on the `ellipsoid`, or as the CRS has them (`projected`)."""
 
 
 @dataclass(repr=False, kw_only=True)

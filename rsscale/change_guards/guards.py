@@ -48,9 +48,15 @@ class GuardOptions(Options):
     """
 
     register_: Literal["warn", "correct", "off"] = Field(default="warn", alias="register")
+    """A shift above half a pixel between the two dates: tell it (`warn`), take it back (`correct`),
+    or do not look for it (`off`)."""
     max_shift: int = Field(default=MOST, ge=1, le=96)
+    """Pixels; above it, or where most of the area shows different places, the step is refused."""
     shift: tuple[float, float] | None = None
+    """A known shift of the second date, pixels to the east and down, that is taken back."""
     normalise: bool | dict[str, tuple[float, float]] = False
+    """Bring the second date's numbers to those of the first: `true` estimates it, a mapping of each
+    band to `[gain, offset]` is taken as it is."""
 
     @field_validator("register_", mode="before")
     @classmethod

@@ -29,19 +29,33 @@ class BreaksOptions(Options):
     """
 
     band: str | None = None
+    """The band of the input that is watched; either this or `index`."""
     index: str | None = None
+    """The spectral index that is watched, as spyndex calls it, such as NDVI."""
     history: tuple[int, int] | None = None
+    """First and last year that the model is fitted to; all before `monitor` when left out."""
     monitor: int | date
+    """The year or day that monitoring begins."""
     harmonics: int = Field(default=2, ge=0, le=6)
+    """Waves a year."""
     trend: bool = True
+    """Whether the level may drift."""
     robust: bool = True
+    """Leave out observations of the history beyond 3.5 robust standard deviations, twice."""
     level: float = Field(default=0.05, ge=min(LEVELS), le=max(LEVELS))
+    """Probability that a stable pixel raises an alert some time in all periods."""
     process: Literal["mosum", "cusum"] = "mosum"
+    """Sums of the last `window` of observations (`mosum`), or of all (`cusum`)."""
     window: float = 0.25
+    """Share of the history's number of observations that a moving sum has: 0.25, 0.5 or 1."""
     confirm: int = Field(default=3, ge=1, le=50)
+    """Observations in a row off the model that confirm an alert; as many on it reject it."""
     limit: float = Field(default=2.0, gt=0)
+    """Standard deviations of a forecast beyond which an observation is off the model."""
     observations: int | None = Field(default=None, ge=1)
+    """Fewest of the history; twice the number of coefficients when left out."""
     range: tuple[float, float] | None = None
+    """`[least, greatest]`: values outside are no observations."""
 
     @field_validator("window")
     @classmethod

@@ -24,7 +24,9 @@ class CompareOptions(Options):
     """``{kind: post-classification, of: STEP, from: PERIOD, to: PERIOD}``."""
 
     from_: int = Field(alias="from")
+    """The earlier period."""
     to: int
+    """The later period."""
 
     @model_validator(mode="after")
     def _in_order(self) -> CompareOptions:

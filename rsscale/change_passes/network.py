@@ -51,12 +51,19 @@ class ChangeNetworkOptions(GuardOptions):
     """
 
     model: str
+    """Folder of a network of two dates."""
     from_: int = Field(alias="from")
+    """The earlier period."""
     to: int
+    """The later period."""
     threshold: int = Field(default=50, ge=1, le=100)
+    """Probability from which a pixel is changed, percent."""
     unchanged: tuple[str, ...] = ()
+    """Classes of the model that are no change."""
     classes: tuple[ClassRecipe, ...] = ()
+    """Values, names and colours of the layers `from` and `to`."""
     layers: tuple[str, ...] | None = None
+    """Layers that are written; the usual ones when left out."""
 
     @property
     def years(self) -> YearPair:

@@ -42,8 +42,12 @@ class PairOptions(GuardOptions):
     """
 
     from_: int = Field(alias="from")
+    """The earlier period."""
     to: int
+    """The later period."""
     bands: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Bands of the input, or layers of the step, that are compared; left out, all bands, the layer
+    `embedding` of a step that has one, or all its layers of floats."""
 
     @model_validator(mode="after")
     def _in_order(self) -> PairOptions:

@@ -43,10 +43,12 @@ MAGNITUDE, THRESHOLD = "magnitude", "threshold"
 class FalseAlarm(BaseModel):
     """A threshold that a share of pixels is beyond which the user marks as stable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     false_alarm: float = Field(gt=0, lt=1)
+    """Share of the stable pixels whose magnitude is beyond the threshold."""
     stable: str
+    """A file of places that did not change."""
 
 
 class SpectralChangeOptions(PairOptions):
@@ -58,9 +60,14 @@ class SpectralChangeOptions(PairOptions):
     """
 
     method: Method = "ir-mad"
+    """How the distance between two dates is measured."""
     threshold: Rule | float | FalseAlarm = "kittler-illingworth"
+    """What is change: a rule by name, a number in the unit of the layer of magnitudes, or
+    `{false_alarm: 0.01, stable: FILE}`."""
     scale: Scale = "band"
+    """What change vectors are divided by; `none` compares values as they are."""
     variates: bool = False
+    """Also write the variates of IR-MAD."""
 
     @field_validator("threshold", mode="before")
     @classmethod

@@ -62,14 +62,25 @@ class TemporalOptions(Options):
     """
 
     stay: float = Field(default=0.95, gt=0, lt=1)
+    """Probability that a class is the same a year later, which estimating begins with."""
     transitions: Literal["estimate", "labels", "stay"] | dict[str, dict[str, float]] = "estimate"
+    """`estimate` them from a sample of all tiles, count them from `labels`, take `stay` as it is,
+    or give the whole matrix by class names."""
     labels: LabelOptions | None = None
+    """Labels of the same places in several years, for `transitions: labels`; those of `train` when
+    left out."""
     pseudocount: float = Field(default=500, gt=0)
+    """Pixels of each class, beside those of labels, that become what `stay` says."""
     forbidden: tuple[tuple[str, str], ...] = ()
+    """Pairs of class names that never follow each other."""
     prior: dict[str, float] | None = None
+    """Shares of classes that the model of the maps was trained on; equal when left out."""
     from_: int | None = Field(default=None, alias="from")
+    """The earlier period that change is told of; the first when left out."""
     to: int | None = None
+    """The later period; the last when left out."""
     years: bool = True
+    """Also write the classes of each year, as a step of its own."""
 
     @model_validator(mode="after")
     def _labels_are_counted(self) -> Self:

@@ -50,11 +50,17 @@ class LabelOptions(Options):
     """``labels: {file:, class:, period_column:, layer:, merge:, ignore:}`` of a temporal model."""
 
     file: str
+    """A vector file, a table or a raster of labels."""
     class_: str = Field(alias="class")
+    """The column of the class."""
     period_column: str
+    """The column of the year that a label is true for."""
     layer: str | None = None
+    """The layer of the file, where it has several."""
     merge: dict[str, tuple[str | int, ...]] = Field(default_factory=dict)
+    """Names or values of the labels that are one class."""
     ignore: tuple[str | int, ...] = ()
+    """Names or values of the labels that are no class."""
 
 
 @dataclass(frozen=True)

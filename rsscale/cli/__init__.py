@@ -15,14 +15,12 @@ __all__ = ["main"]
 # Importing a module adds its commands, in the order of the help.
 for _module in (
     "archives",
+    "recipe",
     "models",
     "runs",
     "products",
     "samples",
-    "quality",
-    "reports",
     "publishing",
-    "viewing",
     "machine",
 ):
     importlib.import_module(f"rsscale.cli.{_module}")

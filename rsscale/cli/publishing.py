@@ -1,14 +1,48 @@
-"""Command that publishes a finished run."""
+"""Commands on a finished run, for those who look at it: gates, report, publish, view."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from rsscale.cli.application import command
-from rsscale.cli.options import RunPath
+from rsscale.cli.options import Cluster, RunPath
+
+
+@command
+def gates(
+    folder: RunPath,
+    step: Annotated[str, typer.Option(help="Whose layers.")] = "map",
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe whose gates count; the run's own when omitted.")
+    ] = None,
+    cluster: Cluster = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of each process.")] = None,
+) -> None:
+    """Check whether a map may be published: seams, blank or missing tiles, shares, confidence."""
+    from rsscale.quality.check import check_quality, read_thresholds
+
+    thresholds = None if recipe is None else read_thresholds(recipe)
+    found = check_quality(folder, step=step, gates=thresholds, client=cluster, threads=threads)
+    print(found)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+@command
+def report(
+    folder: RunPath,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the run folder when omitted.")
+    ] = None,
+) -> None:
+    """Write one page about a run: map, areas, accuracy, change, gates, costs, provenance."""
+    from rsscale.run_report.write import report as write
+
+    print(write(folder, out))
 
 
 @command
@@ -56,3 +90,32 @@ def publish(
             override=override or (),
         )
     )
+
+
+@command
+def view(
+    folder: RunPath,
+    port: Annotated[int, typer.Option(help="At 127.0.0.1; 0 takes any that is free.")] = 0,
+    imagery: Annotated[
+        bool,
+        typer.Option(
+            "--imagery", help="First make a pyramid of the imagery, to compare the map with."
+        ),
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Also open the page in the browser.")
+    ] = False,
+) -> None:
+    """Look at a run's maps in the browser; Ctrl-C ends it."""
+    from rsscale.viewer.view import view as serve
+
+    viewer = serve(folder, port=port, imagery=imagery)
+    with suppress(KeyboardInterrupt), viewer:
+        for note in viewer.notes:
+            print(note)
+        print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)
+        if browser:
+            import webbrowser
+
+            webbrowser.open(viewer.url)
+        viewer.wait()

@@ -25,8 +25,11 @@ class AxisOptions(Options):
     """``{name: component, values: [0, 1, 2], chunk: 1}``."""
 
     name: str
+    """Name of the dimension."""
     values: tuple[int, ...]
+    """Its coordinate."""
     chunk: int | None = None
+    """Values in one chunk; all when left out."""
 
 
 class LayerOptions(Options):
@@ -36,15 +39,25 @@ class LayerOptions(Options):
     """
 
     name: str = Field(pattern=r"^[A-Za-z]\w*$")
+    """Name of the layer."""
     dtype: str = "uint8"
-    nodata: float | None = Field(default=None, allow_inf_nan=True)  # NaN is the usual of float32
+    """Type of its stored values."""
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
+    """Value that means nothing is known; that of the type when left out."""
     overview: str = "nearest"
+    """How overviews are made: `mode`, `mean`, `nearest` or `none`."""
     axis: AxisOptions | None = None
+    """A further dimension, such as a component."""
     scale: float = 1.0
+    """Stored values times this, plus `offset`, are what they mean."""
     offset: float = 0.0
+    """See `scale`."""
     long_name: str | None = None
+    """What it is, for people (CF)."""
     units: str | None = None
+    """Of what the values mean (CF)."""
     attributes: dict[str, Any] = Field(default_factory=dict)
+    """Further CF attributes."""
 
     def build(self) -> Layer:
         """The layer.

@@ -57,9 +57,14 @@ class DetectOptions(Options):
     """
 
     model: str | dict[int, str]
+    """Folder of a model that finds objects, or one a period."""
     score: float | None = Field(default=None, ge=0, le=1)
+    """Least score of a detection; that of the model when left out."""
     iou: float | None = Field(default=None, ge=0, le=1)
+    """Intersection over union above which two detections are one object; that of the model when
+    left out."""
     agnostic: bool = False
+    """One object has one class only."""
 
     def path(self, period: int) -> str:
         """Folder of the model of a period."""

@@ -53,14 +53,18 @@ class InstanceOptions(Options):
     """``{interior: field, boundary: edge, grow: 3}``: names of classes, and steps of a pixel."""
 
     interior: str
+    """The class of the inside of objects."""
     boundary: str
+    """The class of the lines between them."""
     grow: int = Field(default=0, ge=0)
+    """Pixels by which objects grow into the boundary."""
 
 
 class HoleOptions(Options):
     """``{below: 0.5}``: hectares below which a hole is filled."""
 
     below: float = Field(gt=0)
+    """Hectares below which a hole is filled."""
 
 
 class PolygonOptions(Options):
@@ -70,13 +74,22 @@ class PolygonOptions(Options):
     """
 
     layer: str = "classification"
+    """The layer of classes."""
     classes: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Names of the classes that become polygons; all when left out."""
     connectivity: Connectivity = 4
+    """4, or 8: pixels that touch at a corner are connected, too."""
     simplify: float = Field(default=0.0, ge=0)
+    """Metres on the ground that a line may move; borders of neighbours stay shared."""
     minimum: float = Field(default=0.0, ge=0)
+    """Hectares below which a polygon is left out."""
     holes: Literal["keep", "fill"] | HoleOptions = "keep"
+    """Holes stay (`keep`), are filled (`fill`), or are filled `below` an area."""
     instances: InstanceOptions | None = None
+    """Tell touching objects of a class apart by a class of their boundaries."""
     cell: int = CELL
+    """Width of the fixed cells that lines are simplified in, pixels; it may change how lines run.
+    """
 
 
 @dataclass(repr=False, kw_only=True)

@@ -21,6 +21,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
+from rsscale.recipe.fields import short_form
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 from rsscale.steps.sources import InputSource
@@ -42,11 +43,18 @@ class FunctionOptions(Options):
     """``{kind: function, of: STEP, function: module:name, layers: [{name: …}], halo: 8, …}``."""
 
     function: str
-    version: str = "1"
+    """`module:name` of a function of yours, from a module that `RSSCALE_FUNCTIONS` allows."""
+    version: str = Field(default="1", json_schema_extra=short_form({"type": "integer"}))
+    """Raise it when the code changes what it computes."""
     layers: tuple[LayerOptions, ...] = Field(min_length=1)
+    """The layers that it returns."""
     halo: int = Field(default=0, ge=0)
+    """Pixels around a tile that a value depends on."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    at: str | None = None
+    """Keyword arguments of the function."""
+    at: str | None = Field(default=None, json_schema_extra=short_form({"type": "integer"}))
+    """This period only; `all` gives it every period at once, along `time`. Each period by itself
+    when left out."""
 
     @field_validator("function")
     @classmethod

@@ -35,9 +35,13 @@ class ImageryOptions(Options):
     """
 
     bands: tuple[str, str, str] = ("red", "green", "blue")
+    """Three bands: red, green and blue of the picture."""
     window: str | None = None
+    """The time window; that in the middle of the year when left out."""
     low: float = 0.0
+    """What becomes black, in the values of the composite."""
     high: float = Field(default=0.3)
+    """What becomes white; the same for all three bands, so that grey stays grey."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

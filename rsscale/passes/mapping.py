@@ -51,7 +51,9 @@ class MapOptions(Options):
     """``{kind: predict, model: FOLDER, layers: [...]}``."""
 
     model: str | dict[int, str]
+    """Folder of the model, or one a period."""
     layers: tuple[str, ...] | None = None
+    """Layers that are written; the usual ones when left out."""
 
     def path(self, period: int) -> str:
         """Folder of the model of a period."""

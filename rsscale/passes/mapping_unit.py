@@ -52,8 +52,12 @@ class MappingUnitOptions(Options):
     """
 
     hectares: float | dict[str, float]
+    """Pieces below this area on the ground take the class around them; of all classes, or by class
+    name (a class without is kept)."""
     connectivity: Connectivity = 4
+    """4, or 8: pixels that touch at a corner are connected, too."""
     layer: str = "classification"
+    """The layer of classes."""
 
     @field_validator("hectares")
     @classmethod

@@ -36,6 +36,7 @@ class OverviewOptions(Options):
     """``{kind: overviews, of: STEP, levels: N}``."""
 
     levels: int | None = Field(default=None, ge=1, le=20)
+    """How many; until one is small enough for a screen when left out."""
 
 
 @dataclass(repr=False, kw_only=True)

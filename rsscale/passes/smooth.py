@@ -38,10 +38,15 @@ class SmoothOptions(Options):
     """
 
     method: Literal["majority", "gaussian-markov"]
+    """The most frequent class of a disc, or a Markov random field over the probabilities."""
     radius: int = Field(default=2, ge=1, le=100)
+    """Pixels around."""
     strength: float = Field(default=4.0, gt=0, le=20)
+    """Of `gaussian-markov`: how much the neighbours count."""
     iterations: int = Field(default=5, ge=1, le=50)
+    """Of `gaussian-markov`: a fixed number, so that a value does not depend on the tile."""
     layer: str = _CLASSES
+    """Of `majority`: the layer of classes."""
 
 
 @dataclass(repr=False, kw_only=True)

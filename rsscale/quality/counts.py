@@ -50,7 +50,9 @@ class QualityOptions(Options):
     """
 
     windows: dict[str, int] = Field(default_factory=dict)
+    """Distance between the model's windows by span, pixels, where it is known."""
     gates: GatesRecipe = GatesRecipe()
+    """Thresholds, as in the recipe's own `gates`."""
 
 
 @dataclass(repr=False, kw_only=True)

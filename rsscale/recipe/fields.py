@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,9 +28,29 @@ def as_value_error() -> Iterator[None]:
         raise ValueError(str(error)) from None
 
 
+def short_form(*forms: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Further forms of a value, as JSON Schema, that a validator turns into the usual one.
+
+    For ``json_schema_extra`` of a field, so that editors accept what :func:`read_recipe` does.
+    """
+
+    def extend(schema: dict[str, Any]) -> None:
+        usual = schema.pop("anyOf", None)
+        if usual is None:
+            about = {"title", "description", "default"}
+            usual = [{key: schema.pop(key) for key in list(schema) if key not in about}]
+        schema["anyOf"] = [*usual, *forms]
+
+    return extend
+
+
 class Strict(BaseModel):
     """A part of a recipe: unknown keys are refused, and nothing is changed later."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # what the reference and editors say of a key
     )

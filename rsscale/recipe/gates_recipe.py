@@ -15,49 +15,68 @@ Points = Annotated[float, Field(ge=0, le=100)]
 class SeamsRecipe(Strict):
     """When a line through the map counts as a seam: significant, and large enough to matter."""
 
-    significance: float = Field(default=0.01, gt=0, lt=1)  # false alarms of a sound map, each gate
-    classes: Points = 1.0  # points more of neighbours that differ than beside the line
-    confidence: Points = 1.0  # points of confidence more between neighbours
+    significance: float = Field(default=0.01, gt=0, lt=1)
+    """False alarms of a sound map, for each gate."""
+    classes: Points = 1.0
+    """Percentage points more of neighbours that differ than beside the line."""
+    confidence: Points = 1.0
+    """Points of confidence more between neighbours than beside the line."""
 
 
 class ClassSharesRecipe(Strict):
     """How far a class may move from the period before, and from the first of the run."""
 
-    points: Points = 5.0  # of the mapped area
-    ratio: float = Field(default=1.5, gt=1)  # of the larger to the smaller share
-    least_points: Points = 1.0  # a smaller move is not judged by its ratio
-    tile_points: Points = 40.0  # of a tile's area that may be of another class
+    points: Points = 5.0
+    """Percentage points of the mapped area that a class may move."""
+    ratio: float = Field(default=1.5, gt=1)
+    """Of the larger to the smaller share."""
+    least_points: Points = 1.0
+    """A smaller move is not judged by its ratio."""
+    tile_points: Points = 40.0
+    """Percentage points of a tile's area that may be of another class."""
 
 
 class ConfidenceRecipe(Strict):
     """When confidence has collapsed."""
 
-    low: StrictInt = Field(default=50, ge=1, le=100)  # percent; pixels below are not confident
-    share: Share = 0.3  # of such pixels in a period
-    tile_points: Points = 30.0  # more than the median of all tiles
+    low: StrictInt = Field(default=50, ge=1, le=100)
+    """Percent; pixels below are not confident."""
+    share: Share = 0.3
+    """Share of such pixels in a period."""
+    tile_points: Points = 30.0
+    """Percentage points more of them than in the median of all tiles."""
 
 
 class ApplicabilityRecipe(Strict):
     """The largest share outside the model's area of applicability, of a period and of a tile."""
 
     share: Share = 0.1
+    """Of a period."""
     tile_share: Share = 0.5
+    """Of a tile."""
 
 
 class NeverSeenRecipe(Strict):
     """The largest share without a clear observation, of a period and of a tile."""
 
     share: Share = 0.02
+    """Of a period."""
     tile_share: Share = 0.25
+    """Of a tile."""
 
 
 class GatesRecipe(Strict):
     """Thresholds of ``rsscale gates``: they decide no pixel, and may be changed at any time."""
 
     seams: SeamsRecipe = SeamsRecipe()
+    """When neighbours differ too much across lines between tiles, windows, zones and scenes."""
     class_shares: ClassSharesRecipe = ClassSharesRecipe()
+    """How far a class may move between periods."""
     confidence: ConfidenceRecipe = ConfidenceRecipe()
+    """How little confidence a map may have."""
     applicability: ApplicabilityRecipe = ApplicabilityRecipe()
+    """How much may lie outside the model's area of applicability."""
     never_seen: NeverSeenRecipe = NeverSeenRecipe()
-    # Tiles with fewer pixels in the area are not judged by themselves.
+    """How much may lack a clear observation."""
     least_pixels: StrictInt = Field(default=2500, ge=1)
+    """Tiles with fewer pixels in the area are not judged by themselves."""

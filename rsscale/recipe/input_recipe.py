@@ -13,7 +13,7 @@ from rsscale.cube.mask_rules import mask_rules
 from rsscale.errors import nearest
 from rsscale.net.headers import HeaderRules
 from rsscale.net.signing import access_name, check_name
-from rsscale.recipe.fields import MonthDay, Name, Nodata, Strict, as_value_error
+from rsscale.recipe.fields import MonthDay, Name, Nodata, Strict, as_value_error, short_form
 from rsscale.redaction import shown
 
 
@@ -21,14 +21,25 @@ class MaskRecipe(Strict):
     """Which pixels are valid: a preset by name, codes or bits of a band, or several such rules."""
 
     rules: tuple[str | dict[str, Any], ...] | None = None
+    """Several rules, each a preset's name or a mapping with `band`; a pixel is valid where all of
+    them keep it."""
     preset: str | None = None
+    """A rule by name: sentinel2-scl, landsat-qa-pixel, fmask, dea-fmask, hls-fmask."""
     band: str | None = None
+    """The band of codes or bits that `keep`, `drop`, `bits` or `fields` are about."""
     keep: tuple[int, ...] | None = None
+    """Codes that are valid; all others are dropped."""
     drop: tuple[int, ...] | None = None
+    """Codes that are dropped; all others are valid."""
     bits: tuple[int, ...] | None = None
+    """Bits, counted from 0, of which none may be set."""
     fields: dict[str, tuple[int, ...]] | None = None
+    """Fields of several bits, such as `"8-9"`, and the values of each that are dropped."""
     unseen: tuple[int, ...] | None = None
-    dilate: float = Field(default=0.0, ge=0, le=100_000)  # metres
+    """Values that say that nothing was seen there; those of the band's declared nodata when left
+    out."""
+    dilate: float = Field(default=0.0, ge=0, le=100_000)
+    """Also drop what lies within so many metres on the ground of a dropped pixel."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -59,9 +70,18 @@ class CompositeRecipe(Strict):
     """Time windows of a period, and how the observations of each are reduced."""
 
     by: str | dict[str, Any] | None = None
+    """Time windows of a period: year, season or month; `{season: 12}` (or year, month) from another
+    month on; `{days: 16}`."""
     windows: dict[str, tuple[MonthDay, MonthDay]] | None = None
+    """Named windows of the year instead, both ends included: `{spring: ["03-01", "05-31"]}`;
+    `"-1-12-01"` is December of the year before."""
     reducer: str = "median"
+    """How the clear observations of a window become one value: median, mean, min, max, p1 to p99,
+    best-pixel, geomedian, medoid."""
     missing: Literal["leave", "neighbour", "linear", "year"] = "leave"
+    """A window without a clear observation at a pixel: `leave` it (the model sees its mean), take
+    the nearest `neighbour` in time, fill it by `linear` interpolation, or reduce all observations
+    of the `year`."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -85,31 +105,67 @@ FINDING = ("collection", "query", "names", "exclude", "missing_asset", "alternat
 """Keys of an input that say which items and files it has: those themselves are frozen."""
 
 
+# Short forms of some keys, see :meth:`InputRecipe._short_forms`.
+_TEXT = {"type": "string"}
+_RULES = {"type": "array", "items": {"anyOf": [_TEXT, {"type": "object"}]}}
+_NAMED_BANDS = {"type": "array", "items": {"anyOf": [_TEXT, {"type": "object"}]}, "minItems": 1}
+
+
 class InputRecipe(Strict):
     """One source of imagery, or of a layer that does not change."""
 
     catalog: str
+    """A STAC API, a static catalog.json, or a stac-geoparquet file; a path or an address."""
     collection: str | tuple[Name, ...] | None = None
-    bands: tuple[Name, ...] = Field(min_length=1, max_length=1000)
+    """The collection, or several: `[HLSL30_2.0, HLSS30_2.0]`."""
+    bands: tuple[Name, ...] = Field(
+        min_length=1, max_length=1000, json_schema_extra=short_form(_NAMED_BANDS)
+    )
+    """Asset keys or common names, in the order that the model sees; of a file of several bands a
+    band's name, or its number as in `image.4`."""
     names: dict[str, str | tuple[str, ...] | dict[str, str]] = Field(default_factory=dict)
+    """What a band is called where its own name does not say so, also by collection: `{nir:
+    {HLSL30_2.0: B05, HLSS30_2.0: B8A}}`."""
     exclude: tuple[str, ...] = ()
+    """Items to leave out, by id."""
     missing_asset: Literal["fail", "skip"] = "fail"
-    alternate: tuple[Name, ...] = ()
+    """Items that lack a band `fail` the run, or are left out (`skip`)."""
+    alternate: tuple[Name, ...] = Field(default=(), json_schema_extra=short_form(_TEXT))
+    """Which address of an asset, where items offer several: `[s3, main]`."""
     query: dict[str, dict[str, Any]] | None = None
-    mask: MaskRecipe | None = None
+    """STAC query extension, such as `{"eo:cloud_cover": {lt: 60}}`; also applied by rsscale itself
+    where the API does not know it."""
+    mask: MaskRecipe | None = Field(default=None, json_schema_extra=short_form(_TEXT, _RULES))
+    """Which pixels are valid: a preset by name, a rule, or a list of rules."""
     composite: CompositeRecipe = CompositeRecipe(by="season")
-    # The observations themselves, of a year or of a span of days, in place of composites.
+    """How the observations of a period become channels."""
     series: Literal[True] | tuple[MonthDay, MonthDay] | None = None
+    """For models of time series, in place of `composite`: the observations themselves, of the year
+    (`true`) or of days such as `["-1-09-01", "08-31"]`, which begin in the year before."""
     sign: str | None = None
+    """How files are reached, if not simply so: planetary-computer, aws-anonymous,
+    aws-requester-pays, or a `module:function` of yours that signs addresses."""
     headers: dict[str, dict[str, str]] | None = None
+    """Headers of requests by host. Tokens go by the name of an environment variable that
+    `RSSCALE_TOKENS` allows: `{data.example.org: {Authorization: "Bearer env:EXAMPLE_TOKEN"}}`."""
     static: bool = False
+    """A layer that does not change, such as elevation: it has no dates."""
     harmonize: bool = True
+    """Apply each item's scale and offset (Sentinel-2 processing baseline 04.00), once."""
     merge_days: bool = False
+    """Scenes of one day that overlap between granules count as one observation."""
     decibel: bool = False
+    """Radar: composites of linear power, then 10 log10."""
     on_error: Literal["fail", "skip"] = "fail"
+    """A file that can't be read after all retries fails its tile (`fail`), or counts as not seen,
+    with a line in the ledger (`skip`)."""
     loader: Literal["stackstac", "odc-stac", "dask"] = "dask"
+    """Who builds the graph of the lazy cube; the pixels are those of dask."""
     resampling: dict[str, Literal["nearest", "bilinear", "cubic"]] = Field(default_factory=dict)
+    """By band, where grids differ: bilinear when left out, nearest for codes."""
     nodata: dict[str, Nodata | Literal["none"]] | None = None
+    """By band, the value that means nothing was observed, where the files don't say it or say
+    another; `none` for no such value."""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What a notebook shows: the catalogue's address without user name and query."""

@@ -25,9 +25,15 @@ class GridRecipe(Strict):
     """The global pixel grid; see :class:`rsscale.Grid`."""
 
     crs: str
+    """A projected CRS in metres, such as EPSG:32632; best the zone that most of the imagery has."""
     resolution: float = Field(gt=0, le=MAX_RESOLUTION)
+    """Width of a pixel, metres."""
     tile: int = Field(default=2048, ge=1, le=MAX_TILE)
+    """Width of a tile, pixels: one task and one Zarr shard each. The borders of tiles are decoded
+    twice: 2.25 times all blocks at 2048, 1.27 times at 8192."""
     origin: tuple[Coordinate, Coordinate] = (0.0, 0.0)
+    """Where the lattice of pixels begins, metres: `[15, 15]` for Landsat, whose pixels start at
+    half a pixel."""
 
     def build(self) -> Grid:
         """The grid."""
@@ -37,39 +43,61 @@ class GridRecipe(Strict):
 class OutputRecipe(Strict):
     """Which layers are written."""
 
-    # Those of the model's output, and observations; the usual ones when omitted.
     layers: tuple[Name, ...] | None = None
+    """Layers of the map that are written: those of the model's output (`classification`,
+    `confidence`, `probability`, …) and `observations`. The usual ones when left out."""
 
 
 class ChangeRecipe(Strict):
     """Change between two of the periods, in the short form; see docs/change.md."""
 
     from_: Year = Field(alias="from")
+    """The earlier year, one of `periods`."""
     to: Year
+    """The later year, one of `periods`."""
     method: Literal["post-classification", "temporal-model"] = "post-classification"
+    """How change is told: by comparing the two maps, or by a temporal model of all periods."""
 
 
 class Recipe(Strict):
     """A whole recipe; see ``recipes/landcover.yaml`` for every key with comments."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", max_length=200)
+    """Names the run; letters, digits, dots, dashes."""
     area: str | None = None
+    """The area to map: a vector file with polygons in any CRS. Either this or `bbox`."""
     area_layer: str | None = None
+    """The layer of `area`, where the file has several."""
     bbox: tuple[float, float, float, float] | None = None
+    """The area as a box in degrees: `[west, south, east, north]`."""
     grid: GridRecipe
+    """The global pixel grid. Tiles and model windows are counted from the CRS's origin, never from
+    the area."""
     periods: tuple[Year, ...] = Field(min_length=1, max_length=1000)
+    """Years; one map each, in order."""
     inputs: dict[InputName, InputRecipe] = Field(default_factory=dict)
+    """Where the imagery comes from. Each input has a name, which the model knows it by."""
     model: str | dict[Year, str] | None = None
+    """Folder of the model (STAC MLM `item.json`, weights), or one a period: `{2023: models/a, 2024:
+    models/b}`. `rsscale train` writes it."""
     train: TrainRecipe | None = None
+    """What `rsscale train` does."""
     output: OutputRecipe = OutputRecipe()
+    """What is written of the map."""
     change: ChangeRecipe | None = None
+    """Change between two periods, in the short form; more kinds of change are `steps`."""
     gates: GatesRecipe = GatesRecipe()
+    """What a map must pass before it is published. Thresholds decide no pixel, and may be changed
+    at any time."""
     steps: dict[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)], StepRecipe
     ] = Field(default_factory=dict)
-    # Digests of models that are programs and may run, as `--trust` records them.
+    """Further steps by name, each computed tile by tile after those that it reads."""
     trust: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
-    folder: Path = Field(default=Path(), exclude=True)  # that relative paths of steps count from
+    """Digests of models that are programs and may run, as `--trust` records them."""
+    folder: Path = Field(default=Path(), exclude=True)
+    """Folder that relative paths of steps count from; rsscale writes it into the recipe of a run.
+    """
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

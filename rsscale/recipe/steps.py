@@ -17,10 +17,12 @@ _RESERVED = ("product",)
 class RunReference(BaseModel):
     """A step of another, finished run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     run: str
+    """A finished run on the same grid: its folder, or an address such as s3://…."""
     step: str = "map"
+    """The step of it that is read."""
 
 
 Reference = str | RunReference
@@ -30,10 +32,13 @@ Reference = str | RunReference
 class StepRecipe(BaseModel):
     """One step: its kind, what it reads, and the options of its kind."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     kind: str
+    """The kind of step, or `module:Class` of a pass of yours that `RSSCALE_PASSES` allows."""
     of: RunReference | str | dict[str, RunReference | str] | None = None
+    """What it reads: a step or an input by name, `{run: FOLDER, step: NAME}` of another run, or
+    several by what they are called."""
 
     @field_validator("of", mode="before")
     @classmethod

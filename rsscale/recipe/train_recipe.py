@@ -18,18 +18,26 @@ class ClassRecipe(Strict):
     """A class of the map."""
 
     value: int = Field(ge=0, le=254)
+    """What the map holds."""
     name: str
+    """What it means."""
     color: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
+    """Its colour, such as `"#1b7837"`."""
 
 
 class SplitRecipe(Strict):
     """Validation and test by spatial blocks, or cross-validation."""
 
-    by: Literal["block", "polygon"] = "block"  # what is never parted
-    blocks: float = Field(default=5000.0, gt=0, le=1e8)  # metres
-    validation: float = Field(default=0.2, ge=0, lt=1)  # chooses the weights
-    test: float = Field(default=0.2, ge=0, lt=1)  # measures and calibrates
-    folds: int = Field(default=0, ge=0, le=1000)  # in place of the test
+    by: Literal["block", "polygon"] = "block"
+    """What is never parted: whole squares of the ground, or each polygon of the labels."""
+    blocks: float = Field(default=5000.0, gt=0, le=1e8)
+    """Width of a square, metres on the ground."""
+    validation: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the labelled pixels, in whole places, that chooses the weights."""
+    test: float = Field(default=0.2, ge=0, lt=1)
+    """Share that nothing is chosen by: it measures and calibrates."""
+    folds: int = Field(default=0, ge=0, le=1000)
+    """In place of the test: so many more models, each tested on places that it never saw."""
 
 
 class TrainChangeRecipe(Strict):
@@ -38,10 +46,14 @@ class TrainChangeRecipe(Strict):
     The years are given, or two columns of the labels hold them.
     """
 
-    of: InputName | None = None  # the recipe's one input when left out
+    of: InputName | None = None
+    """The input that is read at two years; the recipe's only one when left out."""
     from_: Year | None = Field(default=None, alias="from")
+    """The earlier year that the labels are true for."""
     to: Year | None = None
-    columns: tuple[Name, Name] | None = None  # of the years from and to
+    """The later year."""
+    columns: tuple[Name, Name] | None = None
+    """Columns of the labels that hold both years, in place of `from` and `to`."""
 
     @model_validator(mode="after")
     def _two_years(self) -> Self:
@@ -62,42 +74,83 @@ class TrainRecipe(Strict):
     """Options of ``rsscale train``."""
 
     labels: str
+    """Polygons or points, a table (CSV, Parquet) of points, or a raster of classes."""
     labels_layer: str | None = None
-    labels_crs: str | None = None  # of a table's coordinates
-    coordinates: tuple[str, str] | None = None  # columns of a table
-    class_: str | None = Field(default=None, alias="class")  # a raster needs none
+    """The layer of the file, where it has several."""
+    labels_crs: str | None = None
+    """CRS of a table's coordinates; lon and lat are EPSG:4326."""
+    coordinates: tuple[str, str] | None = None
+    """Columns of a table's coordinates; else lon and lat, or x and y."""
+    class_: str | None = Field(default=None, alias="class")
+    """The column of the class; a raster needs none."""
     classes: tuple[ClassRecipe, ...] | None = None
+    """Values, names and colours of the map. Left out: codes of the labels are the values, names are
+    numbered from 1."""
     merge: dict[Name, Annotated[tuple[ClassName, ...], Field(min_length=1)]] = Field(
         default_factory=dict
     )
+    """Names or values of the labels that are one class: `{forest: [broadleaf, conifer]}`."""
     ignore: tuple[ClassName, ...] = ()
+    """Names or values of the labels that are no class."""
     periods: tuple[Year, ...] | None = None
+    """Years of the maps that the labels fit; all when left out."""
     period_column: str | None = None
-    change: TrainChangeRecipe | None = None  # labels of change between two periods
+    """The column of the year that a label is true for."""
+    change: TrainChangeRecipe | None = None
+    """Labels of change between two years, for networks that see both."""
     all_touched: bool = False
-    edge: float = Field(default=0.0, ge=0, le=1e5)  # metres
+    """Label every pixel that a polygon touches, not only those whose centre it holds."""
+    edge: float = Field(default=0.0, ge=0, le=1e5)
+    """Metres on the ground from polygons' edges that stay without labels."""
     priority: tuple[str, ...] = ()
+    """Classes that win where labels overlap, the first over all others."""
     overlap: Overlap = "drop"
+    """Where labels of several classes overlap: no label (`drop`), or the class that covers most of
+    the pixel (`majority`)."""
     most_pixels: int | None = Field(default=None, ge=1, le=THIN_BLOCK**2)
+    """Pixels of a class in a block of 512 px width at most, drawn by their place; all when left
+    out."""
     split: SplitRecipe = SplitRecipe()
+    """What is kept back to choose, to measure and to calibrate."""
     architecture: str = "unet"
+    """What kind of model: unet, tempcnn, ltae, utae, fusion, pixel, random_forest,
+    gradient_boosting, nearest_neighbours, fc-ef, fc-siam-conc, fc-siam-diff, `smp:Class`, or
+    `module:function` that `RSSCALE_ARCHITECTURES` allows."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the architecture, such as `{width: 16, depth: 3}`."""
     stride: int = Field(default=512, ge=1, le=8192)
+    """Pixels that a window of the model keeps."""
     halo: int = Field(default=32, ge=0, le=8192)
+    """Pixels of context around them; training says if the network looks further."""
     blend: Literal["trim", "hann"] = "trim"
-    observations: int = Field(default=32, ge=1, le=1000)  # of a series, at most, in a window
+    """How windows join: `trim` cuts the halo off, `hann` tapers over it, for models that are not
+    local."""
+    observations: int = Field(default=32, ge=1, le=1000)
+    """Of a series: how many observations a window has at most."""
     chip: int = Field(default=256, ge=32, le=8192)
-    # Of images 350 steps of 8 crops, of single pixels 1500 of 256, when left out.
+    """Width of the blocks that are read around labels, pixels."""
     steps: int | None = Field(default=None, ge=1, le=10**9)
+    """Steps of the optimiser: 350 of crops, 1,500 of single pixels when left out."""
     batch: int | None = Field(default=None, ge=1, le=65536)
+    """Samples of a step: 8 crops, or 256 single pixels when left out."""
     balance: Literal["sampling", "weights", "none"] | None = None
-    patience: int = Field(default=0, ge=0, le=10**9)  # validations without a better one; 0: never
+    """Rare classes are drawn more often (`sampling`, of crops), or their errors count more
+    (`weights`, of pixels)."""
+    patience: int = Field(default=0, ge=0, le=10**9)
+    """Validations without a better one that end the training; 0 for never."""
     learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
+    """Peak of the one-cycle learning rate."""
     seed: int = 0
-    members: int = Field(default=1, ge=1, le=100)  # networks from other seeds, averaged
-    applicability: bool = False  # the layers dissimilarity and applicable
-    license: str | None = Field(default=None, pattern=r"^[\w.+-]+$", max_length=100)  # SPDX
-    conformal: float = Field(default=0.9, gt=0, lt=1)  # level of sets of classes
+    """Decides the first weights, the split and the samples of each batch."""
+    members: int = Field(default=1, ge=1, le=100)
+    """Networks from other seeds, whose probabilities are averaged."""
+    applicability: bool = False
+    """Also write the layers `dissimilarity` and `applicable`: where the imagery is unlike all
+    training pixels."""
+    license: str | None = Field(default=None, pattern=r"^[\w.+-]+$", max_length=100)
+    """Licence of the model, an SPDX identifier such as CC-BY-4.0."""
+    conformal: float = Field(default=0.9, gt=0, lt=1)
+    """Level of the sets of classes in the layers `set_size` and `class_set`."""
 
     @field_validator("classes")
     @classmethod

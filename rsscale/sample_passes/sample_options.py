@@ -17,98 +17,78 @@ _OF_CLASSES = STRATA[:3]
 
 
 class SampleOptions(Options):
-    """``{kind: sample, of: STEP, design:, strata:, size:, …}``.
-
-    Attributes
-    ----------
-    design : str
-        ``"simple"``, ``"stratified"``, ``"systematic"`` or ``"two-stage"``.
-    strata : tuple of str
-        ``"class"`` of the map; ``"transition"``, each pair of classes of two periods;
-        ``"change"``, each class that stayed and all that changed as one; ``"regions"``, polygons;
-        ``"raster"``. Several are crossed. ``class`` when a stratified sample names none.
-    layer : str
-        Of classes. For a change map with ``from`` and ``to``, these, where strata are of change.
-    periods : tuple of int
-        One, or two that a sample of change compares. The step's last period when empty, or the
-        pair of a step of change.
-    regions, regions_layer, id : str
-        A vector file, its layer, and the column of the polygons' names.
-    raster : str
-        A raster of strata, whole numbers; ``raster_codes`` and ``raster_names`` translate them.
-    outside : str, optional
-        What becomes of mapped pixels that no region and no value of the raster covers:
-        ``"stratum"`` or ``"leave-out"``. Refused when omitted.
-    least_hectares : float
-        Strata that are smaller become one.
-    size : int
-        Units in all. From the target standard errors when omitted.
-    sizes : mapping of stratum to int
-        Units of each stratum, instead of ``size`` and ``allocation``.
-    standard_error : float
-        Target of the overall accuracy, a share.
-    area_standard_errors : mapping of class to float
-        Targets of areas, hectares.
-    expected : float or mapping of stratum or class to float
-        Expected user's accuracies, shares; 0.85 where a mapping has none.
-    allocation : str
-        ``"olofsson"``: ``minimum`` units for each rare stratum, the rest proportional to area, and
-        no more than half of all units in minimums;
-        ``"proportional"``, ``"equal"``, ``"neyman"``.
-    optimal_for : str, optional
-        The class whose area ``"neyman"`` is optimal for; the overall accuracy when omitted.
-    minimum : int
-    spacing : float
-        Of a systematic sample, metres.
-    starts : int
-        Random starts of a systematic sample.
-    block : float
-        Width of a primary unit of two stages, metres.
-    blocks, per_block : int
-        How many are drawn, and pixels in each (of each stratum in it, where there are strata).
-    chosen : str
-        Primary units are drawn with ``"equal"`` probability, or proportional to ``"size"``, their
-        mapped pixels, with replacement.
-    lattice : (int, int), optional
-        Rows and columns of pixels that ``spacing`` or ``block`` is; by their metres on the ground
-        at the centre of all tiles when omitted.
-    correlation : float
-        Expected correlation of errors inside a primary unit, for expected standard errors.
-    seed : int
-    count_only : bool
-        Count the strata and draw nothing.
-    """
+    """``{kind: sample, of: STEP, design:, strata:, size:, …}``."""
 
     design: Design = "stratified"
+    """How units are drawn."""
     strata: tuple[str, ...] = ()
+    """`class` of the map; `transition`, each pair of classes of two periods; `change`, each class
+    that stayed and all that changed as one; `regions`, polygons; `raster`. Several are crossed.
+    `class` when a stratified sample names none."""
     layer: str = "classification"
+    """The layer of classes. For a change map with `from` and `to`, these, where strata are of
+    change."""
     periods: tuple[int, ...] = ()
+    """One, or two that a sample of change compares. The step's last period when left out, or the
+    pair of a step of change."""
     regions: str | None = None
+    """A vector file of polygons that are strata."""
     regions_layer: str | None = None
+    """The layer of `regions`, where the file has several."""
     id: str | None = None
+    """The column of the polygons' names."""
     raster: str | None = None
+    """A raster of strata, whole numbers."""
     raster_codes: dict[str, int] = Field(default_factory=dict)
+    """Numbers of strata by the raster's values; `rsscale design` reads them from the raster."""
     raster_names: dict[str, str] = Field(default_factory=dict)
+    """Names of strata by their numbers; `rsscale design` reads them from the raster."""
     outside: Literal["stratum", "leave-out"] | None = None
+    """What becomes of mapped pixels that no region and no value of the raster covers: a `stratum`,
+    or `leave-out`. Refused when left out."""
     least_hectares: float = Field(default=0.0, ge=0)
+    """Strata that are smaller become one."""
     size: int | None = Field(default=None, ge=1)
+    """Units in all; from the target standard errors when left out."""
     sizes: dict[str, int] | None = None
+    """Units of each stratum, instead of `size` and `allocation`."""
     standard_error: float | None = Field(default=None, gt=0, lt=0.5)
+    """Target of the overall accuracy, a share."""
     area_standard_errors: dict[str, float] = Field(default_factory=dict)
+    """Targets of areas by class, hectares."""
     expected: float | dict[str, float] = 0.85
+    """Expected user's accuracies, shares, of all or by stratum or class; 0.85 where a mapping has
+    none."""
     allocation: Allocation = "olofsson"
+    """How units are shared out: `olofsson` gives `minimum` units to each rare stratum and the rest
+    in proportion to area, with no more than half of all units in minimums; `proportional`; `equal`;
+    `neyman`."""
     optimal_for: str | None = None
+    """The class whose area `neyman` is optimal for; the overall accuracy when left out."""
     minimum: int = Field(default=50, ge=2)
+    """Units of a rare stratum, at least."""
     spacing: float | None = Field(default=None, gt=0)
+    """Of a systematic sample, metres."""
     starts: int = Field(default=1, ge=1)
+    """Random starts of a systematic sample."""
     block: float | None = Field(default=None, gt=0)
+    """Width of a primary unit of two stages, metres."""
     blocks: int | None = Field(default=None, ge=2)
+    """Primary units that are drawn."""
     per_block: int = Field(default=10, ge=1)
+    """Pixels in each primary unit (of each stratum in it, where there are strata)."""
     chosen: Literal["equal", "size"] = "equal"
+    """Primary units are drawn with `equal` probability, or in proportion to their `size`, their
+    mapped pixels, with replacement."""
     lattice: tuple[int, int] | None = None
+    """Rows and columns of pixels that `spacing` or `block` is; by their metres on the ground at the
+    centre of all tiles when left out."""
     correlation: float = Field(default=0.05, ge=0, lt=1)
+    """Expected correlation of errors inside a primary unit, for expected standard errors."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the random numbers; the same seed draws the same units."""
     count_only: bool = False
+    """Count the strata and draw nothing."""
 
     @field_validator("strata")
     @classmethod

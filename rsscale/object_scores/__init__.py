@@ -1,1 +1,0 @@
-"""Scores of objects as the field computes them: arrays and GeoDataFrames in, numbers out."""
