@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rsscale.cube.load import load
     from rsscale.cube.masks import mask
     from rsscale.cube.sar import to_decibel
+    from rsscale.detection.detect import detect
     from rsscale.diagnosis.check import Diagnosis
     from rsscale.diagnosis.diagnose import diagnose
     from rsscale.estimation.area_estimates import AreaEstimates
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
         ValueOutput,
     )
     from rsscale.model.spec import ModelSpec
+    from rsscale.object_assessment.assess_objects import assess_objects
+    from rsscale.object_scores.object_scores import ObjectScores
+    from rsscale.object_scores.score import score_objects
     from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -137,6 +141,7 @@ _WHERE = {
     "Coregistered": "rsscale.coregistration.coregister",
     "design_sample": "rsscale.sample_design.design_sample",
     "SampleDesign": "rsscale.sample_design.sample_design",
+    "detect": "rsscale.detection.detect",
     "detect_change": "rsscale.change.post_classification",
     "diagnose": "rsscale.diagnosis.diagnose",
     "Diagnosis": "rsscale.diagnosis.check",
@@ -160,6 +165,9 @@ _WHERE = {
     "resume": "rsscale.runs.run",
     "rgb": "rsscale.pictures.quicklook",
     "run": "rsscale.runs.run",
+    "assess_objects": "rsscale.object_assessment.assess_objects",
+    "ObjectScores": "rsscale.object_scores.object_scores",
+    "score_objects": "rsscale.object_scores.score",
     "save_model": "rsscale.learn.models",
     "search": "rsscale.catalog.search",
     "series": "rsscale.composites.series",
@@ -203,6 +211,7 @@ __all__ = [
     "ModelInput",
     "ModelSpec",
     "ObjectOutput",
+    "ObjectScores",
     "Plan",
     "Prices",
     "Publication",
@@ -223,6 +232,7 @@ __all__ = [
     "Viewer",
     "apply",
     "assess",
+    "assess_objects",
     "assess_sample",
     "changes",
     "check_quality",
@@ -231,6 +241,7 @@ __all__ = [
     "composite",
     "coregister",
     "design_sample",
+    "detect",
     "detect_change",
     "detect_spectral_change",
     "diagnose",
@@ -255,6 +266,7 @@ __all__ = [
     "rgb",
     "run",
     "save_model",
+    "score_objects",
     "search",
     "series",
     "simulate",

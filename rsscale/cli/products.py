@@ -35,32 +35,101 @@ def assess(
     period_column: Annotated[
         str | None, typer.Option(help="Column of the year that a label is true for.")
     ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="True objects, polygons or points: precision, recall, average precision of the "
+            "objects that a step has found."
+        ),
+    ] = None,
     exclude: Annotated[Path | None, typer.Option(help="Training labels to keep away from.")] = None,
     distance: Annotated[float, typer.Option(help="How far, metres.")] = 1000.0,
     block: Annotated[float, typer.Option(help="Width of an evaluation block, metres.")] = 1000.0,
+    span: Annotated[
+        str | None, typer.Option(help="With --objects: whose; the last when omitted.")
+    ] = None,
+    iou: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="With --objects: intersection over union to match; 0.5. May be repeated."
+        ),
+    ] = None,
+    point_distance: Annotated[
+        float | None,
+        typer.Option(help="With --objects of points: metres; the object must hold the point else."),
+    ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(help="With --objects: polygons in which the truth is complete."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="With --objects: borders of sizes in m², such as 100,1000; or coco."),
+    ] = None,
+    matching: Annotated[
+        Literal["score", "order"],
+        typer.Option(help="With --objects: highest score first, or as they are stored."),
+    ] = "score",
+    max_detections: Annotated[
+        int | None, typer.Option(help="With --objects: the so many of highest score of a class.")
+    ] = None,
+    objects_layer: Annotated[str | None, typer.Option(help="Layer of the --objects file.")] = None,
     design: Annotated[
         Literal["random"] | None, typer.Option(help="random: points are a simple random sample.")
     ] = None,
     regions: Annotated[
-        Path | None, typer.Option(help="With --sample: polygons that get figures of their own.")
+        Path | None,
+        typer.Option(help="With --sample, --objects: polygons that get figures of their own."),
     ] = None,
     region_id: Annotated[str | None, typer.Option(help="Column of the regions' names.")] = None,
     regions_layer: Annotated[str | None, typer.Option(help="Layer of the regions' file.")] = None,
     step: Annotated[
-        str | None, typer.Option(help="With --sample: whose classes; those that it was drawn from.")
+        str | None,
+        typer.Option(
+            help="With --sample: whose classes; those that it was drawn from. With --objects: "
+            "whose; the only one that has any."
+        ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="With --sample: of the intervals.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(help="With --sample, --objects: of the intervals.")
+    ] = 0.95,
     map_changed: Annotated[
         bool,
         typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
     ] = False,
 ) -> None:
-    """Measure a map: by an interpreted sample, or against a raster or polygons of the truth."""
-    if (sample is None) == (reference is None):
+    """Measure a map by an interpreted sample or against the truth, or objects against true ones."""
+    if sum(one is not None for one in (sample, reference, objects)) != 1:
         raise RecipeError(
-            "give either --sample, an interpreted probability sample, for areas and accuracies of "
-            "the whole map, or --reference, a raster or polygons of the truth, for agreement there"
+            "give one of --sample, an interpreted probability sample, for areas and accuracies of "
+            "the whole map; --reference, a raster or polygons of the truth, for agreement there; "
+            "--objects, true objects, for scores of the objects that a step has found"
         )
+    if objects is not None:
+        from rsscale.object_assessment.assess_objects import assess_objects
+
+        print(
+            assess_objects(
+                folder,
+                objects,
+                step=step,
+                span=span or period,
+                truth_layer=objects_layer,
+                class_column=class_,
+                iou=iou or (0.5,),
+                distance=point_distance,
+                within=within,
+                regions=regions,
+                region_id=region_id,
+                regions_layer=regions_layer,
+                sizes=_sizes(sizes),
+                matching=matching,
+                max_detections=max_detections,
+                block=block,
+                confidence=confidence,
+            )
+        )
+        return
     if sample is not None:
         from rsscale.sample_assessment.assess_sample import assess_sample
 
@@ -94,6 +163,20 @@ def assess(
         design=design,
     )
     print(accuracy)
+
+
+def _sizes(text: str | None) -> list[float] | Literal["coco"] | None:
+    """Borders of sizes, of ``100,1000``."""
+    if text is None:
+        return None
+    if text == "coco":
+        return "coco"
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(
+            f"--sizes is {text!r}; expected borders in m², such as 100,1000, or coco"
+        ) from None
 
 
 @command

@@ -101,6 +101,7 @@ def build(
     wrapped = unwrapped(architecture)
     if wrapped:
         wrapper, inner = wrapped
+        registered(architecture)
         own, inside = parted(wrapper, hyperparameters)
         network = partial(build, inner, inputs, outputs - wrapper.extras, **inside)
         return wrapper.make(network, inputs, own)
@@ -132,6 +133,11 @@ def registered(architecture: str) -> Architecture:
     wrapped = unwrapped(architecture)
     if wrapped:
         inner = registered(wrapped[1])
+        if inner.finds_objects:
+            raise ModelError(
+                f"architecture {architecture!r}: {wrapped[1]!r} finds objects, whose boxes can't "
+                "be averaged; use it by itself"
+            )
         return Architecture(partial(build, architecture), inner.layout, inner.takes)
     if is_address(architecture):
         return Architecture(partial(_made, architecture))

@@ -96,6 +96,8 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
     output, classes = reader.output(declared)
     reader.check_same_task(top.tasks, output)
     inputs = [reader.parse(MlmInput, part, f"mlm:input[{n}]") for n, part in enumerate(top.input)]
+    if isinstance(output, ObjectOutput):
+        inputs = [_of_any_batch(part) for part in inputs]
     check_inputs(reader, inputs)
     of_window = declared.result.dim_order == _OF_WINDOW
     stride, halo = reader.windows(top, inputs, of_window=of_window)
@@ -123,6 +125,16 @@ def read_mlm(item: Mapping[str, Any]) -> MlmModel:
         extras=extras,
         missing=top.missing,
         seen=top.seen,
+    )
+
+
+def _of_any_batch(declared: MlmInput) -> MlmInput:
+    """An input of one window at a time as one of any number: objects are found one by one."""
+    shape = declared.input.shape
+    if shape[:1] != [1]:
+        return declared
+    return declared.model_copy(
+        update={"input": declared.input.model_copy(update={"shape": [-1, *shape[1:]]})}
     )
 
 

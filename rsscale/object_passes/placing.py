@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
 from rsscale.geo.grid import Grid
-from rsscale.geo.lattice import PixelBox
 from rsscale.legend.classes import LandClass
 from rsscale.object_passes.candidate_rows import candidates_of, objects_of
 from rsscale.object_passes.decided import DecidedObjects
 from rsscale.object_passes.windows import WindowsPass
-from rsscale.objects.columns import object_rows, object_schema
+from rsscale.objects.columns import object_schema
 from rsscale.objects.deciding import PlaneObjects
-from rsscale.objects.ground_area import ground_areas
+from rsscale.objects.placed import inside, placed_rows
 from rsscale.steps.base import Block, Fold, PartPass, Result, Setup, Source, Step
 from rsscale.wording import counted
 
@@ -80,8 +78,17 @@ class PlacingPass(PartPass):
         kept = candidates_of(_some(own, ~own["shared"].astype(bool)))
         rest = objects_of(_some(decided, decided["span"] == block.key.span))
         found = PlaneObjects.together(PlaneObjects.whole(kept), rest)
-        found, centres = _inside(found, block.core, block.where)
-        return Result(table=self._rows(found, centres, block.key.span), facts=self._count(found))
+        found = inside(found, block.core, block.where)
+        rows = placed_rows(
+            found,
+            grid=self.grid,
+            classes=self.classes,
+            span=block.key.span,
+            run=self.run_name,
+            step=self.step,
+            model=self.models[block.key.span],
+        )
+        return Result(table=rows, facts=self._count(found))
 
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Objects by class; how many were merged, or may be larger than what was seen."""
@@ -96,27 +103,6 @@ class PlacingPass(PartPass):
                 f"{self.step}  {merged:,} of them put together from pieces of several windows, "
                 f"{cut:,} at the edge of what was seen, which may be larger"
             )
-
-    def _rows(self, found: PlaneObjects, centres: npt.NDArray[np.float64], span: str) -> pa.Table:
-        shapes = in_crs(found.shapes, self.grid)
-        (x0, y0), res = self.grid.origin, self.grid.resolution
-        places = np.stack([x0 + centres[:, 0] * res, y0 - centres[:, 1] * res], axis=1)
-        return object_rows(
-            shapes,
-            crs=self.grid.crs,
-            ids=[object_id(key) for key in found.keys.tolist()],
-            classes=found.classes,
-            names={c.value: c.name for c in self.classes},
-            area_m2=ground_areas(shapes, self.grid.crs),
-            span=span,
-            run=self.run_name,
-            step=self.step,
-            model=self.models[span],
-            scores=found.scores,
-            centres=places,
-            parts=found.parts,
-            cut=found.cut,
-        )
 
     def _count(self, found: PlaneObjects) -> dict[str, float | None]:
         by_class = {_fact(c.value): int((found.classes == c.value).sum()) for c in self.classes}
@@ -158,23 +144,6 @@ def detection_steps(
     return [windows, decided, placing]
 
 
-def object_id(key: Iterable[int]) -> str:
-    """Name of an object by its window and its number there: the same for any tiles."""
-    row, col, number = key
-    return f"w{row}_{col}_{number}"
-
-
-def in_crs(shapes: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
-    """Shapes in global pixels in the CRS of the grid."""
-    (x0, y0), res = grid.origin, grid.resolution
-    if not len(shapes):
-        return shapes
-    found: npt.NDArray[Any] = shapely.transform(
-        shapes, lambda xy: np.stack([x0 + xy[:, 0] * res, y0 - xy[:, 1] * res], axis=1)
-    )
-    return found
-
-
 def _fact(value: int) -> str:
     return f"class_{value}"
 
@@ -183,15 +152,3 @@ def _some(
     columns: Mapping[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]
 ) -> dict[str, npt.NDArray[Any]]:
     return {name: values[chosen] for name, values in columns.items()}
-
-
-def _inside(
-    found: PlaneObjects, core: PixelBox, where: npt.NDArray[np.bool_]
-) -> tuple[PlaneObjects, npt.NDArray[np.float64]]:
-    """Objects whose centre, the middle of their bounds, is one of some pixels; and the centres."""
-    bounds = shapely.bounds(found.shapes).reshape(len(found), 4)
-    centres = (bounds[:, :2] + bounds[:, 2:]) / 2
-    col, row = np.floor(centres).astype(np.int64).T
-    here = (row >= core.row0) & (row < core.row1) & (col >= core.col0) & (col < core.col1)
-    here[here] = where[row[here] - core.row0, col[here] - core.col0]
-    return found.take(here), centres[here]

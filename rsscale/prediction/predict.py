@@ -128,7 +128,7 @@ def predict(
     read = grid.box_of(source_box)
     kept = grid.box_of(core) if core is not None else read
     place = grid.geobox_of(kept)
-    where = _checked(where, kept, place)
+    where = checked_where(where, kept, place)
     if any(is_lazy(array) for array in inputs.values()):
         lazy = lazy_layers(inputs, source_of(model), read, kept, where, layers=chosen, batch=batch)
         return _dataset(chosen, lazy, place, batch=batch)
@@ -170,7 +170,7 @@ def first_windows(
     ModelError, AreaError
         As :func:`predict`.
     """
-    inputs = _computed(model_inputs(composite, spec))
+    inputs = in_memory(model_inputs(composite, spec))
     source = geobox_of_input(next(iter(inputs.values())))
     box = Grid(str(source.crs), source.affine.a, origin=origin).box_of(source)
     return windows_to_try(InputStack(inputs, spec, box), spec, count)
@@ -187,7 +187,7 @@ def windows_to_try(stack: InputStack, spec: ModelSpec, count: int) -> WindowBatc
     return staging.load(stack, windows)
 
 
-def _computed(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+def in_memory(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     """Inputs in memory; values and observations come out of one graph, so nothing is read twice."""
     import dask
 
@@ -212,7 +212,7 @@ def _check_model(model: Any) -> None:
     check_classes_to_map(spec)
 
 
-def _checked(where: Any, kept: PixelBox, place: GeoBox) -> Any:
+def checked_where(where: Any, kept: PixelBox, place: GeoBox) -> Any:
     """The pixels that are wanted as a bare array of the right shape; None for all."""
     if where is None:
         return None

@@ -25,10 +25,10 @@ from scene_objects import (
 
 import rsscale as rs
 from rsscale.geo.lattice import PixelBox
-from rsscale.object_passes.placing import object_id
 from rsscale.objects.candidates import together, window_candidates
 from rsscale.objects.columns import is_of_objects
 from rsscale.objects.deciding import Rules, decide_all
+from rsscale.objects.placed import object_id
 
 # Inside the whole area.
 INSIDE = ((731_000, 4_981_500), (735_500, 4_981_000), (736_000, 4_985_500))

@@ -1,0 +1,162 @@
+"""Find the objects of an image in memory, as a step of a run finds those of a country."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from rsscale.detection.windows import MOST_UNSEEN, detect_windows
+from rsscale.errors import ModelError
+from rsscale.geo.grid import Grid
+from rsscale.inference.device_lock import device_lock
+from rsscale.inference.stack import InputStack
+from rsscale.model.spec import ModelSpec
+from rsscale.network.batch import Predictor
+from rsscale.objects.candidates import Candidates, together, window_candidates
+from rsscale.objects.columns import GEOMETRY
+from rsscale.objects.deciding import Rules, decide_all, known_windows
+from rsscale.objects.placed import inside, placed_rows
+from rsscale.prediction.inputs import geobox_of_input, model_inputs
+from rsscale.prediction.model_source import ModelSource, opened
+from rsscale.prediction.predict import checked_where, in_memory
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+_log = logging.getLogger("rsscale")
+
+_COLUMNS = ["id", "class", "name", "score", "x", "y", "area_m2", "parts", "cut", "model"]
+_DROPPED = {
+    "zero_area": "have no area",
+    "outside": "lie outside of their window",
+    "unseen": f"lie on pixels of which no sensor saw more than {1 - MOST_UNSEEN:.0%}",
+    "no_mask": "have no mask above its threshold",
+}
+
+
+def detect(
+    composite: xr.DataArray | Mapping[str, xr.DataArray],
+    model: Predictor | ModelSource,
+    *,
+    core: GeoBox | None = None,
+    origin: tuple[float, float] = (0.0, 0.0),
+    where: Any = None,
+    score: float | None = None,
+    iou: float | None = None,
+    agnostic: bool = False,
+) -> gpd.GeoDataFrame:
+    """Find the objects of an image in memory, each once.
+
+    Windows lie where :func:`rsscale.predict` has them. What several windows see is suppressed and
+    merged as in a step of ``kind: detect``, so that this is what a run finds in the same place.
+
+    Parameters
+    ----------
+    composite : DataArray or mapping of name to DataArray
+        As :func:`rsscale.predict` takes it. A lazy one is read as a whole: for what does not fit
+        into memory use a run.
+    model : Model or ModelFolder
+        One that finds objects: its output is an :class:`rsscale.ObjectOutput`.
+    core : GeoBox, optional
+        Where objects are wanted; the composite's own box when omitted. Pixels that a window needs
+        beyond the composite are missing values to the model.
+    origin : (float, float)
+        The grid's origin, which the windows are counted from, in CRS units.
+    where : bool array (y, x), optional
+        Pixels of ``core`` in which the centre of an object may lie. Only windows with such a pixel
+        are looked at: an object that reaches beyond them is cut there.
+    score : float, optional
+        Least score, in place of the model's ``score_threshold``.
+    iou : float, optional
+        Intersection over union above which two detections are one object, in place of the model's.
+    agnostic : bool
+        Whether that goes across classes.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        In the CRS of the composite, one row an object, from north to south by windows: ``id``,
+        ``class``, ``name``, ``score``, ``x``, ``y`` (middle of its bounds), ``area_m2`` (on the
+        ellipsoid), ``parts`` (windows that it was put together from), ``cut`` (beside pixels that
+        no sensor saw, or cut by a window: it may be larger), ``model`` (digest), ``geometry``.
+        Attribute ``counts``: what :func:`rsscale.detection.windows.detect_windows` counts.
+
+    Raises
+    ------
+    ModelError
+        When the model maps pixels, or returns something else than its contract says; and as
+        :func:`rsscale.predict`.
+    AreaError
+        As :func:`rsscale.predict`.
+    """
+    import geopandas as gpd
+
+    spec = _contract(model)
+    output = spec.objects  # which a model of pixels has not
+    inputs = in_memory(model_inputs(composite, spec))
+    source = geobox_of_input(next(iter(inputs.values())))
+    grid = Grid(str(source.crs), source.affine.a, origin=origin)
+    read = grid.box_of(source)
+    kept = grid.box_of(core) if core is not None else read
+    wanted = _wanted(where, kept.shape, checked_where(where, kept, grid.geobox_of(kept)))
+    network = opened(model) if isinstance(model, ModelSource) else model
+    stack = InputStack(inputs, spec, read)
+    cores = known_windows(kept, wanted, spec.lattice)
+    counts: Counter[str] = Counter()
+    with device_lock(network.device):
+        found = detect_windows(stack, network, cores, score_threshold=score, counts=counts)
+    parts = [
+        window_candidates(some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)))
+        for some, place in zip(found, cores, strict=True)
+    ]
+    rules = Rules(output.iou if iou is None else iou, agnostic)
+    candidates = together(parts) if parts else Candidates.none()
+    objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)
+    _tell(counts, spec, stack)
+    digest = str(getattr(network, "digest", ""))
+    rows = placed_rows(objects, grid=grid, classes=spec.classes, model=digest)
+    shapes = shapely.from_wkb(rows[GEOMETRY].to_numpy(zero_copy_only=False))
+    frame = gpd.GeoDataFrame(rows.select(_COLUMNS).to_pandas(), geometry=shapes, crs=grid.crs)
+    frame.attrs["counts"] = dict(counts)
+    return frame
+
+
+def _contract(model: Any) -> ModelSpec:
+    """The contract of a model."""
+    spec = getattr(model, "spec", None)
+    if not isinstance(spec, ModelSpec):
+        raise ModelError(
+            f"a {type(model).__name__} does not say what it reads and which objects it finds; use "
+            "rsscale.open_model, or rsscale.Model.of(network, output=rsscale.ObjectOutput(), ...)"
+        )
+    return spec
+
+
+def _wanted(where: Any, shape: tuple[int, int], checked: Any) -> npt.NDArray[np.bool_]:
+    """The pixels in which objects are wanted."""
+    return np.ones(shape, bool) if where is None else np.asarray(checked, bool)
+
+
+def _tell(counts: Counter[str], spec: ModelSpec, stack: InputStack) -> None:
+    """Log what was dropped, and what a person should know of the values."""
+    for name, reason in _DROPPED.items():
+        if counts[name]:
+            _log.info(
+                "model %r: %d detections %s, and were dropped", spec.name, counts[name], reason
+            )
+    if counts["full"]:
+        _log.warning(
+            "model %r: %d of %d windows have more than %d objects, and keep as many; raise 'most' "
+            "of its output, or use a smaller stride",
+            spec.name, counts["full"], counts["windows"], spec.objects.most,
+        )  # fmt: skip
+    if warning := stack.far_values().warning:
+        _log.warning("%s", warning)

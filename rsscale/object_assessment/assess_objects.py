@@ -1,0 +1,164 @@
+"""Measure the objects of a run against true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import shapely
+
+from rsscale.errors import RecipeError
+from rsscale.estimation.intervals import CONFIDENCE
+from rsscale.geo.ground import ground_scale
+from rsscale.object_assessment.figures_file import keep_figures
+from rsscale.object_assessment.objects_of_step import StepObjects
+from rsscale.object_scores.matching import Rule
+from rsscale.object_scores.object_scores import ObjectScores
+from rsscale.object_scores.score import score_objects
+from rsscale.pipeline.assessment import file_digest
+from rsscale.reference.vector_file import read_vector_file
+from rsscale.runs.run import Run
+from rsscale.sample_assessment.regions import read_regions
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+def assess_objects(
+    run: Run | str | Path,
+    truth: str | Path,
+    *,
+    step: str | None = None,
+    span: str | int | None = None,
+    truth_layer: str | None = None,
+    class_column: str | None = None,
+    iou: float | Sequence[float] = (0.5,),
+    distance: float | None = None,
+    within: str | Path | None = None,
+    regions: str | Path | None = None,
+    region_id: str | None = None,
+    regions_layer: str | None = None,
+    sizes: Sequence[float] | Literal["coco"] | None = None,
+    matching: Rule = "score",
+    max_detections: int | None = None,
+    block: float = 1000.0,
+    resamples: int = 1000,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> ObjectScores:
+    """Score the objects of a step; write ``objects-accuracy.json`` into the run's folder.
+
+    Only what lies inside the run's area counts, by the centre of the true objects. Figures that
+    the file has of other steps and spans are kept.
+
+    Parameters
+    ----------
+    run : Run or path
+        Whose step is done.
+    truth : path
+        True objects: polygons or points of any vector file, in any CRS.
+    step : str, optional
+        Which writes objects; the only one of these when omitted.
+    span : str or int, optional
+        Whose objects; the last when omitted.
+    truth_layer : str, optional
+        Of the file, where it has several.
+    class_column : str, optional
+        Of the truth: names or values of classes. All objects are of one class when omitted.
+    within : path, optional
+        Polygons in which the truth is complete; all of the run's area when omitted.
+    regions : path, optional
+        Polygons that get figures of their own.
+    region_id, regions_layer : str, optional
+        The column that names them, and which layer of the file.
+    iou, distance, sizes, matching, max_detections, block, resamples, confidence, seed
+        As of :func:`rsscale.score_objects`; a pixel of COCO's sizes is one of the run's grid.
+
+    Returns
+    -------
+    ObjectScores
+
+    Raises
+    ------
+    RecipeError
+        When the step writes no objects, or the truth can't be used; see
+        :func:`rsscale.score_objects`.
+    RunFolderError
+        When the run has no such step, or it is not done.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    objects = StepObjects.open(run, step, span)
+    path = Path(truth)
+    given = _read(path, "true objects", truth_layer)
+    zones, parts = _regions(objects, regions, region_id, regions_layer)
+    area, files = _area(objects, within)
+    grid = objects.plan.grid
+    place = area.representative_point()
+    scale = ground_scale(grid.crs, place.x, place.y)
+    found = score_objects(
+        objects.read(),
+        given,
+        iou=iou,
+        distance=distance,
+        class_column=class_column,
+        classes=objects.classes or None,
+        within=area,
+        regions=zones,
+        region_id=region_id,
+        sizes=sizes,
+        resolution=grid.resolution * (scale.x * scale.y) ** 0.5,
+        matching=matching,
+        max_detections=max_detections,
+        block=block,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    record: dict[str, Any] = {
+        "path": str(path),
+        "sha256": file_digest(path),
+        "class_column": class_column,
+    }
+    found = replace(found, notes=(*found.notes, *objects.notes))
+    keep_figures(run.folder, objects, found, {"truth": record, **files, **parts})
+    return found
+
+
+def _read(path: Path, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
+    if not path.exists():
+        raise RecipeError(f"there are no {what} at {path}")
+    return read_vector_file(path, f"{what} {path.name}", layer)
+
+
+def _area(
+    objects: StepObjects, within: str | Path | None
+) -> tuple[shapely.Geometry, dict[str, Any]]:
+    """Where objects count, in the grid's CRS."""
+    plan = objects.plan
+    area = plan.grid.project(plan.area).geom
+    if within is None:
+        return area, {}
+    path = Path(within)
+    frame = _read(path, "areas of truth").to_crs(plan.grid.crs)
+    shape = shapely.intersection(shapely.union_all(frame.geometry.to_numpy()), area)
+    if shapely.area(shape) <= 0:
+        raise RecipeError(
+            f"the areas of truth {path.name} share no area with the run; expected polygons in "
+            "which the truth is complete"
+        )
+    return shape, {"within": {"path": str(path), "sha256": file_digest(path)}}
+
+
+def _regions(
+    objects: StepObjects, path: str | Path | None, column: str | None, layer: str | None
+) -> tuple[gpd.GeoDataFrame | None, dict[str, Any]]:
+    import geopandas as gpd
+
+    plan = objects.plan
+    zones = read_regions(path, column, layer, plan.grid, plan.extent)
+    if zones is None or path is None or column is None:
+        return None, {}
+    frame = gpd.GeoDataFrame({column: zones.ids}, geometry=list(zones.shapes), crs=plan.grid.crs)
+    return frame, {"regions": {"path": str(path), "sha256": file_digest(Path(path))}}

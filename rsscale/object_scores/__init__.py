@@ -1,0 +1,1 @@
+"""Scores of objects as the field computes them: arrays and GeoDataFrames in, numbers out."""

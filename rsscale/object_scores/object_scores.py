@@ -1,0 +1,212 @@
+"""The scores of objects, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from rsscale.estimation.estimator import Estimate
+from rsscale.object_scores.figures import GroupScores
+from rsscale.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COUNTS = ("truth", "right", "false", "missed")
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectScores:
+    """How well predicted objects agree with true ones.
+
+    Attributes
+    ----------
+    measure : str
+        ``"iou"``, intersection over union of outlines, or ``"distance"``, of points in metres.
+    rule : str
+        How objects are matched: ``"score"``, highest first, or ``"order"``, as they are stored.
+    thresholds : tuple of float
+        Of the measure, at which precision, recall and F1 are given.
+    overall : GroupScores
+    classes, sizes, regions : mapping of str to GroupScores
+        By name; sizes are those of the true objects.
+    predicted, truth : int
+        Objects that were scored, before any that do not count are left out.
+    blocks : int
+        Of the bootstrap: those that hold objects.
+    block : float, optional
+        Their width in metres; None where blocks are images.
+    confidence, resamples, seed
+        Of the intervals.
+    notes : tuple of str
+        What was left out or repaired, and what else a reader must know.
+    """
+
+    measure: str
+    rule: str
+    thresholds: tuple[float, ...]
+    overall: GroupScores
+    classes: Mapping[str, GroupScores]
+    predicted: int
+    truth: int
+    blocks: int
+    block: float | None
+    confidence: float
+    resamples: int
+    seed: int
+    sizes: Mapping[str, GroupScores] = field(default_factory=dict)
+    regions: Mapping[str, GroupScores] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``objects-accuracy.json`` has it, without what is said of files."""
+        return {
+            "format": 1,
+            "measure": self.measure,
+            "matching": self.rule,
+            "thresholds": list(self.thresholds),
+            "objects": {"predicted": self.predicted, "truth": self.truth},
+            "overall": self.overall.to_dict(),
+            "classes": _as_dicts(self.classes),
+            "sizes": _as_dicts(self.sizes),
+            "regions": _as_dicts(self.regions),
+            "bootstrap": {
+                "blocks": self.blocks,
+                "block_m": self.block,
+                "resamples": self.resamples,
+                "confidence": self.confidence,
+                "seed": self.seed,
+            },
+            "notes": list(self.notes),
+        }
+
+    def table(self) -> pd.DataFrame:
+        """All figures as rows: ``group``, ``name``, ``threshold``, ``figure``, ``value``, ….
+
+        ``group`` is ``all``, ``class``, ``size`` or ``region``; ``se``, ``low`` and ``high`` are
+        NaN where they are not estimable, and ``why`` says the reason.
+        """
+        import pandas as pd
+
+        rows = []
+        for group, name, scores in self._groups():
+            head = {"group": group, "name": name, "truth": scores.truth}
+            figures: list[tuple[float | None, str, Estimate]] = [
+                (threshold, figure, getattr(one, figure))
+                for threshold, one in scores.thresholds.items()
+                for figure in ("precision", "recall", "f1")
+            ]
+            figures += [
+                (None, figure, one)
+                for figure, one in {**scores.average_precision, **scores.panoptic}.items()
+            ]
+            for threshold, figure, one in figures:
+                numbers = {key: getattr(one, key) for key in ("value", "se", "low", "high")}
+                rows.append(
+                    {**head, "threshold": threshold, "figure": figure, **numbers, "why": one.why}
+                )
+        frame = pd.DataFrame(rows)
+        kinds = dict.fromkeys(["threshold", "value", "se", "low", "high"], "float64")
+        return frame.astype(kinds)
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p>{escape(self._head())}</p>"]
+        for rows in self._tables():
+            parts.append("<table>")
+            for number, row in enumerate(rows):
+                tag = "td" if number else "th"
+                cells = "".join(
+                    f'<{tag} style="text-align:{"right" if k else "left"}">{escape(text)}</{tag}>'
+                    for k, text in enumerate(row)
+                )
+                parts.append(f"<tr>{cells}</tr>")
+            parts.append("</table>")
+        parts += [f"<p>{escape(line)}</p>" for line in self._ends()]
+        return "\n".join(parts)
+
+    def _groups(self) -> Iterator[tuple[str, str, GroupScores]]:
+        yield "all", "all", self.overall
+        for group, some in (
+            ("class", self.classes),
+            ("size", self.sizes),
+            ("region", self.regions),
+        ):
+            for name, scores in some.items():
+                yield group, name, scores
+
+    def _rows(self) -> list[tuple[str, GroupScores]]:
+        """The rows of a table: of one class, it is that of all."""
+        single = len(self.classes) == 1
+        rows = [(name, scores) for group, name, scores in self._groups() if group != "class"]
+        if single:
+            return [(next(iter(self.classes)), self.overall), *rows[1:]]
+        return [rows[0], *self.classes.items(), *rows[1:]]
+
+    def _lines(self) -> Iterator[str]:
+        yield self._head()
+        for rows in self._tables():
+            yield ""
+            widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+            for first, *others in rows:
+                cells = [f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True)]
+                yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
+        yield from self._ends()
+
+    def _head(self) -> str:
+        order = "highest score first" if self.rule == "score" else "in the order of the table"
+        return (
+            f"{counted(self.predicted, 'predicted object')}, {self.truth:,} true; matched {order}"
+        )
+
+    def _tables(self) -> Iterator[list[tuple[str, ...]]]:
+        for threshold in self.thresholds:
+            title = f"IoU {threshold:g}" if self.measure == "iou" else f"within {threshold:g} m"
+            yield [(title, *_COUNTS, "precision", "recall", "F1")] + [
+                (
+                    name,
+                    *(f"{n:,}" for n in (scores.truth, one.true, one.false, one.missed)),
+                    *(_shown(figure) for figure in (one.precision, one.recall, one.f1)),
+                )
+                for name, scores in self._rows()
+                for one in [scores.thresholds[threshold]]
+            ]
+        names = (*self.overall.average_precision, *self.overall.panoptic)
+        yield [("ranked by score", *names)] + [
+            (name, *(_shown({**one.average_precision, **one.panoptic}[n]) for n in names))
+            for name, one in self._rows()
+        ]
+
+    def _ends(self) -> list[str]:
+        return ["", self._intervals(), *(f"- {note}" for note in self.notes)]
+
+    def _intervals(self) -> str:
+        figures = [f for _, _, s in self._groups() for one in s.thresholds.values()
+                   for f in (one.precision, one.recall, one.f1)]  # fmt: skip
+        what = "images" if self.block is None else f"blocks of {self.block:g} m"
+        reasons = dict.fromkeys(one.why for one in figures if one.why)
+        there = any(one.low is not None for one in figures)
+        text = (
+            f"in brackets: {self.confidence:.0%} intervals, {self.blocks:,} {what} drawn "
+            f"{self.resamples:,} times; "
+            if there
+            else f"no intervals of {self.blocks:,} {what}; "
+        )
+        dashes = f"without one, or -: {'; '.join(reasons)}" if reasons else ""
+        return (text + dashes).removesuffix("; ")
+
+
+def _as_dicts(some: Mapping[str, GroupScores]) -> dict[str, Any]:
+    return {name: one.to_dict() for name, one in some.items()}
+
+
+def _shown(found: Estimate) -> str:
+    if found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f})"

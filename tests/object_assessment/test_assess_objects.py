@@ -1,0 +1,141 @@
+"""A run's objects against true ones: files, classes, areas, spans, and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import geopandas as gpd
+import pytest
+import shapely
+import yaml
+from index_pass import AREA, index_recipe
+from object_pass import CLASSES, KIND
+
+import rsscale as rs
+from rsscale.errors import RecipeError, RunFolderError
+from rsscale.object_assessment.objects_of_step import StepObjects
+from rsscale.steps.kinds import ALLOWED
+
+OPTIONS = {"threads": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def passes_allowed() -> Iterator[None]:
+    with mock.patch.dict(os.environ, {ALLOWED: "index_pass,object_pass"}):
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
+    folder = tmp_path_factory.mktemp("objects")
+    recipe = index_recipe(folder, tile=128, steps={"squares": {"kind": KIND}}, periods=[2023, 2024])
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return rs.run(folder / "recipe.yaml", out=folder / "run", **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def found(run: rs.Run) -> gpd.GeoDataFrame:
+    return StepObjects.open(run, "squares", 2023).read()
+
+
+@pytest.fixture
+def truth(found: gpd.GeoDataFrame, tmp_path: Path) -> Path:
+    """Every second of what is found, and as many beside; in another CRS."""
+    half = found.iloc[::2]
+    missed = half.copy()
+    missed.geometry = missed.translate(50, 50)  # between the squares
+    frame = gpd.GeoDataFrame(
+        {"kind": [*half["name"], *missed["name"]]},
+        geometry=[*half.geometry, *missed.geometry],
+        crs=found.crs,
+    )
+    frame.to_crs("EPSG:4326").to_file(tmp_path / "truth.gpkg")
+    return tmp_path / "truth.gpkg"
+
+
+def test_figures_and_the_file(run, found, truth):
+    scores = rs.assess_objects(run, truth, step="squares", span=2023, class_column="kind")
+    area = shapely.Polygon(AREA)
+    inside = shapely.intersects_xy(area, found.x, found.y)
+    at = scores.overall.thresholds[0.5]
+    half = inside[::2]
+    missed = shapely.intersects_xy(area, found.x[::2] + 50, found.y[::2] + 50)
+    assert at.true == half.sum()
+    assert at.false == inside.sum() - half.sum()
+    assert at.missed == missed.sum()
+    assert at.precision.low < at.precision.value < at.precision.high
+    assert list(scores.classes) == [one.name for one in CLASSES]
+    content = json.loads((Path(run.path) / "objects-accuracy.json").read_text())
+    figures = content["steps"]["squares"]["2023"]
+    assert content["format"] == 1
+    assert figures["overall"]["thresholds"]["0.5"]["recall"]["value"] == at.recall.value
+    assert len(figures["files"]["truth"]["sha256"]) == 64
+    assert len(figures["version"]) == 16
+    rs.assess_objects(run, truth)
+    kept = json.loads((Path(run.path) / "objects-accuracy.json").read_text())["steps"]["squares"]
+    assert kept["2023"] == figures
+    assert kept["2024"]["files"]["truth"]["class_column"] is None
+    assert "the last of 2023, 2024" in kept["2024"]["notes"][-1]
+
+
+def test_only_where_the_truth_is_complete(run, found, truth, tmp_path):
+    west = shapely.box(729_000, 4_980_000, 731_000, 4_985_000)
+    gpd.GeoDataFrame(geometry=[west], crs=found.crs).to_file(tmp_path / "within.gpkg")
+    scores = rs.assess_objects(run, truth, span=2023, within=tmp_path / "within.gpkg")
+    inside = shapely.intersects_xy(
+        shapely.intersection(west, shapely.Polygon(AREA)), found.x, found.y
+    )
+    at = scores.overall.thresholds[0.5]
+    assert at.true + at.false == inside.sum()
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=found.crs).to_file(
+        tmp_path / "far.gpkg"
+    )
+    with pytest.raises(RecipeError, match=r"far\.gpkg share no area with the run"):
+        rs.assess_objects(run, truth, within=tmp_path / "far.gpkg")
+
+
+def test_regions_and_sizes_on_the_command_line(run, found, truth, tmp_path):
+    halves = [shapely.box(729_000, 4_980_000, 731_000, 4_985_000),
+              shapely.box(731_000, 4_980_000, 734_000, 4_985_000)]  # fmt: skip
+    zones = gpd.GeoDataFrame({"code": ["west", "east"]}, geometry=halves, crs=found.crs)
+    zones.to_file(tmp_path / "zones.gpkg")
+    command = [sys.executable, "-m", "rsscale", "--quiet", "assess", str(run.path),
+               "--objects", str(truth), "--class", "kind", "--span", "2023",
+               "--regions", str(tmp_path / "zones.gpkg"), "--region-id", "code",
+               "--sizes", "1000,2000", "--iou", "0.5", "--iou", "0.75"]  # fmt: skip
+    paths = [Path(rs.__file__).parents[1], Path(__file__).parents[1] / "helpers"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for text in ("IoU 0.75", "pond", "west", "1,000 to 2,000 m²", "95% intervals", "AP50"):
+        assert text in done.stdout
+    scores = json.loads((Path(run.path) / "objects-accuracy.json").read_text())["steps"]["squares"]
+    counts = [scores["2023"]["regions"][name]["truth"] for name in ("west", "east")]
+    assert sum(counts) == scores["2023"]["overall"]["truth"]
+    refused = subprocess.run(
+        [*command[:6], "--objects", str(tmp_path / "none.gpkg")],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "there are no true objects at" in refused.stderr
+
+
+def test_refusals(run, truth):
+    with pytest.raises(RunFolderError, match=r"has no step 'square'.*did you mean 'squares'"):
+        rs.assess_objects(run, truth, step="square")
+    with pytest.raises(
+        RecipeError, match=r"'map' writes no objects; those that do are \['squares'\]"
+    ):
+        rs.assess_objects(run, truth, step="map")
+    with pytest.raises(RecipeError, match=r"no span '2022'; it has \['2023', '2024'\]"):
+        rs.assess_objects(run, truth, span=2022)
+    with pytest.raises(RecipeError, match=r"no column 'kinds'.*did you mean 'kind'"):
+        rs.assess_objects(run, truth, class_column="kinds")
+    (Path(run.path) / "objects-accuracy.json").write_text("[]")
+    with pytest.raises(RunFolderError, match="not of format 1; remove it"):
+        rs.assess_objects(run, truth)
+    (Path(run.path) / "objects-accuracy.json").unlink()
