@@ -30,8 +30,8 @@ from rasterio.transform import xy
 
 import rsscale as rs
 from benchmarks.options import parser_of
-from rsscale.pipeline.label_chips import ChipReader
 from rsscale.processes import peak_rss
+from rsscale.sampling.label_chips import ChipReader
 from rsscale.sampling.work_folder import WorkFolder
 
 YEAR = 2024

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from rsscale.object_assessment.assess_objects import assess_objects
     from rsscale.object_scores.object_scores import ObjectScores
     from rsscale.object_scores.score import score_objects
+    from rsscale.object_training.train_objects import train_objects
     from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -176,6 +177,7 @@ _WHERE = {
     "to_netcdf": "rsscale.formats.netcdf",
     "to_reflectance": "rsscale.items.radiometry",
     "train": "rsscale.pipeline.training:train_recipe",
+    "train_objects": "rsscale.object_training.train_objects",
     "train_table": "rsscale.training.train_table",
     "transition_matrix": "rsscale.reporting.transition_matrix",
     "TransitionMatrix": "rsscale.reporting.transition_matrix",
@@ -274,6 +276,7 @@ __all__ = [
     "to_netcdf",
     "to_reflectance",
     "train",
+    "train_objects",
     "train_table",
     "transition_matrix",
     "verify",

@@ -69,8 +69,8 @@ def _compare(
 ) -> None:
     """Print a comparison and write it as JSON."""
     from rsscale.comparison.compare import compare
-    from rsscale.pipeline.label_chips import train_settings
     from rsscale.recipe import read_recipe
+    from rsscale.sampling.label_chips import train_settings
 
     recipe = read_recipe(path, overrides)
     chosen = None

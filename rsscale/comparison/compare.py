@@ -25,7 +25,6 @@ from rsscale.learners.image_network import ImageNetwork
 from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS
-from rsscale.pipeline.label_chips import input_bands, recipe_of_inputs, train_settings
 from rsscale.pipeline.training import (
     Reading,
     RecipeLearner,
@@ -39,6 +38,7 @@ from rsscale.pipeline.training import (
 )
 from rsscale.points.series_table import SeriesTable
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
+from rsscale.sampling.label_chips import input_bands, recipe_of_inputs, train_settings
 from rsscale.sampling.work_folder import open_work_folder
 from rsscale.training.split import SplitPlan
 from rsscale.training.train_table import table_learner, table_settings

@@ -22,6 +22,7 @@ REPORT_FILES = (
     TRAINING,
     "split.geojson",
     *(f"{name}.png" for name in ("confusion", "values", "curves", "reliability", "split")),
+    *(f"{name}.png" for name in ("precision-recall", "objects")),  # of detectors
 )
 """Files of a model folder that tell of the training; none is needed to run the model."""
 _MOST_BYTES = 2**24

@@ -94,7 +94,7 @@ def curves_chart(training: Mapping[str, Any]) -> Figure:
         loss, rate = rows[0], rows[-1]
         _draw_loss(loss, steps, curve["loss"])
         at = [v["step"] for v in validations]
-        if validations:
+        if any(v["loss"] is not None for v in validations):
             loss.plot(at, [v["loss"] for v in validations], color=ORANGE, marker="o", markersize=4,
                       label="validation")  # fmt: skip
         loss.set_ylim(0, _top(curve["loss"], validations))

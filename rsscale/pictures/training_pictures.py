@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError, ModelError, nearest
 from rsscale.pictures.charts import require_matplotlib, save_figure
+from rsscale.pictures.object_charts import precision_recall_chart
 from rsscale.pictures.split_chart import split_chart
 from rsscale.pictures.training_charts import (
     confusion_chart,
@@ -28,6 +29,7 @@ CHARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
     "values": ("Predicted and measured values", values_chart),
     "curves": ("Loss, validation and learning rate", curves_chart),
     "reliability": ("Reliability of the probabilities", reliability_chart),
+    "precision-recall": ("Precision and recall of objects", precision_recall_chart),
     "split": ("Places of training, validation and test", split_chart),
 }
 """Title and drawing of each picture by its name."""
@@ -40,6 +42,7 @@ def charts_of(training: Mapping[str, Any]) -> list[str]:
         "confusion": bool(scores["count"]) and "confusion_matrix" in scores,
         "values": any(training["pairs"].values()),
         "curves": training["curve"] is not None,
+        "precision-recall": any(curve[0] for curve in scores.get("curves", {}).values()),
         "reliability": training["calibration"] is not None,
         "split": bool(training["split"]["places"]),
     }

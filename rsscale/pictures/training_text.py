@@ -28,8 +28,11 @@ def story_lines(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for remark in training.get("remarks", ()):
         yield "note", remark
     yield "measured", training["verdict"]
-    yield from _scores(training)
-    if training["classes"]:
+    if training.get("kind") == "objects":
+        yield from _object_scores(training)
+    else:
+        yield from _scores(training)
+    if training["classes"] and training.get("kind") != "objects":
         yield "calibrated", _calibrated(training["calibration"])
         yield "sets", _sets(training["calibration"])
     yield "made", _made(training)
@@ -89,6 +92,21 @@ def _scores(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{title:<{width}} {f1:>5}  {users:>6}  {producers:>10} {counts}"
     if len(classes) > room:
         yield "", f"and {len(classes) - room} more in training.json"
+
+
+def _object_scores(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A row for each class of objects, as many as there is room for."""
+    scores, names = training["scores"], [c["name"] for c in training["classes"]]
+    yield "counted", f"detections with a score of {scores['threshold']:g} or more"
+    width = max(len(name) for name in names[:_MOST_CLASSES])
+    yield "classes", f"{'':<{width}}  AP50  precision  recall     F1   trained    tested"
+    for name in names[:_MOST_CLASSES]:
+        figures = (scores[k].get(name) for k in ("average_precision", "precision", "recall", "f1"))
+        average, precision, recall, f1 = map(_text, figures)
+        counts = f"{training['trained'][name]:>9,} {training['tested'][name]:>9,}"
+        yield "", f"{name:<{width}} {average:>5} {precision:>10} {recall:>7} {f1:>6} {counts}"
+    if len(names) > _MOST_CLASSES:
+        yield "", f"and {len(names) - _MOST_CLASSES} more in training.json"
 
 
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:

@@ -29,7 +29,15 @@ from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import DAYS, VALID
 from rsscale.network.receptive_field import reach_of
-from rsscale.pipeline.label_chips import (
+from rsscale.object_training.detector_kind import finds_objects
+from rsscale.object_training.report import ObjectReport
+from rsscale.pipeline.object_training import OF_OBJECTS, train_recipe_objects
+from rsscale.points.series_table import SeriesTable
+from rsscale.recipe import Recipe, TrainRecipe, read_recipe
+from rsscale.reference.labels import Labels, read_labels
+from rsscale.runs.find_items import recipe_area
+from rsscale.sampling.chip_task import DAYS_OF
+from rsscale.sampling.label_chips import (
     ChipReader,
     input_bands,
     label_periods,
@@ -37,12 +45,7 @@ from rsscale.pipeline.label_chips import (
     seen_by,
     train_settings,
 )
-from rsscale.pipeline.label_pixels import pixel_table
-from rsscale.points.series_table import SeriesTable
-from rsscale.recipe import Recipe, TrainRecipe, read_recipe
-from rsscale.reference.labels import Labels, read_labels
-from rsscale.runs.find_items import recipe_area
-from rsscale.sampling.chip_task import DAYS_OF
+from rsscale.sampling.label_pixels import pixel_table
 from rsscale.sampling.pixel_choice import MOST_PIXELS
 from rsscale.sampling.provenance import imaged, model_folder, provenance
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
@@ -67,7 +70,7 @@ def train_recipe(
     device: str = "auto",
     overrides: Sequence[str] = (),
     fresh: bool = False,
-) -> tuple[Model, TrainingReport]:
+) -> tuple[Model, TrainingReport | ObjectReport]:
     """Train what a recipe's ``train`` section asks for and save it as its model.
 
     Parameters
@@ -88,7 +91,7 @@ def train_recipe(
 
     Returns
     -------
-    (Model, TrainingReport)
+    (Model, TrainingReport or, of a detector, ObjectReport)
         The accuracy in the report is on whole spatial blocks that were never trained on.
 
     Raises
@@ -104,6 +107,9 @@ def train_recipe(
     settings = train_settings(recipe)
     target = Path(out) if out is not None else model_folder(recipe)
     check_recipe_steps(recipe)
+    if finds_objects(settings.architecture, settings.objects):
+        return train_recipe_objects(recipe, target, cluster=cluster, device=device, fresh=fresh)
+    settings.refuse(OF_OBJECTS, f"is of detectors, and {settings.architecture!r} maps pixels")
     labels = read_recipe_labels(recipe)
     told, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)
@@ -189,7 +195,7 @@ def recipe_learner(recipe: Recipe, design: Design, task: Task) -> RecipeLearner:
     loop = Loop(
         steps=settings.steps or (1500 if is_alone else 350),
         batch=settings.batch or (256 if is_alone else 8),
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate or 3e-3,
         balance=settings.balance or ("weights" if is_alone else "sampling"),
         patience=settings.patience,
         seed=settings.seed,

@@ -157,6 +157,8 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
         else model and resolve(model),
     }
     if recipe.train:
-        labels = resolve(recipe.train.labels)
-        update["train"] = recipe.train.model_copy(update={"labels": labels})
+        files = {"labels": resolve(recipe.train.labels)}
+        if recipe.train.within is not None:
+            files["within"] = resolve(recipe.train.within)
+        update["train"] = recipe.train.model_copy(update=files)
     return recipe.model_copy(update=update)

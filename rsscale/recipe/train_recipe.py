@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictInt, field_validator, model_validator
 
+from rsscale.errors import RecipeError
 from rsscale.recipe.fields import InputName, Name, Strict, Year, as_value_error
 from rsscale.reference.grid_labels import THIN_BLOCK
 from rsscale.reference.label_rules import LabelRules, Overlap
@@ -74,7 +76,8 @@ class TrainRecipe(Strict):
     """Options of ``rsscale train``."""
 
     labels: str
-    """Polygons or points, a table (CSV, Parquet) of points, or a raster of classes."""
+    """Polygons or points, a table (CSV, Parquet) of points, or a raster of classes; of detectors
+    boxes or polygons, or a table of boxes."""
     labels_layer: str | None = None
     """The layer of the file, where it has several."""
     labels_crs: str | None = None
@@ -114,8 +117,9 @@ class TrainRecipe(Strict):
     """What is kept back to choose, to measure and to calibrate."""
     architecture: str = "unet"
     """What kind of model: unet, tempcnn, ltae, utae, fusion, pixel, random_forest,
-    gradient_boosting, nearest_neighbours, fc-ef, fc-siam-conc, fc-siam-diff, `smp:Class`, or
-    `module:function` that `RSSCALE_ARCHITECTURES` allows."""
+    gradient_boosting, nearest_neighbours, fc-ef, fc-siam-conc, fc-siam-diff, the detectors
+    fasterrcnn, retinanet, fcos and maskrcnn, `smp:Class`, or `module:function` that
+    `RSSCALE_ARCHITECTURES` allows."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the architecture, such as `{width: 16, depth: 3}`."""
     stride: int = Field(default=512, ge=1, le=8192)
@@ -130,16 +134,17 @@ class TrainRecipe(Strict):
     chip: int = Field(default=256, ge=32, le=8192)
     """Width of the blocks that are read around labels, pixels."""
     steps: int | None = Field(default=None, ge=1, le=10**9)
-    """Steps of the optimiser: 350 of crops, 1,500 of single pixels when left out."""
+    """Steps of the optimiser: 350 of crops, 1,500 of single pixels, 1,000 of detectors when left
+    out."""
     batch: int | None = Field(default=None, ge=1, le=65536)
-    """Samples of a step: 8 crops, or 256 single pixels when left out."""
+    """Samples of a step: 8 crops, 256 single pixels, or 4 crops of detectors when left out."""
     balance: Literal["sampling", "weights", "none"] | None = None
     """Rare classes are drawn more often (`sampling`, of crops), or their errors count more
     (`weights`, of pixels)."""
     patience: int = Field(default=0, ge=0, le=10**9)
     """Validations without a better one that end the training; 0 for never."""
-    learning_rate: float = Field(default=3e-3, gt=0, le=1e6)
-    """Peak of the one-cycle learning rate."""
+    learning_rate: float | None = Field(default=None, gt=0, le=1e6)
+    """Peak of the one-cycle learning rate; 0.003, of detectors 0.001 when left out."""
     seed: int = 0
     """Decides the first weights, the split and the samples of each batch."""
     members: int = Field(default=1, ge=1, le=100)
@@ -151,6 +156,15 @@ class TrainRecipe(Strict):
     """Licence of the model, an SPDX identifier such as CC-BY-4.0."""
     conformal: float = Field(default=0.9, gt=0, lt=1)
     """Level of the sets of classes in the layers `set_size` and `class_set`."""
+    objects: Literal["boxes", "outlines"] | None = None
+    """What a detector of `module:function` returns; those known by name need none."""
+    within: str | None = None
+    """Of detectors: polygons in which every object is labelled; the chips that hold one when left
+    out."""
+    crop: int = Field(default=256, ge=32, le=8192)
+    """Of detectors: width of the crops that are learnt from, pixels."""
+    visible: float = Field(default=0.5, gt=0, le=1)
+    """Of detectors: share of an object's area from which on a crop that cuts it keeps it."""
 
     @field_validator("classes")
     @classmethod
@@ -191,6 +205,18 @@ class TrainRecipe(Strict):
             overlap=self.overlap,
             most_pixels=self.most_pixels,
         )
+
+    def refuse(self, keys: Sequence[str], why: str) -> None:
+        """Refuse keys that are given and mean nothing here.
+
+        Raises
+        ------
+        RecipeError
+        """
+        given = {field: TrainRecipe.model_fields[field].alias or field for field in keys}
+        wrong = [name for field, name in given.items() if field in self.model_fields_set]
+        if wrong:
+            raise RecipeError(f"train.{wrong[0]} {why}; leave it out")
 
     def label_options(self) -> dict[str, Any]:
         """How to read the labels: arguments of :func:`~rsscale.reference.labels.read_labels`."""

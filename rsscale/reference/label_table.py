@@ -62,12 +62,12 @@ def read_points(
     """
     import geopandas as gpd
 
-    table = _read(path)
+    table = read_table(path)
     if table.empty:
         raise RecipeError(f"labels {path} hold no row")
     names = _coordinate_columns(table, coordinates, path)
     crs = crs or _crs_by_name(names, path)
-    x, y = (_numbers(table, name, path) for name in names)
+    x, y = (table_numbers(table, name, path) for name in names)
     try:
         points = gpd.points_from_xy(x, y, crs=crs)
     except Exception as error:  # pyproj raises several types
@@ -78,7 +78,14 @@ def read_points(
     return gpd.GeoDataFrame(table[others], geometry=points)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read CSV, with commas, semicolons or tabs, as text, or Parquet with its types.
+
+    Raises
+    ------
+    RecipeError
+        When it can't be read.
+    """
     import pandas as pd
 
     try:
@@ -142,7 +149,14 @@ def _crs_by_name(names: tuple[str, str], path: Path) -> str:
     )
 
 
-def _numbers(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[np.float64]:
+def table_numbers(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[np.float64]:
+    """A column of coordinates as numbers.
+
+    Raises
+    ------
+    RecipeError
+        Which names the row that holds none.
+    """
     import pandas as pd
 
     column: Any = pd.to_numeric(table[name], errors="coerce")

@@ -29,7 +29,15 @@ from rsscale.reference.merged_classes import MergedClasses
 from rsscale.reference.unused_labels import BLANK, Reason, UnusedLabels
 from rsscale.reference.vector_file import geometry_problem, read_vector_file
 
-__all__ = ["GridLabels", "LabelRules", "Labels", "read_columns", "read_frame", "read_labels"]
+__all__ = [
+    "GridLabels",
+    "LabelRules",
+    "Labels",
+    "class_names",
+    "read_columns",
+    "read_frame",
+    "read_labels",
+]
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -215,7 +223,7 @@ def read_labels(
         raise RecipeError(f"labels {path}: {problem}")
     check_coordinates(frame.bounds.to_numpy(), frame.crs, f"labels {path}")
     frame = frame[["geometry"]].assign(**_periods(frame, period_column, path))
-    texts, unused = _class_names(names, rules, f"labels {path}")
+    texts, unused = class_names(names, rules, f"labels {path}")
     frame = frame.assign(name=texts)[texts.notna()]
     frame, unused_outside = _in_area(frame, area, path)
     texts = frame["name"]
@@ -258,7 +266,7 @@ def _in_area(
     return frame[is_near], unused
 
 
-def _class_names(column: Any, rules: LabelRules, source: str) -> tuple[Any, UnusedLabels]:
+def class_names(column: Any, rules: LabelRules, source: str) -> tuple[Any, UnusedLabels]:
     """Class names of features, those that are merged by their new one; None where not used."""
     import pandas as pd
 

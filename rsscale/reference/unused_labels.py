@@ -33,6 +33,9 @@ class Reason(Enum):
         "claimed by several classes; list the classes that win in train.priority",
     )
     THINNED = "thinned", "more than train.most_pixels of the class in a block"
+    NO_AREA = "no_area", "without a geometry, or with one that has no area"
+    TWICE = "twice", "there twice, with the same outline"
+    OUTSIDE_WITHIN = "outside_within", "with the centre outside the polygons of train.within"
     OUTSIDE_IMAGERY = "outside_imagery", "outside the imagery"
     MASKED = "masked", "masked, or without a clear observation in any time window"
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsscale.errors import RecipeError
+from rsscale.errors import AreaError, RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.ground import GroundScale, scale_of
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.sample_groups import BlockGroups
 from rsscale.layers import NODATA, Period
+from rsscale.recipe import TrainRecipe
 from rsscale.reference.grid_features import GridFeatures
 from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.labels import Labels
@@ -70,6 +74,34 @@ class ByBlock:
     def shapes_of(self, groups: Iterable[int]) -> dict[int, shapely.Geometry]:
         """See :class:`LabelGroups`."""
         return self.blocks.shapes_of(groups)
+
+
+def block_groups(
+    settings: TrainRecipe,
+    grid: Grid,
+    blocks: Sequence[PixelBox],
+    by_period: Mapping[Period, GridLabels],
+) -> ByBlock:
+    """Spatial groups of the asked width on the ground, by the scale amid the labels."""
+    around = reduce(PixelBox.__or__, blocks)
+    try:
+        scale = scale_of(grid.geobox_of(around))
+    except AreaError:  # axes so skewed that no block is square: as the CRS counts
+        unit = grid.pixel_width / grid.resolution
+        scale = GroundScale(unit, unit)
+    width, chip = settings.split.blocks, settings.chip
+    rows, cols = (max(size, chip) for size in scale.pixels(width, grid.resolution))
+    kind, remark = f"blocks of {width:g} m, to whole chips of {chip} px", ""
+    if max(rows, cols) == chip:
+        high, wide = (chip * grid.resolution * unit for unit in (scale.y, scale.x))
+        ground = f"{wide:,.0f}" if round(wide) == round(high) else f"{wide:,.0f} x {high:,.0f}"
+        kind = f"blocks of {ground} m: chips of {chip} px"
+        if round(min(wide, high)) > width:
+            remark = (
+                f"places are {ground} m wide and not {width:,.10g}, as train.split.blocks asks: "
+                f"a chip of {chip} px is never parted; a smaller train.chip allows smaller ones"
+            )
+    return ByBlock(BlockGroups(grid, rows, cols, chip), by_period, kind, remark)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rsscale.accuracy.sample_scores import Scores
 from rsscale.geo.sample_groups import GroupShapes
-from rsscale.learners.base import Loop, Predictions, Samples, Task
+from rsscale.learners.base import Loop, Predictions, Task
 from rsscale.learners.fit import Fit
 from rsscale.reference.unused_labels import UnusedLabels
 from rsscale.training.calibrate import Calibration
@@ -48,12 +48,24 @@ class Background:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Placed(Protocol):
+    """Protocol of what a background needs of samples."""
+
+    @property
+    def places(self) -> GroupShapes | None:
+        """Where the groups lie."""
+
+    @property
+    def unused(self) -> UnusedLabels:
+        """Labels that are in no sample."""
+
+
 def background_of(
     learner: Any,
     task: Task,
     plan: SplitPlan,
     labels: Mapping[int, Mapping[str, int]],
-    samples: Samples,
+    samples: Placed,
 ) -> Background:
     """The background of an experiment; settings are the learner's fields."""
     return Background(
@@ -110,6 +122,26 @@ class Fold(Protocol):
     @property
     def split(self) -> Split | None:
         """Roles of the groups."""
+
+
+class SplitReport(Protocol):
+    """Protocol of what the story of a split needs of a report."""
+
+    @property
+    def trained(self) -> Mapping[str, int]:
+        """What was learnt from, by class."""
+
+    @property
+    def split(self) -> Split:
+        """Roles of the groups."""
+
+    @property
+    def folds(self) -> Sequence[Fold]:
+        """Of a cross-validation."""
+
+    @property
+    def background(self) -> Background:
+        """What was asked for."""
 
 
 class Report(Protocol):

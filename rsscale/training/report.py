@@ -189,7 +189,7 @@ class TrainingReport:
 
         :func:`rsscale.save_model` calls it, with the ``report`` that it is given.
         """
-        return write_story(self, folder)
+        return write_story(self.to_dict(), self, folder)
 
     def _repr_html_(self) -> str:
         head, verdict, *lines = str(self).splitlines()

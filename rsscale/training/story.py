@@ -19,7 +19,7 @@ from rsscale.geo.sample_groups import some_of
 from rsscale.learners.fit import Fit, learning_rates
 from rsscale.model.files import TRAINING, TRAINING_FORMAT
 from rsscale.pictures.training_pictures import CHARTS, draw_training_if_possible
-from rsscale.training.background import Background, Fold, Report
+from rsscale.training.background import Background, Fold, Report, SplitReport
 from rsscale.training.calibrate import Calibration
 
 _MOST_STEPS = 2000  # points of a curve
@@ -51,8 +51,8 @@ def story_of(report: Report) -> dict[str, Any]:
         "pairs": _pairs(report),
         "folds": [_fold(fold) for fold in report.folds],
         "calibration": calibration and _calibration(calibration),
-        "curve": report.fit and _curve(report.fit, background),
-        "split": _split(report),
+        "curve": report.fit and curve_story(report.fit, background),
+        "split": split_story(report),
         "settings": dict(background.settings),
         "labels": {
             "used": {name: _sum(background.labels, name) for name in report.trained},
@@ -63,11 +63,11 @@ def story_of(report: Report) -> dict[str, Any]:
         **{k: v for k, v in background.provenance.items() if k != "labels"},
         "seed": report.seed,
         "seconds": round(report.seconds, 1),
-        "versions": _versions(),
+        "versions": library_versions(),
     }
 
 
-def split_features(story: Mapping[str, Any], report: Report) -> dict[str, Any]:
+def split_features(story: Mapping[str, Any], report: SplitReport) -> dict[str, Any]:
     """The places of a split as GeoJSON, in EPSG:4326 as its standard (RFC 7946) wants.
 
     A place has no geometry where its CRS, or where it lies, is not known.
@@ -93,15 +93,24 @@ def split_features(story: Mapping[str, Any], report: Report) -> dict[str, Any]:
     }
 
 
-def write_story(report: Report, folder: Path) -> dict[str, dict[str, Any]]:
+def write_story(
+    story: Mapping[str, Any], report: SplitReport, folder: Path
+) -> dict[str, dict[str, Any]]:
     """Write ``training.json``, ``split.geojson`` and, where matplotlib is installed, pictures.
+
+    Parameters
+    ----------
+    story : mapping
+        What :func:`story_of` gives, or the like of another kind of training.
+    report : SplitReport
+        That it is of.
+    folder : Path
 
     Returns
     -------
     dict
         STAC assets by name; ``href`` is the name of the file.
     """
-    story = story_of(report)
     _write_json(folder / TRAINING, story, indent=1)
     _write_json(folder / "split.geojson", split_features(story, report))
     assets = {
@@ -199,7 +208,7 @@ def _bins(bins: Reliability) -> dict[str, list[float | None]]:
     }
 
 
-def _curve(fit: Fit, background: Background) -> dict[str, Any]:
+def curve_story(fit: Fit, background: Background) -> dict[str, Any]:
     """Losses and learning rates by the step that they are up to, thinned to means."""
     count = len(fit.losses)
     every = math.ceil(count / _MOST_STEPS)
@@ -226,7 +235,7 @@ def _curve(fit: Fit, background: Background) -> dict[str, Any]:
     }
 
 
-def _split(report: Report) -> dict[str, Any]:
+def split_story(report: SplitReport) -> dict[str, Any]:
     """Every place: what it was for, what it holds, and its shape where that is known."""
     background, plan = report.background, report.background.plan
     places, fold_of = background.places, _fold_of(report.folds)
@@ -280,7 +289,8 @@ def _rounded(shape: shapely.Geometry, digits: int) -> dict[str, Any]:
     return geometry
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of what a training uses."""
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
@@ -308,6 +318,6 @@ def _digits(value: float, digits: int = 6) -> float | None:
     return float(f"{float(value):.{digits}g}") if math.isfinite(value) else None
 
 
-def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
+def _write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", "utf-8")

@@ -13,9 +13,9 @@ from once import Once
 import rsscale as rs
 from rsscale.errors import CatalogError, ModelError, RecipeError
 from rsscale.layers import YearPair
-from rsscale.pipeline.label_chips import recipe_of_inputs
 from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels, train_recipe
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.sampling.label_chips import recipe_of_inputs
 from rsscale.sampling.work_folder import WorkFolder
 
 SETTINGS = {

@@ -15,7 +15,6 @@ from rsscale import cli
 from rsscale.comparison.chip_pixels import ChipPixels
 from rsscale.learners.base import Task
 from rsscale.learners.point_batches import predict_numbers
-from rsscale.pipeline.label_chips import input_bands
 from rsscale.pipeline.training import (
     Reading,
     labelled_chips,
@@ -24,6 +23,7 @@ from rsscale.pipeline.training import (
     train_recipe,
 )
 from rsscale.recipe import read_recipe
+from rsscale.sampling.label_chips import input_bands
 from rsscale.sampling.work_folder import open_work_folder
 from rsscale.steps.kinds import check_recipe_steps
 

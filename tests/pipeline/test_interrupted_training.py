@@ -20,9 +20,9 @@ from landscape import Landscape
 import rsscale as rs
 from rsscale.errors import ReadError, RecipeError
 from rsscale.learners.fit import _Step
-from rsscale.pipeline.label_chips import input_bands
 from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels
 from rsscale.recipe import read_recipe
+from rsscale.sampling.label_chips import input_bands
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import pytest
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.pipeline.label_chips import _block_groups
 from rsscale.recipe import TrainRecipe
+from rsscale.sampling.label_groups import block_groups
 from rsscale.sampling.label_groups import ByBlock
 
 
@@ -26,7 +26,7 @@ def test_groups_are_as_wide_as_asked_on_the_ground(
 ) -> None:
     settings = TrainRecipe(labels="l.gpkg", **{"class": "c"})
     blocks = [PixelBox(row, col, row + 256, col + 256), PixelBox(row, col, row, col).pad(128)]
-    found = _block_groups(settings, Grid(crs, resolution), blocks, {}).blocks
+    found = block_groups(settings, Grid(crs, resolution), blocks, {}).blocks
     assert np.abs(np.subtract((found.rows, found.cols), expected)).max() <= 2
 
 
@@ -36,7 +36,7 @@ def test_places_that_are_wider_than_asked_for_say_so() -> None:
 
     def places(width: float, chip: int = 256) -> ByBlock:
         settings = {"labels": "l.gpkg", "class": "c", "split": {"blocks": width}, "chip": chip}
-        return _block_groups(TrainRecipe(**settings), grid, blocks, {})
+        return block_groups(TrainRecipe(**settings), grid, blocks, {})
 
     narrow = places(500)
     assert narrow.kind == "blocks of 2,560 m: chips of 256 px"

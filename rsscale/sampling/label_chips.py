@@ -14,11 +14,10 @@ import shapely
 from odc.geo.geom import Geometry
 
 from rsscale.cluster.versions import versions
-from rsscale.errors import AreaError, RecipeError
+from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
-from rsscale.geo.ground import GroundScale, scale_of
 from rsscale.geo.lattice import Lattice, PixelBox
-from rsscale.geo.sample_groups import MOST_POINTS, BlockGroups, GroupShapes, some_of
+from rsscale.geo.sample_groups import MOST_POINTS, GroupShapes, some_of
 from rsscale.inputs.windows import mask_margin, span, window_names
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory
@@ -29,13 +28,12 @@ from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.progress import announce, progress
 from rsscale.recipe import Recipe, TrainRecipe
-from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.labels import Labels
 from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.sampling.carry_out import read_parts
 from rsscale.sampling.chip_parts import ChipParts
 from rsscale.sampling.chip_task import Arrays, ChipPart, ChipReading, ChipTask
-from rsscale.sampling.label_groups import ByBlock, ByPolygon, LabelGroups
+from rsscale.sampling.label_groups import ByPolygon, LabelGroups, block_groups
 from rsscale.sampling.stored_images import StoredImages
 from rsscale.sampling.work_folder import WorkFolder
 from rsscale.training.checks import check_disk
@@ -70,6 +68,8 @@ class ChipReader:
         What the model takes beside values, see :class:`rsscale.ModelInput`.
     most : int, optional
         Take single pixels, so many of a class in a chip at most; images when omitted.
+    context : int
+        Pixels around a chip, of images.
 
     Attributes
     ----------
@@ -89,22 +89,24 @@ class ChipReader:
         inputs: Sequence[InputBands],
         takes: tuple[str, ...],
         most: int | None = None,
+        *,
+        context: int = CONTEXT,
     ) -> None:
         settings = train_settings(recipe)
-        self._recipe, self._grid, self._most = recipe, recipe.grid.build(), most
+        self._recipe, self.grid, self._most = recipe, recipe.grid.build(), most
         self._reading = ChipReading(
             recipe,
-            self._grid,
+            self.grid,
             _as_they_are(
                 inputs, tuple(extra for extra in takes if extra == DAYS), seen_by(settings)
             ),
             labels.classes,
-            CONTEXT if most is None else 0,
+            context if most is None else 0,
             most,
             versions(),
         )
         periods = label_periods(recipe, labels)
-        by_period = {period: labels.on(self._grid, period) for period in periods}
+        by_period = {period: labels.on(self.grid, period) for period in periods}
         blocks = {period: some.blocks(settings.chip) for period, some in by_period.items()}
         self.blocks = {period: some for period, some in blocks.items() if some}
         self.unused = labels.unused_in(by_period)
@@ -117,7 +119,7 @@ class ChipReader:
         self.groups: LabelGroups = (
             ByPolygon(labels, by_period)
             if settings.split.by == "polygon"
-            else _block_groups(settings, self._grid, every, by_period)
+            else block_groups(settings, self.grid, every, by_period)
         )
         self._chips = {
             period: [(b, group) for b in some for group in self.groups.groups_in(period, b)]
@@ -131,6 +133,11 @@ class ChipReader:
 
     def __len__(self) -> int:
         return sum(map(len, self._chips.values()))
+
+    @property
+    def periods(self) -> list[Period]:
+        """What each chip is of, in the order in which they are read."""
+        return [task.period for task in self._tasks({}, with_labels=False) for _ in task.blocks]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -151,7 +158,7 @@ class ChipReader:
         )
         return GroupShapes(
             self.groups.kind,
-            str(self._grid.crs),
+            str(self.grid.crs),
             self.groups.shapes_of(group for *_, group in chips),
             np.concatenate(positions),
             np.concatenate(values),
@@ -166,7 +173,7 @@ class ChipReader:
         rows, cols = np.nonzero(labels != NODATA)
         chosen = some_of(len(rows), most, (block.row0 % 2**32, block.col0 % 2**32))
         rows, cols = rows[chosen], cols[chosen]
-        to_crs = self._grid.geobox_of(block).affine
+        to_crs = self.grid.geobox_of(block).affine
         x, y = to_crs.c + to_crs.a * (cols + 0.5), to_crs.f + to_crs.e * (rows + 0.5)
         return np.stack([x, y], axis=1), labels[rows, cols]
 
@@ -200,7 +207,9 @@ class ChipReader:
             After Ctrl-C or SIGTERM, once the chips in hand are kept.
         """
         sources = {
-            period: _find_sources(self._recipe, self._grid, blocks, period)
+            period: _find_sources(
+                self._recipe, self.grid, blocks, period, self._reading.context or CONTEXT
+            )
             for period, blocks in self.blocks.items()
         }
         work.begin_reading(self._settings(sources))
@@ -250,9 +259,9 @@ class ChipReader:
         near: dict[str, Lookup] = {}
         for name, index in sources.items():
             imagery = self._recipe.inputs[name]
-            margin = mask_margin(imagery, self._grid, around)
+            margin = mask_margin(imagery, self.grid, around)
             # Twice: how far a mask reaches differs a little from box to box.
-            geobox = self._grid.geobox_of(around.pad(2 * margin + 1))
+            geobox = self.grid.geobox_of(around.pad(2 * margin + 1))
             rows = index.extents.rows(geobox, *span(imagery, year_of(period, name)))
             scenes = index.read(map(int, rows))
             near[name] = ScenesInMemory(scenes, index.extents.take(rows), index.crs)
@@ -328,45 +337,17 @@ def input_bands(recipe: Recipe) -> list[InputBands]:
     ]
 
 
-def _block_groups(
-    settings: TrainRecipe,
-    grid: Grid,
-    blocks: Sequence[PixelBox],
-    by_period: Mapping[Period, GridLabels],
-) -> ByBlock:
-    """Spatial groups of the asked width on the ground, by the scale amid the labels."""
-    around = reduce(PixelBox.__or__, blocks)
-    try:
-        scale = scale_of(grid.geobox_of(around))
-    except AreaError:  # axes so skewed that no block is square: as the CRS counts
-        unit = grid.pixel_width / grid.resolution
-        scale = GroundScale(unit, unit)
-    width, chip = settings.split.blocks, settings.chip
-    rows, cols = (max(size, chip) for size in scale.pixels(width, grid.resolution))
-    kind, remark = f"blocks of {width:g} m, to whole chips of {chip} px", ""
-    if max(rows, cols) == chip:
-        high, wide = (chip * grid.resolution * unit for unit in (scale.y, scale.x))
-        ground = f"{wide:,.0f}" if round(wide) == round(high) else f"{wide:,.0f} x {high:,.0f}"
-        kind = f"blocks of {ground} m: chips of {chip} px"
-        if round(min(wide, high)) > width:
-            remark = (
-                f"places are {ground} m wide and not {width:,.10g}, as train.split.blocks asks: "
-                f"a chip of {chip} px is never parted; a smaller train.chip allows smaller ones"
-            )
-    return ByBlock(BlockGroups(grid, rows, cols, chip), by_period, kind, remark)
-
-
 def _find_sources(
-    recipe: Recipe, grid: Grid, blocks: Sequence[PixelBox], period: Period
+    recipe: Recipe, grid: Grid, blocks: Sequence[PixelBox], period: Period, context: int
 ) -> dict[str, ItemIndex]:
     """Items around the labels only: a country is not searched for a few polygons."""
     boxes = [grid.geobox_of(block).extent.geom for block in blocks]
     around = Geometry(shapely.union_all(boxes), grid.crs).to_crs("EPSG:4326")
-    read = [block.pad(CONTEXT + 16) for block in blocks]
+    read = [block.pad(context + 16) for block in blocks]
     found: dict[str, ItemIndex] = {}
     for name in recipe.inputs:
         years = (year_of(period, name),)
-        index = index_items(recipe, grid, find_items(recipe, around, CONTEXT + 16, years, (name,)))
+        index = index_items(recipe, grid, find_items(recipe, around, context + 16, years, (name,)))
         check_reach(recipe, grid, index, read, years)
         found |= index
     return found

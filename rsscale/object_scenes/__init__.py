@@ -1,0 +1,1 @@
+"""Labelled objects in images: read, checked, and cut into crops that a detector learns from."""

@@ -1,0 +1,234 @@
+"""Random crops of scenes with the objects in them, turned and flipped, as batches of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import torch
+
+from rsscale.errors import RecipeError
+from rsscale.learn.model import given
+from rsscale.learners.base import Balance
+from rsscale.learners.checkpoint import generator_state
+from rsscale.learners.chips import Days
+from rsscale.model.spec import ModelSpec
+from rsscale.network.normalize import window_batch
+from rsscale.object_scenes.cuts import cut_objects, turned, turned_image
+from rsscale.object_scenes.scenes import OUTSIDE, ObjectScenes, Scene
+from rsscale.object_scenes.targets import Target, targets_of
+
+STEP = 32
+"""Crops are multiples of so many pixels: pyramids of features halve an image five times."""
+# How many crops lie anywhere: ground without objects is to be known too.
+_ANYWHERE = 0.2
+_TRIES = 10
+# How often a crop loses one of its time windows, so that a cloudy season is nothing new.
+_WINDOW_DROPOUT = 0.1
+# Standard deviation of the gain and of the shift of each band, in deviations of its values:
+# light and haze differ from image to image.
+_JITTER = 0.1
+
+
+@dataclass(frozen=True)
+class CropRules:
+    """How crops are cut.
+
+    Attributes
+    ----------
+    size : int
+        Width of a crop, px.
+    visible : float
+        Share of an object from which on a crop that cuts it keeps it.
+    balance : str
+        ``"sampling"``: classes are drawn by the square root of their objects, so that rare ones
+        come more often than they occur; else each object as often as any other.
+    jitter : float
+        How much the brightness of bands is changed, in standard deviations; 0 for not.
+    """
+
+    size: int = 256
+    visible: float = 0.5
+    balance: Balance = "sampling"
+    jitter: float = _JITTER
+
+    def __post_init__(self) -> None:
+        if self.size < STEP or not 0 < self.visible <= 1:
+            raise RecipeError(
+                f"crops are {self.size} px wide and keep objects of which {self.visible:g} is "
+                f"seen; expected at least {STEP} px, and a share above 0 up to 1"
+            )
+
+
+class ObjectCrops:
+    """Random crops of the training's places; of all other pixels nothing is seen.
+
+    Parameters
+    ----------
+    scenes : ObjectScenes
+    places : int array
+        Those that are learnt from.
+    spec : ModelSpec
+    rules : CropRules
+    seed : int
+    outlines : bool
+        Whether targets have masks.
+    """
+
+    def __init__(
+        self,
+        scenes: ObjectScenes,
+        places: npt.NDArray[np.int64],
+        spec: ModelSpec,
+        rules: CropRules,
+        seed: int,
+        *,
+        outlines: bool = False,
+    ) -> None:
+        self.scenes, self.places, self.spec, self.rules = scenes, places, spec, rules
+        self.outlines = outlines
+        self.random = np.random.default_rng(seed)
+        smallest = min(min(scene.shape) for scene in scenes.scenes)
+        self.size = min(rules.size, smallest) // STEP * STEP
+        if not self.size:
+            raise RecipeError(
+                f"an image is {smallest} px wide or high; at least {STEP} px are needed"
+            )
+        self._chosen = np.flatnonzero(np.isin(scenes.groups, places))
+        counts = np.bincount(scenes.classes[self._chosen], minlength=len(spec.classes))
+        weights = np.sqrt(counts) if rules.balance == "sampling" else counts.astype(np.float64)
+        self._chance = weights / max(weights.sum(), 1e-9)
+        areas = np.array([s.shape[0] * s.shape[1] for s in scenes.scenes], np.float64)
+        self._chance_of_scene = areas / areas.sum()
+
+    def batches(self, count: int, device: torch.device) -> ObjectBatches:
+        """What a detector is given, and its targets, again and again."""
+        return ObjectBatches(self, count, device)
+
+    def draw(self, count: int) -> tuple[torch.Tensor, list[Target], Days]:
+        """Images ``(N, C, size, size)``, the targets of each, and days."""
+        drawn = [self._crop() for _ in range(count)]
+        images = torch.from_numpy(np.stack([image for image, *_ in drawn]))
+        scenes = [scene for *_, scene in drawn]
+        days = {
+            name: np.concatenate([np.atleast_2d(scene.days[name]) for scene in scenes])
+            for name in scenes[0].days
+        }
+        return images, [target for _, target, _ in drawn], days
+
+    def _crop(self) -> tuple[npt.NDArray[np.float32], Target, Scene]:
+        scene, rows, cols = self._window()
+        image = scene.read(rows, cols)
+        seen = self._seen(scene, rows, cols) & np.isfinite(image).any(axis=0)
+        near = _near(scene, rows, cols)
+        moved = shapely.transform(scene.objects[near], lambda xy: xy - (cols.start, rows.start))
+        cut = cut_objects(np.asarray(moved, object), seen, self.rules.visible)
+        image[:, ~cut.seen] = np.nan
+        self._drop_a_window(image)
+        self._change_brightness(image)
+        turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
+        boxes, outlines = turned(cut.boxes, cut.outlines, self.size, turns, flip=flip)
+        classes = scene.classes[near[cut.which]]
+        target = targets_of(boxes, outlines, classes, self.size, masks=self.outlines)
+        return turned_image(image, turns, flip=flip), target, scene
+
+    def _window(self) -> tuple[Scene, slice, slice]:
+        """A window of a scene: around an object, or sometimes anywhere."""
+        if self.random.random() < _ANYWHERE or not len(self._chosen):
+            for _ in range(_TRIES):
+                number = int(self.random.choice(len(self.scenes.scenes), p=self._chance_of_scene))
+                scene = self.scenes.scenes[number]
+                rows, cols = (self._start(0, length, length) for length in scene.shape)
+                if self._seen(scene, rows, cols).mean() > 0.25 or not len(self._chosen):
+                    return scene, rows, cols
+        number = int(self.random.choice(len(self._chance), p=self._chance))
+        of_class = self._chosen[self.scenes.classes[self._chosen] == number]
+        sample = int(of_class[self.random.integers(len(of_class))])
+        scene = self.scenes.scenes[self.scenes.of_scene[sample]]
+        x0, y0, x1, y1 = scene.bounds[self.scenes.positions[sample]]
+        rows, cols = (
+            self._start(low, high, length)
+            for low, high, length in zip((y0, x0), (y1, x1), scene.shape, strict=True)
+        )
+        return scene, rows, cols
+
+    def _start(self, low: float, high: float, length: int) -> slice:
+        """A span of the crop's width that holds the middle of ``low`` to ``high`` somewhere."""
+        if high - low >= length:
+            start = int(self.random.integers(length - self.size + 1))
+        else:
+            start = int((low + high) / 2) - int(self.random.integers(self.size))
+            start = min(max(start, 0), length - self.size)
+        return slice(start, start + self.size)
+
+    def _seen(self, scene: Scene, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+        places = scene.places.window(rows, cols)
+        return np.asarray((places != OUTSIDE) & np.isin(places, self.places))
+
+    def _drop_a_window(self, image: npt.NDArray[np.float32]) -> None:
+        first = 0
+        for one in self.spec.inputs:
+            if one.length > 1 and self.random.random() < _WINDOW_DROPOUT:
+                start = first + int(self.random.integers(one.length)) * len(one.bands)
+                image[start : start + len(one.bands)] = np.nan
+            first += one.channels
+
+    def _change_brightness(self, image: npt.NDArray[np.float32]) -> None:
+        """Another gain and offset for each band, the same at all its times."""
+        if not self.rules.jitter:
+            return
+        first = 0
+        for one in self.spec.inputs:
+            bands = len(one.bands)
+            gain, shift = self.rules.jitter * self.random.standard_normal((2, bands, 1, 1))
+            mean = np.asarray(one.mean, np.float64).reshape(-1, 1, 1)
+            std = np.asarray(one.std, np.float64).reshape(-1, 1, 1)
+            gain, shift = np.exp(gain), mean + shift * std
+            for time in range(one.length):
+                start = first + time * bands
+                part = image[start : start + bands]
+                image[start : start + bands] = (part - mean) * gain + shift
+            first += one.channels
+
+
+def _near(scene: Scene, rows: slice, cols: slice) -> npt.NDArray[np.intp]:
+    """Which objects of a scene reach into a window."""
+    x0, y0, x1, y1 = scene.bounds.T
+    return np.flatnonzero(
+        (x1 > cols.start) & (x0 < cols.stop) & (y1 > rows.start) & (y0 < rows.stop)
+    )
+
+
+class ObjectBatches:
+    """Batches of random crops without end; they go on from where a checkpoint was made.
+
+    Parameters
+    ----------
+    crops : ObjectCrops
+    count : int
+        Of a batch.
+    device : torch.device
+    """
+
+    def __init__(self, crops: ObjectCrops, count: int, device: torch.device) -> None:
+        self._crops, self._count, self._device = crops, count, device
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Any, torch.Tensor]:
+        images, targets, days = self._crops.draw(self._count)
+        windows = given(window_batch(images.to(self._device), days, self._crops.spec))
+        moved = [{name: value.to(self._device) for name, value in t.items()} for t in targets]
+        return (windows, moved), torch.zeros(0)
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        return generator_state(self._crops.random)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See :class:`~rsscale.learners.checkpoint.Resumable`."""
+        self._crops.random.bit_generator.state = state

@@ -1,0 +1,1 @@
+"""Training of detectors: the loop, what is found and measured, the report, its pictures."""

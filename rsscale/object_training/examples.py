@@ -1,0 +1,141 @@
+"""Parts of measured images with their true and detected objects, for a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.learn.model import Model
+from rsscale.model.spec import ModelSpec
+from rsscale.object_scenes.scenes import ObjectScenes, Scene
+from rsscale.object_training.figures import IOU, FoundObjects, true_shapes
+from rsscale.pictures.object_charts import Example
+
+_MOST = 6
+_LEAST, _MOST_WIDE = 160, 320  # px of an example
+_AROUND = 32  # px beside a place
+_RED_GREEN_BLUE = (
+    ("red", "green", "blue"),
+    ("b04", "b03", "b02"),
+    ("b4", "b3", "b2"),
+    ("r", "g", "b"),
+)
+
+
+def examples_of(
+    model: Model,
+    scenes: ObjectScenes,
+    places: npt.NDArray[np.int64],
+    found: FoundObjects,
+    threshold: float,
+) -> tuple[Example, ...]:
+    """Those of the measured places that hold most objects, as pictures to look at.
+
+    Parameters
+    ----------
+    model : Model
+    scenes : ObjectScenes
+    places : int64 array
+    found : FoundObjects
+    threshold : float
+        Detections that score less are not drawn.
+    """
+    groups = scenes.groups[np.isin(scenes.groups, places)]
+    ids, counts = np.unique(groups, return_counts=True)
+    chosen = ids[np.lexsort((ids, -counts))][:_MOST]
+    kept = found.scores >= threshold
+    return tuple(
+        _example(model.spec, scenes, place, found, kept)
+        for place in sorted(int(place) for place in chosen)
+    )
+
+
+def _example(
+    spec: ModelSpec,
+    scenes: ObjectScenes,
+    place: int,
+    found: FoundObjects,
+    kept: npt.NDArray[np.bool_],
+) -> Example:
+    number = int(scenes.of_scene[scenes.groups == place][0])
+    scene = scenes.scenes[number]
+    (rows, cols), box = _extent(scene, place)
+    frame = shapely.box(cols.start, rows.start, cols.stop, rows.stop)
+
+    def inside(shapes: npt.NDArray[np.object_]) -> list[shapely.Geometry]:
+        near = shapes[shapely.intersects(shapes, frame)]
+        moved = shapely.transform(near, lambda xy: xy - (cols.start, rows.start))
+        return list(np.asarray(moved, object).reshape(-1))
+
+    truth = true_shapes(scene, as_boxes=spec.objects.kind == "boxes")
+    own = kept & (found.of_scene == number)
+    shapes, scores = found.outlines[own], found.scores[own]
+    is_near = shapely.intersects(shapes, frame)
+    return Example(
+        _title(place, scene, found, own),
+        _picture(scene.read(rows, cols), spec),
+        tuple(inside(scene.objects)),  # as they are labelled
+        tuple(inside(shapes)),
+        tuple(float(s) for s in scores[is_near]),
+        tuple(_is_right(shape, truth) for shape in shapes[is_near]),
+        box,
+    )
+
+
+def _title(place: int, scene: Scene, found: FoundObjects, own: npt.NDArray[np.bool_]) -> str:
+    true = int((scene.place_of(scene.bounds) == place).sum())
+    detected = int((found.groups[own] == place).sum())
+    return f"place {place}: {true} true, {detected} detected"
+
+
+def _extent(scene: Scene, place: int) -> tuple[tuple[slice, slice], tuple[int, int, int, int]]:
+    """A window around a place, and the box of the place ``x0, y0, x1, y1`` in the window."""
+    whole = slice(0, scene.shape[0]), slice(0, scene.shape[1])
+    inside = scene.places.window(*whole) == place
+    spans, edges = [], []
+    for axis, length in zip((1, 0), scene.shape, strict=True):
+        at = np.flatnonzero(inside.any(axis=axis))
+        first, last = int(at[0]), int(at[-1]) + 1
+        width = min(max(last - first + _AROUND, _LEAST), _MOST_WIDE, length)
+        start = min(max((first + last - width) // 2, 0), length - width)
+        spans.append(slice(start, start + width))
+        edges.append((first - start, last - start))
+    (y0, y1), (x0, x1) = edges
+    return (spans[0], spans[1]), (x0, y0, x1, y1)
+
+
+def _is_right(shape: shapely.Geometry, truth: npt.NDArray[np.object_]) -> bool:
+    """Whether a detection overlaps a true object enough; for the colours of a picture alone."""
+    both = shapely.area(shapely.intersection(truth, shape))
+    either = shapely.area(truth) + shapely.area(shape) - both
+    return bool(len(truth)) and bool((both / either).max() >= IOU)
+
+
+def _picture(image: npt.NDArray[np.float32], spec: ModelSpec) -> npt.NDArray[np.uint8]:
+    """Red, green and blue of the first time window of the first input, or its first band."""
+    bands = [band.lower() for band in spec.inputs[0].bands]
+    shown = image[_bands_to_show(bands)]
+    low, high = _stretch(shown)
+    scaled = np.clip((shown - low) / np.maximum(high - low, 1e-9), 0, 1)
+    scaled = np.where(np.isfinite(scaled), scaled, 1.0)
+    return np.asarray(np.moveaxis(scaled * 255, 0, -1).round(), np.uint8)
+
+
+def _bands_to_show(bands: Sequence[str]) -> list[int]:
+    for names in _RED_GREEN_BLUE:
+        if set(names) <= set(bands):
+            return [bands.index(name) for name in names]
+    return [0, 1, 2] if len(bands) == 3 else [0, 0, 0]
+
+
+def _stretch(image: npt.NDArray[np.float32]) -> tuple[Any, Any]:
+    """Values of each band that become black and white: 1 and 99 % of the pixels."""
+    flat = image.reshape(len(image), -1)
+    if not np.isfinite(flat).any(axis=1).all():
+        return np.float32(0), np.float32(1)
+    low, high = np.nanpercentile(flat, [1, 99], axis=1)
+    return low[:, None, None], high[:, None, None]

@@ -1,0 +1,101 @@
+"""Detections of places are matched as COCO does; what lies elsewhere counts for neither side."""
+
+import numpy as np
+import pytest
+import shapely
+
+from rsscale.object_scenes.scenes import (
+    BlockPlaces,
+    ObjectScenes,
+    OnePlace,
+    Scene,
+    scene_objects,
+)
+from rsscale.object_training.figures import FoundObjects, matched
+
+NAMES = ("pond", "shed")
+
+
+def boxes(*some: tuple[float, float, float, float]) -> np.ndarray:
+    return np.array([shapely.box(*box) for box in some], object)
+
+
+def scene_of(objects: np.ndarray, classes: list[int]) -> Scene:
+    images = np.zeros((1, 1, 40, 80), np.float32)
+    some = scene_objects(objects, classes, range(len(classes)))
+    return Scene(images, 0, (40, 80), BlockPlaces(40, (40, 80)), *some)
+
+
+def found_in(scene: Scene, shapes: np.ndarray, scores: list[float], classes: list[int]):
+    groups = scene.place_of(shapely.bounds(shapes).reshape(-1, 4))
+    return FoundObjects(
+        shapes, np.array(scores), np.array(classes), np.zeros(len(scores), np.int64), groups
+    )
+
+
+def test_figures_by_hand() -> None:
+    truth = boxes((0, 0, 10, 10), (20, 0, 30, 10), (0, 20, 10, 30), (35, 20, 47, 30))
+    scene = scene_of(truth, [0, 0, 1, 1])  # the last has its centre in the other place
+    shapes = boxes(
+        (0, 0, 10, 9),  # the first pond
+        (0, 0, 9, 10),  # again: false
+        (20, 0, 30, 10),  # the second as a shed: false
+        (0, 20, 10, 28),  # the shed
+        (34, 20, 44, 30),  # of the shed elsewhere, its centre here: counts for neither
+        (60, 0, 70, 10),  # elsewhere
+    )
+    found = found_in(scene, shapes, [0.9, 0.8, 0.7, 0.6, 0.95, 0.99], [0, 0, 1, 1, 1, 1])
+    told = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    assert told.truth.tolist() == [2, 1]
+    assert told.scores.tolist() == [0.9, 0.8, 0.7, 0.6]
+    assert told.is_right.tolist() == [True, False, False, True]
+    figures = told.figures(0.65)
+    pond, shed = figures.classes
+    assert (pond.truth, pond.found, pond.right) == (2, 2, 1)
+    assert (pond.precision, pond.recall, pond.f1) == (0.5, 0.5, 0.5)
+    assert (shed.truth, shed.found, shed.right, shed.recall) == (1, 1, 0, 0.0)
+    assert pond.average_precision == pytest.approx(51 / 101)
+    assert shed.average_precision == pytest.approx(0.5)
+    assert figures.total.average_precision == pytest.approx((51 / 101 + 0.5) / 2)
+    # F1 of 1, 2, 3, 4 detections: 2 of 4, 2 of 5, 2 of 6, 4 of 7.
+    assert told.best_threshold() == pytest.approx(0.3)
+
+
+def test_a_threshold_is_between_scores_and_keeps_equal_ones_together() -> None:
+    scene = scene_of(boxes((0, 0, 10, 10), (20, 0, 30, 10)), [0, 0])
+    shapes = boxes((0, 0, 10, 10), (20, 0, 30, 10), (0, 20, 10, 30), (20, 20, 30, 30))
+    found = found_in(scene, shapes, [0.9, 0.5, 0.5, 0.1], [0, 0, 0, 0])
+    told = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    assert told.best_threshold() == pytest.approx(0.3)  # 2 of 3, where 1 of 1 has the F1 2 / 3
+    assert told.figures(0.3).total.found == 3
+
+
+def test_a_turned_object_is_compared_as_its_box_where_boxes_are_found() -> None:
+    turned = np.array([shapely.Polygon([(10, 0), (20, 10), (10, 20), (0, 10)])], object)
+    scene = scene_of(turned, [0])
+    found = found_in(scene, boxes((0, 0, 20, 20)), [0.9], [0])
+    for as_boxes, overlap_of in ((True, 1.0), (False, 0.5)):
+        some = ObjectScenes((scene,))
+        at_60 = matched(found, some, np.array([0]), NAMES, as_boxes=as_boxes, iou=0.6)
+        assert bool(at_60.is_right[0]) == (overlap_of > 0.6)
+
+
+def test_without_detections_or_truth() -> None:
+    scene = scene_of(boxes((0, 0, 10, 10)), [0])
+    none = found_in(scene, np.zeros(0, object), [], [])
+    told = matched(none, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    assert told.best_threshold() is None
+    total = told.figures(0.5).total
+    assert (total.recall, total.f1, total.average_precision) == (0.0, 0.0, 0.0)
+    assert np.isnan(total.precision)
+    told = matched(none, ObjectScenes((scene,)), np.array([1]), NAMES, as_boxes=True)
+    assert np.isnan(told.figures(0.5).total.average_precision)
+
+
+def test_objects_of_chips_are_of_the_place_where_all_are_labelled() -> None:
+    labelled = np.zeros((40, 80), bool)
+    labelled[:, :40] = True
+    images = np.zeros((1, 1, 40, 80), np.float32)
+    some = scene_objects(boxes((0, 0, 10, 10), (60, 0, 70, 10)), [0, 0], range(2))
+    scene = Scene(images, 0, (40, 80), OnePlace(7, labelled), *some)
+    assert ObjectScenes((scene,)).groups.tolist() == [7]
