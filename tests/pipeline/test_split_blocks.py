@@ -6,8 +6,7 @@ import pytest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.recipe import TrainRecipe
-from rsscale.sampling.label_groups import block_groups
-from rsscale.sampling.label_groups import ByBlock
+from rsscale.sampling.label_groups import ByBlock, block_groups
 
 
 @pytest.mark.parametrize(
