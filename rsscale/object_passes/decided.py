@@ -36,6 +36,7 @@ class DecidedObjects(Gather):
 
     kind: ClassVar[str] = "detect"
     version: ClassVar[str] = "1"
+    previews: ClassVar[bool] = True
 
     step: str
     of: str

@@ -93,6 +93,11 @@ class WindowsPass(PartPass):
         """A whole window: the lattice may lie in any way beside the tile."""
         return max(lattice.window for lattice in self._each_lattice)
 
+    @property
+    def beside(self) -> int:
+        """A window: objects of a box depend on what overlaps them, or goes on beside them."""
+        return self.reach
+
     def overhead(self, tile: int) -> float:
         """Pixels that the model sees for each one of the map."""
         return max(lattice.redundancy(tile) for lattice in self._each_lattice)

@@ -1,4 +1,4 @@
-"""The layers of a step over a small box, without a run: the same values that a run writes there."""
+"""Layers or objects of a step over a small box, without a run: what a run writes there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
 from rsscale.layers import TileKey
+from rsscale.objects.columns import GEOMETRY, is_of_objects
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.find_items import check_reach, find_items, index_items
@@ -23,6 +24,9 @@ from rsscale.steps.kinds import recipe_of
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyarrow as pa
+
     from rsscale.recipe.given_model import GivenModel
 
 
@@ -36,7 +40,7 @@ def preview(
     overrides: Sequence[str] = (),
     trust: bool = False,
     model: GivenModel | Mapping[int, GivenModel] | None = None,
-) -> xr.Dataset:
+) -> xr.Dataset | gpd.GeoDataFrame:
     """Compute a step of a recipe over a small box for all its spans, in memory.
 
     Parameters
@@ -60,23 +64,29 @@ def preview(
     xarray.Dataset
         ``(time, y, x)`` in the layers' types, as the product has it; pixels outside the recipe's
         area are nodata here too.
+    geopandas.GeoDataFrame
+        Of a step that finds objects: those whose centre lies in the box and in the area. Windows
+        around the box are looked at as well; an object that reaches farther than one window
+        beyond the box may be larger in a run.
 
     Raises
     ------
     AreaError
         When the box does not touch the recipe's area.
     RecipeError
-        When there is no such step, or it writes no layers.
+        When there is no such step, or it writes neither layers nor objects.
     """
     with reading(recipe, overrides, model) as given:
         return _preview(recipe_of(given, (), trust=trust), bbox, step, device, threads)
 
 
-def _preview(recipe: Recipe, bbox: Any, step: str, device: str, threads: int | None) -> xr.Dataset:
+def _preview(
+    recipe: Recipe, bbox: Any, step: str, device: str, threads: int | None
+) -> xr.Dataset | gpd.GeoDataFrame:
     profile = NumericProfile.on(Machine.here(), device, threads)
     profile.apply()
     setup, steps = open_recipe(recipe, RunFolder.at(Path("preview")), computes=True)
-    chosen = _layered(steps, step)
+    chosen = _written(steps, step)
     asked = read_area(bbox)
     if not setup.area.intersects(asked):
         raise AreaError(
@@ -85,23 +95,25 @@ def _preview(recipe: Recipe, bbox: Any, step: str, device: str, threads: int | N
         )
     passes = [step for step in steps if isinstance(step, Pass)]
     box = setup.grid.box(asked)
-    reach = read_margin(passes, box) + sum(step.reach for step in passes)
+    reach = read_margin(passes, box) + sum(step.reach + step.beside for step in passes)
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     indexes = index_items(recipe, setup.grid, items)
     check_reach(recipe, setup.grid, indexes, [box.pad(reach)], recipe.periods)
     setup.found.update(indexes)
-    by_span: list[xr.Dataset] = []
-    for span in chosen.spans():
-        found = evaluate(
+    results = [
+        evaluate(
             chosen,
             TileKey(step, span, 0, 0),
             box,
             grid=setup.grid,
             shape=setup.shape,
             resources=Resources(profile),
-        )
-        if found.result.layers is not None:
-            by_span.append(found.result.layers)
+        ).result
+        for span in chosen.spans()
+    ]
+    if is_of_objects(chosen.schema):
+        return _objects([result.table for result in results], setup.grid.crs)
+    by_span = [result.layers for result in results if result.layers is not None]
     times = [span_time(span, recipe.periods) for span in chosen.spans()]
     stacked: xr.Dataset = xr.concat(
         by_span,
@@ -113,12 +125,23 @@ def _preview(recipe: Recipe, bbox: Any, step: str, device: str, threads: int | N
     return stacked.assign_coords(dict(by_span[0].coords.items()))
 
 
-def _layered(steps: Sequence[Pass | Gather], name: str) -> Pass:
-    passes = [step for step in steps if isinstance(step, Pass)]
-    known = {step.step: step for step in passes if step.layers and 0 in step.levels()}
+def _objects(tables: Sequence[pa.Table | None], crs: str) -> gpd.GeoDataFrame:
+    """Objects of all spans."""
+    import geopandas as gpd
+    import pyarrow as pa
+
+    rows = pa.concat_tables([table for table in tables if table is not None])
+    geometry = gpd.GeoSeries.from_wkb(rows[GEOMETRY].to_pylist(), crs=crs)
+    return gpd.GeoDataFrame(rows.drop_columns([GEOMETRY, "bbox"]).to_pandas(), geometry=geometry)
+
+
+def _written(steps: Sequence[Pass | Gather], name: str) -> Pass:
+    """The step of a name, which writes layers or objects."""
+    passes = [step for step in steps if isinstance(step, Pass) and 0 in step.levels()]
+    known = {step.step: step for step in passes if step.layers or is_of_objects(step.schema)}
     if name not in known:
         raise RecipeError(
-            f"there is no step {name!r} with layers; the recipe has {', '.join(known)}"
+            f"there is no step {name!r} with layers or objects; the recipe has {', '.join(known)}"
             f"{nearest(name, known)}"
         )
     return known[name]

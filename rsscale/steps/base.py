@@ -225,6 +225,11 @@ class Pass(ABC):
         return self.halo
 
     @property
+    def beside(self) -> int:
+        """Pixels beside a box that a preview of rows computes too, since these depend on them."""
+        return 0
+
+    @property
     def store(self) -> str:
         """The step whose store the layers are written into: its own, but for overviews."""
         return self.step
@@ -282,6 +287,9 @@ class Gather(ABC):
     ----------
     kind, version, step
         As for :class:`Pass`.
+    previews : bool
+        Whether a preview may fold the rows of its box alone: where what lies far away matters
+        little. Otherwise a step that reads the gather has no preview.
     instead : str
         What a recipe is to say for a preview, which has no rows of all tiles.
     of : str
@@ -292,6 +300,7 @@ class Gather(ABC):
 
     kind: ClassVar[str]
     version: ClassVar[str]
+    previews: ClassVar[bool] = False
     instead: str = "say in the step what it would find out"
     step: str
     of: str

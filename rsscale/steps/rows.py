@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ import xarray as xr
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.steps.base import Cost, NotReadyError, Pass, Resources
+from rsscale.steps.base import Cost, Gather, NotReadyError, Pass, Resources
 from rsscale.steps.evaluate import evaluate
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.storage import Storage
@@ -111,23 +111,33 @@ class ComputedRows:
         The area in the grid's CRS.
     at : str
         A fixed span; the key's own when empty.
+    computed : dict
+        Rows by key and box; shared by all that reads rows in one preview.
     """
 
     step: Pass
     grid: Grid
     shape: shapely.Geometry
     at: str = ""
+    computed: dict[tuple[TileKey, PixelBox], pa.Table] = field(default_factory=dict)
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The rows of the box as if it were one tile, in memory."""
+        tile, table = self.table(box, key, resources)
+        return rows_dataset([(tile, table)], _schema(self.step))
+
+    def table(self, box: PixelBox, key: TileKey, resources: Resources) -> tuple[TileKey, pa.Table]:
+        """The rows of the box, and of what lies beside it, as those of one tile; computed once."""
         own = Resources(resources.profile, resources.meter, resources.unreadable)
         tile = TileKey(self.step.step, self.at or key.span, 0, 0)
-        result = evaluate(
-            self.step, tile, box, grid=self.grid, shape=self.shape, resources=own
-        ).result
-        schema = _schema(self.step)
-        table = schema.empty_table() if result.table is None else result.table
-        return rows_dataset([(tile, table)], schema)
+        around = box.pad(self.step.beside)
+        if (tile, around) not in self.computed:
+            found = evaluate(
+                self.step, tile, around, grid=self.grid, shape=self.shape, resources=own
+            ).result.table
+            empty = _schema(self.step).empty_table()
+            self.computed[tile, around] = empty if found is None else found
+        return tile, self.computed[tile, around]
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Nothing is stored, so that nothing is hashed."""
@@ -142,6 +152,41 @@ class ComputedRows:
     def cost(self, box: PixelBox, key: TileKey) -> Cost:
         """The sources that the step itself reads."""
         return sum((s.cost(box, key) for s in self.step.sources.values()), Cost())
+
+
+@dataclass(frozen=True)
+class FoldedRows:
+    """The table of a gather over the rows of a box alone, for a preview.
+
+    Attributes
+    ----------
+    step : Gather
+    rows : callable
+        Gives the rows of the pass that is folded, which may not be open yet.
+    """
+
+    step: Gather
+    rows: Callable[[], ComputedRows]
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """The folded rows of the box, in memory."""
+        table = self.step.fold([self.rows().table(box, key, resources)])
+        return xr.Dataset({name: ("row", table[name].to_numpy()) for name in table.column_names})
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Nothing is stored, so that nothing is hashed."""
+        del box, key
+        return ""
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """Nothing beside the rows themselves."""
+        del box, key
+        return Cost()
 
 
 def rows_dataset(tables: Sequence[tuple[TileKey, pa.Table]], schema: pa.Schema) -> xr.Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -22,7 +22,7 @@ from rsscale.recipe import Recipe, RunReference
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Gather, Pass, Source, Step, span_time
 from rsscale.steps.evaluate import ComputedSource
-from rsscale.steps.rows import ComputedRows, StoredRows
+from rsscale.steps.rows import ComputedRows, FoldedRows, StoredRows
 from rsscale.steps.sources import (
     GatheredRows,
     Generations,
@@ -187,8 +187,18 @@ class RunSetup:
             stored = {0: self.stored(step)}
         return LayersSource(stored, names, at=at)
 
-    def gathered(self, step: Gather) -> GatheredRows | UngatheredRows:
-        """The table of a gather, as something to read; for a preview, to be refused when read."""
+    @cached_property
+    def _computed(self) -> dict[Any, Any]:
+        return {}
+
+    def gathered(self, step: Gather) -> GatheredRows | UngatheredRows | FoldedRows:
+        """The table of a gather, as something to read.
+
+        For a preview it is folded from the box alone, where that is meaningful; else it is refused
+        when it is read.
+        """
+        if self.computes and step.previews:
+            return FoldedRows(step, partial(self._rows_of, step))
         if self.computes:
             return UngatheredRows(step)
         return GatheredRows(step, self.run.storage, self.ledger)
@@ -211,10 +221,17 @@ class RunSetup:
         if step.schema is None:
             raise RecipeError(f"step {step.step!r} writes no rows; read those of another step")
         if self.computes:
-            return ComputedRows(step, self.grid, self.shape, at)
+            return ComputedRows(step, self.grid, self.shape, at, self._computed)
         return StoredRows(
             step, self.grid, self.extent(), self.shape, self.run.storage, self.ledger, at
         )
+
+    def _rows_of(self, gather: Gather) -> ComputedRows:
+        """The rows that a gather folds, computed."""
+        step = self.steps[gather.of]
+        if not isinstance(step, Pass):
+            raise RecipeError(f"step {gather.step!r} folds the rows of {gather.of!r}, no pass")
+        return ComputedRows(step, self.grid, self.shape, computed=self._computed)
 
     def level_below(self, step: Pass) -> LayersSource:
         """For each level of a pass that writes overviews: the level below, of the same layers.

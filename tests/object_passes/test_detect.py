@@ -146,3 +146,27 @@ def test_a_plan_says_what_it_takes(landscape: Landscape, detectors: Path) -> Non
     text = str(rs.plan(recipe_of(landscape, detectors / "boxes")))
     assert "6 of things-windows, 6 of things" in text
     assert "pixels computed for each of things-windows" in text
+
+
+def test_a_preview_has_the_objects_of_the_run(
+    landscape: Landscape, detectors: Path, run: rs.Run
+) -> None:
+    recipe = recipe_of(landscape, detectors / "boxes")
+    bbox = [6.022, 44.975, 6.034, 44.984]
+    frame = rs.preview(recipe, bbox, step="things", threads=1, device="cpu")
+    assert frame.crs == "EPSG:32631"
+    rows = run.table("things").to_pandas().set_index("id")
+    x, y = frame["x"], frame["y"]
+    inside = rows["x"].between(x.min(), x.max()) & rows["y"].between(y.min(), y.max())
+    # All windows of the box are looked at, and one more on each side.
+    assert set(frame["id"]) == set(rows.index[inside])
+    assert len(frame) > 20
+    for row in frame.itertuples():
+        assert rows.loc[row.id, "score"] == row.score
+        assert rows.loc[row.id, "geometry"] == row.geometry.wkb
+
+
+def test_a_preview_of_no_step_names_those_there_are(landscape: Landscape, detectors: Path) -> None:
+    recipe = recipe_of(landscape, detectors / "boxes")
+    with pytest.raises(RecipeError, match=r"no step 'thing' with layers or objects.*'things'"):
+        rs.preview(recipe, [6.02, 44.98, 6.03, 44.99], step="thing")
