@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import shapely
 
 from rsscale.errors import RecipeError
@@ -98,7 +99,7 @@ def assess_objects(
     place = area.representative_point()
     scale = ground_scale(grid.crs, place.x, place.y)
     found = score_objects(
-        objects.read(),
+        objects.read(_reach(area, given, grid.crs)),
         given,
         iou=iou,
         distance=distance,
@@ -149,6 +150,16 @@ def _area(
             "which the truth is complete"
         )
     return shape, {"within": {"path": str(path), "sha256": file_digest(path)}}
+
+
+def _reach(area: shapely.Geometry, truth: gpd.GeoDataFrame, crs: str) -> list[float]:
+    """Bounds of all that may match a true object whose centre is in the area."""
+    sides = truth.to_crs(crs).bounds.to_numpy().reshape(-1, 4)
+    most = float(
+        np.nanmax(sides[:, 2:] - sides[:, :2], initial=0.0, where=np.isfinite(sides[:, 2:]))
+    )
+    x0, y0, x1, y1 = area.bounds
+    return [x0 - most, y0 - most, x1 + most, y1 + most]
 
 
 def _regions(

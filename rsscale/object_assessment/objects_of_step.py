@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ from rsscale.store.table_store import decode
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pyarrow as pa
+
+# What scores need of the rows.
+_COLUMNS = ("class", "name", "score", "x", "y", GEOMETRY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +90,40 @@ class StepObjects:
         found = getattr(self.step, "classes", ())
         return tuple(one for one in found if isinstance(one, LandClass))
 
-    def read(self) -> gpd.GeoDataFrame:
-        """All of them, in the grid's CRS."""
+    def read(self, bounds: Sequence[float] | None = None) -> gpd.GeoDataFrame:
+        """Those that touch a box, in the grid's CRS; one file of a tile is read at a time.
+
+        Parameters
+        ----------
+        bounds : sequence of float, optional
+            ``x0, y0, x1, y1`` in the grid's CRS; all objects when omitted.
+        """
         import geopandas as gpd
         import pyarrow as pa
 
         storage, name = self.run.folder.storage, f"tables/{self.step.step}/{self.span}"
-        tables = [decode(storage.read(one)) for one in storage.names(name)]
-        table = pa.concat_tables([object_schema(self.plan.grid.crs).empty_table(), *tables])
-        frame = table.drop_columns(["bbox", GEOMETRY]).to_pandas()
+        tables = [_touching(decode(storage.read(one)), bounds) for one in storage.names(name)]
+        none = object_schema(self.plan.grid.crs).empty_table()
+        table = pa.concat_tables([_touching(none, None), *tables])
+        frame = table.drop_columns([GEOMETRY]).to_pandas()
         shapes = shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False))
         return gpd.GeoDataFrame(frame, geometry=shapes, crs=self.plan.grid.crs)
+
+
+def _touching(rows: pa.Table, bounds: Sequence[float] | None) -> pa.Table:
+    """The rows whose box touches a box."""
+    import pyarrow.compute as pc
+
+    if bounds is not None:
+        x0, y0, x1, y1 = bounds
+        corner = {
+            name: pc.struct_field(rows["bbox"], name) for name in ("xmin", "ymin", "xmax", "ymax")
+        }
+        beside = [
+            pc.less_equal(corner["xmin"], x1),
+            pc.less_equal(corner["ymin"], y1),
+            pc.greater_equal(corner["xmax"], x0),
+            pc.greater_equal(corner["ymax"], y0),
+        ]
+        rows = rows.filter(functools.reduce(pc.and_, beside))
+    return rows.select(list(_COLUMNS))

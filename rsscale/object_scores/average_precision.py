@@ -38,7 +38,7 @@ def average_precision(is_true: _Flags, truth: int) -> float:
 
 
 def resampled_precision(
-    is_true: _Flags, block: _Indices, truth: _Floats, resampling: Resampling
+    is_true: _Flags, block: _Indices, truth: _Floats, total: int, resampling: Resampling
 ) -> _Floats:
     """Average precision in each resample; NaN where a resample has no true object.
 
@@ -48,8 +48,10 @@ def resampled_precision(
         By score, highest first.
     block : intp array (n,)
         Of each of them.
-    truth : float64 array (B,)
-        True objects of each block.
+    truth : float64 array (resamples,)
+        True objects in each resample.
+    total : int
+        True objects.
     resampling : Resampling
     """
     count = len(is_true)
@@ -58,15 +60,15 @@ def resampled_precision(
     # Both kinds at once: true objects in the first columns, false ones in those after them.
     drawn = resampling.sums_of(block, np.where(is_true, point, point + points), 2 * points)
     right, wrong = (np.cumsum(some, axis=1) for some in np.split(drawn, 2, axis=1))
-    found = _area(right, wrong, resampling.sums(truth[:, None])[:, 0])
+    found = _area(right, wrong, truth)
     if points < count:
         # Joined points reach less high; resamples are moved by what that does to the figure.
         once, no = (
             np.cumsum(np.bincount(point[some], minlength=points), dtype=np.float64)[None]
             for some in (is_true, ~is_true)
         )
-        joined = _area(once, no, np.array([truth.sum()]))
-        found += average_precision(is_true, int(truth.sum())) - joined
+        joined = _area(once, no, np.array([float(total)]))
+        found += average_precision(is_true, total) - joined
     return found
 
 

@@ -70,7 +70,8 @@ class Resampling:
         used = np.flatnonzero(values.any(axis=1))
         for start in range(0, len(used), _ROWS):
             some = used[start : start + _ROWS]
-            total += self.weights[some].T.astype(np.float64) @ values[some]
+            # Sums of a few thousand small numbers: single precision holds counts exactly.
+            total += self.weights[some].T.astype(np.float32) @ values[some].astype(np.float32)
         return total
 
     def sums_of(

@@ -132,12 +132,14 @@ class Tally:
     @cached_property
     def curve_samples(self) -> _Floats:
         """Average precision in each resample ``(T, R)``, of objects of one class."""
-        found = []
-        for events in self.curve:
-            counts = events.by_block(self.resampling.blocks)
-            truth = counts[:, 0] + counts[:, 2]
-            found.append(resampled_precision(*events.ranked(), truth, self.resampling))
-        return np.array(found)
+        drawn = self.resampling.sums(self.curve[0].by_block(self.resampling.blocks))
+        truth = drawn[:, 0] + drawn[:, 2]  # the same at each threshold
+        return np.array(
+            [
+                resampled_precision(*events.ranked(), truth, events.truth, self.resampling)
+                for events in self.curve
+            ]
+        )
 
     def _panoptic(self, parts: Sequence[Tally]) -> Mapping[str, Estimate]:
         """Panoptic quality and its two factors, segmentation and recognition quality."""

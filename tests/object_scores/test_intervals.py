@@ -71,7 +71,8 @@ def test_resampled_average_precision_is_that_of_the_drawn_blocks():
     is_true = random.random(count) < np.linspace(0.95, 0.2, count)
     truth = np.bincount(block[is_true], minlength=blocks) + random.integers(0, 3, blocks)
     resampling = Resampling(blocks, 40, 3, 0.95)
-    found = resampled_precision(is_true, block, truth.astype(float), resampling)
+    drawn = truth @ resampling.weights.astype(float)
+    found = resampled_precision(is_true, block, drawn, int(truth.sum()), resampling)
     for k in range(resampling.resamples):
         times = resampling.weights[:, k]
         drawn = np.repeat(is_true, times[block])
