@@ -185,8 +185,17 @@ class ObjectScores:
         return ["", self._intervals(), *(f"- {note}" for note in self.notes)]
 
     def _intervals(self) -> str:
-        figures = [f for _, _, s in self._groups() for one in s.thresholds.values()
-                   for f in (one.precision, one.recall, one.f1)]  # fmt: skip
+        figures = [
+            figure
+            for _, _, scores in self._groups()
+            for some in (
+                *(vars(one).values() for one in scores.thresholds.values()),
+                scores.average_precision.values(),
+                scores.panoptic.values(),
+            )
+            for figure in some
+            if isinstance(figure, Estimate)
+        ]
         what = "images" if self.block is None else f"blocks of {self.block:g} m"
         reasons = dict.fromkeys(one.why for one in figures if one.why)
         there = any(one.low is not None for one in figures)

@@ -80,7 +80,7 @@ def in_one_crs(
     if predicted.crs is None or truth.crs is None:
         what, there = ("predicted", truth) if predicted.crs is None else ("true", predicted)
         raise RecipeError(
-            f"the {what} objects have no CRS, and the others are in {there.crs.to_string()}; set "
+            f"the {what} objects have no CRS, and the others are in {_name(there.crs)}; set "
             "it with set_crs"
         )
     if truth.crs != predicted.crs:
@@ -108,8 +108,14 @@ def _check_near(predicted: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> None:
     if (a[:2] - reach > b[2:]).any() or (b[:2] - reach > a[2:]).any():
         raise RecipeError(
             f"predicted objects lie in {_bounds(a)} and true ones in {_bounds(b)} of "
-            f"{predicted.crs.to_string()}: far apart; is the CRS of one of them wrong?"
+            f"{_name(predicted.crs)}: far apart; is the CRS of one of them wrong?"
         )
+
+
+def _name(crs: Any) -> str:
+    """``EPSG:32631``, or the name of a CRS without such a code."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.name)
 
 
 def _bounds(bounds: npt.NDArray[np.float64]) -> str:
