@@ -95,16 +95,17 @@ def make(folder: Path) -> Landscape:
     return Landscape(folder)
 
 
-def make_model(folder: Path, seed: int = 0, bands: tuple[str, ...] = BANDS) -> Model:
+def make_model(
+    folder: Path,
+    seed: int = 0,
+    bands: tuple[str, ...] = BANDS,
+    times: tuple[str, ...] = ("spring", "summer"),
+) -> Model:
     """An untrained U-Net whose windows do not divide the tiles."""
     torch.manual_seed(seed)
     spec = ModelSpec(
         name="untrained",
-        inputs=(
-            ModelInput(
-                "s2", bands, ("spring", "summer"), (0.35,) * len(bands), (0.1,) * len(bands)
-            ),
-        ),
+        inputs=(ModelInput("s2", bands, times, (0.35,) * len(bands), (0.1,) * len(bands)),),
         classes=tuple(
             LandClass(k + 1, f"class {k}", c)
             for k, c in enumerate(("#1b7837", "#f2cf5b", "#2b83ba"))
