@@ -24,7 +24,7 @@ smartquotes = False  # quotes in code and in JSON are what they are
 exclude_patterns = ["_extensions"]
 
 myst_heading_anchors = 4  # links to headings, as code hosts make them
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["html_image"]  # pictures with a width, as code hosts take them
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say shapes and units beside the type

@@ -138,8 +138,8 @@ def test_change_networks(here: Path) -> None:
     assert (here / "models/change/item.json").exists()
 
 
-# xarray's to_zarr consolidates metadata, of which zarr 3 warns; a reader of the page sees it too.
-@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+# to_zarr of xarray consolidates metadata and writes names of bands as text: zarr 3 warns of both.
+@pytest.mark.filterwarnings("ignore:Consolidated metadata", "ignore:The data type")
 @pytest.mark.slow
 def test_readme_and_reading(here: Path, landscape: Landscape, two_workers: str) -> None:
     shutil.copy(landscape.folder / "area.gpkg", here / "area.gpkg")
