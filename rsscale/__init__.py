@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     )
     from rsscale.model.spec import ModelSpec
     from rsscale.object_assessment.assess_objects import assess_objects
+    from rsscale.object_files.export_objects import export_objects
+    from rsscale.object_files.read_objects import read_objects
     from rsscale.object_scores.object_scores import ObjectScores
     from rsscale.object_scores.score import score_objects
     from rsscale.object_training.train_objects import train_objects
@@ -148,6 +150,8 @@ _WHERE = {
     "Diagnosis": "rsscale.diagnosis.check",
     "detect_spectral_change": "rsscale.spectral_change.in_memory",
     "export": "rsscale.pipeline.exporting",
+    "export_objects": "rsscale.object_files.export_objects",
+    "read_objects": "rsscale.object_files.read_objects",
     "load": "rsscale.cube.load",
     "mask": "rsscale.cube.masks",
     "merge_days": "rsscale.composites.merge_days",
@@ -249,6 +253,7 @@ __all__ = [
     "diagnose",
     "estimate",
     "export",
+    "export_objects",
     "load",
     "mask",
     "merge_days",
@@ -261,6 +266,7 @@ __all__ = [
     "publish",
     "quicklook",
     "read_area",
+    "read_objects",
     "read_recipe",
     "read_series_table",
     "report",

@@ -95,6 +95,37 @@ def landscape_run(once: Once, landscape: "Landscape") -> Path:
 
 
 @pytest.fixture(scope="session")
+def object_run(once: Once) -> Path:
+    """A run of two years with a map, and the steps `ponds`, `once` and `never` of objects of known
+    place: `once` has none in 2024, `never` at all. Read-only."""
+    from known_objects import KIND, allowed
+
+    def make(folder: Path) -> Path:
+        from formula_pass import SMALL, formula_recipe
+
+        import rsscale as rs
+
+        recipe = formula_recipe(
+            folder,
+            tile=128,
+            shape=SMALL,
+            periods=[2023, 2024],
+            options={"layers": ["classification"]},
+            steps={
+                "ponds": {"kind": KIND, "every": 16},
+                "once": {"kind": KIND, "without": [2024]},
+                "never": {"kind": KIND, "without": [2023, 2024]},
+            },
+        )
+        with allowed("formula_pass"):
+            rs.run(recipe, folder / "run", threads=2, device="cpu")
+        return folder / "run"
+
+    found: Path = once("object-run", make)
+    return found
+
+
+@pytest.fixture(scope="session")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Dask cluster of two worker processes, for tests that kill none of them."""
     with cluster_of_two(tmp_path_factory.mktemp("two_workers") / "cluster") as address:

@@ -19,6 +19,7 @@ for _module in (
     "models",
     "runs",
     "products",
+    "objects",
     "samples",
     "publishing",
     "machine",

@@ -35,6 +35,7 @@ from rsscale.store.run_folder import REPLACED, RunFolder
 from rsscale.store.run_state import check_layers
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     import pyarrow as pa
     from distributed import Client
 
@@ -114,6 +115,33 @@ class Run:
         from rsscale.store.table_store import read_table
 
         return read_table(self.folder, step)
+
+    def objects(
+        self,
+        step: str | None = None,
+        span: str | int | None = None,
+        bbox: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> gpd.GeoDataFrame:
+        """The objects that a step has found, in memory: all, or those that touch a box in degrees.
+
+        See :func:`rsscale.read_objects` for parameters and errors. ``step`` may be left out where
+        only one holds objects; only the files that a box needs are read.
+        """
+        from rsscale.object_files.read_objects import read_objects
+
+        return read_objects(self.folder, step, span=span, bbox=bbox, columns=columns)
+
+    def object_tiles(
+        self,
+        step: str | None = None,
+        span: str | int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[gpd.GeoDataFrame]:
+        """The objects of a step, a tile at a time, so that a country need not fit in memory."""
+        from rsscale.object_files.read_objects import object_tiles
+
+        return object_tiles(self.folder, step, span=span, columns=columns)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Events in order: the lines of ``events.jsonl``; the last may still be written."""

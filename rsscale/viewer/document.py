@@ -15,6 +15,7 @@ from rsscale.errors import RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
 from rsscale.store.storage import Storage
@@ -49,8 +50,8 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
     dict
         For JSON: ``title``, ``crs``, ``extent`` and ``area`` in the grid's CRS, ``grid``,
         ``tiles``, ``layers`` (see :func:`~rsscale.viewer.layer_entries.layer_entries`),
-        ``regions``, ``sample``, ``areas``, ``notes``. Stores are named relative to the product's
-        folder.
+        ``regions``, ``objects``, ``sample``, ``areas``, ``notes``. Stores are named relative to
+        the product's folder.
 
     Raises
     ------
@@ -60,6 +61,11 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
     state = folder.read_state()
     stores = place or folder.storage
     layers = layer_entries(stores, state) + _imagery(folder, state, place)
+    if not layers and place is None and object_steps(folder):
+        raise RunFolderError(
+            f"{stores.url} holds objects, and no layers to draw them over; make a pyramid of the "
+            f"imagery first: rsscale view {stores.url} --imagery"
+        )
     if not layers:
         raise RunFolderError(
             f"{stores.url} holds no stores of layers to look at; the steps are "
@@ -88,10 +94,27 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
             {"step": step, "title": step.replace("_", " ").replace("-", " "), "of": of}
             for step, of in zone_steps(folder, state)
         ],
+        "objects": list(_objects(folder, layers)),
         "sample": folder.storage.exists(SAMPLE),
         "areas": mapped_areas(folder),
         "notes": list(_notes(folder, state, layers)),
     }
+
+
+def _objects(folder: RunFolder, layers: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Steps that hold objects, with their spans, and colours of the classes that maps have."""
+    known = {
+        f"{one['value']} {one['name']}": one["color"]
+        for layer in layers
+        for one in layer.get("classes", ())
+    }
+    for step in object_steps(folder):
+        yield {
+            "step": step,
+            "title": step.replace("_", " ").replace("-", " "),
+            "spans": list(open_objects(folder, step).spans),
+            "colors": known,
+        }
 
 
 def mapped_areas(folder: RunFolder) -> dict[str, dict[str, Any]]:

@@ -7,16 +7,22 @@ same names, so that one page works from both.
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from rsscale.documents import read_json
+from rsscale.object_files.drawn_objects import write_drawn
+from rsscale.object_files.step_objects import open_objects
 from rsscale.store.ledger import Ledger
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.storage import Storage
+from rsscale.store.storage import Folder, Storage
 from rsscale.viewer.document import viewer_document
 from rsscale.viewer.imagery import STORE, imagery_folder
 from rsscale.viewer.layer_entries import layered_steps
@@ -46,7 +52,7 @@ class RunPages:
     def __init__(self, folder: RunFolder, place: Storage | None = None) -> None:
         self.folder = folder
         self.document = viewer_document(folder, place)
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
 
     @cached_property
     def stores(self) -> dict[str, Storage]:
@@ -78,6 +84,25 @@ class RunPages:
                 return None if scenes is None else as_json(scenes)
         return None
 
+    def drawn(self, step: str, name: str) -> Storage | None:
+        """Where the files lie that objects of a step are drawn from; made when first asked for.
+
+        Parameters
+        ----------
+        step : str
+        name : str
+            ``<span>.json`` or ``<span>.fgb``.
+        """
+        span, _, ending = name.rpartition(".")
+        if span not in self._objects.get(step, ()) or ending not in ("json", "fgb"):
+            return None
+        folder = self._drawn / step
+        with self._making:
+            if not (folder / f"{span}.json").exists():  # written last
+                folder.mkdir(exist_ok=True)
+                write_drawn(open_objects(self.folder, step), span, folder)
+        return Folder(folder)
+
     def names(self) -> Iterator[str]:
         """All files by their names, those of tiles as the ledger has them."""
         yield from APP
@@ -86,6 +111,12 @@ class RunPages:
             yield "sample.json"
         for step in sorted(self._regions):
             yield f"regions/{step}.json"
+
+    def object_files(self) -> Iterator[str]:
+        """Names ``<step>/<span>`` of the files that objects are drawn from, without ending."""
+        for step, spans in self._objects.items():
+            for span in spans:
+                yield f"{step}/{span}"
 
     def tiles(self) -> Iterator[tuple[str, bytes]]:
         """Names and contents of the files of tiles, one entry of the ledger after another."""
@@ -102,6 +133,17 @@ class RunPages:
     @cached_property
     def _spans(self) -> dict[str, tuple[str, ...]]:
         return {step: spans for step, spans, _ in layered_steps(self.folder.read_state())}
+
+    @cached_property
+    def _objects(self) -> dict[str, list[str]]:
+        return {one["step"]: one["spans"] for one in self.document["objects"]}
+
+    @cached_property
+    def _drawn(self) -> Path:
+        """A folder that is removed with this object."""
+        made = tempfile.mkdtemp(prefix="rsscale-view-")
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        return Path(made)
 
     @cached_property
     def _regions(self) -> set[str]:
@@ -143,6 +185,11 @@ class PublishedPages:
             return self.folder.storage.read(f"viewer/{name}")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
+
+    def drawn(self, step: str, name: str) -> Storage | None:
+        """Where the files lie that objects of a step are drawn from."""
+        del name
+        return self.folder.storage.child(f"viewer/objects/{step}")
 
 
 def as_json(content: Any) -> bytes:

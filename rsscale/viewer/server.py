@@ -57,6 +57,9 @@ class Pages(Protocol):
     def page(self, name: str) -> bytes | None:
         """Content of a file by its name within ``viewer/``."""
 
+    def drawn(self, step: str, name: str) -> Storage | None:
+        """Where a file lies that objects of a step are drawn from; None where there is none."""
+
 
 class ProductServer(TCPServer):
     """Serves one product at 127.0.0.1.
@@ -159,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             match parts:
+                case ["viewer", "objects", step, name]:
+                    self._send_drawn(step, name)
                 case ["viewer", *names] if names:
                     self._send_page("/".join(names))
                 case [store, *names] if names and store in self.server.pages.stores:
@@ -174,6 +179,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND, "there is no such file")
             return
         self._send(name, len(content), "", lambda start, stop: iter([content[start:stop]]))
+
+    def _send_drawn(self, step: str, name: str) -> None:
+        """Send a file that objects are drawn from, which may be large."""
+        storage = self.server.pages.drawn(step, name)
+        if storage is None:
+            self._say(HTTPStatus.NOT_FOUND, "there is no such file")
+        else:
+            self._send_object(storage, name)
 
     def _send_object(self, storage: Storage, name: str) -> None:
         """Send an object of a store, in blocks."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from rsscale.documents import read_json
+from rsscale.object_files.drawn_objects import FORMAT
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import step_version
 from rsscale.store.storage import Storage
 from rsscale.viewer.pages import RunPages, as_json
 
@@ -45,6 +50,7 @@ def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
             target.write(name, content)
         written.append(name)
 
+    written += _write_objects(pages, target)
     for name, content in pages.tiles():
         put(name, content)
     for name in pages.names():
@@ -53,3 +59,26 @@ def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
             put(name, found)
     put("viewer.json", as_json(pages.document))  # the last: a page is there whole or not at all
     return written
+
+
+def _write_objects(pages: RunPages, target: Storage) -> Iterator[str]:
+    """Write the files that objects are drawn from; returns their names."""
+    for name in pages.object_files():
+        step, span = name.split("/")
+        is_there = _is_drawn(pages, target, name)
+        for file in (f"{span}.fgb", f"{span}.json"):  # the JSON says which version it is
+            place = None if is_there else pages.drawn(step, file)
+            if place is not None:
+                target.put_file(f"viewer/objects/{step}/{file}", place.local(file))
+            yield f"viewer/objects/{step}/{file}"
+
+
+def _is_drawn(pages: RunPages, target: Storage, name: str) -> bool:
+    """Whether the files that objects are drawn from are there, of what the step has stored."""
+    try:
+        there = read_json(target.read(f"viewer/objects/{name}.json"))
+        version = step_version(pages.folder, name.partition("/")[0])
+        is_same = (there["format"], there["version"]) == (FORMAT, version)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    return is_same and target.exists(f"viewer/objects/{name}.fgb")

@@ -37,8 +37,8 @@ def test_the_lock_names_no_registry_and_every_licence_is_there() -> None:
     assert all("integrity" in package for name, package in lock.items() if name)
     licences = (STATIC / "licences.txt").read_text()
     named = dict(re.findall(r"^(@?[\w./-]+) [\w.-]+ \((.+)\)$", licences, re.MULTILINE))
-    assert {"ol", "zarrita", "proj4", "fzstd"} <= set(named)
-    assert set(named.values()) <= {"MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC"}
+    assert {"ol", "zarrita", "proj4", "fzstd", "flatgeobuf"} <= set(named)
+    assert set(named.values()) <= {"MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Apache-2.0"}
 
 
 def test_the_bundle_is_small_and_asks_no_other_host() -> None:

@@ -21,6 +21,7 @@ const made = await build({
   legalComments: 'none', // all of them are in licences.txt
   outfile: join(target, 'viewer.js'),
   metafile: true,
+  pure: ['console.debug'], // flatgeobuf tells of every request
   plugins: [{
     // The WebAssembly of numcodecs takes a megabyte, half of it encoders: see src/zstd.js.
     name: 'codecs',

@@ -1,5 +1,6 @@
 /** Legends: classes that can be hidden, with their areas; the ramp of a quantity. */
 import {h, hectares, number, swatch} from './dom.js';
+import {MOST} from './objects.js';
 import {RAMP} from './style.js';
 
 export function legend(product, state, layer, span, isOther = false) {
@@ -45,4 +46,24 @@ function areaText(area) {
 
 function areaTitle(area) {
   return area.mapped ? `${hectares(area.mapped)} by the map's pixels` : '';
+}
+
+/** Classes of the objects that are shown, with how many there are; each can be hidden. */
+export function objectsLegend(objects, state) {
+  const known = objects?.shown;
+  if (!known) return [h('p', {class: 'small'}, 'Reading …')];
+  const {hide} = state.get();
+  const rows = known.classes.map(({value, name, color, objects: count}) => {
+    const id = `object-class-${value}`;
+    const hidden = hide.includes(value);
+    return h('li', {}, h('label', {for: id, class: hidden ? 'off' : ''},
+      h('input', {id, type: 'checkbox', checked: !hidden, 'aria-label': `Show ${name}`,
+        onchange: (event) => state.set({hide: event.target.checked ? hide.filter((v) => v !== value) : [...hide, value]})}),
+      swatch(color), h('span', {class: 'name'}, name), h('span', {class: 'area'}, number(count))));
+  });
+  const count = known.total ? `${number(known.total)} objects in ${known.span}.` : `No objects in ${known.span}.`;
+  const hint = known.total > MOST ? ' Circles are numbers of objects: zoom in for their shapes.' : '';
+  return [h('section', {class: 'legend', 'aria-label': `Legend of ${known.title}`},
+    known.total ? h('ul', {}, rows) : null,
+    h('p', {class: 'small'}, `${count}${hint}`))];
 }

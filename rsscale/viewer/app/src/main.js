@@ -1,6 +1,7 @@
 /** The page of `rsscale view`: a product's Zarr, drawn and asked in the browser. */
 import {byId, say} from './dom.js';
 import {createMap, degrees, Side} from './map.js';
+import {Objects} from './objects.js';
 import {Overlays} from './overlays.js';
 import {drawPanel, refreshPanel} from './panel.js';
 import {closePlace, showPlace} from './place.js';
@@ -8,8 +9,8 @@ import {Product} from './product.js';
 import {createState, readHash} from './state.js';
 
 // What the panel is built of, and what only moves in it.
-const STRUCTURE = ['layer', 'with', 'regions', 'sample', 'under'];
-const REFRESH = ['span', 'withspan', 'opacity', 'off', 'axis', 'withaxis'];
+const STRUCTURE = ['layer', 'with', 'regions', 'sample', 'under', 'objects'];
+const REFRESH = ['span', 'withspan', 'opacity', 'off', 'axis', 'withaxis', 'hide'];
 
 start().catch((error) => say(error.message));
 
@@ -28,6 +29,12 @@ async function start() {
     b: new Side(map, product, 'side-b', 2),
   };
   const overlays = new Overlays(map, product);
+  overlays.objects = new Objects(map, product, state);
+  const showObjects = async () => {
+    const {objects, span, hide} = state.get();
+    await overlays.objects.show(objects, span, hide);
+    refreshPanel(product, state, overlays.objects);
+  };
   const watch = watchPainting(map, sides);
   const draw = () => {
     drawSides(product, state, sides);
@@ -35,15 +42,17 @@ async function start() {
   };
   state.listen((changed, values) => {
     draw();
-    if ([...changed].some((name) => STRUCTURE.includes(name))) drawPanel(product, state);
-    else if ([...changed].some((name) => REFRESH.includes(name))) refreshPanel(product, state);
+    if ([...changed].some((name) => STRUCTURE.includes(name))) drawPanel(product, state, overlays.objects);
+    else if ([...changed].some((name) => REFRESH.includes(name))) refreshPanel(product, state, overlays.objects);
+    if (['objects', 'hide', 'span'].some((name) => changed.has(name))) showObjects();
     if (changed.has('regions')) overlays.showRegions(values.regions);
     if (changed.has('sample')) overlays.showSample(values.sample);
     if (changed.has('span') && values.at?.length === 2) showPlace(product, overlays, state, values.at);
   });
   draw();
-  drawPanel(product, state);
+  drawPanel(product, state, overlays.objects);
   state.write();
+  showObjects();
   overlays.showRegions(state.get().regions);
   overlays.showSample(state.get().sample);
   listen(product, state, map, overlays);
@@ -89,7 +98,7 @@ function initial(product, asked) {
   const layer = product.layer(asked.layer) ?? product.map;
   const other = product.layer(asked.with);
   return {
-    swipe: 50, opacity: 100, off: [], under: 0, regions: '', sample: 0, at: [],
+    swipe: 50, opacity: 100, off: [], under: 0, regions: '', sample: 0, at: [], objects: product.objects[0]?.step ?? '', hide: [],
     ...asked,
     layer: layer.id,
     span: layer.spans.includes(asked.span) ? asked.span : layer.spans.at(-1),

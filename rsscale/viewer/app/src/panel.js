@@ -1,9 +1,9 @@
 /** The panel: which layer, which year, what it is compared with, what lies over it. */
 import {byId, h} from './dom.js';
-import {legend} from './legend.js';
+import {legend, objectsLegend} from './legend.js';
 
 /** Build the panel anew: another layer, another comparison, something over the map. */
-export function drawPanel(product, state) {
+export function drawPanel(product, state, objects) {
   const panel = byId('panel');
   const values = state.get();
   const layer = product.layer(values.layer);
@@ -23,13 +23,13 @@ export function drawPanel(product, state) {
     ...overlays(product, state),
     h('p', {class: 'small'}, `${product.crs.name} · `, h('a', {href: 'licences.txt'}, 'licences')),
   );
-  refreshPanel(product, state);
+  refreshPanel(product, state, objects);
   if (focused) byId(focused)?.focus({preventScroll: true});
   panel.scrollTop = scrolled;
 }
 
 /** Bring sliders and legends up to date: a slider that is being moved must stay where it is. */
-export function refreshPanel(product, state) {
+export function refreshPanel(product, state, objects) {
   const values = state.get();
   const layer = product.layer(values.layer);
   const other = product.layer(values.with);
@@ -40,6 +40,7 @@ export function refreshPanel(product, state) {
   byId('legend').replaceChildren(legend(product, state, layer, values.span));
   byId('other-legend').replaceChildren(
     ...(other && other.id !== layer.id ? [legend(product, state, other, values.withspan, true)] : []));
+  byId('objects-legend')?.replaceChildren(...objectsLegend(objects, state));
   if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({preventScroll: true});
 }
 
@@ -125,6 +126,11 @@ function overlays(product, state) {
   const boxes = [];
   const imagery = product.layers.find((layer) => layer.kind === 'imagery');
   if (imagery) boxes.push(check('under', 'Imagery below', Boolean(values.under), (on) => state.set({under: Number(on)})));
+  for (const {step, title} of product.objects) {
+    boxes.push(check(`objects-${step}`, `Objects: ${title}`, values.objects === step,
+      (on) => state.set({objects: on ? step : 'none', hide: []})));
+    if (values.objects === step) boxes.push(h('div', {id: 'objects-legend'}));
+  }
   for (const regions of product.regions) {
     boxes.push(check(`regions-${regions.step}`, `Regions: ${regions.title}`, values.regions === regions.step,
       (on) => state.set({regions: on ? regions.step : ''})));

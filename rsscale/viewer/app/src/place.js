@@ -21,6 +21,7 @@ export async function showPlace(product, overlays, state, coordinate, point) {
     const values = state.get();
     const found = await Promise.all([
       point ? samplePart(product, point) : null,
+      objectsPart(product, overlays.objects, coordinate),
       yearsPart(product, pixel, values),
       probabilityPart(product, pixel, values),
       othersPart(product, pixel, values),
@@ -150,3 +151,38 @@ function samplePart(product, point) {
   return h('section', {class: 'sample'}, h('h3', {}, `Sample unit ${point.get('id')}`),
     h('p', {}, `map: ${name(point.get('map'))}; reference: ${name(point.get('reference'))}`, point.get('agrees') ? '' : ' (they differ)'));
 }
+
+const MOST_OBJECTS = 5; // of a place; they may overlap
+
+/** Objects at the place, or how many are in its cell where they are too many to be drawn. */
+function objectsPart(product, objects, coordinate) {
+  const found = objects?.at(coordinate) ?? [];
+  if (!found.length) return null;
+  const {shown: known} = objects;
+  const cell = found.find((one) => one.get('total'));
+  if (cell) {
+    const rows = known.classes.map((one, k) => ({name: one.name, color: one.color, share: cell.get('counts')[k]})).filter((row) => row.share);
+    return h('section', {class: 'objects'}, h('h3', {}, `${number(cell.get('total'))} ${known.title} around here, ${known.span}`), bars(rows, number, cell.get('total')),
+      h('p', {class: 'small'}, 'Zoom in for their shapes.'));
+  }
+  return h('section', {class: 'objects'}, found.slice(0, MOST_OBJECTS).map((one) => objectTable(known, one.getProperties())),
+    found.length > MOST_OBJECTS ? h('p', {class: 'small'}, `and ${found.length - MOST_OBJECTS} more`) : null);
+}
+
+function objectTable(known, one) {
+  const kind = known.classes.find(({value}) => value === one.class);
+  const score = Number.isFinite(one.score) ? one.score.toFixed(2) : null;
+  const rows = [
+    ['Class', h('span', {class: 'class', 'data-value': String(one.class)}, swatch(kind?.color ?? '#666'), kind?.name ?? String(one.class))],
+    ['Score', score],
+    ['Area', area(one.area_m2)],
+    ['Id', one.id],
+    ['Joined of', one.parts > 1 ? `${one.parts} pieces` : null],
+    ['Cut', one.cut ? 'it reaches the edge of what was seen, and may be larger' : null],
+  ];
+  return h('div', {class: 'object'}, h('h3', {}, `${known.title}, ${known.span}`),
+    h('table', {}, h('tbody', {}, rows.filter(([, value]) => value !== null)
+      .map(([name, value]) => h('tr', {}, h('th', {scope: 'row'}, name), h('td', {}, value))))));
+}
+
+const area = (square) => (square < 10000 ? `${number(Math.round(square))} m²` : hectares(square / 10000));

@@ -6,7 +6,7 @@ const WITHOUT_OVERVIEWS = 4096;
 
 export class Product {
   constructor(document, base) {
-    Object.assign(this, document);
+    Object.assign(this, {objects: []}, document);
     this.base = base;
     this.byId = new Map(document.layers.map((layer) => [layer.id, layer]));
     this.arrays = new Map();

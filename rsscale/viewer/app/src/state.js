@@ -5,6 +5,7 @@
 const KEYS = {
   layer: String, span: String, axis: Number, with: String, withspan: String, withaxis: Number,
   swipe: Number, opacity: Number, off: list, under: Number, regions: String, sample: Number,
+  objects: String, hide: list,
   x: Number, y: Number, r: Number, at: list,
 };
 

@@ -1,0 +1,1 @@
+"""Objects of a run as files and tables: read by place, exported, counted, drawn."""
