@@ -115,9 +115,9 @@ class _Bfloat16(nn.Module):
 
 
 def _as_float(returned: Any) -> Any:
-    """Tensors as float32, wherever they lie in what a network returns."""
+    """Tensors as float32, wherever they lie in what a network returns; labels stay integers."""
     if isinstance(returned, torch.Tensor):
-        return returned.float()
+        return returned.float() if returned.is_floating_point() else returned
     if isinstance(returned, Mapping):
         return {key: _as_float(value) for key, value in returned.items()}
     if isinstance(returned, list | tuple):

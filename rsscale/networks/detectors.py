@@ -21,7 +21,7 @@ from torch import nn
 
 from rsscale.errors import ModelError, nearest
 from rsscale.networks.inputs import NetworkInput, channels_of
-from rsscale.networks.pyramids import FINEST, pyramid, torchvision
+from rsscale.networks.pyramids import FINEST, pooled_objects, pyramid, torchvision
 
 ANCHORS = (8, 16, 32, 64)
 """Widths of the objects that the levels begin with, px, from the finest level on."""
@@ -297,7 +297,7 @@ def _two_stages(
     """Faster R-CNN or Mask R-CNN."""
     vision, network = torchvision(), _levels(inputs, backbone, anchors, width, norm)
     detection = vision.models.detection
-    pooled = partial(vision.ops.MultiScaleRoIAlign, network.names, sampling_ratio=2)
+    pooled = partial(pooled_objects, network)
     extra = {} if masks is None else {**masks, "mask_roi_pool": pooled(output_size=_MASK_POOLED)}
     inner = kind(
         network,

@@ -9,6 +9,7 @@ one or two windows that a detector is trained on at once, and frozen ones
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,6 +129,29 @@ class Pyramid(nn.Module):
         stages = self.body(images)[: self.stages]
         levels: dict[str, torch.Tensor] = self.fpn(dict(zip(self.names, stages, strict=True)))
         return levels
+
+
+def pooled_objects(network: Pyramid, *, output_size: int) -> nn.Module:
+    """What cuts objects out of the levels, whose scales are known.
+
+    Left to itself, torchvision guesses them from the first window that it sees and keeps them: from
+    one of 33 px, which is padded to 64, the wrong ones.
+
+    Parameters
+    ----------
+    network : Pyramid
+    output_size : int
+        Width of what is cut out.
+    """
+    vision = torchvision()
+    pooler = vision.ops.MultiScaleRoIAlign(network.names, output_size, sampling_ratio=2)
+    pooler.scales = [1 / (FINEST * 2**number) for number in range(len(network.names))]
+    first, last = (-int(math.log2(scale)) for scale in (pooler.scales[0], pooler.scales[-1]))
+    pooler.map_levels = vision.ops.poolers.initLevelMapper(
+        first, last, pooler.canonical_scale, pooler.canonical_level
+    )
+    module: nn.Module = pooler
+    return module
 
 
 class Stages(nn.Module):

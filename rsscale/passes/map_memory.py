@@ -17,6 +17,7 @@ from rsscale.inference.device_lock import device_lock
 from rsscale.inference.heads import head_of
 from rsscale.inputs.windows import bands_to_read
 from rsscale.learn.model import Model
+from rsscale.model.outputs import ObjectOutput
 from rsscale.network.batch import blank_batch
 from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
@@ -33,7 +34,8 @@ _HOLES = 320 * 2**20
 _MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
-_PROBE, _EXPORTED = 256, 8
+_PROBE, _MASKS = 8  # bytes of a pixel of a mask: one by one as float32, and all together
+_EXPORTED = 256, 8
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ def network_bytes(model: Model) -> int:
         window = 4 * pixels * (model.spec.channels + model.spec.output_channels)
         return model.module.weight_bytes + window + model.module.working_bytes(pixels)
     weights = sum(p.numel() * p.element_size() for p in model.module.parameters())
-    window = model.spec.lattice.window
+    window, output = model.spec.lattice.window, model.spec.output
+    if isinstance(output, ObjectOutput) and output.kind == "outlines":
+        weights += _MASKS * output.most * window**2  # masks as wide as the window
     for size in (min(window, _PROBE), window):
         try:
             held = _activations(model, size)

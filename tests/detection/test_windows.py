@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from blob_detector import CLASSES, BlobDetector, Returns, detector, stack
+from blob_detector import CLASSES, INPUT, BlobDetector, Returns, detector, image, stack
 from torchvision.ops import box_convert
 
+import rsscale as rs
 from rsscale.detection.outlines import oriented_corners
 from rsscale.detection.windows import detect_windows
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.stack import InputStack
+from rsscale.learn.architectures import build
 
 BOX = PixelBox(-96, 960, 96, 1152)  # rows west and east of the origin
 POND, SHED = PixelBox(-20, 1000, -10, 1013), PixelBox(30, 1100, 34, 1104)
@@ -61,11 +64,7 @@ def test_objects_lie_in_global_pixels_with_values_of_classes() -> None:
 
 
 def test_a_window_does_not_know_which_others_are_looked_at() -> None:
-    from rsscale.learn.architectures import build
-
     torch.manual_seed(0)
-    from blob_detector import INPUT
-
     network = build("fasterrcnn", [INPUT], 2, backbone="small", width=16, anchors=[8, 16], most=20)
     model = detector(network.eval(), score_threshold=0.0)
     images = stack(model, BOX, ponds=[(POND, 0.8)], sheds=[(SHED, 0.9)])
@@ -222,3 +221,21 @@ def test_a_model_of_pixels_finds_no_objects() -> None:
         ModelError, match=r"maps classification.*finds no objects: use rsscale\.pre"
     ):
         detect_windows(None, model, [])  # type: ignore[arg-type]
+
+
+def test_a_detector_may_take_its_inputs_by_name() -> None:
+    class OfTwo(torch.nn.Module):
+        def forward(self, given: dict[str, torch.Tensor]) -> Any:
+            assert given["s2"].shape == (1, 1, 2, 80, 80)
+            assert given["dem"].shape == (1, 1, 1, 80, 80)
+            return boxes()
+
+    dem = rs.ModelInput("dem", ("height",), ("static",), (0.0,), (1.0,))
+    model = rs.Model.of(
+        OfTwo().eval(), inputs=[INPUT, dem], classes=CLASSES, output=rs.ObjectOutput(),
+        layout="mapping", stride=48, halo=16,
+    )  # fmt: skip
+    two = {"s2": image(BOX), "dem": image(BOX)[:, :1].assign_coords(band=["height"])}
+    images = InputStack(two, model.spec, BOX)
+    (found,) = detect_windows(images, model, [PixelBox(0, 1008, 48, 1056)])
+    assert len(found) == 1

@@ -1,16 +1,18 @@
 """Detectors of torchvision: windows go in as they are, nothing is downloaded, names round-trip."""
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from blob_detector import CLASSES, INPUT
+from blob_detector import CLASSES, INPUT, detector
 from mlm_schema import schema_errors
 
 import rsscale as rs
-from rsscale.errors import ModelError
+from rsscale.errors import MissingExtraError, ModelError
+from rsscale.learn.accelerate import accelerate
 from rsscale.learn.architectures import ARCHITECTURES, build, complete
 from rsscale.learners.base import Design, Task
 from rsscale.learners.network import contract
@@ -80,6 +82,23 @@ def test_windows_are_neither_scaled_nor_resized() -> None:
     assert images.image_sizes == [(50, 64)]
 
 
+def test_the_first_window_does_not_decide_what_is_found_in_others() -> None:
+    """torchvision's pooling would keep the scales of the first one, of 33 px wrong ones."""
+    fresh, used = made("fasterrcnn").eval(), made("fasterrcnn").eval()
+    window = torch.rand(1, CHANNELS, 96, 96)
+    with torch.inference_mode():
+        used(torch.rand(1, CHANNELS, 33, 33))
+        (one,), (other,) = fresh(window), used(window)
+    assert torch.equal(one["boxes"], other["boxes"])
+    assert torch.equal(one["scores"], other["scores"])
+    pooler = fresh.inner.roi_heads.box_roi_pool
+    known, levels = pooler.scales, pooler.map_levels.__dict__
+    pooler.scales = None  # as torchvision finds them, of a window that needs no padding
+    with torch.inference_mode():
+        fresh(window)
+    assert (pooler.scales, pooler.map_levels.__dict__) == (known, levels)
+
+
 @pytest.mark.parametrize("norm", ["group", "batch", "frozen"])
 def test_residual_backbones_take_any_number_of_channels(norm: str) -> None:
     network = build_detector("fasterrcnn", 7, 1, {"norm": norm, "anchors": [8, 16, 32, 64, 128]})
@@ -110,6 +129,20 @@ def test_hyperparameters_that_do_not_fit_are_named(how: dict[str, Any], message:
 def test_a_name_that_is_no_detector_is_refused() -> None:
     with pytest.raises(ModelError, match="'yolo' is no detector; there are fasterrcnn, maskrcnn"):
         build_detector("yolo", 3, 1, {})
+
+
+def test_labels_stay_integers_in_half_precision() -> None:
+    model = detector(build("fasterrcnn", [INPUT], 2, **SMALL, least_score=0.0).eval())
+    with torch.inference_mode():
+        (found,) = accelerate(model, precision="bfloat16")(torch.rand(1, 2, 80, 80))
+    assert found["labels"].dtype == torch.int64
+    assert found["scores"].dtype == torch.float32
+
+
+def test_without_torchvision_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(MissingExtraError, match=r"a detector of torchvision.*rsscale\[detection\]"):
+        build_detector("fasterrcnn", 3, 1, {})
 
 
 def test_a_detector_maps_no_pixels() -> None:
