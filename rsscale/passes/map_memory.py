@@ -34,8 +34,8 @@ _HOLES = 320 * 2**20
 _MASK_BYTES = 2
 # A window to count a network's activations in, px; and how many times its scores those are,
 # where that can't be seen.
-_PROBE, _MASKS = 8  # bytes of a pixel of a mask: one by one as float32, and all together
-_EXPORTED = 256, 8
+_PROBE, _EXPORTED = 256, 8
+_MASKS = 8  # bytes of a pixel of a mask: one by one as float32, and all together
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from model_kinds import allowed
 import rsscale as rs
 from rsscale.errors import ModelError
 from rsscale.networks.detectors import build_detector
+from rsscale.passes.map_memory import network_bytes
 
 WINDOW = torch.rand(1, 2, 80, 80, generator=torch.Generator().manual_seed(0))
 
@@ -116,3 +117,14 @@ def test_what_is_no_network_finds_no_objects() -> None:
         ModelError, match=r"a Forest finds no objects; expected a torch\.nn\.Module"
     ):
         detector(Forest())
+
+
+def test_memory_counts_masks_as_wide_as_the_window() -> None:
+    how = {"backbone": "small", "width": 16, "most": 40}
+    sizes = []
+    for name, kind, most in (("fasterrcnn", "boxes", 40), ("maskrcnn", "outlines", 40),
+                             ("maskrcnn", "outlines", 140)):  # fmt: skip
+        network = build_detector(name, 2, 2, how).eval()
+        sizes.append(network_bytes(detector(network, kind, most=most)))
+    assert sizes[1] > sizes[0] + 40 * 4 * 80**2
+    assert sizes[2] - sizes[1] == 100 * 8 * 80**2
