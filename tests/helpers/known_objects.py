@@ -2,8 +2,8 @@
 
 ``steps: {ponds: {kind: "known_objects:ObjectPass", every: 24}}``, allowed by
 ``RSSCALE_PASSES=known_objects``. Cells of ``every`` pixels of the grid hold an object each, or
-none: boxes and L-shapes whose place, class and score depend on nothing but the cell. Some reach into
-other tiles; each belongs to the tile that holds its centre.
+none: boxes and L-shapes whose place, class and score depend on nothing but the cell. Some reach
+into other tiles; each belongs to the tile that holds its centre.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pytest
 import shapely
 from imagery_detector import allowed_detector, save_detector
 from landscape import Landscape
+from odc.geo.geobox import GeoBox
 from once import Once
 
 import rsscale as rs
@@ -170,3 +171,25 @@ def test_a_preview_of_no_step_names_those_there_are(landscape: Landscape, detect
     recipe = recipe_of(landscape, detectors / "boxes")
     with pytest.raises(RecipeError, match=r"no step 'thing' with layers or objects.*'things'"):
         rs.preview(recipe, [6.02, 44.98, 6.03, 44.99], step="thing")
+
+
+def test_in_memory_the_objects_are_those_of_the_run(
+    landscape: Landscape, detectors: Path, run: rs.Run
+) -> None:
+    rows = run.table("things").to_pandas().set_index("id")
+    grid = rs.Grid(**GRID)
+    x0, y0, x1, y1 = rows.x.min(), rows.y.min(), rows.x.max(), rows.y.max()
+    around = GeoBox.from_bbox((x0, y0, x1, y1), "EPSG:32631", resolution=10).pad(150)
+    area = grid.geobox(around.extent)
+    items = rs.search(str(landscape.folder / "catalog.json"), area=area)
+    cube = rs.mask(rs.load(items, area, bands=["red", "nir", "scl"]), "sentinel2-scl", dilate=20)
+    windows = {"windows": {"spring": ["03-01", "05-31"], "summer": ["06-01", "09-30"]}}
+    composite = rs.composite(cube, by=windows, reducer="median")
+    frame = rs.detect(composite, rs.open_model(detectors / "boxes", device="cpu")).set_index("id")
+    margin = 600  # metres: what lies beyond the run's area is not looked at there
+    inner = rows.x.between(x0 + margin, x1 - margin) & rows.y.between(y0 + margin, y1 - margin)
+    assert inner.sum() > 50
+    same = frame.loc[rows.index[inner]]
+    assert (same.geometry.to_wkb() == rows.geometry[inner]).all()
+    for name in ("class", "score", "x", "y", "area_m2", "parts", "cut", "model"):
+        assert (same[name] == rows.loc[inner, name]).all(), name
