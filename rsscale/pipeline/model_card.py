@@ -21,6 +21,8 @@ from rsscale.training.basis import WHERE
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from rsscale.learn.model import Model
+
 _MOST_BANDS = 8
 
 
@@ -186,21 +188,33 @@ def check_model(
         When the recipe can't be read.
     """
     from rsscale.learn.models import open_model
-    from rsscale.network.receptive_field import Reach, halo_advice, measured_reach
 
     card = describe_model(folder)
     model = open_model(folder, device="cpu", trust=trust)
     window = card.spec.lattice.window
     lines = [f"opened, and takes a window of {window} px"]
-    reach = Reach(model.reach) if model.reach is not None else measured_reach(model)
-    lines.append(
-        halo_advice("it", card.spec.lattice, reach)
-        or f"looks {reach.pixels} px around a pixel; its halo is {card.spec.lattice.halo} px"
-    )
+    lines.append(_context(model))
     if recipe is not None:
         whole = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
         lines += _against(card.spec, whole)
     return lines
+
+
+def _context(model: Model) -> str:
+    """What the halo of a model's windows is worth."""
+    from rsscale.network.receptive_field import Reach, halo_advice, measured_reach
+
+    lattice = model.spec.lattice
+    if model.spec.finds_objects:
+        return (
+            f"finds objects; those more than {lattice.halo} px wide, its halo, may be put together "
+            "from pieces of several windows"
+        )
+    reach = Reach(model.reach) if model.reach is not None else measured_reach(model)
+    return (
+        halo_advice("it", lattice, reach)
+        or f"looks {reach.pixels} px around a pixel; its halo is {lattice.halo} px"
+    )
 
 
 def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:

@@ -26,7 +26,7 @@ from rsscale.layers import Layer
 from rsscale.learn.architectures import build, registered
 from rsscale.model.outputs import ResultLayout
 from rsscale.model.spec import ModelSpec
-from rsscale.pipeline.model_card import describe_model
+from rsscale.pipeline.model_card import check_model, describe_model
 
 BOX = PixelBox(0, 0, 96, 96)
 ROWS = r"model 'blobs': this model finds objects, .*use rsscale\.detect, or a step of kind 'detect'"
@@ -123,3 +123,6 @@ def test_a_card_tells_what_is_found(tmp_path: Path) -> None:
     assert "3 pond, 9 shed" in text
     assert "scores of 0.4 or more; of two of a class that overlap by 50%" in text
     assert "layers" not in text
+    opened, finds = check_model(tmp_path / "model")
+    assert opened == "opened, and takes a window of 320 px"
+    assert finds.startswith("finds objects; those more than 32 px wide, its halo, may be put tog")
