@@ -58,7 +58,7 @@ def trees(folder: Path) -> Case:
     """Crowns of single trees, 0.1 m."""
     return _of_file(
         "trees", folder, architecture="fcos", hyperparameters={**_SMALL, "levels": 3},
-        crop=192, batch=2, steps=600, block=80, halo=64, validation=0.2, test=0.3,
+        crop=160, batch=3, steps=1000, block=80, halo=64, validation=0.15, test=0.25,
     )  # fmt: skip
 
 

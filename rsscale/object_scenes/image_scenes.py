@@ -107,12 +107,7 @@ def read_image(array: xr.DataArray) -> LoadedImage:
         )
     values = np.asarray(array.values)
     known = None if nodata is None or np.isnan(float(nodata)) else float(nodata)
-    return LoadedImage(values, tuple(map(_band_name, coords)), known, geobox)
-
-
-def _band_name(value: Any) -> str:
-    text = str(value)
-    return f"band {text}" if text.isdigit() else text
+    return LoadedImage(values, tuple(map(str, coords)), known, geobox)
 
 
 def image_scenes(

@@ -108,7 +108,9 @@ def train_objects(
     Returns
     -------
     (Model, ObjectReport)
-        ``rs.save_model(model, folder, report=report)`` keeps both.
+        ``rs.save_model(model, folder, report=report)`` keeps both. The model's input is ``image``,
+        of the bands that the image names (``"1"``, ``"2"`` and so on where it names none), at the
+        one time ``image``: ``rs.detect(image.assign_coords(window="image"), model)``.
 
     Raises
     ------

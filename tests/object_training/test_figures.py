@@ -1,5 +1,6 @@
 """Detections of places are matched as COCO does; what lies elsewhere counts for neither side."""
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
@@ -11,6 +12,7 @@ from rsscale.object_scenes.scenes import (
     Scene,
     scene_objects,
 )
+from rsscale.object_scores.score import score_objects
 from rsscale.object_training.figures import FoundObjects, matched
 
 NAMES = ("pond", "shed")
@@ -99,3 +101,31 @@ def test_objects_of_chips_are_of_the_place_where_all_are_labelled() -> None:
     some = scene_objects(boxes((0, 0, 10, 10), (60, 0, 70, 10)), [0, 0], range(2))
     scene = Scene(images, 0, (40, 80), OnePlace(7, labelled), *some)
     assert ObjectScenes((scene,)).groups.tolist() == [7]
+
+
+def test_figures_of_a_whole_image_are_those_of_score_objects() -> None:
+    random = np.random.default_rng(0)
+    corner = random.uniform(0, [70, 30], (60, 2))
+    truth = np.array(shapely.box(*corner.T, *(corner + 8).T), object)
+    moved = corner + random.normal(0, 1.5, corner.shape)
+    shapes = np.array(shapely.box(*moved.T, *(moved + 8).T), object)
+    classes = random.integers(0, 2, 60)
+    scene, scores = scene_of(truth, classes.tolist()), random.uniform(0, 1, 60).round(2)
+    found = found_in(scene, shapes, scores.tolist(), classes.tolist())
+    told = matched(found, ObjectScenes((scene,)), np.array([0, 1]), NAMES, as_boxes=True)
+    names = np.array(NAMES)[classes]
+    scored = score_objects(
+        gpd.GeoDataFrame({"name": names, "score": scores, "image": 0}, geometry=shapes),
+        gpd.GeoDataFrame({"kind": names, "image": 0}, geometry=truth),
+        class_column="kind",
+        image="image",
+        resamples=0,
+    )
+    by_class = scored.to_dict()["classes"]
+    for one in told.figures(0.0).classes:
+        same, at_50 = by_class[one.name], by_class[one.name]["thresholds"]["0.5"]
+        assert one.average_precision == pytest.approx(same["AP50"]["value"])
+        assert (one.truth, one.right, one.found - one.right) == (
+            same["truth"], at_50["true"], at_50["false"],
+        )  # fmt: skip
+        assert one.f1 == pytest.approx(at_50["f1"]["value"])

@@ -44,6 +44,7 @@ def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
     scene: AerialScene, tmp_path: Path
 ) -> None:
     image, objects = placed(scene)
+    image = image.rename(time="band").assign_coords(band=[1, 2, 3, 4])  # as rioxarray has it
     model, report = rs.train_objects(image, objects.to_crs("EPSG:32632"), **QUICK)
     plain, same = rs.train_objects(scene.image.drop_vars("band"), scene.objects, **QUICK)
     states = [m.module.state_dict() for m in (model, plain)]
@@ -52,6 +53,9 @@ def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
     # Reprojected coordinates differ by rounding, and so do the last digits of weights.
     assert all(np.allclose(states[0][k], states[1][k], atol=1e-3) for k in states[0])
     assert model.spec.resolution == pytest.approx(0.5, rel=0.01)
+    found = rs.detect(image.assign_coords(window="image"), model, score=0.0)
+    assert set(found["name"]) <= {"shed", "tree"}
+    assert len(found) > 0
     saved = rs.save_model(model, tmp_path / "model", report=report)
     assert saved.digest
     assert (tmp_path / "model" / "split.png").exists()

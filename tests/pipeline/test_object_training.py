@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import shapely
 import torch
+import yaml
 from aerial_archive import CRS, NORTH, PIXEL, WEST, AerialArchive, make
 from safetensors.torch import load_file
 
 import rsscale as rs
+from rsscale.cli import main
 from rsscale.errors import RecipeError
 from rsscale.object_training.report import ObjectReport
 from rsscale.pipeline.model_card import describe_model
@@ -174,3 +176,48 @@ def test_objects_elsewhere_are_refused_or_counted(archive: AerialArchive, tmp_pa
     ]
     assert len(bounds) == len(scenes)
     assert np.isfinite(bounds).all()
+
+
+def test_a_detector_of_ones_own_is_trained_and_opened_again(
+    archive: AerialArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSSCALE_ARCHITECTURES", "own_detector")
+    own: dict[str, Any] = {"architecture": "own_detector:make", "hyperparameters": {"width": 32}}
+    train_recipe(archive.recipe(tmp_path, **own, objects="boxes", steps=1), device="cpu")
+    opened = rs.open_model(tmp_path / "model", device="cpu")
+    assert opened.spec.architecture == "own_detector:make"
+    assert opened.spec.objects.kind == "boxes"
+
+
+def test_a_command_tells_a_mistake_in_one_line(
+    archive: AerialArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text("xmin,ymin,xmax,ymax,kind\n9,1,2,5,shed\n")
+    content = archive.recipe(tmp_path, labels=str(table), labels_crs="pixels")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(tmp_path / "recipe.yaml")])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert "the box of row 0 is inverted: xmin 9, ymin 1, xmax 2, ymax 5" in told[0]
+
+
+def test_boxes_of_a_table_may_count_pixels_of_the_grid(
+    archive: AerialArchive, tmp_path: Path
+) -> None:
+    frame = gpd.read_file(archive.folder / "objects.gpkg")
+    table = frame.bounds.assign(kind=frame["kind"])
+    # Columns run east from the origin of the grid, rows south.
+    pixels = table.assign(
+        xmin=table["minx"] / PIXEL, xmax=table["maxx"] / PIXEL,
+        ymin=-table["maxy"] / PIXEL, ymax=-table["miny"] / PIXEL,
+    )  # fmt: skip
+    pixels[["xmin", "ymin", "xmax", "ymax", "kind"]].to_csv(tmp_path / "boxes.csv", index=False)
+    content = archive.recipe(tmp_path, labels=str(tmp_path / "boxes.csv"), labels_crs="pixels")
+    told = read_recipe_objects(read_recipe(content))
+    same = read_recipe_objects(read_recipe(archive.recipe(tmp_path)))
+    np.testing.assert_allclose(
+        shapely.bounds(told.table.shapes), shapely.bounds(same.table.shapes), atol=1e-6
+    )
