@@ -270,7 +270,7 @@ def _outside(objects: ObjectTable, scene: Scene, pair: ImageObjects) -> UnusedLa
             f"{rows}; check the CRS of both, and whether x and y are swapped"
         )
     names = np.array(objects.names(), object)
-    is_unlabelled = (scene.place_of(bounds) == OUTSIDE) & ~is_outside
+    is_unlabelled = (scene.places_of_objects == OUTSIDE) & ~is_outside
     return UnusedLabels.of(names[is_outside], Reason.OUTSIDE_IMAGERY) + UnusedLabels.of(
         names[is_unlabelled], Reason.OUTSIDE_WITHIN
     )

@@ -145,6 +145,11 @@ class Scene:
         """``x0, y0, x1, y1`` ``(n, 4)`` of the objects."""
         return np.asarray(shapely.bounds(self.objects), np.float64).reshape(-1, 4)
 
+    @cached_property
+    def places_of_objects(self) -> Ids:
+        """The place ``(n,)`` that the centre of each object lies in."""
+        return self.place_of(self.bounds)
+
     def place_of(self, bounds: npt.NDArray[np.float64]) -> Ids:
         """The place ``(n,)`` that the centre of each box lies in."""
         centre = np.floor([bounds[:, [0, 2]].mean(axis=1), bounds[:, [1, 3]].mean(axis=1)])
@@ -180,7 +185,7 @@ class ObjectScenes:
     def __post_init__(self) -> None:
         parts: list[list[Ids]] = [[], [], [], []]
         for number, scene in enumerate(self.scenes):
-            groups = scene.place_of(scene.bounds)
+            groups = scene.places_of_objects
             inside = np.flatnonzero(groups != OUTSIDE)
             of_scene = (np.full(len(inside), number), inside, groups[inside], scene.classes[inside])
             for part, values in zip(parts, of_scene, strict=True):

@@ -87,7 +87,7 @@ def _example(
 
 
 def _title(place: int, scene: Scene, found: FoundObjects, own: npt.NDArray[np.bool_]) -> str:
-    true = int((scene.place_of(scene.bounds) == place).sum())
+    true = int((scene.places_of_objects == place).sum())
     detected = int((found.groups[own] == place).sum())
     return f"place {place}: {true} true, {detected} detected"
 

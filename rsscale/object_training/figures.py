@@ -231,7 +231,7 @@ def _truth(scenes: ObjectScenes, *, as_boxes: bool) -> tuple[ScoredObjects, npt.
     """All objects of the scenes, and the place of each."""
     parts: list[tuple[Any, ...]] = []
     for number, scene in enumerate(scenes.scenes):
-        groups = scene.place_of(scene.bounds)
+        groups = scene.places_of_objects
         shapes = true_shapes(scene, as_boxes=as_boxes)
         parts.append((shapes, scene.classes, np.full(len(groups), number), groups))
     shapes, classes, images, groups = (

@@ -135,7 +135,7 @@ def object_scenes(
             (row, col),
             {name: of_chip[number : number + 1] for name, of_chip in days.items()},
         )
-        used[near[scene.place_of(scene.bounds) != OUTSIDE]] = True
+        used[near[scene.places_of_objects != OUTSIDE]] = True
         scenes.append(scene)
     unused = table.unused + _unused(objects, reader, used)
     points, values = _points(table, reader)
