@@ -28,7 +28,7 @@ settings.load_profile("tests")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
-_LEFT_OUT = ("faults", "long")
+_LEFT_OUT = ("clusters", "faults", "long")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,7 +18,11 @@ MetricsPort = Annotated[
 Grace = Annotated[float, typer.Option(help="Seconds that SIGTERM leaves to tiles in flight.")]
 Cluster = Annotated[
     str | None,
-    typer.Option(help="local, local:N worker processes, or a scheduler's tcp://host:port."),
+    typer.Option(
+        help="local, local:N worker processes, cuda, slurm:N, pbs:N, lsf:N, kubernetes, gateway, "
+        "ssh:A,B, a scheduler's tcp://host:port or tls://host:port; for run and resume also array: "
+        "start the command as often as you like. The recipe's key `cluster` when omitted."
+    ),
 ]
 Walltime = Annotated[
     str | None,

@@ -3,64 +3,100 @@
 from __future__ import annotations
 
 import logging
-import os
+import ssl
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rsscale.cluster import allocator
+from rsscale.cluster.kinds import NANNY, start
+from rsscale.cluster.pools import Workers
+from rsscale.cluster.request import (
+    ADDRESS,
+    ARRAY,
+    TILES_AT_ONCE,
+    ClusterRequest,
+    parse_request,
+)
 from rsscale.errors import RecipeError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-TILES_AT_ONCE = 2
-"""Tiles that one process has in hand: one reads while another is predicted."""
-
-ARRAY = "array"
-"""The name for processes that share a run without a scheduler."""
-
 # How long a scheduler may take to answer; a wrong address should not look like a slow one.
 _ANSWER_WITHIN = "15s"
 
-# How a setting reaches the workers that Dask's nannies start.
-_NANNY = "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__"
+# Where Dask takes certificates from.
+_TLS = (
+    "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and …__TLS__CLIENT__KEY, or "
+    "the same in Dask's configuration"
+)
 _log = logging.getLogger(__name__)
 
-_LOCAL_SETTINGS = {
-    # A worker that died is started again by its nanny; but one that is found absent this long
-    # after an earlier death, even if it is just starting, is let go for good, and at last there
-    # is none.
-    "distributed.deploy.lost-worker-timeout": "1 day",
-}
+Cluster: TypeAlias = "Client | ClusterRequest | Workers | str | Mapping[str, Any] | None"
+"""What users give: a client, a name or address, keys of a recipe; None for this process."""
 
 
 @contextmanager
-def connect(cluster: str | Client | None) -> Iterator[Client | None]:
+def connect(
+    cluster: Cluster, memory: Callable[[], int] | None = None
+) -> Iterator[Client | Workers | None]:
     """A client for a cluster by name, closed at the end if it was opened here.
 
     Parameters
     ----------
-    cluster : str, Client or None
+    cluster : str, mapping, Client or None
         ``None``: no cluster, yields None. A ``distributed.Client``: used as it is.
-        ``"local"`` or ``"local:N"``: N worker processes on this machine (1 when omitted).
-        An address such as ``"tcp://10.0.0.1:8786"``: a scheduler that runs already.
+        What :func:`rsscale.cluster.request.parse_request` reads: started, or, by its address such
+        as ``"tcp://10.0.0.1:8786"``, connected to.
+    memory : callable, optional
+        Tells the bytes that a worker needs, for one that is asked for without.
 
     Raises
     ------
     RecipeError
-        For another name, or a scheduler that does not answer.
+        For another name, a scheduler that does not answer, or a cluster that can't be started.
+    MissingExtraError
+        When what starts it is not installed.
     """
-    if cluster is None or not isinstance(cluster, str):
+    if not isinstance(cluster, str | Mapping | ClusterRequest):
         yield cluster
-    elif "://" in cluster:
-        with _remote(cluster) as client:
-            yield client
-    else:
-        with _local(workers_of(cluster)) as client:
-            yield client
+        return
+    request = parse_request(cluster)
+    if request.kind == ARRAY:
+        raise RecipeError(
+            "cluster 'array' shares the tiles of a run among processes: it is for `run` and "
+            "`resume`; use 'local:2' here, or the address of a scheduler"
+        )
+    if request.is_declared and request.memory is None and memory is not None:
+        request = request.with_memory(memory())
+    opened = _remote(request.address) if request.kind == ADDRESS else start(request)
+    with opened as client:
+        yield client
+
+
+@contextmanager
+def asked_first(cluster: Cluster) -> Iterator[Cluster]:
+    """Connect at once to a cluster whose workers must be asked what they have.
+
+    Another one is started later, when all has been checked: jobs and processes wait for nothing.
+    """
+    if isinstance(cluster, str | Mapping | ClusterRequest):
+        request = parse_request(cluster)
+        if request.kind in (ADDRESS, "gateway", "ssh"):
+            with connect(request) as client:
+                yield client
+            return
+        cluster = request
+    yield cluster
+
+
+def is_array(cluster: Cluster) -> bool:
+    """Whether processes share the run without a scheduler."""
+    is_named = isinstance(cluster, str | Mapping | ClusterRequest)
+    return is_named and parse_request(cluster).kind == ARRAY  # type: ignore[arg-type]
 
 
 def is_in_a_worker() -> bool:
@@ -76,28 +112,6 @@ def is_in_a_worker() -> bool:
     return True
 
 
-def workers_of(name: str) -> int:
-    """Worker processes of a local cluster.
-
-    Raises
-    ------
-    RecipeError
-        For a name of no cluster.
-    """
-    if name == ARRAY:
-        raise RecipeError(
-            "cluster 'array' shares the tiles of a run among processes: it is for `run` and "
-            "`resume`; use 'local:2' here, or the address of a scheduler"
-        )
-    kind, _, count = name.partition(":")
-    if kind != "local" or (count and not count.isdigit()) or count == "0":
-        raise RecipeError(
-            f"cluster {name!r} is not known; use 'local', 'local:2' (worker processes), or the "
-            "address of a scheduler such as 'tcp://10.0.0.1:8786'"
-        )
-    return int(count or 1)
-
-
 # Schedulers of whose workers was told.
 _hinted: dict[str, object] = {}
 
@@ -108,10 +122,8 @@ def _remote(address: str) -> Iterator[Client]:
 
     try:
         client = Client(address, timeout=_ANSWER_WITHIN)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RecipeError(
-            f"no Dask scheduler answers at {address}; is it running, and reachable from here?"
-        ) from error
+    except Exception as error:  # Dask raises its own where TLS is not set up
+        raise RecipeError(_no_answer(address, error)) from error
     # The run says itself, in one line, when the scheduler is gone.
     logger = logging.getLogger("distributed.client")
     level = logger.level
@@ -123,6 +135,25 @@ def _remote(address: str) -> Iterator[Client]:
             yield client
     finally:
         logger.setLevel(level)
+
+
+def _no_answer(address: str, error: BaseException) -> str:
+    """Why there is no connection, on one line."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    ssl_errors = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+    if ssl_errors or (address.startswith("tls://") and "closed" in str(error)):
+        reason = next((e.reason for e in ssl_errors if e.reason), "the connection was closed")
+        return (
+            f"the scheduler at {address} and this process do not accept each other's certificates "
+            f"({str(reason).lower().replace('_', ' ')}); both need keys of one CA: {_TLS}"
+        )
+    if address.startswith("tls://") and isinstance(error, TypeError | RuntimeError):
+        return f"{address} needs certificates, and none are set here: {_TLS}"
+    return f"no Dask scheduler answers at {address}; is it running, and reachable from here" + (
+        "?" if address.startswith("tls://") else ", and without TLS? With it, say tls://"
+    )
 
 
 def _hint(client: Client) -> None:
@@ -138,7 +169,7 @@ def _hint(client: Client) -> None:
     slow = [address for address, is_slow in found.items() if is_slow]
     # One step for Python's own lock: two connections may answer at the same time.
     if slow and _hinted.setdefault(scheduler, mine := object()) is mine:
-        settings = " ".join(f"{_NANNY}{name}={v}" for name, v in allocator.ENVIRONMENT.items())
+        settings = " ".join(f"{NANNY}{name}={v}" for name, v in allocator.ENVIRONMENT.items())
         _log.warning(
             "%d of %d workers give freed memory back to the system at once: torch on the CPU is "
             "up to three times slower there; start them with %s",
@@ -156,50 +187,12 @@ def _gives_back() -> bool:
     )
 
 
-def _worker_environment() -> dict[str, str]:
-    """The environment that workers of this machine are started with."""
-    # Dask's nanny sets MALLOC_TRIM_THRESHOLD_ to 64 KiB, the worst for torch, and
-    # OMP_NUM_THREADS=1, which the run's own thread count replaces.
-    return {
-        **allocator.environment(),
-        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-        "MKL_NUM_THREADS": str(os.cpu_count() or 1),
-        "OPENBLAS_NUM_THREADS": "1",
-        # Threads of several workers share the cores: one that waits must not spin on them.
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-
-
-@contextmanager
-def _local(workers: int) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    environment = _worker_environment()
-    with (
-        _put_back(environment),
-        dask.config.set({**_LOCAL_SETTINGS, "distributed.nanny.pre-spawn-environ": environment}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=TILES_AT_ONCE,
-            processes=True,
-            dashboard_address="127.0.0.1:0",  # any free port; another Dask may have 8787
-            host="127.0.0.1",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def _put_back(names: Iterable[str]) -> Iterator[None]:
-    """Take back what nannies leave: they start workers by way of this process's environment."""
-    before = {name: os.environ.get(name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+__all__ = [
+    "ARRAY",
+    "TILES_AT_ONCE",
+    "Cluster",
+    "asked_first",
+    "connect",
+    "is_array",
+    "is_in_a_worker",
+]

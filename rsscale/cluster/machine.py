@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import psutil
-
-from rsscale.cluster.connection import ARRAY, connect, workers_of
-from rsscale.errors import RecipeError
+from rsscale.cluster.connection import Cluster, connect
+from rsscale.cluster.engine import Stop, Workers
+from rsscale.cluster.kinds import CORES
+from rsscale.cluster.request import ARRAY, ClusterRequest, parse_request
+from rsscale.errors import RecipeError, RunFolderError
+from rsscale.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,6 +30,11 @@ Precision = Literal["float32", "bfloat16"]
 _ANSWER_S = 15.0
 _WORKERS_WITHIN_S = 120.0
 _ASKED = 32
+# It imports torch, opens the models and tries them on a window.
+_CHECKED_WITHIN_S = 120.0
+_LOOK_S = 0.5
+# Of workers that are asked for with the memory that a tile needs.
+_NO_LIMIT = 2**62
 
 _log = logging.getLogger(__name__)
 
@@ -58,24 +64,27 @@ class Machine:
 
     @classmethod
     def here(cls, processes: int = 1) -> Machine:
-        """The share of one of so many processes of this machine."""
+        """The share of one of so many processes of this machine, or of its job or container."""
         import torch
+        from dask.system import cpu_count
+        from distributed.system import memory_limit
 
         devices = frozenset({"cpu", "cuda"} if torch.cuda.is_available() else {"cpu"})
         return cls(
-            cores=max((os.cpu_count() or 1) // processes, 1),
-            memory=psutil.virtual_memory().total // processes,
+            # A batch system gives some of a machine's cores, a container some of its memory.
+            cores=max(cpu_count() // processes, 1),
+            memory=memory_limit() // processes,
             devices=devices,
             bfloat16=frozenset(device for device in devices if has_bfloat16(device)),
         )
 
 
-def machine_of(cluster: str | Client | None) -> Machine:
+def machine_of(cluster: Cluster) -> Machine:
     """Resources common to all workers: fewest cores, least memory, devices that all have.
 
     Parameters
     ----------
-    cluster : str, Client or None
+    cluster : str, mapping, Client or None
         As :func:`rsscale.cluster.connection.connect` takes it. The workers of one that runs already
         are asked; where none of them answers, this machine stands in, and the log says so.
 
@@ -84,12 +93,28 @@ def machine_of(cluster: str | Client | None) -> Machine:
     RecipeError
         When a scheduler does not answer, or has no worker.
     """
-    if cluster == ARRAY:  # each of its processes says for itself
-        return Machine.here()
-    if isinstance(cluster, str) and "://" not in cluster:
-        return Machine.here(workers_of(cluster))
+    if isinstance(cluster, str | Mapping | ClusterRequest):
+        request = parse_request(cluster)
+        if request.kind in (ARRAY, "local", "cuda"):  # processes of an array say for themselves
+            return Machine.here(max(request.workers, 1))
+        if request.is_declared:
+            return _declared(request)
     with connect(cluster) as client:
-        return Machine.here() if client is None else _of_cluster(client)
+        if client is None or isinstance(client, Workers):
+            return Machine.here()
+        return _of_cluster(client)
+
+
+def _declared(request: ClusterRequest) -> Machine:
+    """What a worker will have that is not there yet, as it is asked for."""
+    devices = frozenset({"cpu", "cuda"} if request.gpus else {"cpu"})
+    # GPUs of today have it; whether a CPU has is not known before.
+    return Machine(
+        cores=request.cores or CORES,
+        memory=request.memory or _NO_LIMIT,
+        devices=devices,
+        bfloat16=devices - {"cpu"},
+    )
 
 
 def _of_cluster(client: Client) -> Machine:
@@ -111,33 +136,107 @@ def _of_cluster(client: Client) -> Machine:
 def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
     """The resources of workers by address; without workers that do not answer in time.
 
-    They are asked beside their tasks: one whose threads are all busy answers too.
-
     Parameters
     ----------
     client : distributed.Client
     sharing : mapping of address to int
         How many workers share that one's machine.
     """
-    answers: queue.SimpleQueue[tuple[str, Machine | None]] = queue.SimpleQueue()
-
-    def ask(address: str, processes: int) -> None:
-        try:
-            answers.put((address, client.run(_resources, processes, workers=[address])[address]))
-        except Exception as error:  # noqa: BLE001 -- it is gone, or the client is
-            _log.info("worker %s did not say what it has: %r", address, error)
-            answers.put((address, None))
-
-    for address, processes in sharing.items():
-        threading.Thread(target=ask, args=(address, processes), daemon=True).start()
-    until = time.monotonic() + _ANSWER_S
+    asked = {address: (_resources, (count,)) for address, count in sharing.items()}
     found = {}
-    with suppress(queue.Empty):
-        for _ in sharing:
-            address, machine = answers.get(timeout=max(until - time.monotonic(), 0))
-            if machine is not None:
-                found[address] = machine
+    for address, answer in _ask(client, asked, _ANSWER_S).items():
+        if isinstance(answer, Machine):
+            found[address] = answer
+        else:  # it is gone, or the client is
+            _log.info("worker %s did not say what it has: %r", address, answer)
     return found
+
+
+def _ask(
+    client: Client, asked: Mapping[str, tuple[Any, tuple[Any, ...]]], within: float
+) -> dict[str, Any]:
+    """Answers of workers by address, or the error of one; without those that say nothing in time.
+
+    They are asked beside their tasks: one whose threads are all busy answers too.
+    """
+    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def ask(address: str, call: Any, arguments: tuple[Any, ...]) -> None:
+        try:
+            answers.put((address, client.run(call, *arguments, workers=[address])[address]))
+        except Exception as error:  # noqa: BLE001 -- whatever a worker, or Dask, made of it
+            answers.put((address, error))
+
+    for address, (call, arguments) in asked.items():
+        threading.Thread(target=ask, args=(address, call, arguments), daemon=True).start()
+    until = time.monotonic() + within
+    found: dict[str, Any] = {}
+    with suppress(queue.Empty):
+        for _ in asked:
+            address, answer = answers.get(timeout=max(until - time.monotonic(), 0))
+            found[address] = answer
+    return found
+
+
+def check_workers(client: Client, check: Callable[[], None], stop: Stop) -> None:
+    """Let each worker that is there say whether it can compute, before any tile is handed out.
+
+    Waits for the first worker as long as it takes: jobs may be queued for hours.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    check : callable
+        Importable; raises on a worker that can't.
+    stop : Stop
+        Ends the waiting.
+
+    Raises
+    ------
+    RunFolderError
+        When one can't: how many, which, and why.
+    """
+    while not (workers := client.scheduler_info(n_workers=-1)["workers"]):
+        if stop.asked or client.status != "running":
+            return
+        time.sleep(_LOOK_S)
+    found = _ask(client, dict.fromkeys(workers, (_checked, (check,))), _CHECKED_WITHIN_S)
+    wrong = {address: _in_words(answer) for address, answer in found.items() if answer}
+    if wrong:
+        address, reason = next(iter(wrong.items()))
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise RunFolderError(
+            f"{len(wrong)} of {len(workers)} workers can't compute this run: {address}{more}: "
+            f"{reason}"
+        )
+    if silent := workers.keys() - found.keys():
+        _log.warning(
+            "%s did not say within %g s whether they can compute this run",
+            ", ".join(sorted(silent)[:5]),
+            _CHECKED_WITHIN_S,
+        )
+
+
+async def _checked(check: Callable[[], None]) -> str:
+    """What is wrong on this worker, in words; empty if nothing."""
+
+    def call() -> str:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 -- told where it can be read
+            return scrub(" ".join(str(error).split()) or type(error).__name__)
+        return ""
+
+    return await asyncio.to_thread(call)
+
+
+def _in_words(answer: Any) -> str:
+    """What a worker said, or why it could not be asked: mostly, that it lacks rsscale."""
+    if isinstance(answer, ImportError) or "No module named" in str(answer):
+        return f"it has another environment ({scrub(str(answer))}); give all of them the same"
+    if isinstance(answer, BaseException):
+        return f"it could not be asked ({type(answer).__name__}: {scrub(str(answer))})"
+    return str(answer)
 
 
 async def _resources(processes: int) -> Machine:

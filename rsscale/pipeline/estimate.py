@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.special import stdtrit
 
-from rsscale.cluster.connection import TILES_AT_ONCE, connect, workers_of
+from rsscale.cluster.connection import TILES_AT_ONCE, Cluster, connect
 from rsscale.cluster.engine import execute, one_line
 from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
+from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
@@ -55,7 +56,7 @@ _SPREAD, _SPREAD_TILES = 0.3, 3
 def plan(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
-    client: Client | str | None = None,
+    client: Cluster = None,
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
@@ -96,13 +97,14 @@ def plan(
         When a tile of the pilot fails.
     """
     started = time.perf_counter()
-    machine = machine_of(client)
-    profile = NumericProfile.on(machine, device, threads)
     with (
         reading(recipe, overrides, model) as given,
         tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch,
     ):
         recipe = recipe_of(given, (), trust=trust)
+        client = chosen(recipe.cluster, client)
+        machine = machine_of(client)
+        profile = NumericProfile.on(machine, device, threads)
         checked = check_plan(recipe, RunFolder.at(Path(scratch) / "run"), profile)
         untimed = Plan(
             name=recipe.name,
@@ -150,17 +152,17 @@ class _Pilot:
     first: float
 
 
-def _processes(client: Client | str | None) -> int:
+def _processes(client: Cluster) -> int:
     """Processes that compute tiles."""
-    if isinstance(client, str) and "://" not in client:
-        return workers_of(client)
+    if isinstance(client, str | Mapping | ClusterRequest):
+        request = parse_request(client)
+        if request.workers or request.kind == ARRAY:
+            return max(request.workers, 1)
     with connect(client) as dask_client:
         return _size(dask_client)[1]
 
 
-def _pilot(
-    checked: CheckedPlan, profile: NumericProfile, client: Client | str | None, count: int
-) -> _Pilot:
+def _pilot(checked: CheckedPlan, profile: NumericProfile, client: Cluster, count: int) -> _Pilot:
     """Compute some tiles of the first step for real, by the run's own engine.
 
     The first tile opens the model and warms up: it is one more, and does not count.

@@ -12,6 +12,7 @@ import torch
 from odc.geo.geom import Geometry
 
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
+from rsscale.cluster.request import chosen
 from rsscale.cluster.versions import versions
 from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
@@ -118,7 +119,7 @@ def train_recipe(
     check_learner(learner, input_bands(recipe), settings)
     plan = recipe_plan(recipe)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
-        reading = Reading(recipe, labels, work, cluster)
+        reading = Reading(recipe, labels, work, chosen(told.cluster, cluster, may_share=False))
         if isinstance(learner, ImageNetwork):
             model, report = _train_images(reading, learner, plan)
         else:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rsscale.cluster.request import parse_request
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
 from rsscale.layers import AFTER, BEFORE
-from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year
+from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year, as_value_error
 from rsscale.recipe.gates_recipe import GatesRecipe
 from rsscale.recipe.input_recipe import ACCESS, InputRecipe
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
@@ -95,9 +96,20 @@ class Recipe(Strict):
     """Further steps by name, each computed tile by tile after those that it reads."""
     trust: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
     """Digests of models that are programs and may run, as `--trust` records them."""
+    cluster: str | dict[str, Any] | None = Field(default=None, exclude=True)
+    """Where it is computed, unless a command says: `local:2`, or keys such as `kind: slurm`; see
+    docs/clusters.md. No part of what is made, and not kept in a run folder."""
     folder: Path = Field(default=Path(), exclude=True)
     """Folder that relative paths of steps count from; rsscale writes it into the recipe of a run.
     """
+
+    @field_validator("cluster")
+    @classmethod
+    def _known_cluster(cls, value: Any) -> Any:
+        if value is not None:
+            with as_value_error():
+                parse_request(value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

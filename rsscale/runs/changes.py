@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsscale.cluster.connection import Cluster
 from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
+from rsscale.cluster.request import chosen
 from rsscale.errors import RunFolderError
 from rsscale.layers import TileKey
 from rsscale.progress import progress
@@ -38,8 +40,6 @@ from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from rsscale.items.item_store import Lookup
 
 
@@ -135,7 +135,7 @@ class Prepared:
 def changes(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     out: str | Path | None = None,
-    client: Client | str | None = None,
+    client: Cluster = None,
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -163,7 +163,7 @@ def changes(
     recipe = recipe_of(recipe, overrides, trust=trust)
     folder = RunFolder.at(out if out is not None else Path("out") / recipe.name)
     folder.check_usable()
-    machine = machine_of(client)
+    machine = machine_of(chosen(recipe.cluster, client))
     prepared = prepare(
         recipe,
         folder,

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from rsscale.cluster.allocator import keep_memory
-from rsscale.cluster.connection import connect
+from rsscale.cluster.connection import Cluster, asked_first, connect, is_array
 from rsscale.cluster.engine import Workers
-from rsscale.cluster.machine import Machine, Precision, machine_of
+from rsscale.cluster.machine import Machine, Precision, check_workers, machine_of
 from rsscale.cluster.profile import NumericProfile
+from rsscale.cluster.request import chosen
+from rsscale.cluster.sealed import Sealed
 from rsscale.cluster.signals import sigterm_interrupts, stop_on_signals
+from rsscale.cluster.versions import versions
 from rsscale.cluster.walltime import Walltime
 from rsscale.monitoring.ending import ENDED, ended, raise_unless_done
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
+from rsscale.monitoring.run_options import RunOptions
 from rsscale.monitoring.summary import summary
 from rsscale.monitoring.webhook import webhook_at_the_end
 from rsscale.progress import announce, progress
@@ -27,7 +32,8 @@ from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.loop import run_steps
 from rsscale.runs.plan import CUT_SHORT, RunPlan
-from rsscale.runs.sharing import ARRAY, refuse_by_value, share
+from rsscale.runs.sharing import refuse_by_value, share
+from rsscale.runs.worker import check_here
 from rsscale.steps.base import ByValue, Pass
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
@@ -37,7 +43,6 @@ from rsscale.store.run_state import check_layers
 if TYPE_CHECKING:
     import geopandas as gpd
     import pyarrow as pa
-    from distributed import Client
 
     from rsscale.recipe.given_model import GivenModel
 
@@ -157,37 +162,10 @@ class Run:
         return f"Run({str(self.path)!r}, {state['state']}, {tiles['done']}/{tiles['total']} tiles)"
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Options of monitoring, and the grace of a run that is told to end.
-
-    Attributes
-    ----------
-    metrics_port : int, optional
-        Serve Prometheus metrics there.
-    heartbeat : Path, optional
-        A file that is written anew every few seconds.
-    grace_s : float
-        After SIGTERM, how long tiles in flight may take before they are abandoned.
-    walltime_s : float, optional
-        Seconds from the start of this process to its end; Slurm's own when omitted. No tile is
-        begun that takes longer than what is left, by the slowest so far.
-    webhook : str, optional
-        An address that is told by a POST of JSON how the run has ended; that of the environment
-        variable ``RSSCALE_WEBHOOK`` when omitted.
-    """
-
-    metrics_port: int | None = None
-    heartbeat: Path | None = None
-    grace_s: float = 25.0
-    walltime_s: float | None = None
-    webhook: str | None = None
-
-
 def run(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     out: str | Path | None = None,
-    client: Client | str | None = None,
+    client: Cluster = None,
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -211,9 +189,10 @@ def run(
         ``rsscale[buckets]``. If it holds a run of the same recipe, only what is missing or
         damaged is computed; where the recipe has more periods, area or steps, the run grows by
         them and what it had stays as it is.
-    client : distributed.Client or str, optional
-        A Dask client, ``"local:2"``, a scheduler's address, or ``"array"`` for each of several
-        processes that share the run; in this process when omitted.
+    client : distributed.Client, str or mapping, optional
+        A Dask client, ``"local:2"``, a scheduler's address, ``"array"`` for each of several
+        processes that share the run, or another cluster of docs/clusters.md by its name or as a
+        mapping; the recipe's ``cluster`` when omitted, and without one in this process.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     threads : int, optional
@@ -264,7 +243,7 @@ def run(
         return carry_out(
             read,
             out,
-            client,
+            chosen(read.cluster, client),
             lambda machine: NumericProfile.on(
                 machine, device, threads, precision=precision, compile=compile
             ),
@@ -277,7 +256,7 @@ def run(
 def carry_out(
     recipe: Recipe,
     out: str | Path,
-    client: Client | str | None,
+    client: Cluster,
     profile: Callable[[Machine], NumericProfile],
     *,
     search_at: Mapping[str, str] | None = None,
@@ -302,9 +281,10 @@ def carry_out(
 
     folder, watch = RunFolder.at(out), watch or RunOptions()
     message = f"interrupted; run the same command again, or resume {folder.url}"
-    with sigterm_interrupts(message):
+    with sigterm_interrupts(message), ExitStack() as stack:
         folder.check_usable()
-        if client in (None, ARRAY):
+        client = stack.enter_context(asked_first(client))
+        if client is None or is_array(client):
             keep_memory()
         machine = machine_of(client)
 
@@ -318,7 +298,7 @@ def carry_out(
                 memory=machine.memory,
             )
 
-        if client == ARRAY:
+        if is_array(client):
             refuse_by_value(by_value)
             share(folder, work_off, watch, recipe=recipe, plan=prepared_now, update=update)
             return Run(out)
@@ -337,27 +317,25 @@ def carry_out(
             return work_off(folder, client, lease, watch, out=out, by_value=by_value)
 
 
-def resume(
-    folder: str | Path, client: Client | str | None = None, *, watch: RunOptions | None = None
-) -> Run:
+def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | None = None) -> Run:
     """Go on with a run: compute what is missing, failed or no longer what was written.
 
     Parameters
     ----------
     folder : path or address
         A run folder.
-    client : distributed.Client or str, optional
+    client : distributed.Client, str or mapping, optional
         As for :func:`run`.
     watch : RunOptions, optional
         As for :func:`run`.
     """
     target, watch = RunFolder.at(folder), watch or RunOptions()
     target.read_state()
-    if client in (None, ARRAY):
+    if client is None or is_array(client):
         keep_memory()
     message = f"interrupted; go on with: rsscale resume {target.url}"
     with webhook_at_the_end(watch.webhook, target), sigterm_interrupts(message):
-        if client == ARRAY:
+        if is_array(client):
             share(target, work_off, watch)
             return Run(folder)
         with acquire(target.storage) as lease:
@@ -366,7 +344,7 @@ def resume(
 
 def work_off(
     folder: RunFolder,
-    client: Client | Workers | str | None,
+    client: Cluster,
     lease: Lease,
     watch: RunOptions,
     *,
@@ -375,6 +353,7 @@ def work_off(
 ) -> Run:
     """Compute every tile that is not done, look back at all, and say how it went."""
     from rsscale.runs.planning import mend_stores  # brings pystac, which status needs not
+    from rsscale.runs.tile_costs import worker_memory
 
     plan = RunPlan.read(folder)
     plan.refuse_other_versions()
@@ -384,14 +363,19 @@ def work_off(
     for step in plan.steps:
         if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
             step.ready()
-    folder.storage.remove_partial()
+    if not isinstance(client, Workers):  # else others of an array may still write what they have
+        folder.storage.remove_partial()
     mend_stores(plan.setup, plan.steps)
     counts = [(step, plan.count(step)) for step in plan.steps]
     total = sum(count for _, count in counts)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(watch.grace_s))
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
-        workers = stack.enter_context(connect(client))
+        workers = stack.enter_context(connect(client, lambda: worker_memory(plan)))
+        if workers is not None and not isinstance(workers, Workers):
+            name = by_value.step if by_value is not None else ""
+            check = partial(check_here, folder.url, plan.hash, versions(), name)
+            check_workers(workers, Sealed(check), stop)
         bar = stack.enter_context(progress("run", total, "tiles"))
         monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
         monitor.event("started", epoch=lease.epoch, tiles=total)
@@ -411,7 +395,7 @@ def work_off(
         state["tiles"]["done"] = plan.folder.ledger.count()
     mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
-        folder.storage.remove_partial()  # of workers that died
+        folder.storage.remove_partial(keep=("array", "lease"))  # of workers that died
         folder.storage.delete(REPLACED)  # what was replaced is as it was, or was mapped anew
     monitor.event(state["state"], **state["tiles"])
     monitor.flush()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rsscale.array.board import Board
 from rsscale.array.crew import Crew
@@ -22,19 +22,19 @@ from rsscale.array.helper import Helper
 from rsscale.array.members import FOLDER, Member, Roster, joined
 from rsscale.cluster.connection import ARRAY, TILES_AT_ONCE
 from rsscale.cluster.engine import Stop
-from rsscale.cluster.machine import Machine
 from rsscale.cluster.signals import stop_on_signals
-from rsscale.cluster.versions import refuse_other_versions, versions
+from rsscale.cluster.versions import versions
 from rsscale.cluster.walltime import Walltime
-from rsscale.errors import FolderHeldError, ModelError, MoreToDoError, RecipeError, RunFolderError
+from rsscale.errors import FolderHeldError, MoreToDoError, RecipeError, RunFolderError
 from rsscale.layers import TileKey
 from rsscale.monitoring.ending import raise_unless_done
+from rsscale.monitoring.run_options import RunOptions
 from rsscale.progress import announce
 from rsscale.recipe import Recipe
 from rsscale.runs.growth import compare
 from rsscale.runs.plan import RunPlan, TileTask
-from rsscale.runs.worker import run_tile
-from rsscale.steps.base import ByValue, Pass
+from rsscale.runs.worker import check_here, run_tile
+from rsscale.steps.base import ByValue
 from rsscale.store.lease import Lease, acquire, holder_of, latest_epoch
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
@@ -47,22 +47,6 @@ _ENDED = f"{FOLDER}/ended.json"
 _POLL_S, _POLL_BUCKET_S = 0.2, 2.0
 # Who leads has written its file before it takes the lease.
 _STRANGER_S = 5.0
-
-
-class Options(Protocol):
-    """Of a run, as :class:`rsscale.runs.run.RunOptions` has them."""
-
-    @property
-    def grace_s(self) -> float:
-        """Seconds that SIGTERM leaves to tiles."""
-
-    @property
-    def walltime_s(self) -> float | None:
-        """Seconds of this process."""
-
-    @property
-    def heartbeat(self) -> Path | None:
-        """A file that is written anew every few seconds."""
 
 
 def refuse_by_value(by_value: ByValue | None) -> None:
@@ -82,7 +66,7 @@ def refuse_by_value(by_value: ByValue | None) -> None:
 def share(
     folder: RunFolder,
     work_off: Callable[..., Any],
-    options: Options,
+    options: RunOptions,
     *,
     recipe: Recipe | None = None,
     plan: Callable[[], Prepared] | None = None,
@@ -95,7 +79,7 @@ def share(
     folder : RunFolder
     work_off : callable
         Computes what is not done with given workers: ``work_off(folder, workers, lease, options)``.
-    options : Options
+    options : RunOptions
     recipe : Recipe, optional
         The run's own when omitted.
     plan : callable, optional
@@ -133,7 +117,7 @@ class _Part:
 
     folder: RunFolder
     me: Member
-    options: Options
+    options: RunOptions
     walltime: Walltime
     recipe: Recipe | None
 
@@ -254,23 +238,13 @@ class _Part:
 
     def _check(self, crew: dict[str, Any]) -> None:
         """Whether this process can compute the run's tiles as the others do."""
-        refuse_other_versions(crew["versions"])
-        plan = RunPlan.read(self.folder)
-        differing = self._differing(plan)
+        check_here(self.folder.url, crew["plan"], crew["versions"])
+        differing = self._differing(RunPlan.read(self.folder))
         if differing:
             raise RunFolderError(
                 f"the array at {self.folder.url} computes another recipe: {', '.join(differing)} "
                 "differ; start all of its processes with the same one"
             )
-        device = plan.profile.device
-        if device not in Machine.here().devices:
-            raise ModelError(
-                f"the array at {self.folder.url} computes on {device!r}, and torch sees none here; "
-                "start its processes on machines of one kind"
-            )
-        for step in plan.steps:
-            if isinstance(step, Pass):
-                step.ready()
 
     def _beat(self, in_hand: int) -> None:
         if self.options.heartbeat is not None:

@@ -17,6 +17,7 @@ from rsscale.steps.sources import imagery
 
 # Tiles that bytes are counted for; evenly spread over the run.
 _SAMPLE = 200
+_LEAST_MEMORY = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ def must_fit(checked: CheckedPlan, profile: NumericProfile, limit: int) -> None:
     """
     for _ in estimate_steps(checked, profile, limit):
         pass
+
+
+def worker_memory(plan: RunPlan) -> int:
+    """Bytes to ask for each worker of a run: what its largest tiles take, and half as much again.
+
+    A worker of Dask is paused at four fifths of what it may take.
+    """
+    checked = CheckedPlan(plan.setup, plan.steps, {}, {})
+    most = max((one.memory for one in estimate_steps(checked, plan.profile, 2**62)), default=0)
+    return max(int(1.5 * most), _LEAST_MEMORY)
 
 
 def estimate_steps(

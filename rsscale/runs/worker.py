@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from rsscale.cluster.allocator import trim
+from rsscale.cluster.machine import Machine
 from rsscale.cluster.versions import refuse_other_versions
-from rsscale.errors import RsscaleError, RunFolderError, SupersededError
+from rsscale.errors import ModelError, RsscaleError, RunFolderError, SupersededError
 from rsscale.processes import peak_rss
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.steps.base import ByValue, Gather, Pass, Resources
@@ -98,6 +100,41 @@ def run_tile(
     plan.folder.ledger.commit(entry)
     failpoint("after-ledger", key.tile)
     return _told(entry)
+
+
+def check_here(url: str, plan_hash: str, versions: Mapping[str, str], by_value: str = "") -> None:
+    """Refuse what could only fail on the tiles of a run that this process is given.
+
+    Parameters
+    ----------
+    url : str
+        The run folder, as this process sees it.
+    plan_hash : str
+        Of the plan that lies there.
+    versions : mapping of package to version
+        Of the process that asks; this one must have the same.
+    by_value : str
+        Name of a step that is completed by value.
+
+    Raises
+    ------
+    RsscaleError
+        When packages differ, the folder is not that of the run or can't be written, the device is
+        not there, or a model can't be opened.
+    """
+    refuse_other_versions(versions)
+    plan = _open(url, plan_hash)
+    plan.refuse_lost_files()
+    mark = f"lease/check-{uuid.uuid4().hex}"
+    plan.folder.storage.write(mark, b"")
+    plan.folder.storage.delete(mark)
+    device = plan.profile.device
+    if device not in Machine.here().devices:
+        raise ModelError(f"the run computes on {device!r}, and torch sees none on this machine")
+    for step in plan.steps:
+        if isinstance(step, Pass) and step.step != by_value:
+            step.ready()
+            step.check(plan.profile)
 
 
 def _told(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,8 +174,9 @@ class Bucket:
                 _tags[target] = tag
         return target
 
-    def remove_partial(self) -> int:
+    def remove_partial(self, keep: Collection[str] = ()) -> int:
         """A PUT that broke off leaves nothing."""
+        del keep
         return 0
 
     def zarr(self, *, read_only: bool) -> Store:

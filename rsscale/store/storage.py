@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,8 +93,11 @@ class Storage(Protocol):
     def local(self, name: str) -> Path:
         """A file with an object's content: the file itself, or a copy for this process."""
 
-    def remove_partial(self) -> int:
-        """Remove partly written files of dead writers, return how many. No writer may be active."""
+    def remove_partial(self, keep: Collection[str] = ()) -> int:
+        """Remove partly written files of dead writers, return how many.
+
+        No writer may be active, but in the folders ``keep``, whose files stay.
+        """
 
     def zarr(self, *, read_only: bool) -> Store:
         """The folder as a store of zarr-python."""
@@ -268,9 +271,10 @@ class Folder:
         """The file itself."""
         return self.path / name
 
-    def remove_partial(self) -> int:
+    def remove_partial(self, keep: Collection[str] = ()) -> int:
         """Remove temporary files."""
-        left = list(self.path.rglob(".*.partial"))
+        found = self.path.rglob(".*.partial")
+        left = [path for path in found if path.relative_to(self.path).parts[0] not in keep]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)

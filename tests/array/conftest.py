@@ -16,4 +16,4 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
         return open_storage(tmp_path / "run")
     request.getfixturevalue("s3_server")
-    return open_storage(f"s3://maps/run{next(_numbers)}")
+    return open_storage(f"s3://maps/array{next(_numbers)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from rsscale.cluster import allocator
+from rsscale.cluster import allocator, kinds
 from rsscale.cluster import connection as cluster
 
 pytestmark = pytest.mark.skipif(
@@ -67,7 +67,7 @@ def test_workers_of_a_local_cluster_are_started_so() -> None:
 
 
 def _settings() -> dict[str, str | None]:
-    return {name: os.environ.get(name) for name in cluster._worker_environment()}
+    return {name: os.environ.get(name) for name in kinds.worker_environment()}
 
 
 def test_a_worker_started_otherwise_is_found(

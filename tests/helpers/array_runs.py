@@ -71,6 +71,11 @@ class Array:
             working[working.index(victim)] = self.start()
         return kills
 
+    def tiles_of(self, command: Command) -> list[str]:
+        """Tiles that a process has told of."""
+        mine = f"-{command.process.pid}-"
+        return [one["tile"] for one in self.run.events("tile") if mine in one["worker"]]
+
     @property
     def is_done(self) -> bool:
         try:

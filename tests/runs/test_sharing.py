@@ -206,7 +206,7 @@ def test_a_device_that_is_not_there_is_told(
     with Leading(tmp_path / "run", small(tmp_path)) as led:
         here = replace(Machine.here(), devices=frozenset({"cuda"}))
         monkeypatch.setattr(Machine, "here", lambda *_: here)
-        with pytest.raises(ModelError, match="computes on 'cpu', and torch sees none here"):
+        with pytest.raises(ModelError, match="computes on 'cpu', and torch sees none on"):
             resume(led.out, "array")
 
 
