@@ -267,6 +267,14 @@ def _open(finished: FinishedRun, example: str, files: Sequence[str]) -> Iterator
     if zones:
         yield ""
         yield f'Areas of zones: `geopandas.read_parquet("{zones[0]}")`, or drag it into QGIS.'
+    objects = [n for n in files if n.startswith("objects/") and n.endswith(".parquet")]
+    for name in objects:
+        other = name.removesuffix(".parquet") + ".gpkg"
+        yield ""
+        yield (
+            f'Objects, each of them once: `geopandas.read_parquet("{name}")`; in QGIS `{other}`, '
+            "with a layer for each period."
+        )
 
 
 def _rights(finished: FinishedRun, about: About) -> Iterator[str]:

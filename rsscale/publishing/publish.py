@@ -24,14 +24,20 @@ from rsscale.publishing.data_card import data_card
 from rsscale.publishing.finished_run import FinishedRun, check_gates, read_finished
 from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces
 from rsscale.publishing.provenance import write_provenance
-from rsscale.publishing.tables import write_measured, write_zones
+from rsscale.publishing.tables import (
+    OBJECTS,
+    object_asset,
+    write_measured,
+    write_objects,
+    write_zones,
+)
 from rsscale.publishing.target import COLLECTION, FORMAT, MARKER, Target, WrittenFile, claim
 from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, store_name
 from rsscale.runs.run import Run
 from rsscale.store.storage import Storage, open_storage
 from rsscale.viewer.static import write_viewer
 
-_OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer")
+_OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer", OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,10 @@ def publish(
     """Publish a finished run into a folder or bucket, as a product that anyone can open.
 
     Written are the Zarr stores of the steps with overviews; Cloud Optimized GeoTIFFs with styles
-    for QGIS; STAC 1.1 items and a collection; tables of zones as GeoParquet; what was measured;
-    the report; the recipe, models and input items; and a data card. ``collection.json`` comes
-    last: where it is, all is. No file has a token or a path of this machine.
+    for QGIS; STAC 1.1 items and a collection; tables of zones as GeoParquet; objects as GeoParquet
+    and GeoPackage; what was measured; the report; the recipe, models and input items; and a data
+    card. ``collection.json`` comes last: where it is, all is. No file has a token or a path of
+    this machine.
 
     Published again, what is there is left as it is; after a kill it goes on. Tiles and windows are
     read one by one, so that memory does not grow with the area.
@@ -251,6 +258,11 @@ class _Recorded:
         self._storage.write(name, content, point=point)
         self.written.add(name)
 
+    def put_file(self, name: str, path: Path) -> None:
+        """Put a local file."""
+        self._storage.put_file(name, path)
+        self.written.add(name)
+
 
 def _write_beside(
     finished: FinishedRun, of_layers: Sequence[CogLayer], place: Target
@@ -261,6 +273,7 @@ def _write_beside(
         seen.setdefault(one.title, one)
     files = [file for one in seen.values() for file in write_legends(one, place)]
     files += write_zones(finished, place)
+    files += write_objects(finished, place)
     files += write_measured(finished, place)
     recorded: Any = _Recorded(place.storage)
     for name in write_viewer(finished.folder, recorded):
@@ -325,7 +338,9 @@ def _collection_assets(finished: FinishedRun, files: Sequence[WrittenFile]) -> d
         for step in finished.steps
     }
     for file in files:
-        if not file.name.startswith(("gates/", "provenance/models/")):
+        if file.name.startswith(f"{OBJECTS}/"):
+            assets[file.name] = object_asset(file)
+        elif not file.name.startswith(("gates/", "provenance/models/")):
             assets[file.name] = stac.asset(file, roles=[_role(file.name)])
     return assets
 

@@ -27,6 +27,7 @@ CLASSIFICATION = f"{_SCHEMAS}/classification/v2.0.0/schema.json"
 FILE = f"{_SCHEMAS}/file/v2.1.0/schema.json"
 PROCESSING = f"{_SCHEMAS}/processing/v1.1.0/schema.json"
 VERSION = f"{_SCHEMAS}/version/v1.2.0/schema.json"
+TABLE = f"{_SCHEMAS}/table/v1.2.0/schema.json"
 SCIENTIFIC = f"{_SCHEMAS}/scientific/v1.0.0/schema.json"
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -38,6 +39,7 @@ _MEDIA = {
     ".geojson": GEOJSON, ".html": "text/html", ".md": "text/markdown", ".svg": "image/svg+xml",
     ".png": "image/png", ".qml": "application/xml", ".xml": "application/xml",
     ".yaml": "application/yaml", ".safetensors": "application/octet-stream",
+    ".gpkg": "application/geopackage+sqlite3",
 }  # fmt: skip
 
 
@@ -379,6 +381,7 @@ def _extensions(assets: Mapping[str, Any]) -> list[str]:
         PROJECTION,
         *([RASTER] if has_raster else []),
         *([CLASSIFICATION] if has_classes else []),
+        *([TABLE] if any("table:columns" in one for one in assets.values()) else []),
         *([FILE] if any("file:size" in one for one in assets.values()) else []),
         PROCESSING,
         VERSION,

@@ -1,9 +1,10 @@
-"""Tables of a publication: areas of zones as GeoParquet, and what was measured, as it is."""
+"""Tables of a publication: areas of zones, objects, and what was measured, as it is."""
 
 from __future__ import annotations
 
 import io
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pyarrow.parquet as pq
 
 from rsscale.errors import RunFolderError
 from rsscale.geo.vector_file import VectorFileError, read_vector
+from rsscale.object_files.export_objects import export_objects
+from rsscale.object_files.step_objects import object_steps
+from rsscale.objects.columns import GEOMETRY, object_schema
+from rsscale.publishing import stac
 from rsscale.publishing.finished_run import GATES, FinishedRun
 from rsscale.publishing.target import Target, WrittenFile
 
@@ -20,6 +25,7 @@ from rsscale.publishing.target import Target, WrittenFile
 _DOCUMENTS = ("accuracy.json", "areas.json", GATES, "sample.geojson")
 _TEXTS = ("areas.csv", "report.html")
 _BYTES = ("areas.parquet", "provenance.parquet")
+OBJECTS, OBJECT_ENDINGS = "objects", (".parquet", ".gpkg")
 _GATE_PICTURE = re.compile(r"gates/[\w.\- ]+\.png")
 
 
@@ -57,6 +63,34 @@ def write_zones(finished: FinishedRun, target: Target) -> list[WrittenFile]:
         text = rows.to_csv(index=False, lineterminator="\n")
         files.append(target.put_text(f"tables/{step}.csv", text))
     return files
+
+
+def write_objects(finished: FinishedRun, target: Target) -> list[WrittenFile]:
+    """Objects of each step that holds some, as GeoParquet and GeoPackage: ``objects/<step>.…``.
+
+    They are streamed through a file of this machine, so that memory does not grow with the area.
+    """
+    files = []
+    for step in object_steps(finished.folder):
+        with tempfile.TemporaryDirectory() as folder:
+            for ending in OBJECT_ENDINGS:
+                name = f"{OBJECTS}/{step}{ending}"
+                path = Path(folder) / f"{step}{ending}"
+                export_objects(finished.folder, path, step=step, partial=True)
+                files.append(target.put_changed(name, path))
+    return files
+
+
+def object_asset(file: WrittenFile) -> dict[str, Any]:
+    """The asset of a file of objects: what it is, and its columns."""
+    step = file.name.rpartition("/")[2].rpartition(".")[0]
+    columns = [
+        {"name": field.name, "type": str(field.type)}
+        for field in object_schema("EPSG:4326")
+        if field.name != "bbox"
+    ]
+    table = {"table:columns": columns, "table:primary_geometry": GEOMETRY}
+    return stac.asset(file, title=f"Objects of {step}", roles=["data"], **table)
 
 
 def _zone_steps(finished: FinishedRun) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -97,6 +97,15 @@ class Target:
         self._count(name, is_there=False)
         return known
 
+    def put_changed(self, name: str, path: Path) -> WrittenFile:
+        """Put a local file of any size unless it is there with this content."""
+        known = _described(name, path)
+        is_there = _digest_there(self.storage, name) == known.sha256
+        if not is_there:
+            self.storage.put_file(name, path)
+        self._count(name, is_there=is_there)
+        return known
+
     def take(self, name: str, *, is_new: bool = False) -> None:
         """Take an object that is as it should be as one of the product."""
         self._count(name, is_there=not is_new)
@@ -127,6 +136,18 @@ def _described(name: str, path: Path) -> WrittenFile:
         while part := file.read(_READ):
             total.update(part)
     return WrittenFile(name, path.stat().st_size, total.hexdigest())
+
+
+def _digest_there(storage: Storage, name: str) -> str:
+    """SHA-256 of an object, read in parts; empty where there is none."""
+    try:
+        size, _ = storage.stat(name)
+    except FileNotFoundError:
+        return ""
+    total = hashlib.sha256()
+    for start in range(0, size, _READ):
+        total.update(storage.read_range(name, start, min(start + _READ, size)))
+    return total.hexdigest()
 
 
 def claim(storage: Storage, product: Mapping[str, Any], run: Storage) -> Target:

@@ -40,6 +40,7 @@ KINDS = {
     "sample": "rsscale.sample_passes.sample_step:SampleStep",
     "function": "rsscale.passes.function:FunctionPass",
     "detect": "rsscale.object_passes.detecting:DetectStep",
+    "object-counts": "rsscale.object_passes.object_counts:ObjectCountsPass",
     "quality-counts": "rsscale.quality.counts:QualityCounts",
 }
 """Module and class of each kind of step."""
