@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from rsscale.object_scores.object_scores import ObjectScores
     from rsscale.object_scores.score import score_objects
     from rsscale.object_training.train_objects import train_objects
+    from rsscale.pictures.object_picture import plot_objects
     from rsscale.pictures.quicklook import quicklook, rgb
     from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
@@ -161,6 +162,7 @@ _WHERE = {
     "predict": "rsscale.prediction.predict",
     "plan": "rsscale.pipeline.estimate",
     "preview": "rsscale.pipeline.preview",
+    "plot_objects": "rsscale.pictures.object_picture",
     "publish": "rsscale.publishing.publish",
     "quicklook": "rsscale.pictures.quicklook",
     "read_area": "rsscale.geo.area",
@@ -260,6 +262,7 @@ __all__ = [
     "newest_versions",
     "open_model",
     "plan",
+    "plot_objects",
     "polygonize",
     "predict",
     "preview",

@@ -161,10 +161,10 @@ class ObjectCountsPass(Pass):
         objects, numbers = _zones_of(rows["x"].to_numpy(), rows["y"].to_numpy(), self.zones, block)
         found = frame.iloc[objects].assign(zone=numbers, objects=1)
         sums = found.groupby(["zone", "class", "name"])[["objects", "units"]].sum()
-        for (zone, value, name), one in sums.iterrows():
+        for row in sums.reset_index().to_dict("records"):
             yield (
-                self.zones.ids[zone], block.key.span, int(value), str(name),
-                int(one["objects"]), int(one["units"]), 0,
+                self.zones.ids[row["zone"]], block.key.span, int(row["class"]), str(row["name"]),
+                int(row["objects"]), int(row["units"]), 0,
             )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def object_asset(file: WrittenFile) -> dict[str, Any]:
         for field in object_schema("EPSG:4326")
         if field.name != "bbox"
     ]
-    table = {"table:columns": columns, "table:primary_geometry": GEOMETRY}
+    table: dict[str, Any] = {"table:columns": columns, "table:primary_geometry": GEOMETRY}
     return stac.asset(file, title=f"Objects of {step}", roles=["data"], **table)
 
 

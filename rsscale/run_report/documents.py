@@ -9,6 +9,7 @@ from rsscale.documents import DocumentError, kind_of, read_json
 from rsscale.store.run_folder import RunFolder
 
 ACCURACY, AREAS, GATES = "accuracy.json", "areas.json", "gates.json"
+OBJECTS_ACCURACY = "objects-accuracy.json"
 _FORMAT = 1
 _T = TypeVar("_T")
 

@@ -11,12 +11,14 @@ from typing import Any
 from rsscale.durable import replace
 from rsscale.errors import MissingExtraError, RecipeError, RsscaleError, StorageError
 from rsscale.monitoring.summary import describe_dead, describe_left_out
+from rsscale.object_files.summary import ObjectSummary, summarise_objects
 from rsscale.run_report.change import estimated_changes, mapped_changes
 from rsscale.run_report.costs import costs_of
 from rsscale.run_report.documents import (
     ACCURACY,
     AREAS,
     GATES,
+    OBJECTS_ACCURACY,
     is_stale,
     optional_document,
     parsed,
@@ -201,10 +203,20 @@ def _measured(
     take("reference_tables", ACCURACY, accuracy, lambda one: reference_accuracy(one, colors))
     take("gate_list", GATES, gates, lambda one: read_gates(run.folder, one))
     figures["changes"] += _Part(notes)(lambda: mapped_changes(run, state), "change")
+    scored = optional_document(run.folder, OBJECTS_ACCURACY, notes)
+    figures["objects"] = _Part(notes)(lambda: _objects(run, scored, notes), "objects")
     return figures | {
         "areas": areas and parsed(AREAS, notes, lambda: summarised(areas), None),
         "gates": gates and {"checked": gates.get("checked", ""), "passed": gates.get("passed")},
     }
+
+
+def _objects(run: Run, scored: Mapping[str, Any] | None, notes: list[str]) -> list[ObjectSummary]:
+    """Counts of objects, with their scores where those can be read."""
+    plain = summarise_objects(run.folder)
+    if scored is None:
+        return plain
+    return parsed(OBJECTS_ACCURACY, notes, lambda: summarise_objects(run.folder, scored), plain)
 
 
 def _has(state: Mapping[str, Any], step: str, layer: str) -> bool:

@@ -1,0 +1,122 @@
+"""How many objects a run has found, by step, span and class; and how right they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.compute as pc
+
+from rsscale.object_files.step_objects import StepObjects, object_steps, open_objects
+from rsscale.store.run_folder import RunFolder
+
+_COLUMNS = ("name", "area_m2", "cut")
+
+
+@dataclass
+class ObjectCount:
+    """Objects of a class.
+
+    Attributes
+    ----------
+    name : str
+    objects : int
+    hectares : float
+    cut : int
+        How many touch the edge of what was seen, and may be larger.
+    """
+
+    name: str
+    objects: int = 0
+    hectares: float = 0.0
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """Objects of a step and span.
+
+    Attributes
+    ----------
+    step, span : str
+    rows : tuple of ObjectCount
+        By name.
+    scores : str
+        What was measured of them; empty where nothing was.
+    """
+
+    step: str
+    span: str
+    rows: tuple[ObjectCount, ...] = field(default=())
+    scores: str = ""
+
+    @property
+    def total(self) -> int:
+        """Objects of all classes."""
+        return sum(row.objects for row in self.rows)
+
+
+def summarise_objects(
+    folder: RunFolder, accuracy: Mapping[str, Any] | None = None
+) -> list[ObjectSummary]:
+    """Count the objects of all steps of a run, a tile at a time.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    accuracy : mapping, optional
+        The content of ``objects-accuracy.json``.
+
+    Raises
+    ------
+    RunFolderError
+        When a table is damaged or lost.
+    """
+    measured = (accuracy or {}).get("steps", {})
+    found = []
+    for step in object_steps(folder):
+        objects = open_objects(folder, step)
+        for span in objects.spans:
+            scores = described_scores(measured.get(step, {}).get(span))
+            found.append(ObjectSummary(step, span, _counts(objects, span), scores))
+    return found
+
+
+def described_scores(figures: Mapping[str, Any] | None) -> str:
+    """Precision, recall and F1 of a step and span in a sentence; empty where there are none."""
+    if not figures:
+        return ""
+    overall = figures["overall"]
+    parts = []
+    for threshold, one in overall["thresholds"].items():
+        at = f"IoU {threshold}" if figures["measure"] == "iou" else f"{threshold} m"
+        numbers = (f"{name} {_number(one[name])}" for name in ("precision", "recall", "f1"))
+        parts.append(f"at {at} {', '.join(numbers)}".replace("f1", "F1"))
+    more = [f"{n} {_number(overall[n])}" for n in ("AP", "AP50", "PQ") if n in overall]
+    truth = figures["objects"]["truth"]
+    return f"Against {truth:,} true objects: {'; '.join([*parts, *more])}."
+
+
+def _number(one: Mapping[str, Any]) -> str:
+    if one.get("value") is None:
+        return "not estimable"
+    low, high = one.get("low"), one.get("high")
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    return f"{one['value']:.3f}{interval}"
+
+
+def _counts(objects: StepObjects, span: str) -> tuple[ObjectCount, ...]:
+    found: dict[str, ObjectCount] = {}
+    for key in objects.keys[span]:
+        table = objects.table(key, columns=_COLUMNS)
+        table = table.set_column(2, "cut", pc.cast(table["cut"], "int64"))
+        sums = table.group_by("name").aggregate(
+            [("name", "count"), ("area_m2", "sum"), ("cut", "sum")]
+        )
+        for row in sums.to_pylist():
+            one = found.setdefault(row["name"], ObjectCount(row["name"]))
+            one.objects += row["name_count"]
+            one.hectares += row["area_m2_sum"] / 10_000
+            one.cut += row["cut_sum"]
+    return tuple(found[name] for name in sorted(found))
