@@ -116,7 +116,57 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(ended.output[-2000:])
     plain = json.loads((folder / "plain.json").read_text())
     plain |= {"seconds": ended.seconds, "peak_bytes_of_all_processes": ended.peak_bytes}
-    return {"runs": runs, "plain": plain, "cores": len(os.sched_getaffinity(0))}
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "runs": runs,
+        "plain": plain,
+        "torchvision": torchvision_windows(folder),
+        "cores": cores,
+    }
+
+
+def torchvision_windows(folder: Path, count: int = 6) -> dict[str, float]:
+    """Seconds a window of a Faster R-CNN: the bare network, and with all that detecting adds."""
+    import xarray as xr
+
+    from rsscale.detection.windows import detect_windows
+    from rsscale.geo.lattice import PixelBox
+    from rsscale.inference.stack import InputStack
+    from rsscale.learn.architectures import build
+
+    model_input = ModelInput("s2", ("red",), ("year",), (1000.0,), (500.0,))
+    torch.manual_seed(0)
+    model = rs.Model.of(
+        build("fasterrcnn", (model_input,), 1).eval(),
+        inputs=[model_input], classes=[rs.LandClass(1, "thing", "#e31a1c")],
+        output=rs.ObjectOutput("boxes", score_threshold=0.05), stride=STRIDE, halo=HALO,
+    )  # fmt: skip
+    with rasterio.open(folder / _name(0, 0)) as file:
+        values = file.read(1).astype(np.float32)[None, None]
+    image = xr.DataArray(
+        values, dims=("time", "band", "y", "x"), coords={"time": ["year"], "band": ["red"]}
+    )
+    box = PixelBox(0, 0, SCENE, SCENE)
+    stack = InputStack({"s2": image}, model.spec, box)
+    cores = [core for core in box.blocks(STRIDE) if core.pad(HALO) & box == core.pad(HALO)]
+    bare, detected = [], []
+    detect_windows(stack, model, cores[:1])  # warms up
+    for core in cores[:count]:
+        rows, cols = core.pad(HALO).slices(box)
+        window = torch.from_numpy((values[..., rows, cols] - 1000) / 500)
+        started = time.perf_counter()
+        with torch.inference_mode():
+            model.module(window)
+        bare.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        detect_windows(stack, model, [core])
+        detected.append(time.perf_counter() - started)
+    ratio = [b / d for b, d in zip(bare, detected, strict=True)]
+    return {
+        "seconds_of_the_network": float(np.median(bare)),
+        "seconds_of_detecting": float(np.median(detected)),
+        "of_the_limit": float(np.median(ratio)),
+    }
 
 
 def run_of(folder: Path, across: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -335,6 +385,11 @@ def _tell(report: dict[str, Any]) -> None:
         cells = [f"{one.get(name, 0) / 2**20:12.0f}" for one in (small, large, plain)]
         print(f"{name.replace('_bytes_', ' MiB '):30}{''.join(cells)}")
         print(f"{'':30}{large[name] / max(small[name], 1):24.2f} x")
+    of = report["torchvision"]
+    print(
+        f"a window of a Faster R-CNN {of['seconds_of_the_network']:.2f} s, with all that detecting "
+        f"adds {of['seconds_of_detecting']:.2f} s: {of['of_the_limit']:.2f} of the limit"
+    )
     print(f"same as the truth: {[one['same_as_truth'] for one in report['runs']]}")
 
 

@@ -25,9 +25,10 @@ which ``k`` touches: so ``k`` is not private there, hence not decided to be kept
 So whatever could drop ``c`` is among the rows; the same holds for a piece ``c`` under a whole
 ``k``. Every open row is shared, so every piece that is to be merged is there.
 
-*Each object comes once.* A tile gives an object itself only if no other tile knows its window (its
-core lies inside the tile), it is kept, and its centre lies in the tile. Every other one that could
-be kept is shared, once for each tile that knows it, with the same key.
+*Each object comes once.* A tile has an object as its own only if it is kept and its centre lies in
+the tile, which is so of one tile. If another tile may know its window (whose core then does not
+lie inside the tile), the tile shares it too, as *placed*, and the gather leaves it out. Every
+other one that could be kept is shared, once for each tile that knows it, with the same key.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ import numpy.typing as npt
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.objects.candidates import Candidates, as_array, shapes_of, together
 from rsscale.objects.merging import MergedObjects, covered_pieces, merge_pieces
-from rsscale.objects.suppression import DROPPED, KEPT, OPEN, canonical_order, suppress
+from rsscale.objects.suppression import (
+    DROPPED,
+    KEPT,
+    OPEN,
+    PLACED,
+    canonical_order,
+    suppress,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class TileCandidates:
     Attributes
     ----------
     own : Candidates
-        Kept, and nobody else's: objects of this tile.
+        Kept, with the centre in the tile: objects of this tile.
     shared : Candidates
         What other tiles may know or need, with what is known of it here.
     dropped : int
@@ -188,14 +196,17 @@ def decide_tile(
     candidates = candidates.with_states(_states(candidates, rules, private))
     row, col = candidates.keys[:, 0].astype(np.int64), candidates.keys[:, 1].astype(np.int64)
     stride = lattice.stride
-    is_known_here = (row * stride >= box.row0) & ((row + 1) * stride <= box.row1)
-    is_known_here &= (col * stride >= box.col0) & ((col + 1) * stride <= box.col1)
+    is_only_here = (row * stride >= box.row0) & ((row + 1) * stride <= box.row1)
+    is_only_here &= (col * stride >= box.col0) & ((col + 1) * stride <= box.col1)
     x, y = candidates.centres.T
     is_here = (x >= box.col0) & (x < box.col1) & (y >= box.row0) & (y < box.row1)
     kept, dropped = candidates.states == KEPT, candidates.states == DROPPED
-    own = kept & is_known_here & is_here
-    shared = ~own & ~(dropped & is_known_here)
-    return TileCandidates(candidates.take(own), candidates.take(shared), int(dropped.sum()))
+    own = kept & is_here
+    shared = ~((own | dropped) & is_only_here)
+    told = np.where(own, PLACED, candidates.states).astype(np.int8)
+    return TileCandidates(
+        candidates.take(own), candidates.with_states(told).take(shared), int(dropped.sum())
+    )
 
 
 def is_private(
@@ -239,10 +250,13 @@ def decide_rest(shared: Sequence[Candidates], stride: int, rules: Rules) -> Plan
     """
     rows = _joined_facts(together(shared))
     rows = rows.take(canonical_order(rows.detections, rows.keys))
+    placed = rows.states == PLACED
+    rows = rows.with_states(np.where(placed, KEPT, rows.states).astype(np.int8))
     rows = rows.with_states(_states(rows, rules, None))
-    kept = rows.states == KEPT
+    kept = (rows.states == KEPT) & ~placed
     open_pieces = rows.take(rows.states == OPEN)
-    return _objects(rows.take(kept), merge_pieces(open_pieces, stride), len(rows))
+    merged = merge_pieces(open_pieces, stride)
+    return _objects(rows.take(kept), merged, len(rows) - int(placed.sum()))
 
 
 def decide_all(candidates: Candidates, stride: int, rules: Rules) -> PlaneObjects:
@@ -289,7 +303,7 @@ def _joined_facts(rows: Candidates) -> Candidates:
     keys = rows.keys[order]
     is_first = np.append(True, (keys[1:] != keys[:-1]).any(axis=1))
     starts = np.nonzero(is_first)[0]
-    # Kept and dropped are more than open, and never meet at one key.
+    # Kept and dropped are more than open, and never meet at one key; placed is more than kept.
     states = np.maximum.reduceat(rows.states[order], starts)
     return rows.take(order[starts]).with_states(states)
 

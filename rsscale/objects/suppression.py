@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OPEN, KEPT, DROPPED = 0, 1, 2
 """States of a detection, int8. Open: what decides it lies in another tile."""
 
+PLACED = 3
+"""State of a shared one that is kept, and that its tile has as its own."""
+
 # Detections whose overlaps are computed together: few enough that thousands over each other fit
 # into memory, enough that a Python loop over all of them does not show.
 _TOGETHER = 64
