@@ -101,10 +101,24 @@ def test_recipes_and_their_fragments_are_valid(
     if block.page in NO_RECIPE:
         return
     for value in values:
-        whole = whole_recipe(value, INPUT_KEYS)
+        whole = with_steps_of_page(whole_recipe(value, INPUT_KEYS), block.page)
         validator.validate(as_json(whole))
         recipe = read_recipe(whole)
         check_recipe_steps(recipe)
+
+
+def with_steps_of_page(recipe: dict[str, Any], page: str) -> dict[str, Any]:
+    """A recipe with the steps that it reads and that another block of the page has."""
+    values = [
+        v for b in BLOCKS if (b.page, b.language) == (page, "yaml") for v in yaml_values(b.text)
+    ]
+    known = {
+        n: step for v in values if isinstance(v, dict) for n, step in (v.get("steps") or {}).items()
+    }
+    steps = recipe.get("steps") or {}
+    read = [step.get("of") for step in steps.values() if isinstance(step.get("of"), str)]
+    added = {name: known[name] for name in read if name in known and name not in steps}
+    return recipe | {"steps": added | steps} if added else recipe
 
 
 @pytest.mark.parametrize("block", of("json"))
