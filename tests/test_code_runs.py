@@ -28,7 +28,6 @@ NOT_RUN = {
 }
 # Of pages of which others are run: place, and why this one is not.
 SINGLE = {
-    "README.md": {"run = rs.Run": "a step `communes` and levels: run as docs/functions.md"},
     "docs/models.md": {
         "table = rs": "six trainings of minutes; tests/points run the calls",
         "import json, torch": "run by tests/runtimes, with what it writes opened again",
@@ -77,7 +76,7 @@ def test_every_block_is_run_or_has_a_reason() -> None:
         for start in starts:
             assert [b for b in python_blocks(page) if b.text.startswith(start)], (page, start)
     assert len(NOT_RUN) == 5
-    assert sum(map(len, SINGLE.values())) == 6
+    assert sum(map(len, SINGLE.values())) == 5
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ def run_demo(
     options: dict[str, Any] = {} if size is None else {"size": size}
     archive = simulate(folder / "archive", seed=seed, dates=_DATES, **options)
     recipe_file = folder / "recipe.yaml"
-    recipe_file.write_text(files("rsscale.demo").joinpath("recipe.yaml").read_text("utf-8"))
+    for name in (recipe_file.name, "objects.yaml"):
+        (folder / name).write_text(files("rsscale.demo").joinpath(name).read_text("utf-8"))
     recipe = read_recipe(recipe_file)
 
     say("[bold]2  Serve[/] it through a STAC API, as a data provider does")
