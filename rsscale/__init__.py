@@ -28,6 +28,7 @@ from rsscale.errors import (
     RunFolderError,
     TilesFailedError,
 )
+from rsscale.when_imported import when_imported
 
 if TYPE_CHECKING:
     from rsscale.catalog.search import search
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from rsscale.learn.model_folder import ModelFolder
     from rsscale.learn.models import open_model, save_model
     from rsscale.legend.classes import LandClass
+    from rsscale.legend.legend import Legend
     from rsscale.model.model_input import ModelInput
     from rsscale.model.outputs import (
         ClassOutput,
@@ -105,11 +107,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+when_imported("xarray", "rsscale.accessor")  # its .rs
+
 _WHERE = {
     "Axis": "rsscale.layers",
     "Layer": "rsscale.layers",
     "Grid": "rsscale.geo.grid",
     "LandClass": "rsscale.legend.classes",
+    "Legend": "rsscale.legend.legend",
     "Model": "rsscale.learn.model",
     "ModelFolder": "rsscale.learn.model_folder",
     "ModelInput": "rsscale.model.model_input",
@@ -212,6 +217,7 @@ __all__ = [
     "ItemError",
     "LandClass",
     "Layer",
+    "Legend",
     "MissingExtraError",
     "Model",
     "ModelError",

@@ -1,7 +1,8 @@
 """Show progress of stages that take longer than two seconds.
 
 On a terminal or in a notebook a bar with rate and time left; elsewhere (a log, a scheduler, CI)
-a line every ten seconds, so that a log stays readable; as JSON where logs are collected.
+a line every ten seconds, so that a log stays readable; as JSON where logs are collected. In a
+notebook that is plain HTML: rich would ask for ipywidgets at each stage.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from rich.progress import (
 )
 
 from rsscale.json_log import is_json, write_line
+from rsscale.notebook_progress import notebook_progress
+from rsscale.wording import rate_text
 
 _QUIET_S = 2.0
 _LINE_EVERY_S = 10.0
@@ -46,14 +49,6 @@ def show_progress(enabled: bool) -> None:
     """Switch all progress on or off for this process (``--quiet``)."""
     global _enabled  # noqa: PLW0603 -- one switch for the process, like logging's
     _enabled = enabled
-
-
-def rate_text(a_second: float) -> str:
-    """A rate in the largest unit that shows a number: ``2.4/s``, ``7.5/min``, ``3.1/h``."""
-    for unit, seconds in (("s", 1), ("min", 60)):
-        if a_second * seconds >= 1:
-            return f"{a_second * seconds:.1f}/{unit}"
-    return f"{a_second * 3600:.1f}/h"
 
 
 def announce(line: str) -> None:
@@ -88,7 +83,10 @@ def progress(label: str, total: float | None = None, unit: str = "steps") -> Ite
         yield _Silent()
         return
     console = Console(stderr=True)
-    if (console.is_terminal or console.is_jupyter) and not is_json():
+    if console.is_jupyter and not is_json():
+        with notebook_progress(label, total, unit) as bar:
+            yield bar
+    elif console.is_terminal and not is_json():
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),

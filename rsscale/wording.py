@@ -27,3 +27,11 @@ def hectares(value: float) -> str:
     if abs(value) >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def rate_text(a_second: float) -> str:
+    """A rate in the largest unit that shows a number: ``2.4/s``, ``7.5/min``, ``3.1/h``."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if a_second * seconds >= 1:
+            return f"{a_second * seconds:.1f}/{unit}"
+    return f"{a_second * 3600:.1f}/h"

@@ -24,6 +24,7 @@ NOT_RUN = {
     "docs/design.md": "run by tests/test_design.py, but the last, which refuses a recipe",
     "docs/object-scores.md": "run by tests/object_scores/test_scores_page.py",
     "docs/buckets.md": "needs a bucket and s3fs, which is not installed",
+    "docs/notebooks.md": "run by tests/test_reprs.py",
     "docs/objects.md": "needs a run with a detector; the same calls run in tests/object_passes",
 }
 # Of pages of which others are run: place, and why this one is not.
@@ -75,7 +76,7 @@ def test_every_block_is_run_or_has_a_reason() -> None:
     for page, starts in SINGLE.items():
         for start in starts:
             assert [b for b in python_blocks(page) if b.text.startswith(start)], (page, start)
-    assert len(NOT_RUN) == 5
+    assert len(NOT_RUN) == 6
     assert sum(map(len, SINGLE.values())) == 5
 
 

@@ -4,9 +4,12 @@ import io
 from pathlib import Path
 
 import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 from rich.console import Console
 
 from rsscale import progress
+from rsscale.wording import rate_text
 
 
 @pytest.mark.parametrize(
@@ -14,7 +17,7 @@ from rsscale import progress
     [(12.34, "12.3/s"), (1.0, "1.0/s"), (0.04, "2.4/min"), (0.0009, "3.2/h"), (0.0, "0.0/h")],
 )
 def test_a_rate_is_a_number(a_second: float, text: str) -> None:
-    assert progress.rate_text(a_second) == text
+    assert rate_text(a_second) == text
 
 
 def test_the_time_left_is_shown_beside_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +40,54 @@ def test_nothing_is_announced_when_progress_is_off(capsys: pytest.CaptureFixture
         progress.show_progress(True)
     progress.announce("two")
     assert capsys.readouterr().err == "two\n"
+
+
+@pytest.fixture(scope="module")
+def executed() -> NotebookNode:
+    """A notebook with stages of every kind, run by a kernel."""
+    from nbclient import NotebookClient
+
+    cells = [
+        """
+import time, warnings
+from rsscale.progress import progress
+for k in range(9):
+    with progress("short", 2, "tiles") as bar:
+        bar.advance(2)
+with progress("outer", 4, "tiles") as bar:
+    for k in range(4):
+        with progress("inner", unit="items") as inner:
+            inner.advance(3)
+        bar.note("read <b>")
+        bar.advance()
+""",
+        """
+with progress("fails", 4, "tiles") as bar:
+    bar.advance()
+    raise KeyError("four")
+""",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60, allow_errors=True).execute()
+    return notebook
+
+
+@pytest.mark.filterwarnings("default")  # of Jupyter's own machinery
+def test_a_cell_of_a_notebook_has_one_display_and_no_warning(executed: NotebookNode) -> None:
+    (shown,) = executed.cells[0].outputs
+    assert shown.output_type == "display_data"
+    html = shown.data["text/html"]
+    assert html.count("<tr") == 2  # the last inner stage, and the outer one
+    assert "4 of 4 tiles" in html
+    assert "<script" not in html
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_stage_of_a_notebook_that_fails_is_marked(executed: NotebookNode) -> None:
+    shown, error = executed.cells[1].outputs
+    assert error.ename == "KeyError"
+    assert "#d7301f" in shown.data["text/html"]
+    assert "1 of 4 tiles" in shown.data["text/html"]
 
 
 def test_the_peak_of_a_run_outlives_a_command_that_does_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.accuracy.accuracy_html import accuracy_html
 from rsscale.accuracy.evaluation_blocks import cluster_interval, count_pairs
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
@@ -263,6 +264,14 @@ class Accuracy:
             for name, users, producers, f1, area in self._rows()
         ]
         return "\n".join([*lines, *self.notes])
+
+    def _repr_html_(self) -> str:
+        head = ("class", "user's", "producer's", "F1", self._column)
+        unmapped = self.unmapped.sum(axis=0)
+        return accuracy_html(
+            self._summary(), classes=self.classes, figures=self._rows(), head=head,
+            matrix=self.matrix, unmapped=unmapped, notes=self.notes,
+        )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rsscale import durable
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.comparison.margin import Margin, interval
+from rsscale.html_tables import block, small_lines, table
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
 
@@ -118,12 +119,12 @@ class Comparison:
 
     def __str__(self) -> str:
         frame = self.to_frame()
-        table = [["", *frame.index]]
-        table += [[name, *map(_cell, frame[name])] for name in frame.columns]
-        widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+        rows = [["", *frame.index]]
+        rows += [[name, *map(_cell, frame[name])] for name in frame.columns]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-            for row in table
+            for row in rows
         ]
         return "\n".join([*lines, *self._notes()])
 
@@ -144,11 +145,9 @@ class Comparison:
         return "labelled pixels" if of_classes else "samples"
 
     def _repr_html_(self) -> str:
-        import html
-
-        table = self.to_frame().T.map(_cell).to_html(border=0)
-        notes = "<br>".join(html.escape(line) for line in self._notes())
-        return f"{table}<p>{notes}</p>"
+        frame = self.to_frame()
+        rows = [(str(name), *map(_cell, frame[name])) for name in frame.columns]
+        return block(table(rows, ("", *map(str, frame.index))), small_lines(self._notes()))
 
     def properties(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rsscale.html_tables import Cell, block, small_lines, table
+
 Status = Literal["ok", "note", "problem"]
 
 
@@ -53,13 +55,23 @@ class Diagnosis:
     def __str__(self) -> str:
         marks = {"ok": "  ", "note": "! ", "problem": "X "}
         width = max(len(check.name) for check in self.checks)
-        lines = []
+        rows = []
         for check in self.checks:
-            lines.append(f"{marks[check.status]}{check.name:<{width}}  {check.text}")
+            rows.append(f"{marks[check.status]}{check.name:<{width}}  {check.text}")
             if check.remedy:
-                lines.append(f"  {'':<{width}}  → {check.remedy}")
+                rows.append(f"  {'':<{width}}  → {check.remedy}")
+        return "\n".join([*rows, "", self._end()])
+
+    def _repr_html_(self) -> str:
+        words = {"ok": "", "note": "note", "problem": "problem"}
+        rows = [
+            (Cell(check.name, is_bold=True), words[check.status], check.text, check.remedy)
+            for check in self.checks
+        ]
+        return block(table(rows, ("", "", "found", "what to do"), "l"), small_lines([self._end()]))
+
+    def _end(self) -> str:
         count = len(self.problems)
-        end = "nothing stands in the way" if not count else f"{count} would stop a run (X)"
-        return "\n".join([*lines, "", end])
+        return "nothing stands in the way" if not count else f"{count} would stop a run (X)"
 
     __repr__ = __str__

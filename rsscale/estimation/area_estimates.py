@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from rsscale.estimation.change_figures import ChangeFigures
 from rsscale.estimation.estimator import Estimate
 from rsscale.estimation.figures import MapFigures
 from rsscale.estimation.interpreters import Interpreters
+from rsscale.html_tables import AnyCell, Cell, block, heading, small_lines, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +123,18 @@ class AreaEstimates:
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
+    def _repr_html_(self) -> str:
+        colors = {
+            one.land_class.name: one.land_class.color
+            for figures in self.periods.values()
+            for one in figures.classes
+        }
+        parts = [heading(self._head())]
+        for title, (head, *rows) in self._tables():
+            named = 2 if head[:2] == ("from", "to") else 1
+            parts += [heading(title), table(_colored(rows, named, colors), head, "l" * named + "r")]
+        return block(*parts, small_lines(self._ends()))
+
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
@@ -129,12 +142,12 @@ class AreaEstimates:
 
         parts: list[Any] = [Text(self._head())]
         for title, rows in self._tables():
-            table = Table(box=None, pad_edge=False, header_style="bold")
-            for heading in rows[0]:
-                table.add_column(heading, justify="left" if heading == rows[0][0] else "right")
+            shown = Table(box=None, pad_edge=False, header_style="bold")
+            for column in rows[0]:
+                shown.add_column(column, justify="left" if column == rows[0][0] else "right")
             for row in rows[1:]:
-                table.add_row(*map(Text, row))
-            parts += [Text(""), Text(title, style="bold"), table]
+                shown.add_row(*map(Text, row))
+            parts += [Text(""), Text(title, style="bold"), shown]
         return Group(*parts, *(Text(line) for line in self._ends()))
 
     def _lines(self) -> Iterator[str]:
@@ -187,6 +200,15 @@ class AreaEstimates:
                 f"kappa {_decimals(two.kappa.value)}"
             )
         return ["", *lines, *self.left_out, *self.notes]
+
+
+def _colored(
+    rows: Iterable[tuple[str, ...]], named: int, colors: Mapping[str, str]
+) -> Iterator[tuple[AnyCell, ...]]:
+    """Rows whose first cells, names of classes, have their colours."""
+    for row in rows:
+        names = (Cell(name, color=colors.get(name, "")) for name in row[:named])
+        yield (*names, *row[named:])
 
 
 def _map_table(figures: MapFigures) -> list[tuple[str, ...]]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
+from rsscale.learn.model_html import model_html
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import Missing, Seen, TensorLayout
 from rsscale.model.outputs import Output, ResultLayout
@@ -156,6 +157,14 @@ class Model:
         first = next(module.parameters(), None)
         device = torch.device("cpu") if first is None else first.device
         return cls(spec, module, device, reach=getattr(module, "reach", None))
+
+    def _repr_html_(self) -> str:
+        parameters = sum(weights.numel() for weights in self.module.parameters())
+        more = [("parameters", f"{parameters:,}")] if parameters else []
+        more.append(("computes in", f"{self.precision} on {self.device}"))
+        if self.compiled:
+            more.append(("compiled", "by torch.compile"))
+        return model_html(self.spec, self.digest, more)
 
     def __call__(self, batch: WindowBatch | torch.Tensor) -> Any:
         """Numbers of the network ``(N, C, H, W)`` for normalised windows, missing values 0.

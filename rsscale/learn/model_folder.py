@@ -10,6 +10,7 @@ from typing import Any
 
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
+from rsscale.learn.model_html import model_html
 from rsscale.model.files import files_digest, model_files, read_spec
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import Predictor
@@ -100,6 +101,10 @@ class ModelFolder:
                 "predict anew"
             )
         return model
+
+    def _repr_html_(self) -> str:
+        more = [("folder", self.path), ("digest", self.digest)]
+        return model_html(self.spec, "", more)
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the contract, if it was read: each task carries this.

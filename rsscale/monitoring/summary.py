@@ -20,7 +20,8 @@ def summary(state: Mapping[str, Any], url: str) -> str:
     url : str
         The run folder.
     """
-    return "\n".join([*_lines(state), *_products(state, url.rstrip("/"))])
+    places = (f"{name:<9} {path}" for name, path in products(state, url))
+    return "\n".join([*_lines(state), *places])
 
 
 def _missing(state: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[str]:
@@ -43,15 +44,15 @@ def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:
-    tiles, steps = _counts(state), _in_order(state)
-    word = "dead" if state.get("dead") else state.get("state", "unknown")
-    yield f"{word}: {tiles['done']} of {counted(tiles['total'], 'tile')}, {tiles['failed']} failed"
+    tiles, steps = tile_counts(state), _in_order(state)
+    of = counted(tiles["total"], "tile")
+    yield f"{state_word(state)}: {tiles['done']} of {of}, {tiles['failed']} failed"
     if state.get("dead"):
         yield describe_dead(state["dead"])
     yield from _changes(state)
     if len(steps) > 1:
         for name, step in steps.items():
-            done = _counts(step)
+            done = tile_counts(step)
             yield f"{name:<9} {done['done']} of {counted(done['total'], 'tile')}"
     pixels = max((step.get("facts", {}).get("pixels", 0) for step in steps.values()), default=0)
     if pixels:
@@ -73,6 +74,10 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     yield from _missing(state, steps)
     for step in steps.values():
         yield from step.get("lines", ())
+    yield from _failed(state)
+
+
+def _failed(state: Mapping[str, Any]) -> Iterator[str]:
     for failure in state.get("failed", [])[:_FAILURES]:
         yield f"failed {failure.get('key', '?')}: {failure.get('error', '?')}"
     if state.get("waiting"):
@@ -80,10 +85,23 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"waiting   {waiting} for tiles of earlier steps that are not done"
 
 
+def failure_lines(state: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in the way: a process that is gone, items left out, tiles that failed."""
+    if state.get("dead"):
+        yield describe_dead(state["dead"])
+    yield from _missing(state, state.get("steps", {}))
+    yield from _failed(state)
+
+
+def state_word(state: Mapping[str, Any]) -> str:
+    """The state of a run in a word; ``dead`` where its process is gone."""
+    return "dead" if state.get("dead") else str(state.get("state", "unknown"))
+
+
 def _changes(state: Mapping[str, Any]) -> Iterator[str]:
     """How many tiles the last command computed, where it kept others, and why."""
     computed = state.get("computed", 0)
-    if 0 < computed < _counts(state)["done"] or "changes" in state:
+    if 0 < computed < tile_counts(state)["done"] or "changes" in state:
         yield f"computed  {counted(computed, 'tile')} by the last command, the others are kept"
     for name, items in state.get("changes", {}).get("items", {}).items():
         counts = ", ".join(f"{items.get(kind, 0)} {kind}" for kind in ("new", "changed", "gone"))
@@ -96,7 +114,7 @@ def _in_order(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: steps[name] for name in state.get("order", steps) if name in steps}
 
 
-def _counts(state: Mapping[str, Any]) -> dict[str, int]:
+def tile_counts(state: Mapping[str, Any]) -> dict[str, int]:
     """Tiles of a run or step; a state that was written by hand, or half, may lack them."""
     return {"total": 0, "done": 0, "failed": 0, **state.get("tiles", {})}
 
@@ -109,10 +127,11 @@ def describe_dead(dead: Mapping[str, Any]) -> str:
     )
 
 
-def _products(state: Mapping[str, Any], url: str) -> Iterator[str]:
-    """Paths of each step's layers and tables."""
+def products(state: Mapping[str, Any], url: str) -> Iterator[tuple[str, str]]:
+    """Steps, and the paths of their layers and tables."""
+    url = url.rstrip("/")
     for name, step in _in_order(state).items():
         if step.get("layers") and step.get("store") == name:
-            yield f"{name:<9} {url}/{'product' if name == 'map' else name}.zarr"
+            yield name, f"{url}/{'product' if name == 'map' else name}.zarr"
         if step.get("gathered"):
-            yield f"{name:<9} {url}/{step['gathered']}"
+            yield name, f"{url}/{step['gathered']}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rsscale.estimation.estimator import Estimate
+from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.object_scores.figures import GroupScores
 from rsscale.wording import counted
 
@@ -115,19 +115,8 @@ class ObjectScores:
         return "\n".join(self._lines())
 
     def _repr_html_(self) -> str:
-        parts = [f"<p>{escape(self._head())}</p>"]
-        for rows in self._tables():
-            parts.append("<table>")
-            for number, row in enumerate(rows):
-                tag = "td" if number else "th"
-                cells = "".join(
-                    f'<{tag} style="text-align:{"right" if k else "left"}">{escape(text)}</{tag}>'
-                    for k, text in enumerate(row)
-                )
-                parts.append(f"<tr>{cells}</tr>")
-            parts.append("</table>")
-        parts += [f"<p>{escape(line)}</p>" for line in self._ends()]
-        return "\n".join(parts)
+        tables = [table(rows, head) for head, *rows in self._tables()]
+        return block(heading(self._head()), *tables, small_lines(self._ends()))
 
     def _groups(self) -> Iterator[tuple[str, str, GroupScores]]:
         yield "all", "all", self.overall

@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError
+from rsscale.html_tables import block, heading, preformatted, small_lines
 from rsscale.learners.fit import Fit
 from rsscale.model.files import TRAINING_FORMAT
 from rsscale.object_training.figures import ClassFigures, ObjectFigures
@@ -240,12 +240,8 @@ class ObjectReport:
         return "\n".join([*lines, *self.remarks, *(f"left out: {x}" for x in self.left_out)])
 
     def _repr_html_(self) -> str:
-        head, verdict, *lines = str(self).splitlines()
-        body = escape("\n".join(lines))
-        return (
-            f"<p>{escape(head)}<br><b>{escape(verdict)}</b></p>"
-            f"<pre style='line-height:1.3'>{body}</pre>"
-        )
+        head, verdict, *rest = str(self).splitlines()
+        return block(small_lines([head]), heading(verdict), preformatted(rest))
 
 
 def _line(figures: ClassFigures) -> str:

@@ -110,10 +110,15 @@ def _as_steps(array: xr.DataArray) -> xr.DataArray:
 
 
 def _mapped(array: xr.DataArray, function: Any, classes: list[LandClass]) -> xr.DataArray:
-    made: xr.DataArray = xr.apply_ufunc(
-        function, array, dask="parallelized", output_dtypes=[np.uint8], keep_attrs=False
+    numbered: xr.DataArray = xr.apply_ufunc(
+        function, array, dask="parallelized", output_dtypes=[np.uint8]
     )
+    made = array.copy(data=numbered.data)  # with the coordinates' attributes, the CRS among them
+    made.encoding = {}
     made.attrs = {**class_attributes(classes), "nodata": NODATA}
+    mapping = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping"))
+    if mapping is not None:
+        made.attrs["grid_mapping"] = mapping
     return made
 
 

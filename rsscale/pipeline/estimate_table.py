@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rsscale.html_tables import block, heading, pairs
 from rsscale.monitoring.summary import describe_left_out
 from rsscale.runs.tile_costs import StepEstimate
 
@@ -135,6 +136,9 @@ class Plan:
         if len(self.steps) == 1:
             return ""
         return ": " + ", ".join(f"{step.tiles} of {step.name}" for step in self.steps)
+
+    def _repr_html_(self) -> str:
+        return block(heading(f"plan of {self.name}"), pairs(self.rows()))
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:<9} {text}" for name, text in self.rows())

@@ -17,7 +17,7 @@ import xarray as xr
 
 from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.formats.cog import Raster, write_cog
-from rsscale.layers import DataType, Layer
+from rsscale.layers import Axis, DataType, Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress import progress
@@ -168,6 +168,8 @@ def _layer_of(name: str, array: xr.DataArray) -> Layer:
         )
     given = array.attrs.get("nodata", array.attrs.get("_FillValue"))
     is_float = array.dtype.kind == "f"
+    axes = [str(dim) for dim in array.dims if dim not in ("time", "y", "x")]
+    axis = _axis(array, axes[0]) if len(axes) == 1 else None
     if given is None and not is_float:
         raise RecipeError(
             f"layer {name!r} does not say what its nodata is; set its attribute 'nodata'"
@@ -176,9 +178,17 @@ def _layer_of(name: str, array: xr.DataArray) -> Layer:
         name,
         dtype=dtype,  # type: ignore[arg-type]
         nodata=math.nan if given is None else float(given),
+        axis=axis,
         overview="mode" if flag_classes(array.attrs) else "mean",
         attributes={k: v for k, v in array.attrs.items() if k not in ("nodata", "grid_mapping")},
     )
+
+
+def _axis(array: xr.DataArray, name: str) -> Axis:
+    """The dimension of a layer beside time, y and x; its coordinate where that is whole numbers."""
+    values = array[name].to_numpy()
+    whole = values if values.dtype.kind in "iu" else np.arange(1, len(values) + 1)
+    return Axis(name, tuple(whole.tolist()))
 
 
 def _periods(times: Any) -> Iterator[str]:

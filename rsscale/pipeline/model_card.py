@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import ModelError, RsscaleError
+from rsscale.html_tables import block, heading, preformatted
 from rsscale.layers import AFTER, BEFORE, YearPair
+from rsscale.learn.model_html import input_lines, output_lines
 from rsscale.model.files import model_files, read_item, read_spec, read_training
-from rsscale.model.model_input import ModelInput
-from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ObjectOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.pictures.training_pictures import draw_training
 from rsscale.pictures.training_text import story_lines
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from rsscale.learn.model import Model
-
-_MOST_BANDS = 8
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,10 @@ class ModelCard:
     def __str__(self) -> str:
         return "\n".join(f"{name:<11}{text}".rstrip() for name, text in self._lines())
 
+    def _repr_html_(self) -> str:
+        # Figures of the classes stand below one another by blanks.
+        return block(heading(self.spec.name), preformatted(str(self).splitlines()))
+
     def _lines(self) -> Iterator[tuple[str, str]]:
         spec, said = self.spec, self.properties
         yield "model", f"{spec.name} ({self.folder})"
@@ -55,18 +57,8 @@ class ModelCard:
         parameters = said.get("mlm:total_parameters")
         size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
         yield "network", f"{spec.architecture} of {framework}{size}"
-        for model_input in spec.inputs:
-            yield "input", _input_line(model_input)
-        lattice = spec.lattice
-        if spec.seen == "all":
-            yield "maps", "pixels that all inputs have seen; others are nodata"
-        yield (
-            "windows",
-            f"{lattice.stride} px and {lattice.halo} px of context on each side, {lattice.blend}",
-        )
-        if spec.resolution:
-            yield "resolution", f"{spec.resolution:g} (metres on the ground, or degrees)"
-        yield from self._output_lines()
+        yield from input_lines(spec)
+        yield from output_lines(spec, classes=not self.training)
         if self.training:
             yield from story_lines(self.training)
         else:
@@ -76,30 +68,6 @@ class ModelCard:
                     yield name.removesuffix("_datetime"), str(said[name])
         if said.get("license"):
             yield "license", str(said["license"])
-
-    def _output_lines(self) -> Iterator[tuple[str, str]]:
-        spec = self.spec
-        if isinstance(spec.output, ObjectOutput):
-            yield "finds", f"objects as {spec.output.kind}, with a score from 0 to 1"
-            yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
-            kept = (
-                f"scores of {spec.output.score_threshold:g} or more; of two of a class that "
-                f"overlap by {spec.output.iou:.0%} (intersection over union) the better one; at "
-                f"most {spec.output.most} in a window"
-            )
-            yield "kept", kept
-            return
-        usual = [layer.name for layer in spec.layers()]
-        more = [name for name in spec.layer_names if name not in usual]
-        yield "layers", ", ".join(usual) + (f"; if asked for {', '.join(more)}" if more else "")
-        if isinstance(spec.output, ClassOutput) and not self.training:
-            yield "classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)
-            if spec.output.temperature != 1:
-                yield "calibrated", f"by the temperature {spec.output.temperature:g}"
-            if spec.output.conformal:
-                yield "sets", f"hold the true class with {spec.output.conformal.level:.0%}"
-        elif isinstance(spec.output, EmbeddingOutput):
-            yield "embedding", f"{spec.output.size} features, {spec.output.dtype}"
 
     def _training_lines(self) -> Iterator[tuple[str, str]]:
         training = self.properties.get("rsscale:training")
@@ -112,18 +80,6 @@ class ModelCard:
         for name in ("steps", "seed"):
             if name in training:
                 yield name, str(training[name])
-
-
-def _input_line(model_input: ModelInput) -> str:
-    bands = ", ".join(model_input.bands[:_MOST_BANDS])
-    more = len(model_input.bands) - _MOST_BANDS
-    times = (
-        f"series of up to {model_input.series} observations"
-        if model_input.series
-        else ", ".join(model_input.times)
-    )
-    beside = f"; with {' and '.join(model_input.takes)}" if model_input.takes else ""
-    return f"{model_input.name}: {bands}{f' and {more} more' if more > 0 else ''}; {times}{beside}"
 
 
 def describe_model(folder: str | Path) -> ModelCard:

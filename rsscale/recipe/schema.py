@@ -17,6 +17,7 @@ from rsscale.layers import AFTER, BEFORE
 from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year, as_value_error
 from rsscale.recipe.gates_recipe import GatesRecipe
 from rsscale.recipe.input_recipe import ACCESS, InputRecipe
+from rsscale.recipe.recipe_html import recipe_html
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 from rsscale.recipe.train_recipe import TrainRecipe
 from rsscale.redaction import strip_addresses
@@ -139,6 +140,9 @@ class Recipe(Strict):
         """The recipe with two inputs ``before`` and ``after``, both as an input of it is."""
         imagery = self.inputs[name if name is not None else next(iter(self.inputs))]
         return self.model_copy(update={"inputs": dict.fromkeys((BEFORE, AFTER), imagery)})
+
+    def _repr_html_(self) -> str:
+        return recipe_html(self)
 
     @property
     def all_steps(self) -> dict[str, StepRecipe]:

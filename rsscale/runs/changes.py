@@ -16,6 +16,7 @@ from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import chosen
 from rsscale.errors import RunFolderError
+from rsscale.html_tables import block, table
 from rsscale.layers import TileKey
 from rsscale.progress import progress
 from rsscale.recipe import Recipe
@@ -100,6 +101,20 @@ class Changes:
     def __str__(self) -> str:
         """Lines for people."""
         return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        items = [
+            (name, f"{one.new:,}", f"{one.changed:,}", f"{one.gone:,}", f"{one.same:,}")
+            for name, one in self.items.items()
+        ]
+        tiles = [
+            (name, f"{'at most ' * one.at_most}{one.to_compute:,}", f"{one.total:,}")
+            for name, one in self.tiles.items()
+        ]
+        head = ("items of", "new", "changed", "gone", "as they were")
+        return block(
+            table(items, head) if items else "", table(tiles, ("step", "tiles to compute", "of"))
+        )
 
     def lines(self) -> Iterator[str]:
         """Items of each input, tiles of each step."""

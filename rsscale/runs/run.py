@@ -24,6 +24,7 @@ from rsscale.cluster.walltime import Walltime
 from rsscale.monitoring.ending import ENDED, ended, raise_unless_done
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
+from rsscale.monitoring.run_html import run_html
 from rsscale.monitoring.run_options import RunOptions
 from rsscale.monitoring.summary import summary
 from rsscale.monitoring.webhook import webhook_at_the_end
@@ -155,6 +156,9 @@ class Run:
     def summary(self) -> str:
         """A few lines on the run, for people."""
         return summary(self.status(), str(self.path))
+
+    def _repr_html_(self) -> str:
+        return run_html(self.status(), str(self.path))
 
     def __repr__(self) -> str:
         state = self.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.sample_passes.sample_options import ALLOCATIONS, SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate
 from rsscale.sample_passes.strata import Strata
@@ -100,19 +102,32 @@ class SampleDesign:
         total = int(self.sizes.sum())
         return {how: allocate(self.expected, total, how, options) for how in ALLOCATIONS}
 
+    def _repr_html_(self) -> str:
+        (head, *rows), (error_head, *errors) = self._rows(), self._error_rows()
+        place = [] if self.path is None else [str(self.path)]
+        return block(
+            heading(f"{self.options.design} sample of {self.size:,} units"),
+            table(rows, head),
+            heading("expected standard errors"),
+            table(errors, error_head),
+            small_lines([*self._not_sampled(), *place]),
+        )
+
     def __str__(self) -> str:
-        lines = [f"{self.options.design} sample of {self.size:,} units"]
-        lines += _aligned(self._rows())
-        lines += ["", "expected standard errors", *_aligned(self._error_rows())]
+        texts = [f"{self.options.design} sample of {self.size:,} units", *_aligned(self._rows())]
+        texts += ["", "expected standard errors", *_aligned(self._error_rows())]
+        texts += self._not_sampled()
+        if self.path is not None:
+            texts += ["", str(self.path)]
+        return "\n".join(texts)
+
+    def _not_sampled(self) -> Iterator[str]:
         for (pixels, hectares), what in (
             (self.strata.unmapped, "without a class"),
             (self.strata.left_out, "left out, in no stratum"),
         ):
             if pixels:
-                lines.append(f"not sampled: {pixels:,} pixels ({hectares:,.0f} ha) {what}")
-        if self.path is not None:
-            lines += ["", str(self.path)]
-        return "\n".join(lines)
+                yield f"not sampled: {pixels:,} pixels ({hectares:,.0f} ha) {what}"
 
     def _rows(self) -> list[list[str]]:
         table = self.table()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
+from rsscale.html_tables import block, heading, preformatted, small_lines
 from rsscale.learners.base import Predictions
 from rsscale.learners.fit import Fit
 from rsscale.training.background import Background
@@ -192,12 +192,8 @@ class TrainingReport:
         return write_story(self.to_dict(), self, folder)
 
     def _repr_html_(self) -> str:
-        head, verdict, *lines = str(self).splitlines()
-        body = escape("\n".join(lines))
-        return (
-            f"<p>{escape(head)}<br><b>{escape(verdict)}</b></p>"
-            f"<pre style='line-height:1.3'>{body}</pre>"
-        )
+        head, verdict, *rest = str(self).splitlines()
+        return block(small_lines([head]), heading(verdict), preformatted(rest))
 
     def _measured(self) -> dict[str, Any]:
         if isinstance(self.scores, ValueScores):
