@@ -76,6 +76,7 @@ def object_table(
     *,
     legend: Sequence[LandClass] | None = None,
     rules: LabelRules | None = None,
+    years: Ids | None = None,
 ) -> ObjectTable:
     """Check the objects of a table.
 
@@ -94,6 +95,8 @@ def object_table(
         Values, names and colours; as labels of pixels are numbered when left out.
     rules : LabelRules, optional
         Classes to merge and to ignore.
+    years : int64 array (n,), optional
+        What each row is true for: an object that is there in two years is not there twice.
 
     Raises
     ------
@@ -115,7 +118,8 @@ def object_table(
         Reason.NO_AREA,
     )
     kept = np.flatnonzero(has_area & is_known)
-    again = _repeated(shapes[kept], [names[row] for row in kept])
+    of_years = [0] * len(kept) if years is None else years[kept].tolist()
+    again = _repeated(shapes[kept], [names[row] for row in kept], of_years)
     unused += UnusedLabels.of([str(names[row]) for row in kept[again]], Reason.TWICE)
     kept = kept[~again]
     texts = [str(names[row]) for row in kept]
@@ -177,14 +181,12 @@ def _names(
 
 
 def _repeated(
-    shapes: npt.NDArray[np.object_], names: Sequence[str | None]
+    shapes: npt.NDArray[np.object_], names: Sequence[str | None], years: Sequence[int]
 ) -> npt.NDArray[np.bool_]:
-    """Which objects have the outline and class of one before."""
-    seen: set[tuple[bytes, str | None]] = set()
-    keys = [
-        (bytes(wkb), name)
-        for wkb, name in zip(shapely.to_wkb(shapely.normalize(shapes)), names, strict=True)
-    ]
+    """Which objects have the outline, class and year of one before."""
+    outlines = [bytes(wkb) for wkb in shapely.to_wkb(shapely.normalize(shapes))]
+    keys = list(zip(outlines, names, years, strict=True))
+    seen: set[tuple[bytes, str | None, int]] = set()
     again = []
     for key in keys:
         again.append(key in seen)

@@ -93,7 +93,7 @@ def read_recipe_objects(recipe: Recipe) -> RecipeObjects:
     table = object_table(
         frame, settings.class_, source, legend=legend, rules=LabelRules(
             merge=settings.merge, ignore=settings.ignore
-        ),
+        ), years=years,
     )  # fmt: skip
     years = years[table.rows]
     ground, notes = _ground(recipe, grid, table, years)

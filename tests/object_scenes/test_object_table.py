@@ -44,6 +44,14 @@ def test_objects_without_area_class_or_twice_are_left_out_and_counted() -> None:
     ]
 
 
+def test_an_object_of_two_years_is_not_there_twice() -> None:
+    boxes = [shapely.box(0, 0, 4, 3), shapely.box(0, 0, 4, 3), shapely.box(0, 0, 4, 3)]
+    years = np.array([2023, 2024, 2024])
+    table = object_table(frame(["pond"] * 3, boxes), "kind", "labels x", years=years)
+    assert table.rows.tolist() == [0, 1]
+    assert table.unused.lines() == ["1 feature of 'pond': there twice, with the same outline"]
+
+
 @pytest.mark.parametrize(
     ("shapes", "told"),
     [
