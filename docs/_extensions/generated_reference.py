@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import rsscale
 from rsscale.cli.application import app as command_line
+from rsscale.cli.examples import EXAMPLES
 from rsscale.errors import RsscaleError
 from rsscale.recipe_schema.keys import KeyGroup, recipe_groups, step_groups
 from rsscale.recipe_schema.kinds import plain_text
@@ -108,6 +109,7 @@ def command_lines(command: Any, words: str) -> Iterator[str]:
     yield from ("", f"## `{words}`", "", help_of(command.help, words), "")
     line = " ".join(part for part in (words, named, "[OPTIONS]" if options else "") if part)
     yield from ("```text", line, "```", "")
+    yield from ("```sh", *EXAMPLES.get(words.removeprefix("rsscale "), ()), "```", "")
     if arguments or options:
         yield from ("| | default | |", "| --- | --- | --- |")
     for one in arguments:

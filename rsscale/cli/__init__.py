@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 
+from rsscale.cli.application import order_commands
 from rsscale.cli.application import run_command_line as main
 
 __all__ = ["main"]
 
-# Importing a module adds its commands, in the order of the help.
+# Importing a module adds its commands.
 for _module in (
     "archives",
     "recipe",
@@ -25,3 +26,4 @@ for _module in (
     "machine",
 ):
     importlib.import_module(f"rsscale.cli.{_module}")
+order_commands()

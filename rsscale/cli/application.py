@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rsscale.cli.examples import epilog_of, group_of, place_of
 from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.pools import has_abandoned_tasks
 from rsscale.errors import RecipeError, RsscaleError, nearest
@@ -26,7 +27,6 @@ _LOG_FORMATS = ("text", "json")
 app = typer.Typer(
     help="Deep learning for remote sensing at country scale.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     epilog="--quiet shows no progress, --debug shows where an error came from, --log-format json "
     "(or RSSCALE_LOG_FORMAT=json) writes log lines as JSON; they may stand anywhere.",
@@ -50,8 +50,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             raise _InterruptedError(str(error)) from None
 
-    app.command()(wrapped)
+    name = function.__name__
+    app.command(epilog=epilog_of(name), rich_help_panel=group_of(name))(wrapped)
     return function
+
+
+def order_commands() -> None:
+    """Put the commands in the order of the help, once all are there."""
+    app.registered_commands.sort(key=lambda one: place_of(getattr(one.callback, "__name__", "")))
 
 
 def run_command_line(arguments: list[str] | None = None) -> None:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from rsscale.cli.application import app, command
+from rsscale.cli.examples import epilog_of, group_of
 from rsscale.cli.options import Cluster, Device, RecipeFile, Set, Trust
 
 _models = typer.Typer(help="Show or check a model folder.", no_args_is_help=True)
-app.add_typer(_models, name="model")
+app.add_typer(_models, name="model", rich_help_panel=group_of("model"))
 ModelPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="A model folder.")]
 
 
@@ -84,7 +85,7 @@ def _compare(
     print(f"comparison {target}")
 
 
-@_models.command()
+@_models.command(epilog=epilog_of("model show"))
 def show(
     folder: ModelPath,
     plots: Annotated[
@@ -99,7 +100,7 @@ def show(
         print(path)
 
 
-@_models.command()
+@_models.command(epilog=epilog_of("model check"))
 def check(
     folder: ModelPath,
     recipe: Annotated[

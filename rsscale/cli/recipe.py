@@ -7,12 +7,13 @@ import json
 import typer
 
 from rsscale.cli.application import app
+from rsscale.cli.examples import epilog_of, group_of
 
 _recipes = typer.Typer(help="Help with writing recipes.", no_args_is_help=True)
-app.add_typer(_recipes, name="recipe")
+app.add_typer(_recipes, name="recipe", rich_help_panel=group_of("recipe"))
 
 
-@_recipes.command()
+@_recipes.command(epilog=epilog_of("recipe schema"))
 def schema() -> None:
     """Print the JSON Schema of recipes, by which editors complete and check them.
 
