@@ -22,6 +22,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         ),
         "rsscale search archive/catalog.json --datetime 2023 --out items.parquet",
     ),
+    "recipe new": (
+        "rsscale recipe new",
+        (
+            "rsscale recipe new --catalog https://earth-search.aws.element84.com/v1 --collection "
+            "sentinel-2-l2a --area area.gpkg --periods 2023,2024 --labels labels.gpkg --class name"
+        ),
+    ),
     "recipe schema": ("rsscale recipe schema > rsscale.schema.json",),
     "train": (
         "rsscale train recipe.yaml",

@@ -59,6 +59,12 @@ def product_rule(item: Item) -> Rule | None:
     return next((rule for applies, rule in _PRODUCTS if applies(item)), None)
 
 
+def product_name(item: Item) -> str | None:
+    """``"sentinel-2"``, ``"landsat"``, ``"hls"`` or ``"dea"``; ``None`` for another product."""
+    rule = product_rule(item)
+    return next((name for name, one in _NAMES.items() if one is rule), None)
+
+
 def specified(
     rule: Rule | None, item: Item, key: str, declared: np.dtype[Any] | None
 ) -> BandSpec | None:
@@ -213,3 +219,10 @@ _PRODUCTS: tuple[tuple[Callable[[Item], bool], Rule], ...] = (
     (_is_landsat2, _landsat2),
     (is_sentinel2, _sentinel2),
 )
+
+_NAMES: dict[str, Rule] = {
+    "hls": _hls,
+    "dea": _dea,
+    "landsat": _landsat2,
+    "sentinel-2": _sentinel2,
+}

@@ -1,0 +1,74 @@
+"""Questions on a terminal for what was not said as an option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rsscale.errors import RecipeError
+from rsscale.recipe_writing.imagery import collections_of
+
+NEEDED = ("catalog", "area", "periods")
+_LISTED = 20
+_LAST_YEAR = "2024"
+
+Ask = Callable[[str, str | None], str]
+"""Asks a question and gives the answer, or what stands there when nothing is typed."""
+
+
+def ask_for(given: Mapping[str, Any], ask: Ask, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Ask for what is missing; the catalogue's collections are listed to choose from.
+
+    Parameters
+    ----------
+    given : mapping
+        Fields of :class:`rsscale.recipe_writing.answers.Answers`; None where nothing was said.
+    ask, tell : callable
+    """
+    said = dict(given)
+    if not said.get("catalog"):
+        tell("Where is the imagery? A STAC API, a catalog.json or a stac-geoparquet file.")
+        said["catalog"] = ask("catalogue", "https://earth-search.aws.element84.com/v1")
+    if not said.get("collection"):
+        known = collections_of(said["catalog"], said.get("sign"))
+        tell(f"Collections there: {', '.join(known[:_LISTED]) or 'not listed'}")
+        first = next((one for one in known if "sentinel-2-l2a" in one), (known or [None])[0])
+        said["collection"] = ask("collection", first)
+    if not said.get("area"):
+        tell("What is to be mapped? A file with polygons, or west,south,east,north in degrees.")
+        said["area"] = ask("area", None)
+    if not said.get("periods"):
+        said["periods"] = parse_years(ask("years, separated by blanks", _LAST_YEAR))
+    if said.get("labels") is None:
+        tell("What is to be learnt from? A file of polygons or points with a class; none: enter.")
+        said["labels"] = ask("labels", "") or None
+    return said
+
+
+def parse_years(text: str) -> tuple[int, ...]:
+    """Years that are separated by blanks or commas.
+
+    Raises
+    ------
+    RecipeError
+    """
+    words = text.replace(",", " ").split()
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise RecipeError(f"periods is {text!r}; expected years such as 2023 2024") from None
+
+
+def refuse_missing(given: Mapping[str, Any]) -> None:
+    """Say which options are needed where nobody can be asked.
+
+    Raises
+    ------
+    RecipeError
+    """
+    missing = [f"--{name}" for name in NEEDED if not given.get(name)]
+    if missing:
+        raise RecipeError(
+            f"{' and '.join(missing)} must be given where there is no terminal to ask on; see "
+            "rsscale recipe new --help"
+        )

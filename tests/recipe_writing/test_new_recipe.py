@@ -1,0 +1,249 @@
+"""New recipes: of a STAC API and of files, read as any other, and refused where they can't work."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import shapely
+from stac_factory import make_item, write_items
+
+import rsscale as rs
+from rsscale.cli import main
+from rsscale.demo.serve import find_program, serve_catalog
+from rsscale.recipe_writing.answers import Answers, label_columns
+from rsscale.recipe_writing.imagery import look_at
+from rsscale.recipe_writing.questions import ask_for
+from rsscale.recipe_writing.write import new_recipe
+from rsscale.simulation.simulate import SimulatedArchive
+
+SEASONS = ("winter", "spring", "summer", "autumn")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> SimulatedArchive:
+    """A small archive of Sentinel-2, with labels."""
+    return rs.simulate(tmp_path_factory.mktemp("archive"), size=256, years=[2023], dates=4)
+
+
+@pytest.fixture(scope="module")
+def api(archive) -> Iterator[str]:
+    """The same by a STAC API."""
+    try:
+        find_program()
+    except rs.MissingExtraError as error:
+        pytest.skip(str(error))
+    with serve_catalog(archive.root / "items.json") as address:
+        yield address
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["recipe", "new", *map(str, words)])
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.mark.slow
+def test_a_recipe_of_an_api_is_planned(archive, api: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "work").mkdir()
+    target = tmp_path / "work" / "recipe.yaml"
+    code, out, err = run(
+        capsys, "--catalog", api, "--area", archive.area, "--periods", "2023",
+        "--labels", archive.labels, "--class", "landcover", "--to", target,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert f"rsscale train {target}" in out
+    recipe = rs.read_recipe(target)
+    (imagery,) = recipe.inputs.values()
+    assert imagery.collection == archive.collection
+    assert imagery.bands == ("blue", "green", "red", "nir", "swir16", "swir22")
+    assert imagery.mask is not None
+    assert imagery.mask.preset == "sentinel2-scl"
+    assert recipe.grid.crs == "EPSG:32631"
+    assert recipe.grid.resolution == 10
+    assert recipe.train is not None
+    assert (recipe.train.class_, recipe.train.period_column) == ("landcover", "year")
+    # With a model that reads just what the recipe gives, it is planned.
+    import torch
+
+    model = rs.Model.of(
+        torch.nn.Conv2d(24, 2, 1), inputs={"s2": imagery.bands}, times=SEASONS,
+        classes=[rs.LandClass(1, "a", "#111111"), rs.LandClass(2, "b", "#eeeeee")],
+    )  # fmt: skip
+    plan = rs.plan(target, model=model)
+    assert plan.tiles > 0
+    with pytest.raises(rs.ModelError, match="no model folder at"):
+        rs.plan(target)
+
+
+def test_paths_count_from_the_recipe_and_comments_stand_in_a_column(archive, tmp_path) -> None:
+    answers = Answers(str(archive.catalog), str(archive.area), (2023, 2024))
+    text = new_recipe(answers, tmp_path / "a.yaml").read_text()
+    assert f"area: {os.path.relpath(archive.area, tmp_path)}" in text
+    assert "change: {from: 2023, to: 2024, method: temporal-model}" in text
+    assert "# train: {labels: labels.gpkg, class: COLUMN}" in text
+    grid = text.split("grid:\n")[1].split("\n\n")[0].splitlines()
+    assert len({line.index("  # ") for line in grid}) == 1
+
+
+def test_a_file_that_is_there_is_kept(archive, tmp_path: Path, capsys) -> None:
+    target = tmp_path / "recipe.yaml"
+    target.write_text("mine")
+    words = ("--catalog", archive.catalog, "--area", archive.area, "--periods", "2023")
+    code, _, err = run(capsys, *words, "--to", target)
+    assert (code, target.read_text()) == (2, "mine")
+    assert "is there already; give another name with --to" in err
+    code, _, err = run(capsys, *words, "--to", tmp_path / "none" / "a.yaml")
+    assert code == 2
+    assert "make it first" in err
+
+
+def test_what_nobody_can_be_asked_for_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    code, _, err = run(capsys, "--catalog", "catalog.json")
+    assert code == 2
+    assert "--area and --periods must be given" in err
+    code, _, err = run(capsys, "--periods", "20x3")
+    assert "periods is '20x3'; expected years such as 2023 2024" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD = {
+    "no such collection": ({"collection": "sentinel-2-l1c"}, "no collection 'sentinel-2-l1c'"),
+    "no such band": ({"bands": ("red", "nri")}, "no band 'nri'.*did you mean 'nir'"),
+    "no items": ({"periods": (1999,)}, "no items"),
+    "an area elsewhere": ({"area": "20,10,20.1,10.1"}, "no items"),
+    "no such area": ({"area": "none.gpkg"}, "none.gpkg"),
+    "a CRS in degrees": ({"crs": "EPSG:4326"}, "EPSG:4326"),
+    "no such signer": ({"sign": "planetary"}, "planetary-computer"),
+    "a bad name": ({"name": "a b"}, "name"),
+    "no such labels": ({"labels": "none.gpkg"}, "no labels at none.gpkg"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_answers_that_can_not_work_are_refused(archive, tmp_path: Path, what: str) -> None:
+    changes, said = BAD[what]
+    given = {"catalog": str(archive.catalog), "area": str(archive.area), "periods": (2023,)}
+    with pytest.raises(rs.RsscaleError, match=said):
+        new_recipe(Answers(**(given | changes)), tmp_path / "a.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_column_of_the_class_is_told_where_it_can_be(tmp_path: Path) -> None:
+    path = str(tmp_path / "labels.gpkg")
+    columns = {"code": [1, 2], "kind": ["a", "b"], "Year": [2023, 2024]}
+    place = [shapely.box(0, 0, 1, 1)] * 2
+    gpd.GeoDataFrame(columns, geometry=place, crs="EPSG:32631").to_file(path)
+    found = label_columns(path, None)
+    assert (found.class_, found.year) == ("kind", "Year")
+    assert label_columns(path, "code").class_ == "code"
+    with pytest.raises(rs.RecipeError, match=r"no column 'knd'; there are .* mean 'kind'"):
+        label_columns(path, "knd")
+    two = columns | {"name": ["x", "y"]}
+    gpd.GeoDataFrame(two, geometry=place, crs="EPSG:32631").to_file(tmp_path / "two.gpkg")
+    with pytest.raises(rs.RecipeError, match="say which one is the class with --class"):
+        label_columns(str(tmp_path / "two.gpkg"), None)
+
+
+def scene(name: str, bands: dict[str, list[str]], crs: str, pixel: float, **changes) -> dict:
+    """An item with assets of some roles, projected."""
+    found = make_item(name, west=10.0, south=50.0, **changes)
+    found["properties"] |= {
+        "platform": "aerial-1", "proj:code": crs, "proj:shape": [100, 100],
+        "proj:transform": [pixel, 0, 600_000, 0, -pixel, 5_600_000],
+    }  # fmt: skip
+    kind = "image/tiff; application=geotiff"
+    found["assets"] = {
+        key: {"href": f"./{name}_{key}.tif", "type": kind, "roles": roles}
+        for key, roles in bands.items()
+    }
+    return found
+
+
+def look(tmp_path: Path, *items: dict, collection: str | None = None, bands: tuple = ()):
+    path = write_items(list(items), tmp_path / "items.json")
+    area = rs.read_area((10.2, 50.2, 10.8, 50.8))
+    return look_at(str(path), collection, area, 2023, bands=bands)
+
+
+def test_landsat_has_its_mask_bands_and_origin(tmp_path: Path) -> None:
+    names = ["blue", "green", "red", "nir08", "swir16", "swir22", "lwir11"]
+    bands = {name: ["data"] for name in names} | {"qa_pixel": ["cloud"], "thumbnail": ["thumbnail"]}
+    item = scene(
+        "LC08_L2SP_194025_20230615_20230620_02_T1", bands, "EPSG:32632", 30.0,
+        collection="landsat-c2-l2",
+    )  # fmt: skip
+    found = look(tmp_path, item)
+    assert (found.product, found.collection) == ("landsat", "landsat-c2-l2")
+    assert found.bands == ("blue", "green", "red", "nir08", "swir16", "swir22")
+    assert found.others == ("lwir11",)
+    assert (found.mask, found.resolution, found.origin) == ("landsat-qa-pixel", 30.0, (15, 15))
+
+
+def test_imagery_of_no_known_product_has_all_its_bands_and_its_own_projection(tmp_path) -> None:
+    bands = {"b1": ["data"], "b2": ["data"], "visual": ["visual"]}
+    found = look(tmp_path, scene("a", bands, "EPSG:3035", 2.5))
+    assert (found.product, found.bands, found.mask) == (None, ("b1", "b2"), None)
+    assert (found.crs, found.resolution) == ("EPSG:3035", 2.5)
+    path = tmp_path / "items.json"
+    text = new_recipe(Answers(str(path), "10.2,50.2,10.8,50.8", (2023,)), tmp_path / "a.yaml")
+    assert "crs: EPSG:3035" in text.read_text()
+    assert "No preset is known for this imagery" in text.read_text()
+
+
+def test_too_many_bands_and_several_collections_are_told(tmp_path: Path) -> None:
+    many = {f"b{k}": ["data"] for k in range(20)}
+    with pytest.raises(rs.RecipeError, match="has 20 bands; say which ones to use with --bands"):
+        look(tmp_path, scene("a", many, "EPSG:3035", 2.5))
+    assert look(tmp_path, scene("a", many, "EPSG:3035", 2.5), bands=("b7",)).bands == ("b7",)
+    other = scene("b", many, "EPSG:3035", 2.5, collection="s1")
+    with pytest.raises(rs.RecipeError, match="2 collections: s1, s2; say which one"):
+        look(tmp_path, scene("a", many, "EPSG:3035", 2.5), other)
+
+
+def test_areas_beyond_a_zone_need_a_projection(tmp_path: Path) -> None:
+    path = write_items([scene("a", {"b1": ["data"]}, "EPSG:32632", 10.0)], tmp_path / "i.json")
+    for area, said in (("5,50,16,51", "11.0 degrees wide"), ("10,50,11,84.5", "beyond UTM")):
+        with pytest.raises(rs.RecipeError, match=said):
+            new_recipe(Answers(str(path), area, (2023,)), tmp_path / "a.yaml")
+    path = new_recipe(Answers(str(path), "10,50,11,51", (2023,)), tmp_path / "a.yaml")
+    assert "crs: EPSG:32632  # UTM zone of the middle of the area\n" in path.read_text()
+
+
+def test_questions_are_asked_for_what_is_missing_alone(archive) -> None:
+    asked: list[str] = []
+    told: list[str] = []
+
+    def ask(question: str, default: str | None) -> str:
+        asked.append(question)
+        return {"area": "5,47,6,48"}.get(question, default or "")
+
+    said = ask_for({"catalog": str(archive.catalog), "collection": None}, ask, told.append)
+    assert asked == ["collection", "area", "years, separated by blanks", "labels"]
+    assert said["area"] == "5,47,6,48"
+    assert said["periods"] == (2024,)
+    assert said["labels"] is None
+    assert any("Collections there" in line for line in told)
+
+
+@pytest.mark.slow
+def test_a_terminal_is_asked(archive, api: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    answers = f"{api}\n\n{archive.area}\n2023\n\n"
+    os.write(ours, answers.encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "rsscale", "recipe", "new", "--to", "a.yaml"], stdin=theirs,
+        capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert "Collections there: sentinel-2-l2a" in done.stdout
+    assert rs.read_recipe(tmp_path / "a.yaml").periods == (2023,)
