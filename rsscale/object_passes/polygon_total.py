@@ -171,8 +171,10 @@ class MemberRows:
         url, step = self.gathered.storage.url, self.gathered.step.step
         table = _Table(f"{url}/{step}", self.gathered.digest(box, key), self.gathered)
         of_span = _by_span(table).get(self.times.index(key.span), _NONE)
-        row, col = rows_and_columns(of_span["polygon"])
-        mine = (row >= box.row0) & (row < box.row1) & (col >= box.col0) & (col < box.col1)
+        # In order of polygons, and so of their rows.
+        first, last = np.searchsorted(of_span["polygon"], [box.row0 << 32, box.row1 << 32])
+        _, col = rows_and_columns(of_span["polygon"][first:last])
+        mine = first + np.flatnonzero((col >= box.col0) & (col < box.col1))
         return {name: column[mine] for name, column in of_span.items()}
 
 

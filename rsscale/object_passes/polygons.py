@@ -57,7 +57,7 @@ class InstanceOptions(Options):
     boundary: str
     """The class of the lines between them."""
     grow: int = Field(default=0, ge=0)
-    """Pixels by which objects grow into the boundary."""
+    """Steps of a pixel that objects grow into the boundary, at most 64."""
 
 
 class HoleOptions(Options):
@@ -80,13 +80,14 @@ class PolygonOptions(Options):
     connectivity: Connectivity = 4
     """4, or 8: pixels that touch at a corner are connected, too."""
     simplify: float = Field(default=0.0, ge=0)
-    """Metres on the ground that a line may move; borders of neighbours stay shared."""
+    """Metres on the ground: corners whose triangle is smaller than the square of it are left out; 0
+    keeps the edges of pixels. Neighbours go on sharing their borders."""
     minimum: float = Field(default=0.0, ge=0)
-    """Hectares below which a polygon is left out."""
+    """Hectares of pixels below which an object is dropped."""
     holes: Literal["keep", "fill"] | HoleOptions = "keep"
     """Holes stay (`keep`), are filled (`fill`), or are filled `below` an area."""
     instances: InstanceOptions | None = None
-    """Tell touching objects of a class apart by a class of their boundaries."""
+    """Make an object of each connected piece of an interior class, grown into its boundary."""
     cell: int = CELL
     """Width of the fixed cells that lines are simplified in, pixels; it may change how lines run.
     """

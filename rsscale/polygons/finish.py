@@ -80,7 +80,7 @@ def _filled(
         # Parts may lie in a hole of another one, which they touch at a corner.
         out[at] = shapely.normalize(shapely.union_all(own) if len(own) > 1 else own[0])
         added = shapely.get_parts(shapely.difference(out[at], geometry[at]))
-        more[at] = ground(added[shapely.get_dimensions(added) == 2]).sum()
+        more[at] = ground(added[shapely.area(added) > 0]).sum()
     return out, more
 
 

@@ -53,6 +53,12 @@ def test_holes_are_filled_below_an_area() -> None:
     assert shapely.get_num_interior_rings(parts.geometry[0]) == 1
 
 
+def test_holes_that_are_all_too_large_to_be_filled() -> None:
+    parts, area = ring(fill_below=50)
+    assert area.tolist() == [100 * (6400 - 900 - 16), 2500]
+    assert shapely.get_num_interior_rings(parts.geometry[0]) == 2
+
+
 def test_parts_in_a_hole_of_another_part_are_not_counted_twice() -> None:
     parts, area = ring(connectivity=8, fill_below=math.inf)
     assert parts.geometry[0].equals(shapely.box(87, -323, 167, -243))
