@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from rsscale.errors import RecipeError
 _MARGIN = 1.25
 _LAST_S = 2.0
 _SLURM = "SLURM_JOB_END_TIME"
+_ASKED_S = 30.0
 _FORM = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+)")
 
 
@@ -46,13 +49,18 @@ class Walltime:
         Parameters
         ----------
         seconds : float, optional
-            From its start; when omitted Slurm's ``SLURM_JOB_END_TIME`` counts, if it is set.
+            From its start. When omitted, inside of a job of Slurm the end of the job:
+            ``SLURM_JOB_END_TIME``, or what ``squeue`` says, since releases before 23.02 set no
+            such variable.
         environment : mapping
         """
         if seconds is not None:
             return cls(psutil.Process().create_time() + seconds)
         text = environment.get(_SLURM, "")
-        return cls(float(text)) if text.isdigit() else cls()
+        if text.isdigit():
+            return cls(float(text))
+        left = _left_by_squeue(environment)
+        return cls() if left is None else cls(time.time() + left)
 
     def add(self, seconds: float) -> None:
         """Count a tile that was computed."""
@@ -68,6 +76,22 @@ class Walltime:
             return False
         self.was_short |= self.ends - time.time() < _MARGIN * self.slowest + _LAST_S
         return self.was_short
+
+
+def _left_by_squeue(environment: Mapping[str, str]) -> float | None:
+    """Seconds that Slurm leaves to the job that this process is in, if it is in one."""
+    job, squeue = environment.get("SLURM_JOB_ID", ""), shutil.which("squeue")
+    if not job.isdigit() or squeue is None:
+        return None
+    array, index = (environment.get(f"SLURM_ARRAY_{name}", "") for name in ("JOB_ID", "TASK_ID"))
+    if array.isdigit() and index.isdigit():
+        job = f"{array}_{index}"  # its last job has the number of the whole array
+    words = [squeue, "--noheader", "--jobs", job, "--format", "%L"]
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=_ASKED_S, check=True)  # noqa: S603
+        return parse_walltime(answer.stdout.strip())
+    except (OSError, subprocess.SubprocessError, RecipeError):  # also UNLIMITED
+        return None
 
 
 def parse_walltime(text: str) -> float:

@@ -1,6 +1,7 @@
 """The time of a process, as schedulers say it, and what still fits into it."""
 
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -36,6 +37,39 @@ def test_it_counts_from_the_start_of_the_process() -> None:
     assert Walltime.of(None, {"SLURM_JOB_END_TIME": "1800000000"}).ends == 1_800_000_000
     assert Walltime.of(None, {"SLURM_JOB_END_TIME": "soon"}).ends is None
     assert Walltime.of(None, {}).ends is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [("1:30", 90), ("1-00:00:00", 86400), ("UNLIMITED", None), ("", None), ("INVALID", None)],
+)
+def test_an_older_slurm_is_asked_for_the_time_that_is_left(
+    answer: str, seconds: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\necho {answer}\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+    ends = Walltime.of(None, {"SLURM_JOB_ID": "9"} | array).ends
+    assert (tmp_path / "words").read_text() == "--noheader --jobs 7_3 --format %L\n"
+    if seconds is None:
+        assert ends is None
+    else:
+        assert ends == pytest.approx(time.time() + seconds, abs=30)
+    Walltime.of(None, {"SLURM_JOB_ID": "9"})
+    assert "--jobs 9 " in (tmp_path / "words").read_text()
+
+
+def test_a_slurm_that_does_not_answer_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Walltime.of(None, {"SLURM_JOB_ID": "9"}).ends is None  # no squeue
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    squeue.chmod(0o755)
+    assert Walltime.of(None, {"SLURM_JOB_ID": "9"}).ends is None
 
 
 def test_it_is_short_when_the_slowest_tile_does_not_fit() -> None:

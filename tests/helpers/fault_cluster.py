@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,11 +63,12 @@ class Command:
         log: Path,
         env: Mapping[str, str],
         largest: int = 0,
+        before: Sequence[str] = (),
     ) -> Command:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, *words],
+                [*before, sys.executable, *words],
                 cwd=ROOT,
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
