@@ -153,6 +153,10 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def _parse(root: Any, words: list[str]) -> None:
     words = [word for word in words if word not in ("--debug", "--quiet")]
+    if "--log-format" in words:  # may stand anywhere, like those
+        at = words.index("--log-format")
+        assert words[at + 1] in ("text", "json")
+        words = words[:at] + words[at + 2 :]
     if words in (["--help"], ["--version"]):
         return
     command, names = root, ["rsscale"]
