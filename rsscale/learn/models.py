@@ -207,6 +207,7 @@ def _write(model: Model, artifact: Artifact, path: Path) -> None:
     else:
         state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
         save_file(state, path)
+    path.chmod(0o644)  # safetensors makes it private; a model is read by workers of other users
 
 
 def _pretrained(spec: ModelSpec) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rsscale.cluster.engine import Stop
@@ -12,6 +13,9 @@ from rsscale.wording import counted
 
 ENDED = ("done", "failed", "interrupted")
 """States of a run on which nobody works."""
+
+
+_ASSET = re.compile(r"item '[^']+', asset '")  # as a source calls itself
 
 
 def ended(monitor: Monitor, stop: Stop) -> str:
@@ -64,8 +68,19 @@ def raise_unless_done(
         raise TilesFailedError(
             f"{counted(len(failed), 'tile')} failed ({names}{more}){waiting}, {tiles['done']} of "
             f"{tiles['total']} are done; the first: {failed[0]['error']}; {go_on}"
+            f"{_unreadable(failed)}"
         )
     if state["state"] != "done":
         raise TilesFailedError(
             f"only {tiles['done']} of {tiles['total']} tiles hold what was written; {go_on}"
         )
+
+
+def _unreadable(failed: Iterable[Mapping[str, Any]]) -> str:
+    """What to do where files of items can't be read and trying again does not help."""
+    if not any(_ASSET.search(str(one.get("error"))) for one in failed):
+        return ""
+    return (
+        "; where a file stays unreadable, the input's 'on_error: skip' counts it as not seen, and "
+        "'exclude: [ITEM]' with --update leaves the item out"
+    )

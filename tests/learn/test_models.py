@@ -52,6 +52,10 @@ def output(item: dict) -> dict:
     return item["properties"]["mlm:output"][0]
 
 
+def test_a_saved_model_is_read_by_other_users(folder: Path) -> None:
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
 def test_an_opened_model_predicts_as_the_saved_one(folder: Path) -> None:
     image = torch.randn(1, 2, 48, 48)
     opened = open_model(folder, device="cpu")

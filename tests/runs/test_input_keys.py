@@ -180,7 +180,7 @@ def test_on_error_may_change_while_a_run_is_not_finished(tmp_path):
         scene("gone", {"red": str(tmp_path / "gone.tif")}, "2023-06-11"),
     )
     content = recipe(path, ["red"])
-    with pytest.raises(TilesFailedError):
+    with pytest.raises(TilesFailedError, match=r"item 'gone', asset 'red'.*'on_error: skip'"):
         rs.run(content, tmp_path / "out", **SETTINGS)
     assert rs.Run(tmp_path / "out").state["tiles"]["done"] == 0
     skipping = recipe(path, ["red"], on_error="skip")
