@@ -14,7 +14,8 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.geo.ground import ground_scale
 from rsscale.object_assessment.figures_file import keep_figures
-from rsscale.object_assessment.objects_of_step import StepObjects
+from rsscale.object_assessment.objects_of_step import AssessedStep
+from rsscale.object_files.step_objects import Bounds
 from rsscale.object_scores.matching import Rule
 from rsscale.object_scores.object_scores import ObjectScores
 from rsscale.object_scores.score import score_objects
@@ -90,7 +91,7 @@ def assess_objects(
         When the run has no such step, or it is not done.
     """
     run = run if isinstance(run, Run) else Run(run)
-    objects = StepObjects.open(run, step, span)
+    objects = AssessedStep.open(run, step, span)
     path = Path(truth)
     given = _read(path, "true objects", truth_layer)
     zones, parts = _regions(objects, regions, region_id, regions_layer)
@@ -134,7 +135,7 @@ def _read(path: Path, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
 
 
 def _area(
-    objects: StepObjects, within: str | Path | None
+    objects: AssessedStep, within: str | Path | None
 ) -> tuple[shapely.Geometry, dict[str, Any]]:
     """Where objects count, in the grid's CRS."""
     plan = objects.plan
@@ -152,18 +153,18 @@ def _area(
     return shape, {"within": {"path": str(path), "sha256": file_digest(path)}}
 
 
-def _reach(area: shapely.Geometry, truth: gpd.GeoDataFrame, crs: str) -> list[float]:
+def _reach(area: shapely.Geometry, truth: gpd.GeoDataFrame, crs: str) -> Bounds:
     """Bounds of all that may match a true object whose centre is in the area."""
     sides = truth.to_crs(crs).bounds.to_numpy().reshape(-1, 4)
     most = float(
         np.nanmax(sides[:, 2:] - sides[:, :2], initial=0.0, where=np.isfinite(sides[:, 2:]))
     )
     x0, y0, x1, y1 = area.bounds
-    return [x0 - most, y0 - most, x1 + most, y1 + most]
+    return x0 - most, y0 - most, x1 + most, y1 + most
 
 
 def _regions(
-    objects: StepObjects, path: str | Path | None, column: str | None, layer: str | None
+    objects: AssessedStep, path: str | Path | None, column: str | None, layer: str | None
 ) -> tuple[gpd.GeoDataFrame | None, dict[str, Any]]:
     import geopandas as gpd
 

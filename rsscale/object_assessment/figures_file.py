@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rsscale.errors import RunFolderError
-from rsscale.object_assessment.objects_of_step import StepObjects
+from rsscale.object_assessment.objects_of_step import AssessedStep
 from rsscale.object_scores.object_scores import ObjectScores
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def keep_figures(
-    folder: RunFolder, objects: StepObjects, scores: ObjectScores, files: Mapping[str, Any]
+    folder: RunFolder, objects: AssessedStep, scores: ObjectScores, files: Mapping[str, Any]
 ) -> None:
     """Write the figures of a step and span; those of others that the file has are kept.
 

@@ -1,33 +1,29 @@
-"""The objects of a step and span of a run."""
+"""The step and span of a run whose objects are measured."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import shapely
-
 from rsscale.errors import RecipeError, nearest
 from rsscale.legend.classes import LandClass
+from rsscale.object_files.read_objects import frame_of
+from rsscale.object_files.step_objects import Bounds, StepObjects
 from rsscale.objects.columns import GEOMETRY, is_of_objects, object_schema
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.layers_of_run import check_done
 from rsscale.steps.base import Pass
-from rsscale.store.table_store import decode
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import pyarrow as pa
 
 # What scores need of the rows.
-_COLUMNS = ("class", "name", "score", "x", "y", GEOMETRY)
+_COLUMNS = ("id", "class", "name", "score", "x", "y", GEOMETRY)
 
 
 @dataclass(frozen=True, eq=False)
-class StepObjects:
+class AssessedStep:
     """A finished step that writes objects.
 
     Attributes
@@ -46,7 +42,7 @@ class StepObjects:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, run: Run, name: str | None, span: str | int | None) -> StepObjects:
+    def open(cls, run: Run, name: str | None, span: str | int | None) -> AssessedStep:
         """A step by its name, or the only one that writes objects; the last span.
 
         Raises
@@ -90,40 +86,18 @@ class StepObjects:
         found = getattr(self.step, "classes", ())
         return tuple(one for one in found if isinstance(one, LandClass))
 
-    def read(self, bounds: Sequence[float] | None = None) -> gpd.GeoDataFrame:
-        """Those that touch a box, in the grid's CRS; one file of a tile is read at a time.
+    def read(self, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
+        """Those that touch a box, in the grid's CRS, by their ids: in one order for any tiles.
 
         Parameters
         ----------
-        bounds : sequence of float, optional
+        bounds : Bounds, optional
             ``x0, y0, x1, y1`` in the grid's CRS; all objects when omitted.
         """
-        import geopandas as gpd
         import pyarrow as pa
 
-        storage, name = self.run.folder.storage, f"tables/{self.step.step}/{self.span}"
-        tables = [_touching(decode(storage.read(one)), bounds) for one in storage.names(name)]
-        none = object_schema(self.plan.grid.crs).empty_table()
-        table = pa.concat_tables([_touching(none, None), *tables])
-        frame = table.drop_columns([GEOMETRY]).to_pandas()
-        shapes = shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False))
-        return gpd.GeoDataFrame(frame, geometry=shapes, crs=self.plan.grid.crs)
-
-
-def _touching(rows: pa.Table, bounds: Sequence[float] | None) -> pa.Table:
-    """The rows whose box touches a box."""
-    import pyarrow.compute as pc
-
-    if bounds is not None:
-        x0, y0, x1, y1 = bounds
-        corner = {
-            name: pc.struct_field(rows["bbox"], name) for name in ("xmin", "ymin", "xmax", "ymax")
-        }
-        beside = [
-            pc.less_equal(corner["xmin"], x1),
-            pc.less_equal(corner["ymin"], y1),
-            pc.greater_equal(corner["xmax"], x0),
-            pc.greater_equal(corner["ymax"], y0),
-        ]
-        rows = rows.filter(functools.reduce(pc.and_, beside))
-    return rows.select(list(_COLUMNS))
+        stored = StepObjects(self.run.folder, self.step.step)
+        keys = stored.keys[self.span] if bounds is None else stored.near(self.span, bounds)
+        tables = [stored.table(key, bounds, _COLUMNS) for key in keys]
+        none = object_schema(self.plan.grid.crs).empty_table().select(list(_COLUMNS))
+        return frame_of(pa.concat_tables([none, *tables]).sort_by("id"), self.plan.grid.crs)

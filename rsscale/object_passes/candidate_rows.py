@@ -13,12 +13,17 @@ import shapely
 from rsscale.objects.candidates import Candidates, as_array
 from rsscale.objects.deciding import PlaneObjects, TileCandidates
 from rsscale.objects.detections import Detections
+from rsscale.objects.placed import centres_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEY = ("window_row", "window_col", "number")
 _BOX = ("x0", "y0", "x1", "y1")
+PLACE = ("x", "y")
+"""Columns of decided objects: their centres in global pixels."""
+# Rows of decided objects are stored in bands of this height, px, from west to east.
+_BAND = 1024
 
 
 @cache
@@ -48,7 +53,10 @@ def candidate_schema() -> pa.Schema:
 
 @cache
 def decided_schema() -> pa.Schema:
-    """Rows of what was decided of all tiles together: objects in global pixels, as WKB."""
+    """Rows of what was decided of all tiles together: objects in global pixels, as WKB.
+
+    ``x`` and ``y`` are the middles of their bounds.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -59,6 +67,7 @@ def decided_schema() -> pa.Schema:
             ("score", pa.float32()),
             ("parts", pa.int32()),
             ("cut", pa.bool_()),
+            *((name, pa.float64()) for name in PLACE),
             ("outline", pa.binary()),
         ]
     )
@@ -106,13 +115,16 @@ def columns_of(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
 
 
 def decided_table(found: PlaneObjects, span: str) -> pa.Table:
-    """Objects as rows of :func:`decided_schema`."""
+    """Objects as rows of :func:`decided_schema`: neighbours near each other, in one order."""
     import pyarrow as pa
 
+    x, y = centres_of(found).T
+    order = np.lexsort((*found.keys.T, x, y // _BAND))
+    found, x, y = found.take(order), x[order], y[order]
     columns: dict[str, Any] = {"span": [span] * len(found)}
     columns |= {name: found.keys[:, n] for n, name in enumerate(_KEY)}
     columns |= {"class": found.classes, "score": found.scores, "parts": found.parts}
-    columns |= {"cut": found.cut, "outline": _binary(_wkb(found.shapes))}
+    columns |= {"cut": found.cut, "x": x, "y": y, "outline": _binary(_wkb(found.shapes))}
     return pa.table(columns).cast(decided_schema())
 
 

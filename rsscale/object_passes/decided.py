@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rsscale.layers import TileKey
 from rsscale.object_passes.candidate_rows import (
+    PLACE,
     candidates_of,
     columns_of,
     decided_schema,
@@ -37,6 +38,7 @@ class DecidedObjects(Gather):
     kind: ClassVar[str] = "detect"
     version: ClassVar[str] = "1"
     previews: ClassVar[bool] = True
+    place: ClassVar[tuple[str, str]] = PLACE
 
     step: str
     of: str

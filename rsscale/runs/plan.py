@@ -226,7 +226,8 @@ class RunPlan:
         """Store of a step's rows, if it writes any."""
         if step.schema is None:
             return None
-        return TableStore(self.folder.storage, step.step, step.schema)
+        place = step.place if isinstance(step, Gather) else None
+        return TableStore(self.folder.storage, step.step, step.schema, place)
 
     def items_frozen(self) -> list[str]:
         """Names of the inputs whose items are frozen."""

@@ -296,11 +296,16 @@ class Gather(ABC):
         The step whose tables are folded.
     schema : pyarrow.Schema
         Of the result, which must stay small.
+    place : (str, str), optional
+        Columns that say where a row is: ``x`` and ``y`` in global pixels. Rows are stored near
+        their neighbours, and a tile that reads the gather is given those of its box alone.
+        Otherwise a tile is given all of them.
     """
 
     kind: ClassVar[str]
     version: ClassVar[str]
     previews: ClassVar[bool] = False
+    place: ClassVar[tuple[str, str] | None] = None
     instead: str = "say in the step what it would find out"
     step: str
     of: str

@@ -306,7 +306,7 @@ class LayersSource:
 
 @dataclass(frozen=True)
 class GatheredRows:
-    """The one table of an earlier gather, wherever the box lies.
+    """The one table of an earlier gather: all of it, or the rows of a box where they have places.
 
     Reads as a Dataset with a variable for each column, along ``row``.
 
@@ -328,8 +328,9 @@ class GatheredRows:
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The rows, in memory."""
-        del box, key, resources
-        table = TableStore(self.storage, self.step.step, self.step.schema).read(self._key)
+        del key, resources
+        store = TableStore(self.storage, self.step.step, self.step.schema, self.step.place)
+        table = store.read_box(self._key, (box.col0, box.row0, box.col1, box.row1))
         columns = {name: ("row", table[name].to_numpy()) for name in table.column_names}
         return xr.Dataset(columns)
 

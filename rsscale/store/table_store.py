@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import RsscaleError, RunFolderError, nearest
 from rsscale.layers import TileKey
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rsscale.store.run_folder import RunFolder
+
+Bounds = tuple[float, float, float, float]
+
+# Rows of a row group where rows have places: a tile reads the few groups that it needs.
+_GROUP = 2048
 
 TABLE = "table"
 """Key of a ledger entry's digest of a tile's rows."""
@@ -33,11 +38,14 @@ class TableStore:
         Files lie in ``tables/<step>/<span>/<tile>.parquet``.
     schema : pyarrow.Schema
         Of all of them.
+    place : (str, str), optional
+        Columns with ``x`` and ``y``, by which :meth:`read_box` finds rows.
     """
 
     storage: Storage
     step: str
     schema: pa.Schema
+    place: tuple[str, str] | None = None
 
     def write(
         self,
@@ -53,7 +61,7 @@ class TableStore:
         RsscaleError
             When the table has another schema.
         """
-        content = encode(table, self.schema, str(key))
+        content = encode(table, self.schema, str(key), place=self.place)
         before_write()
         self.storage.write(self.name(key), content, point="before-rename")
         return {TABLE: hashlib.sha256(content).hexdigest()}
@@ -69,12 +77,99 @@ class TableStore:
         """A tile's rows."""
         return decode(self.storage.read(self.name(key)))
 
+    def read_box(self, key: TileKey, bounds: Bounds) -> pa.Table:
+        """The rows of a box: of the file only the row groups that may hold some.
+
+        Parameters
+        ----------
+        key : TileKey
+        bounds : (float, float, float, float)
+            ``x0, y0, x1, y1``, the upper ones not included; all rows where the store knows no
+            places.
+        """
+        if self.place is None:
+            return self.read(key)
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        source = pa.PythonFile(StoredBytes(self.storage, self.name(key)), mode="r")
+        with pq.ParquetFile(source, pre_buffer=True) as file:
+            chosen = [
+                number
+                for number in range(file.num_row_groups)
+                if _may_hold(file.metadata.row_group(number), self.place, bounds)
+            ]
+            table = file.read_row_groups(chosen) if chosen else self.schema.empty_table()
+        (x, y), (x0, y0, x1, y1) = map(pc.field, self.place), bounds
+        return table.filter((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
+
     def name(self, key: TileKey) -> str:
         """Name of a tile's file."""
         return f"tables/{self.step}/{key.span}/{key.tile}.parquet"
 
 
-def encode(table: pa.Table, schema: pa.Schema, name: str) -> bytes:
+class StoredBytes(io.RawIOBase):
+    """A stored object as a file that is read by ranges.
+
+    Parameters
+    ----------
+    storage : Storage
+    name : str
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        super().__init__()
+        self._storage, self._name = storage, name
+        self._size, _ = storage.stat(name)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        """The byte that is read next."""
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Some bytes, or all that follow; fewer at the end."""
+        stop = self._size if size < 0 else min(self._at + size, self._size)
+        if stop <= self._at:
+            return b""
+        content = self._storage.read_range(self._name, self._at, stop)
+        self._at += len(content)
+        return content
+
+
+def _may_hold(group: Any, place: tuple[str, str], bounds: Bounds) -> bool:
+    """Whether a row group may hold rows of some places, by its statistics."""
+    x0, y0, x1, y1 = bounds
+    wanted = dict(zip(place, ((x0, x1), (y0, y1)), strict=True))
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema not in wanted or not column.is_stats_set:
+            continue
+        low, high = wanted[column.path_in_schema]
+        known = column.statistics
+        if known.has_min_max and (known.max < low or known.min >= high):
+            return False
+    return True
+
+
+def encode(
+    table: pa.Table, schema: pa.Schema, name: str, *, place: tuple[str, str] | None = None
+) -> bytes:
     """A table as Parquet, the same bytes for the same rows.
 
     Raises
@@ -90,7 +185,11 @@ def encode(table: pa.Table, schema: pa.Schema, name: str) -> bytes:
             "the declared columns, in their order and types"
         )
     file = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(schema.metadata), file, compression="zstd")
+    rows = table.replace_schema_metadata(schema.metadata)
+    options: dict[str, Any] = {}
+    if place is not None:  # what else is known of row groups would be most of what a tile reads
+        options = {"row_group_size": _GROUP, "write_statistics": list(place)}
+    pq.write_table(rows, file, compression="zstd", **options)
     return file.getvalue()
 
 

@@ -17,7 +17,7 @@ from object_pass import CLASSES, KIND
 
 import rsscale as rs
 from rsscale.errors import RecipeError, RunFolderError
-from rsscale.object_assessment.objects_of_step import StepObjects
+from rsscale.object_assessment.objects_of_step import AssessedStep
 from rsscale.steps.kinds import ALLOWED
 
 OPTIONS = {"threads": 1, "device": "cpu"}
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
 
 @pytest.fixture(scope="module")
 def found(run: rs.Run) -> gpd.GeoDataFrame:
-    return StepObjects.open(run, "squares", 2023).read()
+    return AssessedStep.open(run, "squares", 2023).read()
 
 
 @pytest.fixture
