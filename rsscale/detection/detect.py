@@ -113,11 +113,14 @@ def detect(
     counts: Counter[str] = Counter()
     with device_lock(network.device):
         found = detect_windows(stack, network, cores, score_threshold=score, counts=counts)
-    parts = [
-        window_candidates(some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)))
-        for some, place in zip(found, cores, strict=True)
-    ]
     rules = Rules(output.iou if iou is None else iou, agnostic)
+    parts = [
+        window_candidates(
+            some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)),
+            iou=rules.iou, agnostic=agnostic,
+        )
+        for some, place in zip(found, cores, strict=True)
+    ]  # fmt: skip
     candidates = together(parts) if parts else Candidates.none()
     objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)
     _tell(counts, spec, stack)

@@ -107,7 +107,11 @@ class WindowsPass(PartPass):
         lattice = self.lattices[block.key.span]
         cores = known_windows(block.core, block.where, lattice)
         views, done = self.views(block, cores)
-        parts = [window_candidates(v.found, v.core, lattice, v.seen) for v in views]
+        iou, agnostic = self.rules.iou, self.rules.agnostic
+        parts = [
+            window_candidates(v.found, v.core, lattice, v.seen, iou=iou, agnostic=agnostic)
+            for v in views
+        ]
         found = together(parts) if parts else Candidates.none()
         said = decide_tile(found, cores, block.core, lattice, self.rules)
         facts = {

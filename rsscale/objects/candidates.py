@@ -12,7 +12,7 @@ import shapely
 
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.objects.detections import Detections
-from rsscale.objects.suppression import OPEN
+from rsscale.objects.suppression import DROPPED, OPEN, suppress
 
 EDGE = 2
 """A detection that comes this close to its window's edge, px, is a piece of what goes on there."""
@@ -89,7 +89,13 @@ class Candidates:
 
 
 def window_candidates(
-    found: Detections, core: PixelBox, lattice: Lattice, seen: npt.NDArray[np.bool_] | None = None
+    found: Detections,
+    core: PixelBox,
+    lattice: Lattice,
+    seen: npt.NDArray[np.bool_] | None = None,
+    *,
+    iou: float = 1.0,
+    agnostic: bool = False,
 ) -> Candidates:
     """The candidates among the detections of one window.
 
@@ -97,6 +103,9 @@ def window_candidates(
     reaches into the window's core at all: what lies beside it is another window's. Any other is
     whole, and one where its centre lies in the core or at most half a halo beside it: the window
     in whose core the centre is sees it too, and better.
+
+    Of pieces that overlap in the window the best one stays, since a network may return several of
+    one object. Whole ones are suppressed over the plane, by :mod:`rsscale.objects.deciding`.
 
     Parameters
     ----------
@@ -107,6 +116,10 @@ def window_candidates(
     lattice : Lattice
     seen : bool array (row, col), optional
         Which pixels of the window some sensor saw; all where left out.
+    iou : float
+        Intersection over union above which two pieces are one.
+    agnostic : bool
+        Whether that goes across classes.
     """
     if not len(found):
         return Candidates.none(outlined=found.outlines is not None)
@@ -116,6 +129,10 @@ def window_candidates(
     near = _contains(core.pad(lattice.halo // 2), centre)
     is_in_core = _reaches(found.boxes, core)
     chosen = np.nonzero(np.where(sides != 0, is_in_core, near) & _has_area(found.boxes))[0]
+    pieces = chosen[sides[chosen] != 0]
+    if len(pieces) > 1:
+        states = suppress(found.take(pieces), iou=iou, agnostic=agnostic)
+        chosen = np.setdiff1d(chosen, pieces[states == DROPPED])
     keys = np.empty((len(chosen), 3), np.int32)
     keys[:, 0], keys[:, 1] = core.row0 // lattice.stride, core.col0 // lattice.stride
     keys[:, 2] = chosen

@@ -18,6 +18,7 @@ from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
+from rsscale.object_files.step_objects import object_steps
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
@@ -170,7 +171,14 @@ def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedR
             )
     chosen = tuple(name for name in own if name in steps or not steps)
     if not chosen:
-        raise RunFolderError(f"{run.folder.url} has no layers to publish; run its recipe first")
+        url = run.folder.url
+        if object_steps(run.folder):
+            raise RunFolderError(
+                f"{url} holds objects, and no layers to publish; write them as files: rsscale "
+                f"objects {url} --to objects.gpkg, or add a step with layers to the recipe, such "
+                "as {kind: imagery, of: INPUT}"
+            )
+        raise RunFolderError(f"{url} has no layers to publish; run its recipe first")
     if not partial:
         _check_done(run, state, chosen)
     versions = {name: step_version(run.folder, name) for name in chosen}

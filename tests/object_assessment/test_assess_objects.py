@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,3 +140,14 @@ def test_refusals(run, truth):
     with pytest.raises(RunFolderError, match="not of format 1; remove it"):
         rs.assess_objects(run, truth)
     (Path(run.path) / "objects-accuracy.json").unlink()
+
+
+def test_a_lost_table_is_not_a_tile_without_objects(run, truth, tmp_path):
+    shutil.copytree(run.folder.url, tmp_path / "run")
+    next((tmp_path / "run" / "tables" / "squares" / "2023").glob("*.parquet")).unlink()
+    with pytest.raises(RunFolderError, match=r"is damaged.*rsscale resume"):
+        rs.assess_objects(tmp_path / "run", truth, step="squares", span=2023)
+
+
+def test_objects_come_in_one_order_for_any_tiles(found):
+    assert list(found["id"]) == sorted(found["id"])

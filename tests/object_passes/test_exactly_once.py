@@ -24,6 +24,7 @@ from scene_objects import (
 )
 
 import rsscale as rs
+from rsscale.errors import RunFolderError
 from rsscale.geo.lattice import PixelBox
 from rsscale.objects.candidates import together, window_candidates
 from rsscale.objects.columns import is_of_objects
@@ -61,7 +62,7 @@ def of_the_plane() -> dict[str, Any]:
         part = core & around
         if inside[part.slices(around)].any():
             view = look(core, "2023", SceneOptions())
-            views.append(window_candidates(view.found, core, LATTICE))
+            views.append(window_candidates(view.found, core, LATTICE, iou=0.3))
     every = decide_all(together(views), LATTICE.stride, Rules(iou=0.3))
     objects = {}
     for number, shape in enumerate(every.shapes):
@@ -178,6 +179,19 @@ def test_a_run_that_grows_has_the_objects_of_one_at_once(tmp_path: Path) -> None
     assert of_2023.equals(rows_of(at_once))
 
 
+def test_another_recipe_updates_a_run(tmp_path: Path) -> None:
+    first = rows_of(found(tmp_path / "first", 512))
+    wanted = rows_of(found(tmp_path / "once", 512, noise=2.0))
+    with allowed_scene():
+        other = scene_recipe(tmp_path / "other", tile=512, noise=2.0)
+        out = tmp_path / "first" / "run-512"
+        with pytest.raises(RunFolderError, match=r"steps\.ponds\.noise differ.*--update"):
+            rs.run(other, out, threads=1, device="cpu")
+        updated = rs.run(other, out, threads=1, device="cpu", update=True)
+    assert not wanted.equals(first)
+    assert rows_of(updated).equals(wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "done"),
@@ -198,6 +212,23 @@ def test_killed_and_resumed(tmp_path: Path, point: str, done: dict[str, int]) ->
         for step, count in done.items():
             assert len(list((out / "ledger" / step).rglob("*.json"))) == count
         assert not (out / "ledger" / "ponds").exists()
+        run = rs.resume(out)
+    assert rows_of(run).equals(wanted)
+
+
+@pytest.mark.slow
+def test_killed_in_the_last_step_and_resumed(tmp_path: Path) -> None:
+    wanted = rows_of(found(tmp_path, 512))
+    out = tmp_path / "killed"
+    code = KILLED.format(path=sys.path, folder=str(tmp_path), out=str(out))
+    with allowed_scene():
+        # In the gather first, so that no step but the last one has this tile left to do.
+        for point in ("after-shards@x0_y0=kill", "after-shards@x733_y4983=kill"):
+            env = os.environ | {"RSSCALE_FAILPOINTS": point}
+            killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
+            assert killed.returncode == -signal.SIGKILL
+        assert len(list((out / "ledger" / "ponds-decided").rglob("*.json"))) == 1
+        assert len(list((out / "ledger" / "ponds").rglob("*.json"))) < 26
         run = rs.resume(out)
     assert rows_of(run).equals(wanted)
 

@@ -44,6 +44,26 @@ def test_a_detection_at_the_edge_of_its_window_is_a_piece() -> None:
     assert found.keys.tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3]]
 
 
+def test_of_pieces_of_one_window_that_overlap_the_best_one_stays() -> None:
+    """A network without suppression of its own finds an object at the edge several times."""
+    core = PixelBox(0, 0, 100, 100)
+    found = Detections(
+        np.array(
+            [[80, 10, 120, 30], [79, 10, 120, 31], [80, 60, 119, 80], [40, 40, 60, 60]], float
+        ),
+        np.array([0.6, 0.8, 0.7, 0.5], np.float32),
+        np.array([1, 1, 1, 1], np.int32),
+    )
+    candidates = window_candidates(found, core, LATTICE, iou=0.5)
+    assert candidates.keys[:, 2].tolist() == [1, 2, 3], "numbers are those of the window"
+    assert candidates.sides.tolist() == [RIGHT, RIGHT, 0]
+    every = decide_all(candidates, 100, Rules(0.5))
+    assert every.keys[:, 2].tolist() == [1, 2, 3]
+    of_classes = Detections(found.boxes, found.scores, np.array([1, 2, 1, 1], np.int32))
+    assert len(window_candidates(of_classes, core, LATTICE, iou=0.5)) == 4
+    assert len(window_candidates(of_classes, core, LATTICE, iou=0.5, agnostic=True)) == 3
+
+
 def test_what_is_another_window_s_is_left_out() -> None:
     # centre beyond half the halo; a piece beside the core; none of it in the window; no area
     found = seen_by(

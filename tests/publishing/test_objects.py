@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import geopandas as gpd
+import pytest
+from formula_pass import SMALL, formula_recipe
+from known_objects import KIND, allowed
 
 import rsscale as rs
+from rsscale.errors import RunFolderError
 
 
 def test_objects_are_published_as_geoparquet_and_geopackage(
@@ -27,3 +31,14 @@ def test_objects_are_published_as_geoparquet_and_geopackage(
     assert (product / "viewer/objects/ponds/2024.fgb").exists()
     again = rs.publish(object_run, product, cogs="none")
     assert (again.written, again.removed) == (0, 0)
+
+
+def test_objects_without_a_map_are_written_as_files(tmp_path: Path) -> None:
+    recipe = formula_recipe(tmp_path, shape=SMALL, steps={"ponds": {"kind": KIND, "every": 64}})
+    del recipe["steps"]["map"]
+    with allowed("formula_pass"):
+        run = rs.run(recipe, tmp_path / "run", threads=1, device="cpu")
+        with pytest.raises(RunFolderError, match=r"no layers to publish; write.*rsscale objects"):
+            rs.publish(run, tmp_path / "product")
+        with pytest.raises(RunFolderError, match=r"holds objects, and no layers.*--imagery"):
+            rs.view(run)
