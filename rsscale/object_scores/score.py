@@ -32,6 +32,7 @@ from rsscale.object_scores.places import (
 from rsscale.object_scores.resampling import Resampling
 from rsscale.object_scores.scored_objects import ScoredObjects, scored_objects
 from rsscale.object_scores.tallies import Tally
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -255,8 +256,9 @@ class _Matcher:
         if not contested:
             return []
         note = (
-            f"{contested:,} objects overlap several others by more than half: objects of one table "
-            "lie on one another, where panoptic quality is defined for objects that do not"
+            f"{counted(contested, 'object')} with several others that overlap by more than half: "
+            "objects of one table lie on one another, where panoptic quality is defined for objects "
+            "that do not"
         )
         return [note]
 
