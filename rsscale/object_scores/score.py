@@ -257,8 +257,8 @@ class _Matcher:
             return []
         note = (
             f"{counted(contested, 'object')} with several others that overlap by more than half: "
-            "objects of one table lie on one another, where panoptic quality is defined for objects "
-            "that do not"
+            "objects of one table lie on one another, where panoptic quality is defined for "
+            "objects that do not"
         )
         return [note]
 
