@@ -116,6 +116,7 @@ def assess(
                 span=span or period,
                 truth_layer=objects_layer,
                 class_column=class_,
+                period_column=period_column,
                 iou=iou or (0.5,),
                 distance=point_distance,
                 within=within,

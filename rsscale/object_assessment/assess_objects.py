@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import shapely
 
-from rsscale.errors import RecipeError
+from rsscale.errors import RecipeError, nearest
 from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.geo.ground import ground_scale
 from rsscale.object_assessment.figures_file import keep_figures
@@ -20,6 +20,7 @@ from rsscale.object_scores.matching import Rule
 from rsscale.object_scores.object_scores import ObjectScores
 from rsscale.object_scores.score import score_objects
 from rsscale.pipeline.assessment import file_digest
+from rsscale.reference.class_column import years_in
 from rsscale.reference.vector_file import read_vector_file
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.regions import read_regions
@@ -36,6 +37,7 @@ def assess_objects(
     span: str | int | None = None,
     truth_layer: str | None = None,
     class_column: str | None = None,
+    period_column: str | None = None,
     iou: float | Sequence[float] = (0.5,),
     distance: float | None = None,
     within: str | Path | None = None,
@@ -69,6 +71,9 @@ def assess_objects(
         Of the file, where it has several.
     class_column : str, optional
         Of the truth: names or values of classes. All objects are of one class when omitted.
+    period_column : str, optional
+        Of the year that a true object is there; the recipe's ``train.period_column`` where the
+        truth has it. Only objects of the span's year count, of a pair of years the later one.
     within : path, optional
         Polygons in which the truth is complete; all of the run's area when omitted.
     regions : path, optional
@@ -94,6 +99,8 @@ def assess_objects(
     objects = AssessedStep.open(run, step, span)
     path = Path(truth)
     given = _read(path, "true objects", truth_layer)
+    period_column = period_column or _shared_column(objects, given)
+    given = _of_span(given, period_column, objects.span, path)
     zones, parts = _regions(objects, regions, region_id, regions_layer)
     area, files = _area(objects, within)
     grid = objects.plan.grid
@@ -122,6 +129,7 @@ def assess_objects(
         "path": str(path),
         "sha256": file_digest(path),
         "class_column": class_column,
+        "period_column": period_column,
     }
     found = replace(found, notes=(*found.notes, *objects.notes))
     keep_figures(run.folder, objects, found, {"truth": record, **files, **parts})
@@ -132,6 +140,41 @@ def _read(path: Path, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
     if not path.exists():
         raise RecipeError(f"there are no {what} at {path}")
     return read_vector_file(path, f"{what} {path.name}", layer)
+
+
+def _shared_column(objects: AssessedStep, truth: gpd.GeoDataFrame) -> str | None:
+    """The column of the year that labels of the training have, where the truth has it too."""
+    train = objects.plan.recipe.train
+    column = train.period_column if train else None
+    return column if column in truth.columns else None
+
+
+def _of_span(
+    truth: gpd.GeoDataFrame, column: str | None, span: str, path: Path
+) -> gpd.GeoDataFrame:
+    """True objects of the span's year."""
+    if column is None:
+        return truth
+    columns = [str(name) for name in truth.columns if name != truth.geometry.name]
+    if column not in columns:
+        raise RecipeError(
+            f"true objects {path.name} have no column {column!r} of the year; there are {columns}"
+            f"{nearest(column, columns)}"
+        )
+    years = np.array(years_in(truth[column], path), np.int64)
+    year = span.rpartition("-")[2]
+    if not year.isdigit():
+        raise RecipeError(
+            f"the objects are of {span!r}, and the true ones of the years in {column!r}; leave out "
+            "the column, and give a file of the objects that count"
+        )
+    chosen = truth[years == int(year)]
+    if not len(chosen):
+        raise RecipeError(
+            f"true objects {path.name} have none of {year} in {column!r}, only of "
+            f"{sorted(set(years.tolist()))}"
+        )
+    return chosen
 
 
 def _area(

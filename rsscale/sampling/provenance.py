@@ -12,19 +12,20 @@ from rsscale.errors import RecipeError
 from rsscale.geo.vector_file import split_layer
 from rsscale.inputs.windows import span
 from rsscale.layers import Period, YearPair, year_of
+from rsscale.object_passes.detecting import DetectStep
 from rsscale.recipe import InputRecipe, Recipe, TrainRecipe
 
 
 def model_folder(recipe: Recipe) -> Path:
-    """Where the model that a recipe trains belongs: its ``model``, or that of its change step.
+    """Where the model that a recipe trains belongs: its ``model``, or that of its step.
 
     Raises
     ------
     RecipeError
         When the recipe names none, or several.
     """
-    if recipe.train and recipe.train.change:
-        kind = ChangeNetworkPass.kind
+    kind = _kind_with_model(recipe)
+    if kind is not None:
         steps = [step for step in recipe.all_steps.values() if step.kind == kind]
         named = {str(step.options.get("model")) for step in steps}
         if len(named) != 1:
@@ -38,6 +39,14 @@ def model_folder(recipe: Recipe) -> Path:
         named_by = "names a model for each period" if recipe.model else "has no 'model'"
         raise RecipeError(f"the recipe {named_by}; say with --out where the trained one goes")
     return Path(recipe.model)
+
+
+def _kind_with_model(recipe: Recipe) -> str | None:
+    """The kind of the step whose model is trained; None where it is the map's."""
+    if recipe.train and recipe.train.change:
+        return ChangeNetworkPass.kind
+    kinds = {step.kind for step in recipe.steps.values()}
+    return DetectStep.kind if recipe.model is None and DetectStep.kind in kinds else None
 
 
 def provenance(recipe: Recipe, settings: TrainRecipe, periods: Sequence[Period]) -> dict[str, Any]:

@@ -151,3 +151,26 @@ def test_a_lost_table_is_not_a_tile_without_objects(run, truth, tmp_path):
 
 def test_objects_come_in_one_order_for_any_tiles(found):
     assert list(found["id"]) == sorted(found["id"])
+
+
+def test_true_objects_of_another_year_do_not_count(
+    run: rs.Run, found: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    half = found.iloc[::2]
+    years = [2023] * len(half) + [2024] * len(found)
+    truth = gpd.GeoDataFrame(
+        {"kind": [*half["name"], *found["name"]], "year": years},
+        geometry=[*half.geometry, *found.geometry],
+        crs=found.crs,
+    )
+    truth.to_file(tmp_path / "years.gpkg")
+    options = {"step": "squares", "span": 2023, "class_column": "kind", "resamples": 0}
+    of_all = rs.assess_objects(run, tmp_path / "years.gpkg", **options)
+    assert of_all.truth == len(found)
+    scores = rs.assess_objects(run, tmp_path / "years.gpkg", period_column="year", **options)
+    assert scores.truth == len(half)
+    with pytest.raises(RecipeError, match=r"no column 'yaer' of the year.*did you mean 'year'"):
+        rs.assess_objects(run, tmp_path / "years.gpkg", period_column="yaer", **options)
+    truth[truth.year == 2024].to_file(tmp_path / "later.gpkg")
+    with pytest.raises(RecipeError, match=r"have none of 2023 in 'year', only of \[2024\]"):
+        rs.assess_objects(run, tmp_path / "later.gpkg", period_column="year", **options)
