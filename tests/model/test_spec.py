@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rsscale.errors import ModelError
@@ -107,3 +108,11 @@ def test_normalisation_must_fit_the_bands() -> None:
         ModelInput("s2", ("red", "nir"), ("year",), (0.1,), (0.1, 0.2))
     with pytest.raises(ModelError, match="positive"):
         ModelInput("s2", ("red",), ("year",), (0.1,), (0.0,))
+
+
+def test_normalisation_of_numpy_is_plain_numbers() -> None:
+    mean = np.float32([0.1, 0.3])
+    one = ModelInput("s2", ("red", "nir"), ("year",), mean, mean)  # type: ignore[arg-type]
+    assert one.mean == (float(mean[0]), float(mean[1]))
+    assert {type(value) for value in (*one.mean, *one.std)} == {float}
+    json.dumps(spec(inputs=(one,)).to_item())
