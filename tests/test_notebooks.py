@@ -19,6 +19,8 @@ PICTURES = {
     "time_series": 2,
 }
 QUICK = {"first_map", "own_model"}
+# Of libraries, not of what a cell does; they come and go with the threads that a machine has.
+OF_LIBRARIES = re.compile(r"sklearn.utils.parallel|NotGeoreferencedWarning|resource_tracker")
 # What a reader must find in the outputs.
 SAID = {
     "change": r"temporal model: [\d.]+% of the land changed",
@@ -80,7 +82,8 @@ def test_every_cell_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     pictures = [one for one in outputs if "image/png" in one.get("data", {})]
     assert len(pictures) == PICTURES[path.stem]
     texts = [one.get("text", "") + one.get("data", {}).get("text/plain", "") for one in outputs]
-    assert [text for text in texts if re.search(r"\w*Warning: ", text)] == []
+    lines = [line for text in texts for line in text.splitlines() if "Warning: " in line]
+    assert [line for line in lines if not OF_LIBRARIES.search(line)] == []
     if path.stem in SAID:
         assert re.search(SAID[path.stem], "\n".join(texts))
     nbformat.write(notebook, tmp_path / "executed.ipynb")
