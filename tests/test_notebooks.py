@@ -26,7 +26,7 @@ SAID = {
     "change": r"temporal model: [\d.]+% of the land changed",
     "cluster": r"rsscale resume [^']*out",
     "official_numbers": r"hectares",
-    "own_labels": r"balanced accuracy",
+    "own_labels": r"Comparison\(",
     "own_model": r"100.00% of [\d,]+ pixels are the same",
 }
 
