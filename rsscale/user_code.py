@@ -43,6 +43,13 @@ def load(address: str, place: str) -> Any:
         raise RecipeError(
             f"{place}: {address} can't be imported: {type(error).__name__}: {error.msg} ({where})"
         ) from error
+    except ModuleNotFoundError as error:
+        hint = (
+            ""
+            if error.name not in (module, module.partition(".")[0])
+            else ("; it must be installed, or its folder be in PYTHONPATH, here and on the workers")
+        )
+        raise RecipeError(f"{place}: {address} can't be imported: {error}{hint}") from error
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
     except Exception as error:

@@ -21,6 +21,8 @@ CATEGORICAL = frozenset({
     "quality", "quality_flags",
 })  # fmt: skip
 
+# Red, green and blue by what catalogues call them; of B01 the numbers are Sentinel-2's and HLS's.
+_NATURAL = (("red", "green", "blue"), ("b04", "b03", "b02"), ("r", "g", "b"))
 _PICTURES = frozenset({
     "visual", "overview", "thumbnail", "preview", "rendered_preview", "tci", "browse",
 })  # fmt: skip
@@ -337,3 +339,15 @@ def _best(fits: Sequence[str], assets: Mapping[str, Asset]) -> list[str]:
     if len(sizes) == len(fits) > 1 and len({RESOLUTION_SUFFIX.sub("", key) for key in fits}) == 1:
         return [min(sizes, key=sizes.__getitem__)]
     return list(fits)
+
+
+def natural_colours(bands: Iterable[str]) -> tuple[str, str, str] | None:
+    """The bands that show red, green and blue, as they are called; None where they are not known.
+
+    Numbers without a zero, such as ``B4``, mean other colours on each Landsat, and are not taken.
+    """
+    by_name = {band.lower(): band for band in bands}
+    for red, green, blue in _NATURAL:
+        if {red, green, blue} <= by_name.keys():
+            return by_name[red], by_name[green], by_name[blue]
+    return None

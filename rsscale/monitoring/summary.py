@@ -130,8 +130,15 @@ def describe_dead(dead: Mapping[str, Any]) -> str:
 def products(state: Mapping[str, Any], url: str) -> Iterator[tuple[str, str]]:
     """Steps, and the paths of their layers and tables."""
     url = url.rstrip("/")
+    # What steps of objects gather on the way is no product.
+    objects = [name for name, step in _in_order(state).items() if step.get("objects")]
     for name, step in _in_order(state).items():
         if step.get("layers") and step.get("store") == name:
             yield name, f"{url}/{'product' if name == 'map' else name}.zarr"
-        if step.get("gathered"):
+        if step.get("objects"):
+            yield (
+                name,
+                f"{url}/{step['objects']} (in one file: rsscale objects {url} --step {name})",
+            )
+        elif step.get("gathered") and not any(name.startswith(f"{other}-") for other in objects):
             yield name, f"{url}/{step['gathered']}"

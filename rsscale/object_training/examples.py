@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from rsscale.items.bands import natural_colours
 from rsscale.learn.model import Model
 from rsscale.model.spec import ModelSpec
 from rsscale.object_scenes.scenes import ObjectScenes, Scene
@@ -18,12 +19,6 @@ from rsscale.pictures.object_charts import Example
 _MOST = 6
 _LEAST, _MOST_WIDE = 160, 320  # px of an example
 _AROUND = 32  # px beside a place
-_RED_GREEN_BLUE = (
-    ("red", "green", "blue"),
-    ("b04", "b03", "b02"),
-    ("b4", "b3", "b2"),
-    ("r", "g", "b"),
-)
 
 
 def examples_of(
@@ -117,7 +112,7 @@ def _is_right(shape: shapely.Geometry, truth: npt.NDArray[np.object_]) -> bool:
 
 def _picture(image: npt.NDArray[np.float32], spec: ModelSpec) -> npt.NDArray[np.uint8]:
     """Red, green and blue of the first time window of the first input, or its first band."""
-    bands = [band.lower() for band in spec.inputs[0].bands]
+    bands = spec.inputs[0].bands
     shown = image[_bands_to_show(bands)]
     low, high = _stretch(shown)
     scaled = np.clip((shown - low) / np.maximum(high - low, 1e-9), 0, 1)
@@ -126,9 +121,9 @@ def _picture(image: npt.NDArray[np.float32], spec: ModelSpec) -> npt.NDArray[np.
 
 
 def _bands_to_show(bands: Sequence[str]) -> list[int]:
-    for names in _RED_GREEN_BLUE:
-        if set(names) <= set(bands):
-            return [bands.index(name) for name in names]
+    natural = natural_colours(bands)
+    if natural:
+        return [list(bands).index(name) for name in natural]
     return [0, 1, 2] if len(bands) == 3 else [0, 0, 0]
 
 

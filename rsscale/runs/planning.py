@@ -27,6 +27,7 @@ from rsscale.items.item_index import extend
 from rsscale.items.item_store import INDEX, write_index
 from rsscale.layers import TileKey
 from rsscale.memory import paused_collector
+from rsscale.objects.columns import is_of_objects
 from rsscale.recipe import Recipe
 from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
 from rsscale.runs.plan import RunPlan
@@ -297,6 +298,8 @@ def describe_step(step: Step, setup: RunSetup, count: int) -> dict[str, Any]:
             "times": [str(time) for time in store.times],
             "layers": [layer.describe() for layer in step.layers],
         }
+    if is_of_objects(step.schema):
+        described["objects"] = f"tables/{step.step}"
     return described
 
 

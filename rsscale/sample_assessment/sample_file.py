@@ -156,7 +156,13 @@ def read_sample_file(path: Path, grid: Grid) -> SampleFile:
 
 
 def _layer(file: Path) -> str | None:
-    """The layer ``sample``, where the file has one of that name."""
+    """The layer ``sample``, where the file has one of that name.
+
+    Raises
+    ------
+    RecipeError
+        When the file has several layers.
+    """
     if file.suffix.lower() != ".gpkg":
         return None
     import pyogrio
@@ -165,4 +171,10 @@ def _layer(file: Path) -> str | None:
         names = [str(name) for name, _ in pyogrio.list_layers(file)]
     except pyogrio.errors.DataSourceError:
         return None  # said where it is read
+    if len(names) > 1:
+        # What a GIS or geopandas saves into the file may go into a layer of another name.
+        raise RecipeError(
+            f"the sample {file.name} has the layers {', '.join(names)}, and which one is "
+            "interpreted is not known; leave one, or write it to a file of its own"
+        )
     return "sample" if "sample" in names else None

@@ -14,6 +14,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, StorageError
 from rsscale.geo.ground import scale_of
 from rsscale.geo.lattice import PixelBox
+from rsscale.items.bands import natural_colours
 from rsscale.layers import TileKey
 from rsscale.pictures.charts import INK, require_matplotlib, style, written
 from rsscale.pictures.fonts import without_remarks
@@ -32,7 +33,7 @@ _ENLARGED = 6  # of a picture, for one of the map
 _GAP, _LINE, _TEXT = 12, 20, 13
 _DPI = 100
 # True colour, or plants in red, as far as there are bands.
-_PICTURES = (("red", "green", "blue"), ("nir", "red", "green"), ("nir", "red", "red"))
+_PICTURES = (("nir", "red", "green"), ("nir", "red", "red"))
 _MOST_WINDOWS = 6
 _ROUND = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
@@ -90,6 +91,9 @@ def _imagery(plan: RunPlan) -> tuple[str, tuple[str, ...]]:
     usable = {n: one for n, one in plan.recipe.inputs.items() if n in frozen and not one.static}
     if not usable:
         raise RecipeError("chips: the run reads no imagery that could be shown; leave chips out")
+    for name, one in usable.items():
+        if natural := natural_colours(one.bands):
+            return name, natural
     for bands in _PICTURES:
         for name, one in usable.items():
             if set(bands) <= set(one.bands):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rsscale.errors import RecipeError
+from rsscale.items.bands import natural_colours
 from rsscale.recipe import Recipe
 from rsscale.runs.plan import read_frozen
 from rsscale.runs.run import Run, run
@@ -49,9 +50,8 @@ def make_imagery(folder: RunFolder, **how: Any) -> Run:
 
 def imagery_recipe(recipe: Recipe, area: str, extent: Any) -> dict[str, Any]:
     """The recipe of the imagery: one input with three bands, a composite, its overviews."""
-    name = next(
-        (n for n, one in recipe.inputs.items() if {"red", "green", "blue"} <= set(one.bands)), None
-    )
+    natural = {n: natural_colours(one.bands) for n, one in recipe.inputs.items()}
+    name = next((n for n, bands in natural.items() if bands), None)
     if name is None:
         bands = {n: list(one.bands) for n, one in recipe.inputs.items()}
         raise RecipeError(
@@ -72,7 +72,7 @@ def imagery_recipe(recipe: Recipe, area: str, extent: Any) -> dict[str, Any]:
         "area": area,
         "grid": {**grid, "resolution": recipe.grid.resolution * zoom},
         "periods": list(recipe.periods),
-        "inputs": {name: {**imagery, "bands": ["red", "green", "blue"]}},
+        "inputs": {name: {**imagery, "bands": list(natural[name] or ())}},
         "steps": {
             "imagery": {"kind": "imagery", "of": name},
             "imagery-overviews": {"kind": "overviews", "of": "imagery"},

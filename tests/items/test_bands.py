@@ -6,7 +6,14 @@ from cube_scenes import item
 
 from rsscale.errors import BandError, RecipeError
 from rsscale.items import assets
-from rsscale.items.bands import band_requests, described, find_bands, is_code, names
+from rsscale.items.bands import (
+    band_requests,
+    described,
+    find_bands,
+    is_code,
+    names,
+    natural_colours,
+)  # fmt: skip
 
 
 def find_assets(one, asked):
@@ -253,3 +260,17 @@ def test_items_that_lack_a_band_can_be_left_out():
     other = made({"SCL": (TIFF, {})})
     with pytest.raises(BandError, match="no item has all of the bands B04, scl"):
         assets.with_all_bands([part, other], ["B04", "scl"])
+
+
+@pytest.mark.parametrize(
+    ("bands", "natural"),
+    [
+        (("blue", "green", "red", "nir"), ("red", "green", "blue")),
+        (("B02", "B03", "B04", "B08"), ("B04", "B03", "B02")),
+        (("b", "g", "r"), ("r", "g", "b")),
+        (("B1", "B2", "B3", "B4"), None),  # of Landsat 7 and 8 these are other colours
+        (("nir", "red", "green"), None),
+    ],
+)
+def test_natural_colours_are_known_by_name_or_not_at_all(bands, natural):
+    assert natural_colours(bands) == natural
