@@ -398,4 +398,4 @@ def test_the_command(run: rs.Run, sample: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as ended:
         main(["--quiet", "assess", str(run.path)])
     assert ended.value.code == 2
-    assert "give either --sample" in capsys.readouterr().err
+    assert "give one of --sample" in capsys.readouterr().err
