@@ -16,6 +16,7 @@ PICTURES = {
     "official_numbers": 1,
     "own_labels": 3,
     "own_model": 1,
+    "objects": 2,
     "time_series": 2,
 }
 QUICK = {"first_map", "own_model"}
@@ -27,6 +28,7 @@ SAID = {
     "cluster": r"rsscale resume [^']*out",
     "official_numbers": r"hectares",
     "own_labels": r"Comparison\(",
+    "objects": r"objects in places that were not trained on",
     "own_model": r"100.00% of [\d,]+ pixels are the same",
 }
 

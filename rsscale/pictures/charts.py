@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,17 @@ def new_figure(width: int, height: int) -> Figure:
         figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="constrained", facecolor="white"
     )
     FigureCanvasAgg(figure)
+    # A notebook knows figures only once pyplot is there; by this method it knows these.
+    figure._repr_png_ = lambda: figure_png(figure)  # type: ignore[attr-defined]
     return figure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG."""
+    content = io.BytesIO()
+    with style(), without_remarks():
+        figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

@@ -62,3 +62,8 @@ def test_no_objects_and_no_crs() -> None:
         rs.plot_objects(objects.set_crs(None, allow_override=True), image)
     with pytest.raises(rs.BandError, match=r"no column 'nam'; .*did you mean 'name'"):
         rs.plot_objects(objects, image, by="nam")
+
+
+def test_a_notebook_shows_a_figure_without_pyplot() -> None:
+    figure = rs.plot_objects(*scene())
+    assert figure._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
