@@ -28,7 +28,7 @@ SAID = {
     "cluster": r"rsscale resume [^']*out",
     "official_numbers": r"hectares",
     "own_labels": r"Comparison\(",
-    "objects": r"objects in places that were not trained on",
+    "objects": r"predicted objects, \d+ true",
     "own_model": r"100.00% of [\d,]+ pixels are the same",
 }
 
