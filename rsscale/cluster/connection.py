@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -121,6 +123,7 @@ def _remote(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
+        _shake_hands(address)
         client = Client(address, timeout=_ANSWER_WITHIN)
     except Exception as error:  # Dask raises its own where TLS is not set up
         raise RecipeError(_no_answer(address, error)) from error
@@ -135,6 +138,28 @@ def _remote(address: str) -> Iterator[Client]:
             yield client
     finally:
         logger.setLevel(level)
+
+
+def _shake_hands(address: str) -> None:
+    """Connect to a scheduler and leave again; what does not answer in time raises.
+
+    Dask's client waits for ever for a server that takes connections and says nothing, as one does
+    that wants TLS and is asked without, and meanwhile is the default of every computation.
+    """
+    from dask.utils import parse_timedelta
+    from distributed.comm import connect as open_comm
+    from distributed.security import Security
+
+    seconds = parse_timedelta(_ANSWER_WITHIN)
+
+    async def shake() -> None:
+        arguments = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(open_comm(address, timeout=seconds, **arguments), seconds + 1)
+        comm.abort()
+
+    # In a thread: a notebook's own has a loop that runs already.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, shake()).result()
 
 
 def _no_answer(address: str, error: BaseException) -> str:

@@ -76,9 +76,6 @@ def test_without_any_certificate_it_is_told_which_settings_are_missing(address: 
         pass
 
 
-# With the suite of clusters: on a busy machine it once hung, and what it left of Dask's
-# configuration failed the tests after it.
-@pytest.mark.clusters
 def test_an_address_without_tls_is_told(address: str) -> None:
     with (
         pytest.raises(RecipeError, match=r"no Dask scheduler answers at tcp://.* say tls://"),
