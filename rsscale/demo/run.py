@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 # Evaluated is what lies at least this far from any training label, in blocks of this width.
 _DISTANCE = _BLOCK = 1000.0
 _UNITS = 700
-# Acquisitions a year and tile: enough to see each season of each place clearly.
-_DATES = 12
+# Width of a scene, and acquisitions a year and tile: what two cores see through in two minutes,
+# and enough to see each season of most places clearly.
+_SIZE, _DATES = 1000, 14
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def run_demo(
     started = time.monotonic()
 
     say("[bold]1  Simulate[/] an archive like Sentinel-2's, with a truth that is known")
-    options: dict[str, Any] = {} if size is None else {"size": size}
-    archive = simulate(folder / "archive", seed=seed, dates=_DATES, **options)
+    archive = simulate(folder / "archive", seed=seed, dates=_DATES, size=size or _SIZE)
     recipe_file = folder / "recipe.yaml"
     for name in (recipe_file.name, "objects.yaml"):
         (folder / name).write_text(files("rsscale.demo").joinpath(name).read_text("utf-8"))

@@ -22,7 +22,7 @@ _HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("steps", "dates", "least"), [(30, 6, 0.8), pytest.param(400, 12, 0.7, marks=pytest.mark.long)]
+    ("steps", "dates", "least"), [(30, 6, 0.8), pytest.param(450, 14, 0.7, marks=pytest.mark.long)]
 )
 def test_the_whole_demo(
     tmp_path: Path,
