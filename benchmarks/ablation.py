@@ -19,7 +19,7 @@ from typing import Any
 
 import rsscale as rs
 from benchmarks.options import parser_of
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
 from rsscale.recipe import Recipe, read_recipe
 
 

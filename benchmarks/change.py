@@ -32,7 +32,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import NODATA
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
 from rsscale.reference.class_raster import RasterOnGrid
 
 _METRES = 1000.0

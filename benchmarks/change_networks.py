@@ -21,7 +21,7 @@ from benchmarks.change import prediction, table, truth_of
 from benchmarks.change_case import SIMULATED, Case, network_recipe
 from benchmarks.change_figures import Prediction, measure
 from benchmarks.options import parser_of
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
 
 NETWORKS = ("fc-ef", "fc-siam-conc", "fc-siam-diff")
 

@@ -89,7 +89,7 @@ def run_child(folder: Path) -> None:
     """The client."""
     import rsscale as rs
     from rsscale.processes import peak_rss
-    from rsscale.progress import show_progress
+    from rsscale.progress.bars import show_progress
 
     show_progress(False)
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)

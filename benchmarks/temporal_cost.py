@@ -122,7 +122,7 @@ def _watch(process: psutil.Process, peaks: dict[int, int]) -> None:
 def run_child(folder: Path) -> None:
     """The client."""
     import rsscale as rs
-    from rsscale.progress import show_progress
+    from rsscale.progress.bars import show_progress
 
     show_progress(False)
     started = time.perf_counter()

@@ -107,7 +107,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-when_imported("xarray", "rsscale.accessor")  # its .rs
+when_imported("xarray", "rsscale.pipeline.accessor")  # its .rs
 
 _WHERE = {
     "Axis": "rsscale.layers",

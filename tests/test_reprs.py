@@ -12,7 +12,7 @@ from code_blocks import ROOT, blocks_of
 import rsscale as rs
 from rsscale.accuracy.confusion import Accuracy
 from rsscale.diagnosis.check import Check, Diagnosis
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
 from rsscale.runs.changes import Changes, ItemChanges, TileChanges
 
 RECIPES = ROOT / "recipes"

@@ -25,7 +25,7 @@ from benchmarks.gpu.rows import Row, header
 from benchmarks.gpu.speed import speed_rows
 from benchmarks.gpu.training import training_rows
 from benchmarks.options import parser_of
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
 
 PARTS: dict[str, Callable[[str, bool], Iterable[Row]]] = {
     "composites": composite_rows,

@@ -35,7 +35,7 @@ from rsscale.legend.values import (
     named_counts,
     unknown_values,
 )
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 
 if TYPE_CHECKING:
     import geopandas as gpd

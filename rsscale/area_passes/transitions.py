@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, rows_schema, table_of
+from rsscale.area_passes.zones_file import open_zones, zones_attachment
 from rsscale.area_passes.zones_total import ZonesTotal
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
@@ -26,7 +26,7 @@ from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.transitions import CODE_NODATA, classes_of, codes, transition_attributes
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
-from rsscale.reference.zones import Zones, read_zones
+from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options, check_in_order
@@ -112,10 +112,7 @@ class TransitionsPass(Pass):
         """The zones' file, where there is one."""
         if options.zones is None:
             return []
-        path = Path(recipe.path(options.zones))
-        if not path.is_file():
-            raise RecipeError(f"there are no zones at {path}")
-        return [Attachment("zones", (path,))]
+        return [zones_attachment(options.zones, recipe)]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
@@ -285,12 +282,7 @@ def _zones(step: str, options: TransitionsOptions, setup: Setup) -> tuple[Zones 
     """The polygons, and the digest of their file."""
     if options.zones is None or options.id is None:
         return None, ""
-    kept = setup.attachment(step, "zones")
-    path = kept.folder / Path(options.zones).name
-    zones = read_zones(path, options.id, setup.grid, options.zones_layer)
-    if not zones.near(setup.extent()):
-        raise RecipeError(zones.far_away)
-    return zones, kept.digest
+    return open_zones(step, options.zones, options.id, options.zones_layer, setup)
 
 
 def _schema() -> pa.Schema:

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, rows_schema, table_of
 from rsscale.area_passes.class_layer import class_layer, names_of
+from rsscale.area_passes.zones_file import open_zones, zones_attachment
 from rsscale.area_passes.zones_total import ZonesTotal
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
-from rsscale.errors import RecipeError
 from rsscale.geo.pixel_area import plane_area
 from rsscale.layers import Layer
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, StepRecipe
-from rsscale.reference.zones import Zones, read_zones
+from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
@@ -87,21 +86,14 @@ class ZonesPass(Pass):
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
         """The zones' file."""
-        path = Path(recipe.path(options.zones))
-        if not path.is_file():
-            raise RecipeError(f"there are no zones at {path}")
-        return [Attachment("zones", (path,))]
+        return [zones_attachment(options.zones, recipe)]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The pass ``<step>-tiles``, and the gather of the step's name."""
         reference = recipe.only_reference("step whose classes are counted")
         layer = class_layer(options.layer, setup, reference)
-        kept = setup.attachment(step, "zones")
-        path = kept.folder / Path(options.zones).name
-        zones = read_zones(path, options.id, setup.grid, options.zones_layer)
-        if not zones.near(setup.extent()):
-            raise RecipeError(zones.far_away)
+        zones, digest = open_zones(step, options.zones, options.id, options.zones_layer, setup)
         is_plane = options.area == "projected"
         tiles = cls(
             step=f"{step}-tiles",
@@ -110,7 +102,7 @@ class ZonesPass(Pass):
             options=options,
             zones=zones,
             layer=layer,
-            file=kept.digest,
+            file=digest,
             times=setup.spans(reference),
             plane=plane_area(setup.grid, setup.extent()) if is_plane else None,
         )

@@ -21,7 +21,7 @@ from rsscale.documents.stac_items import check_item, links_of
 from rsscale.errors import CatalogError
 from rsscale.geo.area import sides, simpler
 from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
-from rsscale.progress import Bar, progress
+from rsscale.progress.bars import Bar, progress
 
 # Servers refuse long requests; the outline of a country has thousands of vertices.
 _MAX_VERTICES = 200

@@ -29,7 +29,7 @@ from rsscale.documents.stac_items import check_item, links_of
 from rsscale.errors import CatalogError
 from rsscale.items.freeze import read_geoparquet
 from rsscale.net.hrefs import absolute, find_link, is_url, resolve, shown
-from rsscale.progress import Bar, progress
+from rsscale.progress.bars import Bar, progress
 
 _PARQUET = b"PAR1"
 # Items that are filtered together.

@@ -15,8 +15,8 @@ from rsscale.cli.examples import epilog_of, group_of, place_of
 from rsscale.cluster.allocator import keep_memory
 from rsscale.cluster.pools import has_abandoned_tasks
 from rsscale.errors import RecipeError, RsscaleError, nearest
-from rsscale.json_log import is_json, log_as_json, write_line
-from rsscale.progress import show_progress
+from rsscale.progress.bars import show_progress
+from rsscale.progress.json_log import is_json, log_as_json, write_line
 from rsscale.redaction import redact_logs, scrub
 
 LOG_FORMAT = "RSSCALE_LOG_FORMAT"

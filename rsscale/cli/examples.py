@@ -86,7 +86,7 @@ def group_of(name: str) -> str | None:
 
 def place_of(name: str) -> int:
     """Where a command stands in the help: by the groups, in the order that these name them."""
-    names = [one for names in GROUPS.values() for one in names]
+    names = [name for names in GROUPS.values() for name in names]
     return names.index(name) if name in names else len(names)
 
 

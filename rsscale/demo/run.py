@@ -97,7 +97,9 @@ def run_demo(
     started = time.monotonic()
 
     say("[bold]1  Simulate[/] an archive like Sentinel-2's, with a truth that is known")
-    archive = simulate(folder / "archive", seed=seed, dates=_DATES, size=size or _SIZE)
+    archive = simulate(
+        folder / "archive", seed=seed, dates=_DATES, size=_SIZE if size is None else size
+    )
     recipe_file = folder / "recipe.yaml"
     for name in (recipe_file.name, "objects.yaml"):
         (folder / name).write_text(files("rsscale.demo").joinpath(name).read_text("utf-8"))

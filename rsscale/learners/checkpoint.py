@@ -23,7 +23,7 @@ from torch import nn
 
 from rsscale import durable
 from rsscale.errors import StorageError
-from rsscale.progress import announce
+from rsscale.progress.bars import announce
 
 Score = tuple[float, ...]
 """How good a network is: the larger is the better, of equal first numbers by the next."""

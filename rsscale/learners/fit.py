@@ -25,7 +25,7 @@ from rsscale.cluster.machine import Precision
 from rsscale.cluster.signals import stop_on_signals
 from rsscale.errors import RecipeError
 from rsscale.learners.checkpoint import Best, Checkpoint, LoopState, Score
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of what a network returns, and the targets."""

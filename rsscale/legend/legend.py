@@ -20,11 +20,16 @@ class Legend(tuple[LandClass, ...]):
     @property
     def names(self) -> tuple[str, ...]:
         """What the classes are called."""
-        return tuple(one.name for one in self)
+        return tuple(land_class.name for land_class in self)
 
     def __str__(self) -> str:
-        return "\n".join(f"{one.value:>3} {one.color} {one.name}" for one in self)
+        return "\n".join(
+            f"{land_class.value:>3} {land_class.color} {land_class.name}" for land_class in self
+        )
 
     def _repr_html_(self) -> str:
-        rows = [(Cell(one.name, color=one.color), str(one.value), one.color) for one in self]
+        rows = [
+            (Cell(land_class.name, color=land_class.color), str(land_class.value), land_class.color)
+            for land_class in self
+        ]
         return table(rows, ("class", "value", "colour"), "lrl")

@@ -62,7 +62,7 @@ class ModelInput:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # NumPy's numbers can't be written into an item
-            object.__setattr__(self, name, tuple(float(one) for one in getattr(self, name)))
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         if not self.bands or bool(self.times) == bool(self.series) or self.series < 0:
             raise ModelError(
                 f"model input {self.name!r} has no bands or no time windows: {len(self.bands)} "

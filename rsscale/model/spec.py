@@ -166,7 +166,7 @@ class ModelSpec:
             f"{self.result}": self.result != ResultLayout(self.result.select),
             f"extras {[layer.name for layer in self.extras]}": bool(self.extras),
         }
-        wrong = [what for what, is_said in of_pixels.items() if is_said]
+        wrong = [key for key, is_said in of_pixels.items() if is_said]
         if wrong:
             raise ModelError(
                 f"model {self.name!r} finds objects and has the {wrong[0]}, which is of numbers "

@@ -78,7 +78,7 @@ def raise_unless_done(
 
 def _unreadable(failed: Iterable[Mapping[str, Any]]) -> str:
     """What to do where files of items can't be read and trying again does not help."""
-    if not any(_ASSET.search(str(one.get("error"))) for one in failed):
+    if not any(_ASSET.search(str(failure.get("error"))) for failure in failed):
         return ""
     return (
         "; where a file stays unreadable, the input's 'on_error: skip' counts it as not seen, and "

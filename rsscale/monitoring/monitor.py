@@ -19,7 +19,7 @@ from rsscale.layers import TileKey
 from rsscale.monitoring.metrics import Metrics
 from rsscale.monitoring.totals import COUNTED, StepTotals, in_order
 from rsscale.processes import peak_rss
-from rsscale.progress import Bar
+from rsscale.progress.bars import Bar
 from rsscale.steps.base import Pass, Step
 from rsscale.store.run_folder import RunFolder
 

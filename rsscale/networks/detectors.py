@@ -70,7 +70,7 @@ class Detector(nn.Module):
             given = [{**t, "labels": t["labels"] - self._shift} for t in targets]
         found = self.inner(list(images.unbind(0)), given)
         if self._shift and isinstance(found, list):
-            found = [{**one, "labels": one["labels"] + self._shift} for one in found]
+            found = [{**window, "labels": window["labels"] + self._shift} for window in found]
         return found
 
 
@@ -380,7 +380,7 @@ class WindowTransform(nn.Module):
         """Masks of objects as masks of the window ``(n, 1, H, W)``; all else stays."""
         del originals  # of the same size
         paste = torchvision().models.detection.roi_heads.paste_masks_in_image
-        for one, shape in zip(found, shapes, strict=False):  # none while it is trained
-            if "masks" in one:
-                one["masks"] = paste(one["masks"], one["boxes"], shape)
+        for window, shape in zip(found, shapes, strict=False):  # none while it is trained
+            if "masks" in window:
+                window["masks"] = paste(window["masks"], window["boxes"], shape)
         return found

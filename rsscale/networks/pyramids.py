@@ -66,10 +66,10 @@ def pyramid(
     MissingExtraError
         When torchvision is not installed.
     """
-    for what, name, known in (("backbone", backbone, BACKBONES), ("norm", norm, NORMS)):
+    for key, name, known in (("backbone", backbone, BACKBONES), ("norm", norm, NORMS)):
         if name not in known:
             raise ModelError(
-                f"a detector has the {what} {name!r}; expected one of {', '.join(known)}"
+                f"a detector has the {key} {name!r}; expected one of {', '.join(known)}"
                 f"{nearest(str(name), known)}"
             )
     vision = torchvision()

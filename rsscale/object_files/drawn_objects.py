@@ -120,7 +120,7 @@ class _Counts:
         levels = []
         for level in range(_LEVELS):
             rows, cols = np.nonzero(stack.sum(axis=0))
-            listed = np.column_stack([cols, rows, *(one[rows, cols] for one in stack)])
+            listed = np.column_stack([cols, rows, *(layer[rows, cols] for layer in stack)])
             levels.append({"side": self.side * 2**level, "cells": listed.tolist()})
             size = stack.shape[1] // 2
             stack = stack.reshape(-1, size, 2, size, 2).sum(axis=(2, 4))

@@ -15,7 +15,7 @@ from rsscale.errors import RecipeError, StorageError
 from rsscale.object_files.step_objects import RunLike, StepObjects, folder_of, open_objects
 from rsscale.object_files.vector_formats import WRITERS, Feed
 from rsscale.object_files.whole_file import replaced_whole
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -203,7 +203,7 @@ def _grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     for table in tables:
         if table.num_rows:
             waiting.append(table)
-        if sum(one.num_rows for one in waiting) >= _GROUP:
+        if sum(table.num_rows for table in waiting) >= _GROUP:
             yield _ordered(pa.concat_tables(waiting))
             waiting = []
     if waiting:

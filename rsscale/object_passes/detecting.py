@@ -239,7 +239,7 @@ def _strips(
         for part, covered in zip(parts, reads, strict=True):
             # Strips are cut along the lines of windows: each window lies in one.
             yield (
-                [one for one in cores if not (one & part).empty],
+                [core for core in cores if not (core & part).empty],
                 InputStack(next(composites), spec, covered),
             )
 

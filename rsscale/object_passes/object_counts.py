@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, table_of
+from rsscale.area_passes.zones_file import open_zones, zones_attachment
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
@@ -23,7 +23,7 @@ from rsscale.layers import TileKey
 from rsscale.objects.columns import is_of_objects
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, StepRecipe
-from rsscale.reference.zones import Zones, read_zones
+from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Gather, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
@@ -82,28 +82,21 @@ class ObjectCountsPass(Pass):
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
         """The zones' file."""
-        path = Path(recipe.path(options.zones))
-        if not path.is_file():
-            raise RecipeError(f"there are no zones at {path}")
-        return [Attachment("zones", (path,))]
+        return [zones_attachment(options.zones, recipe)]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The pass ``<step>-tiles``, and the gather of the step's name."""
         reference = recipe.only_reference("step whose objects are counted")
         counted = _step_of_objects(setup, reference)
-        kept = setup.attachment(step, "zones")
-        path = kept.folder / Path(options.zones).name
-        zones = read_zones(path, options.id, setup.grid, options.zones_layer)
-        if not zones.near(setup.extent()):
-            raise RecipeError(zones.far_away)
+        zones, digest = open_zones(step, options.zones, options.id, options.zones_layer, setup)
         tiles = cls(
             step=f"{step}-tiles",
             sources={"objects": setup.rows(counted)},
             schema=_tile_schema(),
             options=options,
             zones=zones,
-            file=kept.digest,
+            file=digest,
             times=tuple(counted.spans()),
         )
         total = ObjectCountsTotal(
@@ -223,12 +216,12 @@ class ObjectCountsTotal(Gather):
             if row["objects"]:
                 one = (int(row["class"]), str(row["name"]))
                 found.setdefault(place, {})[one] = (int(row["objects"]), int(row["units"]))
-        classes = sorted({one for each in found.values() for one in each})
+        classes = sorted({value for each in found.values() for value in each})
         for zone in self.zones:
             for span in self.times:
                 here = found.get((zone, span), {})
                 hectares = ground.get((zone, span), 0) / self.units
-                counts = [here.get(one, (0, 0)) for one in classes]
+                counts = [here.get(value, (0, 0)) for value in classes]
                 total = (sum(n for n, _ in counts), sum(units for _, units in counts))
                 for (value, name), (objects, units) in zip(
                     [(None, ALL), *classes], [total, *counts], strict=True

@@ -118,8 +118,8 @@ class PolygonContactsPass(PartPass):
         import pyarrow as pa
 
         rows = {str(name): one.values for name, one in block.inputs[_PARTS].items()}
-        contacts = [np.frombuffer(one, "<u8") for one in rows["contacts"]]
-        counts = np.array([len(one) for one in contacts], np.int64)
+        contacts = [np.frombuffer(keys, "<u8") for keys in rows["contacts"]]
+        counts = np.array([len(keys) for keys in contacts], np.int64)
         touching = np.flatnonzero(counts)
         hashes = [
             row_hash(*(rows[name][i] for name in ("value", "units", "cut", "geometry")))

@@ -170,28 +170,30 @@ class ObjectCrops:
 
     def _drop_a_window(self, image: npt.NDArray[np.float32]) -> None:
         first = 0
-        for one in self.spec.inputs:
-            if one.length > 1 and self.random.random() < _WINDOW_DROPOUT:
-                start = first + int(self.random.integers(one.length)) * len(one.bands)
-                image[start : start + len(one.bands)] = np.nan
-            first += one.channels
+        for network_input in self.spec.inputs:
+            if network_input.length > 1 and self.random.random() < _WINDOW_DROPOUT:
+                start = first + int(self.random.integers(network_input.length)) * len(
+                    network_input.bands
+                )
+                image[start : start + len(network_input.bands)] = np.nan
+            first += network_input.channels
 
     def _change_brightness(self, image: npt.NDArray[np.float32]) -> None:
         """Another gain and offset for each band, the same at all its times."""
         if not self.rules.jitter:
             return
         first = 0
-        for one in self.spec.inputs:
-            bands = len(one.bands)
+        for network_input in self.spec.inputs:
+            bands = len(network_input.bands)
             gain, shift = self.rules.jitter * self.random.standard_normal((2, bands, 1, 1))
-            mean = np.asarray(one.mean, np.float64).reshape(-1, 1, 1)
-            std = np.asarray(one.std, np.float64).reshape(-1, 1, 1)
+            mean = np.asarray(network_input.mean, np.float64).reshape(-1, 1, 1)
+            std = np.asarray(network_input.std, np.float64).reshape(-1, 1, 1)
             gain, shift = np.exp(gain), mean + shift * std
-            for time in range(one.length):
+            for time in range(network_input.length):
                 start = first + time * bands
                 part = image[start : start + bands]
                 image[start : start + bands] = (part - mean) * gain + shift
-            first += one.channels
+            first += network_input.channels
 
 
 def _near(scene: Scene, rows: slice, cols: slice) -> npt.NDArray[np.intp]:

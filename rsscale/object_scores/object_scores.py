@@ -178,7 +178,7 @@ class ObjectScores:
             figure
             for _, _, scores in self._groups()
             for some in (
-                *(vars(one).values() for one in scores.thresholds.values()),
+                *(vars(figure).values() for figure in scores.thresholds.values()),
                 scores.average_precision.values(),
                 scores.panoptic.values(),
             )
@@ -186,8 +186,8 @@ class ObjectScores:
             if isinstance(figure, Estimate)
         ]
         what = "images" if self.block is None else f"blocks of {self.block:g} m"
-        reasons = dict.fromkeys(one.why for one in figures if one.why)
-        there = any(one.low is not None for one in figures)
+        reasons = dict.fromkeys(figure.why for figure in figures if figure.why)
+        there = any(figure.low is not None for figure in figures)
         text = (
             f"in brackets: {self.confidence:.0%} intervals, {self.blocks:,} {what} drawn "
             f"{self.resamples:,} times; "

@@ -153,7 +153,7 @@ class Tally:
             for e in (part.panoptic for part in parts)
             if e is not None
         ]
-        values = np.array([_qualities(one.sum(axis=0)[None]) for one in blocks])  # (K, 3, 1)
+        values = np.array([_qualities(sums.sum(axis=0)[None]) for sums in blocks])  # (K, 3, 1)
         samples = None
         if not self.resampling.why:
             samples = np.array([_qualities(self.resampling.sums(one)) for one in blocks])

@@ -121,7 +121,7 @@ class ObjectNetwork:
         def validate() -> Score:
             found = find_in_places(model, scenes, validation)
             told = [self.matched(found, scenes, validation, iou) for iou in THRESHOLDS]
-            averages = [one.figures(0.5).total.average_precision for one in told]
+            averages = [scores.figures(0.5).total.average_precision for scores in told]
             return (float(np.mean(averages)), averages[0])
 
         crops = ObjectCrops(

@@ -171,7 +171,7 @@ class ObjectReport:
             "split": split_story(self),
             "settings": dict(background.settings),
             "labels": {
-                "used": {n: sum(one.get(n, 0) for one in by_place) for n in self.trained},
+                "used": {n: sum(counts.get(n, 0) for counts in by_place) for n in self.trained},
                 "unused": background.unused.to_dict(),
                 "notes": list(self.left_out),
                 **background.provenance.get("labels", {}),

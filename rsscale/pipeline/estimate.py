@@ -23,7 +23,7 @@ from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.plan import RunPlan

@@ -20,7 +20,7 @@ from rsscale.formats.cog import Raster, write_cog
 from rsscale.layers import Axis, DataType, Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers

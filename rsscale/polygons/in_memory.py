@@ -83,7 +83,7 @@ def polygonize(
     import geopandas as gpd
 
     grid, box = _placed(classification)
-    names = {one.value: one.name for one in flag_classes(classification.attrs)}
+    names = {land_class.value: land_class.name for land_class in flag_classes(classification.attrs)}
     rules = named_rules(
         names, layer=str(classification.name or "classification"), classes=classes,
         connectivity=connectivity, simplify=simplify, minimum=minimum, holes=holes,

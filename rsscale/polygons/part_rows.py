@@ -46,7 +46,7 @@ def part_rows(parts: Parts) -> pa.Table:
     order = np.argsort(parts.owner, kind="stable")
     keys = parts.contacts[order].astype("<u8")
     ends = np.cumsum(np.bincount(parts.owner, minlength=len(parts)))
-    contacts = [one.tobytes() for one in np.split(keys, ends[:-1])] if len(parts) else []
+    contacts = [buffer.tobytes() for buffer in np.split(keys, ends[:-1])] if len(parts) else []
     columns = {
         "place": parts.place,
         "value": parts.value,
@@ -61,7 +61,7 @@ def part_rows(parts: Parts) -> pa.Table:
 
 def parts_of(rows: Mapping[str, npt.NDArray[Any]]) -> Parts:
     """The parts of rows as they are read, with their contacts."""
-    contacts = [np.frombuffer(one, "<u8") for one in rows["contacts"]]
+    contacts = [np.frombuffer(buffer, "<u8") for buffer in rows["contacts"]]
     return Parts(
         place=rows["place"].astype(np.int64),
         value=rows["value"].astype(np.int32),
@@ -70,7 +70,7 @@ def parts_of(rows: Mapping[str, npt.NDArray[Any]]) -> Parts:
         pieces=rows["pieces"].astype(np.int32),
         geometry=np.asarray(shapely.from_wkb(rows["geometry"]), object).reshape(-1),
         contacts=np.concatenate([np.empty(0, np.uint64), *contacts]),
-        owner=np.repeat(np.arange(len(contacts)), [len(one) for one in contacts]),
+        owner=np.repeat(np.arange(len(contacts)), [len(buffer) for buffer in contacts]),
     )
 
 

@@ -63,10 +63,10 @@ class Parts:
         """Several as one, in their order."""
         if not parts:
             return cls.none()
-        offsets = np.cumsum([0, *(len(one) for one in parts[:-1])])
+        offsets = np.cumsum([0, *(len(part) for part in parts[:-1])])
         columns = ("place", "value", "units", "cut", "pieces", "geometry", "contacts")
         joined: dict[str, Any] = {
-            name: np.concatenate([getattr(one, name) for one in parts]) for name in columns
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in columns
         }
         owner = np.concatenate([p.owner + o for p, o in zip(parts, offsets, strict=True)])
         return cls(**joined, owner=owner)

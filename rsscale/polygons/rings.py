@@ -100,14 +100,14 @@ def _with_vertices(points: _Floats, ends: _Ints, vertices: _Bools) -> tuple[_Flo
     start = np.where(level, y * cols + x, x * rows + y)
     stop = np.where(level, y1 * cols + x1, x1 * rows + y1)
     low, high = np.minimum(start, stop), np.maximum(start, stop)
-    first = np.where(level, *(np.searchsorted(one, low, "right") for one in (by_row, by_col)))
-    after = np.where(level, *(np.searchsorted(one, high, "left") for one in (by_row, by_col)))
+    first = np.where(level, *(np.searchsorted(order, low, "right") for order in (by_row, by_col)))
+    after = np.where(level, *(np.searchsorted(order, high, "left") for order in (by_row, by_col)))
     count = np.where(is_last, 0, after - first)
     edge = np.repeat(np.arange(len(x)), count)
     nth = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
     forward = stop[edge] > start[edge]
     at = np.where(forward, first[edge] + nth, after[edge] - 1 - nth)
-    in_row, in_col = (np.append(one, 0)[np.minimum(at, len(one))] for one in (by_row, by_col))
+    in_row, in_col = (np.append(order, 0)[np.minimum(at, len(order))] for order in (by_row, by_col))
     position = np.cumsum(count + 1) - (count + 1)
     out = np.empty((len(x) + len(edge), 2))
     out[position] = points

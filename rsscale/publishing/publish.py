@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsscale.errors import RecipeError, nearest
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.publishing import stac
 from rsscale.publishing.about import About, read_about
 from rsscale.publishing.cog_files import (

@@ -233,7 +233,7 @@ class Catalogue:
             "properties": properties,
             "links": [
                 *(_up(relation) for relation in ("root", "parent", "collection")),
-                *({**one, "href": f".{one['href']}"} for one in provenance.links),
+                *({**asset, "href": f".{asset['href']}"} for asset in provenance.links),
                 *(_derived(provenance.addresses[scene]) for scene in known),
             ],
             "assets": dict(assets),
@@ -275,7 +275,7 @@ class Catalogue:
             **extra,
             "links": [
                 {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"},
-                *({"rel": "item", "href": f"./{one.name}", "type": GEOJSON} for one in drafts),
+                *({"rel": "item", "href": f"./{asset.name}", "type": GEOJSON} for asset in drafts),
                 *provenance.links,
                 _VIEWER,
                 about.licence_link,
@@ -349,7 +349,7 @@ def _providers(about: About, provenance: Provenance) -> list[dict[str, Any]]:
         "processing:software": dict(provenance.software),
     }
     given = [provider.model_dump(exclude_none=True) for provider in about.providers]
-    makes = [one for one in given if {"producer", "processor"} & set(one["roles"])]
+    makes = [asset for asset in given if {"producer", "processor"} & set(asset["roles"])]
     if makes:
         makes[0].update(made)
     else:
@@ -375,14 +375,14 @@ def _all_spans(finished: FinishedRun) -> list[str]:
 
 
 def _extensions(assets: Mapping[str, Any]) -> list[str]:
-    has_classes = any("classification:classes" in one for one in assets.values())
-    has_raster = any("bands" in one for one in assets.values())
+    has_classes = any("classification:classes" in asset for asset in assets.values())
+    has_raster = any("bands" in asset for asset in assets.values())
     return [
         PROJECTION,
         *([RASTER] if has_raster else []),
         *([CLASSIFICATION] if has_classes else []),
-        *([TABLE] if any("table:columns" in one for one in assets.values()) else []),
-        *([FILE] if any("file:size" in one for one in assets.values()) else []),
+        *([TABLE] if any("table:columns" in asset for asset in assets.values()) else []),
+        *([FILE] if any("file:size" in asset for asset in assets.values()) else []),
         PROCESSING,
         VERSION,
         SCIENTIFIC,

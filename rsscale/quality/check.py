@@ -16,7 +16,7 @@ from rsscale.errors import MissingExtraError, ModelError, RecipeError, RunFolder
 from rsscale.gate_rules.gate import Gate, Place
 from rsscale.geo.grid import Grid
 from rsscale.model.files import read_spec
-from rsscale.progress import announce
+from rsscale.progress.bars import announce
 from rsscale.quality.counts import QualityCounts
 from rsscale.quality.gates_file import Gates, now, write_gates
 from rsscale.quality.gather import gates_of

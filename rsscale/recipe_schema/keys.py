@@ -118,14 +118,14 @@ def _models(about: dict[str, Any]) -> list[tuple[str, str]]:
     """References to models inside the schema of a value, and what their place ends with."""
     if "$ref" in about:
         return [(about["$ref"], "")]
-    found = [one for part in about.get("anyOf", []) for one in _models(part)]
+    found = [model for part in about.get("anyOf", []) for model in _models(part)]
     if isinstance(about.get("items"), dict):
         found += [(ref, "[]" + end) for ref, end in _models(about["items"])]
     named = about.get("additionalProperties"), *about.get("patternProperties", {}).values()
     for part in named:
         if isinstance(part, dict):
             found += [(ref, ".NAME" + end) for ref, end in _models(part)]
-    return [one for one in found if not one[0].endswith("/RunReference")]
+    return [model for model in found if not model[0].endswith("/RunReference")]
 
 
 def value_kind(about: dict[str, Any], definitions: dict[str, Any]) -> str:

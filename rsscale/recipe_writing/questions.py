@@ -32,7 +32,7 @@ def ask_for(given: Mapping[str, Any], ask: Ask, tell: Callable[[str], None]) -> 
     if not said.get("collection"):
         known = collections_of(said["catalog"], said.get("sign"))
         tell(f"Collections there: {', '.join(known[:_LISTED]) or 'not listed'}")
-        first = next((one for one in known if "sentinel-2-l2a" in one), next(iter(known), None))
+        first = next((name for name in known if "sentinel-2-l2a" in name), next(iter(known), None))
         said["collection"] = ask("collection", first)
     if not said.get("area"):
         tell("What is to be mapped? A file with polygons, or west,south,east,north in degrees.")

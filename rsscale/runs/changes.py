@@ -18,7 +18,7 @@ from rsscale.cluster.request import chosen
 from rsscale.errors import RunFolderError
 from rsscale.html_tables import block, table
 from rsscale.layers import TileKey
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.recipe import Recipe
 from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan

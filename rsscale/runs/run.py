@@ -28,7 +28,7 @@ from rsscale.monitoring.run_html import run_html
 from rsscale.monitoring.run_options import RunOptions
 from rsscale.monitoring.summary import summary
 from rsscale.monitoring.webhook import webhook_at_the_end
-from rsscale.progress import announce, progress
+from rsscale.progress.bars import announce, progress
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.loop import run_steps

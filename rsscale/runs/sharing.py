@@ -29,7 +29,7 @@ from rsscale.errors import FolderHeldError, MoreToDoError, RecipeError, RunFolde
 from rsscale.layers import TileKey
 from rsscale.monitoring.ending import raise_unless_done
 from rsscale.monitoring.run_options import RunOptions
-from rsscale.progress import announce
+from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe
 from rsscale.runs.growth import compare
 from rsscale.runs.plan import RunPlan, TileTask

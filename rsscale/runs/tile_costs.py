@@ -75,7 +75,9 @@ def worker_memory(plan: RunPlan) -> int:
     A worker of Dask is paused at four fifths of what it may take.
     """
     checked = CheckedPlan(plan.setup, plan.steps, {}, {})
-    most = max((one.memory for one in estimate_steps(checked, plan.profile, 2**62)), default=0)
+    most = max(
+        (estimate.memory for estimate in estimate_steps(checked, plan.profile, 2**62)), default=0
+    )
     return max(int(1.5 * most), _LEAST_MEMORY)
 
 
@@ -113,7 +115,7 @@ def estimate_steps(
         if imagery is not None:
             taken = [_taken(plan, step, imagery, key, profile.threads) for key in keys]
             read = statistics.fmean(taken), max(taken)
-            headers = sum(one.of_headers(count, observations, processes) for one in imagery)
+            headers = sum(source.of_headers(count, observations, processes) for source in imagery)
         yield StepEstimate(
             name=step.step,
             tiles=count,
@@ -163,7 +165,7 @@ def _imagery(
             share = max(FILES // len(checked.indexes), 1)
             known[source.name, source.at] = InputBytes.sampled(source, share)
     found = [known[source.name, source.at] for source in inputs]
-    return None if None in found else [one for one in found if one is not None]
+    return None if None in found else [estimate for estimate in found if estimate is not None]
 
 
 def _taken(
@@ -171,7 +173,7 @@ def _taken(
 ) -> float:
     """Bytes of imagery of a tile and its halo, as they are stored."""
     around = step.around(plan.tile(key).box)
-    return sum(one.of_tile(around, key, threads) for one in imagery)
+    return sum(source.of_tile(around, key, threads) for source in imagery)
 
 
 def spread_tiles(plan: RunPlan, step: Pass, count: int) -> list[TileKey]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rsscale.errors import ReadError
 from rsscale.layers import TileKey
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.replaced_files import KnownVersions
 from rsscale.steps.base import NotReadyError, Step

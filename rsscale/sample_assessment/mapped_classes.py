@@ -17,7 +17,7 @@ from rsscale.geo.coverage import centres, pixel_edges
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.reference.zones import Zones
 from rsscale.store.zarr_store import ZarrStore, inner_chunk
 

@@ -19,7 +19,7 @@ from rsscale.layers import TileKey
 from rsscale.pictures.charts import INK, require_matplotlib, style, written
 from rsscale.pictures.fonts import without_remarks
 from rsscale.pictures.quicklook import rgb
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.steps.base import Resources

@@ -12,7 +12,7 @@ from rsscale.cluster.engine import execute, one_line
 from rsscale.cluster.pools import RemoteTaskError
 from rsscale.cluster.signals import stop_on_signals
 from rsscale.errors import ReadError, RsscaleError
-from rsscale.progress import Bar
+from rsscale.progress.bars import Bar
 from rsscale.sampling.chip_parts import ChipParts
 from rsscale.sampling.chip_task import ChipReading, ChipTask
 

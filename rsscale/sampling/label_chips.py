@@ -26,7 +26,7 @@ from rsscale.learners.chips import InputBands
 from rsscale.model.model_input import DAYS, Seen
 from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
-from rsscale.progress import announce, progress
+from rsscale.progress.bars import announce, progress
 from rsscale.recipe import Recipe, TrainRecipe
 from rsscale.reference.labels import Labels
 from rsscale.runs.find_items import check_reach, find_items, index_items

@@ -13,7 +13,7 @@ from typing import Any
 from rsscale import durable
 from rsscale.errors import RecipeError, StorageError
 from rsscale.learners.checkpoint import Checkpoints
-from rsscale.progress import announce
+from rsscale.progress.bars import announce
 
 _READING, _LOOP, _LOCK = "reading.json", "loop.json", "lock"
 

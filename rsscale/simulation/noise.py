@@ -178,3 +178,29 @@ class _Seeds:
     def at(self, column: Indices, row: Indices) -> tuple[Floats, Floats]:
         place = (row - self.row0) * self.x.shape[1] + (column - self.column0)
         return self.x.ravel()[place], self.y.ravel()[place]
+
+
+def intervals(
+    t: Floats, length: Floats, block: Cells, sub: Any, salt: int
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Number of the uneven interval that each ``t`` lies in, and the distance to its ends."""
+    scaled = t / length
+    near = np.floor(scaled + 0.5).astype(np.int64)
+
+    def border(number: Any) -> Floats:
+        shift = uniform(block.column, block.row, sub, number, salt=salt) - np.float32(0.5)
+        moved: Floats = (number + 0.6 * shift).astype(np.float32)
+        return moved
+
+    middle = border(near)
+    right = scaled >= middle
+    number = np.where(right, near, near - 1)
+    other = border(np.where(right, near + 1, near - 1))
+    edge = np.minimum(np.abs(scaled - middle), np.abs(scaled - other)) * length
+    return number, edge
+
+
+def lane(distance: Floats, half: float) -> Floats:
+    """Share of a 10 m pixel covered by a strip of ``2 * half`` metres, for its distance."""
+    covered: Floats = np.clip((half + 5.0 - np.abs(distance)) / 10.0, 0.0, min(1.0, half / 5.0))
+    return covered.astype(np.float32)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rsscale.errors import RecipeError
 from rsscale.legend.classes import LandClass
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 from rsscale.read.file_pool import bound_cache
 from rsscale.simulation.render import GroundCache, Rendered, render
 from rsscale.simulation.scenes import Scene, schedule

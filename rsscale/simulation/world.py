@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.legend.classes import LandClass
-from rsscale.simulation.noise import Cells, cells, fractal_noise, hashed, uniform, value_noise
+from rsscale.simulation.noise import (
+    Cells,
+    cells,
+    fractal_noise,
+    hashed,
+    intervals,
+    lane,
+    uniform,
+    value_noise,
+)  # fmt: skip
 from rsscale.simulation.sites import GREENHOUSE, SOLAR, Sites, sites_within
 
 WATER, BROADLEAF, CONIFER, GRASSLAND, WINTER_CROP, SUMMER_CROP, BUILT_UP = range(1, 8)
@@ -34,16 +43,12 @@ CLASSES = (
 
 # How many kinds of parcel there are; each kind has its own soil, vigour and calendar.
 KINDS = 4096
-
-# Of buildings, the last two kinds are sites.
-SITE_KINDS = {SOLAR: KINDS - 2, GREENHOUSE: KINDS - 1}
+SITE_KINDS = {SOLAR: KINDS - 2, GREENHOUSE: KINDS - 1}  # of buildings the last two
 
 # What happens from one year to the next: shares of crop parcels, of forest compartments,
 # and the growth of a town's radius.
 _ROTATED, _CUT, _GROWTH = 0.05, 0.03, 0.06
-
-# Sites keep away from towns, by this multiple of a town's radius.
-_AWAY_FROM_TOWNS = 1.6
+_AWAY_FROM_TOWNS = 1.6  # radii of a town; sites keep farther away
 
 Floats = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
@@ -299,18 +304,19 @@ class _Farm:
         cos, sin = np.cos(angle), np.sin(angle)
         u = cos * block.dx + sin * block.dy
         v = cos * block.dy - sin * block.dx
-        strip, strip_edge = _intervals(v, 170 + 110 * draw[1], block, 0, salt + 36)
-        field, field_edge = _intervals(u, 330 + 260 * draw[2], block, strip, salt + 37)
+        strip, strip_edge = intervals(v, 170 + 110 * draw[1], block, 0, salt + 36)
+        field, field_edge = intervals(u, 330 + 260 * draw[2], block, strip, salt + 37)
         parcel = hashed(block.column, block.row, strip, field, salt=salt + 38)
         seed_x, seed_y = x - block.dx, y - block.dy
         moist = fractal_noise(seed_x, seed_y, 4200, 2, salt + 39)
         chance = uniform(parcel, salt=salt + 40)
         share = np.clip(0.12 + 1.0 * (moist - 0.30), 0.08, 0.75)
         track = np.maximum(
-            _strip(block.edge, 5.0), 0.55 * _strip(np.minimum(strip_edge, field_edge), 1.5)
+            lane(block.edge, 5.0),
+            0.55 * lane(np.minimum(strip_edge, field_edge), 1.5),
         )
         hedged = draw[3] > 0.6
-        hedge = np.where(hedged, _strip(field_edge, 5.0), 0) * (1 - track)
+        hedge = np.where(hedged, lane(field_edge, 5.0), 0) * (1 - track)
         return cls(
             parcel, chance < share, uniform(parcel, salt=salt + 41) < 0.54,
             track.astype(np.float32), hedge.astype(np.float32),
@@ -323,32 +329,6 @@ class _Farm:
             winter = winter ^ (uniform(self.parcel, year, salt=salt + 42) < _ROTATED)
         crop = np.where(winter, WINTER_CROP, SUMMER_CROP)
         return np.where(self.grass, GRASSLAND, crop).astype(np.uint8)
-
-
-def _intervals(
-    t: Floats, length: Floats, block: Cells, sub: Any, salt: int
-) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Number of the uneven interval that each ``t`` lies in, and the distance to its ends."""
-    scaled = t / length
-    near = np.floor(scaled + 0.5).astype(np.int64)
-
-    def border(number: Any) -> Floats:
-        shift = uniform(block.column, block.row, sub, number, salt=salt) - np.float32(0.5)
-        moved: Floats = (number + 0.6 * shift).astype(np.float32)
-        return moved
-
-    middle = border(near)
-    right = scaled >= middle
-    number = np.where(right, near, near - 1)
-    other = border(np.where(right, near + 1, near - 1))
-    edge = np.minimum(np.abs(scaled - middle), np.abs(scaled - other)) * length
-    return number, edge
-
-
-def _strip(distance: Floats, half: float) -> Floats:
-    """Share of a 10 m pixel covered by a strip of ``2 * half`` metres, for its distance."""
-    covered: Floats = np.clip((half + 5.0 - np.abs(distance)) / 10.0, 0.0, min(1.0, half / 5.0))
-    return covered.astype(np.float32)
 
 
 # --- towns and roads --------------------------------------------------------------------
@@ -403,7 +383,7 @@ def _roads(x: Floats, y: Floats, salt: int) -> npt.NDArray[np.float32]:
         bend = 1500.0 * (fractal_noise(x, y, 4000, 2, salt + 81 + 3 * n) - 0.5)
         along = a * x + b * y + bend + 0.35 * spacing
         distance = np.abs((along / spacing) % 1.0 - 0.5) * spacing
-        share = np.maximum(share, _strip(distance, 6.0))
+        share = np.maximum(share, lane(distance, 6.0))
     return share
 
 

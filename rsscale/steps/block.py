@@ -103,6 +103,28 @@ class Source(Protocol):
         """Cost of reading the box, without reading."""
 
 
+class Unstored:
+    """What all sources have in common whose content no run has stored, in a preview."""
+
+    step: Any
+    """The step that is read, by whose name it is told."""
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Nothing is stored, so that nothing is hashed."""
+        del box, key
+        return ""
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """The sources that the step itself reads; nothing of a gather, whose rows are small."""
+        sources = getattr(self.step, "sources", {})
+        return sum((source.cost(box, key) for source in sources.values()), Cost())
+
+
 @dataclass(frozen=True)
 class Block:
     """Input of a pass: one tile, and its sources around it.

@@ -9,7 +9,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from rsscale.errors import RecipeError, RsscaleError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
-from rsscale.steps.base import ALL, Block, Cost, Pass, Resources, Result, Step
-from rsscale.steps.block import by_name, centres, refuse_misplaced
+from rsscale.steps.base import ALL, Block, Pass, Resources, Result, Step
+from rsscale.steps.block import Unstored, by_name, centres, refuse_misplaced
 
 MISTAKES = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
@@ -245,7 +245,7 @@ def _mask(array: xr.DataArray, outside: np.ndarray, layer: Layer) -> None:
 
 
 @dataclass(frozen=True)
-class ComputedSource:
+class ComputedSource(Unstored):
     """Layers of an earlier step, computed as they are read: for a box that no run has mapped.
 
     Attributes
@@ -284,17 +284,3 @@ class ComputedSource:
         if layers is None:
             raise RecipeError(f"step {self.step.step!r} writes no layers")
         return layers[list(self.names)] if self.names else layers
-
-    def digest(self, box: PixelBox, key: TileKey) -> str:
-        """Nothing is stored, so that nothing is hashed."""
-        del box, key
-        return ""
-
-    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """The step's name."""
-        del box, key
-        return [self.step.step]
-
-    def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """The sources that the step itself reads."""
-        return sum((s.cost(box, key) for s in self.step.sources.values()), Cost())

@@ -15,6 +15,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
 from rsscale.steps.base import Cost, Gather, NotReadyError, Pass, Resources
+from rsscale.steps.block import Unstored
 from rsscale.steps.evaluate import evaluate
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.storage import Storage
@@ -100,7 +101,7 @@ class StoredRows:
 
 
 @dataclass(frozen=True)
-class ComputedRows:
+class ComputedRows(Unstored):
     """The rows of an earlier pass over a box that no run has computed, for a preview.
 
     Attributes
@@ -139,23 +140,9 @@ class ComputedRows:
             self.computed[tile, around] = empty if found is None else found
         return tile, self.computed[tile, around]
 
-    def digest(self, box: PixelBox, key: TileKey) -> str:
-        """Nothing is stored, so that nothing is hashed."""
-        del box, key
-        return ""
-
-    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """The step's name."""
-        del box, key
-        return [self.step.step]
-
-    def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """The sources that the step itself reads."""
-        return sum((s.cost(box, key) for s in self.step.sources.values()), Cost())
-
 
 @dataclass(frozen=True)
-class FoldedRows:
+class FoldedRows(Unstored):
     """The table of a gather over the rows of a box alone, for a preview.
 
     Attributes
@@ -172,21 +159,6 @@ class FoldedRows:
         """The folded rows of the box, in memory."""
         table = self.step.fold([self.rows().table(box, key, resources)])
         return xr.Dataset({name: ("row", table[name].to_numpy()) for name in table.column_names})
-
-    def digest(self, box: PixelBox, key: TileKey) -> str:
-        """Nothing is stored, so that nothing is hashed."""
-        del box, key
-        return ""
-
-    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """The step's name."""
-        del box, key
-        return [self.step.step]
-
-    def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """Nothing beside the rows themselves."""
-        del box, key
-        return Cost()
 
 
 def rows_dataset(tables: Sequence[tuple[TileKey, pa.Table]], schema: pa.Schema) -> xr.Dataset:

@@ -19,6 +19,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.recipe import Recipe
 from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources, Source, over_box
+from rsscale.steps.block import Unstored
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.storage import Storage
 from rsscale.store.table_store import TableStore
@@ -360,7 +361,7 @@ class GatheredRows:
 
 
 @dataclass(frozen=True)
-class UngatheredRows:
+class UngatheredRows(Unstored):
     """The table of a gather where nothing was gathered, in a preview: whoever reads it is refused.
 
     Other steps of the recipe, which do not read it, have a preview.
@@ -380,18 +381,3 @@ class UngatheredRows:
             f"step {self.step.step!r} is made of all tiles, and a preview has a box alone; "
             f"{self.step.instead}"
         )
-
-    def digest(self, box: PixelBox, key: TileKey) -> str:
-        """Nothing is stored."""
-        del box, key
-        return ""
-
-    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """The step's name."""
-        del box, key
-        return [self.step.step]
-
-    def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """Nothing."""
-        del box, key
-        return Cost()

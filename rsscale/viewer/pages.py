@@ -136,7 +136,7 @@ class RunPages:
 
     @cached_property
     def _objects(self) -> dict[str, list[str]]:
-        return {one["step"]: one["spans"] for one in self.document["objects"]}
+        return {entry["step"]: entry["spans"] for entry in self.document["objects"]}
 
     @cached_property
     def _drawn(self) -> Path:

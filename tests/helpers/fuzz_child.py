@@ -19,7 +19,7 @@ def serve() -> None:
     """Fork for each line of JSON that is read; a last line when its process has ended."""
     import stackstac  # noqa: F401 -- imported where a cube is built, by every fork anew
 
-    from rsscale.progress import show_progress
+    from rsscale.progress.bars import show_progress
 
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

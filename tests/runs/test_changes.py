@@ -80,7 +80,7 @@ def test_an_update_computes_what_a_scene_can_reach(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rsscale.progress._enabled", True)
+    monkeypatch.setattr("rsscale.progress.bars._enabled", True)
     run = copy / "run"
     before = shards(run)
     change(copy)

@@ -24,8 +24,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rsscale.json_log import is_json, write_line
-from rsscale.notebook_progress import notebook_progress
+from rsscale.progress.json_log import is_json, write_line
+from rsscale.progress.notebook import notebook_progress
 from rsscale.wording import rate_text
 
 _QUIET_S = 2.0

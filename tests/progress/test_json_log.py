@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rsscale import progress
-from rsscale.json_log import log_as_json
+from rsscale.progress import bars as progress
+from rsscale.progress.json_log import log_as_json
 
 
 @pytest.fixture

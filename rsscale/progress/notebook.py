@@ -94,7 +94,7 @@ _current: _Display | None = None
 
 @contextmanager
 def notebook_progress(label: str, total: float | None, unit: str) -> Iterator[NotebookBar]:
-    """Show one stage among those of its cell; arguments as of :func:`rsscale.progress.progress`."""
+    """Show one stage among those of its cell; arguments as of ``progress``."""
     shown = _display()
     stage = _Stage(label, total, unit, time.monotonic())
     with shown.lock:
@@ -113,7 +113,11 @@ def notebook_progress(label: str, total: float | None, unit: str) -> Iterator[No
 
 def _lasting(stages: list[_Stage]) -> list[_Stage]:
     """Without the finished ones that took no time."""
-    return [one for one in stages if one.seconds is None or one.seconds >= _QUIET_S or one.failed]
+    return [
+        stage
+        for stage in stages
+        if stage.seconds is None or stage.seconds >= _QUIET_S or stage.failed
+    ]
 
 
 def _display() -> _Display:

@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 from rich.console import Console
 
-from rsscale import progress
+from rsscale.progress import bars as progress
 from rsscale.wording import rate_text
 
 
@@ -50,7 +50,7 @@ def executed() -> NotebookNode:
     cells = [
         """
 import time, warnings
-from rsscale.progress import progress
+from rsscale.progress.bars import progress
 for k in range(9):
     with progress("short", 2, "tiles") as bar:
         bar.advance(2)

@@ -1,0 +1,1 @@
+"""Progress and log lines: bars on a terminal, one display a cell, JSON for collectors."""
