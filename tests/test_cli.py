@@ -1,17 +1,20 @@
 """The command line: one line a person can act on, and the right exit code."""
 
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from landscape import Landscape
 
 from rsscale.cli import main
+from rsscale.cli.assess import _MEASURES
 
 
 def write(path: Path, content: dict) -> Path:
@@ -231,3 +234,29 @@ def test_damage_is_found_and_computed_again(
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     second = max(n for n, e in enumerate(events) if e["event"] == "started")
     assert sum(e["event"] == "tile" for e in events[second:]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--sample", "s.gpkg", "--exclude", "labels.gpkg"), "it goes with --reference"),
+        (("--reference", "t.tif", "--iou", "0.7"), "it goes with --objects"),
+        (("--reference", "t.tif", "--map-changed"), "it goes with --sample"),
+        (("--objects", "o.gpkg", "--distance", "500"), "--distance does nothing with --objects"),
+        (("--objects", "o.gpkg", "--period", "2024", "--span", "2023"), "give one of them"),
+        (("--sample", "s.gpkg", "--objects", "o.gpkg"), "give one of --sample"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    code, _, err = run(capsys, "assess", tmp_path, *words)
+    assert message in one_line(err)
+    assert code == 2
+
+
+def test_assess_takes_the_arguments_of_its_functions() -> None:
+    for measure in _MEASURES.values():
+        module, name = measure.function.split(":")
+        arguments = inspect.signature(getattr(import_module(module), name)).parameters
+        assert set(measure.arguments.values()) <= set(arguments)

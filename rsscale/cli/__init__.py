@@ -19,6 +19,7 @@ for _module in (
     "recipe",
     "models",
     "runs",
+    "assess",
     "products",
     "objects",
     "samples",

@@ -57,7 +57,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def order_commands() -> None:
     """Put the commands in the order of the help, once all are there."""
-    app.registered_commands.sort(key=lambda one: place_of(getattr(one.callback, "__name__", "")))
+    app.registered_commands.sort(
+        key=lambda command: place_of(getattr(command.callback, "__name__", ""))
+    )
 
 
 def run_command_line(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,7 @@ def doctor(
     """Tell whether this machine has what runs need; ends with 1 where it has not."""
     from rsscale.diagnosis.diagnose import diagnose
 
-    found = diagnose(recipe, folder=out)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else found)
-    if found.problems:
+    diagnosis = diagnose(recipe, folder=out)
+    print(json.dumps(diagnosis.to_dict(), indent=1) if as_json else diagnosis)
+    if diagnosis.problems:
         raise typer.Exit(1)

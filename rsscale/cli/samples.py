@@ -116,7 +116,7 @@ def design(
         **_strata(strata or (), id_),
         **_sizes(size),
     }
-    found = design_sample(
+    sample = design_sample(
         folder,
         to,
         step=step,
@@ -127,32 +127,32 @@ def design(
         client=cluster,
         **{name: value for name, value in given.items() if value is not None},
     )
-    print(found)
+    print(sample)
 
 
 def _strata(strata: Sequence[str], id_: str | None) -> dict[str, Any]:
     """Kinds of strata, and their files."""
     kinds, files = [], {}
-    for one in strata:
-        if one in _KINDS:
-            kinds.append(one)
+    for word in strata:
+        if word in _KINDS:
+            kinds.append(word)
             continue
-        kind = "raster" if Path(one).suffix.lower() in _RASTERS else "regions"
-        if not Path(one).exists():
+        kind = "raster" if Path(word).suffix.lower() in _RASTERS else "regions"
+        if not Path(word).exists():
             raise RecipeError(
-                f"--strata is {one!r}, which is no file; expected {', '.join(_KINDS)}, or a file "
+                f"--strata is {word!r}, which is no file; expected {', '.join(_KINDS)}, or a file "
                 "of polygons or a raster"
             )
         if kind in files:
             raise RecipeError(f"--strata names two files of {kind}; expected one")
         kinds.append(kind)
-        files[kind] = one
+        files[kind] = word
     if "regions" in files and id_ is None:
         raise RecipeError(
             "--strata names a file of polygons; say with --id which column names them"
         )
-    found: dict[str, Any] = {**files, "id": id_}
-    return found | ({"strata": kinds} if kinds else {})
+    named: dict[str, Any] = {**files, "id": id_}
+    return named | ({"strata": kinds} if kinds else {})
 
 
 def _sizes(size: Sequence[str] | None) -> dict[str, Any]:
@@ -173,13 +173,13 @@ def _expected(expected: Sequence[str] | None) -> float | dict[str, float] | None
 
 def _by_name(words: Sequence[str] | None, option: str) -> dict[str, float]:
     """``NAME=NUMBER`` for each."""
-    found = {}
+    numbers = {}
     for word in words or ():
         name, equals, value = word.rpartition("=")
         if not equals or not name:
             raise RecipeError(f"{option} is {word!r}; expected NAME=NUMBER")
-        found[name] = float(_number(value, option, float))
-    return found
+        numbers[name] = float(_number(value, option, float))
+    return numbers
 
 
 def _number(text: str, option: str, kind: type[int | float]) -> float:

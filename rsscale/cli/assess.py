@@ -1,0 +1,249 @@
+"""The command that measures a map or its objects: assess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rsscale.cli.application import command
+from rsscale.cli.options import RunPath
+from rsscale.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A function that measures a run against one kind of reference, and the options it takes.
+
+    Attributes
+    ----------
+    function : str
+        ``module:name``, imported when it is needed; its arguments are the run and the reference.
+    arguments : mapping
+        Of a further option's name to the argument of the function.
+    """
+
+    function: str
+    arguments: Mapping[str, str]
+
+    def __call__(self, folder: str, reference: Path, options: Mapping[str, Any]) -> object:
+        module, name = self.function.split(":")
+        arguments = {self.arguments[option]: value for option, value in options.items()}
+        return getattr(import_module(module), name)(folder, reference, **arguments)
+
+
+_REGIONS = {
+    "--regions": "regions",
+    "--region-id": "region_id",
+    "--regions-layer": "regions_layer",
+}
+_MEASURES = {
+    "--sample": _Measure(
+        "rsscale.sample_assessment.assess_sample:assess_sample",
+        {
+            "--period": "period",
+            "--step": "step",
+            "--map-changed": "map_changed",
+            "--confidence": "confidence",
+            **_REGIONS,
+        },
+    ),
+    "--reference": _Measure(
+        "rsscale.pipeline.assessment:assess",
+        {
+            "--period": "period",
+            "--class": "class_column",
+            "--period-column": "period_column",
+            "--exclude": "exclude",
+            "--distance": "distance",
+            "--block": "block",
+            "--design": "design",
+        },
+    ),
+    "--objects": _Measure(
+        "rsscale.object_assessment.assess_objects:assess_objects",
+        {
+            "--step": "step",
+            "--span": "span",
+            "--period": "span",
+            "--objects-layer": "truth_layer",
+            "--class": "class_column",
+            "--period-column": "period_column",
+            "--iou": "iou",
+            "--point-distance": "distance",
+            "--within": "within",
+            "--sizes": "sizes",
+            "--matching": "matching",
+            "--max-detections": "max_detections",
+            "--block": "block",
+            "--confidence": "confidence",
+            **_REGIONS,
+        },
+    ),
+}
+
+
+@command
+def assess(
+    folder: RunPath,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            help="An interpreted probability sample: areas and accuracies, with intervals."
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="A raster of the true classes, or labelled polygons: agreement where it lies, "
+            "no areas."
+        ),
+    ] = None,
+    period: Annotated[int | None, typer.Option(help="Which map; the last when omitted.")] = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Column of the class name, for polygons.")
+    ] = None,
+    period_column: Annotated[
+        str | None, typer.Option(help="Column of the year that a label is true for.")
+    ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="True objects, polygons or points: precision, recall, average precision of the "
+            "objects that a step has found."
+        ),
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="With --reference: training labels to keep away from.")
+    ] = None,
+    distance: Annotated[
+        float | None, typer.Option(help="With --reference: how far, metres; 1000.")
+    ] = None,
+    block: Annotated[
+        float | None, typer.Option(help="Width of an evaluation block, metres; 1000.")
+    ] = None,
+    span: Annotated[
+        str | None, typer.Option(help="With --objects: whose; the last when omitted.")
+    ] = None,
+    iou: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="With --objects: intersection over union to match; 0.5. May be repeated."
+        ),
+    ] = None,
+    point_distance: Annotated[
+        float | None,
+        typer.Option(help="With --objects of points: metres; the object must hold the point else."),
+    ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(help="With --objects: polygons in which the truth is complete."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="With --objects: borders of sizes in m², such as 100,1000; or coco."),
+    ] = None,
+    matching: Annotated[
+        Literal["score", "order"] | None,
+        typer.Option(help="With --objects: score, highest first; order, as they are stored."),
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(help="With --objects: the so many of highest score of a class.")
+    ] = None,
+    objects_layer: Annotated[str | None, typer.Option(help="Layer of the --objects file.")] = None,
+    design: Annotated[
+        Literal["random"] | None,
+        typer.Option(help="With --reference: random, points are a simple random sample."),
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="With --sample, --objects: polygons that get figures of their own."),
+    ] = None,
+    region_id: Annotated[str | None, typer.Option(help="Column of the regions' names.")] = None,
+    regions_layer: Annotated[str | None, typer.Option(help="Layer of the regions' file.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            help="With --sample: whose classes; those that it was drawn from. With --objects: "
+            "whose; the only one that has any."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="With --sample, --objects: of the intervals; 0.95.")
+    ] = None,
+    map_changed: Annotated[
+        bool,
+        typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
+    ] = False,
+) -> None:
+    """Measure a map by an interpreted sample or against the truth, or objects against true ones."""
+    kind, truth = _reference({"--sample": sample, "--reference": reference, "--objects": objects})
+    options = {
+        "--period": period,
+        "--class": class_,
+        "--period-column": period_column,
+        "--exclude": exclude,
+        "--distance": distance,
+        "--block": block,
+        "--span": span,
+        "--iou": iou or None,
+        "--point-distance": point_distance,
+        "--within": within,
+        "--sizes": _sizes(sizes),
+        "--matching": matching,
+        "--max-detections": max_detections,
+        "--objects-layer": objects_layer,
+        "--design": design,
+        "--regions": regions,
+        "--region-id": region_id,
+        "--regions-layer": regions_layer,
+        "--step": step,
+        "--confidence": confidence,
+        "--map-changed": map_changed or None,
+    }
+    given = {option: value for option, value in options.items() if value is not None}
+    _check_options(kind, given)
+    print(_MEASURES[kind](folder, truth, given))
+
+
+def _reference(files: Mapping[str, Path | None]) -> tuple[str, Path]:
+    """The option that names the reference, and its file."""
+    given = [(option, file) for option, file in files.items() if file is not None]
+    if len(given) != 1:
+        raise RecipeError(
+            "give one of --sample, an interpreted probability sample, for areas and accuracies of "
+            "the whole map; --reference, a raster or polygons of the truth, for agreement there; "
+            "--objects, true objects, for scores of the objects that a step has found"
+        )
+    return given[0]
+
+
+def _check_options(kind: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that would do nothing with this kind of reference."""
+    for option in given:
+        if option not in _MEASURES[kind].arguments:
+            others = [other for other, m in _MEASURES.items() if option in m.arguments]
+            raise RecipeError(
+                f"{option} does nothing with {kind}: it goes with {' or '.join(others)}; leave it "
+                "out"
+            )
+    if {"--period", "--span"} <= set(given):
+        raise RecipeError("--period and --span both say whose objects; give one of them")
+
+
+def _sizes(text: str | None) -> list[float] | Literal["coco"] | None:
+    """Borders of sizes, of ``100,1000``."""
+    if text is None:
+        return None
+    if text == "coco":
+        return "coco"
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(
+            f"--sizes is {text!r}; expected borders in m², such as 100,1000, or coco"
+        ) from None
