@@ -21,7 +21,6 @@ for _module in (
     "runs",
     "assess",
     "products",
-    "objects",
     "samples",
     "publishing",
     "machine",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rsscale.cluster.connection import TILES_AT_ONCE
+from rsscale.cluster.connection import TILES_AT_ONCE, Cluster, connect
 from rsscale.cluster.engine import (
     ClusterLostError,
     Outcome,
@@ -16,22 +17,97 @@ from rsscale.cluster.engine import (
     execute,
     one_line,
 )
+from rsscale.cluster.machine import check_workers
+from rsscale.cluster.sealed import Sealed
+from rsscale.cluster.signals import stop_on_signals
 from rsscale.cluster.versions import versions
 from rsscale.cluster.walltime import Walltime
 from rsscale.errors import ReadError, RunFolderError
+from rsscale.monitoring.ending import ended, raise_unless_done
+from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
+from rsscale.monitoring.run_options import RunOptions
+from rsscale.progress.bars import progress
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.replaced_files import KnownVersions
 from rsscale.runs.verification import unfinished
-from rsscale.runs.worker import run_tile
-from rsscale.steps.base import ByValue, Step
+from rsscale.runs.worker import check_here, run_tile
+from rsscale.steps.base import ByValue, Pass, Step
 from rsscale.store.lease import Lease
+from rsscale.store.run_folder import REPLACED, RunFolder
 
 if TYPE_CHECKING:
     from distributed import Client
 
 # What a run finds damaged when it looks back is computed once more, and looked at again.
 _ROUNDS = 3
+
+
+def work_off(
+    folder: RunFolder,
+    client: Cluster,
+    lease: Lease,
+    watch: RunOptions,
+    *,
+    by_value: ByValue | None = None,
+) -> None:
+    """Compute every tile that is not done, look back at all, and say how it went.
+
+    Raises
+    ------
+    TilesFailedError, MoreToDoError, KeyboardInterrupt
+        As for :func:`rsscale.run`.
+    """
+    from rsscale.runs.planning import mend_stores  # brings pystac, which status needs not
+    from rsscale.runs.tile_costs import worker_memory
+
+    plan = RunPlan.read(folder)
+    plan.refuse_other_versions()
+    plan.refuse_lost_files()
+    for name in plan.items_frozen():
+        plan.setup.lookups(name)  # refuses damaged ones before anything is begun
+    for step in plan.steps:
+        if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
+            step.ready()
+    if not isinstance(client, Workers):  # else others of an array may still write what they have
+        folder.storage.remove_partial()
+    mend_stores(plan.setup, plan.steps)
+    counts = [(step, plan.count(step)) for step in plan.steps]
+    total = sum(count for _, count in counts)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals(watch.grace_s))
+        metrics = stack.enter_context(serve_metrics(watch.metrics_port))
+        workers = stack.enter_context(connect(client, lambda: worker_memory(plan)))
+        if workers is not None and not isinstance(workers, Workers):
+            name = by_value.step if by_value is not None else ""
+            check = partial(check_here, folder.url, plan.hash, versions(), name)
+            check_workers(workers, Sealed(check), stop)
+        bar = stack.enter_context(progress("run", total, "tiles"))
+        monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
+        monitor.event("started", epoch=lease.epoch, tiles=total)
+        monitor.save({"state": "running", "failed": []})
+        walltime = Walltime.of(watch.walltime_s)
+        problem = run_steps(
+            plan,
+            workers,
+            lease,
+            stop=stop,
+            monitor=monitor,
+            walltime=walltime,
+            by_value=by_value,
+        )
+    state = monitor.snapshot() | {"state": ended(monitor, stop), "in_flight": 0}
+    if stop.asked or problem:  # not all were looked at
+        state["tiles"]["done"] = plan.folder.ledger.count()
+    mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
+    if state["state"] == "done":
+        folder.storage.remove_partial(keep=("array", "lease"))  # of workers that died
+        folder.storage.delete(REPLACED)  # what was replaced is as it was, or was mapped anew
+    monitor.event(state["state"], **state["tiles"])
+    monitor.flush()
+    monitor.save(state)
+    again = f"rsscale resume {folder.url}" if by_value is None else "the same call"
+    raise_unless_done(state, problem, f"go on with: {again}", is_late=walltime.was_short)
 
 
 def run_steps(

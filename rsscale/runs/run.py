@@ -5,40 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from rsscale.cluster.allocator import keep_memory
-from rsscale.cluster.connection import Cluster, asked_first, connect, is_array
-from rsscale.cluster.engine import Workers
-from rsscale.cluster.machine import Machine, Precision, check_workers, machine_of
+from rsscale.cluster.connection import Cluster, asked_first, is_array
+from rsscale.cluster.machine import Machine, Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import chosen
-from rsscale.cluster.sealed import Sealed
-from rsscale.cluster.signals import sigterm_interrupts, stop_on_signals
-from rsscale.cluster.versions import versions
-from rsscale.cluster.walltime import Walltime
-from rsscale.monitoring.ending import ENDED, ended, raise_unless_done
-from rsscale.monitoring.metrics import serve_metrics
-from rsscale.monitoring.monitor import Monitor
+from rsscale.cluster.signals import sigterm_interrupts
+from rsscale.monitoring.ending import ENDED
 from rsscale.monitoring.run_html import run_html
 from rsscale.monitoring.run_options import RunOptions
 from rsscale.monitoring.summary import summary
 from rsscale.monitoring.webhook import webhook_at_the_end
-from rsscale.progress.bars import announce, progress
+from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
-from rsscale.runs.loop import run_steps
-from rsscale.runs.plan import CUT_SHORT, RunPlan
+from rsscale.runs.loop import work_off
+from rsscale.runs.plan import CUT_SHORT
 from rsscale.runs.sharing import refuse_by_value, share
-from rsscale.runs.worker import check_here
-from rsscale.steps.base import ByValue, Pass
+from rsscale.steps.base import ByValue
 from rsscale.steps.kinds import recipe_of
-from rsscale.store.lease import Lease, acquire, dead_holder, latest_epoch
-from rsscale.store.run_folder import REPLACED, RunFolder
+from rsscale.store.lease import acquire, dead_holder, latest_epoch
+from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers
 
 if TYPE_CHECKING:
@@ -318,7 +310,8 @@ def carry_out(
             prepared.write()
             if to_come:
                 folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
-            return work_off(folder, client, lease, watch, out=out, by_value=by_value)
+            work_off(folder, client, lease, watch, by_value=by_value)
+            return Run(out)
 
 
 def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | None = None) -> Run:
@@ -343,70 +336,8 @@ def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | No
             share(target, work_off, watch)
             return Run(folder)
         with acquire(target.storage) as lease:
-            return work_off(target, client, lease, watch, out=folder)
+            work_off(target, client, lease, watch)
+            return Run(folder)
 
 
-def work_off(
-    folder: RunFolder,
-    client: Cluster,
-    lease: Lease,
-    watch: RunOptions,
-    *,
-    out: Any = None,
-    by_value: ByValue | None = None,
-) -> Run:
-    """Compute every tile that is not done, look back at all, and say how it went."""
-    from rsscale.runs.planning import mend_stores  # brings pystac, which status needs not
-    from rsscale.runs.tile_costs import worker_memory
-
-    plan = RunPlan.read(folder)
-    plan.refuse_other_versions()
-    plan.refuse_lost_files()
-    for name in plan.items_frozen():
-        plan.setup.lookups(name)  # refuses damaged ones before anything is begun
-    for step in plan.steps:
-        if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
-            step.ready()
-    if not isinstance(client, Workers):  # else others of an array may still write what they have
-        folder.storage.remove_partial()
-    mend_stores(plan.setup, plan.steps)
-    counts = [(step, plan.count(step)) for step in plan.steps]
-    total = sum(count for _, count in counts)
-    with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals(watch.grace_s))
-        metrics = stack.enter_context(serve_metrics(watch.metrics_port))
-        workers = stack.enter_context(connect(client, lambda: worker_memory(plan)))
-        if workers is not None and not isinstance(workers, Workers):
-            name = by_value.step if by_value is not None else ""
-            check = partial(check_here, folder.url, plan.hash, versions(), name)
-            check_workers(workers, Sealed(check), stop)
-        bar = stack.enter_context(progress("run", total, "tiles"))
-        monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
-        monitor.event("started", epoch=lease.epoch, tiles=total)
-        monitor.save({"state": "running", "failed": []})
-        walltime = Walltime.of(watch.walltime_s)
-        problem = run_steps(
-            plan,
-            workers,
-            lease,
-            stop=stop,
-            monitor=monitor,
-            walltime=walltime,
-            by_value=by_value,
-        )
-    state = monitor.snapshot() | {"state": ended(monitor, stop), "in_flight": 0}
-    if stop.asked or problem:  # not all were looked at
-        state["tiles"]["done"] = plan.folder.ledger.count()
-    mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
-    if state["state"] == "done":
-        folder.storage.remove_partial(keep=("array", "lease"))  # of workers that died
-        folder.storage.delete(REPLACED)  # what was replaced is as it was, or was mapped anew
-    monitor.event(state["state"], **state["tiles"])
-    monitor.flush()
-    monitor.save(state)
-    again = f"rsscale resume {folder.url}" if by_value is None else "the same call"
-    raise_unless_done(state, problem, f"go on with: {again}", is_late=walltime.was_short)
-    return Run(out if out is not None else folder.url)
-
-
-__all__ = ["Run", "RunOptions", "carry_out", "resume", "run", "work_off"]
+__all__ = ["Run", "RunOptions", "carry_out", "resume", "run"]
