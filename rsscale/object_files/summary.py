@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from rsscale.object_files.step_objects import StepObjects, object_steps, open_objects
 from rsscale.store.run_folder import RunFolder
 
-_COLUMNS = ("name", "area_m2", "cut")
+_COLUMNS = ("name", "class", "area_m2", "cut")
 
 
 @dataclass
@@ -25,12 +25,15 @@ class ObjectCount:
     hectares : float
     cut : int
         How many touch the edge of what was seen, and may be larger.
+    value : int
+        Of the class.
     """
 
     name: str
     objects: int = 0
     hectares: float = 0.0
     cut: int = 0
+    value: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class ObjectSummary:
     ----------
     step, span : str
     rows : tuple of ObjectCount
-        By name.
+        By name of the class.
     scores : str
         What was measured of them; empty where nothing was.
     """
@@ -58,15 +61,17 @@ class ObjectSummary:
 
 
 def summarise_objects(
-    folder: RunFolder, accuracy: Mapping[str, Any] | None = None
+    folder: RunFolder, accuracy: Mapping[str, Any] | None = None, *, step: str | None = None
 ) -> list[ObjectSummary]:
-    """Count the objects of all steps of a run, a tile at a time.
+    """Count the objects of a run, a tile at a time.
 
     Parameters
     ----------
     folder : RunFolder
     accuracy : mapping, optional
         The content of ``objects-accuracy.json``.
+    step : str, optional
+        All steps that hold objects when omitted.
 
     Raises
     ------
@@ -75,11 +80,11 @@ def summarise_objects(
     """
     measured = (accuracy or {}).get("steps", {})
     found = []
-    for step in object_steps(folder):
-        objects = open_objects(folder, step)
+    for name in object_steps(folder) if step is None else [step]:
+        objects = open_objects(folder, name)
         for span in objects.spans:
-            scores = described_scores(measured.get(step, {}).get(span))
-            found.append(ObjectSummary(step, span, _counts(objects, span), scores))
+            scores = described_scores(measured.get(name, {}).get(span))
+            found.append(ObjectSummary(name, span, _counts(objects, span), scores))
     return found
 
 
@@ -110,12 +115,12 @@ def _counts(objects: StepObjects, span: str) -> tuple[ObjectCount, ...]:
     found: dict[str, ObjectCount] = {}
     for key in objects.keys[span]:
         table = objects.table(key, columns=_COLUMNS)
-        table = table.set_column(2, "cut", pc.cast(table["cut"], "int64"))
-        sums = table.group_by("name").aggregate(
+        table = table.set_column(3, "cut", pc.cast(table["cut"], "int64"))
+        sums = table.group_by(["name", "class"]).aggregate(
             [("name", "count"), ("area_m2", "sum"), ("cut", "sum")]
         )
         for row in sums.to_pylist():
-            one = found.setdefault(row["name"], ObjectCount(row["name"]))
+            one = found.setdefault(row["name"], ObjectCount(row["name"], value=row["class"]))
             one.objects += row["name_count"]
             one.hectares += row["area_m2_sum"] / 10_000
             one.cut += row["cut_sum"]

@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GEOMETRY = "geometry"
+COLUMN_TEXTS = {
+    "id": "unique in a step and span",
+    "span": "period",
+    "class": "value of the class",
+    "name": "name of the class",
+    "score": "of the detector, 0 to 1; null for polygons of maps",
+    "x": "of the centre, in the CRS",
+    "y": "of the centre, in the CRS",
+    "area_m2": "square metres on the ellipsoid",
+    "parts": "pieces that it was joined of",
+    "cut": "it touches the edge of what was seen: it may be larger",
+    "run": "name of the run",
+    "step": "name of the step",
+    "model": "digest of the model; empty for polygons of maps",
+    "bbox": "bounds, in the CRS",
+    GEOMETRY: "polygon or multipolygon, in the CRS",
+}
+"""What each column holds, in a few words: for metadata that others read."""
 
 
 @lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rsscale import wording
 from rsscale.legend.flags import flag_classes
+from rsscale.object_files.summary import ObjectSummary
 from rsscale.publishing.about import About
 from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.provenance import lineage, sources_of
@@ -21,6 +22,7 @@ def data_card(
     about: About,
     *,
     files: Sequence[str],
+    objects: Mapping[str, Sequence[ObjectSummary]],
     overridden: Sequence[Mapping[str, Any]],
     example: str,
 ) -> str:
@@ -31,7 +33,9 @@ def data_card(
     finished : FinishedRun
     about : About
     files : sequence of str
-        What is published, from the root.
+        What is published beside layers and objects, from the root.
+    objects : mapping of step to sequence of ObjectSummary
+        Steps that hold objects, with what they have found in each period.
     overridden : sequence of mapping
         Quality gates that failed and were overridden.
     example : str
@@ -41,12 +45,13 @@ def data_card(
         _head(finished, about),
         _layers(finished),
         _classes(finished),
+        _objects(objects),
         _accuracy(finished),
         _areas(finished),
         _quality(finished, overridden),
         _limits(finished, about),
         _how_made(finished),
-        _open(finished, example, files),
+        _open(finished, example, files, list(objects)),
         _rights(finished, about),
     ]
     return "\n".join("\n".join(lines) + "\n" for lines in map(list, sections) if lines)
@@ -60,7 +65,7 @@ def _head(finished: FinishedRun, about: About) -> Iterator[str]:
         yield about.description
         yield ""
     grid = finished.grid
-    spans = ", ".join(dict.fromkeys(s for step in finished.steps for s in finished.spans(step)))
+    spans = ", ".join(finished.all_spans)
     yield "| | |"
     yield "| --- | --- |"
     yield f"| Version | {version_of(finished, about)} |"
@@ -73,6 +78,8 @@ def _head(finished: FinishedRun, about: About) -> Iterator[str]:
 
 
 def _layers(finished: FinishedRun) -> Iterator[str]:
+    if not finished.steps:
+        return
     yield "## Layers"
     yield ""
     yield "| store | layer | what it holds | type | no value | value |"
@@ -107,7 +114,37 @@ def _classes(finished: FinishedRun) -> Iterator[str]:
         yield from (f"| {one.value} | {_cell(one.name)} | {one.color} |" for one in classes)
 
 
+def _objects(objects: Mapping[str, Sequence[ObjectSummary]]) -> Iterator[str]:
+    if not objects:
+        return
+    yield "## Objects"
+    yield ""
+    yield "Each object is there once, with its class, area and outline. Areas are of whole objects;"
+    yield "those in the last column reach the edge of what was seen, and may be larger."
+    yield ""
+    yield "| file | period | class | objects | hectares | may be larger |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for step, summaries in objects.items():
+        for one in summaries:
+            of = f"`objects/{step}.parquet` | {one.span}"
+            for row in one.rows:
+                cells = f"{row.objects:,} | {row.hectares:,.2f} | {row.cut:,}"
+                yield f"| {of} | {_cell(row.name)} | {cells} |"
+            if not one.rows:
+                yield f"| {of} | {_DASH} | 0 | {_DASH} | {_DASH} |"
+    yield ""
+    for step, summaries in objects.items():
+        for one in summaries:
+            if one.scores:
+                yield f"- {step}, {one.span}: {one.scores}"
+    unmeasured = [s for s, of in objects.items() if not any(one.scores for one in of)]
+    if unmeasured:
+        yield f"Not measured against true objects before it was published: {', '.join(unmeasured)}."
+
+
 def _accuracy(finished: FinishedRun) -> Iterator[str]:
+    if not finished.steps:
+        return
     found = finished.document("accuracy.json")
     yield "## Accuracy"
     yield ""
@@ -209,10 +246,13 @@ def _limits(finished: FinishedRun, about: About) -> Iterator[str]:
     yield "## Limits"
     yield ""
     yield from (f"- {one}" for one in about.limits)
-    yield "- Counts of pixels are no areas with known errors; use estimates from a sample."
+    if finished.steps:
+        yield "- Counts of pixels are no areas with known errors; use estimates from a sample."
     steps = finished.state["steps"]
-    partial = [s for s in finished.steps
+    partial = [s for s in finished.stored
                if steps[s]["tiles"]["done"] < steps[s]["tiles"]["total"]]  # fmt: skip
+    if finished.objects:
+        yield "- Counts of objects are not corrected for those that were missed or are false."
     if partial:
         yield f"- Parts are missing: not all tiles of {', '.join(partial)} were done."
     if any(layer.overview == "mode" for step in finished.steps for layer in finished.layers(step)):
@@ -236,18 +276,23 @@ def _how_made(finished: FinishedRun) -> Iterator[str]:
     )
 
 
-def _open(finished: FinishedRun, example: str, files: Sequence[str]) -> Iterator[str]:
-    step = finished.steps[0]
-    layer = finished.layers(step)[0].name
+def _open(
+    finished: FinishedRun, example: str, files: Sequence[str], objects: Sequence[str]
+) -> Iterator[str]:
     yield "## How to open it"
     yield ""
     yield "```python"
-    yield "import xarray as xr"
-    yield f'xr.open_zarr("{store_name(step)}").{layer}             # all periods, (time, y, x)'
-    yield f'xr.open_zarr("{store_name(step)}", group="1").{layer}  # half the resolution'
+    for step in finished.steps[:1]:
+        layer = finished.layers(step)[0].name
+        yield "import xarray as xr"
+        yield f'xr.open_zarr("{store_name(step)}").{layer}             # all periods, (time, y, x)'
+        yield f'xr.open_zarr("{store_name(step)}", group="1").{layer}  # half the resolution'
     if example:
         yield "import rioxarray"
         yield f'rioxarray.open_rasterio("{example}", masked=True)'
+    for name in objects[:1]:
+        yield "import geopandas"
+        yield f'geopandas.read_parquet("objects/{name}.parquet")  # of a place with bbox=(…)'
     yield "import pystac"
     yield 'pystac.Collection.from_file("collection.json")'
     yield "```"
@@ -266,15 +311,12 @@ def _open(finished: FinishedRun, example: str, files: Sequence[str]) -> Iterator
     zones = [name for name in files if name.startswith("tables/") and name.endswith(".parquet")]
     if zones:
         yield ""
-        yield f'Areas of zones: `geopandas.read_parquet("{zones[0]}")`, or drag it into QGIS.'
-    objects = [n for n in files if n.startswith("objects/") and n.endswith(".parquet")]
-    for name in objects:
-        other = name.removesuffix(".parquet") + ".gpkg"
+        yield f'Figures by zone: `geopandas.read_parquet("{zones[0]}")`, or drag it into QGIS.'
+    if objects:
+        named = " or ".join(f"`objects/{name}.gpkg`" for name in objects)
         yield ""
-        yield (
-            f'Objects, each of them once: `geopandas.read_parquet("{name}")`; in QGIS `{other}`, '
-            "with a layer for each period."
-        )
+        yield f"In QGIS drag {named} into the window, with a layer for each period: the style beside"
+        yield "it is applied."
 
 
 def _rights(finished: FinishedRun, about: About) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""A finished run as it is to be published: its steps with layers, their versions, the gates."""
+"""A finished run as it is to be published: its layers and objects, their versions, the gates."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
-from rsscale.object_files.step_objects import object_steps
+from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
@@ -44,14 +44,31 @@ class FinishedRun:
         The content of ``run.json``.
     steps : tuple of str
         Those with layers of their own that are published, in the run's order.
+    objects : tuple of str
+        Those that hold objects, likewise.
+    counts : tuple of str
+        Those that count objects by region, likewise.
     versions : mapping of step to str
+        Of steps with layers or objects.
         See :func:`rsscale.store.step_version.step_version`.
     """
 
     run: Run
     state: Mapping[str, Any]
     steps: tuple[str, ...]
+    objects: tuple[str, ...]
+    counts: tuple[str, ...]
     versions: Mapping[str, str]
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Steps with layers, then those that hold objects."""
+        return tuple(dict.fromkeys((*self.steps, *self.objects)))
+
+    @cached_property
+    def all_spans(self) -> list[str]:
+        """Spans of all of these."""
+        return list(dict.fromkeys(span for step in self.stored for span in self.spans(step)))
 
     @property
     def folder(self) -> RunFolder:
@@ -93,8 +110,7 @@ class FinishedRun:
     @property
     def years(self) -> tuple[int, int]:
         """First and last year."""
-        found = [int(year) for step in self.steps for span in self.spans(step)
-                 for year in _YEAR.findall(span)]  # fmt: skip
+        found = [int(year) for span in self.all_spans for year in _YEAR.findall(span)]
         found = found or [int(y) for y in _YEAR.findall(str(self.recipe.get("periods", "")))]
         return min(found), max(found)
 
@@ -108,8 +124,9 @@ class FinishedRun:
         return tuple(Layer.parse(one) for one in self.state["steps"][step]["layers"])
 
     def spans(self, step: str) -> tuple[str, ...]:
-        """Of a step."""
-        return tuple(self.state["steps"][step]["spans"])
+        """Of a step; of objects those of which a tile is done."""
+        stored = self.state["steps"][step].get("spans")
+        return tuple(open_objects(self.folder, step).spans if stored is None else stored)
 
     def parts(self, step: str) -> list[str]:
         """The steps that write into a step's store: itself, and those of its overviews."""
@@ -150,7 +167,7 @@ def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedR
     ----------
     run : Run
     steps : sequence of str
-        Names of steps with layers; all when empty.
+        Names of steps with layers or objects, or that count objects; all when empty.
     partial : bool
         Accept a run of which tiles are not done.
 
@@ -161,28 +178,45 @@ def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedR
     RecipeError
         When there is no such step.
     """
-    state = run.state
+    state, url = run.state, run.folder.url
     own = [name for name in _order(state) if state["steps"][name].get("store") == name]
+    objects = object_steps(run.folder)
+    counts = _count_steps(state)
+    known = list(dict.fromkeys((*own, *objects, *counts)))
     for name in steps:
-        if name not in own:
+        if name not in known:
             raise RecipeError(
-                f"step {name!r} of {run.folder.url} has no layers; there are "
-                f"{', '.join(own) or 'none'}{nearest(name, own)}"
+                f"step {name!r} of {url} has no layers or objects; there are "
+                f"{', '.join(known) or 'none'}{nearest(name, known)}"
             )
-    chosen = tuple(name for name in own if name in steps or not steps)
-    if not chosen:
-        url = run.folder.url
-        if object_steps(run.folder):
-            raise RunFolderError(
-                f"{url} holds objects, and no layers to publish; write them as files: rsscale "
-                f"objects {url} --to objects.gpkg, or add a step with layers to the recipe, such "
-                "as {kind: imagery, of: INPUT}"
-            )
-        raise RunFolderError(f"{url} has no layers to publish; run its recipe first")
+
+    def chosen(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in steps or not steps)
+
+    found = FinishedRun(run, state, chosen(own), chosen(objects), chosen(counts), {})
+    if not found.stored:
+        counted = ", ".join(found.counts)
+        raise RunFolderError(
+            f"{url} has no layers or objects to publish; run its recipe first"
+            if not counted
+            else f"{counted} of {url} counts objects, and a product has layers or objects too; "
+            f"name a step that holds some: {', '.join([*own, *objects]) or 'none is done'}"
+        )
     if not partial:
-        _check_done(run, state, chosen)
-    versions = {name: step_version(run.folder, name) for name in chosen}
-    return FinishedRun(run, state, chosen, versions)
+        _check_done(run, state, found.stored)
+    return replace(found, versions={n: step_version(run.folder, n) for n in found.stored})
+
+
+def _count_steps(state: Mapping[str, Any]) -> list[str]:
+    """Steps of kind object-counts whose sums are there."""
+    steps = state["steps"]
+    return [
+        name
+        for name in _order(state)
+        if steps[name]["kind"] == "object-counts"
+        and "gathered" in steps[name]
+        and steps[name]["tiles"]["done"] == steps[name]["tiles"]["total"]
+    ]
 
 
 def _order(state: Mapping[str, Any]) -> list[str]:

@@ -121,8 +121,7 @@ def pieces(
     if regions is not None:
         raise RecipeError(f"regions are for cogs='region', and cogs is {cut!r}; leave them out")
     if cut in ("whole", "none"):
-        title, area = finished.name, finished.area.geom
-        yield Piece("", finished.extent, finished.grid, title, area)
+        yield whole(finished)
         return
     for tile in finished.grid.tiles(finished.area):
         title, area = f"tile {tile.id}", finished.area.geom
@@ -171,6 +170,23 @@ def _in_degrees(shape: shapely.Geometry, grid: Grid) -> shapely.Geometry:
 
     degrees = shapely.transform(shapely.segmentize(shape, step), project)
     return shapely.make_valid(on_globe(degrees, whole=float("inf")))
+
+
+def whole(finished: FinishedRun) -> Piece:
+    """All of a product."""
+    title, area = finished.name, finished.area.geom
+    return Piece("", finished.extent, finished.grid, title, area)
+
+
+def rounded(shape: shapely.Geometry) -> dict[str, Any]:
+    """A GeoJSON geometry with seven decimals, a centimetre."""
+    exact = shapely.set_precision(shape, 1e-7)
+    found = shapely.geometry.mapping(shape if exact.is_empty else exact)
+    return {"type": found["type"], "coordinates": _lists(found["coordinates"])}
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(v) for v in value] if isinstance(value, tuple | list) else round(float(value), 7)
 
 
 def bbox_of(shape: shapely.Geometry) -> list[float]:

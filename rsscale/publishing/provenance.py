@@ -78,7 +78,7 @@ def lineage(finished: FinishedRun) -> str:
         if count
     ]
     read = f"From {' and '.join(parts)}. " if parts else ""
-    order = ", ".join(f"{name} ({steps[name]['kind']})" for name in finished.steps)
+    order = ", ".join(f"{name} ({steps[name]['kind']})" for name in finished.stored)
     named = _models(finished)
     models = ", ".join(f"{name} (digest {digest})" for digest, name in named.items())
     by = f" Models: {models}." if models else ""

@@ -22,11 +22,12 @@ from rsscale.publishing.cog_files import (
 )
 from rsscale.publishing.data_card import data_card
 from rsscale.publishing.finished_run import FinishedRun, check_gates, read_finished
-from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces
+from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces, whole
 from rsscale.publishing.provenance import write_provenance
 from rsscale.publishing.tables import (
     OBJECTS,
-    object_asset,
+    PublishedObjects,
+    write_counts,
     write_measured,
     write_objects,
     write_zones,
@@ -90,10 +91,10 @@ def publish(
     """Publish a finished run into a folder or bucket, as a product that anyone can open.
 
     Written are the Zarr stores of the steps with overviews; Cloud Optimized GeoTIFFs with styles
-    for QGIS; STAC 1.1 items and a collection; tables of zones as GeoParquet; objects as GeoParquet
-    and GeoPackage; what was measured; the report; the recipe, models and input items; and a data
-    card. ``collection.json`` comes last: where it is, all is. No file has a token or a path of
-    this machine.
+    for QGIS; objects as GeoParquet and GeoPackage, also of a run that has no layers; STAC 1.1 items
+    and a collection; tables of zones and of counted objects as GeoParquet; what was measured; the
+    report; the recipe, models and input items; and a data card. ``collection.json`` comes last:
+    where it is, all is. No file has a token or a path of this machine.
 
     Published again, what is there is left as it is; after a kill it goes on. Tiles and windows are
     read one by one, so that memory does not grow with the area.
@@ -107,10 +108,10 @@ def publish(
         publication of the same product.
     cogs : str
         ``"whole"``: a file for each layer and period; ``"tile"``, ``"region"``: one for each of
-        these too; ``"none"``: Zarr only.
+        these too; ``"none"``: Zarr only. Objects are always one file a step.
     steps, layers, periods : sequence
-        What is published: all when empty. Layers and periods choose GeoTIFFs; a Zarr store is
-        whole.
+        What is published: all when empty. A step has layers or objects, or counts objects. Layers
+        and periods choose GeoTIFFs; a Zarr store or a file of objects is whole.
     regions : path, optional
         Polygons for ``cogs="region"``; pixels whose centre lies outside are nodata.
     region_id : str, optional
@@ -144,7 +145,8 @@ def publish(
     finished = read_finished(run if isinstance(run, Run) else Run(run), steps, partial=partial)
     overridden = check_gates(finished, override)
     cut = list(pieces(finished, cogs, regions, region_id, regions_layer))
-    chosen = _Chosen(tuple(layers), tuple(map(str, periods)), cogs != "none", cut)
+    has_files = cogs != "none" and bool(finished.steps)
+    chosen = _Chosen(tuple(layers), tuple(map(str, periods)), has_files, cut)
     chosen.check(finished)
     collection = stac.collection_id(finished, said)
     identity = {
@@ -162,17 +164,29 @@ def publish(
         of_layers = chosen.layers_of(finished, place)
         provenance, files = write_provenance(finished, place, weights=model, by_tile=cogs == "tile")
         catalogue = stac.Catalogue(finished, said, provenance, collection)
-        drafts = _write_items(catalogue, chosen, of_layers, place, bar)
+        objects = write_objects(finished, place)
+        drafts = _write_items(
+            catalogue,
+            list(chosen.drafts(catalogue, of_layers, objects)),
+            chosen.by_period(objects),
+            place,
+            bar,
+        )
     files += _write_beside(finished, of_layers if chosen.has_files else [], place)
-    names = [file.name for file in files]
-    example = of_layers[0].name(cut[0]) if chosen.has_files else ""
-    card = data_card(finished, said, files=names, overridden=overridden, example=example)
+    card = data_card(
+        finished,
+        said,
+        files=[file.name for file in files],
+        objects={one.step: one.summaries for one in objects},
+        overridden=overridden,
+        example=of_layers[0].name(cut[0]) if chosen.has_files else "",
+    )
     files.append(place.put_text("README.md", card))
     finished.check_unchanged()
     removed += place.remove_others(_OURS)
     document = catalogue.collection(
         drafts,
-        _collection_assets(finished, files),
+        _collection_assets(finished, files, objects),
         {one.title: stac.item_asset(one) for one in of_layers if chosen.has_files},
         {"rsscale:versions": dict(finished.versions), "rsscale:gates_overridden": overridden},
     )
@@ -193,18 +207,51 @@ class _Chosen:
     def check(self, finished: FinishedRun) -> None:
         """Refuse names that the run does not have."""
         names = [layer.name for step in finished.steps for layer in finished.layers(step)]
-        spans = [span for step in finished.steps for span in finished.spans(step)]
+        spans = finished.all_spans
         for what, wanted, known in (("layer", self.layers, names), ("period", self.periods, spans)):
             for name in wanted:
                 if name not in known:
                     raise RecipeError(
                         f"there is no {what} {name!r}; there are "
-                        f"{', '.join(dict.fromkeys(known))}{nearest(name, known)}"
+                        f"{', '.join(dict.fromkeys(known)) or 'none'}{nearest(name, known)}"
                     )
+
+    def by_period(self, objects: Sequence[PublishedObjects]) -> dict[str, list[PublishedObjects]]:
+        """Objects by period, of the periods that are named."""
+        found: dict[str, list[PublishedObjects]] = {}
+        for one in objects:
+            for summary in one.summaries:
+                if not self.periods or summary.span in self.periods:
+                    found.setdefault(summary.span, []).append(one)
+        return found
 
     def layers_of(self, finished: FinishedRun, place: Target) -> list[CogLayer]:
         """The layers of each period."""
         return cog_layers(finished, self.layers, self.periods, value_ranges(finished, place))
+
+    def drafts(
+        self,
+        catalogue: stac.Catalogue,
+        of_layers: Sequence[CogLayer],
+        objects: Sequence[PublishedObjects],
+    ) -> Iterator[tuple[stac.ItemDraft, Sequence[CogLayer]]]:
+        """Items, each with the layers that are to be its files: all of a period and piece.
+
+        Periods of objects have an item of the whole product, with its layers where these are whole.
+        """
+        of_periods = self.by_period(objects)
+        by_span: dict[str, list[CogLayer]] = {}
+        for one in of_layers:
+            by_span.setdefault(one.span, []).append(one)
+        every = whole(catalogue.finished)
+        for span in dict.fromkeys((*by_span, *of_periods)):
+            cut = list(self.cut) if span in by_span else []
+            of_span = by_span.get(span, []) if self.has_files else []
+            for piece in cut:
+                tail = f"-{piece.name}" if piece.name else ""
+                yield stac.ItemDraft(f"{catalogue.id}-{span}{tail}", span, piece), of_span
+            if span in of_periods and all(piece.name for piece in cut):
+                yield stac.ItemDraft(f"{catalogue.id}-{span}", span, every), []
 
     def count(self, finished: FinishedRun) -> int:
         """Tiles and files, for the progress bar."""
@@ -222,25 +269,30 @@ class _Chosen:
 
 def _write_items(
     catalogue: stac.Catalogue,
-    chosen: _Chosen,
-    of_layers: Sequence[CogLayer],
+    drafts: Sequence[tuple[stac.ItemDraft, Sequence[CogLayer]]],
+    objects: Mapping[str, Sequence[PublishedObjects]],
     place: Target,
     bar: Any,
 ) -> list[stac.ItemDraft]:
-    """Write the GeoTIFFs of each period and piece, and then its item."""
-    drafts = []
-    for draft, of_span in _drafts(catalogue.id, of_layers, chosen.cut):
+    """Write the GeoTIFFs of each period and piece, and then its item.
+
+    An item without GeoTIFFs names the stores that have its period.
+    """
+    finished = catalogue.finished
+    for draft, of_span in drafts:
         bar.note(draft.id)
         known = earlier_assets(place, draft.name)
-        assets = {} if chosen.has_files else _stores(catalogue.finished, draft.span)
-        for one in of_span if chosen.has_files else ():
-            made = fingerprint(catalogue.finished, one, draft.piece)
+        assets = {} if of_span else _stores(finished, draft.span)
+        for one in of_span:
+            made = fingerprint(finished, one, draft.piece)
             written = write_files(one, draft.piece, place, made, known.get(one.title))
             assets |= _assets(one, draft.piece, written, made)
             bar.advance()
+        if not draft.piece.name:  # files of objects are whole
+            for found in objects.get(draft.span, ()):
+                assets |= found.assets("../")
         place.put_json(draft.name, catalogue.item(draft, assets))
-        drafts.append(draft)
-    return drafts
+    return [draft for draft, _ in drafts]
 
 
 class _Recorded:
@@ -273,7 +325,7 @@ def _write_beside(
         seen.setdefault(one.title, one)
     files = [file for one in seen.values() for file in write_legends(one, place)]
     files += write_zones(finished, place)
-    files += write_objects(finished, place)
+    files += write_counts(finished, place)
     files += write_measured(finished, place)
     recorded: Any = _Recorded(place.storage)
     for name in write_viewer(finished.folder, recorded):
@@ -292,19 +344,6 @@ def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) ->
     if place.written > before:
         place.storage.delete(COLLECTION)
     return place.storage.exists(COLLECTION)
-
-
-def _drafts(
-    collection: str, chosen: Sequence[CogLayer], cut: Sequence[Piece]
-) -> Iterator[tuple[stac.ItemDraft, list[CogLayer]]]:
-    """Items with the layers of each: all of a period and piece."""
-    by_span: dict[str, list[CogLayer]] = {}
-    for one in chosen:
-        by_span.setdefault(one.span, []).append(one)
-    for span, of_span in by_span.items():
-        for piece in cut:
-            tail = f"-{piece.name}" if piece.name else ""
-            yield stac.ItemDraft(f"{collection}-{span}{tail}", span, piece), of_span
 
 
 def _assets(
@@ -332,15 +371,17 @@ def _stores(finished: FinishedRun, span: str) -> dict[str, Any]:
     }
 
 
-def _collection_assets(finished: FinishedRun, files: Sequence[WrittenFile]) -> dict[str, Any]:
+def _collection_assets(
+    finished: FinishedRun, files: Sequence[WrittenFile], objects: Sequence[PublishedObjects]
+) -> dict[str, Any]:
     assets = {
         store_name(step).removesuffix(".zarr"): stac.zarr_asset(finished, step, store_name(step))
         for step in finished.steps
     }
+    for one in objects:
+        assets |= one.assets()
     for file in files:
-        if file.name.startswith(f"{OBJECTS}/"):
-            assets[file.name] = object_asset(file)
-        elif not file.name.startswith(("gates/", "provenance/models/")):
+        if not file.name.startswith(("gates/", "provenance/models/")):
             assets[file.name] = stac.asset(file, roles=[_role(file.name)])
     return assets
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyproj
-import shapely
 
 from rsscale.layers import Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.publishing.about import About
 from rsscale.publishing.cog_files import CogLayer
 from rsscale.publishing.finished_run import FinishedRun
-from rsscale.publishing.pieces import Piece, bbox_of
+from rsscale.publishing.pieces import Piece, bbox_of, rounded
 from rsscale.publishing.target import COLLECTION, WrittenFile
 
 STAC_VERSION = "1.1.0"
@@ -164,15 +163,18 @@ def _classes(layer: Layer) -> dict[str, Any]:
     }
 
 
+def crs_fields(crs: Any) -> dict[str, Any]:
+    """A CRS as the extension ``projection`` has it."""
+    known = pyproj.CRS.from_user_input(str(crs))
+    code = known.to_epsg()
+    return {"proj:code": f"EPSG:{code}"} if code else {"proj:code": None,
+                                                       "proj:wkt2": known.to_wkt()}  # fmt: skip
+
+
 def _projection(piece: Piece) -> dict[str, Any]:
     box = piece.geobox
-    crs = pyproj.CRS.from_user_input(str(box.crs))
-    code = crs.to_epsg()
-    place = (
-        {"proj:code": f"EPSG:{code}"} if code else {"proj:code": None, "proj:wkt2": crs.to_wkt()}
-    )
     return {
-        **place,
+        **crs_fields(box.crs),
         "proj:shape": [int(size) for size in box.shape],
         "proj:transform": [float(value) for value in list(box.affine)[:6]],
         "proj:bbox": [float(edge) for edge in box.boundingbox.bbox],
@@ -248,7 +250,7 @@ class Catalogue:
     ) -> dict[str, Any]:
         """The collection, which is written last: who finds it finds all that it names."""
         finished, about, provenance = self.finished, self.about, self.provenance
-        spans = _all_spans(finished)
+        spans = finished.all_spans
         starts, ends = zip(*map(finished.interval, spans), strict=True)
         return {
             "type": "Collection",
@@ -257,7 +259,7 @@ class Catalogue:
             "id": self.id,
             "title": about.title or finished.name,
             "description": about.description or _description(finished),
-            "keywords": about.keywords or sorted({"land cover", *finished.steps} - {"map"}),
+            "keywords": about.keywords or _keywords(finished),
             "license": about.licence,
             "providers": _providers(about, provenance),
             "version": version_of(finished, about),
@@ -311,16 +313,9 @@ def zarr_asset(finished: FinishedRun, step: str, name: str) -> dict[str, Any]:
     }
 
 
-def rounded(shape: shapely.Geometry) -> dict[str, Any]:
-    """A GeoJSON geometry with seven decimals, a centimetre."""
-    exact = shapely.set_precision(shape, 1e-7)
-    found = shapely.geometry.mapping(shape if exact.is_empty else exact)
-    return {"type": found["type"], "coordinates": _lists(found["coordinates"])}
-
-
 def version_of(finished: FinishedRun, about: About) -> str:
-    """The product's version: the publisher's, else the hash of what the first step stored."""
-    return about.version or finished.versions[finished.steps[0]]
+    """The product's version: the publisher's, else the hash of what its first step stored."""
+    return about.version or finished.versions[finished.stored[0]]
 
 
 def collection_id(finished: FinishedRun, about: About) -> str:
@@ -362,7 +357,15 @@ def _description(finished: FinishedRun) -> str:
     first, last = finished.years
     years = f"{first}" if first == last else f"{first} to {last}"
     names = sorted({str(layer.attributes.get("long_name", layer.name)) for layer in layers})
+    if finished.objects:
+        names.append(f"objects ({', '.join(finished.objects)})")
     return f"{finished.name} of {years}: {', '.join(names)}. Pixels of {_size(finished)}."
+
+
+def _keywords(finished: FinishedRun) -> list[str]:
+    kinds = {"land cover"} if finished.steps else set()
+    kinds |= {"objects"} if finished.objects else set()
+    return sorted({*kinds, *finished.stored} - {"map"})
 
 
 def _size(finished: FinishedRun) -> str:
@@ -370,15 +373,12 @@ def _size(finished: FinishedRun) -> str:
     return f"{finished.grid.resolution:g} {unit} in {finished.grid.crs}"
 
 
-def _all_spans(finished: FinishedRun) -> list[str]:
-    return list(dict.fromkeys(span for step in finished.steps for span in finished.spans(step)))
-
-
 def _extensions(assets: Mapping[str, Any]) -> list[str]:
     has_classes = any("classification:classes" in asset for asset in assets.values())
     has_raster = any("bands" in asset for asset in assets.values())
+    has_places = any("proj:code" in asset for asset in assets.values())
     return [
-        PROJECTION,
+        *([PROJECTION] if has_places else []),
         *([RASTER] if has_raster else []),
         *([CLASSIFICATION] if has_classes else []),
         *([TABLE] if any("table:columns" in asset for asset in assets.values()) else []),
@@ -387,10 +387,6 @@ def _extensions(assets: Mapping[str, Any]) -> list[str]:
         VERSION,
         SCIENTIFIC,
     ]
-
-
-def _lists(value: Any) -> Any:
-    return [_lists(v) for v in value] if isinstance(value, tuple | list) else round(float(value), 7)
 
 
 def _plain(value: float) -> int | float:

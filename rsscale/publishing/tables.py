@@ -1,11 +1,12 @@
-"""Tables of a publication: areas of zones, objects, and what was measured, as it is."""
+"""Tables of a publication: zones and what they hold, objects, and what was measured, as it is."""
 
 from __future__ import annotations
 
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from rsscale.errors import RunFolderError
+from rsscale.formats.qml_polygons import write_polygon_qml
 from rsscale.geo.vector_file import VectorFileError, read_vector
+from rsscale.legend.flags import FlagClass
+from rsscale.object_files.class_colors import class_colors, color_of
 from rsscale.object_files.export_objects import export_objects
-from rsscale.object_files.step_objects import object_steps
-from rsscale.objects.columns import GEOMETRY, object_schema
+from rsscale.object_files.summary import ObjectSummary, summarise_objects
+from rsscale.objects.columns import COLUMN_TEXTS, GEOMETRY, object_schema
 from rsscale.publishing import stac
 from rsscale.publishing.finished_run import GATES, FinishedRun
 from rsscale.publishing.target import Target, WrittenFile
 
 # Of the run folder, where they are there: as they are, but for paths of this machine.
-_DOCUMENTS = ("accuracy.json", "areas.json", GATES, "sample.geojson")
+OBJECTS_ACCURACY = "objects-accuracy.json"
+_DOCUMENTS = ("accuracy.json", "areas.json", OBJECTS_ACCURACY, GATES, "sample.geojson")
 _TEXTS = ("areas.csv", "report.html")
 _BYTES = ("areas.parquet", "provenance.parquet")
 OBJECTS, OBJECT_ENDINGS = "objects", (".parquet", ".gpkg")
@@ -65,32 +70,110 @@ def write_zones(finished: FinishedRun, target: Target) -> list[WrittenFile]:
     return files
 
 
-def write_objects(finished: FinishedRun, target: Target) -> list[WrittenFile]:
-    """Objects of each step that holds some, as GeoParquet and GeoPackage: ``objects/<step>.…``.
+def write_counts(finished: FinishedRun, target: Target) -> list[WrittenFile]:
+    """Objects counted by region: for each step a GeoParquet of polygons, and all rows as CSV.
 
-    They are streamed through a file of this machine, so that memory does not grow with the area.
+    The GeoParquet has a row for each polygon of the zones' file, in its CRS and with its columns;
+    for each period and class columns of objects, their hectares and how many there are in a square
+    kilometre, ``2023 pond``, ``2023 pond ha``, ``2023 pond per km2``, and those of ``all``. The
+    CSV has a row for each zone, period and class.
     """
     files = []
-    for step in object_steps(finished.folder):
-        with tempfile.TemporaryDirectory() as folder:
+    given = finished.recipe.get("steps") or {}
+    for step in finished.counts:
+        options = given[step]
+        rows = finished.run.table(step).to_pandas()
+        frame = _joined(_polygons(finished, step, options), _wide_counts(rows), options["id"])
+        files.append(target.put(f"tables/{step}.parquet", frame))
+        text = rows.astype({"class": "Int32"}).to_csv(index=False, lineterminator="\n")
+        files.append(target.put_text(f"tables/{step}.csv", text))
+    return files
+
+
+@dataclass(frozen=True)
+class PublishedObjects:
+    """The objects of a step as they are published.
+
+    Attributes
+    ----------
+    step : str
+    summaries : tuple of ObjectSummary
+        Of each span.
+    files : tuple of WrittenFile
+        GeoParquet, GeoPackage, style.
+    crs : str
+    """
+
+    step: str
+    summaries: tuple[ObjectSummary, ...]
+    files: tuple[WrittenFile, ...]
+    crs: str
+
+    @property
+    def rows(self) -> int:
+        """Objects of all spans."""
+        return sum(one.total for one in self.summaries)
+
+    def assets(self, up: str = "./") -> dict[str, Any]:
+        """The assets of its files, from a document that lies in ``up``."""
+        of_table = {
+            "table:columns": object_columns(),
+            "table:primary_geometry": GEOMETRY,
+            "table:row_count": self.rows,
+            **stac.crs_fields(self.crs),
+            "rsscale:step": self.step,
+        }
+        found = {}
+        for file in self.files:
+            if file.name.endswith(".qml"):
+                title = f"Style of the objects of {self.step} for QGIS"
+                found[file.name] = stac.asset(file, up=up, title=title, roles=["style"])
+            else:
+                title = f"Objects of {self.step}, all periods"
+                found[file.name] = stac.asset(file, up=up, title=title, roles=["data"], **of_table)
+        return found
+
+
+def write_objects(finished: FinishedRun, target: Target) -> list[PublishedObjects]:
+    """Objects of each step that holds some, as GeoParquet and GeoPackage: ``objects/<step>.…``.
+
+    Beside them lies a style that QGIS applies to both. They are streamed through a file of this
+    machine, so that memory does not grow with the area.
+    """
+    found = []
+    accuracy = finished.document(OBJECTS_ACCURACY)
+    measured = accuracy if isinstance(accuracy, Mapping) else None
+    for step in finished.objects:
+        files = []
+        with tempfile.TemporaryDirectory(prefix="rsscale-") as folder:
             for ending in OBJECT_ENDINGS:
                 name = f"{OBJECTS}/{step}{ending}"
                 path = Path(folder) / f"{step}{ending}"
                 export_objects(finished.folder, path, step=step, partial=True)
                 files.append(target.put_changed(name, path))
-    return files
+        summaries = tuple(summarise_objects(finished.folder, measured, step=step))
+        style = write_polygon_qml(_legend(finished, step, summaries))
+        files.append(target.put_text(f"{OBJECTS}/{step}.qml", style))
+        crs = str(finished.grid.crs)
+        found.append(PublishedObjects(step, summaries, tuple(files), crs))
+    return found
 
 
-def object_asset(file: WrittenFile) -> dict[str, Any]:
-    """The asset of a file of objects: what it is, and its columns."""
-    step = file.name.rpartition("/")[2].rpartition(".")[0]
-    columns = [
-        {"name": field.name, "type": str(field.type)}
+def object_columns() -> list[dict[str, str]]:
+    """Columns of files of objects, as the extension ``table`` has them."""
+    return [
+        {"name": field.name, "type": str(field.type), "description": COLUMN_TEXTS[field.name]}
         for field in object_schema("EPSG:4326")
-        if field.name != "bbox"
     ]
-    table: dict[str, Any] = {"table:columns": columns, "table:primary_geometry": GEOMETRY}
-    return stac.asset(file, title=f"Objects of {step}", roles=["data"], **table)
+
+
+def _legend(
+    finished: FinishedRun, step: str, summaries: Sequence[ObjectSummary]
+) -> list[FlagClass]:
+    """Classes of the objects of a step in all periods, with the colours that the viewer has."""
+    colors = class_colors(finished.folder, step)
+    classes = sorted({(row.value, row.name) for one in summaries for row in one.rows})
+    return [FlagClass(value, name, color_of(colors, value, name)) for value, name in classes]
 
 
 def _zone_steps(finished: FinishedRun) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -127,6 +210,24 @@ def _geoparquet(frame: Any, rows: pd.DataFrame, column: str) -> bytes:
     )
     total = rows.groupby("zone", sort=False)["hectares"].sum() / max(rows["span"].nunique(), 1)
     wide.insert(0, "hectares", total)
+    return _joined(frame, wide, column)
+
+
+def _wide_counts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Counts of objects with a row for each zone, in order of periods and classes."""
+    kinds = {"objects": "", "area_ha": " ha", "per_km2": " per km2"}
+    parts = [
+        rows.assign(column=rows["span"] + " " + rows["name"] + ending)
+        .pivot_table(index="zone", columns="column", values=value, sort=False, dropna=False)
+        .reindex(columns=list(dict.fromkeys(rows["span"] + " " + rows["name"] + ending)))
+        for value, ending in kinds.items()
+    ]
+    ground = rows.groupby("zone", sort=False)["zone_ha"].max()
+    return pd.concat([ground, *parts], axis=1)
+
+
+def _joined(frame: Any, wide: pd.DataFrame, column: str) -> bytes:
+    """Polygons with their columns, and those of a table by zone: GeoParquet."""
     ids = frame[column].astype(str)
     joined = frame[[column, *(c for c in frame.columns if c not in (column, frame.geometry.name)),
                     frame.geometry.name]].copy()  # fmt: skip

@@ -15,6 +15,7 @@ from rsscale.errors import RunFolderError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.object_files.class_colors import class_colors
 from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
@@ -61,14 +62,10 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
     state = folder.read_state()
     stores = place or folder.storage
     layers = layer_entries(stores, state) + _imagery(folder, state, place)
-    if not layers and place is None and object_steps(folder):
+    objects = list(_objects(folder))
+    if not layers and not objects:
         raise RunFolderError(
-            f"{stores.url} holds objects, and no layers to draw them over; make a pyramid of the "
-            f"imagery first: rsscale view {stores.url} --imagery"
-        )
-    if not layers:
-        raise RunFolderError(
-            f"{stores.url} holds no stores of layers to look at; the steps are "
+            f"{stores.url} holds no layers or objects to look at; the steps are "
             f"{', '.join(state['steps']) or 'none'}: "
             + ("run a recipe with a map" if place is None else "publish the stores first")
         )
@@ -91,30 +88,47 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
         },
         "layers": layers,
         "regions": [
-            {"step": step, "title": step.replace("_", " ").replace("-", " "), "of": of}
-            for step, of in zone_steps(folder, state)
+            {
+                "step": step,
+                "title": _words(step),
+                "of": of,
+                "kind": kind,
+            }
+            for step, of, kind in zone_steps(folder, state)
         ],
-        "objects": list(_objects(folder, layers)),
+        "objects": objects,
         "sample": folder.storage.exists(SAMPLE),
         "areas": mapped_areas(folder),
-        "notes": list(_notes(folder, state, layers)),
+        "notes": [*_notes(folder, state, layers), *_without_layers(folder, layers, place)],
     }
 
 
-def _objects(folder: RunFolder, layers: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Steps that hold objects, with their spans, and colours of the classes that maps have."""
-    known = {
-        f"{one['value']} {one['name']}": one["color"]
-        for layer in layers
-        for one in layer.get("classes", ())
-    }
+def _objects(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    """Steps that hold objects, with their spans, and the colours that are known of classes."""
     for step in object_steps(folder):
+        colors = class_colors(folder, step)
         yield {
             "step": step,
-            "title": step.replace("_", " ").replace("-", " "),
+            "title": _words(step),
             "spans": list(open_objects(folder, step).spans),
-            "colors": known,
+            "colors": {f"{value} {name}": color for (value, name), color in colors.items()},
         }
+
+
+def _words(step: str) -> str:
+    """The name of a step for people."""
+    return step.replace("_", " ").replace("-", " ")
+
+
+def _without_layers(
+    folder: RunFolder, layers: Sequence[Mapping[str, Any]], place: Storage | None
+) -> Iterator[str]:
+    """A line where objects lie over nothing."""
+    if layers:
+        return
+    yield "there are objects alone, without a map" + (
+        f"; to see them over imagery: rsscale view {folder.url} --imagery" if place is None else ""
+    )
 
 
 def mapped_areas(folder: RunFolder) -> dict[str, dict[str, Any]]:

@@ -11,11 +11,10 @@ import numpy as np
 from rsscale.documents import read_json
 from rsscale.layers import Layer
 from rsscale.legend.flags import FlagClass, flag_classes
+from rsscale.object_files.class_colors import PALETTE
 from rsscale.store.storage import Storage
 from rsscale.store.zarr_store import open_product
 
-# Colours for classes that have none: Okabe and Ito (2008), told apart by colour-blind readers too.
-_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 # Pixels that are looked at to find the range of a quantity: one decoded part of a level.
 _MOST = 2**22
 _IMAGERY = "imagery"
@@ -98,7 +97,7 @@ def _entry(step: str, layer: Layer, spans: Sequence[str]) -> dict[str, Any]:
 
 def _with_colors(classes: Sequence[FlagClass]) -> Iterator[dict[str, Any]]:
     for number, one in enumerate(classes):
-        color = one.color or _COLORS[number % len(_COLORS)]
+        color = one.color or PALETTE[number % len(PALETTE)]
         yield {"value": one.value, "name": one.name, "color": color}
 
 

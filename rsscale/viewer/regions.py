@@ -1,4 +1,4 @@
-"""Regions of a run, and the areas of classes in them, as GeoJSON for the viewer's page."""
+"""Regions of a run, and the areas or objects in them, as GeoJSON for the viewer's page."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 _LINES = 4000
 
 
-def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Steps of kind ``zones`` whose sums are there, each with the step that it counted."""
+AREAS, COUNTS = "zones", "object-counts"
+"""Kinds of steps that measure regions: hectares of classes, and objects."""
+
+
+def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Steps that measure regions whose sums are there: each with what it counted, and its kind."""
     done = [
         name
         for name, step in state["steps"].items()
-        if step["kind"] == "zones"
+        if step["kind"] in (AREAS, COUNTS)
         and step.get("gathered")
         and step["tiles"]["done"] == step["tiles"]["total"]
     ]
@@ -38,12 +42,12 @@ def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, s
     found = []
     for name in done:
         reference = next(iter(recipe.all_steps[name].references), "map")
-        found.append((name, reference))
+        found.append((name, reference, state["steps"][name]["kind"]))
     return found
 
 
 def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
-    """Polygons of a step of kind ``zones`` with hectares of each class by period.
+    """Polygons of a step that measures regions, with what it has found in each by period.
 
     Parameters
     ----------
@@ -54,7 +58,9 @@ def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
     -------
     dict
         A FeatureCollection in the grid's CRS, lines simplified to what a screen shows. Each
-        feature has ``properties.areas``: by span a list of ``class``, ``name``, ``hectares``.
+        feature has ``properties.areas``: by span a list of ``class``, ``name``, ``hectares``; of a
+        step of kind ``object-counts`` ``properties.counts`` instead: by span a list of ``class``
+        (null: all together), ``name``, ``objects``, ``per_km2``.
 
     Raises
     ------
@@ -66,7 +72,9 @@ def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
     zones = _zones(folder, state, step)
     extent = grid.geobox_of(PixelBox(*state["extent"])).boundingbox
     tolerance = max((extent.right - extent.left) / _LINES, grid.resolution)
-    areas = _areas(folder, step)
+    kind = state["steps"][step]["kind"]
+    name, found = ("counts", _counts) if kind == COUNTS else ("areas", _areas)
+    values = found(folder, step)
     lines = shapely.set_precision(
         shapely.simplify(list(zones.shapes), tolerance), grid.resolution / 10, mode="pointwise"
     )
@@ -75,7 +83,7 @@ def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
             "type": "Feature",
             "id": zone,
             "geometry": shapely.geometry.mapping(shape),
-            "properties": {"id": zone, "areas": areas[zone]},
+            "properties": {"id": zone, name: values[zone]},
         }
         for zone, shape in zip(zones.ids, lines, strict=True)
     ]
@@ -87,7 +95,8 @@ def _zones(folder: RunFolder, state: Mapping[str, Any], step: str) -> Zones:
 
     recipe, _ = read_frozen(folder, state)
     options = recipe.all_steps[step].options
-    room, digest = state["attachments"][step]["zones"]
+    kept = state["attachments"]
+    room, digest = (kept.get(step) or kept[f"{step}-tiles"])["zones"]
     name = f"{room}/{digest}/{Path(options['zones']).name}"
     try:
         path = folder.storage.local(name)
@@ -108,6 +117,16 @@ def _areas(folder: RunFolder, step: str) -> dict[str, dict[str, list[dict[str, A
                     "hectares": round(row["hectares"], 2),
                 }
             )
+    return found
+
+
+def _counts(folder: RunFolder, step: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """By zone and span, the numbers of objects, of all classes together first."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in _rows(read_table(folder, step)):
+        dense = None if row["per_km2"] is None else float(f"{row['per_km2']:.4g}")
+        one = {"class": row["class"], "name": row["name"], "objects": row["objects"]}
+        found[row["zone"]][row["span"]].append({**one, "per_km2": dense})
     return found
 
 

@@ -14,9 +14,24 @@ import xarray as xr
 from formula_pass import CLASSES
 from PIL import Image
 
+import rsscale as rs
+
 # The system's own Python, for which QGIS is built.
 PYTHON = "/usr/bin/python3"
-RENDER = """
+RENDEOBJECTS = """
+import os, sys
+from qgis.core import QgsApplication, QgsVectorLayer
+
+application = QgsApplication([], False)
+application.initQgis()
+layer = QgsVectorLayer(sys.argv[1], "objects", "ogr")
+print(layer.isValid(), layer.crs().authid(), layer.featureCount(), layer.renderer().type())
+for one in layer.renderer().categories():
+    print(one.value(), one.label(), one.symbol().symbolLayer(0).strokeColor().name())
+sys.stdout.flush()
+os._exit(0)
+"""
+R = """
 import os, sys
 from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer
 from qgis.PyQt.QtCore import QSize
@@ -142,3 +157,17 @@ def test_r(published: Path, tmp_path: Path) -> None:
         c.name: wanted[c.value] for c in CLASSES
     }
     assert place.split() == ["32631", "classification"]
+
+
+@pytest.mark.long
+def test_qgis_opens_objects_in_their_colours(object_run: Path, tmp_path: Path) -> None:
+    if not Path("/usr/lib/python3/dist-packages/qgis").exists():
+        pytest.skip("QGIS for Python is not installed (python3-qgis)")
+    rs.publish(object_run, tmp_path / "product", steps=["ponds"])
+    path = tmp_path / "product/objects/ponds.gpkg"
+    said = run(PYTHON, "-c", OBJECTS, f"{path}|layername=ponds_2024", QT_QPA_PLATFORM="offscreen")
+    count = len(rs.read_objects(object_run, "ponds", span=2024))
+    first, *classes = said.splitlines()
+    assert first == f"True EPSG:32631 {count} categorizedSymbol"
+    # The pond has no colour of a map; 4 is "shed" here, and crops in the map.
+    assert classes == ["1 pond #0072b2", "4 shed #cc79a7"]

@@ -368,7 +368,7 @@ def test_what_is_asked_for_is_not_there(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no period '2021'; there are 2022, 2023, 2022-2023"):
         rs.publish(finished, out, periods=[2021])
     with pytest.raises(
-        RecipeError, match=r"step 'communes' of .* has no layers; there are map, ch"
+        RecipeError, match=r"step 'communes' of .* has no layers or objects; there are map, ch"
     ):
         rs.publish(finished, out, steps=["communes"])
     with pytest.raises(RecipeError, match=r"--regions FILE --region-id COLUMN"):

@@ -179,7 +179,9 @@ def test_what_the_page_is_told(viewer: rs.Viewer) -> None:
     assert -15 < low < 15 < high < 45
     assert layers["map/index"]["nodata"] is None
     assert layers["map/probability"]["axis"] == {"name": "class", "values": [1, 2, 4, 9]}
-    assert document["regions"] == [{"step": "communes", "title": "communes", "of": "map"}]
+    assert document["regions"] == [
+        {"step": "communes", "title": "communes", "of": "map", "kind": "zones"}
+    ]
     assert document["notes"] == []
     area = document["areas"]["2024"]
     assert area["1"] == {"mapped": 1000.0, "value": 900.0, "low": 860.0, "high": 940.0}
@@ -239,7 +241,7 @@ def test_the_same_files_for_a_static_host(
 
 def test_a_target_without_the_stores(viewed_run: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        RunFolderError, match=r"holds no stores of layers .*: publish the stores first"
+        RunFolderError, match=r"holds no layers or objects .*: publish the stores first"
     ):
         write_viewer(RunFolder.at(viewed_run), open_storage(tmp_path))
 

@@ -98,7 +98,7 @@ export class Side {
 
   /** Show a layer's year; `null` hides the side. */
   show(layer, span, axis, off, opacity) {
-    if (!layer) {
+    if (!layer || layer.kind === 'blank') {
       if (this.tiles) this.tiles.setVisible(false);
       this.shown = '';
       return;

@@ -161,8 +161,11 @@ export class Objects {
   }
 }
 
+/** The colour of a class of objects: the run's, else one that is the same in every year. */
+export const classColor = (colors, value, name) => colors[`${value} ${name}`] ?? COLORS[Math.abs(value - 1) % COLORS.length];
+
 function described({classes, levels, corner}, entry, span) {
-  const colors = new Map(classes.map((one, k) => [one.value, entry.colors[`${one.value} ${one.name}`] ?? COLORS[k % COLORS.length]]));
+  const colors = new Map(classes.map(({value, name}) => [value, classColor(entry.colors, value, name)]));
   return {
     step: entry.step, title: entry.title, span, levels, corner, colors,
     classes: classes.map((one) => ({...one, color: colors.get(one.value)})),

@@ -10,8 +10,7 @@ export function drawPanel(product, state, objects) {
   const other = product.layer(values.with);
   const focused = document.activeElement?.id;
   const scrolled = panel.scrollTop;
-  panel.replaceChildren(
-    ...product.notes.map((note) => h('p', {class: 'note'}, note)),
+  const ofMap = layer.kind === 'blank' ? yearAndAxis(product, state, layer, 'span', 'axis', '') : [
     choice(product, 'layer', 'Layer', values.layer, (id) => state.set(chosen(product, values, id))),
     ...yearAndAxis(product, state, layer, 'span', 'axis', ''),
     slider('opacity', 'Opacity', {min: 0, max: 100, step: 5}, (value) => state.set({opacity: value})),
@@ -20,6 +19,10 @@ export function drawPanel(product, state, objects) {
     choice(product, 'with', 'Right of the line', values.with, (id) => state.set(compared(product, values, id)), 'Nothing'),
     ...(other ? yearAndAxis(product, state, other, 'withspan', 'withaxis', 'right of the line') : []),
     h('div', {id: 'other-legend'}),
+  ];
+  panel.replaceChildren(
+    ...product.notes.map((note) => h('p', {class: 'note'}, note)),
+    ...ofMap,
     ...overlays(product, state),
     h('p', {class: 'small'}, `${product.crs.name} · `, h('a', {href: 'licences.txt'}, 'licences')),
   );
@@ -37,8 +40,8 @@ export function refreshPanel(product, state, objects) {
   place('opacity', values.opacity, `${values.opacity} %`);
   place('span', layer.spans.indexOf(values.span), values.span);
   if (other) place('withspan', other.spans.indexOf(values.withspan), values.withspan);
-  byId('legend').replaceChildren(legend(product, state, layer, values.span));
-  byId('other-legend').replaceChildren(
+  byId('legend')?.replaceChildren(legend(product, state, layer, values.span));
+  byId('other-legend')?.replaceChildren(
     ...(other && other.id !== layer.id ? [legend(product, state, other, values.withspan, true)] : []));
   byId('objects-legend')?.replaceChildren(...objectsLegend(objects, state));
   if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({preventScroll: true});
@@ -142,7 +145,8 @@ function overlays(product, state) {
         h('span', {class: 'differs', 'aria-hidden': 'true'}), 'they differ'));
     }
   }
-  return boxes.length ? [h('h2', {}, 'Over and under the map'), ...boxes] : [];
+  const title = product.map.kind === 'blank' ? 'What is shown' : 'Over and under the map';
+  return boxes.length ? [h('h2', {}, title), ...boxes] : [];
 }
 
 function check(id, label, on, change) {

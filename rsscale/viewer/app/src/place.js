@@ -1,6 +1,7 @@
 /** What is known of the place that was clicked: values of all layers, regions, scenes. */
 import {byId, h, hectares, number, swatch} from './dom.js';
 import {degrees} from './map.js';
+import {classColor} from './objects.js';
 import {axisNames} from './panel.js';
 
 const MOST_YEARS = 12; // rows of the table of years; those around the chosen one
@@ -119,6 +120,7 @@ async function othersPart(product, pixel, values) {
 async function regionsPart(product, overlays, regions, coordinate, values) {
   const found = await overlays.regionsAt(regions.step, coordinate);
   if (!found.length) return null;
+  if (regions.kind === 'object-counts') return countsPart(product, regions, found, values);
   return h('section', {class: 'regions'}, found.map((region) => {
     const areas = region.get('areas');
     const span = values.span in areas ? values.span : Object.keys(areas).at(-1);
@@ -130,8 +132,24 @@ async function regionsPart(product, overlays, regions, coordinate, values) {
   }));
 }
 
+/** Objects by class in each region, and how many there are in a square kilometre. */
+function countsPart(product, {of, title}, found, values) {
+  const colors = product.objects.find((one) => one.step === of)?.colors ?? {};
+  return h('section', {class: 'regions counts'}, found.map((region) => {
+    const counts = region.get('counts');
+    const span = values.span in counts ? values.span : Object.keys(counts).at(-1);
+    const [all, ...classes] = counts[span] ?? [];
+    const rows = classes.map((one) => ({...one, share: one.objects, color: classColor(colors, one.class, one.name)}));
+    const dense = (one) => (one?.per_km2 === null || one?.per_km2 === undefined ? '' : `, ${number(one.per_km2)} per km²`);
+    return h('div', {}, h('h3', {}, `${region.get('id')}, ${title} ${span}`),
+      h('p', {class: 'small'}, `${number(all?.objects ?? 0)} objects${dense(all)}`),
+      bars(rows, number, Math.max(...rows.map((row) => row.share), 1)));
+  }));
+}
+
 /** Scenes of the pixel's tile for the chosen year, by their days. */
 async function scenesPart(product, pixel, coordinate, values) {
+  if (product.map.kind === 'blank') return null;
   const step = product.map.step;
   const span = product.map.spans.includes(values.span) ? values.span : product.map.spans.at(-1);
   // A tile outside the area has no file.

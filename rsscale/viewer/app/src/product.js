@@ -4,11 +4,18 @@ import {FetchStore, get, open, root, withRangeCoalescing} from 'zarrita';
 /** Pixels in a row of a store without overviews that may be read as a whole. */
 const WITHOUT_OVERVIEWS = 4096;
 
+/** What stands for the map of a product that has objects alone: nothing is drawn of it. */
+function blank(objects) {
+  const spans = [...new Set(objects.flatMap((one) => one.spans))].sort();
+  return {id: 'none', step: '', name: '', title: 'No map', kind: 'blank', spans, levels: 1};
+}
+
 export class Product {
   constructor(document, base) {
     Object.assign(this, {objects: []}, document);
     this.base = base;
-    this.byId = new Map(document.layers.map((layer) => [layer.id, layer]));
+    if (!document.layers.length) this.layers = [blank(this.objects)];
+    this.byId = new Map(this.layers.map((layer) => [layer.id, layer]));
     this.arrays = new Map();
   }
 
