@@ -18,20 +18,7 @@ import rsscale as rs
 
 # The system's own Python, for which QGIS is built.
 PYTHON = "/usr/bin/python3"
-RENDEOBJECTS = """
-import os, sys
-from qgis.core import QgsApplication, QgsVectorLayer
-
-application = QgsApplication([], False)
-application.initQgis()
-layer = QgsVectorLayer(sys.argv[1], "objects", "ogr")
-print(layer.isValid(), layer.crs().authid(), layer.featureCount(), layer.renderer().type())
-for one in layer.renderer().categories():
-    print(one.value(), one.label(), one.symbol().symbolLayer(0).strokeColor().name())
-sys.stdout.flush()
-os._exit(0)
-"""
-R = """
+RENDER = """
 import os, sys
 from qgis.core import QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer
 from qgis.PyQt.QtCore import QSize
@@ -55,6 +42,19 @@ job.start()
 job.waitForFinished()
 job.renderedImage().save(sys.argv[2])
 os._exit(0)  # QGIS of Debian 12 falls over its own feet at the end
+"""
+OBJECTS = """
+import os, sys
+from qgis.core import QgsApplication, QgsVectorLayer
+
+application = QgsApplication([], False)
+application.initQgis()
+layer = QgsVectorLayer(sys.argv[1], "objects", "ogr")
+print(layer.isValid(), layer.crs().authid(), layer.featureCount(), layer.renderer().type())
+for one in layer.renderer().categories():
+    print(one.value(), one.label(), one.symbol().symbolLayer(0).strokeColor().name())
+sys.stdout.flush()
+os._exit(0)
 """
 R = """
 suppressPackageStartupMessages(library(terra))
