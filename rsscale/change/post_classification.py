@@ -23,6 +23,7 @@ from rsscale.accuracy.assess import Accuracy, Reference, assess
 from rsscale.change.comparison import CHANGE, change_layers, compare
 from rsscale.cluster.sealed import Sealed
 from rsscale.errors import AreaError, ModelError
+from rsscale.first_argument import MAP, first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes
@@ -45,6 +46,7 @@ _LAYERS = ("classification", "confidence", "probability")
 Pixels = TypeVar("Pixels", xr.Dataset, xr.DataArray)
 
 
+@first_is(xr.Dataset, expected=MAP)
 def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     """Compare two maps of the same area.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rsscale import durable
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.comparison.margin import Margin, interval
+from rsscale.first_argument import made_by
 from rsscale.html_tables import block, small_lines, table
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
@@ -73,6 +74,7 @@ class Trial:
         }
 
 
+@made_by("rs.compare(recipe)")
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Learners that were tested on the same samples.

@@ -15,8 +15,10 @@ from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import map_pixels
 from rsscale.errors import RecipeError
+from rsscale.first_argument import CUBE, first_is
 
 
+@first_is(xr.DataArray, expected=CUBE)
 def composite(
     cube: xr.DataArray,
     by: str | Mapping[str, Any] = "season",

@@ -15,8 +15,10 @@ from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import Blocks, map_pixels, planes
 from rsscale.errors import RecipeError
+from rsscale.first_argument import CUBE, first_is
 
 
+@first_is(xr.DataArray, expected=CUBE)
 def series(
     cube: xr.DataArray, start: str | date | None = None, end: str | date | None = None
 ) -> xr.DataArray:

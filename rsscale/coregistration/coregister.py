@@ -20,6 +20,7 @@ from rsscale.coregistration.radiometry import Radiometry, relative_radiometry
 from rsscale.coregistration.resample import reach_of, translate
 from rsscale.coregistration.shift import Shift
 from rsscale.errors import AreaError, BandError
+from rsscale.first_argument import COMPOSITE, first_is, made_by
 from rsscale.geo.georeference import geobox_of
 
 # Coordinates that differ by less, in pixels, are the same: files round them.
@@ -28,6 +29,7 @@ _SAME = 1e-3
 _MOST_PIXELS = 200_000
 
 
+@made_by("rs.coregister(before, after)")
 @dataclass(frozen=True)
 class Coregistered:
     """A second image as a first one would have it, and how it differed.
@@ -50,6 +52,7 @@ class Coregistered:
     radiometry: Radiometry | None = None
 
 
+@first_is(xr.DataArray, expected=COMPOSITE)
 def coregister(
     before: xr.DataArray, after: xr.DataArray, *, max_shift: int = 8, normalise: bool = False
 ) -> Coregistered:

@@ -16,6 +16,7 @@ import xarray as xr
 from rsscale.cluster.sealed import Sealed
 from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
 from rsscale.errors import AreaError, RecipeError, nearest
+from rsscale.first_argument import CUBE, first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.ground import PixelRadii, pixel_radii
 from rsscale.memory import mmap_array
@@ -28,6 +29,7 @@ _WARNED: set[str] = set()
 _CLEAR, _DROPPED, _UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
+@first_is(xr.DataArray, expected=CUBE)
 def mask(
     cube: xr.DataArray, by: MaskLike | Sequence[MaskLike], *, dilate: float = 0.0
 ) -> xr.DataArray:

@@ -7,7 +7,10 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
+from rsscale.first_argument import COMPOSITE, first_is
 
+
+@first_is(xr.DataArray, expected=COMPOSITE)
 def to_decibel(power: xr.DataArray) -> xr.DataArray:
     """Backscatter in decibel: ``10 log10(power)``, lazily.
 

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from rsscale.detection.windows import MOST_UNSEEN, detect_windows
 from rsscale.errors import ModelError
+from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
 from rsscale.inference.device_lock import device_lock
 from rsscale.inference.stack import InputStack
@@ -42,6 +43,7 @@ _DROPPED = {
 }
 
 
+@first_is(xr.DataArray, Mapping, expected=COMPOSITE)
 def detect(
     composite: xr.DataArray | Mapping[str, xr.DataArray],
     model: Predictor | ModelSource,

@@ -10,6 +10,7 @@ from rsscale.estimation.change_figures import ChangeFigures
 from rsscale.estimation.estimator import Estimate
 from rsscale.estimation.figures import MapFigures
 from rsscale.estimation.interpreters import Interpreters
+from rsscale.first_argument import made_by
 from rsscale.html_tables import AnyCell, Cell, block, heading, small_lines, table
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HEADINGS = ("area ha", "± ha", "mapped ha", "user's", "producer's", "F1", "units")
 
 
+@made_by("rs.assess_sample(run, sample) or rs.estimate(table)")
 @dataclass(frozen=True, eq=False)
 class AreaEstimates:
     """Accuracies and areas, with standard errors and intervals.

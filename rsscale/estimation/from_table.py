@@ -81,6 +81,11 @@ def estimate(
     RecipeError
         When the table is no probability sample: there are neither sizes nor probabilities.
     """
+    if not hasattr(table, "columns"):
+        raise TypeError(
+            f"rs.estimate got {table!r} first; expected a pandas.DataFrame, a row for each sample "
+            "unit: read a file first, as pandas.read_csv(path) does"
+        )
     legend = _legend(table, periods, classes, mapped_hectares)
     names = [str(period) for period in periods] or ["map"]
     suffix = {name: f"_{name}" if periods else "" for name in names}

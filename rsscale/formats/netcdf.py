@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from rsscale.errors import RecipeError, StorageError
+from rsscale.first_argument import MAP, first_is
 
 _ENGINES = {"netCDF4": "netcdf4", "h5netcdf": "h5netcdf"}
 # netCDF-3 has no unsigned types: the next type that holds every value.
@@ -19,6 +20,7 @@ _WIDER = {"uint8": "int16", "uint16": "int32"}
 _WHOLE = np.iinfo("int32")
 
 
+@first_is(xr.Dataset, xr.DataArray, expected=MAP)
 def to_netcdf(ds: xr.Dataset | xr.DataArray, path: str | Path) -> Path:
     """Write layers, a composite or a cube to netCDF, with equal values.
 

@@ -23,6 +23,7 @@ from rsscale.cube.sar import to_decibel
 from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.constant_pixels import ConstantPixels, noted_constant
 from rsscale.inputs.windows import STATIC, mask_margin, nodata, resampling, span, windows
 from rsscale.items.item_store import Lookup
 from rsscale.layers import Period, year_of
@@ -45,11 +46,14 @@ class TileInputs:
         seen, where the recipe says ``on_error: skip``. The first reason of each asset.
     meter : StageTimer
         Filled likewise: how long threads worked and read, and how much was read.
+    constant : ConstantPixels
+        Counts likewise observations that are the same number in all bands.
     """
 
     composites: dict[str, xr.DataArray]
     missing: dict[str, str] = field(default_factory=dict)
     meter: StageTimer = field(default_factory=StageTimer)
+    constant: ConstantPixels = field(default_factory=ConstantPixels)
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
         """Composites in memory, computed on threads of this process."""
@@ -84,18 +88,19 @@ def prepare(
         Take only scenes that were there when the run had grown so often; all when omitted.
     """
     missing: dict[str, str] = {}
-    meter = StageTimer()
+    meter, constant = StageTimer(), ConstantPixels()
     how: dict[str, Any] = {
         "device": device,
         "meter": meter,
         "unreadable": missing,
+        "constant": constant,
         "generation": generation,
     }
     composites = {
         name: prepare_input(input_recipe, grid, sources[name], year_of(period, name), box, **how)
         for name, input_recipe in recipe.inputs.items()
     }
-    return TileInputs(composites, missing, meter)
+    return TileInputs(composites, missing, meter, constant)
 
 
 def prepare_input(
@@ -108,6 +113,7 @@ def prepare_input(
     device: str,
     meter: StageTimer,
     unreadable: dict[str, str],
+    constant: ConstantPixels,
     generation: int | None = None,
 ) -> xr.DataArray:
     """The composites of one input over a box, lazily: ``(time, band, y, x)`` float32.
@@ -127,6 +133,8 @@ def prepare_input(
         Counts what is read while they are.
     unreadable : dict of asset to str
         Filled likewise, where the recipe says ``on_error: skip``.
+    constant : ConstantPixels
+        Counts likewise observations that are the same number in all bands.
     generation : int, optional
         Take only scenes that were there when the run had grown so often; all when omitted.
     """
@@ -142,7 +150,7 @@ def prepare_input(
         on_error="raise" if input_recipe.on_error == "fail" else _noted(unreadable),
         meter=meter,
     )
-    reduced = _reduce(cube, input_recipe, period, device)
+    reduced = _reduce(cube, input_recipe, period, device, constant)
     return reduced[..., margin:-margin, margin:-margin] if margin else reduced
 
 
@@ -159,14 +167,18 @@ def without_doubled_days(
 
 
 def _reduce(
-    cube: xr.DataArray, input_recipe: InputRecipe, period: int, device: str
+    cube: xr.DataArray,
+    input_recipe: InputRecipe,
+    period: int,
+    device: str,
+    constant: ConstantPixels,
 ) -> xr.DataArray:
     """A cube's composite, or its series, as the recipe says."""
     if not input_recipe.harmonize:  # numbers of all processing baselines alike, as some tools do
         cube = cube.assign_coords(offset=xr.zeros_like(cube["offset"]))
     if input_recipe.mask:
         cube = mask(cube, input_recipe.mask.rule, dilate=input_recipe.mask.dilate)
-    cube = cube.sel(band=list(input_recipe.bands))
+    cube = noted_constant(cube.sel(band=list(input_recipe.bands)), constant)
     if input_recipe.merge_days:
         cube = merge_days(cube)
     rule = input_recipe.composite

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rsscale.first_argument import CUBE, first_is
 from rsscale.items import assets
 from rsscale.items.features import Item
 from rsscale.items.products import BandSpec, is_sentinel2, specification
@@ -100,6 +101,7 @@ def _offset_applied(item: Item) -> bool:
     return any(item.properties.get(key) is True for key in keys)
 
 
+@first_is(xr.DataArray, expected=CUBE)
 def to_reflectance(cube: xr.DataArray) -> xr.DataArray:
     """Physical values of a cube's scenes, lazily.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from rsscale.cluster.machine import Precision
 from rsscale.errors import ModelError
+from rsscale.first_argument import made_by
 from rsscale.learn.model_html import model_html
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import Missing, Seen, TensorLayout
@@ -36,6 +37,7 @@ class AsOpened:
         return module is self.module and state_digest(module) == self.state
 
 
+@made_by("rs.open_model(path)")
 @dataclass(frozen=True)
 class Model:
     """A network with its contract, ready to predict.

@@ -29,7 +29,7 @@ class ModelFolder:
     path : str
         The folder, absolute.
     digest : str
-        Of contract and weights; what is opened must have it.
+        Of contract and weights; what is opened must have it. Read from the folder when omitted.
     device : str or None
         As :func:`rsscale.open_model` takes it; None for the GPU of whoever opens it, if it has one.
     trust, precision, compile
@@ -37,11 +37,17 @@ class ModelFolder:
     """
 
     path: str
-    digest: str
+    digest: str = ""
     device: str | None = None
     trust: bool = False
     precision: Precision = "float32"
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            folder = Path(self.path).absolute()
+            object.__setattr__(self, "path", str(folder))
+            object.__setattr__(self, "digest", files_digest(*model_files(folder)))
 
     @classmethod
     def at(
@@ -60,9 +66,7 @@ class ModelFolder:
         ModelError
             When the folder, its item or its weights are missing, or the weights are a pickle.
         """
-        folder = Path(path).absolute()
-        digest = files_digest(*model_files(folder))
-        return cls(str(folder), digest, device, trust, precision, compile)
+        return cls(str(path), "", device, trust, precision, compile)
 
     @cached_property
     def spec(self) -> ModelSpec:

@@ -135,7 +135,7 @@ def fit(
         state = LoopState(module, step.optimizer, step.rate, best, losses, batches)
         keep = _Keeper(checkpoint, state, stop, schedule.steps)
         step.made = len(losses)
-        bar.advance(len(losses))
+        bar.keep(len(losses))
         while not is_over():
             losses.append(step(*next(batches)))
             bar.advance()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 from rsscale.html_tables import Cell, table
 from rsscale.legend.classes import LandClass
 
@@ -16,6 +19,17 @@ class Legend(tuple[LandClass, ...]):
     """
 
     __slots__ = ()
+
+    def __new__(cls, classes: Iterable[LandClass] = ()) -> Self:
+        """A legend of classes; anything else in it is a TypeError that names it."""
+        given = tuple(classes)
+        wrong: list[object] = [one for one in given if not isinstance(one, LandClass)]
+        if wrong:
+            raise TypeError(
+                f"a legend is made of LandClass(value, name, color), and got {wrong[0]!r}; the "
+                "legend of a model is model.spec.classes"
+            )
+        return super().__new__(cls, given)
 
     @property
     def names(self) -> tuple[str, ...]:

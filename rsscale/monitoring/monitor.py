@@ -79,7 +79,7 @@ class Monitor:
     def found_done(self, entry: Mapping[str, Any]) -> None:
         """Count a tile that was done before."""
         self.totals[entry["step"]].add(entry)
-        self._advance()
+        self._bar.keep(self._further())
 
     def done(self, result: Mapping[str, Any], attempts: int, worker: str) -> None:
         """Count a tile that was computed."""
@@ -122,10 +122,13 @@ class Monitor:
         return sum(totals.done for totals in self.totals.values())
 
     def _advance(self) -> None:
-        """Move the bar, which does not go back when tiles are looked at again."""
+        self._bar.advance(self._further())
+
+    def _further(self) -> int:
+        """Tiles that the bar does not show yet; it does not go back when some are seen again."""
         reached = self.count_done() + len(self.failed)
-        self._bar.advance(max(reached - self._shown, 0))
-        self._shown = max(self._shown, reached)
+        more, self._shown = max(reached - self._shown, 0), max(self._shown, reached)
+        return more
 
     def tick(self, in_flight: int) -> None:
         """Called several times a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rsscale.inputs.constant_pixels import constant_lines, fold_constant
 from rsscale.wording import counted
 
 _FAILURES = 10
@@ -25,12 +26,14 @@ def summary(state: Mapping[str, Any], url: str) -> str:
 
 
 def _missing(state: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[str]:
-    """Items and assets that are not in the result."""
+    """Items and assets that are not in the result, and pixels that should not be, perhaps."""
     if state.get("left_out"):
         yield f"left out  {describe_left_out(state['left_out'])}"
     unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
     if unreadable:
         yield f"missing   {unreadable} assets could not be read and count as not seen"
+    read = fold_constant(step.get("facts", {}) for step in steps.values())
+    yield from (f"constant  {line}" for line in constant_lines(read))
 
 
 def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:

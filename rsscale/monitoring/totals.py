@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from operator import add
 from typing import Any
 
+from rsscale.inputs.constant_pixels import CONSTANT_FACTS
 from rsscale.steps.base import Fold
 
-COUNTED: Mapping[str, Fold] = {"pixels": "sum", "decoded_bytes": "sum", "unreadable": "sum"}
+COUNTED: Mapping[str, Fold] = {
+    "pixels": "sum",
+    "decoded_bytes": "sum",
+    "unreadable": "sum",
+    **CONSTANT_FACTS,
+}
 """Facts of every tile, whatever the pass: the engine counts them itself."""
 
 _FOLDS: Mapping[Fold, Callable[[float, float], float]] = {"sum": add, "min": min, "max": max}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rsscale.estimation.estimator import Estimate
+from rsscale.first_argument import made_by
 from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.object_scores.figures import GroupScores
 from rsscale.wording import counted
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _COUNTS = ("truth", "right", "false", "missed")
 
 
+@made_by("rs.score_objects(predicted, truth)")
 @dataclass(frozen=True, eq=False)
 class ObjectScores:
     """How well predicted objects agree with true ones.

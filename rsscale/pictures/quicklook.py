@@ -13,6 +13,7 @@ import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
 from rsscale.errors import AreaError, BandError, nearest
+from rsscale.first_argument import COMPOSITE, MAP, first_is
 from rsscale.legend.color_vision import alike
 from rsscale.legend.palette import palette
 from rsscale.legend.values import named_counts
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _MOST_NAMED = 3
 
 
+@first_is(xr.Dataset, expected=MAP)
 def quicklook(
     ds: xr.Dataset,
     path: str | Path,
@@ -121,6 +123,7 @@ def _warn_of_classes(panels: list[Panel]) -> None:
             )  # fmt: skip
 
 
+@first_is(xr.DataArray, expected=COMPOSITE)
 def rgb(
     composite: xr.DataArray,
     bands: tuple[str, str, str] = ("red", "green", "blue"),

@@ -21,6 +21,7 @@ from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
+from rsscale.inputs.constant_pixels import constant_lines, fold_constant
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
 from rsscale.progress.bars import progress
@@ -240,7 +241,8 @@ def _timed(untimed: Plan, pilot: _Pilot, *, prices: Prices | None) -> Plan:
         "stages": in_order(stages),
     }
     money = None if prices is None else prices.of(interval, pilot.workers, untimed)
-    return replace(untimed, seconds=interval, money=money, pilot=summary)
+    notes = (*untimed.notes, *constant_lines(fold_constant(r["facts"] for r in results)))
+    return replace(untimed, seconds=interval, money=money, pilot=summary, notes=notes)
 
 
 def _relative_margin(seconds: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rsscale.first_argument import made_by
 from rsscale.html_tables import block, heading, pairs
 from rsscale.monitoring.summary import describe_left_out
 from rsscale.runs.tile_costs import StepEstimate
@@ -35,6 +36,7 @@ class Prices:
         return middle, low, high
 
 
+@made_by("rs.plan(recipe)")
 @dataclass(frozen=True)
 class Plan:
     """Estimate of a run; its ``repr`` is a table.

@@ -12,6 +12,7 @@ from rsscale.html_tables import block, heading, preformatted
 from rsscale.layers import AFTER, BEFORE, YearPair
 from rsscale.learn.model_html import input_lines, output_lines
 from rsscale.model.files import model_files, read_item, read_spec, read_training
+from rsscale.model.mlm_item import ANY_TIME
 from rsscale.model.spec import ModelSpec
 from rsscale.pictures.training_pictures import draw_training
 from rsscale.pictures.training_text import story_lines
@@ -64,7 +65,7 @@ class ModelCard:
         else:
             yield from self._training_lines()
             for name in ("start_datetime", "end_datetime"):
-                if said.get(name):
+                if said.get(name) not in (None, ANY_TIME[name]):
                     yield name.removesuffix("_datetime"), str(said[name])
         if said.get("license"):
             yield "license", str(said["license"])

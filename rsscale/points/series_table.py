@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
+from rsscale.first_argument import made_by
 from rsscale.geo.sample_groups import GroupShapes
 from rsscale.reference.unused_labels import UnusedLabels
 
@@ -69,6 +70,7 @@ class SeriesInput:
         return replace(self, values=values, days=np.pad(self.days, ((0, 0), (0, more))))
 
 
+@made_by("rs.read_series_table(path, bands=[...])")
 @dataclass(frozen=True, eq=False)
 class SeriesTable:
     """Samples to learn from: series at points, what is there, and what lies together.

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from rsscale.errors import AreaError
+from rsscale.first_argument import first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.legend.flags import flag_classes
@@ -28,6 +29,7 @@ _NODATA = 255
 _ON_LATTICE = 1e-6
 
 
+@first_is(xr.DataArray, expected="classes (y, x) as a DataArray, such as maps.classification")
 def polygonize(
     classification: xr.DataArray,
     *,

@@ -18,6 +18,7 @@ from odc.geo.xr import xr_coords
 
 from rsscale.cluster.connection import is_in_a_worker
 from rsscale.errors import AreaError, ModelError
+from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.predict_box import predict_box, tell
@@ -32,6 +33,7 @@ from rsscale.prediction.lazy import is_lazy, lazy_layers
 from rsscale.prediction.model_source import ModelSource, opened, source_of
 
 
+@first_is(xr.DataArray, Mapping, expected=COMPOSITE)
 def predict(
     composite: xr.DataArray | Mapping[str, xr.DataArray],
     model: Predictor | ModelSource,

@@ -41,6 +41,9 @@ class Bar(Protocol):
     def advance(self, n: float = 1) -> None:
         """Count ``n`` more units as done."""
 
+    def keep(self, n: float) -> None:
+        """Count ``n`` units that were done before: they tell nothing of the rate."""
+
     def note(self, text: str) -> None:
         """Show a few words behind the bar."""
 
@@ -110,6 +113,9 @@ class _Silent:
     def advance(self, n: float = 1) -> None:
         pass
 
+    def keep(self, n: float) -> None:
+        pass
+
     def note(self, text: str) -> None:
         pass
 
@@ -126,6 +132,11 @@ class _Terminal:
         seconds = max(time.monotonic() - self._start, 1e-9)
         self._bars.update(self._task, advance=n, rate=rate_text(self._done / seconds))
 
+    def keep(self, n: float) -> None:
+        # Rich takes the time left from the recent advances, to which this is none.
+        whole = self._bars.tasks[self._task].completed + n
+        self._bars.reset(self._task, completed=int(whole))
+
     def note(self, text: str) -> None:
         # Rich shrinks all columns for a long text, and the time left would be cut off.
         room = max(self._bars.console.width - _BAR_WIDTH, 0)
@@ -138,7 +149,7 @@ class _Lines:
     def __init__(self, label: str, total: float | None, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._start = self._last = time.monotonic()
-        self._done = 0.0
+        self._done = self._kept = 0.0
         self._text = ""
 
     def advance(self, n: float = 1) -> None:
@@ -147,6 +158,10 @@ class _Lines:
         if now - self._last >= _LINE_EVERY_S:
             self._last = now
             self._print(now)
+
+    def keep(self, n: float) -> None:
+        self._done += n
+        self._kept += n
 
     def note(self, text: str) -> None:
         self._text = text
@@ -158,10 +173,10 @@ class _Lines:
 
     def _print(self, now: float) -> None:
         seconds = now - self._start
-        rate = self._done / max(seconds, 1e-9)
+        rate = (self._done - self._kept) / max(seconds, 1e-9)
         of = f"/{self._total:g}" if self._total is not None else ""
         line = f"{self._label}: {self._done:g}{of} {self._unit}, {rate_text(rate)}, {seconds:.0f} s"
-        if self._total is not None and 0 < self._done < self._total:
+        if self._total is not None and rate and self._done < self._total:
             line += f", {(self._total - self._done) / rate:.0f} s left"
         print(f"{line} {self._text}".rstrip(), file=sys.stderr, flush=True)
 
@@ -171,7 +186,7 @@ class _JsonLines(_Lines):
 
     def _print(self, now: float) -> None:
         seconds = now - self._start
-        rate = self._done / max(seconds, 1e-9)
+        rate = (self._done - self._kept) / max(seconds, 1e-9)
         left = None if self._total is None or not rate else (self._total - self._done) / rate
         write_line(
             "info",

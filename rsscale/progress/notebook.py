@@ -27,6 +27,7 @@ class _Stage:
     unit: str
     start: float
     done: float = 0.0
+    kept: float = 0.0
     text: str = ""
     seconds: float | None = None
     failed: bool = False
@@ -35,11 +36,12 @@ class _Stage:
         """Cells of the table: label, bar, count, time, note."""
         seconds = self.seconds if self.seconds is not None else now - self.start
         of = f" of {self.total:,g}" if self.total is not None else ""
-        rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else ""
+        made = self.done - self.kept
+        rate = rate_text(made / max(seconds, 1e-9)) if made else ""
         count = f"{self.done:,g}{of} {self.unit} {rate}".rstrip()
         spent = _clock(seconds)
-        if self.seconds is None and self.total and 0 < self.done < self.total:
-            spent += f", {_clock((self.total - self.done) * seconds / self.done)} left"
+        if self.seconds is None and self.total and made and self.done < self.total:
+            spent += f", {_clock((self.total - self.done) * seconds / made)} left"
         share = min(self.done / self.total, 1.0) if self.total else float(self.seconds is not None)
         bar = Bar(0.0 if self.failed else share, share if self.failed else 0.0)
         return self.label, bar, count, spent, self.text if self.seconds is None else ""
@@ -83,6 +85,11 @@ class NotebookBar:
             now = time.monotonic()
             if now - self._display.renewed >= _RENEW_EVERY_S:
                 self._display.renew(now=now)
+
+    def keep(self, n: float) -> None:
+        """Count ``n`` units that were done before: they tell nothing of the rate."""
+        self._stage.kept += n
+        self.advance(n)
 
     def note(self, text: str) -> None:
         """Show a few words behind the bar."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsscale.errors import RecipeError, nearest
+from rsscale.first_argument import made_by
 from rsscale.progress.bars import progress
 from rsscale.publishing import stac
 from rsscale.publishing.about import About, read_about
@@ -41,6 +42,7 @@ from rsscale.viewer.static import write_viewer
 _OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer", OBJECTS)
 
 
+@made_by("rs.publish(run, path)")
 @dataclass(frozen=True)
 class Publication:
     """What was published.

@@ -9,6 +9,7 @@ from typing import Any
 
 from rsscale.documents import read_json
 from rsscale.errors import RunFolderError
+from rsscale.first_argument import made_by
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
@@ -18,6 +19,7 @@ FORMAT = 1
 _ORDER = ("failed", "passed", "not checked")
 
 
+@made_by("rs.check_quality(run)")
 @dataclass(frozen=True)
 class Gates:
     """The gates of a run, as ``gates.json`` has them.

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rsscale.cluster.request import parse_request
 from rsscale.errors import RecipeError, nearest
+from rsscale.first_argument import made_by
 from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
 from rsscale.layers import AFTER, BEFORE
 from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year, as_value_error
@@ -61,6 +62,7 @@ class ChangeRecipe(Strict):
     """How change is told: by comparing the two maps, or by a temporal model of all periods."""
 
 
+@made_by("rs.read_recipe(path)")
 class Recipe(Strict):
     """A whole recipe; see ``recipes/landcover.yaml`` for every key with comments."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError, RunFolderError, nearest
+from rsscale.first_argument import made_by
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.transitions import CLASSES, paired_classes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _OTHERS = LandClass(NODATA - 1, "other classes", "#9a9a95")
 
 
+@made_by("rs.transition_matrix(run)")
 @dataclass(frozen=True, eq=False)
 class TransitionMatrix:
     """Hectares of an area by class before and class after.

@@ -16,6 +16,7 @@ from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import chosen
 from rsscale.errors import RunFolderError
+from rsscale.first_argument import made_by
 from rsscale.html_tables import block, table
 from rsscale.layers import TileKey
 from rsscale.progress.bars import progress
@@ -83,6 +84,7 @@ class TileChanges:
         return f"{'at most ' if self.at_most else ''}{self.to_compute} of {self.total}"
 
 
+@made_by("rs.changes(run)")
 @dataclass(frozen=True)
 class Changes:
     """What a run would compute, before it does.

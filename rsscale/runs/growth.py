@@ -53,6 +53,12 @@ class Difference:
         ------
         RunFolderError
         """
+        if self.removed == ("area",):
+            raise RunFolderError(
+                f"{folder.url} has more than the recipe: its area; a run keeps what it has, with "
+                "--update too. For the smaller area choose another --out, to go on with this run "
+                "let the recipe's area hold that of area.geojson in it"
+            )
         if self.removed:
             raise RunFolderError(
                 f"{folder.url} has more than the recipe: {', '.join(self.removed)}; a run keeps "

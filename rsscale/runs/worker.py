@@ -175,6 +175,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
             "pixels": found.pixels,
             "decoded_bytes": resources.meter.decoded_bytes,
             "unreadable": len(resources.unreadable),
+            **resources.constant.facts(),
             **{name: value for name, value in result.facts.items() if value is not None},
         },
         seconds={stage: round(value, 4) for stage, value in seconds.items()},

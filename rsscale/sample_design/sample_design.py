@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.first_argument import made_by
 from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.sample_passes.sample_options import ALLOCATIONS, SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate
@@ -26,6 +27,7 @@ _MOST_AREAS = 12
 _Ints = npt.NDArray[np.int64]
 
 
+@made_by("rs.design_sample(run, path)")
 @dataclass(frozen=True)
 class SampleDesign:
     """What :func:`rsscale.design_sample` planned or drew; print it.

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from rsscale import durable
 from rsscale.errors import StorageError
+from rsscale.inputs.constant_pixels import fold_constant
 from rsscale.reference.unused_labels import UnusedLabels
 from rsscale.sampling.chip_task import Arrays, ChipPart
 from rsscale.sampling.stored_images import StoredImages
@@ -54,6 +55,7 @@ class ChipParts:
             "thinned": part.thinned,
             "missing": part.missing,
             "decoded": part.decoded,
+            "constant": part.constant,
         }
         try:
             if self.images is not None:
@@ -77,7 +79,7 @@ class ChipParts:
         """Arrays of the first ``count`` parts one after the other, and what was counted of all."""
         parts: dict[str, list[Any]] = {}
         total, thinned, missing = UnusedLabels(), Counter[int](), dict[str, str]()
-        decoded = 0
+        decoded, constant = 0, dict[str, float]()
         for arrays, header in self._all(count):
             for name, array in arrays.items():
                 parts.setdefault(name, []).append(array)
@@ -85,8 +87,9 @@ class ChipParts:
             thinned.update({int(value): n for value, n in header["thinned"].items()})
             missing |= header["missing"]
             decoded += header["decoded"]
+            constant = fold_constant([constant, header["constant"]])
         joined = {name: np.concatenate(some) for name, some in parts.items()}
-        return joined, ChipPart(0, 0, {}, total, thinned, missing, decoded)
+        return joined, ChipPart(0, 0, {}, total, thinned, missing, decoded, constant)
 
     def _all(self, count: int) -> Iterator[tuple[Arrays, dict[str, Any]]]:
         return (self.read(number) for number in range(count))

@@ -82,6 +82,9 @@ class ChipPart:
         What could not be read and counts as not seen.
     decoded : int
         Bytes of pixels that were read.
+    constant : mapping of fact to number
+        Observations that are the same number in all bands, see
+        :data:`rsscale.inputs.constant_pixels.CONSTANT_FACTS`.
     """
 
     number: int
@@ -91,6 +94,7 @@ class ChipPart:
     thinned: Mapping[int, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     decoded: int = 0
+    constant: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +147,15 @@ class ChipReading:
                 else:
                     parts.append(chip.as_pixels(image, days, seen, self.most, thinned))
             arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        decoded = inputs.meter.decoded_bytes
         return ChipPart(
-            task.number, task.first, arrays, unused, thinned, dict(inputs.missing), decoded
+            task.number,
+            task.first,
+            arrays,
+            unused,
+            thinned,
+            dict(inputs.missing),
+            inputs.meter.decoded_bytes,
+            inputs.constant.facts(),
         )
 
     def _box(self, block: PixelBox, labels: npt.NDArray[np.uint8]) -> PixelBox:

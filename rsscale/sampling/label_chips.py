@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
@@ -18,6 +19,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.geo.sample_groups import MOST_POINTS, GroupShapes, some_of
+from rsscale.inputs.constant_pixels import constant_lines
 from rsscale.inputs.windows import mask_margin, span, window_names
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory
@@ -41,11 +43,12 @@ from rsscale.training.checks import check_disk
 if TYPE_CHECKING:
     from distributed import Client
 
+_log = logging.getLogger("rsscale")
 # Chips of one such block are read together: a COG block is decoded once, not once a chip.
 _READ_TOGETHER = 512
 # Of the images of one task: a worker holds two of them, and they travel.
 _TASK_BYTES = 64 << 20
-_WAY = 2  # of what is kept of a chip, and which pixels are taken: raised when either changes
+_WAY = 3  # of what is kept of a chip, and which pixels are taken: raised when either changes
 Chip = tuple[PixelBox, int]
 """A block of the global lattice, and the group whose labels count in it."""
 CONTEXT = 32
@@ -221,7 +224,7 @@ class ChipReader:
         if left < len(self):
             announce(f"goes on reading: {len(self) - left:,} of {len(self):,} chips are kept")
         with progress("read chips", len(self), "chips") as bar:
-            bar.advance(len(self) - left)
+            bar.keep(len(self) - left)
             todo = (task for task in self._tasks(sources) if task.number not in parts)
             if left and not read_parts(todo, self._reading, parts, cluster, bar):
                 left = sum(len(task.blocks) for task in places if task.number not in parts)
@@ -231,6 +234,8 @@ class ChipReader:
                 )
         arrays, counted = parts.join(len(places))
         self.unused += counted.unused
+        for line in constant_lines(counted.constant):
+            _log.warning("around the labels %s", line)
         return arrays, parts.images, counted
 
     def _tasks(

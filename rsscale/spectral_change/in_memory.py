@@ -11,6 +11,7 @@ import xarray as xr
 
 from rsscale.change.post_classification import on_same_pixels
 from rsscale.errors import AreaError, BandError
+from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.lattice import position_hash
 from rsscale.layers import Layer
 from rsscale.spectral_change.decision import change_layers, decide
@@ -27,6 +28,7 @@ from rsscale.spectral_change.thresholds import (
 _log = logging.getLogger(__name__)
 
 
+@first_is(xr.DataArray, expected=COMPOSITE)
 def detect_spectral_change(
     before: xr.DataArray,
     after: xr.DataArray,

@@ -14,6 +14,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RsscaleError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.constant_pixels import ConstantPixels
 from rsscale.layers import Layer, TileKey
 from rsscale.read.stage_timer import StageTimer
 
@@ -37,11 +38,14 @@ class Resources:
         Filled while sources are read: how long threads worked and read, how many bytes.
     unreadable : dict of asset to str
         Filled likewise: what could not be read and counts as not seen, where the recipe says so.
+    constant : ConstantPixels
+        Counts likewise observations that are the same number in all bands.
     """
 
     profile: NumericProfile
     meter: StageTimer = field(default_factory=StageTimer)
     unreadable: dict[str, str] = field(default_factory=dict)
+    constant: ConstantPixels = field(default_factory=ConstantPixels)
 
     def stages(self) -> dict[str, float]:
         """Seconds of ``read`` and ``prepare``: of all threads together, over their number."""

@@ -106,6 +106,7 @@ class InputSource:
                 device=resources.profile.device,
                 meter=resources.meter,
                 unreadable=resources.unreadable,
+                constant=resources.constant,
                 generation=self.generation(key),
             )
             for period in self.periods(key)

@@ -117,6 +117,8 @@ def open_storage(where: str | os.PathLike[str] | Storage) -> Storage:
     RunFolderError
         For an address of another kind, or without the extra.
     """
+    if isinstance(where, int | float | None):
+        raise TypeError(f"{where!r} is no run; give its folder as a path or address, or a Run")
     if not isinstance(where, (str, os.PathLike)):
         return where
     text = os.fspath(where)

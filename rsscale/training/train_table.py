@@ -12,6 +12,7 @@ import torch
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
 from rsscale.cluster.machine import Precision
 from rsscale.errors import RecipeError, nearest
+from rsscale.first_argument import TABLE, first_is
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learn.model import Model
@@ -89,6 +90,7 @@ class TableTraining:
         )
 
 
+@first_is(SeriesTable, expected=TABLE)
 def train_table(
     table: SeriesTable,
     *,

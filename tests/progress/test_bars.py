@@ -32,6 +32,48 @@ def test_the_time_left_is_shown_beside_a_long_text(monkeypatch: pytest.MonkeyPat
     assert "-:--:--" in shown or "0:00:" in shown.rpartition("left")[2]
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        """The time."""
+        return self.now
+
+
+def test_what_was_done_before_is_no_part_of_the_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    progress.show_progress(True)
+    with progress.progress("train", 350, "steps") as bar:
+        bar.keep(300)
+        clock.now += 10
+        bar.advance(20)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "train: 320/350 steps, 2.0/s, 10 s, 15 s left"
+    assert last == first
+
+
+def test_a_bar_of_a_terminal_takes_its_rate_from_what_is_done_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = Console(file=io.StringIO(), width=110, force_terminal=True)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    progress.show_progress(True)
+    with progress.progress("train", 350, "steps") as bar:
+        bar.keep(300)
+        clock.now += 10
+        bar.advance(20)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "320/350" in shown
+    assert "2.0/s" in shown
+
+
 def test_nothing_is_announced_when_progress_is_off(capsys: pytest.CaptureFixture[str]) -> None:
     progress.show_progress(False)
     try:

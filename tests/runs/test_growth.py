@@ -225,9 +225,9 @@ def test_a_death_among_moves_loses_no_shard(
 @pytest.mark.parametrize(
     ("removed", "named"),
     [
-        ({"periods": [2022]}, "periods.2023"),
-        ({"area": "part.gpkg"}, "area"),
-        ({"change": None}, "steps.change"),
+        ({"periods": [2022]}, "periods.2023.*put that back"),
+        ({"area": "part.gpkg"}, "area;.*choose another --out.*area.geojson"),
+        ({"change": None}, "steps.change.*put that back"),
     ],
 )
 def test_removing_is_refused_with_what_to_do(
@@ -239,9 +239,7 @@ def test_removing_is_refused_with_what_to_do(
     if removed.get("periods") or "change" in removed:
         content.pop("change", None)
     before = (at_once.folder.storage.path / "run.json").read_bytes()
-    with pytest.raises(
-        RunFolderError, match=rf"has more than the recipe: .*{named}.*put that back"
-    ):
+    with pytest.raises(RunFolderError, match=rf"has more than the recipe: .*{named}"):
         rs.run(content, at_once.path, **SETTINGS)
     assert (at_once.folder.storage.path / "run.json").read_bytes() == before
 

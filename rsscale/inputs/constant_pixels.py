@@ -1,0 +1,129 @@
+"""Count observations that hold the same extreme number in all bands: fill that nobody declared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from rsscale.cluster.sealed import Sealed
+
+# Numbers that files are filled with: nothing, what is saturated, and usual nodata.
+_NUMBERS = (0, 255, 65535, 32767, -32768, -9999)
+_STEP = 16  # every so many rows and columns
+_FEW = 0.02
+# Of one band, such as a height, 0 is a value like any other.
+_BANDS = 2
+_NAME = "all_bands_{}"
+
+CONSTANT_FACTS: Mapping[str, Literal["sum", "max"]] = {
+    "sampled_observations": "sum",
+    **{_NAME.format(number): "sum" for number in _NUMBERS},
+    "most_constant": "max",
+}
+"""Facts of a tile that reads imagery, and how those of many tiles fold."""
+
+
+class ConstantPixels:
+    """Observations of a sample of pixels, and how many of them are constant over the bands.
+
+    Threads may count at the same time.
+
+    Attributes
+    ----------
+    sampled : int
+        Observations that count: those which no band says are nodata.
+    constant : dict of int to int
+        Of these the ones that hold the number in all bands.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.sampled = 0
+        self.constant: dict[int, int] = {}
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """Unpickles as a new one: what another process reads is not counted here."""
+        return type(self), ()
+
+    def count(self, block: npt.NDArray[Any], fill: float) -> None:
+        """Count a block ``(time, band, y, x)`` in the numbers of its files; ``fill`` is nodata."""
+        sample = block[:, :, ::_STEP, ::_STEP]
+        lowest, highest = sample.min(axis=1), sample.max(axis=1)  # NaN where a band is
+        valid = np.isfinite(lowest) if np.isnan(fill) else (sample != fill).all(axis=1)
+        same = lowest[valid & (lowest == highest)]
+        counts = {number: int(np.count_nonzero(same == number)) for number in _NUMBERS}
+        with self._lock:
+            self.sampled += int(np.count_nonzero(valid))
+            for number, found in counts.items():
+                if found:
+                    self.constant[number] = self.constant.get(number, 0) + found
+
+    def facts(self) -> dict[str, float]:
+        """Those of :data:`CONSTANT_FACTS`; none where no imagery was read."""
+        if not self.sampled:
+            return {}
+        return {
+            "sampled_observations": self.sampled,
+            **{_NAME.format(number): count for number, count in self.constant.items()},
+            "most_constant": round(max(self.constant.values(), default=0) / self.sampled, 4),
+        }
+
+
+def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The facts of several tiles, or chips, as one."""
+    folded: dict[str, float] = {}
+    for facts in tiles:
+        for name, fold in CONSTANT_FACTS.items():
+            if name in facts:
+                known = folded.get(name, 0)
+                both = known + facts[name] if fold == "sum" else max(known, facts[name])
+                folded[name] = both
+    return folded
+
+
+def constant_lines(facts: Mapping[str, float]) -> list[str]:
+    """What a person should know of the folded facts of tiles: a line for each number.
+
+    Told where more than 2 % of the observations of a tile are constant.
+    """
+    most = facts.get("most_constant", 0.0)
+    counts = {number: facts.get(_NAME.format(number), 0) for number in _NUMBERS}
+    total = sum(counts.values())
+    if not total or most <= _FEW:
+        return []
+    return [
+        f"{count / facts['sampled_observations']:.1%} of the observations are {number} in all "
+        f"bands, up to {most:.0%} in one place, and count as seen; if that is fill, say "
+        f"nodata: {{BAND: {number}}} for one band of the input"
+        for number, count in counts.items()
+        if count >= total / 10
+    ]
+
+
+def noted_constant(cube: xr.DataArray, constant: ConstantPixels) -> xr.DataArray:
+    """The same cube, lazily; what is computed of it is counted.
+
+    Parameters
+    ----------
+    cube : xr.DataArray
+        ``(time, band, y, x)`` in the numbers of its files, masked or not. One of fewer than two
+        bands, or whose chunks part the bands, is not counted.
+    constant : ConstantPixels
+        Counts a sample of each chunk: a hundredth of the time of reading, at most.
+    """
+    data = cube.data
+    if cube.sizes["band"] < _BANDS or not cube.chunks or data.numblocks[:2] != (1, 1):
+        return cube
+    counted = Sealed(partial(_counted, constant=constant, fill=float(cube.attrs["nodata"])))
+    return cube.copy(data=data.map_blocks(counted, dtype=data.dtype, meta=data._meta))  # noqa: SLF001
+
+
+def _counted(block: npt.NDArray[Any], *, constant: ConstantPixels, fill: float) -> Any:
+    constant.count(block, fill)
+    return block
