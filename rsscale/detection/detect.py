@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,14 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from rsscale.composites.strips import strips
 from rsscale.detection.windows import MOST_UNSEEN, detect_windows
 from rsscale.errors import ModelError
 from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock
-from rsscale.inference.stack import InputStack
+from rsscale.inference.stack import FarValues, InputStack
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import Predictor
 from rsscale.objects.candidates import Candidates, together, window_candidates
@@ -55,7 +57,7 @@ def detect(
     iou: float | None = None,
     agnostic: bool = False,
 ) -> gpd.GeoDataFrame:
-    """Find the objects of an image in memory, each once.
+    """Find the objects of an image, each once.
 
     Windows lie where :func:`rsscale.predict` has them. What several windows see is suppressed and
     merged as in a step of ``kind: detect``, so that this is what a run finds in the same place.
@@ -63,8 +65,9 @@ def detect(
     Parameters
     ----------
     composite : DataArray or mapping of name to DataArray
-        As :func:`rsscale.predict` takes it. A lazy one is read as a whole: for what does not fit
-        into memory use a run.
+        As :func:`rsscale.predict` takes it. A lazy one is computed in strips of windows, of about
+        512 MB and at least a row of its chunks: memory does not grow with the image. Strips overlap
+        by a halo, and chunks on their lines are computed twice.
     model : Model or ModelFolder
         One that finds objects: its output is an :class:`rsscale.ObjectOutput`.
     core : GeoBox, optional
@@ -103,29 +106,31 @@ def detect(
 
     spec = _contract(model)
     output = spec.objects  # which a model of pixels has not
-    inputs = in_memory(model_inputs(composite, spec))
+    inputs = model_inputs(composite, spec)
     source = geobox_of_input(next(iter(inputs.values())))
     grid = Grid(str(source.crs), source.affine.a, origin=origin)
     read = grid.box_of(source)
     kept = grid.box_of(core) if core is not None else read
     wanted = _wanted(where, kept.shape, checked_where(where, kept, grid.geobox_of(kept)))
     network = opened(model) if isinstance(model, ModelSource) else model
-    stack = InputStack(inputs, spec, read)
     cores = known_windows(kept, wanted, spec.lattice)
     counts: Counter[str] = Counter()
-    with device_lock(network.device):
-        found = detect_windows(stack, network, cores, score_threshold=score, counts=counts)
     rules = Rules(output.iou if iou is None else iou, agnostic)
-    parts = [
-        window_candidates(
-            some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)),
-            iou=rules.iou, agnostic=agnostic,
-        )
-        for some, place in zip(found, cores, strict=True)
-    ]  # fmt: skip
+    parts, far = [], FarValues()
+    for some_cores, stack in _stacks(inputs, spec, read, kept, cores):
+        with device_lock(network.device):
+            found = detect_windows(stack, network, some_cores, score_threshold=score, counts=counts)
+        far += stack.far_values()
+        parts += [
+            window_candidates(
+                some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)),
+                iou=rules.iou, agnostic=agnostic,
+            )
+            for some, place in zip(found, some_cores, strict=True)
+        ]  # fmt: skip
     candidates = together(parts) if parts else Candidates.none()
     objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)
-    _tell(counts, spec, stack)
+    _tell(counts, spec, far)
     digest = str(getattr(network, "digest", ""))
     rows = placed_rows(objects, grid=grid, classes=spec.classes, model=digest)
     shapes = shapely.from_wkb(rows[GEOMETRY].to_numpy(zero_copy_only=False))
@@ -150,7 +155,26 @@ def _wanted(where: Any, shape: tuple[int, int], checked: Any) -> npt.NDArray[np.
     return np.ones(shape, bool) if where is None else np.asarray(checked, bool)
 
 
-def _tell(counts: Counter[str], spec: ModelSpec, stack: InputStack) -> None:
+def _stacks(
+    inputs: Mapping[str, xr.DataArray],
+    spec: ModelSpec,
+    read: PixelBox,
+    kept: PixelBox,
+    cores: Sequence[PixelBox],
+) -> Iterator[tuple[list[PixelBox], InputStack]]:
+    """Windows strip by strip, with what they see of the inputs in memory."""
+    channels = sum(array.sizes["time"] * array.sizes["band"] for array in inputs.values())
+    for strip in strips(kept, spec.lattice, channels):
+        inside = [core for core in cores if not (core & strip).empty]
+        if not inside:
+            continue
+        around = spec.lattice.read_box(strip) & read
+        rows, cols = around.slices(read)
+        part = {name: array[..., rows, cols] for name, array in inputs.items()}
+        yield inside, InputStack(in_memory(part), spec, around)
+
+
+def _tell(counts: Counter[str], spec: ModelSpec, far: FarValues) -> None:
     """Log what was dropped, and what a person should know of the values."""
     for name, reason in _DROPPED.items():
         if counts[name]:
@@ -163,5 +187,5 @@ def _tell(counts: Counter[str], spec: ModelSpec, stack: InputStack) -> None:
             "of its output, or use a smaller stride",
             spec.name, counts["full"], counts["windows"], spec.objects.most,
         )  # fmt: skip
-    if warning := stack.far_values().warning:
+    if warning := far.warning:
         _log.warning("%s", warning)

@@ -1,9 +1,10 @@
 """Objects of an image in memory: each once, the same wherever the image begins and ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyproj
 import pytest
 import shapely
@@ -14,6 +15,7 @@ from odc.geo.geobox import GeoBox
 import rsscale as rs
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.lattice import PixelBox
+from rsscale.prediction.predict import in_memory
 
 BOX = PixelBox(-150, 900, 150, 1200)  # stride 48: lines at rows -144, -96, …, columns 912, 960, …
 
@@ -168,3 +170,32 @@ def test_an_image_between_the_pixels_is_refused() -> None:
     with pytest.raises(AreaError, match="origin"):
         rs.detect(off, detector(BlobDetector().eval()))
     assert isinstance(composite.odc.geobox, GeoBox)
+
+
+def test_a_lazy_image_is_computed_in_strips_and_gives_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, composite = detector(BlobDetector().eval(), "outlines"), image(BOX, **scene())
+    whole = rs.detect(composite, model)
+    monkeypatch.setattr("rsscale.composites.strips.STRIP_BYTES", 1)  # one window wide and high
+    computed = []
+
+    def recorded(inputs: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+        computed.append(inputs["s2"].shape[-2:])
+        return in_memory(inputs)
+
+    monkeypatch.setattr("rsscale.detection.detect.in_memory", recorded)
+    found = rs.detect(composite.chunk(y=20, x=100), model)
+    pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(whole))
+    assert found.attrs["counts"] == whole.attrs["counts"]
+    window = model.spec.lattice.window
+    assert len(computed) > 40
+    assert max(rows for rows, _ in computed) <= window
+    assert max(cols for _, cols in computed) <= window
+
+
+def test_a_core_beyond_the_image_has_no_objects() -> None:
+    far = GRID.geobox_of(PixelBox(5000, 5000, 5100, 5100))
+    found = rs.detect(image(BOX, **scene()), detector(BlobDetector().eval()), core=far)
+    assert len(found) == 0
+    assert found.attrs["counts"] == {}
