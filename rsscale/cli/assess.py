@@ -76,6 +76,7 @@ _MEASURES = {
             "--iou": "iou",
             "--point-distance": "distance",
             "--within": "within",
+            "--trained": "trained",
             "--sizes": "sizes",
             "--matching": "matching",
             "--max-detections": "max_detections",
@@ -143,6 +144,12 @@ def assess(
         Path | None,
         typer.Option(help="With --objects: polygons in which the truth is complete."),
     ] = None,
+    trained: Annotated[
+        bool,
+        typer.Option(
+            "--trained", help="With --objects: count them also where the model was trained."
+        ),
+    ] = False,
     sizes: Annotated[
         str | None,
         typer.Option(help="With --objects: borders of sizes in m², such as 100,1000; or coco."),
@@ -193,6 +200,7 @@ def assess(
         "--iou": iou or None,
         "--point-distance": point_distance,
         "--within": within,
+        "--trained": trained or None,
         "--sizes": _sizes(sizes),
         "--matching": matching,
         "--max-detections": max_detections,

@@ -15,6 +15,7 @@ from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.geo.ground import ground_scale
 from rsscale.object_assessment.figures_file import keep_figures
 from rsscale.object_assessment.objects_of_step import AssessedStep
+from rsscale.object_assessment.trained_ground import TrainedGround
 from rsscale.object_files.step_objects import Bounds
 from rsscale.object_scores.matching import Rule
 from rsscale.object_scores.object_scores import ObjectScores
@@ -41,6 +42,7 @@ def assess_objects(
     iou: float | Sequence[float] = (0.5,),
     distance: float | None = None,
     within: str | Path | None = None,
+    trained: bool = False,
     regions: str | Path | None = None,
     region_id: str | None = None,
     regions_layer: str | None = None,
@@ -54,8 +56,8 @@ def assess_objects(
 ) -> ObjectScores:
     """Score the objects of a step; write ``objects-accuracy.json`` into the run's folder.
 
-    Only what lies inside the run's area counts, by the centre of the true objects. Figures that
-    the file has of other steps and spans are kept.
+    Only what lies inside the run's area counts, by the centre of the true objects, and not where
+    the model of the step was trained. Figures that the file has of other steps and spans are kept.
 
     Parameters
     ----------
@@ -76,6 +78,9 @@ def assess_objects(
         truth has it. Only objects of the span's year count, of a pair of years the later one.
     within : path, optional
         Polygons in which the truth is complete; all of the run's area when omitted.
+    trained : bool
+        Also count objects where the model was trained and validated. Else they are left out, as the
+        record of its training has the places, and what was detected there.
     regions : path, optional
         Polygons that get figures of their own.
     region_id, regions_layer : str, optional
@@ -104,6 +109,9 @@ def assess_objects(
     zones, parts = _regions(objects, regions, region_id, regions_layer)
     area, files = _area(objects, within)
     grid = objects.plan.grid
+    ground, true = TrainedGround.of(objects), given.to_crs(grid.crs)
+    told = ground.told(area, true, counts=trained)
+    area = area if trained else ground.left_out(area, true)
     place = area.representative_point()
     scale = ground_scale(grid.crs, place.x, place.y)
     found = score_objects(
@@ -131,8 +139,9 @@ def assess_objects(
         "class_column": class_column,
         "period_column": period_column,
     }
-    found = replace(found, notes=(*found.notes, *objects.notes))
-    keep_figures(run.folder, objects, found, {"truth": record, **files, **parts})
+    found = replace(found, notes=(*told, *found.notes, *objects.notes))
+    files |= {**parts, **ground.record(counts=trained)}
+    keep_figures(run.folder, objects, found, {"truth": record, **files})
     return found
 
 

@@ -22,7 +22,7 @@ from rsscale.inference.device_lock import device_lock
 from rsscale.inference.stack import InputStack
 from rsscale.inputs.windows import times_of
 from rsscale.legend.values import check_same_classes
-from rsscale.model.files import model_files, read_spec
+from rsscale.model.files import TRAINING, model_files, read_spec
 from rsscale.model.spec import ModelSpec
 from rsscale.object_passes.placing import detection_steps
 from rsscale.object_passes.windows import WindowsPass, WindowView
@@ -87,7 +87,9 @@ class DetectStep(PartPass):
         """The folder of each period's model."""
         folders = {period: Path(recipe.path(options.path(period))) for period in recipe.periods}
         files = {folder: tuple(model_files(folder)) for folder in set(folders.values())}
-        return [Attachment(str(p), files[folder], "models") for p, folder in folders.items()]
+        # Where a model was trained is not measured: see rsscale.object_assessment.
+        told = {f: (f / TRAINING,) if (f / TRAINING).is_file() else () for f in files}
+        return [Attachment(str(p), files[f], "models", told[f]) for p, f in folders.items()]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> Sequence[Step]:

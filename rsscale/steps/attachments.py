@@ -32,11 +32,14 @@ class Attachment:
         On this machine.
     room : str
         Folder of the run folder that they go into.
+    beside : tuple of Path
+        Files that tell of them and decide nothing: kept too, and no part of the digest.
     """
 
     name: str
     files: tuple[Path, ...]
     room: str = "files"
+    beside: tuple[Path, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -53,7 +56,7 @@ class Attachment:
 
         What may be a secret in JSON among them is told, by its place.
         """
-        for file in self.files:
+        for file in (*self.files, *self.beside):
             content = file.read_bytes()
             places = list(islice(_secret_places(file, content), _MOST_TOLD + 1))
             if places:

@@ -14,7 +14,7 @@ import pytest
 import shapely
 import yaml
 from index_pass import AREA, index_recipe
-from object_pass import CLASSES, KIND
+from object_pass import CLASSES, KIND, SquaresPass
 
 import rsscale as rs
 from rsscale.errors import RecipeError, RunFolderError
@@ -174,3 +174,68 @@ def test_true_objects_of_another_year_do_not_count(
     truth[truth.year == 2024].to_file(tmp_path / "later.gpkg")
     with pytest.raises(RecipeError, match=r"have none of 2023 in 'year', only of \[2024\]"):
         rs.assess_objects(run, tmp_path / "later.gpkg", period_column="year", **options)
+
+
+def training_record(boxes: dict[str, tuple[float, float, float, float]], crs: str) -> str:
+    """``training.json`` with a place of each role."""
+    places = [
+        {"id": number, "role": role, "shape": shapely.geometry.mapping(shapely.box(*box))}
+        for number, (role, box) in enumerate(boxes.items())
+    ]
+    return json.dumps({"format": 1, "split": {"crs": crs, "places": places}})
+
+
+@pytest.fixture
+def trained(run: rs.Run, tmp_path: Path) -> Iterator[Path]:
+    """A run whose step says that a model of digest ``abc`` made it; the file of its training."""
+    shutil.copytree(run.folder.url, tmp_path / "run")
+    record = tmp_path / "run" / "models" / "abc" / "training.json"
+    record.parent.mkdir(parents=True)
+    (record.parent / "item.json").write_text("{}")
+    with mock.patch.object(SquaresPass, "models", {"2023": "abc", "2024": "abc"}, create=True):
+        yield record
+
+
+def test_objects_where_the_model_was_trained_are_left_out(trained, found, truth, tmp_path):
+    low, middle, high = 730_000, 731_000, 731_500
+    boxes = {
+        "training": (low, 4_980_000, middle, 4_985_000),
+        "validation": (middle, 4_980_000, high, 4_985_000),
+        "test": (high, 4_980_000, 740_000, 4_985_000),
+    }
+    trained.write_text(training_record(boxes, found.crs.to_string()))
+    options = {"span": 2023, "class_column": "kind", "resamples": 0}
+    scores = rs.assess_objects(tmp_path / "run", truth, **options)
+    area = shapely.difference(
+        shapely.Polygon(AREA), shapely.box(low, 4_980_000, high, 4_985_000).buffer(5)
+    )
+    inside = shapely.intersects_xy(area, found.x, found.y)
+    assert 0 < inside.sum() < len(found)
+    at = scores.overall.thresholds[0.5]
+    assert at.true == inside[::2].sum()
+    assert at.true + at.false == inside.sum()
+    everywhere = rs.assess_objects(tmp_path / "run", truth, trained=True, **options)
+    gone = everywhere.overall.truth - scores.overall.truth
+    assert gone > 0
+    said = f"{gone} true objects, and what was detected there, lie in 2 places of the model's"
+    assert scores.notes[0].startswith(said)
+    assert everywhere.notes[0].startswith(f"figures are too good: {gone} true objects lie in 2")
+    content = json.loads((tmp_path / "run" / "objects-accuracy.json").read_text())
+    assert content["steps"]["squares"]["2023"]["files"]["training"] == {
+        "model": "abc", "places": 2, "known": True, "counts": True,
+    }  # fmt: skip
+
+
+def test_a_run_on_trained_ground_alone_measures_nothing(trained, truth, tmp_path):
+    boxes = {"training": (5.0, 44.0, 7.0, 46.0)}  # in degrees: places may be of another CRS
+    trained.write_text(training_record(boxes, "EPSG:4326"))
+    with pytest.raises(RecipeError, match=r"all .* true objects lie where the model was trained"):
+        rs.assess_objects(tmp_path / "run", truth, span=2023)
+
+
+def test_a_model_without_a_record_of_its_training_is_told(trained, truth, tmp_path):
+    scores = rs.assess_objects(tmp_path / "run", truth, span=2023, resamples=0)
+    assert "keeps no record of its model's training" in scores.notes[0]
+    trained.write_text(training_record({}, ""))
+    scores = rs.assess_objects(tmp_path / "run", truth, span=2023, resamples=0)
+    assert "does not say where it was" in scores.notes[0]

@@ -1,7 +1,9 @@
 """Objects of imagery, found by a detector in a run: the same however it is cut."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from once import Once
 
 import rsscale as rs
 from rsscale.errors import ModelError, RecipeError, TilesFailedError
+from rsscale.model.files import read_training
+from rsscale.object_passes.detecting import DetectOptions, DetectStep
+from rsscale.store.run_folder import RunFolder
 
 GRID = {"crs": "EPSG:32631", "resolution": 10}
 
@@ -56,6 +61,18 @@ def run(landscape: Landscape, detectors: Path, tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("things") / "run"
     with allowed_detector():
         return rs.run(recipe_of(landscape, detectors / "boxes"), out, threads=1, device="cpu")
+
+
+def test_a_run_keeps_the_record_of_its_models_training(detectors: Path, tmp_path: Path) -> None:
+    shutil.copytree(detectors / "boxes", tmp_path / "model")
+    (tmp_path / "model" / "training.json").write_text('{"format": 1}')
+    recipe: Any = SimpleNamespace(periods=[2023], path=str)
+    options = DetectOptions(model=str(tmp_path / "model"))
+    (kept,) = DetectStep.attachments(options, recipe)
+    assert kept.digest == rs.open_model(detectors / "boxes").digest
+    folder = RunFolder.at(tmp_path / "run")
+    kept.keep(folder)
+    assert read_training(folder.model_path(kept.digest)) == {"format": 1}
 
 
 def test_rows_say_where_they_come_from(run: rs.Run, detectors: Path) -> None:
