@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from rsscale.detectors.detectors import DETECTORS
 from rsscale.errors import ModelError, nearest
 from rsscale.learn.wrappers import parted, unwrapped
 from rsscale.model.model_input import DAYS, VALID, TensorLayout
 from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.networks.channels import MAX_DEPTH, PixelNet, UNet
-from rsscale.networks.detectors import DETECTORS
 from rsscale.networks.fusion import LateFusion
 from rsscale.networks.inputs import NetworkInput, channels_of
 from rsscale.networks.ltae import LTAE

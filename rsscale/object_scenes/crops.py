@@ -15,6 +15,7 @@ from rsscale.learn.model import given
 from rsscale.learners.base import Balance
 from rsscale.learners.checkpoint import generator_state
 from rsscale.learners.chips import Days
+from rsscale.model.outputs import ObjectKind
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
 from rsscale.object_scenes.cuts import cut_objects, turned, turned_image
@@ -23,6 +24,10 @@ from rsscale.object_scenes.targets import Target, targets_of
 
 STEP = 32
 """Crops are multiples of so many pixels: pyramids of features halve an image five times."""
+MOST_ZOOM = 8
+"""How much crops can be enlarged."""
+# Less than this says little of what it is a part of, px.
+_LEAST_DEPTH = 16
 # How many crops lie anywhere: ground without objects is to be known too.
 _ANYWHERE = 0.2
 _TRIES = 10
@@ -46,6 +51,12 @@ class CropRules:
     balance : str
         ``"sampling"``: classes are drawn by the square root of their objects, so that rare ones
         come more often than they occur; else each object as often as any other.
+    halo : int
+        Of the model's windows, px: of an object that is wider, any part is kept that reaches so far
+        from each edge that cuts it, at least 16 px.
+    zoom : float
+        Crops are enlarged by up to so much, and so are their objects: for those that are larger on
+        the map than what is labelled. 1 for not.
     jitter : float
         How much the brightness of bands is changed, in standard deviations; 0 for not.
     """
@@ -53,6 +64,8 @@ class CropRules:
     size: int = 256
     visible: float = 0.5
     balance: Balance = "sampling"
+    halo: int = 64
+    zoom: float = 1.0
     jitter: float = _JITTER
 
     def __post_init__(self) -> None:
@@ -61,6 +74,15 @@ class CropRules:
                 f"crops are {self.size} px wide and keep objects of which {self.visible:g} is "
                 f"seen; expected at least {STEP} px, and a share above 0 up to 1"
             )
+        if not 1 <= self.zoom <= MOST_ZOOM:
+            raise RecipeError(
+                f"crops are enlarged by up to {self.zoom:g}; expected 1, for not, to {MOST_ZOOM}"
+            )
+
+    @property
+    def depth(self) -> int:
+        """How far a part reaches from the edges that cut it, px, that is kept of large objects."""
+        return max(self.halo, _LEAST_DEPTH)
 
 
 class ObjectCrops:
@@ -74,8 +96,8 @@ class ObjectCrops:
     spec : ModelSpec
     rules : CropRules
     seed : int
-    outlines : bool
-        Whether targets have masks.
+    kind : str
+        What is learnt of objects: their boxes, outlines or turned boxes.
     """
 
     def __init__(
@@ -86,10 +108,10 @@ class ObjectCrops:
         rules: CropRules,
         seed: int,
         *,
-        outlines: bool = False,
+        kind: ObjectKind = "boxes",
     ) -> None:
         self.scenes, self.places, self.spec, self.rules = scenes, places, spec, rules
-        self.outlines = outlines
+        self.kind = kind
         self.random = np.random.default_rng(seed)
         smallest = min(min(scene.shape) for scene in scenes.scenes)
         self.size = min(rules.size, smallest) // STEP * STEP
@@ -120,28 +142,39 @@ class ObjectCrops:
         return images, [target for _, target, _ in drawn], days
 
     def _crop(self) -> tuple[npt.NDArray[np.float32], Target, Scene]:
-        scene, rows, cols = self._window()
+        size = self._size()
+        scene, rows, cols = self._window(size)
         image = scene.read(rows, cols)
         seen = self._seen(scene, rows, cols) & np.isfinite(image).any(axis=0)
         near = _near(scene, rows, cols)
         moved = shapely.transform(scene.objects[near], lambda xy: xy - (cols.start, rows.start))
-        cut = cut_objects(np.asarray(moved, object), seen, self.rules.visible)
+        if size != self.size:
+            image, seen = enlarged(image, self.size), enlarged(seen, self.size)
+            moved = shapely.transform(moved, lambda xy: xy * (self.size / size))
+        cut = cut_objects(np.asarray(moved, object), seen, self.rules.visible, self.rules.depth)
         image[:, ~cut.seen] = np.nan
         self._drop_a_window(image)
         self._change_brightness(image)
         turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
         boxes, outlines = turned(cut.boxes, cut.outlines, self.size, turns, flip=flip)
         classes = scene.classes[near[cut.which]]
-        target = targets_of(boxes, outlines, classes, self.size, masks=self.outlines)
+        target = targets_of(boxes, outlines, classes, self.size, self.kind)
         return turned_image(image, turns, flip=flip), target, scene
 
-    def _window(self) -> tuple[Scene, slice, slice]:
+    def _size(self) -> int:
+        """Pixels of a scene along a crop: fewer where it is enlarged."""
+        if self.rules.zoom == 1:
+            return self.size
+        # As many of each size as of its double.
+        return max(round(self.size / self.rules.zoom ** self.random.random()), _LEAST_DEPTH)
+
+    def _window(self, size: int) -> tuple[Scene, slice, slice]:
         """A window of a scene: around an object, or sometimes anywhere."""
         if self.random.random() < _ANYWHERE or not len(self._chosen):
             for _ in range(_TRIES):
                 number = int(self.random.choice(len(self.scenes.scenes), p=self._chance_of_scene))
                 scene = self.scenes.scenes[number]
-                rows, cols = (self._start(0, length, length) for length in scene.shape)
+                rows, cols = (self._start(0, length, length, size) for length in scene.shape)
                 if self._seen(scene, rows, cols).mean() > 0.25 or not len(self._chosen):
                     return scene, rows, cols
         number = int(self.random.choice(len(self._chance), p=self._chance))
@@ -150,19 +183,25 @@ class ObjectCrops:
         scene = self.scenes.scenes[self.scenes.of_scene[sample]]
         x0, y0, x1, y1 = scene.bounds[self.scenes.positions[sample]]
         rows, cols = (
-            self._start(low, high, length)
+            self._start(low, high, length, size)
             for low, high, length in zip((y0, x0), (y1, x1), scene.shape, strict=True)
         )
         return scene, rows, cols
 
-    def _start(self, low: float, high: float, length: int) -> slice:
-        """A span of the crop's width that holds the middle of ``low`` to ``high`` somewhere."""
+    def _start(self, low: float, high: float, length: int, size: int) -> slice:
+        """A span of a crop's width that holds the middle of ``low`` to ``high`` somewhere.
+
+        Of what is longer than the crop it holds any point, so that its ends are seen too.
+        """
         if high - low >= length:
-            start = int(self.random.integers(length - self.size + 1))
+            start = int(self.random.integers(length - size + 1))
         else:
-            start = int((low + high) / 2) - int(self.random.integers(self.size))
-            start = min(max(start, 0), length - self.size)
-        return slice(start, start + self.size)
+            point = (low + high) / 2
+            if high - low > size:
+                point = low + (high - low) * self.random.random()
+            start = int(point) - int(self.random.integers(size))
+            start = min(max(start, 0), length - size)
+        return slice(start, start + size)
 
     def _seen(self, scene: Scene, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
         places = scene.places.window(rows, cols)
@@ -194,6 +233,12 @@ class ObjectCrops:
                 part = image[start : start + bands]
                 image[start : start + bands] = (part - mean) * gain + shift
             first += network_input.channels
+
+
+def enlarged(image: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """An image ``(..., h, h)`` with its nearest pixels repeated to ``(..., size, size)``."""
+    index = (2 * np.arange(size) + 1) * image.shape[-1] // (2 * size)
+    return np.ascontiguousarray(image[..., index[:, None], index])
 
 
 def _near(scene: Scene, rows: slice, cols: slice) -> npt.NDArray[np.intp]:

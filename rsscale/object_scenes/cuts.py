@@ -1,14 +1,17 @@
 """What becomes of objects that a crop cuts, and of those that are turned with their image.
 
-An object of which at least a share is seen is kept, cut to what is seen. Any other is neither
-object nor background: its pixels are masked, as those are where nothing was seen (0 after
-normalisation, the mean of the training). So no network needs to know of it: anchors on masked
-pixels learn what blank ground is, which the map meets at the edge of its imagery too, and never
-that a half object is background. Pixels of a kept object are not masked.
+An object of which at least a share is seen is kept, cut to what is seen. So is a part of one that
+is deeper than the halo wherever it is cut: of an object wider than the halo a map's windows see
+such parts alone, and join them. Any other is neither object nor background: its pixels are masked,
+as those are where nothing was seen (0 after normalisation, the mean of the training). So no network
+needs to know of it: anchors on masked pixels learn what blank ground is, which the map meets at the
+edge of its imagery too, and never that a half object is background. Pixels of a kept object are not
+masked.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +48,9 @@ class Cut:
     ignored: npt.NDArray[np.int64]
 
 
-def cut_objects(objects: Shapes, seen: npt.NDArray[np.bool_], visible: float) -> Cut:
+def cut_objects(
+    objects: Shapes, seen: npt.NDArray[np.bool_], visible: float, depth: float = math.inf
+) -> Cut:
     """Keep objects of which enough is seen in a window, and mask the others.
 
     Parameters
@@ -56,21 +61,28 @@ def cut_objects(objects: Shapes, seen: npt.NDArray[np.bool_], visible: float) ->
         What of the window may be seen.
     visible : float
         Share of an object's area, from 0 to 1, from which on it is kept.
+    depth : float
+        A part that reaches so far, px, from each edge that cuts it is kept whatever its share:
+        what a window of the map sees of an object across its halo. None is by default.
     """
     height, width = seen.shape
     window = shapely.box(0, 0, width, height)
     near = np.flatnonzero(shapely.intersects(objects, window))
+    inside, areas = shapely.intersection(objects[near], window), shapely.area(objects)
     kept: list[tuple[int, Floats, shapely.Geometry]] = []
     ignored: list[int] = []
-    for which in near.tolist():
-        outline = shapely.intersection(objects[which], window)
-        box = _seen_box(np.asarray(shapely.bounds(outline)), seen)
+    for which, part in zip(near.tolist(), inside, strict=True):
+        bounds = np.asarray(shapely.bounds(part))
+        box = _seen_box(bounds, seen)
         if box is None:  # nothing of it is seen: there is nothing to mask
             continue
-        outline = shapely.intersection(outline, shapely.box(*box))
-        share = shapely.area(outline) / shapely.area(objects[which]) * _seen_share(box, seen)
+        whole_part = bool((box == bounds).all())
+        outline = part if whole_part else shapely.intersection(part, shapely.box(*box))
+        within, whole = _seen_share(box, seen), np.asarray(shapely.bounds(objects[which]))
+        share = shapely.area(outline) / areas[which] * within
         is_large = bool((box[2:] - box[:2] >= _LEAST).all())
-        if is_large and share >= visible and shapely.area(outline) > 0:
+        is_enough = share >= visible or (within >= visible and _is_deep(box, whole, depth))
+        if is_large and is_enough and shapely.area(outline) > 0:
             kept.append((which, box, outline))
         else:
             ignored.append(which)
@@ -139,6 +151,12 @@ def _seen_box(box: Floats, seen: npt.NDArray[np.bool_]) -> Floats | None:
     low = np.array([cols.start + own_cols[0], rows.start + own_rows[0]], np.float64)
     high = np.array([cols.start + own_cols[-1] + 1, rows.start + own_rows[-1] + 1], np.float64)
     return np.concatenate([np.maximum(box[:2], low), np.minimum(box[2:], high)])
+
+
+def _is_deep(box: Floats, whole: Floats, depth: float) -> bool:
+    """Whether what is seen of an object is as wide as a depth along each axis that cuts it."""
+    is_cut = (box[:2] > whole[:2]) | (box[2:] < whole[2:])
+    return bool((~is_cut | (box[2:] - box[:2] >= depth)).all())
 
 
 def _seen_share(box: Floats, seen: npt.NDArray[np.bool_]) -> float:

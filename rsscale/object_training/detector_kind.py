@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from rsscale.detectors.detectors import ORIENTED, OUTLINED
 from rsscale.errors import RecipeError, nearest
 from rsscale.learn.architectures import ARCHITECTURES, registered
-from rsscale.model.outputs import ObjectOutput
-from rsscale.networks.detectors import OUTLINED
+from rsscale.model.outputs import ObjectKind, ObjectOutput
 from rsscale.runtimes.factory import is_address
-
-ObjectKind = Literal["boxes", "outlines"]
-"""What a detector can be trained to return; turned boxes are for detectors of one's own."""
 
 
 def finds_objects(architecture: str, kind: str | None = None) -> bool:
@@ -43,4 +38,6 @@ def object_output(architecture: str, kind: ObjectKind | None = None) -> ObjectOu
             f"architecture {architecture!r} is no detector; expected one of {', '.join(known)}, or "
             f"module:function{nearest(architecture, known)}"
         )
+    if architecture in ORIENTED:
+        return ObjectOutput("oriented")
     return ObjectOutput("outlines" if architecture in OUTLINED else "boxes")

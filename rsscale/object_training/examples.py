@@ -66,7 +66,7 @@ def _example(
         moved = shapely.transform(near, lambda xy: xy - (cols.start, rows.start))
         return list(np.asarray(moved, object).reshape(-1))
 
-    truth = true_shapes(scene, as_boxes=spec.objects.kind == "boxes")
+    truth = true_shapes(scene, spec.objects.kind)
     own = kept & (found.of_scene == number)
     shapes, scores = found.outlines[own], found.scores[own]
     is_near = shapely.intersects(shapes, frame)
@@ -76,7 +76,7 @@ def _example(
         tuple(inside(scene.objects)),  # as they are labelled
         tuple(inside(shapes)),
         tuple(float(s) for s in scores[is_near]),
-        tuple(_is_right(shape, truth) for shape in shapes[is_near]),
+        _are_right(shapes[is_near], truth),
         box,
     )
 
@@ -103,11 +103,13 @@ def _extent(scene: Scene, place: int) -> tuple[tuple[slice, slice], tuple[int, i
     return (spans[0], spans[1]), (x0, y0, x1, y1)
 
 
-def _is_right(shape: shapely.Geometry, truth: npt.NDArray[np.object_]) -> bool:
-    """Whether a detection overlaps a true object enough; for the colours of a picture alone."""
-    both = shapely.area(shapely.intersection(truth, shape))
-    either = shapely.area(truth) + shapely.area(shape) - both
-    return bool(len(truth)) and bool((both / either).max() >= IOU)
+def _are_right(shapes: npt.NDArray[np.object_], truth: npt.NDArray[np.object_]) -> tuple[bool, ...]:
+    """Whether detections overlap a true object enough; for the colours of a picture alone."""
+    first, second = shapely.STRtree(truth).query(shapes)
+    both = shapely.area(shapely.intersection(shapes[first], truth[second]))
+    either = shapely.area(shapes[first]) + shapely.area(truth[second]) - both
+    right = np.isin(np.arange(len(shapes)), first[both >= IOU * either])
+    return tuple(map(bool, right))
 
 
 def _picture(image: npt.NDArray[np.float32], spec: ModelSpec) -> npt.NDArray[np.uint8]:

@@ -57,7 +57,7 @@ def run_object_experiment(
     basis = _basis(split)
     places = split.test if basis == "test" else split.validation
     found = find_in_places(model, scenes, places)
-    told = learner.matched(found, scenes, places)
+    (told,) = learner.matched(found, scenes, places)
     figures = told.figures(threshold.score_threshold)
     by_place = scenes.by_place(learner.task)
     return model, ObjectReport(
@@ -107,7 +107,7 @@ def _threshold(
     told: Matched | None = None
     if np.isin(scenes.groups, validation).any():
         found = find_in_places(model, scenes, validation)
-        told = learner.matched(found, scenes, validation)
+        (told,) = learner.matched(found, scenes, validation)
     best = told.best_threshold() if told else None
     if best is None:
         return learner.output, False

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from rsscale.model.outputs import ObjectKind
 from rsscale.object_scenes.scenes import ObjectScenes, Scene
+from rsscale.object_scenes.targets import turned_envelopes
 from rsscale.object_scores.average_precision import average_precision
 from rsscale.object_scores.candidates import overlapping
 from rsscale.object_scores.matching import match, ranks
@@ -180,10 +182,10 @@ def matched(
     places: npt.NDArray[np.int64],
     names: Sequence[str],
     *,
-    as_boxes: bool,
-    iou: float = IOU,
-) -> Matched:
-    """Match detections with the true objects of some places.
+    kind: ObjectKind,
+    ious: Sequence[float] = (IOU,),
+) -> list[Matched]:
+    """Match detections with the true objects of some places, at each intersection over union.
 
     By score, the highest first, each with the closest that is free (COCO). True objects with their
     centre elsewhere don't count, and neither does what is matched with them, or lies elsewhere.
@@ -195,44 +197,45 @@ def matched(
     places : int64 array
     names : sequence of str
         Of the classes.
-    as_boxes : bool
-        Compare boxes, and not outlines: what a detector of boxes can get right.
-    iou : float
+    kind : str
+        What is compared: boxes, outlines or turned boxes, as the detector can get them right.
+    ious : sequence of float
+        Above 0.
     """
-    truth, groups = _truth(scenes, as_boxes=as_boxes)
+    truth, groups = _truth(scenes, kind)
     predicted = _scored(found.outlines, found.classes, found.of_scene, found.scores)
-    outcome = match(
-        overlapping(predicted, truth, iou),
-        ranks(predicted, "score"),
-        iou,
-        rule="score",
-        counts_predicted=np.isin(found.groups, places),
-        counts_truth=np.isin(groups, places),
-    )
-    kept = outcome.is_true | outcome.is_false
-    order = np.lexsort((np.arange(kept.sum()), -found.scores[kept]))
-    inside = truth.classes[np.isin(groups, places)]
-    return Matched(
-        tuple(names),
-        found.scores[kept][order],
-        found.classes[kept][order],
-        outcome.is_true[kept][order],
-        np.bincount(inside, minlength=len(names)).astype(np.int64),
-    )
+    overlaps, turns = overlapping(predicted, truth, min(ious)), ranks(predicted, "score")
+    counts = np.isin(found.groups, places), np.isin(groups, places)
+    true = np.bincount(truth.classes[counts[1]], minlength=len(names)).astype(np.int64)
+    told = []
+    for iou in ious:
+        outcome = match(
+            overlaps, turns, iou, rule="score",
+            counts_predicted=counts[0], counts_truth=counts[1],
+        )  # fmt: skip
+        kept = outcome.is_true | outcome.is_false
+        order = np.lexsort((np.arange(kept.sum()), -found.scores[kept]))
+        values = (found.scores, found.classes, outcome.is_true)
+        scores, classes, right = (each[kept][order] for each in values)
+        told.append(Matched(tuple(names), scores, classes, right, true))
+    return told
 
 
-def true_shapes(scene: Scene, *, as_boxes: bool) -> npt.NDArray[np.object_]:
-    """Outlines of the objects of a scene, or the boxes around them."""
-    boxes = np.asarray(shapely.box(*scene.bounds.T), object).reshape(-1)
-    return boxes if as_boxes else scene.objects
+def true_shapes(scene: Scene, kind: ObjectKind) -> npt.NDArray[np.object_]:
+    """Outlines of the objects of a scene, or the boxes around them, upright or turned."""
+    if kind == "outlines":
+        return scene.objects
+    if kind == "oriented":
+        return turned_envelopes(scene.objects)
+    return np.asarray(shapely.box(*scene.bounds.T), object).reshape(-1)
 
 
-def _truth(scenes: ObjectScenes, *, as_boxes: bool) -> tuple[ScoredObjects, npt.NDArray[np.int64]]:
+def _truth(scenes: ObjectScenes, kind: ObjectKind) -> tuple[ScoredObjects, npt.NDArray[np.int64]]:
     """All objects of the scenes, and the place of each."""
     parts: list[tuple[Any, ...]] = []
     for number, scene in enumerate(scenes.scenes):
         groups = scene.places_of_objects
-        shapes = true_shapes(scene, as_boxes=as_boxes)
+        shapes = true_shapes(scene, kind)
         parts.append((shapes, scene.classes, np.full(len(groups), number), groups))
     shapes, classes, images, groups = (
         np.concatenate([np.zeros(0, kind), *(part[k] for part in parts)])

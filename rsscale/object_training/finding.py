@@ -10,7 +10,7 @@ import numpy.typing as npt
 import shapely
 import torch
 
-from rsscale.detection.outlines import mask_outlines
+from rsscale.detection.outlines import mask_outlines, oriented_outlines
 from rsscale.geo.lattice import PixelBox
 from rsscale.learn.model import Model, call
 from rsscale.model.spec import ModelSpec
@@ -98,6 +98,8 @@ def _outlines(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.object_]]:
     """Outlines of the objects of a window that have one, in its pixels, and which these are."""
     every = np.arange(len(found.scores))
+    if spec.objects.kind == "oriented":
+        return every, oriented_outlines(found, every, f"model {spec.name!r}")
     if spec.objects.kind != "outlines":
         return every, np.asarray(shapely.box(*found.boxes.T), object).reshape(-1)
     traced = mask_outlines(found.masks, every, spec.objects.mask_threshold)

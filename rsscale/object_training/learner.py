@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,11 +79,10 @@ class ObjectNetwork:
         )
 
     def matched(
-        self, found: FoundObjects, scenes: ObjectScenes, places: Ids, iou: float = IOU
-    ) -> Matched:
-        """Detections beside the truth of some places: boxes, or outlines where it returns these."""
-        as_boxes = self.output.kind == "boxes"
-        return matched(found, scenes, places, self.task.names, as_boxes=as_boxes, iou=iou)
+        self, found: FoundObjects, scenes: ObjectScenes, places: Ids, ious: Sequence[float] = (IOU,)
+    ) -> list[Matched]:
+        """Detections beside the truth of some places: what it returns of each."""
+        return matched(found, scenes, places, self.task.names, kind=self.output.kind, ious=ious)
 
     def check(self) -> None:
         """Build it and try it on a window, before imagery is read.
@@ -120,13 +120,13 @@ class ObjectNetwork:
 
         def validate() -> Score:
             found = find_in_places(model, scenes, validation)
-            told = [self.matched(found, scenes, validation, iou) for iou in THRESHOLDS]
+            told = self.matched(found, scenes, validation, THRESHOLDS)
             averages = [scores.figures(0.5).total.average_precision for scores in told]
             return (float(np.mean(averages)), averages[0])
 
         crops = ObjectCrops(
             scenes, training, spec, self.crops, self.loop.seed,
-            outlines=self.output.kind == "outlines",
+            kind=self.output.kind,
         )  # fmt: skip
         done = fit(
             _LossOf(module),

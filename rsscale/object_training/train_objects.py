@@ -40,6 +40,7 @@ def train_objects(
     block: int | None = None,
     crop: int = 256,
     visible: float = 0.5,
+    zoom: float = 1.0,
     steps: int = 500,
     batch: int = 4,
     learning_rate: float = 1e-3,
@@ -78,14 +79,18 @@ def train_objects(
     architecture : str
         ``"fasterrcnn"``, ``"retinanet"``, ``"fcos"`` or ``"maskrcnn"``, which learns outlines.
     hyperparameters : mapping, optional
-        Of :mod:`rsscale.networks.detectors`, such as ``anchors`` and ``backbone``.
+        Of :mod:`rsscale.detectors.detectors`, such as ``anchors`` and ``backbone``.
     block : int, optional
         Width of a place, px; a fifth of the smaller side of the smallest image when left out.
     crop : int
         Width of the crops that are learnt from, px, at most that of the images.
     visible : float
         Share of an object's area from which on a crop that cuts it keeps it, cut; what is less is
-        masked, and no background.
+        masked, and no background. Of an object wider than the halo any part is kept that reaches
+        as far as the halo from each edge that cuts it: windows see such parts of it alone.
+    zoom : float
+        Crops are enlarged by up to so much, for objects that are larger on the map than any that is
+        labelled; 1 for not.
     steps, batch : int
         Optimiser steps, and crops in each.
     learning_rate : float
@@ -152,7 +157,7 @@ def train_objects(
         (InputBands("image", first.bands, ("image",)),),
         object_output(architecture),
         Loop(steps, batch, learning_rate, balance, patience=patience, seed=seed),
-        CropRules(crop, visible, balance),
+        CropRules(crop, visible, balance, halo=halo, zoom=zoom),
     )
     learner.check()
     return run_object_experiment(learner, scenes, SplitPlan(validation, test, 0, seed))

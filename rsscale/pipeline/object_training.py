@@ -54,7 +54,7 @@ _OF_PIXELS = (
     "conformal",
 )
 """Keys of ``train`` that mean nothing for objects."""
-OF_OBJECTS = ("objects", "within", "crop", "visible")
+OF_OBJECTS = ("objects", "within", "crop", "visible", "zoom")
 """Keys of ``train`` that are of detectors alone."""
 
 
@@ -143,7 +143,7 @@ def recipe_detector(recipe: Recipe, objects: RecipeObjects, device: str) -> Obje
         tuple(input_bands(recipe)),
         object_output(settings.architecture, settings.objects),
         loop,
-        CropRules(settings.crop, settings.visible, balance),
+        CropRules(settings.crop, settings.visible, balance, halo=settings.halo, zoom=settings.zoom),
     )
 
 

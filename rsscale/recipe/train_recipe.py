@@ -118,7 +118,7 @@ class TrainRecipe(Strict):
     architecture: str = "unet"
     """What kind of model: unet, tempcnn, ltae, utae, fusion, pixel, random_forest,
     gradient_boosting, nearest_neighbours, fc-ef, fc-siam-conc, fc-siam-diff, the detectors
-    fasterrcnn, retinanet, fcos and maskrcnn, `smp:Class`, or `module:function` that
+    fasterrcnn, retinanet, fcos, fcos-oriented and maskrcnn, `smp:Class`, or `module:function` that
     `RSSCALE_ARCHITECTURES` allows."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the architecture, such as `{width: 16, depth: 3}`."""
@@ -156,7 +156,7 @@ class TrainRecipe(Strict):
     """Licence of the model, an SPDX identifier such as CC-BY-4.0."""
     conformal: float = Field(default=0.9, gt=0, lt=1)
     """Level of the sets of classes in the layers `set_size` and `class_set`."""
-    objects: Literal["boxes", "outlines"] | None = None
+    objects: Literal["boxes", "outlines", "oriented"] | None = None
     """What a detector of `module:function` returns; those known by name need none."""
     within: str | None = None
     """Of detectors: polygons in which every object is labelled; the chips that hold one when left
@@ -165,6 +165,9 @@ class TrainRecipe(Strict):
     """Of detectors: width of the crops that are learnt from, pixels."""
     visible: float = Field(default=0.5, gt=0, le=1)
     """Of detectors: share of an object's area from which on a crop that cuts it keeps it."""
+    zoom: float = Field(default=1.0, ge=1, le=8)
+    """Of detectors: crops are enlarged by up to so much, for objects that are larger on the map
+    than those with labels; 1 for not."""
 
     @field_validator("classes")
     @classmethod

@@ -12,8 +12,8 @@ from mlm_schema import schema_errors
 from model_kinds import allowed
 
 import rsscale as rs
+from rsscale.detectors.detectors import build_detector
 from rsscale.errors import ModelError
-from rsscale.networks.detectors import build_detector
 from rsscale.passes.map_memory import network_bytes
 
 WINDOW = torch.rand(1, 2, 80, 80, generator=torch.Generator().manual_seed(0))

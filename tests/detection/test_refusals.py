@@ -110,7 +110,7 @@ def test_a_network_of_pixels_with_a_contract_of_objects_is_not_saved_to_be_opene
 
 
 def test_a_card_tells_what_is_found(tmp_path: Path) -> None:
-    from rsscale.networks.detectors import build_detector
+    from rsscale.detectors.detectors import build_detector
 
     how = {"backbone": "small", "width": 16}
     model = rs.Model.of(

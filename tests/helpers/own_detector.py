@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from rsscale.networks.detectors import build_detector
+from rsscale.detectors.detectors import build_detector
 
 
 def make(channels: int, classes: int, width: int = 32) -> nn.Module:

@@ -7,15 +7,17 @@ import pytest
 import shapely
 import torch
 
+from rsscale.detection.outlines import oriented_corners
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import ModelInput
-from rsscale.model.outputs import ObjectOutput
+from rsscale.model.outputs import ObjectKind, ObjectOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.object_scenes.crops import CropRules, ObjectCrops
 from rsscale.object_scenes.image_scenes import LoadedImage
 from rsscale.object_scenes.scenes import BlockPlaces, ObjectScenes, Scene, scene_objects
+from rsscale.object_scenes.targets import rectangles_of
 
 SIZE, BLOCK = 96, 48
 SPEC = ModelSpec(
@@ -42,9 +44,9 @@ def scenes() -> ObjectScenes:
     return ObjectScenes((scene,))
 
 
-def crops_of(places: list[int], **rules: object) -> ObjectCrops:
+def crops_of(places: list[int], kind: ObjectKind = "outlines", **rules: object) -> ObjectCrops:
     kept = CropRules(**{"size": 64, "visible": 0.5, "jitter": 0.0, **rules})  # type: ignore[arg-type]
-    return ObjectCrops(scenes(), np.array(places), SPEC, kept, seed=3, outlines=True)
+    return ObjectCrops(scenes(), np.array(places), SPEC, kept, seed=3, kind=kind)
 
 
 def test_an_object_is_of_the_place_of_its_centre() -> None:
@@ -94,6 +96,59 @@ def test_batches_go_on_from_a_state() -> None:
     (others, other_targets), _ = next(again)
     assert windows.equal(others)
     assert all(a["boxes"].equal(b["boxes"]) for a, b in zip(targets, other_targets, strict=True))
+
+
+def test_an_object_larger_than_a_crop_is_learnt_from_with_its_ends() -> None:
+    size = 256
+    pixels = np.ones((1, size, size), np.float32)
+    pixels[0, 20:236, 100:140] = 10
+    scene = Scene(
+        LoadedImage(pixels, ("v",), None, None), 0, (size, size), BlockPlaces(size, (size, size)),
+        *scene_objects(np.array([shapely.box(100, 20, 140, 236)], object), [0], [0]),
+    )  # fmt: skip
+    rules = CropRules(64, 0.5, jitter=0.0, halo=16)
+    crops = ObjectCrops(ObjectScenes((scene,)), np.array([0]), SPEC, rules, 0)
+    images, targets, _ = crops.draw(160)
+    ends = 0
+    for image, target in zip(images[:, 0].numpy(), targets, strict=True):
+        for x0, y0, x1, y1 in target["boxes"].numpy().astype(int):
+            assert (image[y0:y1, x0:x1] == 10).all()
+            assert min(x1 - x0, y1 - y0) >= 16
+            ends += sum(map(int, (y0 > 0, y1 < 64, x0 > 0, x1 < 64))) > 2
+    assert sum(len(t["boxes"]) for t in targets) > 40
+    assert ends > 5
+
+
+def test_enlarged_crops_hold_enlarged_objects() -> None:
+    images, targets, _ = crops_of([0, 1, 2, 3], zoom=3.0).draw(60)
+    widths = []
+    for image, target in zip(images[:, 0].numpy(), targets, strict=True):
+        assert image.shape == (64, 64)
+        for box in target["boxes"].numpy():
+            x0, y0 = np.ceil(box[:2] + 0.5).astype(int)
+            x1, y1 = np.floor(box[2:] - 0.5).astype(int)
+            assert len(np.unique(image[y0:y1, x0:x1])) <= 1  # but for pixels on its border
+            widths.append(float((box[2:] - box[:2]).max()))
+    assert max(widths) > 30  # of objects up to 22 px
+    with pytest.raises(RecipeError, match="enlarged by up to 9; expected 1, for not, to 8"):
+        CropRules(zoom=9)
+
+
+def test_turned_boxes_are_learnt_as_the_smallest_around_each_outline() -> None:
+    upright = shapely.box(-10, -3, 10, 3)
+    for degrees in (0, 30, 90, 150):
+        # Positive angles of shapely turn clockwise in a picture, whose rows grow downwards.
+        turned = shapely.affinity.rotate(upright, -degrees, origin=(0, 0))
+        moved = np.array([shapely.affinity.translate(turned, 30, 20)], object)
+        (box,) = rectangles_of(moved)
+        np.testing.assert_allclose(box[:4], [30, 20, 20, 6], atol=1e-4)
+        assert abs((box[4] - degrees + 90) % 180 - 90) < 1e-3
+        corners = shapely.polygons(oriented_corners(rectangles_of(moved).astype(np.float64)))
+        assert shapely.area(shapely.intersection(corners, moved))[0] > 119.99
+    _, targets, _ = crops_of([0, 1, 2, 3], kind="oriented").draw(20)
+    for target in targets:
+        boxes, turned = target["boxes"].numpy(), target["rectangles"].numpy()
+        np.testing.assert_allclose(turned[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2, atol=1e-3)
 
 
 def test_brightness_changes_bands_and_not_places() -> None:

@@ -39,6 +39,25 @@ def test_what_other_places_hide_counts_as_cut() -> None:
     assert not cut.seen[:, 10:].any()
 
 
+def test_a_part_deeper_than_the_halo_of_each_cut_is_kept_whatever_its_share() -> None:
+    seen = np.ones((20, 20), bool)
+    objects = shapes((-60, -60, 9, 9), (12, -30, 40, 6), (12, 12, 60, 24), (4, 14, 6, 90))
+    cut = cut_objects(objects, seen, 0.5, 8)
+    # The first is 9 px deep in both directions; the second 8 px and 6 px; the third, cut on two
+    # sides, 8 px and 8 px; the fourth is cut along y alone, and 6 px deep there.
+    assert cut.which.tolist() == [0, 2]
+    assert cut.boxes.tolist() == [[0, 0, 9, 9], [12, 12, 20, 20]]
+    assert cut.ignored.tolist() == [1, 3]
+    assert cut_objects(objects, seen, 0.5).which.tolist() == []
+    seen[:, 4:9] = False  # more than half of the first's part is another place's
+    assert 0 not in cut_objects(objects, seen, 0.5, 8).which
+
+
+def test_what_spans_a_window_is_kept_as_the_window() -> None:
+    cut = cut_objects(shapes((-100, -50, 200, 70)), np.ones((20, 20), bool), 0.5, 8)
+    assert cut.boxes.tolist() == [[0, 0, 20, 20]]
+
+
 def test_outlines_are_cut_with_their_boxes() -> None:
     triangle = np.array([shapely.Polygon([(-2, 0), (6, 0), (6, 8)])], object)
     cut = cut_objects(triangle, np.ones((20, 20), bool), 0.5)

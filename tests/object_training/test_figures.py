@@ -47,7 +47,7 @@ def test_figures_by_hand() -> None:
         (60, 0, 70, 10),  # elsewhere
     )
     found = found_in(scene, shapes, [0.9, 0.8, 0.7, 0.6, 0.95, 0.99], [0, 0, 1, 1, 1, 1])
-    told = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    (told,) = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, kind="boxes")
     assert told.truth.tolist() == [2, 1]
     assert told.scores.tolist() == [0.9, 0.8, 0.7, 0.6]
     assert told.is_right.tolist() == [True, False, False, True]
@@ -67,7 +67,7 @@ def test_a_threshold_is_between_scores_and_keeps_equal_ones_together() -> None:
     scene = scene_of(boxes((0, 0, 10, 10), (20, 0, 30, 10)), [0, 0])
     shapes = boxes((0, 0, 10, 10), (20, 0, 30, 10), (0, 20, 10, 30), (20, 20, 30, 30))
     found = found_in(scene, shapes, [0.9, 0.5, 0.5, 0.1], [0, 0, 0, 0])
-    told = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    (told,) = matched(found, ObjectScenes((scene,)), np.array([0]), NAMES, kind="boxes")
     assert told.best_threshold() == pytest.approx(0.3)  # 2 of 3, where 1 of 1 has the F1 2 / 3
     assert told.figures(0.3).total.found == 3
 
@@ -76,21 +76,21 @@ def test_a_turned_object_is_compared_as_its_box_where_boxes_are_found() -> None:
     turned = np.array([shapely.Polygon([(10, 0), (20, 10), (10, 20), (0, 10)])], object)
     scene = scene_of(turned, [0])
     found = found_in(scene, boxes((0, 0, 20, 20)), [0.9], [0])
-    for as_boxes, overlap_of in ((True, 1.0), (False, 0.5)):
+    for kind, overlap_of in (("boxes", 1.0), ("outlines", 0.5), ("oriented", 0.5)):
         some = ObjectScenes((scene,))
-        at_60 = matched(found, some, np.array([0]), NAMES, as_boxes=as_boxes, iou=0.6)
+        (at_60,) = matched(found, some, np.array([0]), NAMES, kind=kind, ious=(0.6,))
         assert bool(at_60.is_right[0]) == (overlap_of > 0.6)
 
 
 def test_without_detections_or_truth() -> None:
     scene = scene_of(boxes((0, 0, 10, 10)), [0])
     none = found_in(scene, np.zeros(0, object), [], [])
-    told = matched(none, ObjectScenes((scene,)), np.array([0]), NAMES, as_boxes=True)
+    (told,) = matched(none, ObjectScenes((scene,)), np.array([0]), NAMES, kind="boxes")
     assert told.best_threshold() is None
     total = told.figures(0.5).total
     assert (total.recall, total.f1, total.average_precision) == (0.0, 0.0, 0.0)
     assert np.isnan(total.precision)
-    told = matched(none, ObjectScenes((scene,)), np.array([1]), NAMES, as_boxes=True)
+    (told,) = matched(none, ObjectScenes((scene,)), np.array([1]), NAMES, kind="boxes")
     assert np.isnan(told.figures(0.5).total.average_precision)
 
 
@@ -112,7 +112,7 @@ def test_figures_of_a_whole_image_are_those_of_score_objects() -> None:
     classes = random.integers(0, 2, 60)
     scene, scores = scene_of(truth, classes.tolist()), random.uniform(0, 1, 60).round(2)
     found = found_in(scene, shapes, scores.tolist(), classes.tolist())
-    told = matched(found, ObjectScenes((scene,)), np.array([0, 1]), NAMES, as_boxes=True)
+    (told,) = matched(found, ObjectScenes((scene,)), np.array([0, 1]), NAMES, kind="boxes")
     names = np.array(NAMES)[classes]
     scored = score_objects(
         gpd.GeoDataFrame({"name": names, "score": scores, "image": 0}, geometry=shapes),

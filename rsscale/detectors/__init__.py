@@ -1,0 +1,1 @@
+"""Detectors of torchvision for windows of any number of channels, and their parts."""
