@@ -10,7 +10,7 @@ one or two windows that a detector is trained on at once, and frozen ones
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -154,7 +154,31 @@ def pooled_objects(network: Pyramid, *, output_size: int) -> nn.Module:
     return module
 
 
-class Stages(nn.Module):
+class StagedNetwork(nn.Module):
+    """A stem, and stages that each see what the one before it gives.
+
+    Parameters
+    ----------
+    stem : torch.nn.Module
+    stages : iterable of torch.nn.Module
+    """
+
+    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.stem = stem
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Features of each stage, finest first."""
+        features = self.stem(images)
+        found = []
+        for stage in self.stages:
+            features = stage(features)
+            found.append(features)
+        return found
+
+
+class Stages(StagedNetwork):
     """A small residual network: four stages, of 4 to 32 px.
 
     Parameters
@@ -168,28 +192,20 @@ class Stages(nn.Module):
     """
 
     def __init__(self, channels: int, width: int, normalized: Callable[[int], nn.Module]) -> None:
-        super().__init__()
         widths = self.widths(width)
-        self.stem = _step(channels, widths[0], normalized)
         befores = [widths[0], *widths[:-1]]
-        self.stages = nn.ModuleList(
-            nn.Sequential(_step(before, after, normalized), _Block(after, normalized))
-            for before, after in zip(befores, widths, strict=True)
+        super().__init__(
+            _step(channels, widths[0], normalized),
+            (
+                nn.Sequential(_step(before, after, normalized), _Block(after, normalized))
+                for before, after in zip(befores, widths, strict=True)
+            ),
         )
 
     @staticmethod
     def widths(width: int) -> list[int]:
         """Channels of each stage."""
         return [max(width // 2, _GROUP), width, width, width]
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Features of each stage, finest first."""
-        features = self.stem(images)
-        found = []
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
 
 
 class _Block(nn.Module):
@@ -219,22 +235,14 @@ def _step(before: int, after: int, normalized: Callable[[int], nn.Module]) -> nn
     )
 
 
-class _ResidualStages(nn.Module):
+class _ResidualStages(StagedNetwork):
     """The stages of one of torchvision's residual networks."""
 
     def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
-        self.stages = nn.ModuleList(getattr(network, f"layer{n}") for n in (1, 2, 3, 4))
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Features of each stage, finest first."""
-        features = self.stem(images)
-        found = []
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
+        super().__init__(
+            nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool),
+            (getattr(network, f"layer{n}") for n in (1, 2, 3, 4)),
+        )
 
 
 def _residual(

@@ -53,7 +53,8 @@ class TurnedDetector(Detector):
         targets : sequence of mapping, optional
             Of each window also ``rectangles (n, 5)`` float32, as it returns boxes; for training.
         """
-        with _levels_of(self.inner.backbone) as levels:
+        backbone: Any = self.inner.backbone
+        with _levels_of(backbone) as levels:
             found = super().forward(images, targets)
         size = (images.shape[-2], images.shape[-1])
         if self.training and targets is not None:

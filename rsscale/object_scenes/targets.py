@@ -53,7 +53,7 @@ def targets_of(
     if kind != "outlines":
         return target
     burnt = _masks(outlines, size)
-    has_mask = burnt.any(axis=(1, 2))
+    has_mask = torch.from_numpy(burnt.any(axis=(1, 2)))
     some = {**target, "masks": torch.from_numpy(burnt)}
     return some if has_mask.all() else {n: value[has_mask] for n, value in some.items()}
 
