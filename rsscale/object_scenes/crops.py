@@ -166,7 +166,8 @@ class ObjectCrops:
         if self.rules.zoom == 1:
             return self.size
         # As many of each size as of its double.
-        return max(round(self.size / self.rules.zoom ** self.random.random()), _LEAST_DEPTH)
+        larger = float(self.rules.zoom ** self.random.random())
+        return max(round(self.size / larger), _LEAST_DEPTH)
 
     def _window(self, size: int) -> tuple[Scene, slice, slice]:
         """A window of a scene: around an object, or sometimes anywhere."""

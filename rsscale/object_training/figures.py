@@ -215,8 +215,9 @@ def matched(
         )  # fmt: skip
         kept = outcome.is_true | outcome.is_false
         order = np.lexsort((np.arange(kept.sum()), -found.scores[kept]))
-        values = (found.scores, found.classes, outcome.is_true)
-        scores, classes, right = (each[kept][order] for each in values)
+        chosen = np.flatnonzero(kept)[order]
+        right = outcome.is_true[chosen]
+        scores, classes = found.scores[chosen], found.classes[chosen]
         told.append(Matched(tuple(names), scores, classes, right, true))
     return told
 
