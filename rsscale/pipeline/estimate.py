@@ -37,7 +37,7 @@ from rsscale.runs.planning import (
 )
 from rsscale.runs.tile_costs import estimate_steps, spread_tiles
 from rsscale.runs.worker import run_tile
-from rsscale.steps.kinds import recipe_of
+from rsscale.steps.kinds import check_recipe_steps, recipe_of
 from rsscale.store.lease import acquire
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
@@ -69,7 +69,8 @@ def plan(
 ) -> Plan:
     """Estimate what a run will take, and refuse what can't work; nothing stays on the disk.
 
-    The headers of at most eight files are read, to see how their blocks are compressed.
+    The headers of at most eight files are read, to see how their blocks are compressed. The model
+    need not be trained yet: an untrained one stands for it, and a note says so.
 
     Parameters
     ----------
@@ -102,7 +103,8 @@ def plan(
         reading(recipe, overrides, model) as given,
         tempfile.TemporaryDirectory(prefix="rsscale-pilot-") as scratch,
     ):
-        recipe = recipe_of(given, (), trust=trust)
+        planned, untrained = with_untrained(given, Path(scratch) / "untrained")
+        recipe = recipe_of(planned, (), trust=trust)
         client = chosen(recipe.cluster, client)
         machine = machine_of(client)
         profile = NumericProfile.on(machine, device, threads)
@@ -117,13 +119,56 @@ def plan(
                 )
             ),
             left_out=checked.left_out,
-            notes=checked.notes,
+            notes=(*untrained, *checked.notes),
         )
         if not pilot:
             return untimed
         checking = time.perf_counter() - started
         found = _pilot(checked, profile, client, pilot)
     return _timed(untimed, replace(found, opening=found.opening + checking), prices=prices)
+
+
+def with_untrained(recipe: Recipe, folder: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe that can be planned before its model is trained, and notes on what is not known.
+
+    What training would refuse before it reads imagery is refused here: an architecture that is
+    none, a hyperparameter, labels that are not there.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path
+        Where the untrained model is written, if one is needed.
+    """
+    named = recipe.model.values() if isinstance(recipe.model, Mapping) else [recipe.model]
+    lost = [path for path in named if path and not Path(recipe.path(path)).exists()]
+    settings = recipe.train
+    no_map = settings is not None and (settings.change or settings.objects)
+    if not lost or no_map or (settings is None and any(i.series for i in recipe.inputs.values())):
+        return recipe, ()
+    from rsscale.learners.base import Task
+    from rsscale.pipeline.training import (
+        check_learner,
+        read_recipe_labels,
+        recipe_design,
+        recipe_learner,
+    )
+    from rsscale.sampling.label_chips import input_bands
+    from rsscale.sampling.untrained import save_untrained
+
+    design, task = None, Task()
+    if settings is not None:
+        check_recipe_steps(recipe)
+        labels = read_recipe_labels(recipe)
+        design, task = recipe_design(recipe, labels, "cpu"), Task(classes=labels.classes)
+        check_learner(recipe_learner(recipe, design, task), input_bands(recipe), settings)
+    spec, what = save_untrained(folder, recipe, input_bands(recipe), design, task)
+    there = {"observations", *(layer.name for layer in spec.output.layers(spec.classes))}
+    kept = tuple(name for name in recipe.output.layers or () if name in there)
+    output = recipe.output.model_copy(update={"layers": kept or None})
+    where = ", ".join(dict.fromkeys(lost))
+    note = f"there is no model at {where} yet (rsscale train); this is counted for {what}"
+    return recipe.model_copy(update={"model": str(folder), "output": output}), (note,)
 
 
 @dataclass(frozen=True)

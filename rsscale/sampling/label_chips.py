@@ -332,10 +332,9 @@ def label_periods(recipe: Recipe, labels: Labels) -> tuple[Period, ...]:
 
 def input_bands(recipe: Recipe) -> list[InputBands]:
     """The inputs of the model to be, in the recipe's order."""
-    settings = train_settings(recipe)
-    period = (settings.periods or recipe.periods)[0]
+    period = ((recipe.train and recipe.train.periods) or recipe.periods)[0]
     return [
-        InputBands(name, imagery.bands, (), settings.observations)
+        InputBands(name, imagery.bands, (), train_settings(recipe).observations)
         if imagery.series
         else InputBands(name, imagery.bands, window_names(imagery, period))
         for name, imagery in recipe.inputs.items()

@@ -44,6 +44,63 @@ def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:
     assert "--pilot 8" in repr(plan)
 
 
+def untrained(landscape: Landscape, folder: Path, **train: object) -> dict:
+    """A recipe whose model is not trained yet."""
+    boxes = [
+        shapely.box(731_000 + 900 * k, 4_981_000, 731_600 + 900 * k, 4_985_000) for k in (0, 1)
+    ]
+    labels = gpd.GeoDataFrame({"class": ["a", "b"]}, geometry=boxes, crs="EPSG:32631")
+    labels.to_file(folder / "labels.gpkg")
+    settings = {"labels": str(folder / "labels.gpkg"), "class": "class"}
+    return landscape.recipe(
+        model=str(folder / "to-be"), train={**settings, "architecture": "unet", **train}
+    )
+
+
+def test_a_plan_before_training_counts_what_the_trained_model_will_take(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    small = {"stride": 224, "halo": 4, "hyperparameters": {"width": 4, "depth": 2}}
+    layers = ["classification", "confidence", "observations", "applicable"]
+    recipe = untrained(landscape, tmp_path, **small) | {"output": {"layers": layers}}
+    plan = rs.plan(recipe, threads=2, device="cpu")
+    (note,) = plan.notes
+    assert note.startswith(f"there is no model at {tmp_path / 'to-be'} yet (rsscale train); this")
+    trained = rs.plan(landscape.recipe(), threads=2, device="cpu")
+    assert plan.steps == trained.steps  # of a network of the same kind, on the same windows
+    assert not (tmp_path / "to-be").exists()
+    with pytest.raises(ModelError, match=r"there is no model folder at .*to-be; train one"):
+        rs.run(recipe, tmp_path / "run", device="cpu")
+
+
+def test_a_plan_without_any_model_says_what_it_can_not_know(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    plan = rs.plan(landscape.recipe(model=str(tmp_path / "mine")), device="cpu", threads=2)
+    assert plan.tiles == 9
+    assert "a network of single pixels, whose windows, memory and time may be others" in repr(plan)
+    of_trees = untrained(landscape, tmp_path, architecture="random_forest")
+    assert "and not random_forest" in rs.plan(of_trees, device="cpu", threads=2).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ({"architecture": "unett"}, "unett.*did you mean 'unet'"),
+        ({"hyperparameters": {"widht": 4}}, "widht.*width"),
+        ({"labels": "/nowhere.gpkg"}, "/nowhere.gpkg"),
+    ],
+)
+def test_what_training_would_refuse_is_refused_when_planning(
+    landscape: Landscape, tmp_path: Path, train: dict[str, object], told: str
+) -> None:
+    recipe = untrained(landscape, tmp_path, **train)
+    for call in (rs.plan, rs.train):
+        with pytest.raises(rs.RsscaleError, match=told):
+            call(recipe, device="cpu")
+    assert not list(tmp_path.glob("to-be*"))  # no chip was read
+
+
 @pytest.mark.slow
 def test_a_plan_notes_items_that_contradict_themselves(
     landscape: Landscape, tmp_path: Path
