@@ -1,5 +1,6 @@
 """The documentation site builds without a warning, needs no network, and has every page."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -44,6 +45,18 @@ def test_the_reference_has_every_public_name_key_and_command(site: Path) -> None
     assert all(
         f'id="rsscale-{name}"' in commands for name in ("run", "model-check", "recipe-schema")
     )
+
+
+def test_tables_of_the_reference_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs/_extensions")
+    tables = importlib.import_module("reference_tables")
+    stale = [
+        page
+        for page, lines in tables.PAGES.items()
+        if tables.renewed(page, lines) != (ROOT / "docs/reference" / page).read_text("utf-8")
+    ]
+    assert stale == [], "keys, options or docstrings have changed; run .ci/reference"
+    assert "| `dilate` | number" in (ROOT / "docs/reference/recipe.md").read_text("utf-8")
 
 
 @pytest.mark.slow
