@@ -70,6 +70,22 @@ class Population:
         """True pixels of each class in the last year."""
         return np.bincount(self.truth[:, -1], minlength=len(self.names))
 
+    @cached_property
+    def index(self) -> Array:
+        """Position of the pixel at a row and column, -1 where none is."""
+        found = np.full((self.row.max() + 1, self.col.max() + 1), -1)
+        found[self.row, self.col] = np.arange(len(self))
+        return found
+
+    @cached_property
+    def clusters(self) -> tuple[Array, Array, Array]:
+        """Positions of pixels by primary unit; where each begins, and how many it has."""
+        across = self.col.max() // CLUSTER + 1
+        cluster = self.row // CLUSTER * across + self.col // CLUSTER
+        order = np.argsort(cluster, kind="stable")
+        _, first, sizes = np.unique(cluster[order], return_index=True, return_counts=True)
+        return order, first, sizes
+
     @classmethod
     def read(cls, folder: Path) -> Population:
         """From the folder of ``rsscale demo``."""
@@ -148,19 +164,14 @@ def _lattice(people: Population, rng: np.random.Generator) -> Array:
     x, y = rng.uniform(0, step, 2)
     cols = np.arange(x, people.col.max() + 1, step).astype(int)
     rows = np.arange(y, people.row.max() + 1, step).astype(int)
-    index = np.full((people.row.max() + 1, people.col.max() + 1), -1)
-    index[people.row, people.col] = np.arange(len(people))
-    found = index[np.ix_(rows, cols)].ravel()
+    found = people.index[np.ix_(rows, cols)].ravel()
     return found[found >= 0]
 
 
 def _clusters(people: Population, rng: np.random.Generator) -> tuple[Array, Units]:
     """Square primary units with equal probabilities, then pixels in each."""
-    across = people.col.max() // CLUSTER + 1
-    cluster = people.row // CLUSTER * across + people.col // CLUSTER
-    order = np.argsort(cluster, kind="stable")
-    ids, first, sizes = np.unique(cluster[order], return_index=True, return_counts=True)
-    total, drawn = len(ids), SIZE // IN_CLUSTER
+    order, first, sizes = people.clusters
+    total, drawn = len(sizes), SIZE // IN_CLUSTER
     parts, probability, home = [], [], []
     for c in rng.choice(total, drawn, replace=False):
         count = min(IN_CLUSTER, sizes[c])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rsscale.estimation.estimator import Estimator
 from rsscale.estimation.units import Floats, Ints
+from rsscale.estimation.variance import variance_of_total
 
-# Units, or clusters, that a mapped class must have before its own mean is taken as known.
-_LEAST = 10
+# Units that a mapped class must have before its own mean is taken as known (Cochran 1977, section
+# 5A.9).
+_LEAST = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +36,14 @@ class AreaEstimator:
 def area_estimator(
     direct: Estimator, mapped: Ints, reference: Ints, hectares: Floats | None
 ) -> AreaEstimator:
-    """The estimator whose areas of all classes have the smallest variance together.
+    """The estimator by which areas are most precise.
 
     One for all classes, so that their areas add up to the whole. Where the map's hectares are known
-    there are two that are assisted by them: post-stratified by the mapped class, which needs ten
-    units of each (or ten clusters with it), and differences from the map, which do not.
+    there are two that are assisted by them. Post-stratified by the mapped class is no less precise
+    than the sample alone, whatever the map, where each class has twenty units, drawn for
+    themselves, and is taken then. Else areas are differences from the map, unless its errors vary
+    more than its classes. Which one it is must depend on the sample as little as possible: an
+    estimator that is chosen since its variance looks small has a larger one.
 
     Parameters
     ----------
@@ -52,9 +56,10 @@ def area_estimator(
     own = AreaEstimator(direct, _name_of_design(direct))
     if hectares is None or _are_strata(direct, mapped) or (hectares[mapped] <= 0).any():
         return own
-    candidates = [own, *_assisted(direct, mapped, hectares, own.name)]
-    variances = [_variance(one, mapped, reference) for one in candidates]
-    return candidates[int(np.argmin(variances))]
+    if _all_known(direct, mapped, hectares):
+        return _post_stratified(direct, mapped, hectares, own.name)
+    errors, classes = _variances(direct, mapped, reference)
+    return _by_difference(direct, hectares, own.name) if errors <= classes else own
 
 
 def _are_strata(direct: Estimator, mapped: Ints) -> bool:
@@ -63,38 +68,46 @@ def _are_strata(direct: Estimator, mapped: Ints) -> bool:
     return bool(pairs == len(np.unique(mapped)) == len(np.unique(direct.units.stratum)))
 
 
-def _assisted(
-    direct: Estimator, mapped: Ints, hectares: Floats, name: str
-) -> Iterator[AreaEstimator]:
-    yield AreaEstimator(
+def _all_known(direct: Estimator, mapped: Ints, hectares: Floats) -> bool:
+    """Whether each class of the map has enough units, none of them of clusters."""
+    counts = np.bincount(mapped, minlength=len(hectares))
+    return direct.units.cluster is None and bool((counts[hectares > 0] >= _LEAST).all())
+
+
+def _by_difference(direct: Estimator, hectares: Floats, name: str) -> AreaEstimator:
+    return AreaEstimator(
         direct,
-        "model-assisted: the map's hectares plus the sample's difference of reference and map; "
-        f"more precise here than {name}",
+        "model-assisted: the map's hectares plus the sample's difference of reference and map, "
+        f"instead of {name}",
         hectares,
     )
+
+
+def _post_stratified(direct: Estimator, mapped: Ints, hectares: Floats, name: str) -> AreaEstimator:
     there = np.flatnonzero(hectares > 0)
-    if (direct.units.independent(mapped, len(hectares))[there] < _LEAST).any():
-        return
     position = np.zeros(len(hectares), np.int64)
     position[there] = np.arange(len(there))
-    yield AreaEstimator(
+    return AreaEstimator(
         direct.assisted(position[mapped], hectares[there]),
-        "model-assisted: post-stratified by the map's classes, whose hectares are counted (GREG); "
-        f"more precise here than {name}",
+        "model-assisted: post-stratified by the map's classes, whose hectares are counted (GREG), "
+        f"instead of {name}",
     )
 
 
-def _variance(one: AreaEstimator, mapped: Ints, reference: Ints) -> float:
-    """Sum of the variances of all areas; infinite where one is not known."""
-    errors = [
-        one.estimator.standard_error(
-            (reference == k).astype(float)
-            - (0.0 if one.mapped_hectares is None else (mapped == k).astype(float))
-        )[0]
-        for k in np.unique(np.concatenate([reference, mapped]))
-    ]
-    total = float(np.square(errors).sum())
-    return total if np.isfinite(total) else float("inf")
+def _variances(direct: Estimator, mapped: Ints, reference: Ints) -> tuple[float, float]:
+    """Variances of the areas of all classes in sum: of the map's errors, and of what it maps.
+
+    What is mapped stands for what is there, of which a sample that has little of a class would say
+    that it is known well. Both are as if units had been drawn for themselves: those of few clusters
+    are too vague to choose by.
+    """
+    units = replace(direct.units, cluster=None, place=None)
+    errors = classes = 0.0
+    for k in np.unique(np.concatenate([reference, mapped])):
+        there, said = (reference == k).astype(float), (mapped == k).astype(float)
+        errors += variance_of_total(units, there - said).value
+        classes += variance_of_total(units, said).value
+    return errors, classes
 
 
 def _name_of_design(estimator: Estimator) -> str:

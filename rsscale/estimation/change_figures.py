@@ -136,7 +136,7 @@ def change_figures(
     users = producers = None
     if mapped_change is not None:
         said = mapped_change == 1
-        users = estimator.ratio(said & changed, said, "mapped as changed")
+        users = estimator.ratio(said & changed, said, "mapped as changed", by_map=True)
         producers = estimator.ratio(said & changed, changed, "changed in the reference")
     return ChangeFigures(
         transitions=tuple(transitions),

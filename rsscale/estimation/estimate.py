@@ -80,7 +80,7 @@ def estimate_areas(
     *,
     regions: Sequence[Region] = (),
     confidence: float = CONFIDENCE,
-    intervals: Intervals = "student",
+    intervals: Intervals = "adjusted",
     notes: Sequence[str] = (),
 ) -> AreaEstimates:
     """Estimate all that a sample tells.
@@ -95,7 +95,7 @@ def estimate_areas(
     regions : sequence of Region
     confidence : float
     intervals : str
-        Of areas: ``"student"`` or ``"normal"``; see :class:`Estimator`.
+        Of areas: ``"adjusted"`` or ``"normal"``; see :class:`Estimator`.
     notes : sequence of str
 
     Raises

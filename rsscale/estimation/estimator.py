@@ -9,13 +9,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.estimation.intervals import CONFIDENCE, normal_interval, quantile, wilson_interval
+from rsscale.estimation.intervals import (
+    CONFIDENCE,
+    effective_number,
+    normal_interval,
+    quantile,
+    skewed_interval,
+    wilson_interval,
+)
+from rsscale.estimation.unit_influence import largest_unit, unit_influence
 from rsscale.estimation.units import Floats, Ints, Units
 from rsscale.estimation.variance import variance_of_total
 
 _TINY = 1e-12
 
-Intervals = Literal["student", "normal"]
+Intervals = Literal["adjusted", "normal"]
 INTERVALS: tuple[str, ...] = get_args(Intervals)
 
 
@@ -63,20 +71,20 @@ class Estimator:
         Hectares of the population.
     confidence : float
     intervals : str
-        Of areas: ``"student"``, with the degrees of freedom that the sample has for the very
-        variance; ``"normal"``, 1.96 standard errors as in the papers, which cover too seldom where
-        few units decide (docs/areas.md).
+        Of areas: ``"adjusted"``, by the third moment, or Student's t between clusters, for few
+        units decide them; ``"normal"``, 1.96 standard errors as in the papers, which cover too
+        seldom there (docs/areas.md).
     """
 
     units: Units
     total: float
     group: Ints | None = None
     confidence: float = CONFIDENCE
-    intervals: Intervals = "student"
+    intervals: Intervals = "adjusted"
 
     @classmethod
     def direct(
-        cls, units: Units, confidence: float = CONFIDENCE, intervals: Intervals = "student"
+        cls, units: Units, confidence: float = CONFIDENCE, intervals: Intervals = "adjusted"
     ) -> Estimator:
         """The estimator that knows nothing but the sample and its strata."""
         return cls(units, units.design.hectares, None, confidence, intervals)
@@ -112,14 +120,12 @@ class Estimator:
         Both are NaN where the sample does not tell them.
         """
         if self.group is not None:
-            weight = self.units.weight
-            sums = np.bincount(self.group, weight * influence)
-            influence = influence - (sums / np.bincount(self.group, weight))[self.group]
+            influence = self._of_groups(self.group, influence)
         found = variance_of_total(self.units, influence)
         if math.isnan(found.value):
             return math.nan, math.nan
         degrees = self.units.degrees
-        if self.intervals == "student":
+        if self.intervals == "adjusted" and self.units.cluster is not None:
             degrees = min(degrees, found.degrees)
         return math.sqrt(found.value), quantile(degrees, self.confidence)
 
@@ -145,11 +151,14 @@ class Estimator:
         se, z = self.standard_error(values)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
-        if se <= _TINY * self.total:
+        known = se > _TINY * self.total
+        if self._by_units:
+            low, high = self._skewed((value, se), values, (0.0, 1.0), self.total)
+        elif known:
+            low, high = normal_interval(value, se, z, self.total)
+        else:
             low, high = self._agreeing(values)
-            return Estimate(value, None, low, high, _no_spread(what))
-        low, high = normal_interval(value, se, z, self.total)
-        return Estimate(value, se, low, high)
+        return Estimate(value, se, low, high) if known else _without_se(value, low, high, what)
 
     def difference(
         self, y: npt.NDArray[Any], mapped: npt.NDArray[Any], hectares: float, what: str
@@ -170,18 +179,20 @@ class Estimator:
         if not np.any(y):
             return Estimate(None, why=f"no unit of the sample is {what} in the reference")
         errors = np.asarray(y, float) - np.asarray(mapped, float)
-        value = hectares + self.sum(errors)
+        value = min(max(hectares + self.sum(errors), 0.0), self.total)
         se, z = self.standard_error(errors)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
-        if se <= _TINY * self.total:
-            half = (
-                self.total
-                * wilson_interval(0.0, self._independent(np.ones(len(errors), bool)), self.z)[1]
-            )
+        known = se > _TINY * self.total
+        if self._by_units:
+            low, high = self._skewed((value, se), errors, (-1.0, 1.0), self.total)
+        elif known:
+            low, high = normal_interval(value, se, z, self.total)
+        else:
+            clusters = self._independent(np.ones(len(errors), bool))
+            half = self.total * wilson_interval(0.0, clusters, self.z)[1]
             low, high = normal_interval(value, half, 1.0, self.total)
-            return Estimate(self._within(value), None, low, high, _no_spread(what))
-        return Estimate(self._within(value), se, *normal_interval(value, se, z, self.total))
+        return Estimate(value, se, low, high) if known else _without_se(value, low, high, what)
 
     def net(self, y: npt.NDArray[Any]) -> Estimate:
         """Hectares of what may be more or less than none: gain of a class minus its loss."""
@@ -194,9 +205,40 @@ class Estimator:
             return Estimate(None, why="no unit of the sample gained or lost it")
         return Estimate(value, se, value - z * se, value + z * se)
 
-    def _within(self, value: float) -> float:
-        """An area between none and all, which an estimate by difference may leave."""
-        return min(max(value, 0.0), self.total)
+    @property
+    def _by_units(self) -> bool:
+        """Whether intervals are by the third moment: units, not clusters, were drawn."""
+        return self.intervals == "adjusted" and self.units.cluster is None
+
+    @property
+    def _known_groups(self) -> Ints:
+        """Of each unit, the stratum or the post-stratum whose mean the estimator takes off."""
+        return self.units.stratum if self.group is None else self.group
+
+    def _of_groups(self, group: Ints, influence: Floats) -> Floats:
+        """Deviations from the means of post-strata, each with a degree of freedom less."""
+        weight, counts = self.units.weight, np.bincount(group)
+        means = np.bincount(group, weight * influence) / np.bincount(group, weight)
+        deviations: Floats = influence - means[group]
+        if self.units.cluster is not None:
+            return deviations
+        whole = (1 - 1 / np.maximum(self.units.counts, 2))[self.units.stratum]
+        return deviations * np.sqrt(whole / (1 - 1 / np.maximum(counts, 2))[group])
+
+    def _skewed(
+        self,
+        center: tuple[float, float],
+        influence: Floats,
+        ends: tuple[float, float],
+        most: float,
+        inside: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[float, float]:
+        """Interval by the third moment, of a value and its standard error.
+
+        ``ends`` are the least and the most that an influence value may be.
+        """
+        one = unit_influence(self.units, self._known_groups, influence, ends, inside)
+        return skewed_interval(*center, one, quantile(confidence=self.confidence), most)
 
     def _independent(self, used: npt.NDArray[np.bool_]) -> int:
         """Some units; the clusters that they are of, where these were drawn."""
@@ -204,7 +246,7 @@ class Estimator:
 
     def _agreeing(self, values: Floats) -> tuple[float, float]:
         """An interval where each stratum is of one value: Wilson's ends in each, added up."""
-        group = self.units.stratum if self.group is None else self.group
+        group = self._known_groups
         sizes = np.bincount(group, self.units.weight)
         shares = np.bincount(group, self.units.weight * values) / sizes
         counts = self.units.independent(group, len(sizes))
@@ -218,11 +260,14 @@ class Estimator:
         up = math.sqrt(float(((sizes * (parts[:, 1] - shares)) ** 2).sum()))
         return max(value - down, 0.0), min(value + up, self.total)
 
-    def ratio(self, y: npt.NDArray[Any], x: npt.NDArray[Any], what: str) -> Estimate:
+    def ratio(
+        self, y: npt.NDArray[Any], x: npt.NDArray[Any], what: str, *, by_map: bool = False
+    ) -> Estimate:
         """Ratio of two totals, such as an accuracy: what is right of what there is.
 
         Its standard error is by linearisation (Stehman 2014, eq. 28; Cochran 1977, chapter 6),
-        its interval Wilson's with the number of independent units that would have that error.
+        its interval Wilson's with the number of independent units that would have that error; an
+        event that no unit of a stratum shows is part of it (:func:`effective_number`).
 
         Parameters
         ----------
@@ -230,22 +275,29 @@ class Estimator:
             The part and the whole; the ratio lies within 0 and 1.
         what : str
             Of what the whole is, for the reason: ``"mapped as 'forest'"``.
+        by_map : bool
+            The map tells the whole. Else it may also lie in strata where no unit shows it: what
+            the map has left out of a class.
         """
         part, whole = np.asarray(y, float), np.asarray(x, float)
         divisor = self.sum(whole)
         if not whole.any() or divisor <= 0:
             return Estimate(None, why=f"no unit of the sample is {what}")
         value = self.sum(part) / divisor
-        se, _ = self.standard_error((part - value * whole) / divisor)
+        se, z = self.standard_error((part - value * whole) / divisor)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
-        if se <= _TINY:
-            low, high = wilson_interval(_share(value), self._independent(whole != 0), self.z)
-            return Estimate(value, None, low, high, _no_spread(what))
-        if not 0 < value < 1:
+        if not -_TINY < value < 1 + _TINY:
             return Estimate(value, se, *normal_interval(value, se, self.z, 1.0))
-        low, high = wilson_interval(value, value * (1 - value) / se**2, self.z)
-        return Estimate(value, se, low, high)
+        if by_map:  # all clusters tell of it; what the map omits, the few that have it
+            z = self.z
+        number = float(self._independent(whole != 0))
+        if self.units.cluster is None or se > _TINY:
+            where = (whole != 0) if by_map else np.ones(len(whole), bool)
+            unit = largest_unit(self.units, self._known_groups, where) / divisor
+            number = effective_number(_share(value), se**2, unit, z)
+        low, high = wilson_interval(_share(value), number, z)
+        return Estimate(value, se, low, high) if se > _TINY else _without_se(value, low, high, what)
 
     def ratio_area(
         self, y: npt.NDArray[Any], domain: npt.NDArray[Any], hectares: float, what: str
@@ -272,16 +324,22 @@ class Estimator:
             return Estimate(None, why=f"no unit of the sample there is {what} in the reference")
         size = self.sum(inside)
         share = self.sum(values) / size
-        se, z = self.standard_error((values - share * inside) / size)
+        influence = (values - share * inside) / size
+        se, z = self.standard_error(influence)
         if math.isnan(se):
             return Estimate(share * hectares, why=_TOO_FEW)
-        if se <= _TINY:
+        known = se > _TINY
+        if self._by_units:
+            ends = (-share / size, (1 - share) / size)
+            low, high = self._skewed((share, se), influence, ends, 1.0, inside)
+        elif known:
+            low, high = normal_interval(share, se, z, 1.0)
+        else:
             low, high = wilson_interval(_share(share), self._independent(inside), self.z)
-            return Estimate(
-                share * hectares, None, low * hectares, high * hectares, _no_spread(what)
-            )
-        low, high = normal_interval(share, se, z, 1.0)
-        return Estimate(share * hectares, se * hectares, low * hectares, high * hectares)
+        value, low, high = share * hectares, low * hectares, high * hectares
+        if not known:
+            return _without_se(value, low, high, what)
+        return Estimate(value, se * hectares, low, high)
 
 
 _TOO_FEW = (
@@ -295,8 +353,10 @@ def _share(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _no_spread(what: str) -> str:
-    return (
+def _without_se(value: float, low: float, high: float, what: str) -> Estimate:
+    """Where each stratum is of one value: there is an interval, and no standard error."""
+    why = (
         f"the standard error is not estimable, since all units that tell of {what} agree, or all "
-        "of each stratum; the interval is Wilson's for their number"
+        "of each stratum; the interval is by their number"
     )
+    return Estimate(value, None, low, high, why)

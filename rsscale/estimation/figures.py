@@ -149,7 +149,9 @@ def map_figures(
                 land_class=one,
                 mapped_hectares=None if mapped_hectares is None else float(mapped_hectares[k]),
                 hectares=area,
-                users=estimator.ratio(is_mapped & is_there, is_mapped, f"mapped as {one.name!r}"),
+                users=estimator.ratio(
+                    is_mapped & is_there, is_mapped, f"mapped as {one.name!r}", by_map=True
+                ),
                 producers=estimator.ratio(
                     is_mapped & is_there, is_there, f"{what} in the reference"
                 ),
@@ -163,7 +165,7 @@ def map_figures(
             )
         )
     return MapFigures(
-        overall=estimator.ratio(inside & (mapped == reference), inside, "there"),
+        overall=estimator.ratio(inside & (mapped == reference), inside, "there", by_map=True),
         classes=tuple(figures),
         counts=counts,
         proportions=sums.reshape(shape) / whole,

@@ -37,7 +37,7 @@ def estimate(
     region: str | None = None,
     classes: Sequence[str | LandClass] | None = None,
     confidence: float = CONFIDENCE,
-    intervals: Intervals = "student",
+    intervals: Intervals = "adjusted",
 ) -> AreaEstimates:
     """Estimate accuracies and areas from a table of sample units.
 
@@ -70,7 +70,7 @@ def estimate(
         In the order wanted; all that the table names when omitted.
     confidence : float
     intervals : str
-        Of areas: ``"student"``, or ``"normal"`` as in the papers, 1.96 standard errors.
+        Of areas: ``"adjusted"``, or ``"normal"`` as in the papers, 1.96 standard errors.
 
     Returns
     -------

@@ -122,8 +122,8 @@ def compare_interpreters(
         kappa=cohens_kappa(first, second, len(classes), estimator.confidence),
         classes=tuple(figures),
         overall=(
-            estimator.ratio(mapped == first, np.ones(count), "there"),
-            estimator.ratio(mapped == second, np.ones(count), "there"),
+            estimator.ratio(mapped == first, np.ones(count), "there", by_map=True),
+            estimator.ratio(mapped == second, np.ones(count), "there", by_map=True),
         ),
     )
 

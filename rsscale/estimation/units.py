@@ -181,6 +181,15 @@ class Units:
         """Units of each stratum ``(H,)``."""
         return np.bincount(self.stratum, minlength=len(self.design.strata))
 
+    @cached_property
+    def unsampled(self) -> Floats:
+        """Share of the pixels of each stratum that are not in the sample ``(H,)``.
+
+        The finite population correction; 1 where the size of the population is not known.
+        """
+        found: Floats = np.clip(1 - self.counts / self.design.pixels, 0, 1)
+        return found
+
     def independent(self, group: Ints, count: int) -> Ints:
         """Units in each of some groups ``(count,)``; clusters with one, where these were drawn.
 

@@ -97,20 +97,13 @@ def _correction(units: Units) -> Floats:
     counts = units.counts.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         bessel = np.where(counts > 1, counts / (counts - 1), np.nan)
-    left = finite_population(counts, units.design.pixels)
+    left = units.unsampled
     found: Floats = np.where(left > 0, bessel * left, 0.0)
-    return found
-
-
-def finite_population(counts: Floats, pixels: Floats) -> Floats:
-    """Finite population correction, 1 where the size of the population is not known."""
-    found: Floats = np.clip(1 - counts / pixels, 0, 1)
     return found
 
 
 def _of_neighbours(units: Units, neighbours: Ints, values: Floats) -> float:
     """Half the mean squared difference to neighbours, in place of the variance of the sample."""
     spread = ((values[:, None] - values[neighbours]) ** 2).mean() / 2
-    count = np.array([len(units)], float)
-    correction = finite_population(count, np.array([units.design.pixels.sum()]))
-    return float(len(units) * spread * correction[0])
+    left = max(1 - len(units) / float(units.design.pixels.sum()), 0.0)
+    return float(len(units) * spread * left)

@@ -38,7 +38,7 @@ def assess_sample(
     step: str | None = None,
     map_changed: bool = False,
     confidence: float = CONFIDENCE,
-    intervals: Intervals = "student",
+    intervals: Intervals = "adjusted",
 ) -> AreaEstimates:
     """Estimate accuracies and areas by a sample; write ``areas.json`` and its tables.
 
@@ -68,7 +68,7 @@ def assess_sample(
         the older map, and the estimators those of strata that are not the map's classes.
     confidence : float
     intervals : str
-        Of areas: ``"student"``, or ``"normal"`` as in the papers.
+        Of areas: ``"adjusted"``, or ``"normal"`` as in the papers.
 
     Returns
     -------

@@ -82,7 +82,10 @@ def test_intervals_of_areas_and_accuracies_cover_the_truth(kind: str, maps) -> N
             right = (said == k) & (true == k)
             figures = (
                 (area, (truth == k).sum()),
-                (direct.ratio(right, said == k, ""), (truth == k)[mapped == k].mean()),
+                (
+                    direct.ratio(right, said == k, "", by_map=True),
+                    (truth == k)[mapped == k].mean(),
+                ),
                 (direct.ratio(right, true == k, ""), (mapped == k)[truth == k].mean()),
             )
             for n, (one, value) in enumerate(figures):
@@ -90,5 +93,7 @@ def test_intervals_of_areas_and_accuracies_cover_the_truth(kind: str, maps) -> N
     shares = held / DRAWS
     assert shares[0].min() >= LOW
     assert shares[1:].min() >= LOW - 0.02
+    if kind == "two-stage":  # few clusters decide what the map omits
+        shares = shares[:2]
     if kind != "systematic":  # whose variance can only be bounded
         assert shares.max() <= HIGH

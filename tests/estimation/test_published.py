@@ -77,19 +77,23 @@ def test_olofsson_2014_areas(olofsson: rs.AreaEstimates) -> None:
     assert sum(one.value for one in areas) == pytest.approx(900_000)
 
 
-def test_student_intervals_are_wider_where_few_units_decide(olofsson: rs.AreaEstimates) -> None:
+def test_adjusted_intervals_reach_further_up_where_few_omissions_decide(
+    olofsson: rs.AreaEstimates,
+) -> None:
     sizes = np.array(OLOFSSON["mapped_pixels"]) * HECTARES
     table = units_of(OLOFSSON["matrix"], OLOFSSON["classes"])
     found = rs.estimate(table, strata=dict(zip(OLOFSSON["classes"], sizes, strict=True)))["map"]
     for one, normal in zip(found.classes, olofsson["map"].classes, strict=True):
-        assert one.hectares.se == normal.hectares.se
-        wider = (one.hectares.high - one.hectares.low) / (
-            normal.hectares.high - normal.hectares.low
-        )
-        # Three omissions decide the area of deforestation: eight degrees of freedom, at least.
-        assert wider == pytest.approx(2.306 / 1.96, abs=1e-3) if one.land_class.name in (
-            "deforestation", "forest gain"
-        ) else 1 < wider < 1.07  # fmt: skip
+        area, plain = one.hectares, normal.hectares
+        assert (area.value, area.se) == (plain.value, plain.se)
+        above, below = area.high - area.value, area.value - area.low
+        if one.land_class.name in ("deforestation", "forest gain"):
+            # One to three omissions, each of 1,700 ha and more, are most of the variance.
+            assert 1.2 < above / (plain.high - plain.value) < 2
+            assert below < above
+        else:
+            assert above == pytest.approx(plain.high - plain.value, rel=0.15)
+            assert below == pytest.approx(plain.value - plain.low, rel=0.15)
 
 
 def test_olofsson_2013() -> None:
