@@ -17,9 +17,8 @@ from rsscale.estimation.intervals import (
     skewed_interval,
     wilson_interval,
 )
-from rsscale.estimation.unit_influence import largest_unit, unit_influence
 from rsscale.estimation.units import Floats, Ints, Units
-from rsscale.estimation.variance import variance_of_total
+from rsscale.estimation.variance import largest_unit, unit_influence, variance_of_total
 
 _TINY = 1e-12
 

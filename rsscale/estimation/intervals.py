@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rsscale.estimation.unit_influence import UnitInfluence
+    from rsscale.estimation.variance import UnitInfluence
 
 CONFIDENCE = 0.95
 # Events next to which Wilson's interval has its inner end from a Poisson count.

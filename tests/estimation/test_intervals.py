@@ -7,8 +7,8 @@ from scipy import stats
 from benchmarks.coverage_accuracies import coverage, populations
 from rsscale.estimation.estimator import Estimator
 from rsscale.estimation.intervals import effective_number, skewed_interval, wilson_interval
-from rsscale.estimation.unit_influence import UnitInfluence, unit_influence
 from rsscale.estimation.units import SampleDesign, Stratum, Units
+from rsscale.estimation.variance import UnitInfluence, unit_influence
 
 
 def poisson_coverage(mean: float) -> float:
