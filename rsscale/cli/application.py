@@ -76,7 +76,18 @@ def run_command_line(arguments: list[str] | None = None) -> None:
     show_progress(not quiet)
     redact_logs()
     keep_memory()  # before there are threads: training, too, is faster by it
+    _wait_without_spinning()
     _leave(_invoke(words, debug=debug))
+
+
+def _wait_without_spinning() -> None:
+    """Let threads of torch that wait for one another sleep, unless the environment says otherwise.
+
+    By default they spin, which takes a core from whatever else computes on the machine, and from
+    the thread that they wait for. OpenMP reads this when torch is loaded, which no command has
+    been that far; ``import rsscale`` leaves the process of a user as it is.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _log_format(words: list[str]) -> tuple[list[str], str]:
