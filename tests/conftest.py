@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
     for item in items:
+        if set(_LEFT_OUT) & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.timeout(3600))  # minutes by themselves, more beside others
         if item.path.parent.name == "faults" or item.path.name == "test_lazy_on_a_cluster.py":
             item.add_marker("slow")  # clusters of their own, and whole runs on them
     slow = {item.path for item in items if item.get_closest_marker("slow")}
