@@ -315,8 +315,8 @@ def _open(
     if objects:
         named = " or ".join(f"`objects/{name}.gpkg`" for name in objects)
         yield ""
-        yield f"In QGIS drag {named} into the window, with a layer for each period: the style beside"
-        yield "it is applied."
+        yield f"In QGIS drag {named} into the window, with a layer for each period:"
+        yield "the style beside it is applied."
 
 
 def _rights(finished: FinishedRun, about: About) -> Iterator[str]:
