@@ -104,7 +104,7 @@ def recipe(hosts: Hosts) -> Path:
 def reference(hosts: Hosts, recipe: Path) -> Run:
     found = Run(hosts.folder / "reference", recipe)
     command = hosts.run(found)
-    until(lambda: not command.alive, "the undisturbed run", 300)
+    until(lambda: not command.alive, "the undisturbed run")
     assert command.process.wait() == 0, command.err
     return found
 
@@ -131,6 +131,6 @@ def test_a_link_is_cut_and_restored(
         command = hosts.run(run, "--cluster", hosts.address)
         until(lambda: run.entry_count() >= 8, "some tiles")
         cut(getattr(hosts, name), seconds)
-        until(lambda: not command.alive, "the run to end", 300)
+        until(lambda: not command.alive, "the run to end")
     assert command.process.wait() == 0, command.err
     check_same(run, reference)

@@ -16,7 +16,7 @@ def test_a_tile_that_kills_every_worker(
     tile = reference.tiles_in_events()[12][1]
     cluster.ensure(f"tile-start@{tile}=kill", nanny=nanny, always=True)
     run = new_run()
-    ended = run.wait(run.start(), tick=cluster.heal, within=300)
+    ended = run.wait(run.start(), tick=cluster.heal)
     assert ended.code == 1, ended.err
     check_clear(ended)
     poisoned = {key for key in reference.entries() if key[1] == tile}
@@ -36,7 +36,7 @@ def test_a_worker_with_too_little_memory_beside_a_good_one(
     command = run.start()
     until(lambda: run.entry_count() >= 1, "a tile")  # it was planned for good ones
     own_cluster.add_worker(nanny=True, memory="250MB")
-    ended = run.wait(command, tick=own_cluster.heal, within=300)
+    ended = run.wait(command, tick=own_cluster.heal)
     if ended.code:
         check_clear(ended)
         assert ended.code == 1
@@ -55,7 +55,7 @@ def test_only_workers_with_too_little_memory(
     until(lambda: run.entry_count() >= 1, "a tile")
     own_cluster.stop_workers()
     own_cluster.add_worker(nanny=True, memory="250MB")
-    ended = run.wait(command, tick=own_cluster.heal, within=300)
+    ended = run.wait(command, tick=own_cluster.heal)
     assert ended.code == 1, ended.err
     check_clear(ended)
     own_cluster.stop_workers()
@@ -69,7 +69,7 @@ def test_workers_with_too_little_memory_are_refused_before_anything_is_written(
     own_cluster.ensure(workers=0)
     own_cluster.add_worker(nanny=True, memory="250MB")
     run = new_run()
-    ended = run.wait(run.start(), tick=own_cluster.heal, within=120)
+    ended = run.wait(run.start(), tick=own_cluster.heal)
     assert ended.code == 2, ended.err
     check_clear(ended)
     assert "it may take 0.2 GiB" in ended.err

@@ -37,7 +37,7 @@ def test_the_disk_is_full(
     run = new_run(small_disk / "run")
     # The commands' own logs lie beside the run; let them not be what fills the disk.
     run.logs = small_disk.parent
-    ended = run.wait(run.start(), within=120)
+    ended = run.wait(run.start())
     assert ended.code == 1, ended.err
     check_clear(ended)
     assert "No space left" in ended.err
@@ -91,7 +91,7 @@ def test_files_may_not_grow(
     limited = own_cluster.add_worker(largest=sizes[len(sizes) // 2])
     own_cluster.await_workers()
     run = new_run()
-    ended = run.wait(run.start(), within=120)
+    ended = run.wait(run.start())
     assert ended.code == 1, ended.err
     check_clear(ended)
     kept = run.entries()

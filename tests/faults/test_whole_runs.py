@@ -127,7 +127,7 @@ def test_a_folder_is_deleted_while_the_run_works(
     if lost in ("items", "models"):
         shutil.copytree(run.path / lost, kept)
     subprocess.run(["rm", "-rf", str(run.path / lost)], check=False)
-    ended = run.wait(command, tick=cluster.heal, within=240)
+    ended = run.wait(command, tick=cluster.heal)
     assert TRACEBACK not in ended.err, ended.err[-3000:]
     if ended.code:
         check_clear(ended)
@@ -233,7 +233,7 @@ def test_workers_with_other_packages(
     own_cluster.add_worker(PYTHONPATH=path)
     own_cluster.await_workers()
     run = new_run()
-    ended = run.wait(run.start(), within=300)
+    ended = run.wait(run.start())
     assert ended.code == 1, ended.err
     check_clear(ended)
     assert "other packages than the client" in ended.err

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from fault_cluster import Command, environment, until
+from fault_cluster import PATIENCE, Command, environment, until
 from fault_runs import Ended, Run
 from formula_pass import SMALL, formula_recipe
 
@@ -50,7 +50,7 @@ class Array:
         self.commands.append(command)
         return command
 
-    def wait(self, *commands: Command, within: float = 240.0) -> list[Ended]:
+    def wait(self, *commands: Command, within: float = PATIENCE) -> list[Ended]:
         """Wait for processes, for all when none is named."""
         chosen = commands or tuple(self.commands)
         until(lambda: not any(one.alive for one in chosen), "the array to end", within, 0.1)

@@ -18,8 +18,9 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0
-"""Seconds after which something that must happen is taken not to happen."""
+PATIENCE = 480.0
+"""Seconds after which something that must happen is taken not to happen: many times what it takes
+where nothing else computes."""
 
 # Counts how often each point is passed, by all processes, and never kills.
 COUNT_ONLY = "kill/1000000000000"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from fault_cluster import _free_port, until
+from fault_cluster import PATIENCE, _free_port, until
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol")
 _CPUS = 8
@@ -143,7 +143,7 @@ class Slurm:
                 continue
         raise AssertionError(f"no rsscale in job {task}")
 
-    def wait(self, job: str, within: float = 300.0) -> list[dict[str, str]]:
+    def wait(self, job: str, within: float = PATIENCE) -> list[dict[str, str]]:
         """Wait for the end of all jobs of an array."""
         over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
         until(lambda: set(self.states(job)) <= over, f"job {job}: {self.states(job)}", within, 0.5)
