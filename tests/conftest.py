@@ -67,6 +67,18 @@ def no_network_but_loopback() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What a power cut would lose is nothing that a test can see: no run waits for the disk.
+
+    One small run calls fsync fifty times. Processes that tests start and kill call it as ever.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr(os, "fsync", lambda _: None)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
     """``once(name, make)``: a folder made once for all processes; whoever changes it fails."""
