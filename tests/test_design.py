@@ -1,9 +1,6 @@
 """docs/design.md and the code agree: rooms, their order and size, and the pass that it shows."""
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import yaml
 from formula_pass import formula_recipe
 
 import rsscale as rs
+from rsscale.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rsscale"
@@ -99,23 +97,28 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_pass_of_the_page_runs_as_the_page_says(page: Path, tmp_path: Path) -> None:
+def test_the_pass_of_the_page_runs_as_the_page_says(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     steps = yaml.safe_load(DESIGN.split("```yaml\n")[1].split("```")[0])["steps"]
     steps["counts"] = {"kind": "counts:CountPass", "of": "map"}
     recipe = formula_recipe(tmp_path, tile=384, steps=steps)
     (tmp_path / "with.yaml").write_text(yaml.safe_dump(recipe))
-    paths = [page, ROOT, ROOT / "tests" / "helpers"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
-           "RSSCALE_PASSES": "formula_pass"}  # fmt: skip
-    command = [sys.executable, "-m", "rsscale", "--quiet", "run",
-               str(tmp_path / "with.yaml"), "--out", str(tmp_path / "run"),
+    monkeypatch.syspath_prepend(page)
+    command = ["--quiet", "run", str(tmp_path / "with.yaml"), "--out", str(tmp_path / "run"),
                "--device", "cpu", "--threads", "1"]  # fmt: skip
-    refused = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "set RSSCALE_PASSES=formula_pass," in refused.stderr
-    env["RSSCALE_PASSES"] = "formula_pass,speckle,counts"
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("RSSCALE_PASSES", "formula_pass")
+    with pytest.raises(SystemExit) as refused:
+        main(command)
+    assert refused.value.code == 2
+    assert "set RSSCALE_PASSES=formula_pass," in capsys.readouterr().err
+    monkeypatch.setenv("RSSCALE_PASSES", "formula_pass,speckle,counts")
+    with pytest.raises(SystemExit) as done:
+        main(command)
+    assert not done.value.code, capsys.readouterr().err
     classes = rs.Run(tmp_path / "run").open().classification.values[0]
     found = xr.open_zarr(tmp_path / "run/speckle.zarr").speckle.values[0]
     np.testing.assert_array_equal(found, speckles(classes, least=6))

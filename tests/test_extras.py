@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +55,23 @@ def imports(node: ast.AST) -> set[str]:
     return {".".join(p[:2]) if p[0] == "odc" else p[0] for p in parts}
 
 
-def third_party(*, at_the_top: bool) -> set[str]:
-    """Distributions that modules of the package import, anywhere or outside of functions."""
-    found: set[str] = set()
+@cache
+def imported() -> tuple[set[str], set[str]]:
+    """What modules of the package import anywhere, and outside of functions."""
+    anywhere: set[str] = set()
+    at_the_top: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text())
-        nodes = (
-            [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-            if at_the_top
-            else [tree]
+        anywhere |= imports(tree)
+        at_the_top |= set().union(
+            *(imports(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom))
         )
-        found |= set().union(*map(imports, nodes))
-    outside = found - set(sys.stdlib_module_names) - {"rsscale"}
+    return anywhere, at_the_top
+
+
+def third_party(*, at_the_top: bool) -> set[str]:
+    """Distributions that modules of the package import, anywhere or outside of functions."""
+    outside = imported()[at_the_top] - set(sys.stdlib_module_names) - {"rsscale"}
     return {distribution(module) for module in outside}
 
 
