@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_command
 
 import rsscale as rs
 from rsscale.diagnosis import hardware, software, surroundings
@@ -114,8 +113,7 @@ def test_a_folder_that_is_not_there_and_a_bundle_that_is_gone(
 
 
 def test_the_command_ends_with_1_where_a_run_would_fail(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rsscale", "doctor", "--json", "--out"]
-    well = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    well = run_command("doctor", "--json", "--out", str(tmp_path))
     assert (well.returncode, bool(json.loads(well.stdout)["checks"])) == (0, True)
-    ill = subprocess.run([*command, "/proc/none"], capture_output=True, text=True, check=False)
+    ill = run_command("doctor", "--json", "--out", "/proc/none")
     assert ill.returncode == 1

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from safetensors import safe_open
 from torch import nn
 
@@ -92,9 +91,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     kind: str, last: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = f"import test_checkpoint as t; t.main({kind!r}, {str(tmp_path)!r}, '{last}')"
-    path = ":".join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path}
-    child = subprocess.run([sys.executable, "-c", command], env=environment, check=False)
+    child = run_forked(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {command}")
     assert child.returncode == -signal.SIGKILL
     resumed = NETWORKS[kind](Checkpoints(tmp_path))
     assert f"goes on after step {last}:" in capsys.readouterr().err

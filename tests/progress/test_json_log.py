@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 
 import pytest
+from forked import run_command
 
 from rsscale.progress import bars as progress
 from rsscale.progress.json_log import log_as_json
@@ -79,10 +77,7 @@ def test_secrets_are_taken_out(capsys: pytest.CaptureFixture[str]) -> None:
 def test_errors_of_the_command_line(
     arguments: list[str], variables: dict[str, str], code: int, is_json: bool
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "rsscale", *arguments],
-        env=os.environ | variables, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_command(*arguments, env=variables)
     assert done.returncode == code
     if is_json:
         (line,) = lines(done.stderr)
