@@ -54,7 +54,7 @@ class WindowsPass(PartPass):
     """
 
     kind: ClassVar[str] = "detect-windows"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facts: ClassVar[Mapping[str, Fold]] = {
         "windows": "sum",
         "detections": "sum",

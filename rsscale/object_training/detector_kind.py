@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from rsscale.detectors.detectors import ORIENTED, OUTLINED
+from rsscale.detectors.detectors import DETECTORS, ORIENTED, OUTLINED
 from rsscale.errors import RecipeError, nearest
 from rsscale.learn.architectures import ARCHITECTURES, registered
 from rsscale.model.outputs import ObjectKind, ObjectOutput
 from rsscale.runtimes.factory import is_address
+
+_KINDS: dict[str, ObjectKind] = {
+    **dict.fromkeys(OUTLINED, "outlines"),
+    **dict.fromkeys(ORIENTED, "oriented"),
+}
 
 
 def finds_objects(architecture: str, kind: str | None = None) -> bool:
@@ -23,12 +28,12 @@ def object_output(architecture: str, kind: ObjectKind | None = None) -> ObjectOu
     ----------
     architecture : str
     kind : str, optional
-        Of one that a function makes.
+        Of one that a function makes; of others what they return, if anything.
 
     Raises
     ------
     RecipeError
-        When it is no detector.
+        When it is no detector, or finds something else.
     """
     if is_address(architecture):
         return ObjectOutput(kind or "boxes")
@@ -38,6 +43,11 @@ def object_output(architecture: str, kind: ObjectKind | None = None) -> ObjectOu
             f"architecture {architecture!r} is no detector; expected one of {', '.join(known)}, or "
             f"module:function{nearest(architecture, known)}"
         )
-    if architecture in ORIENTED:
-        return ObjectOutput("oriented")
-    return ObjectOutput("outlines" if architecture in OUTLINED else "boxes")
+    returned = _KINDS.get(architecture, "boxes")
+    if kind not in (None, returned):
+        others = [name for name in DETECTORS if _KINDS.get(name, "boxes") == kind]
+        raise RecipeError(
+            f"objects are {kind!r}, and architecture {architecture!r} finds {returned}; expected "
+            f"{' or '.join(others)}, or leave 'objects' out"
+        )
+    return ObjectOutput(returned)

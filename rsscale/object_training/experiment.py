@@ -131,7 +131,7 @@ def _advice(learner: ObjectNetwork, scenes: ObjectScenes) -> list[str]:
         if larger := int((sides > width).sum()):
             lines.append(
                 f"{larger:,} of {len(sides):,} objects are larger than {what} of {width} px: they "
-                "are never seen whole"
+                "are never seen whole, and learnt from by parts that are deeper than the halo"
             )
     if len(sides) and round(sides.max()) > lattice.halo and not lines:
         lines.append(

@@ -17,6 +17,10 @@ from rsscale.objects.suppression import DROPPED, OPEN, suppress
 EDGE = 2
 """A detection that comes this close to its window's edge, px, is a piece of what goes on there."""
 
+SLACK = 0.03
+"""So is a box that comes so close to it, in shares of its own side: networks place the edges of
+large boxes no better, and what is taken for whole would stand beside the rest of its object."""
+
 TOP, BOTTOM, LEFT, RIGHT = 1, 2, 4, 8
 """Bits of ``sides``: the edges of its window that a piece touches."""
 
@@ -99,8 +103,9 @@ def window_candidates(
 ) -> Candidates:
     """The candidates among the detections of one window.
 
-    A detection that comes within :data:`EDGE` px of the window's edge is a piece, and one if it
-    reaches into the window's core at all: what lies beside it is another window's. Any other is
+    A detection that comes within :data:`EDGE` px of the window's edge, or a box within
+    :data:`SLACK` of its side, is a piece, and one if it reaches into the window's core at all: what
+    lies beside it is another window's. The box of a piece ends at the window's edge. Any other is
     whole, and one where its centre lies in the core or at most half a halo beside it: the window
     in whose core the centre is sees it too, and better.
 
@@ -124,11 +129,15 @@ def window_candidates(
     if not len(found):
         return Candidates.none(outlined=found.outlines is not None)
     found = _inside(found, core.pad(lattice.halo))
-    sides = _touched(found.boxes, core.pad(lattice.halo))
+    slack = SLACK if found.outlines is None else 0
+    sides = _touched(found.boxes, core.pad(lattice.halo), slack)
+    has_area = _has_area(found.boxes)
+    if found.outlines is None:
+        found = replace(found, boxes=_to_the_edge(found.boxes, core.pad(lattice.halo), sides))
     centre = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     near = _contains(core.pad(lattice.halo // 2), centre)
     is_in_core = _reaches(found.boxes, core)
-    chosen = np.nonzero(np.where(sides != 0, is_in_core, near) & _has_area(found.boxes))[0]
+    chosen = np.nonzero(np.where(sides != 0, is_in_core, near) & has_area)[0]
     pieces = chosen[sides[chosen] != 0]
     if len(pieces) > 1:
         states = suppress(found.take(pieces), iou=iou, agnostic=agnostic)
@@ -224,15 +233,27 @@ def _has_area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return good
 
 
-def _touched(boxes: npt.NDArray[np.float64], window: PixelBox) -> npt.NDArray[np.uint8]:
+def _touched(
+    boxes: npt.NDArray[np.float64], window: PixelBox, slack: float
+) -> npt.NDArray[np.uint8]:
     """Edges of a window that boxes come close to, as bits."""
     x0, y0, x1, y1 = boxes.T
+    along_x, along_y = np.maximum(EDGE, slack * (boxes[:, 2:] - boxes[:, :2])).T
     sides = np.zeros(len(boxes), np.uint8)
-    sides[y0 <= window.row0 + EDGE] |= TOP
-    sides[y1 >= window.row1 - EDGE] |= BOTTOM
-    sides[x0 <= window.col0 + EDGE] |= LEFT
-    sides[x1 >= window.col1 - EDGE] |= RIGHT
+    sides[y0 <= window.row0 + along_y] |= TOP
+    sides[y1 >= window.row1 - along_y] |= BOTTOM
+    sides[x0 <= window.col0 + along_x] |= LEFT
+    sides[x1 >= window.col1 - along_x] |= RIGHT
     return sides
+
+
+def _to_the_edge(
+    boxes: npt.NDArray[np.float64], window: PixelBox, sides: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float64]:
+    """Boxes that end where their window ends, on the sides that they come close to."""
+    ends = np.array([window.col0, window.row0, window.col1, window.row1], np.float64)
+    close = (sides[:, None] & np.array([LEFT, TOP, RIGHT, BOTTOM], np.uint8)) != 0
+    return np.where(close, ends, boxes)
 
 
 def _contains(box: PixelBox, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 import rsscale as rs
 from benchmarks.aerial_scene import AerialScene, aerial_scene
 from rsscale.errors import RecipeError
+from rsscale.object_training.detector_kind import object_output
 from rsscale.object_training.report import ObjectReport
 
 TINY = {"backbone": "small", "width": 32, "levels": 2}
@@ -93,6 +94,14 @@ def test_what_does_not_fit_is_refused(scene: AerialScene) -> None:
         rs.train_objects([image, image], [objects], **QUICK)
     with pytest.raises(RecipeError, match="architecture 'unet' is no detector; expected one of"):
         rs.train_objects(scene.image, scene.objects, **{**QUICK, "architecture": "unet"})
+
+
+def test_objects_of_another_kind_than_the_architecture_finds_are_refused() -> None:
+    assert object_output("fcos-oriented", "oriented").kind == "oriented"
+    assert object_output("fcos", "boxes").kind == "boxes"
+    message = "'oriented', and architecture 'fcos' finds boxes; expected fcos-oriented, or leave"
+    with pytest.raises(RecipeError, match=message):
+        object_output("fcos", "oriented")
 
 
 @pytest.mark.slow

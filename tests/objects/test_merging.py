@@ -44,6 +44,25 @@ def test_a_detection_at_the_edge_of_its_window_is_a_piece() -> None:
     assert found.keys.tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3]]
 
 
+def test_a_large_object_is_one_although_its_boxes_end_short_of_their_windows() -> None:
+    """Networks place the edges of large boxes to some hundredths of their width."""
+    views = [
+        seen_by(0, 0, (30, 40, 117.5, 80)),  # of windows that end at 120,
+        seen_by(0, 1, (83, 40, 217, 80)),  # begin at 80 and end at 220,
+        seen_by(0, 2, (183, 40, 317, 80)),
+        seen_by(0, 3, (282.5, 40, 370, 80)),
+    ]
+    assert [view.sides.tolist() for view in views] == [
+        [RIGHT], [LEFT | RIGHT], [LEFT | RIGHT], [LEFT]
+    ]  # fmt: skip
+    found = decide_all(together(views), 100, Rules())
+    assert [shape.bounds for shape in found.shapes] == [(30, 40, 370, 80)]
+    assert found.parts.tolist() == [4]
+    assert found.cut.tolist() == [False]
+    small = seen_by(0, 0, (90, 40, 117.5, 60), (119, 10, 119, 30))  # the second has no area
+    assert small.sides.tolist() == [0]
+
+
 def test_of_pieces_of_one_window_that_overlap_the_best_one_stays() -> None:
     """A network without suppression of its own finds an object at the edge several times."""
     core = PixelBox(0, 0, 100, 100)
