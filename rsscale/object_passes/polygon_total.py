@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.once import once
 from rsscale.polygons.contacts import connected
 from rsscale.polygons.part_rows import part_schema
 from rsscale.polygons.parts import rows_and_columns
-from rsscale.steps.base import ALL, Cost, Gather, Resources
+from rsscale.steps.base import Cost, Gather, Resources
+from rsscale.steps.placed_rows import SPAN
 from rsscale.steps.rows import rows_dataset
 from rsscale.steps.sources import GatheredRows
 from rsscale.store.table_store import TableStore
@@ -28,8 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_COLUMNS = ("polygon", "place", "ix", "iy", "hash")
-_NONE: dict[str, npt.NDArray[Any]] = {name: np.empty(0, np.int64) for name in _COLUMNS}
+PLACE = ("x", "y")
+"""Columns of the first pixel of a part's polygon, in global pixels."""
+# Rows are stored in bands of this height, px, from west to east, so that neighbours are near.
+_BAND = 1024
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +39,8 @@ def member_schema() -> pa.Schema:
 
     return pa.schema(
         [
-            ("span", pa.int32()),
+            (SPAN, pa.string()),
+            *((name, pa.int32()) for name in PLACE),
             ("polygon", pa.int64()),
             ("place", pa.int64()),
             ("ix", pa.int32()),
@@ -53,39 +54,31 @@ def member_schema() -> pa.Schema:
 class PolygonTotal(Gather):
     """For each part that touches another tile's: the first pixel of the polygon that it is of.
 
-    ``span`` is the number of the span, ``polygon`` that first pixel, ``place`` the part's own,
-    ``ix`` and ``iy`` the tile that has it. It grows with the edges of tiles, not with their area.
-
-    Attributes
-    ----------
-    times : tuple of str
-        Spans.
+    ``polygon`` is that first pixel, ``x`` and ``y`` its column and row, ``place`` the part's own,
+    ``ix`` and ``iy`` the tile that has it. It grows with the edges of tiles, not with their area,
+    and no tile reads more of it than its own polygons.
     """
 
     kind: ClassVar[str] = "polygons"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
+    place: ClassVar[tuple[str, str]] = PLACE
 
     step: str
     of: str
-    times: tuple[str, ...]
     schema: pa.Schema = field(default_factory=member_schema)
-
-    def parameters(self) -> Mapping[str, Any]:
-        """The spans."""
-        return {"times": self.times}
 
     def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
         """Join one span after the other."""
         import pyarrow as pa
 
         tables = [
-            members([(key, table) for key, table in of_span], self.times.index(span))
+            members([(key, table) for key, table in of_span], span)
             for span, of_span in groupby(parts, key=lambda part: part[0].span)
         ]
-        return pa.concat_tables([self.schema.empty_table(), *tables])
+        return pa.concat_tables([self.schema.empty_table(), *tables]).combine_chunks()
 
 
-def members(tables: Sequence[tuple[TileKey, pa.Table]], span: int) -> pa.Table:
+def members(tables: Sequence[tuple[TileKey, pa.Table]], span: str) -> pa.Table:
     """The rows of one span: of all contacts those of the same number join two parts."""
     import pyarrow as pa
 
@@ -94,9 +87,12 @@ def members(tables: Sequence[tuple[TileKey, pa.Table]], span: int) -> pa.Table:
     component, _ = connected(found["contact"].values, part, len(place))
     # Places are in order: the first part of a component has its first pixel.
     polygon = place[np.unique(component, return_index=True)[1]][component]
-    order = np.lexsort((place, polygon))
+    row, col = rows_and_columns(polygon)
+    order = np.lexsort((place, polygon, col, row // _BAND))
     columns = {
-        "span": np.full(len(place), span, np.int32),
+        SPAN: [span] * len(place),
+        "x": col[order].astype(np.int32),
+        "y": row[order].astype(np.int32),
         "polygon": polygon[order],
         "place": place[order],
         **{name: found[name].values[first][order] for name in ("ix", "iy", "hash")},
@@ -117,18 +113,15 @@ class MemberRows:
         Of :class:`PolygonTotal`.
     parts : str
         The step that wrote the parts.
-    times : tuple of str
-        Spans.
     """
 
     gathered: GatheredRows
     parts: str
-    times: tuple[str, ...]
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """The rows, in memory."""
-        del resources
-        mine = self._members(box, key)
+        rows = self.gathered.read(box, key, resources)
+        mine = {name: rows[name].values for name in ("polygon", "place", "ix", "iy")}
         store = TableStore(self.gathered.storage, self.parts, part_schema())
         tiles = np.unique(np.stack([mine["iy"], mine["ix"]], axis=1), axis=0)
         tables = []
@@ -137,10 +130,10 @@ class MemberRows:
             table = store.read(tile)
             wanted = mine["place"][(mine["ix"] == ix) & (mine["iy"] == iy)]
             tables.append((tile, table.filter(np.isin(table["place"].to_numpy(), wanted))))
-        rows = rows_dataset(tables, part_schema())
+        found = rows_dataset(tables, part_schema())
         order = np.argsort(mine["place"])
-        at = np.searchsorted(mine["place"], rows["place"].values, sorter=order)
-        return rows.assign(polygon=("row", mine["polygon"][order][at]))
+        at = np.searchsorted(mine["place"], found["place"].values, sorter=order)
+        return found.assign(polygon=("row", mine["polygon"][order][at]))
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Hash of those rows of the gather, which have one of each part.
@@ -150,11 +143,7 @@ class MemberRows:
         NotReadyError
             When the gather is not done.
         """
-        mine = self._members(box, key)
-        total = hashlib.sha256()
-        for name in _COLUMNS:
-            total.update(np.ascontiguousarray(mine[name]).tobytes())
-        return total.hexdigest()[:16]
+        return self.gathered.digest(box, key)
 
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
         """The step's name."""
@@ -165,36 +154,3 @@ class MemberRows:
         """Nothing: few polygons leave their tile."""
         del box, key
         return Cost()
-
-    def _members(self, box: PixelBox, key: TileKey) -> dict[str, npt.NDArray[Any]]:
-        """Rows of the gather whose polygon begins in the box."""
-        url, step = self.gathered.storage.url, self.gathered.step.step
-        table = _Table(f"{url}/{step}", self.gathered.digest(box, key), self.gathered)
-        of_span = _by_span(table).get(self.times.index(key.span), _NONE)
-        # In order of polygons, and so of their rows.
-        first, last = np.searchsorted(of_span["polygon"], [box.row0 << 32, box.row1 << 32])
-        _, col = rows_and_columns(of_span["polygon"][first:last])
-        mine = first + np.flatnonzero((col >= box.col0) & (col < box.col1))
-        return {name: column[mine] for name, column in of_span.items()}
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The table of a gather as it is by its digest, to be read once in a process."""
-
-    url: str
-    digest: str
-    gathered: GatheredRows = field(compare=False)
-
-
-@once(maxsize=2)
-def _by_span(table: _Table) -> dict[int, dict[str, npt.NDArray[Any]]]:
-    """Columns of the table by span."""
-    gathered = table.gathered
-    store = TableStore(gathered.storage, gathered.step.step, gathered.step.schema)
-    found = store.read(TileKey(gathered.step.step, ALL, 0, 0))
-    rows = {name: found[name].to_numpy() for name in found.column_names}
-    return {
-        int(span): {name: column[rows["span"] == span] for name, column in rows.items()}
-        for span in np.unique(rows["span"])
-    }

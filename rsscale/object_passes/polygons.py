@@ -152,12 +152,10 @@ class PolygonsPass(Pass):
             schema=contact_schema(),
             times=times,
         )
-        total = PolygonTotal(step=f"{step}-joined", of=contacts.step, times=times)
+        total = PolygonTotal(step=f"{step}-joined", of=contacts.step)
         gathered = setup.gathered(total)
         members = (
-            MemberRows(gathered, parts.step, times)
-            if isinstance(gathered, GatheredRows)
-            else gathered
+            MemberRows(gathered, parts.step) if isinstance(gathered, GatheredRows) else gathered
         )
         whole = cls(
             step=step,

@@ -297,9 +297,10 @@ class Gather(ABC):
     schema : pyarrow.Schema
         Of the result, which must stay small.
     place : (str, str), optional
-        Columns that say where a row is: ``x`` and ``y`` in global pixels. Rows are stored near
-        their neighbours, and a tile that reads the gather is given those of its box alone.
-        Otherwise a tile is given all of them.
+        Columns that say where a row is: ``x`` and ``y`` in global pixels. Rows are to come near
+        their neighbours. A tile that reads the gather is given those of its box alone, of its own
+        span where there is a column ``span`` of text, and is computed again when one of these has
+        changed. Otherwise a tile is given all rows, and depends on all of them.
     """
 
     kind: ClassVar[str]

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from rsscale.store.run_folder import RunFolder
 
-Bounds = tuple[float, float, float, float]
-
 # Rows of a row group where rows have places: a tile reads the few groups that it needs.
 _GROUP = 2048
 
@@ -39,7 +37,8 @@ class TableStore:
     schema : pyarrow.Schema
         Of all of them.
     place : (str, str), optional
-        Columns with ``x`` and ``y``, by which :meth:`read_box` finds rows.
+        Columns with ``x`` and ``y``: rows are written in small groups that say where theirs lie,
+        so that who reads a place reads few of them.
     """
 
     storage: Storage
@@ -76,33 +75,6 @@ class TableStore:
     def read(self, key: TileKey) -> pa.Table:
         """A tile's rows."""
         return decode(self.storage.read(self.name(key)))
-
-    def read_box(self, key: TileKey, bounds: Bounds) -> pa.Table:
-        """The rows of a box: of the file only the row groups that may hold some.
-
-        Parameters
-        ----------
-        key : TileKey
-        bounds : (float, float, float, float)
-            ``x0, y0, x1, y1``, the upper ones not included; all rows where the store knows no
-            places.
-        """
-        if self.place is None:
-            return self.read(key)
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        source = pa.PythonFile(StoredBytes(self.storage, self.name(key)), mode="r")
-        with pq.ParquetFile(source, pre_buffer=True) as file:
-            chosen = [
-                number
-                for number in range(file.num_row_groups)
-                if _may_hold(file.metadata.row_group(number), self.place, bounds)
-            ]
-            table = file.read_row_groups(chosen) if chosen else self.schema.empty_table()
-        (x, y), (x0, y0, x1, y1) = map(pc.field, self.place), bounds
-        return table.filter((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
 
     def name(self, key: TileKey) -> str:
         """Name of a tile's file."""
@@ -150,21 +122,6 @@ class StoredBytes(io.RawIOBase):
         content = self._storage.read_range(self._name, self._at, stop)
         self._at += len(content)
         return content
-
-
-def _may_hold(group: Any, place: tuple[str, str], bounds: Bounds) -> bool:
-    """Whether a row group may hold rows of some places, by its statistics."""
-    x0, y0, x1, y1 = bounds
-    wanted = dict(zip(place, ((x0, x1), (y0, y1)), strict=True))
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema not in wanted or not column.is_stats_set:
-            continue
-        low, high = wanted[column.path_in_schema]
-        known = column.statistics
-        if known.has_min_max and (known.max < low or known.min >= high):
-            return False
-    return True
 
 
 def encode(

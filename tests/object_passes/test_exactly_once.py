@@ -1,5 +1,6 @@
 """Objects of a run, each exactly once: however it was cut into tiles, computed, or stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -39,6 +40,16 @@ def found(folder: Path, tile: int = 128, client: Any = None, **options: Any) -> 
     recipe = scene_recipe(folder, tile=tile, **options)
     with allowed_scene():
         return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
+
+
+def computed(run: Path, step: str) -> list[tuple[str, str]]:
+    """Spans and tiles of a step in the order that they were computed, in all runs of a folder."""
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return [
+        (one["span"], one["tile"])
+        for one in events
+        if one["event"] == "tile" and one["step"] == step
+    ]
 
 
 def rows_of(run: rs.Run) -> pa.Table:
@@ -168,9 +179,13 @@ def test_a_run_that_grows_has_the_objects_of_one_at_once(tmp_path: Path) -> None
         before = rs.Run(tmp_path / "run").table("ponds").num_rows
         large = scene_recipe(tmp_path / "large", tile=192, whole=True)
         grown = rs.run(large, tmp_path / "run", threads=1, device="cpu")
+        done = len(computed(tmp_path / "run", "ponds"))
         later = rs.run(
             {**large, "periods": [2022, 2023]}, tmp_path / "run", threads=1, device="cpu"
         )
+    third = computed(tmp_path / "run", "ponds")[done:]
+    # The gather has changed; tiles of which no row did are not computed again.
+    assert {span for span, _ in third} == {"2022"}
     at_once = found(tmp_path / "once", 192, whole=True)
     table = rows_of(grown)
     del grown

@@ -1,5 +1,6 @@
 """Polygons of a run: those of the whole map, each once, however it was cut or stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -172,7 +173,13 @@ def test_a_killed_run_goes_on_to_the_same_polygons(tmp_path: Path, run: rs.Run, 
 
 def test_years_are_apart(tmp_path: Path) -> None:
     steps = {"exact": EXACT | {"minimum": 1.0}}
+    traced(tmp_path, steps=steps, periods=[2023])
     run = traced(tmp_path, steps=steps, periods=[2023, 2024])
+    # The gather has changed, and none of its rows of the first year.
+    lines = (tmp_path / "run-384/events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    later = [one for one in events if one["event"] == "tile" and one["epoch"] == 2]
+    assert {one["span"] for one in later if one["step"] == "exact"} == {"2024"}
     frame = rows(run, "exact")
     by_year = frame.groupby("span").size()
     assert set(by_year.index) == {"2023", "2024"}
