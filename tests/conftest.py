@@ -172,3 +172,43 @@ def s3_server() -> Iterator[str]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def objects_alone(once: Once) -> Path:
+    """A run of two years of the objects `ponds` and `never`, and of `counts` of ponds by three
+    regions, without any layer. Read-only."""
+    import geopandas as gpd
+    import shapely
+    from known_objects import KIND, allowed
+
+    zones = {
+        "A/1": shapely.box(728_000, 4_979_000, 732_000, 4_986_000),
+        "Ängsö": shapely.box(732_000, 4_979_000, 736_000, 4_986_000),
+        "far": shapely.box(100_000, 4_000_000, 101_000, 4_001_000),
+    }
+
+    def make(folder: Path) -> Path:
+        from formula_pass import SMALL, formula_recipe
+
+        import rsscale as rs
+
+        folder.mkdir(parents=True, exist_ok=True)
+        frame = {"code": list(zones), "people": [5, 7, 9]}
+        gpd.GeoDataFrame(frame, geometry=list(zones.values()), crs="EPSG:32631").to_file(
+            folder / "zones.gpkg"
+        )
+        counted = {"kind": "object-counts", "of": "ponds", "zones": str(folder / "zones.gpkg")}
+        steps = {
+            "ponds": {"kind": KIND, "every": 24},
+            "never": {"kind": KIND, "without": [2023, 2024]},
+            "counts": {**counted, "id": "code"},
+        }
+        recipe = formula_recipe(folder, shape=SMALL, tile=256, periods=[2023, 2024], steps=steps)
+        del recipe["steps"]["map"]
+        with allowed("formula_pass"):
+            rs.run(recipe, folder / "run", threads=1, device="cpu")
+        return folder / "run"
+
+    found: Path = once("objects-alone", make)
+    return found

@@ -42,6 +42,9 @@ def app_file(name: str) -> bytes:
 class RunPages:
     """What the page asks of a run, made when it is asked for.
 
+    ``viewer.json`` is what the run holds at that moment: a page that is loaded again shows what was
+    computed or estimated meanwhile.
+
     Parameters
     ----------
     folder : RunFolder
@@ -51,7 +54,9 @@ class RunPages:
 
     def __init__(self, folder: RunFolder, place: Storage | None = None) -> None:
         self.folder = folder
+        self._place = place
         self.document = viewer_document(folder, place)
+        self._updated = folder.read_state().get("updated")
         self._lock, self._making = threading.Lock(), threading.Lock()
 
     @cached_property
@@ -71,7 +76,7 @@ class RunPages:
         if name in APP:
             return app_file(name)
         if name == "viewer.json":
-            return as_json(self.document)
+            return as_json(self._refreshed())
         parts = name.removesuffix(".json").split("/")
         match parts:
             case ["sample"] if self.document["sample"]:
@@ -125,6 +130,20 @@ class RunPages:
                 if entry.key.level == 0 and entry.inputs:
                     name = f"tiles/{step}/{entry.key.span}/{entry.key.tile}.json"
                     yield name, as_json(self._scenes.of_entry(entry))
+
+    def _refreshed(self) -> dict[str, Any]:
+        """Describe the run anew, and forget what was made of it as it was."""
+        with self._making:
+            document = viewer_document(self.folder, self._place)
+            updated = self.folder.read_state().get("updated")
+            made = ["stores", "_spans", "_objects", "_regions", "_made", "_scenes"]
+            if updated != self._updated:
+                made.append("_drawn")  # removed with this object: another request may read it
+                self._updated = updated
+            for name in made:
+                self.__dict__.pop(name, None)
+            self.document = document
+        return document
 
     @cached_property
     def _scenes(self) -> TileScenes:

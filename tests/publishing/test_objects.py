@@ -11,44 +11,11 @@ import pandas as pd
 import pyogrio
 import pystac
 import pytest
-import shapely
-from formula_pass import SMALL, formula_recipe
-from known_objects import KIND, allowed
-from once import Once
+from known_objects import allowed
 from stac_rules import core_errors, extension_errors
 
 import rsscale as rs
 from rsscale.errors import RecipeError, RunFolderError
-
-ZONES = {
-    "A/1": shapely.box(728_000, 4_979_000, 732_000, 4_986_000),
-    "Ängsö": shapely.box(732_000, 4_979_000, 736_000, 4_986_000),
-    "far": shapely.box(100_000, 4_000_000, 101_000, 4_001_000),
-}
-
-
-@pytest.fixture(scope="module")
-def objects_alone(once: Once) -> Path:
-    """A run of objects and of their counts by region, without any layer. Read-only."""
-
-    def make(folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        frame = {"code": list(ZONES), "people": [5, 7, 9]}
-        zones = gpd.GeoDataFrame(frame, geometry=list(ZONES.values()), crs="EPSG:32631")
-        zones.to_file(folder / "zones.gpkg")
-        counted = {"kind": "object-counts", "of": "ponds", "zones": str(folder / "zones.gpkg")}
-        steps = {
-            "ponds": {"kind": KIND, "every": 24},
-            "never": {"kind": KIND, "without": [2023, 2024]},
-            "counts": {**counted, "id": "code"},
-        }
-        recipe = formula_recipe(folder, shape=SMALL, tile=256, periods=[2023, 2024], steps=steps)
-        del recipe["steps"]["map"]
-        with allowed("formula_pass"):
-            rs.run(recipe, folder / "run", threads=1, device="cpu")
-        return folder / "run"
-
-    return once("publishing-objects-alone", make)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +116,7 @@ def test_counted_objects_are_tables(objects_alone: Path, product: Path) -> None:
     csv = pd.read_csv(product / "tables/counts.csv")
     assert csv["objects"].tolist() == rows["objects"].tolist()
     frame = gpd.read_parquet(product / "tables/counts.parquet").set_index("code")
-    assert list(frame.index) == list(ZONES)
+    assert list(frame.index) == ["A/1", "Ängsö", "far"]
     assert frame["people"].tolist() == [5, 7, 9]
     for row in rows.itertuples():
         assert frame.loc[row.zone, f"{row.span} {row.name}"] == row.objects
@@ -159,6 +126,19 @@ def test_counted_objects_are_tables(objects_alone: Path, product: Path) -> None:
     assert frame.loc["far", "2023 all"] == 0
     collection = json.loads((product / "collection.json").read_text())
     assert collection["assets"]["tables/counts.parquet"]["roles"] == ["data"]
+
+
+def test_counts_of_regions_are_on_the_page(objects_alone: Path, product: Path) -> None:
+    rows = rs.Run(objects_alone).table("counts").to_pandas()
+    found = json.loads((product / "viewer/regions/counts.json").read_text())["features"]
+    counts = {one["id"]: one["properties"]["counts"] for one in found}
+    for row in rows.itertuples():
+        (one,) = [one for one in counts[row.zone][row.span] if one["name"] == row.name]
+        assert one["objects"] == row.objects
+        assert one["per_km2"] == (
+            None if pd.isna(row.per_km2) else pytest.approx(row.per_km2, 1e-3)
+        )
+    assert [one["name"] for one in counts["A/1"]["2023"]] == ["all", "pond", "shed"]
 
 
 def test_the_card_tells_of_objects(product: Path) -> None:

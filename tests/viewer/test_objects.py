@@ -196,3 +196,26 @@ def test_on_a_phone_the_card_lies_below(
     assert card["width"] == 390
     assert card["y"] + card["height"] == pytest.approx(780, abs=1)
     tab.close()
+
+
+@pytest.mark.slow
+def test_objects_without_a_map_and_their_counts(tab: Any, objects_alone: Path) -> None:
+    with rs.view(objects_alone) as viewer:
+        one = rs.read_objects(objects_alone, "ponds", span=2024).iloc[3]
+        place = one.geometry.representative_point()
+        asked = f"#x={place.x}&y={place.y}&r=4&regions=counts"
+        assert opened(tab, viewer.url + asked).startswith("shapes")
+        assert "No map" not in tab.inner_text("#panel")
+        assert tab.locator("#opacity").count() == 0
+        middle = (PANEL + (SIZE["width"] - PANEL) / 2, SIZE["height"] / 2)
+        tab.mouse.click(*middle)
+        tab.wait_for_selector("#place .object")
+        assert one["id"] in tab.inner_text("#place .objects")
+        rows = rs.Run(objects_alone).table("counts").to_pandas()
+        of_2024 = rows[(rows["span"] == "2024") & (rows["zone"] != "far")].set_index(
+            ["zone", "name"]
+        )
+        said = tab.inner_text("#place .counts")
+        zone = said.partition(",")[0]
+        assert f"{of_2024.loc[(zone, 'all'), 'objects']} objects" in said
+        assert str(of_2024.loc[(zone, "pond"), "objects"]) in said.split("pond")[1]

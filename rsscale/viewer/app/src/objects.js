@@ -21,6 +21,7 @@ Config.global.setExtraRequestThreshold(2 ** 16);
 export const MOST = 4000;
 const CELL = 44; // pixels of the screen of a cell, at least
 const SMALL = 5; // pixels of the screen below which an object is a dot
+const THIN = 20; // and below which its line is thin, so that many of them don't hide what is below
 // Okabe and Ito (2008), for classes that no map has a colour of.
 const COLORS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442', '#999999'];
 
@@ -156,8 +157,11 @@ export class Objects {
     const known = this.shown;
     const color = known?.colors.get(one.get('class')) ?? '#666';
     const box = one.getGeometry().getExtent();
-    if (Math.max(getWidth(box), getHeight(box)) / resolution >= SMALL) return outline(color);
-    return dot(color);
+    const size = Math.max(getWidth(box), getHeight(box)) / resolution;
+    // A polygon of a map has no score: it covers its class, and needs neither a dot nor a light edge to be seen.
+    if (!Number.isFinite(one.get('score'))) return size < THIN ? covering(color) : outline(color, 1.25, 1);
+    if (size < SMALL) return dot(color);
+    return size < THIN ? outline(color, 1.5, 0.75) : outline(color, 2, 1);
   }
 }
 
@@ -214,10 +218,14 @@ function remembered(key, make) {
   return styles.get(key);
 }
 
-const outline = (color) => remembered(`outline ${color}`, () => [
-  new Style({stroke: new Stroke({color: 'rgba(255,255,255,0.9)', width: 4})}),
-  new Style({stroke: new Stroke({color, width: 2}), fill: new Fill({color: `${color}33`})}),
+/** A line with a light edge on both sides, by their widths. */
+const outline = (color, width, edge) => remembered(`outline ${color} ${width} ${edge}`, () => [
+  new Style({stroke: new Stroke({color: 'rgba(255,255,255,0.9)', width: width + 2 * edge})}),
+  new Style({stroke: new Stroke({color, width}), fill: new Fill({color: `${color}33`})}),
 ]);
+
+const covering = (color) => remembered(`covering ${color}`, () =>
+  new Style({stroke: new Stroke({color: 'rgba(255,255,255,0.5)', width: 0.75}), fill: new Fill({color})}));
 
 const dot = (color) => {
   const style = remembered(`dot ${color}`, () => new Style({

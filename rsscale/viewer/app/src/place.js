@@ -195,7 +195,7 @@ function objectTable(known, one) {
     ['Score', score],
     ['Area', area(one.area_m2)],
     ['Id', one.id],
-    ['Joined of', one.parts > 1 ? `${one.parts} pieces` : null],
+    ['Joined of', score && one.parts > 1 ? `${one.parts} pieces` : null], // of a map's polygon they are cells
     ['Cut', one.cut ? 'it reaches the edge of what was seen, and may be larger' : null],
   ];
   return h('div', {class: 'object'}, h('h3', {}, `${known.title}, ${known.span}`),
