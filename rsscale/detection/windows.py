@@ -167,8 +167,10 @@ def _unseen_share(
     boxes: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
     """Share of the pixels that each box touches which no sensor saw."""
-    total = np.zeros(np.add(seen.shape, 1), np.int64)
-    total[1:, 1:] = (~seen).cumsum(axis=0).cumsum(axis=1)
+    if not len(boxes) or seen.all():  # most windows: sums over all pixels would take longest
+        return np.zeros(len(boxes))
+    total = np.zeros(np.add(seen.shape, 1), np.int32)
+    total[1:, 1:] = (~seen).cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
     low = np.floor(boxes[:, :2]).astype(np.int64)
     high = np.ceil(boxes[:, 2:]).astype(np.int64)
     (x0, y0), (x1, y1) = low.T, high.T
