@@ -1,4 +1,4 @@
-"""The gate of class shares: how far they moved since the period before, and since the first."""
+"""The gate of class shares: how far they moved since earlier periods, and whether one is all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.recipe.gates_recipe import ClassSharesRecipe
 
-_TITLE = "Class shares are near those of other periods"
+_TITLE = "Class shares are near those of other periods, and no class is all of the map"
+
+
+class _Cover(NamedTuple):
+    """The share of a class in a period, percent."""
+
+    has: float
+    value: int
+    span: str
 
 
 class _Move(NamedTuple):
@@ -77,10 +85,13 @@ class ClassShares:
             self._worst.add(Place(place.tile, after, place.box, round(moved, 2)))
 
     def result(self) -> Gate:
-        """Fails where a class moved far, or much of a tile is of another class."""
+        """Fails where one class covers all, a class moved far, or a tile is of another class."""
         name = "class-shares"
         if self.classes is None:
             return not_checked(name, _TITLE, NO_CLASSES)
+        largest = self._largest()
+        if largest is not None and largest.has > self.thresholds.most:
+            return self._all_the_same(largest)
         moves = [move for pair in self.pairs for move in self._moves(*pair)]
         if not moves:
             why = "the map has one period, and none to compare with"
@@ -98,6 +109,26 @@ class ClassShares:
             tuple(self._worst),
         )
 
+    def _largest(self) -> _Cover | None:
+        """The class that covers most of a period."""
+        return max(
+            (
+                _Cover(100 * share, value, span)
+                for span in self.spans
+                for value, share in _shares(self._totals[span]).items()
+            ),
+            default=None,
+        )
+
+    def _all_the_same(self, largest: _Cover) -> Gate:
+        most = self.thresholds.most
+        text = (
+            f"{self._named(largest.value)} covers {largest.has:.2f} % of {largest.span}; up to "
+            f"{most:g} % may be (of an area that is so: gates: {{class_shares: {{most: 100}}}})"
+        )
+        covered = round(largest.has, 3)
+        return Gate("class-shares", _TITLE, verdict(failed=True), covered, most, None, text, ())
+
     def _moves(self, before: str, after: str) -> list[_Move]:
         had, has = _shares(self._totals[before]), _shares(self._totals[after])
         if not had or not has:
@@ -112,15 +143,18 @@ class ClassShares:
         is_other = max(had, has) > limits.ratio * min(had, has) and points > limits.least_points
         return _Move(points, value, before, after, had, has, points > limits.points or is_other)
 
-    def _text(self, move: _Move) -> str:
+    def _named(self, value: int) -> str:
         names = names_of(self.classes) if self.classes else {}
+        return names.get(value, f"class {value}")
+
+    def _text(self, move: _Move) -> str:
         limits = self.thresholds
         tiles = f"in {self._bad} tiles more than {limits.tile_points:g} % of the area is of other"
         tiles += " classes than in another period"
         most = max((place.value for place in self._worst), default=0.0)
         worst = tiles if self._bad else f"in the worst tile {most:.1f} % is of other classes"
         return (
-            f"{names.get(move.value, f'class {move.value}')}: {move.had:.2f} % in {move.before}, "
+            f"{self._named(move.value)}: {move.had:.2f} % in {move.before}, "
             f"{move.has:.2f} % in {move.after}; up to {limits.points:g} points and "
             f"{limits.ratio:g} times may be; {worst}"
         )

@@ -24,7 +24,7 @@ class SeamsRecipe(Strict):
 
 
 class ClassSharesRecipe(Strict):
-    """How far a class may move from the period before, and from the first of the run."""
+    """How far a class may move from earlier periods of the run, and how much it may cover."""
 
     points: Points = 5.0
     """Percentage points of the mapped area that a class may move."""
@@ -34,6 +34,8 @@ class ClassSharesRecipe(Strict):
     """A smaller move is not judged by its ratio."""
     tile_points: Points = 40.0
     """Percentage points of a tile's area that may be of another class."""
+    most: Points = 95.0
+    """Percent of a period that one class may cover: a model that fails calls all the same."""
 
 
 class ConfidenceRecipe(Strict):

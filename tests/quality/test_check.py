@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 import rsscale as rs
 from rsscale.cli.application import app
 from rsscale.errors import RecipeError, RunFolderError
+from rsscale.gate_rules.class_share_gate import ClassShares
 from rsscale.layers import TileKey
 from rsscale.quality.gates_file import read_gates
-from rsscale.recipe.gates_recipe import GatesRecipe, SeamsRecipe
+from rsscale.recipe.gates_recipe import ClassSharesRecipe, GatesRecipe, SeamsRecipe
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
 
@@ -109,6 +110,7 @@ def blank(arrays: Arrays) -> None:
         (surer, "every second", {"seams-tiles"}),
         # A tile of one class has seams around it, too, and other shares.
         (constant, "one", {"blank-tiles", "seams-tiles", "class-shares"}),
+        (constant, "all", {"blank-tiles", "class-shares"}),  # a model that calls all the same
         (blank, "one", {"blank-tiles"}),
         (other_shares, "all", {"class-shares"}),
         (unsure, "all", {"confidence"}),
@@ -176,6 +178,17 @@ def test_tiles_that_are_not_what_the_ledger_says_are_missing(
 
 def unknown_confidence(arrays: Arrays) -> None:
     arrays["confidence"][5, 5] = 99
+
+
+def test_one_class_may_not_be_all_of_a_map_unless_it_is_said() -> None:
+    layer = rs.Layer("classification", attributes={"flag_values": [1], "flag_meanings": "urban"})
+    for limits, status in (({}, "failed"), ({"most": 100}, "not checked")):
+        gate = ClassShares(layer, ("2024",), ClassSharesRecipe(**limits), 1)
+        gate._totals["2024"].update({1: 985, 2: 15})
+        found = gate.result()
+        assert found.status == status
+    text = ClassShares(layer, ("2024",), ClassSharesRecipe(), 1, gate._totals).result().text
+    assert text.startswith("urban covers 98.50 % of 2024; up to 95 % may be")
 
 
 def test_thresholds_of_another_recipe_count_and_no_tile_is_looked_at_again(
