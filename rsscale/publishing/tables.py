@@ -218,7 +218,9 @@ def _wide_counts(rows: pd.DataFrame) -> pd.DataFrame:
     kinds = {"objects": "", "area_ha": " ha", "per_km2": " per km2"}
     parts = [
         rows.assign(column=rows["span"] + " " + rows["name"] + ending)
-        .pivot_table(index="zone", columns="column", values=value, sort=False, dropna=False)
+        .pivot_table(
+            index="zone", columns="column", values=value, aggfunc="first", sort=False, dropna=False
+        )
         .reindex(columns=list(dict.fromkeys(rows["span"] + " " + rows["name"] + ending)))
         for value, ending in kinds.items()
     ]

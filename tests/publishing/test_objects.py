@@ -124,6 +124,7 @@ def test_counted_objects_are_tables(objects_alone: Path, product: Path) -> None:
         dense = frame.loc[row.zone, f"{row.span} {row.name} per km2"]
         assert dense == row.per_km2 or (pd.isna(dense) and pd.isna(row.per_km2))
     assert frame.loc["far", "2023 all"] == 0
+    assert frame["2023 pond"].dtype == "int64"
     collection = json.loads((product / "collection.json").read_text())
     assert collection["assets"]["tables/counts.parquet"]["roles"] == ["data"]
 
