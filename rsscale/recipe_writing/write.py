@@ -129,12 +129,16 @@ def _lines(
     yield "model: model  # a folder; rsscale train writes it"
     yield ""
     yield from _train_lines(answers, columns, folder)
-    yield "output: {layers: [classification, confidence, observations]}  # or also probability"
-    if len(set(answers.periods)) > 1:
+    is_of_years = len(set(answers.periods)) > 1
+    layers = "classification, confidence, observations"
+    if is_of_years:
+        yield f"output: {{layers: [{layers}, probability]}}  # change is told by probabilities"
         yield ""
         yield "# What changed between the first year and the last; docs/change.md."
         first, last = min(answers.periods), max(answers.periods)
         yield f"change: {{from: {first}, to: {last}, method: temporal-model}}"
+    else:
+        yield f"output: {{layers: [{layers}]}}  # or also probability"
     yield ""
     yield "steps:"
     yield "  overviews: {kind: overviews, of: map}  # levels in the product, for viewers"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -52,5 +52,7 @@ def save_untrained(
     if not task.names:
         task = Task(classes=_CLASSES)
     spec = contract(design, [part.unscaled(known.takes) for part in inputs], task)
-    save_model(Model(spec, first_network(spec, 0), torch.device("cpu")), folder)
+    # Whether it is calibrated is told of the trained one: here nobody is to be warned.
+    said: dict[str, Any] = {"rsscale:training": {"calibration": "not trained yet"}}
+    save_model(Model(spec, first_network(spec, 0), torch.device("cpu")), folder, **said)
     return spec, what

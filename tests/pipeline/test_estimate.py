@@ -22,8 +22,9 @@ from rsscale.inference.blend import blender
 from rsscale.inference.heads import head_of
 from rsscale.learn import weights
 from rsscale.learn.models import Model, open_model
+from rsscale.model.files import is_calibrated, read_item, read_spec
 from rsscale.passes.map_memory import estimate, network_bytes
-from rsscale.pipeline.estimate import _relative_margin
+from rsscale.pipeline.estimate import _relative_margin, with_untrained
 from rsscale.pipeline.estimate_table import Prices
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import read_recipe
@@ -71,6 +72,16 @@ def test_a_plan_before_training_counts_what_the_trained_model_will_take(
     assert not (tmp_path / "to-be").exists()
     with pytest.raises(ModelError, match=r"there is no model folder at .*to-be; train one"):
         rs.run(recipe, tmp_path / "run", device="cpu")
+
+
+def test_nobody_is_warned_that_a_model_to_be_is_not_calibrated(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    folder = tmp_path / "untrained"
+    recipe = read_recipe(untrained(landscape, tmp_path))
+    planned, _ = with_untrained(recipe, folder)
+    assert planned.model == str(folder)
+    assert is_calibrated(read_spec(folder), read_item(folder)["properties"])
 
 
 def test_a_plan_without_any_model_says_what_it_can_not_know(

@@ -20,6 +20,7 @@ from rsscale.recipe_writing.imagery import look_at
 from rsscale.recipe_writing.questions import ask_for
 from rsscale.recipe_writing.write import new_recipe
 from rsscale.simulation.simulate import SimulatedArchive
+from rsscale.steps.kinds import check_recipe_steps
 
 SEASONS = ("winter", "spring", "summer", "autumn")
 
@@ -86,6 +87,7 @@ def test_paths_count_from_the_recipe_and_comments_stand_in_a_column(archive, tmp
     text = new_recipe(answers, tmp_path / "a.yaml").read_text()
     assert f"area: {os.path.relpath(archive.area, tmp_path)}" in text
     assert "change: {from: 2023, to: 2024, method: temporal-model}" in text
+    check_recipe_steps(rs.read_recipe(tmp_path / "a.yaml"))  # as training does, before it reads
     assert "# train: {labels: labels.gpkg, class: COLUMN}" in text
     grid = text.split("grid:\n")[1].split("\n\n")[0].splitlines()
     assert len({line.index("  # ") for line in grid}) == 1
