@@ -77,6 +77,8 @@ def compare(case: Case, names: list[str], count: int) -> dict[str, Figures]:
     years = SIMULATED[-count:]
     truth = truth_of(case, years, grid, extent)
     first, *_ = METHODS
+    if count > 2:
+        names = [name for name in names if not name.endswith("evidence")]
     said = {}
     for name in dict.fromkeys([first, *names]):
         run = case.made_by(f"{name.replace(' ', '-')}-{count}", METHODS[name](case, years))

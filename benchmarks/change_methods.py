@@ -40,6 +40,18 @@ def of_labels(case: Case, years: Years) -> Steps:
     return {"change": step | {"transitions": "labels", "labels": labels}}
 
 
+def with_evidence(method: Method) -> Method:
+    """And how far each pixel moved between the two dates of imagery; of two years."""
+
+    def steps(case: Case, years: Years) -> Steps:
+        (change,) = method(case, years).values()
+        vectors = {"kind": "spectral-change", "method": "change-vector", **_of_imagery(years)}
+        of = {"map": change["of"], "evidence": "vectors-magnitude"}
+        return {"vectors": vectors, "change": change | {"of": of}}
+
+    return steps
+
+
 def of_smoothed_maps(case: Case, years: Years) -> Steps:
     (step,) = temporal_model(case, years).values()
     smooth = {"kind": "smooth", "of": case.map_step, "method": "gaussian-markov"}
@@ -97,6 +109,8 @@ METHODS: dict[str, Method] = {
     "temporal, 0.2 ha": without_small_pieces(temporal_model),
     "temporal, of labels": of_labels,
     "of labels, 0.2 ha": without_small_pieces(of_labels),
+    "temporal, evidence": with_evidence(temporal_model),
+    "of labels, evidence": with_evidence(of_labels),
     "temporal, smoothed maps": of_smoothed_maps,
     "siamese network": siamese,
     "forest of both dates": forest_of_both_dates,

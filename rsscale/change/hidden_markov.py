@@ -30,10 +30,36 @@ class Chain:
         Probability of each class at the first time.
     steps : sequence of float array (K, K)
         From each time to the next: row ``i`` has the probabilities of what class ``i`` becomes.
+    staying : sequence of float32 array (K, P)
+        For each step, how many times as probable what else is seen of a pixel between its two
+        times is where a class stayed as where it became another; empty where nothing else is.
     """
 
     first: npt.NDArray[np.float64]
     steps: Sequence[npt.NDArray[np.float64]]
+    staying: Sequence[Floats] = ()
+
+    def stay(self, step: int) -> Floats:
+        """Weights ``(K, P)``, or ``(K, 1)``, of each class being the same after a step."""
+        weights = _column(np.diag(self.steps[step]))
+        return weights * self.staying[step] if self.staying else weights
+
+    def on(self, probability: Floats, step: int) -> Floats:
+        """What classes become: ``step.T @ probability``."""
+        return self._moved(probability, step, self.steps[step].T)
+
+    def back(self, seen: Floats, step: int) -> Floats:
+        """What classes will have become: ``step @ seen``."""
+        return self._moved(seen, step, self.steps[step])
+
+    def _moved(self, values: Floats, step: int, rows: npt.NDArray[np.float64]) -> Floats:
+        if not self.staying:
+            return np.stack([_weighted(values, row) for row in rows])
+        others = rows * (1 - np.eye(len(rows)))
+        stayed = values * self.stay(step)
+        return np.stack(
+            [_weighted(values, row) + of for row, of in zip(others, stayed, strict=True)]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +99,7 @@ def marginals(
     backward = np.ones_like(forward[0])
     for time in range(len(forward) - 2, -1, -1):
         ahead = likelihood[time + 1] * backward / scale[time + 1]
-        backward = _step_back(ahead, chain.steps[time])
+        backward = chain.back(ahead, time)
         classes[time] *= backward
     for time in range(len(classes)):
         classes[time] /= _total(classes[time])
@@ -96,9 +122,9 @@ def best_path(likelihood: Floats, chain: Chain) -> npt.NDArray[np.uint8]:
     for time in range(1, times):
         score = score / _most(score)
         reached = np.empty_like(score)
+        step, stay = chain.steps[time - 1].astype(np.float32), chain.stay(time - 1)
         for to in range(count):
-            step = chain.steps[time - 1].astype(np.float32)
-            best, source = score[to] * step[to, to], np.full(pixels, to, np.uint8)
+            best, source = score[to] * stay[to], np.full(pixels, to, np.uint8)
             for of in range(count):
                 if of == to or step[of, to] == 0:
                     continue
@@ -166,10 +192,9 @@ def estimate_steps(
     pairs = np.zeros(begin.shape)
     for _ in range(rounds):
         now = Chain(first, [matrix] * len(chain.steps))
-        pairs, first = _expected(likelihood, now)
-        made = pairs + begin_counts * begin
-        total = made.sum(axis=1, keepdims=True)
-        updated = np.where(total > 0, made / np.maximum(total, 1e-300), matrix)
+        found = expected(likelihood, now)
+        pairs, first = found.pairs, found.first
+        updated = from_pairs(pairs, begin, begin_counts, matrix)
         difference = np.abs(updated - matrix).max()
         matrix = updated
         if difference < tolerance:
@@ -177,21 +202,64 @@ def estimate_steps(
     return EstimatedSteps(matrix, first, pairs)
 
 
-def _expected(
-    likelihood: Floats, chain: Chain
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How often each class becomes each other ``(K, K)``, and the shares at the first time."""
+def from_pairs(
+    pairs: npt.NDArray[np.float64],
+    begin: npt.NDArray[np.float64],
+    begin_counts: float,
+    otherwise: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """The matrix of expected transitions and of those that ``begin`` has made; of none, another."""
+    made = pairs + begin_counts * begin
+    total = made.sum(axis=1, keepdims=True)
+    matrix: npt.NDArray[np.float64] = np.where(
+        total > 0, made / np.maximum(total, 1e-300), otherwise
+    )
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What is expected of a sample, given a chain.
+
+    Attributes
+    ----------
+    pairs : float64 array (K, K)
+        How often each class becomes each other, over pixels and times.
+    first : float64 array (K,)
+        Shares of the classes at the first time.
+    stayed : sequence of float32 array (K, P)
+        Of each step, the probability that a pixel is of a class before and after it; empty where
+        the chain has no evidence of staying.
+    """
+
+    pairs: npt.NDArray[np.float64]
+    first: npt.NDArray[np.float64]
+    stayed: Sequence[Floats]
+
+
+def expected(likelihood: Floats, chain: Chain) -> Expected:
+    """The step of expectation: transitions of a sample, given a chain.
+
+    Parameters
+    ----------
+    likelihood, chain
+        As for :func:`marginals`.
+    """
     forward, scale = _forward(likelihood, chain)
     count = likelihood.shape[1]
     backward = np.ones_like(forward[0])
-    pairs = np.zeros((count, count))
+    pairs, stayed = np.zeros((count, count)), []
     for time in range(len(forward) - 2, -1, -1):
         seen = likelihood[time + 1] * backward / scale[time + 1]
-        pairs += (forward[time].astype(np.float64) @ seen.T) * chain.steps[time]
-        backward = _step_back(seen, chain.steps[time])
+        made = (forward[time].astype(np.float64) @ seen.T) * chain.steps[time]
+        if chain.staying:
+            stayed.append(forward[time] * chain.stay(time) * seen)
+            np.fill_diagonal(made, stayed[-1].sum(axis=1, dtype=np.float64))
+        pairs += made
+        backward = chain.back(seen, time)
     of_first = forward[0] * backward
     shares = (of_first / _total(of_first)).mean(axis=1, dtype=np.float64)
-    return pairs, shares / shares.sum()
+    return Expected(pairs, shares / shares.sum(), stayed[::-1])
 
 
 def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
@@ -205,7 +273,7 @@ def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
         scale[time] = _total(forward[time])
         forward[time] /= scale[time]
         if time + 1 < times:
-            expected = _step_on(forward[time], chain.steps[time])
+            expected = chain.on(forward[time], time)
     return forward, scale
 
 
@@ -214,21 +282,11 @@ def _same(likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_]) -> Floa
     forward, scale = _forward(likelihood, chain)
     same, has_begun = forward[0], seen[0].copy()
     for time in range(1, len(likelihood)):
-        stayed = same * likelihood[time] * _column(np.diag(chain.steps[time - 1])) / scale[time]
+        stayed = same * likelihood[time] * chain.stay(time - 1) / scale[time]
         is_over = ~seen[time:].any(axis=0)
         same = np.where(is_over, same, np.where(has_begun, stayed, forward[time]))
         has_begun |= seen[time]
     return np.clip(_total(same), 0, 1)
-
-
-def _step_on(probability: Floats, step: npt.NDArray[np.float64]) -> Floats:
-    """What classes become: ``step.T @ probability``."""
-    return np.stack([_weighted(probability, step[:, to]) for to in range(len(step))])
-
-
-def _step_back(seen: Floats, step: npt.NDArray[np.float64]) -> Floats:
-    """What classes will have become: ``step @ seen``."""
-    return np.stack([_weighted(seen, step[of]) for of in range(len(step))])
 
 
 def _weighted(values: Floats, weights: npt.NDArray[np.float64]) -> Floats:

@@ -19,9 +19,9 @@ MOST = 200_000
 """Pixels that transitions are estimated from, at most."""
 FEWEST = 1000
 """Below so many the beginning is kept: rare transitions are not seen in a few hundred pixels."""
-# Transitions that each class is taken to have made as the beginning says: no transition is
-# impossible that was not said to be, and a class of a few pixels is not told by these alone.
-_BEGIN_COUNTS = 20.0
+BEGIN_COUNTS = 20.0
+"""Transitions that each class is taken to have made as the beginning says: none is impossible that
+was not said to be, and a class of a few pixels is not told by these alone."""
 
 
 def some_pixels(tables: Iterable[pa.Table], most: int = MOST) -> pa.Table:
@@ -85,5 +85,5 @@ def estimate(
     chain = Chain(np.full(count, 1 / count), [begin] * (len(every) - 1))
     if pixels < FEWEST:
         return begin, estimate_steps(every, chain, rounds=1).pairs
-    found = estimate_steps(every, chain, begin_counts=_BEGIN_COUNTS)
+    found = estimate_steps(every, chain, begin_counts=BEGIN_COUNTS)
     return found.matrix, found.pairs

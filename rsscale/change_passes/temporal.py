@@ -28,7 +28,7 @@ from rsscale.change.temporal_layers import (
 )
 from rsscale.change.transitions import matrix_of, pairs_of, shares_of, staying
 from rsscale.change_passes.temporal_base import TemporalPass
-from rsscale.change_passes.temporal_estimate import estimating_steps
+from rsscale.change_passes.temporal_estimate import estimating_steps, open_evidence
 from rsscale.change_passes.temporal_labels import LabelFile, LabelOptions, counting_steps
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
@@ -36,7 +36,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA, Layer, TileKey
 from rsscale.legend.classes import classes_from_attributes
 from rsscale.model.outputs import CALIBRATION, NOT_KNOWN
-from rsscale.recipe import Recipe, StepRecipe
+from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, PartPass, Resources, Result, Setup, Source, Step
 from rsscale.steps.options import Options
@@ -51,6 +51,9 @@ _NOT_CALIBRATED = (
 
 class TemporalOptions(Options):
     """``{kind: temporal-model, of: STEP, stay:, transitions:, forbidden:, prior:, from:, to:}``.
+
+    ``of: {map: STEP, evidence: STEP}`` names layers of imagery beside the maps, such as the
+    magnitudes of ``spectral-change``; of several pairs of years each by any name.
 
     Transitions are estimated from a sample of all tiles, beginning with ``stay``, the probability
     that a class is the same a year later; ``transitions: labels`` counts them from labels of the
@@ -109,27 +112,31 @@ class TemporalChangePass(TemporalPass):
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The change over all years and the classes of each year; before them, the transitions."""
-        reference = recipe.only_reference("step whose yearly probabilities it takes")
+        reference, beside = _references(recipe)
         there = {layer.name: layer for layer in setup.layers(reference)}
         _check_layers(there)
         classes = classes_from_attributes(there["classification"].attributes)
         years = _years(setup.spans(reference), options)
         names = [land_class.name for land_class in classes]
+        evidence = open_evidence(beside, years, setup)
         given: dict[str, Any] = {
             "sources": {
                 str(year): setup.source(reference, ("probability",), at=str(year)) for year in years
-            },
+            }
+            | {one.source: source for one, source in evidence},
+            "evidence": tuple(one for one, _ in evidence),
             "years": years,
             "classes": classes,
             "matrix": _matrix(options, names),
             "prior": _prior(options, names),
         }
+        is_estimated = options.transitions == "estimate"
         opened: list[Step] = []
-        if options.transitions == "estimate":
-            opened = list(estimating_steps(step, given, setup))
-        elif options.transitions == "labels":
+        if is_estimated or evidence:
+            opened += estimating_steps(step, given, setup, transitions=is_estimated)
+        if options.transitions == "labels":
             labels = LabelFile.of(options.labels, setup.recipe)
-            opened = list(counting_steps(step, labels, options.pseudocount, given, setup))
+            opened += counting_steps(step, labels, options.pseudocount, given, setup)
         layers = change_layers(classes, years)
         is_calibrated = there["probability"].attributes.get(CALIBRATION) != NOT_KNOWN
         opened.append(cls(step=step, layers=layers, is_calibrated=is_calibrated, **given))
@@ -155,8 +162,7 @@ class TemporalChangePass(TemporalPass):
             for layer in self.layers
         }
         flat = {name: values.reshape(-1) for name, values in layers.items()}
-        chain = self.chain(block)
-        for part, likelihood, seen in self.likelihoods(block):
+        for part, likelihood, seen, chain in self.likelihoods(block):
             path = best_path(likelihood, chain)
             change = marginals(likelihood, chain, seen).change
             known = seen.sum(axis=0) > 1
@@ -231,8 +237,7 @@ class PathPass(TemporalPass):
         """Compute one tile."""
         values = np.array([land_class.value for land_class in self.classes], np.uint8)
         layers = {layer.name: np.full(block.core.shape, NODATA, np.uint8) for layer in self.layers}
-        chain = self.chain(block)
-        for part, likelihood, seen in self.likelihoods(block):
+        for part, likelihood, seen, chain in self.likelihoods(block):
             known = seen.any(axis=0)
             path, classes = best_path(likelihood, chain), marginals(likelihood, chain).classes
             for year, of_year, probability in zip(self.years, path, classes, strict=True):
@@ -281,6 +286,17 @@ def _steps_of_years(step: str, given: Mapping[str, Any], setup: Setup) -> list[S
         step=f"{step}-years", layers=year_layers(classes), sources={"path": OfSpan(by_year)}
     )
     return [path, each]
+
+
+def _references(recipe: StepRecipe) -> tuple[Reference, dict[str, Reference]]:
+    """The step of the maps, and those of evidence by name."""
+    references = recipe.references
+    if len(references) < 2 or "map" not in references:
+        what = "step whose yearly probabilities it takes"
+        if references:
+            what += ", or with evidence {map: STEP, evidence: STEP}"
+        return recipe.only_reference(what), {}
+    return references["map"], {name: of for name, of in references.items() if name != "map"}
 
 
 def _check_layers(names: Iterable[str]) -> None:

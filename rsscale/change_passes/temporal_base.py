@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from rsscale.change.hidden_markov import Chain
+from rsscale.change.imagery_evidence import UNSEEN, Codes, Evidence, codes_of
 from rsscale.change.transitions import over_years
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
@@ -22,13 +24,37 @@ from rsscale.steps.base import Block, Cost, PartPass, Source
 _AT_ONCE = 1 << 15
 ESTIMATED = "transitions"
 """The source of the estimated matrix."""
+EVIDENCE = "evidence-table"
+"""The source of the distributions of magnitudes."""
 # Of a probability: what rounds to 0 percent is mostly far below a half, and must not be impossible.
 _LEAST = 0.0005
 
 
+@dataclass(frozen=True)
+class EvidenceLayer:
+    """A layer that says how much each pixel changed between two of the years.
+
+    Attributes
+    ----------
+    source : str
+        What the pass calls it.
+    layer : str
+        Magnitudes of 0 or more, or percents.
+    step : int
+        0 between the first two years.
+    """
+
+    source: str
+    layer: str
+    step: int
+
+
 @dataclass(repr=False, kw_only=True)
 class TemporalPass(PartPass):
-    """Base of the steps: the probabilities of all years, and the model over them."""
+    """Base of the steps: the probabilities of all years, and the model over them.
+
+    ``evidence`` are the layers of imagery that speak for change or against it, beside the maps.
+    """
 
     kind: ClassVar[str] = "temporal-model"
     version: ClassVar[str] = "1"
@@ -40,10 +66,13 @@ class TemporalPass(PartPass):
     classes: tuple[LandClass, ...]
     matrix: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
+    evidence: tuple[EvidenceLayer, ...] = ()
 
     def parameters(self) -> Mapping[str, Any]:
         """Classes, years and the model."""
+        evidence = [[one.layer, one.step] for one in self.evidence]
         return {
+            **({"evidence": evidence} if evidence else {}),
             "classes": [[land_class.value, land_class.name] for land_class in self.classes],
             "years": list(self.years),
             "prior": self.prior.tolist(),
@@ -62,18 +91,38 @@ class TemporalPass(PartPass):
         """Bytes of the process, and of tiles side by side: what is read, results, a part."""
         del profile
         written = tile * tile * sum(layer.pixel_bytes for layer in self.layers)
-        working = 24 * len(self.years) * len(self.classes) * _AT_ONCE
+        arrays = 32 if self.evidence else 24
+        working = arrays * len(self.years) * len(self.classes) * _AT_ONCE
         return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + 3 * written + working))
 
     def likelihoods(
         self, block: Block
-    ) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-        """Parts of a tile: which pixels, likelihoods ``(T, K, P)``, what is seen ``(T, P)``."""
+    ) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.bool_], Chain]]:
+        """Parts of a tile: which pixels, likelihoods ``(T, K, P)``, what is seen ``(T, P)``.
+
+        And the model of these pixels: with evidence it is that of each of them.
+        """
+        chain, evidence = self.chain(block), self._evidence(block)
+        codes = self.codes(block).reshape(len(self.years) - 1, -1) if self.evidence else ()
         flat = [self._stored(block, year).reshape(len(self.classes), -1) for year in self.years]
         for start in range(0, flat[0].shape[1], _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             values = np.stack([of_year[:, part] for of_year in flat])  # (T, K, P)
-            yield part, *likelihood_of(values, self.prior)
+            staying = [evidence.staying(of_step[part]) for of_step in codes]
+            yield part, *likelihood_of(values, self.prior), replace(chain, staying=staying)
+
+    def codes(self, block: Block) -> Codes:
+        """Codes of magnitudes ``(T - 1, y, x)`` between each year and the next."""
+        found = np.full((len(self.years) - 1, *block.core.shape), UNSEEN, np.uint8)
+        for one in self.evidence:
+            stored = block.inputs[one.source][one.layer].values[block.inside]
+            found[one.step] = codes_of(stored)
+        return found
+
+    def _evidence(self, block: Block) -> Evidence:
+        if EVIDENCE not in block.inputs:
+            return Evidence.none(len(self.classes))
+        return evidence_of(block.inputs[EVIDENCE], len(self.classes))
 
     def _stored(self, block: Block, year: int) -> npt.NDArray[np.uint8]:
         """Percents ``(K, y, x)`` of a year over the tile."""
@@ -90,3 +139,10 @@ def likelihood_of(
     likelihood = np.maximum(percents.astype(np.float32) / 100, np.float32(_LEAST)) * weight
     likelihood.transpose(0, 2, 1)[~seen] = 1.0
     return likelihood, seen
+
+
+def evidence_of(table: xr.Dataset, classes: int) -> Evidence:
+    """The evidence of the columns of its table: bins of the first class, then of the next."""
+    first, stayed, changed = (table[n].to_numpy() for n in ("code", "unchanged", "changed"))
+    bins = len(first) // classes
+    return Evidence(first[:bins], stayed.reshape(classes, bins), changed[:bins])

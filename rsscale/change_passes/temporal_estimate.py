@@ -5,16 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.change.transition_sample import FEWEST, MOST, estimate, some_pixels
-from rsscale.change_passes.temporal_base import ESTIMATED, TemporalPass, likelihood_of
+from rsscale.change.imagery_evidence import (
+    UNSEEN,
+    Codes,
+    estimate_with_evidence,
+    smallest_of,
+)
+from rsscale.change.transition_sample import FEWEST, MOST, some_pixels
+from rsscale.change_passes.temporal_base import (
+    ESTIMATED,
+    EVIDENCE,
+    EvidenceLayer,
+    TemporalPass,
+    likelihood_of,
+)
+from rsscale.errors import RecipeError
 from rsscale.layers import NODATA, TileKey
 from rsscale.legend.classes import LandClass
-from rsscale.steps.base import Block, Fold, Gather, Result, Setup, Step
+from rsscale.recipe import Reference
+from rsscale.steps.base import Block, Fold, Gather, Result, Setup, Source, Step
 from rsscale.wording import counted
 
 if TYPE_CHECKING:
@@ -26,27 +41,95 @@ EVERY = 8
 """Rows and columns between pixels of the sample that transitions are estimated from."""
 
 
-def estimating_steps(step: str, given: dict[str, Any], setup: Setup) -> Iterator[Step]:
-    """The steps that estimate transitions; what is given for later steps reads their result."""
+_MAGNITUDES = ("magnitude", "chi_square", "change_probability")
+"""Layers that are evidence of change, the first that a step has."""
+
+
+def open_evidence(
+    references: Mapping[str, Reference], years: Sequence[int], setup: Setup
+) -> list[tuple[EvidenceLayer, Source]]:
+    """The layers of imagery that are evidence of change, and where they are read.
+
+    Raises
+    ------
+    RecipeError
+        When a step has no magnitudes, or is not of one year of the maps and the next of them.
+    """
+    spans = [f"{before}-{after}" for before, after in pairwise(years)]
+    found: dict[int, tuple[EvidenceLayer, Source]] = {}
+    for name, reference in references.items():
+        if isinstance(reference, str) and reference in setup.recipe.inputs:
+            raise RecipeError(
+                f"of.{name} is the input {reference!r}; evidence is of a step, such as the "
+                "magnitudes of 'kind: spectral-change'"
+            )
+        there = [layer.name for layer in setup.layers(reference)]
+        layer = next((one for one in _MAGNITUDES if one in there), None)
+        if layer is None:
+            raise RecipeError(
+                f"of.{name} has the layers {', '.join(there)}; expected {', '.join(_MAGNITUDES)}, "
+                "as 'NAME-magnitude' of a step NAME of 'kind: spectral-change' has"
+            )
+        of = setup.spans(reference)
+        if len(of) != 1 or of[0] not in spans:
+            raise RecipeError(
+                f"of.{name} is of {', '.join(of)}; expected one year of the maps and the next of "
+                f"them: {', '.join(spans)}"
+            )
+        step = spans.index(of[0])
+        if step in found:
+            raise RecipeError(f"of.{name} is of {of[0]}, as another is; name one of them")
+        others = {one.layer for one, _ in found.values()} - {layer}
+        if others:
+            raise RecipeError(
+                f"of.{name} has {layer}, and another has {others.pop()}; evidence of all years is "
+                "of one kind"
+            )
+        source = f"evidence-{of[0]}"
+        found[step] = (
+            EvidenceLayer(source, layer, step), setup.source(reference, (layer,), at=of[0]),
+        )  # fmt: skip
+    return [found[step] for step in sorted(found)]
+
+
+def estimating_steps(
+    step: str, given: dict[str, Any], setup: Setup, *, transitions: bool = True
+) -> Iterator[Step]:
+    """The steps that estimate transitions, evidence, or both; later steps are given their result.
+
+    What evidence tells is estimated with the transitions, whatever those of the model are.
+    """
     import pyarrow as pa
 
     width = len(given["years"]) * len(given["classes"])
     place = [("row", pa.int64()), ("col", pa.int64())]
-    sample = TransitionSample(
-        step=f"{step}-sample",
-        layers=(),
-        schema=pa.schema([*place, ("percents", pa.binary(width))]),
-        **given,
-    )
-    transitions = EstimatedTransitions(
-        step=f"{step}-transitions",
-        of=sample.step,
-        schema=matrix_schema(),
+    columns = [*place, ("percents", pa.binary(width))]
+    evidence = given.get("evidence", ())
+    if evidence:
+        columns.append(("evidence", pa.binary(len(given["years"]) - 1)))
+    sample = TransitionSample(step=f"{step}-sample", layers=(), schema=pa.schema(columns), **given)
+    estimated = {
+        "of": sample.step,
+        "with_evidence": bool(evidence),
         **{key: given[key] for key in ("classes", "years", "matrix", "prior")},
-    )
+    }
     yield sample
-    given["sources"] = {**given["sources"], ESTIMATED: setup.gathered(transitions)}
-    yield transitions
+    gathers: dict[str, Gather] = {}
+    if transitions:
+        gathers[ESTIMATED] = EstimatedTransitions(
+            step=f"{step}-transitions", schema=matrix_schema(), **estimated
+        )
+    if evidence:
+        gathers[EVIDENCE] = EstimatedEvidence(
+            step=f"{step}-evidence",
+            schema=evidence_schema(),
+            percents=evidence[0].layer == "change_probability",
+            **estimated,
+        )
+    given["sources"] = {
+        **given["sources"], **{name: setup.gathered(gather) for name, gather in gathers.items()},
+    }  # fmt: skip
+    yield from gathers.values()
 
 
 @dataclass(repr=False, kw_only=True)
@@ -80,6 +163,11 @@ class TransitionSample(TemporalPass):
             pa.binary(width), len(row), [None, pa.py_buffer(np.ascontiguousarray(percents))]
         )
         arrays = [pa.array(rows[row], pa.int64()), pa.array(cols[col], pa.int64()), column]
+        if self.evidence:
+            codes = np.ascontiguousarray(self.codes(block)[:, *where][:, row, col].T)  # (P, T - 1)
+            buffers = [None, pa.py_buffer(codes)]
+            kind = pa.binary(codes.shape[1])
+            arrays.append(pa.FixedSizeBinaryArray.from_buffers(kind, len(row), buffers))
         rows_of_tile = pa.Table.from_arrays(arrays, schema=self.schema)
         return Result(table=rows_of_tile, facts={"sampled": len(rows_of_tile)})
 
@@ -94,20 +182,20 @@ class TransitionSample(TemporalPass):
 
 
 @dataclass(kw_only=True)
-class EstimatedTransitions(Gather):
-    """The transition matrix of a year, by expectation maximisation over the sample of all tiles.
+class OfSample(Gather):
+    """Base of what is estimated from the sample of all tiles.
 
     Attributes
     ----------
     classes : tuple of LandClass
     years : tuple of int
     matrix : float array (K, K)
-        Where it begins.
+        Where the transitions begin.
     prior : float array (K,)
+    with_evidence : bool
+        Whether the sample has codes of magnitudes.
     """
 
-    kind: ClassVar[str] = "temporal-model-transitions"
-    version: ClassVar[str] = "2"
     instead: str = "say 'transitions: stay', or give the whole matrix"
 
     step: str
@@ -117,6 +205,7 @@ class EstimatedTransitions(Gather):
     years: tuple[int, ...]
     matrix: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
+    with_evidence: bool = False
 
     def parameters(self) -> Mapping[str, Any]:
         """Years, prior and where it begins."""
@@ -124,7 +213,38 @@ class EstimatedTransitions(Gather):
             "years": list(self.years),
             "prior": self.prior.tolist(),
             "matrix": self.matrix.tolist(),
+            **({"evidence": True} if self.with_evidence else {}),
         }
+
+    def sample(
+        self, parts: Iterable[tuple[TileKey, pa.Table]]
+    ) -> tuple[npt.NDArray[np.float32], Codes]:
+        """Likelihoods ``(T, K, P)``, and codes of magnitudes ``(T - 1, P)``, none without them."""
+        # In the order of places: sums are the same to the bit however the area was cut.
+        sample = some_pixels(table for _, table in parts)
+        values = _bytes(sample, "percents").reshape(len(sample), len(self.years), -1)
+        percents = np.ascontiguousarray(values.transpose(1, 2, 0))
+        likelihood, _ = likelihood_of(percents, self.prior)
+        if not self.with_evidence:
+            return likelihood, np.full((len(self.years) - 1, len(sample)), UNSEEN, np.uint8)
+        codes = _bytes(sample, "evidence").reshape(len(sample), len(self.years) - 1)
+        return likelihood, np.ascontiguousarray(codes.T)
+
+
+def _bytes(sample: pa.Table, column: str) -> Codes:
+    """The bytes of a column of a fixed width, one pixel after the other."""
+    width = sample.schema.field(column).type.byte_width
+    buffers = sample[column].combine_chunks().buffers()
+    flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
+    return flat.reshape(len(sample), width)
+
+
+@dataclass(kw_only=True)
+class EstimatedTransitions(OfSample):
+    """The transition matrix of a year, by expectation maximisation over the sample of all tiles."""
+
+    kind: ClassVar[str] = "temporal-model-transitions"
+    version: ClassVar[str] = "2"
 
     def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
         """A row for each pair of classes: ``from``, ``to``, ``probability``, ``count``.
@@ -132,17 +252,67 @@ class EstimatedTransitions(Gather):
         ``count`` is how often it happened in the sample, as expected given its probabilities, over
         all pixels and years: what a probability is known from.
         """
-        count = len(self.classes)
-        # In the order of places: sums are the same to the bit however the area was cut.
-        sample = some_pixels(table for _, table in parts)
-        buffers = sample["percents"].combine_chunks().buffers()
-        flat = np.frombuffer(buffers[1], np.uint8) if len(sample) else np.zeros(0, np.uint8)
-        values = flat.reshape(len(sample), len(self.years), count).transpose(1, 2, 0)
-        likelihood, _ = likelihood_of(np.ascontiguousarray(values), self.prior)
-        matrix, counts = estimate(likelihood, self.years, self.matrix)
-        if len(sample) < FEWEST:
-            _log.warning("step %r: %s", self.step, _too_few(len(sample)))
+        likelihood, codes = self.sample(parts)
+        matrix, counts, _ = estimate_with_evidence(likelihood, codes, self.years, self.matrix)
+        if likelihood.shape[2] < FEWEST:
+            _log.warning("step %r: %s", self.step, _too_few(likelihood.shape[2]))
         return matrix_table(self.classes, matrix, counts, self.schema)
+
+
+@dataclass(kw_only=True)
+class EstimatedEvidence(OfSample):
+    """What magnitudes of imagery say of change, estimated from the sample of all tiles.
+
+    Attributes
+    ----------
+    percents : bool
+        Whether they are percents.
+    """
+
+    kind: ClassVar[str] = "temporal-model-evidence"
+    version: ClassVar[str] = "1"
+    instead: str = "leave out the evidence"
+
+    percents: bool = False
+
+    def fold(self, parts: Iterable[tuple[TileKey, pa.Table]]) -> pa.Table:
+        """A row for each class and bin of magnitudes.
+
+        ``class``; ``code`` and ``magnitude``, the smallest of the bin; ``unchanged`` and
+        ``changed``, the share of the bin where the class stayed, and where any became another.
+        """
+        import pyarrow as pa
+
+        likelihood, codes = self.sample(parts)
+        _, _, found = estimate_with_evidence(likelihood, codes, self.years, self.matrix)
+        seen = int((codes != UNSEEN).any(axis=0).sum())
+        if seen < FEWEST:
+            _log.warning("step %r: %s", self.step, _too_few_magnitudes(seen))
+        bins, count = len(found.first), len(self.classes)
+        columns = {
+            "class": [land_class.name for land_class in self.classes for _ in range(bins)],
+            "code": np.tile(found.first, count),
+            "magnitude": np.tile(smallest_of(found.first, percents=self.percents), count),
+            "unchanged": found.stayed.ravel(),
+            "changed": np.tile(found.changed, count),
+        }
+        return pa.Table.from_pydict(columns, schema=self.schema)
+
+
+def evidence_schema() -> pa.Schema:
+    """Columns of the table of what magnitudes say of change."""
+    import pyarrow as pa
+
+    number = pa.float64()
+    shares = [("magnitude", number), ("unchanged", number), ("changed", number)]
+    return pa.schema([("class", pa.string()), ("code", pa.int64()), *shares])
+
+
+def _too_few_magnitudes(sampled: int) -> str:
+    return (
+        f"the evidence is not used, as the sample has {counted(sampled, 'pixel')} with a "
+        f"magnitude, and {FEWEST:,} are needed"
+    )
 
 
 def _too_few(sampled: int) -> str:

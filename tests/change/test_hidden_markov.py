@@ -24,20 +24,26 @@ def every_path(likelihood: np.ndarray, chain: Chain) -> dict[tuple[int, ...], np
         value = chain.first[path[0]] * likelihood[0, path[0]].astype(np.float64)
         for t in range(1, times):
             value = value * chain.steps[t - 1][path[t - 1], path[t]] * likelihood[t, path[t]]
+            if chain.staying and path[t - 1] == path[t]:
+                value = value * chain.staying[t - 1][path[t]]
         found[path] = value
     return found
 
 
 @pytest.mark.parametrize(("times", "count"), [(2, 2), (2, 5), (4, 3), (5, 4)])
 @pytest.mark.parametrize("forbidden", [False, True])
-def test_it_is_the_sum_over_all_sequences(times: int, count: int, forbidden: bool) -> None:
+@pytest.mark.parametrize("has_evidence", [False, True])
+def test_it_is_the_sum_over_all_sequences(
+    times: int, count: int, forbidden: bool, has_evidence: bool
+) -> None:
     random = np.random.default_rng(times * count)
     likelihood = random.random((times, count, 40)).astype(np.float32)
     steps = [random.dirichlet(np.ones(count), count) for _ in range(times - 1)]
     if forbidden:
         steps = [np.where(np.arange(count**2).reshape(count, count) == 1, 0, s) for s in steps]
         steps = [s / s.sum(axis=1, keepdims=True) for s in steps]
-    chain = Chain(random.dirichlet(np.ones(count)), steps)
+    staying = np.exp(2 * random.standard_normal((times - 1, count, 40))).astype(np.float32)
+    chain = Chain(random.dirichlet(np.ones(count)), steps, list(staying) if has_evidence else ())
     paths = every_path(likelihood, chain)
     joint = np.stack(list(paths.values()))
     whole = joint.sum(axis=0)
