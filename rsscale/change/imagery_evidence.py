@@ -103,7 +103,8 @@ def smallest_of(codes: npt.NDArray[np.int64], *, percents: bool) -> npt.NDArray[
     if percents:
         return codes - 1.0
     edges = np.exp2((codes - 1.5) / _PER_OCTAVE + _SMALLEST)
-    return np.where(codes > 1, edges, 0.0)
+    smallest: npt.NDArray[np.float64] = np.where(codes > 1, edges, 0.0)
+    return smallest
 
 
 def estimate_with_evidence(

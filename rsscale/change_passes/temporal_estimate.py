@@ -164,7 +164,10 @@ class TransitionSample(TemporalPass):
         )
         arrays = [pa.array(rows[row], pa.int64()), pa.array(cols[col], pa.int64()), column]
         if self.evidence:
-            codes = np.ascontiguousarray(self.codes(block)[:, *where][:, row, col].T)  # (P, T - 1)
+            rows_of, cols_of = rows - block.core.row0, cols - block.core.col0
+            codes = np.ascontiguousarray(
+                self.codes(block)[:, rows_of[row], cols_of[col]].T
+            )  # (P, T - 1)
             buffers = [None, pa.py_buffer(codes)]
             kind = pa.binary(codes.shape[1])
             arrays.append(pa.FixedSizeBinaryArray.from_buffers(kind, len(row), buffers))
