@@ -100,9 +100,8 @@ def codes_of(values: npt.NDArray[np.float32] | npt.NDArray[np.uint8]) -> Codes:
 
 def smallest_of(codes: npt.NDArray[np.int64], *, percents: bool) -> npt.NDArray[np.float64]:
     """The smallest magnitude, or percent, of each code from 1; that of 1 is 0."""
-    if percents:
-        return codes - 1.0
-    edges = np.exp2((codes - 1.5) / _PER_OCTAVE + _SMALLEST)
+    number = codes.astype(np.float64)
+    edges = number - 1 if percents else np.exp2((number - 1.5) / _PER_OCTAVE + _SMALLEST)
     smallest: npt.NDArray[np.float64] = np.where(codes > 1, edges, 0.0)
     return smallest
 
