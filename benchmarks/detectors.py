@@ -57,7 +57,7 @@ def outlines() -> Case:
     """The same, with their outlines."""
     return _of_scenes(
         "outlines", architecture="maskrcnn",
-        hyperparameters={**_SMALL, "representation": 128, "anchors": [12, 24, 48]}, steps=400,
+        hyperparameters={**_SMALL, "representation": 128, "anchors": [12, 24, 48]}, steps=250,
     )  # fmt: skip
 
 

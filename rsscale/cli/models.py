@@ -49,10 +49,11 @@ def train(
         return
     from rsscale.pipeline.training import train_recipe
     from rsscale.recipe import read_recipe
+    from rsscale.sampling.provenance import model_folder
 
     whole = read_recipe(recipe, set_ or ())
-    folder = out or (Path(whole.model) if isinstance(whole.model, str) else None)
-    is_there = folder is not None and (folder / "item.json").exists()
+    folder = out or model_folder(whole)
+    is_there = (folder / "item.json").exists()
     model, report = train_recipe(whole, out=out, cluster=cluster, device=device, fresh=fresh)
     print(report)
     print(f"model     {model.spec.name}, in {folder}{'; the former one is replaced' * is_there}")

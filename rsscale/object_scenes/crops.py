@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from rsscale.learners.chips import Days
 from rsscale.model.outputs import ObjectKind
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
-from rsscale.object_scenes.cuts import cut_objects, turned, turned_image
+from rsscale.object_scenes.cuts import cut_objects, has_deep_part, turned, turned_image
 from rsscale.object_scenes.scenes import OUTSIDE, ObjectScenes, Scene
 from rsscale.object_scenes.targets import Target, targets_of
 
@@ -119,12 +120,34 @@ class ObjectCrops:
             raise RecipeError(
                 f"an image is {smallest} px wide or high; at least {STEP} px are needed"
             )
-        self._chosen = np.flatnonzero(np.isin(scenes.groups, places))
-        counts = np.bincount(scenes.classes[self._chosen], minlength=len(spec.classes))
+        inside = np.isin(scenes.groups, places)
+        of_centres = zip(scenes.of_scene[inside], scenes.positions[inside], strict=True)
+        self._chosen = np.array([*of_centres, *self._parts()], np.int64).reshape(-1, 2)
+        self._classes = np.array(
+            [scenes.scenes[scene].classes[position] for scene, position in self._chosen], np.int64
+        )
+        counts = np.bincount(self._classes, minlength=len(spec.classes))
         weights = np.sqrt(counts) if rules.balance == "sampling" else counts.astype(np.float64)
         self._chance = weights / max(weights.sum(), 1e-9)
         areas = np.array([s.shape[0] * s.shape[1] for s in scenes.scenes], np.float64)
         self._chance_of_scene = areas / areas.sum()
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Scene and position of objects with their centre elsewhere of which a deep part is seen.
+
+        Large ones mostly, that stand on lines between places: else few crops would hold them.
+        """
+        for number, scene in enumerate(self.scenes.scenes):
+            sides = scene.bounds[:, 2:] - scene.bounds[:, :2]
+            is_large = (sides > self.rules.depth).any(axis=1)
+            elsewhere = ~np.isin(scene.places_of_objects, self.places)
+            for position in np.flatnonzero(is_large & elsewhere).tolist():
+                box, (height, width) = scene.bounds[position], scene.shape
+                x0, y0 = np.clip(np.floor(box[:2]), 0, (width, height)).astype(int).tolist()
+                x1, y1 = np.clip(np.ceil(box[2:]), 0, (width, height)).astype(int).tolist()
+                seen = self._seen(scene, slice(y0, y1), slice(x0, x1))
+                if has_deep_part(box - (x0, y0, x0, y0), seen, self.rules.depth):
+                    yield number, position
 
     def batches(self, count: int, device: torch.device) -> ObjectBatches:
         """What a detector is given, and its targets, again and again."""
@@ -179,10 +202,10 @@ class ObjectCrops:
                 if self._seen(scene, rows, cols).mean() > 0.25 or not len(self._chosen):
                     return scene, rows, cols
         number = int(self.random.choice(len(self._chance), p=self._chance))
-        of_class = self._chosen[self.scenes.classes[self._chosen] == number]
-        sample = int(of_class[self.random.integers(len(of_class))])
-        scene = self.scenes.scenes[self.scenes.of_scene[sample]]
-        x0, y0, x1, y1 = scene.bounds[self.scenes.positions[sample]]
+        of_class = self._chosen[self._classes == number]
+        of_scene, position = of_class[self.random.integers(len(of_class))].tolist()
+        scene = self.scenes.scenes[of_scene]
+        x0, y0, x1, y1 = scene.bounds[position]
         rows, cols = (
             self._start(low, high, length, size)
             for low, high, length in zip((y0, x0), (y1, x1), scene.shape, strict=True)

@@ -153,6 +153,21 @@ def _seen_box(box: Floats, seen: npt.NDArray[np.bool_]) -> Floats | None:
     return np.concatenate([np.maximum(box[:2], low), np.minimum(box[2:], high)])
 
 
+def has_deep_part(box: Floats, seen: npt.NDArray[np.bool_], depth: float) -> bool:
+    """Whether what is seen of a box reaches as far as a depth from each edge that cuts it.
+
+    Parameters
+    ----------
+    box : float64 array (4,)
+        ``x0, y0, x1, y1`` in pixels of the window, which it may reach beyond.
+    seen : bool array (h, w)
+        What of the window may be seen; of no pixels where the box lies beside it.
+    depth : float
+    """
+    part = _seen_box(box, seen) if seen.size else None
+    return part is not None and _is_deep(part, box, depth)
+
+
 def _is_deep(box: Floats, whole: Floats, depth: float) -> bool:
     """Whether what is seen of an object is as wide as a depth along each axis that cuts it."""
     is_cut = (box[:2] > whole[:2]) | (box[2:] < whole[2:])

@@ -119,6 +119,27 @@ def test_an_object_larger_than_a_crop_is_learnt_from_with_its_ends() -> None:
     assert ends > 5
 
 
+def test_the_part_of_a_large_object_whose_centre_is_elsewhere_is_drawn() -> None:
+    size, half = 256, 128
+    pixels = np.ones((1, size, size), np.float32)
+    pixels[0, 90:170, 90:170] = 10  # on the corner of four places, its centre in the last
+    objects = [shapely.box(90, 90, 170, 170), shapely.box(20, 20, 30, 30)]
+    scene = Scene(
+        LoadedImage(pixels, ("v",), None, None), 0, (size, size), BlockPlaces(half, (size, size)),
+        *scene_objects(np.array(objects, object), [1, 0], range(2)),
+    )  # fmt: skip
+    rules = CropRules(64, 0.5, jitter=0.0, halo=16)
+    crops = ObjectCrops(ObjectScenes((scene,)), np.array([0]), SPEC, rules, 0)
+    images, targets, _ = crops.draw(60)
+    large = [box for t in targets for box in t["boxes"][t["labels"] == 2].numpy()]
+    assert len(large) > 10
+    assert all(16 <= side <= 38 for box in large for side in (box[2:] - box[:2]).tolist())
+    assert np.nanmax(images.numpy()) == 10
+    deeper = replace(rules, halo=39)  # than the part that is seen
+    none = ObjectCrops(ObjectScenes((scene,)), np.array([0]), SPEC, deeper, 0)
+    assert not any((t["labels"] == 2).any() for t in none.draw(40)[1])
+
+
 def test_enlarged_crops_hold_enlarged_objects() -> None:
     images, targets, _ = crops_of([0, 1, 2, 3], zoom=3.0).draw(60)
     widths = []

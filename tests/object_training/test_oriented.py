@@ -25,7 +25,7 @@ def found_in(model: rs.Model, seed: int) -> tuple[gpd.GeoDataFrame, np.ndarray]:
     shapes = shapely.transform(
         objects.geometry.to_numpy(), lambda xy: np.stack(TO_CRS @ (xy[:, 0], xy[:, 1]), axis=1)
     )
-    return rs.detect(placed, model), np.asarray(shapes, object)
+    return rs.detect(placed, model, score=0.6), np.asarray(shapes, object)
 
 
 @pytest.mark.long
