@@ -12,7 +12,7 @@ from rsscale.object_assessment.objects_of_step import AssessedStep
 from rsscale.object_scores.object_scores import ObjectScores
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import span_versions, step_version
 
 FILE = "objects-accuracy.json"
 FORMAT = 1
@@ -24,8 +24,9 @@ def keep_figures(
     """Write the figures of a step and span; those of others that the file has are kept.
 
     The file has ``format`` and, by step and span, ``steps``: what
-    :meth:`ObjectScores.to_dict` gives, with ``version`` (of what the step has stored: other
-    figures are out of date), ``assessed`` (UTC), and ``files``, the path and SHA-256 of each.
+    :meth:`ObjectScores.to_dict` gives, with ``version`` (of what the step has stored) and
+    ``versions`` (of this span: figures of another one are out of date), ``assessed`` (UTC), and
+    ``files``, the path and SHA-256 of each.
     """
     content = read_figures(folder) or {"format": FORMAT, "steps": {}}
     figures = scores.to_dict()
@@ -34,6 +35,7 @@ def keep_figures(
     content["steps"].setdefault(step, {})[objects.span] = {
         **figures,
         "version": step_version(folder, step),
+        "versions": {objects.span: span_versions(folder, step).get(objects.span)},
         "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": dict(files),
     }

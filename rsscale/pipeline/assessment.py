@@ -32,6 +32,7 @@ from rsscale.steps.base import span_time
 from rsscale.store import zarr_store as store
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import span_versions, step_version
 from rsscale.store.storage import Storage
 
 _RASTERS = (".tif", ".tiff", ".vrt")
@@ -129,6 +130,13 @@ def assess(
     pooled = reduce(add, by_period.values())
     content = pooled.to_dict() | {
         "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": "map",
+        "version": step_version(folder),
+        "versions": {
+            span: version
+            for span, version in span_versions(folder).items()
+            if span in {str(year) for year in by_period}
+        },
         "references": records,
         "training_labels": keep_off.record,
         "distance_m": distance,

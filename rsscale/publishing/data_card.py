@@ -235,6 +235,10 @@ def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> 
     if not isinstance(found, Mapping):
         yield "No quality gates were checked before it was published."
         return
+    unchecked = [step for step in finished.stored if step not in (found.get("version") or {})]
+    if unchecked:
+        yield f"Of {', '.join(unchecked)} none were checked; those below are of the other steps."
+        yield ""
     names = {gate["name"] for gate in overridden}
     for gate in found.get("gates") or []:
         note = "; published all the same" if gate.get("name") in names else ""

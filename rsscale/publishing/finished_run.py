@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,14 +21,18 @@ from rsscale.layers import Layer
 from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import is_same_version, step_version
 
 GATES = "gates.json"
 AREAS = "areas.json"
+ACCURACY = "accuracy.json"
+OBJECTS_ACCURACY = "objects-accuracy.json"
 OUTDATED = "outdated"
 """Name by which gates that were checked on another version of the map are overridden."""
 OUTDATED_AREAS = "outdated-areas"
 """Name by which areas and accuracies of another version of the map are published all the same."""
+OUTDATED_ACCURACY = "outdated-accuracy"
+"""The same of a comparison with a reference raster or labels."""
 
 _YEAR = re.compile(r"\d{4}")
 
@@ -255,7 +259,7 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     finished : FinishedRun
     override : sequence of str
         Names of gates; ``"outdated"`` for gates of another version of the product, and
-        ``"outdated-areas"`` for areas of another one.
+        ``"outdated-areas"`` and ``"outdated-accuracy"`` for figures of another one.
 
     Returns
     -------
@@ -265,13 +269,13 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     Raises
     ------
     RunFolderError
-        When a gate failed that is not overridden, or areas are of another version of the map.
+        When a gate failed that is not overridden, or figures are of another version of the map.
     RecipeError
         When a gate is overridden that did not fail.
     """
     found = finished.document(GATES)
     failed = _failed(finished, found) if isinstance(found, Mapping) else {}
-    failed |= _outdated_areas(finished)
+    failed |= _outdated_figures(finished)
     for name in override:
         if name not in failed:
             raise RecipeError(
@@ -284,6 +288,8 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
             remedies = {
                 OUTDATED: f"check them again with: rsscale gates {url}",
                 OUTDATED_AREAS: f"estimate them again with: rsscale assess {url} --sample FILE",
+                OUTDATED_ACCURACY: f"compare again with: rsscale assess {url} --reference FILE, or "
+                "--objects FILE",
             }
             remedy = remedies.get(name, f"look at the places in {url}/{GATES}")
             raise RunFolderError(
@@ -316,15 +322,32 @@ def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[s
     return failed
 
 
-def _outdated_areas(finished: FinishedRun) -> dict[str, dict[str, Any]]:
-    """Official figures describe the map that they were estimated for, and no other."""
-    found = finished.document(AREAS)
-    version = found.get("version") if isinstance(found, Mapping) else None
-    if version is None:
-        return {}
-    step = str(found.get("step") or "map")
-    now = finished.versions.get(step) or step_version(finished.folder, step)
-    if version == now:
-        return {}
-    text = f"{AREAS} is of another version of {step} than what is there now"
-    return {OUTDATED_AREAS: {"name": OUTDATED_AREAS, "text": text}}
+def _outdated_figures(finished: FinishedRun) -> dict[str, dict[str, Any]]:
+    """Figures describe the map that they were estimated for, and no other.
+
+    Those that say which periods they are of still hold when the run has grown by another one.
+    """
+    outdated = {}
+    for file, name in ((AREAS, OUTDATED_AREAS), (ACCURACY, OUTDATED_ACCURACY)):
+        found = finished.document(file)
+        if not isinstance(found, Mapping) or found.get("version") is None:
+            continue
+        step = str(found.get("step") or "map")
+        if not is_same_version(finished.folder, step, found):
+            text = f"{file} is of another version of {step} than what is there now"
+            outdated[name] = {"name": name, "text": text}
+    for step, span in _outdated_scores(finished):
+        text = f"{OBJECTS_ACCURACY} has scores of {step} {span} of another version than is there"
+        outdated[OUTDATED_ACCURACY] = {"name": OUTDATED_ACCURACY, "text": text}
+    return outdated
+
+
+def _outdated_scores(finished: FinishedRun) -> Iterator[tuple[str, str]]:
+    """Steps and spans whose objects are others than those that were scored."""
+    found = finished.document(OBJECTS_ACCURACY)
+    steps = found.get("steps") if isinstance(found, Mapping) else None
+    for step in finished.objects:
+        of_step = steps.get(step) if isinstance(steps, Mapping) else None
+        for span, scores in (of_step if isinstance(of_step, Mapping) else {}).items():
+            if "version" in scores and not is_same_version(finished.folder, step, scores):
+                yield step, span

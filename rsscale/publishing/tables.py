@@ -22,12 +22,17 @@ from rsscale.object_files.export_objects import export_objects
 from rsscale.object_files.summary import ObjectSummary, summarise_objects
 from rsscale.objects.columns import COLUMN_TEXTS, GEOMETRY, object_schema
 from rsscale.publishing import stac
-from rsscale.publishing.finished_run import GATES, FinishedRun
+from rsscale.publishing.finished_run import (
+    ACCURACY,
+    AREAS,
+    GATES,
+    OBJECTS_ACCURACY,
+    FinishedRun,
+)
 from rsscale.publishing.target import Target, WrittenFile
 
 # Of the run folder, where they are there: as they are, but for paths of this machine.
-OBJECTS_ACCURACY = "objects-accuracy.json"
-_DOCUMENTS = ("accuracy.json", "areas.json", OBJECTS_ACCURACY, GATES, "sample.geojson")
+_DOCUMENTS = (ACCURACY, AREAS, OBJECTS_ACCURACY, GATES, "sample.geojson")
 _TEXTS = ("areas.csv", "report.html")
 _BYTES = ("areas.parquet", "provenance.parquet")
 OBJECTS, OBJECT_ENDINGS = "objects", (".parquet", ".gpkg")

@@ -40,7 +40,7 @@ from rsscale.run_report.page import render
 from rsscale.run_report.provenance import collect_provenance
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RECIPE
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import is_same_version, step_version
 
 NAME, PROVENANCE = "report.html", "provenance.parquet"
 
@@ -171,6 +171,14 @@ def _product(run: Run, state: Mapping[str, Any], notes: list[str]) -> dict[str, 
     return figures | {"never_seen": never_seen(state, seen) if seen else None}
 
 
+def _is_stale(run: Run, document: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
+    """Whether it is of another version of the run; one of some periods looks at these alone."""
+    step = document.get("step")
+    if document.get("versions") and step in versions:
+        return not is_same_version(run.folder, step, document)
+    return is_stale(document.get("version"), versions)
+
+
 def _measured(
     run: Run, state: Mapping[str, Any], maps: list[MapFigure], notes: list[str]
 ) -> dict[str, Any]:
@@ -179,8 +187,8 @@ def _measured(
     areas = optional_document(run.folder, AREAS, notes)
     accuracy = optional_document(run.folder, ACCURACY, notes, has_format=False)
     gates = optional_document(run.folder, GATES, notes)
-    for name, document in ((AREAS, areas), (GATES, gates)):
-        if document is not None and is_stale(document.get("version"), versions):
+    for name, document in ((AREAS, areas), (ACCURACY, accuracy), (GATES, gates)):
+        if document is not None and _is_stale(run, document, versions):
             notes.append(
                 f"{name} is of another version of the product than the maps of this page: "
                 "make it again"

@@ -24,7 +24,7 @@ from rsscale.sample_assessment.remarks import no_probability_sample, remarks
 from rsscale.sample_assessment.sample_file import SampleFile, read_sample_file
 from rsscale.sample_assessment.sample_points import sample_points
 from rsscale.sample_assessment.unit_checks import check_covered, check_units
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import is_same_version, span_versions, step_version
 
 
 def assess_sample(
@@ -126,6 +126,11 @@ def assess_sample(
     }
     head = {
         "version": step_version(run.folder, maps.step.step),
+        "versions": {
+            span: version
+            for span, version in span_versions(run.folder, maps.step.step).items()
+            if not {*span.split("-")}.isdisjoint(references)
+        },
         "step": maps.step.step,
         "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
         "map_changed": map_changed,
@@ -150,8 +155,9 @@ def _check_version(run: Run, file: SampleFile) -> None:
     record = file.record
     if record is None:
         return
-    now = step_version(run.folder, record.step)
-    if record.version != now:
+    known = {"version": record.version, "versions": record.versions}
+    if not is_same_version(run.folder, record.step, known):
+        now = step_version(run.folder, record.step)
         raise RecipeError(
             f"the sample {file.path.name} was drawn from the version {record.version} of "
             f"{record.step!r}, and the run has {now} now: its strata are those of an older map; "

@@ -39,6 +39,7 @@ class _Record(_Part):
     step: str = "map"
     layer: str = "classification"
     version: str
+    versions: dict[str, str] = Field(default_factory=dict)
     strata: Annotated[list[_Stratum], Field(min_length=1)]
     clusters: _Clusters | None = None
     span: str = ""
@@ -56,6 +57,8 @@ class DesignRecord:
         Whose classes it was drawn from.
     version : str
         Of what the step had stored then.
+    versions : mapping of str to str
+        Of each of its spans; empty where the record does not say.
     span : str
         Period, or two of them, of the classes that it was drawn from.
     periods : tuple of str
@@ -66,6 +69,7 @@ class DesignRecord:
     step: str
     layer: str
     version: str
+    versions: Mapping[str, str]
     span: str
     periods: tuple[str, ...]
 
@@ -113,6 +117,7 @@ class DesignRecord:
             record.step,
             record.layer,
             record.version,
+            record.versions,
             record.span,
             tuple(map(str, record.periods)),
         )

@@ -13,22 +13,27 @@ from rsscale.sample_design.sample_file import SampleFile
 from rsscale.sample_passes.sample_options import SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate, share_out
 from rsscale.sample_passes.strata import Strata
+from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import is_same_version, step_version
 
 _GROWS = {"size", "sizes", "blocks", "starts"}
 
 
 def options_before(
-    before: SampleFile, given: Mapping[str, Any], version: str, step: str
+    before: SampleFile, given: Mapping[str, Any], folder: RunFolder, step: str
 ) -> dict[str, Any]:
     """The options of a sample that is added to, with what is added."""
     record = before.record
-    if record["step"] != step or record["version"] != version:
+    if record["step"] != step or not is_same_version(folder, step, record):
         raise RecipeError(
             f"{before.path} was drawn from version {record['version']} of the step "
-            f"{record['step']!r}, and the run has version {version} of {step!r}; what is added "
+            f"{record['step']!r}, and the run has version {step_version(folder, step)} of "
+            f"{step!r}; what is added "
             "would be of another map: draw a new sample"
         )
-    known = dict(record["options"]) | _files_before(before, given)
+    # Where no period was named it was the last one, and the run may have grown since.
+    of_periods = {"periods": list(record["periods"])}
+    known = of_periods | dict(record["options"]) | _files_before(before, given)
     other = [
         name
         for name in given

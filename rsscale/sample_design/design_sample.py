@@ -34,7 +34,7 @@ from rsscale.sample_passes.sample_size import Expectation, allocate, needed_size
 from rsscale.sample_passes.strata import Strata, strata_of
 from rsscale.steps.options import one_line
 from rsscale.store.run_folder import AREA
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import span_versions, step_version
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -123,7 +123,7 @@ def design_sample(
     before = None if add_to is None else read_sample(add_to)
     version = step_version(run.folder, step)
     if before is not None:
-        options = options_before(before, options, version, step)
+        options = options_before(before, options, run.folder, step)
     job = DrawRun(run, step, Path(to), before, client, threads, watch)
     planned = _plan(job, _checked(options))
     if dry_run:
@@ -211,7 +211,10 @@ def _write(
     if job.before is not None:
         units = added_to(job.before, units, grid)
     done = with_units(planned, job.to, units)
-    record = design_record(job, done, drawn, tiles, grid) | {"version": version}
+    record = design_record(job, done, drawn, tiles, grid) | {
+        "version": version,
+        "versions": span_versions(job.run.folder, job.step),
+    }
     write_sample(job.to, units, record, degrees=lonlat)
     if chips is not None:
         count = write_chips(job.run, units, Path(chips), tiles.span)

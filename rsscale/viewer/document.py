@@ -18,7 +18,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.object_files.class_colors import class_colors
 from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.step_version import step_version
+from rsscale.store.step_version import is_same_version
 from rsscale.store.storage import Storage
 from rsscale.viewer.imagery import imagery_folder
 from rsscale.viewer.layer_entries import layer_entries
@@ -251,12 +251,12 @@ def _outdated_areas(folder: RunFolder, state: Mapping[str, Any]) -> Iterator[str
     """A line where areas were estimated of another version of the map."""
     try:
         document = read_json(folder.storage.read(AREAS))
-        assessed, step, version = (document[key] for key in ("assessed", "step", "version"))
+        assessed, step, _ = (document[key] for key in ("assessed", "step", "version"))
         # The version is hashed from the entries of all tiles: only where it can have changed.
         may_differ = datetime.fromisoformat(assessed) < datetime.fromisoformat(state["updated"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
-    if may_differ and version != step_version(folder, step):
+    if may_differ and not is_same_version(folder, step, document):
         yield (
             f"the areas were estimated on {assessed[:10]}, of another version of the map than is "
             "shown; interpret and assess a sample of this one"

@@ -428,7 +428,7 @@ def test_what_can_not_be_added_to_is_refused(run: rs.Run, sample: Path, tmp_path
     units.to_file(moved, layer="sample")
     with pytest.raises(RecipeError, match="or were not drawn by its design, such as id"):
         rs.design_sample(run, to, add_to=moved, size=5, threads=1)
-    record_path(moved).write_text(json.dumps(record | {"version": "0" * 16}))
+    record_path(moved).write_text(json.dumps(record | {"version": "0" * 16, "versions": {}}))
     with pytest.raises(RecipeError, match="was drawn from version 0000000000000000 of the step"):
         rs.design_sample(run, to, add_to=moved, size=5)
     record_path(moved).unlink()
