@@ -173,7 +173,7 @@ def _product(run: Run, state: Mapping[str, Any], notes: list[str]) -> dict[str, 
 
 def _is_stale(run: Run, document: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
     """Whether it is of another version of the run; one of some periods looks at these alone."""
-    step = document.get("step")
+    step = str(document.get("step"))
     if document.get("versions") and step in versions:
         return not is_same_version(run.folder, step, document)
     return is_stale(document.get("version"), versions)

@@ -32,7 +32,7 @@ def options_before(
             "would be of another map: draw a new sample"
         )
     # Where no period was named it was the last one, and the run may have grown since.
-    of_periods = {"periods": list(record["periods"])}
+    of_periods: dict[str, Any] = {"periods": list(record["periods"])}
     known = of_periods | dict(record["options"]) | _files_before(before, given)
     other = [
         name
