@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -13,6 +11,7 @@ import geopandas as gpd
 import pytest
 import shapely
 import yaml
+from forked import run_command
 from index_pass import AREA, index_recipe
 from object_pass import CLASSES, KIND, SquaresPass
 
@@ -104,23 +103,18 @@ def test_regions_and_sizes_on_the_command_line(run, found, truth, tmp_path):
               shapely.box(731_000, 4_980_000, 734_000, 4_985_000)]  # fmt: skip
     zones = gpd.GeoDataFrame({"code": ["west", "east"]}, geometry=halves, crs=found.crs)
     zones.to_file(tmp_path / "zones.gpkg")
-    command = [sys.executable, "-m", "rsscale", "--quiet", "assess", str(run.path),
+    command = ["--quiet", "assess", str(run.path),
                "--objects", str(truth), "--class", "kind", "--span", "2023",
                "--regions", str(tmp_path / "zones.gpkg"), "--region-id", "code",
                "--sizes", "1000,2000", "--iou", "0.5", "--iou", "0.75"]  # fmt: skip
-    paths = [Path(rs.__file__).parents[1], Path(__file__).parents[1] / "helpers"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = run_command(*command)
     assert done.returncode == 0, done.stderr
     for text in ("IoU 0.75", "pond", "west", "1,000 to 2,000 m²", "95% intervals", "AP50"):
         assert text in done.stdout
     scores = json.loads((Path(run.path) / "objects-accuracy.json").read_text())["steps"]["squares"]
     counts = [scores["2023"]["regions"][name]["truth"] for name in ("west", "east")]
     assert sum(counts) == scores["2023"]["overall"]["truth"]
-    refused = subprocess.run(
-        [*command[:6], "--objects", str(tmp_path / "none.gpkg")],
-        env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    refused = run_command(*command[:3], "--objects", str(tmp_path / "none.gpkg"))
     assert refused.returncode == 2
     assert "there are no true objects at" in refused.stderr
 

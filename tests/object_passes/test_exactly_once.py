@@ -1,9 +1,7 @@
 """Objects of a run, each exactly once: however it was cut into tiles, computed, or stopped."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
+from forked import run_forked
 from formula_pass import AREA
 from scene_objects import (
     CLASSES,
@@ -59,6 +58,12 @@ def rows_of(run: rs.Run) -> pa.Table:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
     return found(tmp_path_factory.mktemp("scene"), whole=True)
+
+
+@pytest.fixture(scope="module")
+def in_part(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    """The objects of a part of the area, of a run that was never stopped."""
+    return rows_of(found(tmp_path_factory.mktemp("part"), 512))
 
 
 def of_the_plane() -> dict[str, Any]:
@@ -216,36 +221,34 @@ def test_another_recipe_updates_a_run(tmp_path: Path) -> None:
         ("after-shards@x733_y4983=kill", {}),
     ],
 )
-def test_killed_and_resumed(tmp_path: Path, point: str, done: dict[str, int]) -> None:
-    wanted = rows_of(found(tmp_path, 512))
+def test_killed_and_resumed(
+    tmp_path: Path, in_part: pa.Table, point: str, done: dict[str, int]
+) -> None:
     out = tmp_path / "killed"
     code = KILLED.format(path=sys.path, folder=str(tmp_path), out=str(out))
     with allowed_scene():
-        env = os.environ | {"RSSCALE_FAILPOINTS": point}
-        killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
+        killed = run_forked(code, env={"RSSCALE_FAILPOINTS": point})
         assert killed.returncode == -signal.SIGKILL
         for step, count in done.items():
             assert len(list((out / "ledger" / step).rglob("*.json"))) == count
         assert not (out / "ledger" / "ponds").exists()
         run = rs.resume(out)
-    assert rows_of(run).equals(wanted)
+    assert rows_of(run).equals(in_part)
 
 
 @pytest.mark.slow
-def test_killed_in_the_last_step_and_resumed(tmp_path: Path) -> None:
-    wanted = rows_of(found(tmp_path, 512))
+def test_killed_in_the_last_step_and_resumed(tmp_path: Path, in_part: pa.Table) -> None:
     out = tmp_path / "killed"
     code = KILLED.format(path=sys.path, folder=str(tmp_path), out=str(out))
     with allowed_scene():
         # In the gather first, so that no step but the last one has this tile left to do.
         for point in ("after-shards@x0_y0=kill", "after-shards@x733_y4983=kill"):
-            env = os.environ | {"RSSCALE_FAILPOINTS": point}
-            killed = subprocess.run([sys.executable, "-c", code], env=env, check=False)
+            killed = run_forked(code, env={"RSSCALE_FAILPOINTS": point})
             assert killed.returncode == -signal.SIGKILL
         assert len(list((out / "ledger" / "ponds-decided").rglob("*.json"))) == 1
         assert len(list((out / "ledger" / "ponds").rglob("*.json"))) < 26
         run = rs.resume(out)
-    assert rows_of(run).equals(wanted)
+    assert rows_of(run).equals(in_part)
 
 
 KILLED = """

@@ -1,8 +1,6 @@
 """Exported files, read by GDAL alone: values, overviews, place, colours, names, layout."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 import rasterio
 import xarray as xr
 import zarr
+from forked import run_forked
 from formula_pass import CLASSES, allowed, formula_recipe
 from odc.geo.xr import xr_coords
 
@@ -307,8 +306,7 @@ main(["export", sys.argv[1], "--to", sys.argv[2], "--layer", "index"])
 
 
 def test_a_full_disk_leaves_nothing_half_there(finished: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", SMALL_FILES, str(finished), str(tmp_path / "cogs")]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    ended = run_forked(SMALL_FILES, str(finished), str(tmp_path / "cogs"))
     assert ended.returncode == 1, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1

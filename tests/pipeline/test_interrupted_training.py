@@ -1,11 +1,8 @@
 """Trainings that are killed or read on a cluster: the same weights, and nothing is done twice."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from forked import run_forked
 from landscape import Landscape
 
 import rsscale as rs
@@ -71,13 +69,7 @@ def recipe_of(landscape: Landscape, folder: Path, **train: Any) -> dict[str, Any
 def killed(recipe: dict[str, Any], place: str, number: str = "SIGKILL") -> str:
     """Train in a process that dies at a place; what it said."""
     program = CHILD.replace("PLACE", place).replace("SIGNAL", number)
-    child = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(recipe)],
-        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    child = run_forked(program, json.dumps(recipe))
     assert child.returncode != 0
     if number == "SIGKILL":
         assert child.returncode == -signal.SIGKILL, child.stderr

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import shapely
 import xarray as xr
 import yaml
 import zarr
+from forked import run_command
 from formula_pass import AREA, CLASSES
 from published_runs import make_run
 from rio_cogeo import cog_validate
@@ -149,10 +147,8 @@ def test_a_kill_leaves_no_collection_and_the_next_call_goes_on(
     finished: Path, published: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "rsscale", "--quiet", "publish", str(finished), str(out)]
-    env = {**os.environ, "RSSCALE_FAILPOINTS": "before-rename=kill/60",
-           "RSSCALE_FAILPOINT_SEED": "1"}  # fmt: skip
-    ended = subprocess.run(command, env=env, capture_output=True, check=False)
+    env = {"RSSCALE_FAILPOINTS": "before-rename=kill/60", "RSSCALE_FAILPOINT_SEED": "1"}
+    ended = run_command("--quiet", "publish", str(finished), str(out), env=env)
     assert ended.returncode == -9
     assert (out / "publication.json").exists()
     assert not (out / "collection.json").exists()
