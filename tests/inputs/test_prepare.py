@@ -17,7 +17,7 @@ import rasterio
 import shapely
 import torch
 import xarray as xr
-from landscape import DATES, SIZE, ZONES, Landscape, make
+from landscape import DATES, SIZE, ZONES, Landscape
 from odc.geo.geom import Geometry
 
 import rsscale as rs
@@ -44,12 +44,14 @@ from rsscale.runs.find_items import _with_margin, find_items, index_items, recip
 CRS, TRANSFORM = ZONES["w"]
 SAR_NODATA = -9999.0
 SAR_EDGE = 800  # rows beyond the radar's swath
+# Across the edge of the radar's swath, and of the scenes of either zone: some 280 x 390 px.
+BOX = [6.0, 44.935, 6.035, 44.97]
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Landscape:
-    """The landscape, with radar and elevation of the western scene beside it."""
-    land = make(tmp_path_factory.mktemp("inputs") / "archive")
+def archive(landscape: Landscape, tmp_path_factory: pytest.TempPathFactory) -> Landscape:
+    """A copy of the landscape, with radar and elevation of the western scene beside it."""
+    land = landscape.copy(tmp_path_factory.mktemp("inputs") / "archive")
     rng = np.random.default_rng(5)
     shape = (SIZE, SIZE)
     radar = pystac.Catalog("s1", "radar")
@@ -106,7 +108,7 @@ def three_inputs() -> Model:
 
 
 def recipe(land: Landscape, **changes: object) -> dict:
-    base = land.recipe()
+    base = land.part(bbox=BOX)
     base["inputs"] |= {
         "s1": {
             "catalog": str(land.folder / "s1" / "catalog.json"),
@@ -227,7 +229,8 @@ def test_a_generation_sees_what_was_there_then(archive: Landscape) -> None:
 
 def run(land: Landscape, out: Path, **changes: object) -> xr.Dataset:
     ds = rs.run(recipe(land, **changes), out, threads=2, device="cpu").open()
-    return ds.sel(x=slice(729_000, 744_910), y=slice(4_989_510, 4_979_990)).load()
+    left, bottom, right, top = rs.read_area(BOX).to_crs(CRS).boundingbox
+    return ds.sel(x=slice(left, right), y=slice(top, bottom)).load()
 
 
 @pytest.fixture(scope="module")
@@ -391,7 +394,7 @@ def broken(land: Landscape, folder: Path, **options: object) -> dict:
     (folder / "items.json").write_text(
         json.dumps({"type": "FeatureCollection", "features": features})
     )
-    made = land.recipe()
+    made = land.part()
     made["inputs"]["s2"] |= {"catalog": str(folder / "items.json"), **options}
     return made
 
@@ -406,7 +409,7 @@ def test_a_read_that_fails_fails_its_tiles(archive: Landscape, tmp_path: Path) -
 def test_a_read_may_be_skipped_and_is_on_record(
     archive: Landscape, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    full = rs.run(archive.recipe(), tmp_path / "full", threads=2, device="cpu").open()
+    full = rs.run(archive.part(), tmp_path / "full", threads=2, device="cpu").open()
     with caplog.at_level(logging.WARNING):
         skipping = broken(archive, tmp_path, on_error="skip")
         rs.run(skipping, tmp_path / "run", threads=2, device="cpu")
