@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 # A program of torch runs any code, and is trusted by hand; of other files nothing is asked.
 OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu", "trust": True}
 # Tile and whether on two workers; each is compared with tiles of 256 px in this process.
-CUTS = ((96, False), (160, False), (96, True))
-MORE_CUTS = ((160, True), (256, True))
+CUTS = ((96, False), (160, True))
+MORE_CUTS = ((160, False), (96, True), (256, True))
 PREVIEW = [6.025, 44.976, 6.031, 44.983]
 
 
