@@ -14,11 +14,11 @@ from odc.geo.geom import Geometry
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
 from rsscale.cluster.request import chosen
 from rsscale.cluster.versions import versions
-from rsscale.errors import RecipeError
+from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
-from rsscale.learn.architectures import complete, registered
+from rsscale.learn.architectures import ARCHITECTURES, complete, registered
 from rsscale.learn.models import Model, save_model
 from rsscale.learners.applicability import check_wrapped, wrapped
 from rsscale.learners.base import Design, Learner, Loop, Task
@@ -108,9 +108,12 @@ def train_recipe(
     settings = train_settings(recipe)
     target = Path(out) if out is not None else model_folder(recipe)
     check_recipe_steps(recipe)
-    if finds_objects(settings.architecture, settings.objects):
+    name = settings.architecture
+    if finds_objects(name, settings.objects):
         return train_recipe_objects(recipe, target, cluster=cluster, device=device, fresh=fresh)
-    settings.refuse(OF_OBJECTS, f"is of detectors, and {settings.architecture!r} maps pixels")
+    detectors = [other for other, made in ARCHITECTURES.items() if made.finds_objects]
+    meant = "" if name in ARCHITECTURES else nearest(name, detectors)
+    settings.refuse(OF_OBJECTS, f"is of detectors, and {name!r} maps pixels{meant}")
     labels = read_recipe_labels(recipe)
     told, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)
