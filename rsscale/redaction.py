@@ -281,7 +281,7 @@ def _strip_user(head: str, names: list[str]) -> str:
 
 def _strip_segment(segment: str, names: list[str], more: str) -> str:
     name, *parameters = segment.split(";")
-    kept = [one for one in parameters if _keeps(one, more)]
+    kept = [parameter for parameter in parameters if _keeps(parameter, more)]
     if len(kept) < len(parameters):
         names.append("parameters after ';'")
     if _TOKEN.search(name):
@@ -360,7 +360,7 @@ def _shown_in_text(address: str) -> str:
 
 def _values(sent: tuple[str, ...]) -> set[str]:
     """Parts of what was sent that would be a secret, in each way of writing them."""
-    found = set()
+    values = set()
     for text in sent:
         if "://" in text:
             head, _, tail = text.partition("://")[2].partition("?")
@@ -369,13 +369,13 @@ def _values(sent: tuple[str, ...]) -> set[str]:
             parts += [part.partition("=")[2] for part in parts]
         else:
             parts = [text, *text.split()]
-        found |= {form for part in parts for form in (part, unquote_plus(part)) if len(form) > 3}
-    return found
+        values |= {form for part in parts for form in (part, unquote_plus(part)) if len(form) > 3}
+    return values
 
 
 def _own_secrets() -> list[str]:
     """Secrets that this process was given, longest first."""
-    found = {
+    secrets = {
         value
         for name, value in os.environ.items()
         if len(value) > 5
@@ -384,9 +384,9 @@ def _own_secrets() -> list[str]:
         and _SECRET_VARIABLE.search(name.upper())
     }
     names = os.environ.get(HEADER_VARIABLES, "").split(",")
-    found |= {os.environ.get(name.strip(), "").strip() for name in names} - {""}
-    found |= _netrc_passwords(os.environ.get("NETRC", os.path.expanduser("~/.netrc")))  # noqa: PTH111
-    return sorted(found, key=len, reverse=True)
+    secrets |= {os.environ.get(name.strip(), "").strip() for name in names} - {""}
+    secrets |= _netrc_passwords(os.environ.get("NETRC", os.path.expanduser("~/.netrc")))  # noqa: PTH111
+    return sorted(secrets, key=len, reverse=True)
 
 
 @lru_cache(maxsize=4)

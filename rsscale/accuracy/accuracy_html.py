@@ -40,10 +40,10 @@ def accuracy_html(
     notes : sequence of str
     """
     rows: Iterator[tuple[AnyCell, ...]] = (
-        (Cell(name, color=one.color), *cells)
-        for one, (name, *cells) in zip(classes, figures, strict=True)
+        (Cell(name, color=land_class.color), *cells)
+        for land_class, (name, *cells) in zip(classes, figures, strict=True)
     )
-    names = ("map \\ reference", *(one.name for one in classes), "all")
+    names = ("map \\ reference", *(land_class.name for land_class in classes), "all")
     return block(
         heading(summary),
         table(rows, head),
@@ -58,9 +58,9 @@ def _matrix_rows(
 ) -> Iterator[tuple[AnyCell, ...]]:
     reference = matrix.sum(axis=0) + unmapped
     shares = matrix / np.maximum(reference, 1)
-    for one, counts, part in zip(classes, matrix, shares, strict=True):
+    for land_class, counts, part in zip(classes, matrix, shares, strict=True):
         cells = (Cell(f"{n:,}", shade=float(s)) for n, s in zip(counts, part, strict=True))
-        yield Cell(one.name, color=one.color), *cells, f"{counts.sum():,}"
+        yield Cell(land_class.name, color=land_class.color), *cells, f"{counts.sum():,}"
     if unmapped.any():
         parts = unmapped / np.maximum(reference, 1)
         cells = (Cell(f"{n:,}", shade=float(s)) for n, s in zip(unmapped, parts, strict=True))

@@ -123,8 +123,8 @@ def fit_temperature(
         return float(-(weight * of_truth).sum())
 
     bounds = (np.log(_COLDEST), np.log(_HOTTEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
-    return float(f"{np.exp(found.x):.4g}")
+    minimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+    return float(f"{np.exp(minimum.x):.4g}")
 
 
 def softmax(scores: Floats, temperature: float = 1.0) -> Floats:

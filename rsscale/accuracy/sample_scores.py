@@ -26,11 +26,11 @@ class ClassScores:
 
     @classmethod
     def of(
-        cls, names: Sequence[str], found: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]
+        cls, names: Sequence[str], predicted: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]
     ) -> ClassScores:
         """Of numbers of classes ``(N,)``."""
         count = len(names)
-        pairs = np.bincount(found * count + truth, minlength=count**2)
+        pairs = np.bincount(predicted * count + truth, minlength=count**2)
         return cls(tuple(names), pairs.reshape(count, count).astype(np.int64))
 
     def __add__(self, other: Scores) -> ClassScores:
@@ -102,8 +102,8 @@ class ClassScores:
         width = max(5, *(len(name) for name in self.names))
         rows = [f"  {'class':<{width}}  {'F1':>13}  {'samples':>8}"]
         for name, value in self.f1.items():
-            told = f"{value:.3f}" if np.isfinite(value) else "not estimable"
-            rows.append(f"  {name:<{width}}  {told:>13}  {self.samples[name]:>8,}")
+            f1_text = f"{value:.3f}" if np.isfinite(value) else "not estimable"
+            rows.append(f"  {name:<{width}}  {f1_text:>13}  {self.samples[name]:>8,}")
         return rows
 
 

@@ -180,8 +180,8 @@ class TransitionsPass(Pass):
         code = codes(before, after)
         rows = [(WHOLE, self.span, *row) for row in self.counts.of_area(code, block)]
         if self.zones is not None:
-            for zone, found in self.counts.by_zone(code, self.zones, block):
-                rows += [(zone, self.span, *row) for row in found]
+            for zone, zone_rows in self.counts.by_zone(code, self.zones, block):
+                rows += [(zone, self.span, *row) for row in zone_rows]
         known = (code != CODE_NODATA) & block.where
         facts = {
             "compared": int(known.sum()),

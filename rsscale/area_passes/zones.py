@@ -139,12 +139,12 @@ class ZonesPass(Pass):
     def run(self, block: Block) -> Result:
         """Count the pixels of a tile."""
         classes = block.inputs["layers"][self.layer.name].to_numpy()
-        found = [
+        zone_rows = [
             (zone, block.key.span, *row)
             for zone, rows in self.counts.by_zone(classes, self.zones, block)
             for row in rows
         ]
-        return Result(table=table_of(found, self.schema))
+        return Result(table=table_of(zone_rows, self.schema))
 
     @property
     def counts(self) -> AreaCounts:

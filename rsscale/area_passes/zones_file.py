@@ -38,7 +38,7 @@ def open_zones(
         When the file can't be used, or no zone is near the run's area.
     """
     kept = setup.attachment(step, _NAME)
-    found = read_zones(kept.folder / Path(zones).name, id_column, setup.grid, layer)
-    if not found.near(setup.extent()):
-        raise RecipeError(found.far_away)
-    return found, kept.digest
+    step_zones = read_zones(kept.folder / Path(zones).name, id_column, setup.grid, layer)
+    if not step_zones.near(setup.extent()):
+        raise RecipeError(step_zones.far_away)
+    return step_zones, kept.digest

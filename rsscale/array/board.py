@@ -83,18 +83,18 @@ class Board:
         known : mapping
             Claims that were read before.
         """
-        found = {}
+        claims = {}
         for name in list(self._names("claims")):
             claim = None if name in known else self._read(f"claims/{name}.json")
             member = known.get(name) or (claim or {}).get("member")
             if member:
-                found[name] = str(member)
-        return found
+                claims[name] = str(member)
+        return claims
 
     def open_claims(self) -> dict[str, str]:
         """Claims without a report."""
-        told = set(self._names("reports"))
-        return {name: member for name, member in self.claims({}).items() if name not in told}
+        reports = set(self._names("reports"))
+        return {name: member for name, member in self.claims({}).items() if name not in reports}
 
     def tile_of(self, name: str) -> str:
         """The tile of a task, for people; empty when the task is not there."""
@@ -122,8 +122,8 @@ class Board:
 
 def older_epochs(folder: Storage, epoch: int) -> list[int]:
     """Epochs before this one of which something is left."""
-    found = {name.removeprefix(f"{FOLDER}/").partition("/")[0] for name in folder.names(FOLDER)}
-    return sorted(int(stem) for stem in found if stem.isdigit() and int(stem) < epoch)
+    stems = {name.removeprefix(f"{FOLDER}/").partition("/")[0] for name in folder.names(FOLDER)}
+    return sorted(int(stem) for stem in stems if stem.isdigit() and int(stem) < epoch)
 
 
 def remove_epoch(folder: Storage, epoch: int) -> None:

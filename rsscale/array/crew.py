@@ -46,8 +46,8 @@ class Deaths:
         self._folder = folder
         self._counts: dict[str, int] = {}
         with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
-            found = read_json(folder.read(_DEATHS))
-            self._counts = {str(k): int(n) for k, n in found.items()}
+            deaths = read_json(folder.read(_DEATHS))
+            self._counts = {str(k): int(n) for k, n in deaths.items()}
 
     def of(self, tile: str) -> int:
         """Of one tile."""

@@ -156,5 +156,5 @@ def _as_json(member: Member) -> bytes:
 
 
 def _parse(content: bytes) -> Member:
-    found: Any = read_json(content)
-    return Member(str(found["id"]), Holder(**found["holder"]), max(int(found["slots"]), 1))
+    record: Any = read_json(content)
+    return Member(str(record["id"]), Holder(**record["holder"]), max(int(record["slots"]), 1))

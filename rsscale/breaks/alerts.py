@@ -104,25 +104,25 @@ def find_breaks(values: Floats, days: Integers, rule: Monitoring) -> Breaks:
     most = int(count.max(initial=0))
     dates = np.argsort(~watched, axis=0, kind="stable")[:most]
     monitored = fit.solved & (count > 0)
-    told = _Alerts(fit, Process(fit, design, dates, rule.boundary), rule)
+    alerts = _Alerts(fit, Process(fit, design, dates, rule.boundary), rule)
     for number in range(most):
-        told.step(number, number < count)
-    first, last = told.span(count)
+        alerts.step(number, number < count)
+    first, last = alerts.span(count)
     day = np.zeros(values.shape[1], np.int64)
     magnitude = np.full(values.shape[1], np.nan)
-    raised = monitored & (told.state != NONE)
+    raised = monitored & (alerts.state != NONE)
     if raised.any():
         numbers = np.arange(most)[:, None]
         since = (numbers >= first) & (numbers <= last)
         of_break = np.take_along_axis(dates, np.minimum(first, most - 1)[None], axis=0)[0]
         day[raised] = days[of_break][raised]
-        magnitude[raised] = masked_median(told.process.residuals, since)[raised]
+        magnitude[raised] = masked_median(alerts.process.residuals, since)[raised]
     return Breaks(
         monitored,
-        np.where(monitored, told.state, NONE).astype(np.uint8),
+        np.where(monitored, alerts.state, NONE).astype(np.uint8),
         day,
         magnitude,
-        rule.boundary.confidence(told.largest),
+        rule.boundary.confidence(alerts.largest),
         fit.count + count,
         fit.count,
     )

@@ -86,8 +86,8 @@ def statistic_of(total: Floats, ratio: Floats, count: npt.ArrayLike, *, moving: 
     if moving:
         raised = total + _OVERSHOOT * np.sqrt(2 / np.asarray(count))  # one comes, and one goes
         border = np.sqrt(2 * np.where(ratio <= np.e, 1.0, np.log(ratio)))
-        found: Floats = raised / border
-        return found
+        statistic: Floats = raised / border
+        return statistic
     raised = total + _OVERSHOOT / np.sqrt(count)
     since = ratio - 1
     either: Floats = np.sqrt(np.maximum(raised**2 / (ratio * since) - np.log(ratio / since), 0.0))

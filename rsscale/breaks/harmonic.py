@@ -206,5 +206,5 @@ def masked_median(values: Floats, where: Flags) -> Floats:
     count = where.sum(axis=0)
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)
     middle = np.take_along_axis(ordered, np.stack([low, high]), axis=0)
-    found: Floats = np.where(count > 0, 0.5 * middle[0] + 0.5 * middle[1], np.nan)
-    return found
+    median: Floats = np.where(count > 0, 0.5 * middle[0] + 0.5 * middle[1], np.nan)
+    return median

@@ -73,18 +73,18 @@ def break_layers(unit: str) -> tuple[Layer, ...]:
     )
 
 
-def break_values(found: Breaks) -> dict[str, npt.NDArray[Any]]:
+def break_values(breaks: Breaks) -> dict[str, npt.NDArray[Any]]:
     """Values of :func:`break_layers` of pixels, nodata where they are not monitored.
 
     ``observations`` has a value everywhere: it says why there is none elsewhere.
     """
-    dated = found.monitored & (found.alert != NONE)
-    magnitude = found.magnitude.clip(-_LONGEST_MAGNITUDE, _LONGEST_MAGNITUDE).astype(np.float32)
-    percent = np.floor(100 * found.confidence).astype(np.uint8)
+    dated = breaks.monitored & (breaks.alert != NONE)
+    magnitude = breaks.magnitude.clip(-_LONGEST_MAGNITUDE, _LONGEST_MAGNITUDE).astype(np.float32)
+    percent = np.floor(100 * breaks.confidence).astype(np.uint8)
     return {
-        "alert": np.where(found.monitored, found.alert, np.uint8(NODATA)),
-        "change_date": np.where(dated, found.day, 0).astype(np.uint16),
+        "alert": np.where(breaks.monitored, breaks.alert, np.uint8(NODATA)),
+        "change_date": np.where(dated, breaks.day, 0).astype(np.uint16),
         "magnitude": np.where(dated, magnitude, np.float32(np.nan)),
-        "confidence": np.where(found.monitored, percent, np.uint8(NODATA)),
-        "observations": np.minimum(found.observations, 65534).astype(np.uint16),
+        "confidence": np.where(breaks.monitored, percent, np.uint8(NODATA)),
+        "observations": np.minimum(breaks.observations, 65534).astype(np.uint16),
     }

@@ -194,9 +194,9 @@ def as_normal(student: Floats, freedom: Floats) -> Floats:
 
     To within 0.05 of the exact value where that is below 4, of three degrees of freedom or more.
     """
-    found: Floats = (
+    normal: Floats = (
         (8 * freedom + 1)
         / (8 * freedom + 3)
         * np.sqrt(freedom * np.log1p(student * student / freedom))
     )
-    return found
+    return normal

@@ -62,8 +62,10 @@ class ApiCatalog:
         link = find_link(self.landing, "data")
         url = absolute(link["href"], self.url) if link else f"{self.url.rstrip('/')}/collections"
         pages = CatalogIO(url, self.access).get_pages(url)
-        found = (one.get("id") for page in pages for one in page.get("collections") or [])
-        return sorted(name for name in found if isinstance(name, str))
+        ids = (
+            collection.get("id") for page in pages for collection in page.get("collections") or []
+        )
+        return sorted(name for name in ids if isinstance(name, str))
 
     def extent(self, collection: str) -> dict[str, Any]:
         """The collection's extent, as STAC writes it; empty where it has none."""
@@ -97,7 +99,7 @@ class ApiCatalog:
         if url == inside:
             return url
         io = CatalogIO(self.url, self.access)
-        return next((one for one in (inside, url) if io.exists(f"{one}?limit=1")), url)
+        return next((address for address in (inside, url) if io.exists(f"{address}?limit=1")), url)
 
     def _search_link(self) -> dict[str, Any]:
         """The search's POST link when there is one: an area fits into no address."""
@@ -165,5 +167,5 @@ class ApiCatalog:
 def _matched(page: dict[str, Any]) -> int | None:
     context = page.get("context")
     older = context.get("matched") if isinstance(context, dict) else None
-    found = page.get("numberMatched", older)
-    return found if isinstance(found, int) and 0 <= found < 2**53 else None
+    count = page.get("numberMatched", older)
+    return count if isinstance(count, int) and 0 <= count < 2**53 else None

@@ -165,8 +165,8 @@ class CatalogIO(StacApiIO):
         items_seen: set[tuple[Any, Any]] = set()
         without_new = 0
         while True:
-            found = _features(page, url)
-            keys = {(str(item.get("collection")), str(item.get("id"))) for item in found}
+            features = _features(page, url)
+            keys = {(str(item.get("collection")), str(item.get("id"))) for item in features}
             following = _next_link(page, url)
             asked = json.dumps(following, sort_keys=True)
             if asked in requests_seen or (following and keys and keys <= items_seen):
@@ -183,7 +183,7 @@ class CatalogIO(StacApiIO):
                     f"{len(items_seen)} items, the last {without_new} pages without a new one; "
                     "narrow the search, or tell its operator"
                 )
-            if found:
+            if features:
                 yield page
             if following is None:
                 return
@@ -229,13 +229,13 @@ def parse_json(body: bytes, name: str) -> dict[str, Any]:
 
 
 def _features(page: dict[str, Any], url: str) -> list[dict[str, Any]]:
-    found = page.get("features", page.get("collections"))
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    features = page.get("features", page.get("collections"))
+    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         raise CatalogError(
             f"{shown(url)}: expected a page of items, found an object with "
             f"{', '.join(sorted(page)[:6]) or 'nothing'}; is this the API's own address?"
         )
-    return found
+    return features
 
 
 def _next_link(page: dict[str, Any], url: str) -> dict[str, Any] | None:
@@ -296,7 +296,7 @@ def _looks_like(body: bytes) -> str:
 def _reason(error: BaseException) -> str:
     """Why there was no answer, and what to do."""
     why = why_no_answer(error)
-    told = {
+    reasons = {
         "silence": f"no answer within {ANSWER_S:g} s; try again later",
         "connection refused": f"{why}; is the server running, and is the port right?",
         "no such host": f"{why}; check the address and the network",
@@ -304,4 +304,4 @@ def _reason(error: BaseException) -> str:
         "the answer was cut short": f"{why}; try again later",
         "the connection was dropped": f"{why}, {RETRIES + 1} times; try again later",
     }
-    return told.get(why, f"no answer ({why}); check the address and the network")
+    return reasons.get(why, f"no answer ({why}); check the address and the network")

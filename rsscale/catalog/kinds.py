@@ -105,8 +105,8 @@ class ItemList:
 
     def collections(self) -> list[str]:
         """The collections that the items name."""
-        found = (item.get("collection") for item in self.features if isinstance(item, dict))
-        return sorted({name for name in found if isinstance(name, str) and name})
+        names = (item.get("collection") for item in self.features if isinstance(item, dict))
+        return sorted({name for name in names if isinstance(name, str) and name})
 
 
 @dataclass
@@ -183,8 +183,8 @@ def _resolve_address(catalog: str) -> str:
         )
     path = Path(absolute(catalog, str(Path.cwd() / "-"))).expanduser()
     if path.is_dir():
-        found = [path / name for name in ("catalog.json", "collection.json")]
-        path = next((file for file in found if file.is_file()), path)
+        files = [path / name for name in ("catalog.json", "collection.json")]
+        path = next((file for file in files if file.is_file()), path)
     return str(path)
 
 

@@ -62,7 +62,7 @@ def pages_of(
         came: set[tuple[Any, Any]] = set()
         try:
             for page in ask(size):
-                fresh = [one for one in page["features"] if _identity(one) not in seen]
+                fresh = [feature for feature in page["features"] if _identity(feature) not in seen]
                 came.update(map(_identity, fresh))
                 if fresh:
                     tried = 0
@@ -84,14 +84,14 @@ def pages_of(
 
 def smaller_than(size: int, error: AnswerError) -> int | None:
     """The size of page to try after an error; ``None`` where another size would not help."""
-    least = next((one for one in _SIZES if one < size), None)
+    least = next((page_size for page_size in _SIZES if page_size < size), None)
     if error.status in GATEWAY:
         return least or size
     if error.status == _TOO_LARGE:
         return least
     if error.status in _REFUSED and _LIMIT.search(error.body):
         named = [int(number) for number in _MOST.findall(error.body)]
-        return next((one for one in named if 0 < one < size), least)
+        return next((limit for limit in named if 0 < limit < size), least)
     return None
 
 
@@ -101,5 +101,5 @@ def forget() -> None:
 
 
 def _identity(item: Any) -> tuple[Any, Any]:
-    found = item if isinstance(item, dict) else {}
-    return str(found.get("collection")), str(found.get("id"))
+    fields = item if isinstance(item, dict) else {}
+    return str(fields.get("collection")), str(fields.get("id"))

@@ -20,10 +20,10 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "lte": operator.le,
     "gt": operator.gt,
     "gte": operator.ge,
-    "in": lambda found, wanted: found in wanted,
-    "startsWith": lambda found, wanted: str(found).startswith(wanted),
-    "endsWith": lambda found, wanted: str(found).endswith(wanted),
-    "contains": lambda found, wanted: wanted in found,
+    "in": lambda value, wanted: value in wanted,
+    "startsWith": lambda value, wanted: str(value).startswith(wanted),
+    "endsWith": lambda value, wanted: str(value).endswith(wanted),
+    "contains": lambda value, wanted: wanted in value,
 }
 # The comparisons of CQL2's basic class, which every API with the filter extension has.
 _CQL2 = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -61,12 +61,12 @@ def matches(query: Query, item: Mapping[str, Any]) -> bool:
     as in the databases behind most APIs.
     """
     for name, tests in query.items():
-        found = _value(item, name)
-        if found is None:
+        value = _value(item, name)
+        if value is None:
             return False
         for test, operand in tests.items():
             try:
-                if not _OPERATORS[test](found, operand):
+                if not _OPERATORS[test](value, operand):
                     return False
             except TypeError:  # a number against a text
                 return False

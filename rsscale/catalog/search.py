@@ -168,7 +168,7 @@ def _search(
 def _refuse_unknown(source: Catalog, collections: Sequence[str], items: Sequence[Item]) -> None:
     """Refuse one of several collections that the catalogue does not have, but for the others."""
     there = {item.collection_id for item in items} if len(collections) > 1 else set(collections)
-    unknown = _unknown_collection(source, [one for one in collections if one not in there])
+    unknown = _unknown_collection(source, [name for name in collections if name not in there])
     if unknown:
         raise CatalogError(unknown)
 
@@ -229,7 +229,7 @@ def _unknown_collection(source: Catalog, collections: Sequence[str]) -> str | No
         known: Sequence[str] = source.collections()
     except CatalogError:
         return None
-    unknown = [one for one in collections if one not in known]
+    unknown = [name for name in collections if name not in known]
     if not known or not unknown:
         return None
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

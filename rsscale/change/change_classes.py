@@ -67,7 +67,7 @@ class ChangeClasses:
         ModelError
             When no class, or each, is a change; when a name is not known.
         """
-        names = [one.name for one in classes]
+        names = [land_class.name for land_class in classes]
         for name in unchanged:
             if name not in names:
                 raise ModelError(
@@ -87,7 +87,7 @@ class ChangeClasses:
             )
         known = list(dict.fromkeys(name for end in ends if end is not None for name in end))
         legend = tuple(legend) or _numbered(known)
-        values = {one.name: one.value for one in legend}
+        values = {land_class.name: land_class.value for land_class in legend}
         missing = [name for name in known if name not in values]
         if missing:
             raise ModelError(
@@ -98,14 +98,17 @@ class ChangeClasses:
             (NODATA, NODATA) if end is None else (values[end[0]], values[end[1]]) for end in ends
         ]
         return cls(
-            tuple(classes), tuple(not one for one in still), tuple(pairs), legend if known else ()
+            tuple(classes),
+            tuple(not is_still for is_still in still),
+            tuple(pairs),
+            legend if known else (),
         )
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """``change`` and ``change_probability``; ``from`` and ``to`` where classes say them."""
         layers = change_layers(self.legend or CHANGE, doubt=True)
-        return tuple(one for one in layers if self.legend or one.name not in ("from", "to"))
+        return tuple(layer for layer in layers if self.legend or layer.name not in ("from", "to"))
 
     def values(
         self, probability: npt.NDArray[np.uint8], threshold: int
@@ -132,7 +135,10 @@ class ChangeClasses:
         share = probability[fewer].sum(axis=0, dtype=np.int32).clip(0, 100)
         percent = share if fewer is is_change else 100 - share
         changed = percent >= threshold
-        found = {"change": changed.astype(np.uint8), "change_probability": percent.astype(np.uint8)}
+        layers = {
+            "change": changed.astype(np.uint8),
+            "change_probability": percent.astype(np.uint8),
+        }
         if self.legend:
             numbers = np.where(
                 changed,
@@ -140,10 +146,10 @@ class ChangeClasses:
                 _most_probable(probability, ~is_change),
             )
             before, after = np.array(self.pairs, np.uint8).T
-            found |= {"from": before[numbers], "to": after[numbers]}
-        for layer in found.values():
+            layers |= {"from": before[numbers], "to": after[numbers]}
+        for layer in layers.values():
             layer[unseen] = NODATA
-        return found
+        return layers
 
 
 def _most_probable(

@@ -71,8 +71,8 @@ def _same_class(before: _Arrays, after: _Arrays, classes: int) -> npt.NDArray[np
         # Class by class: the order of a sum over an axis, and so its last bit, is NumPy's to
         # choose, by the shape of the block.
         total = np.zeros(before["classification"].shape, np.float32)
-        for one, other in zip(before["probability"], after["probability"], strict=True):
-            total += _share(one) * _share(other)
+        for percent, other in zip(before["probability"], after["probability"], strict=True):
+            total += _share(percent) * _share(other)
         return total
     if "confidence" not in before or "confidence" not in after:
         return None

@@ -192,8 +192,8 @@ def estimate_steps(
     pairs = np.zeros(begin.shape)
     for _ in range(rounds):
         now = Chain(first, [matrix] * len(chain.steps))
-        found = expected(likelihood, now)
-        pairs, first = found.pairs, found.first
+        expectation = expected(likelihood, now)
+        pairs, first = expectation.pairs, expectation.first
         updated = from_pairs(pairs, begin, begin_counts, matrix)
         difference = np.abs(updated - matrix).max()
         matrix = updated

@@ -67,8 +67,8 @@ class Evidence:
         ratio = np.ones((len(self.stayed), _CODES), np.float32)
         bins = self.bins(np.arange(1, _CODES, dtype=np.uint8))
         ratio[:, 1:] = (self.stayed / self.changed)[:, bins]
-        found: Floats = ratio[:, codes]
-        return found
+        odds: Floats = ratio[:, codes]
+        return odds
 
     def bins(self, codes: Codes) -> npt.NDArray[np.intp]:
         """Numbers of the bins of codes that are seen."""
@@ -143,15 +143,15 @@ def estimate_with_evidence(
     for _ in range(_ROUNDS):
         steps = [over_years(matrix, int(gap)) for gap in gaps]
         chain = Chain(first, steps, [evidence.staying(of_step) for of_step in codes])
-        found = expected(likelihood, chain)
-        updated = _distributions(found.stayed, codes, everywhere, evidence)
+        expectation = expected(likelihood, chain)
+        updated = _distributions(expectation.stayed, codes, everywhere, evidence)
         difference = np.abs(updated.stayed - evidence.stayed).max()
         if is_joint:
-            pairs = found.pairs
+            pairs = expectation.pairs
             of_year = from_pairs(pairs, begin, BEGIN_COUNTS, matrix)
             difference = max(difference, np.abs(of_year - matrix).max())
             matrix = of_year
-        evidence, first = updated, found.first
+        evidence, first = updated, expectation.first
         if difference < _TOLERANCE:
             break
     return matrix, pairs, evidence

@@ -94,10 +94,10 @@ def matrix_from_counts(counts: Counts, begin: Matrix, pseudocount: float) -> tup
 
 def forbidden_in(counts: Counts, begin: Matrix) -> list[tuple[int, int, int]]:
     """Transitions that are labelled and can't happen: from, to, and how many pixels."""
-    found = np.zeros(begin.shape, np.int64)
+    forbidden = np.zeros(begin.shape, np.int64)
     for gap, pixels in counts.items():
-        found += np.where(np.linalg.matrix_power(begin, gap) > 0, 0, pixels)
-    return [(int(i), int(j), int(found[i, j])) for i, j in np.argwhere(found)]
+        forbidden += np.where(np.linalg.matrix_power(begin, gap) > 0, 0, pixels)
+    return [(int(i), int(j), int(forbidden[i, j])) for i, j in np.argwhere(forbidden)]
 
 
 def _expected(pixels: npt.NDArray[np.float64], gap: int, matrix: Matrix) -> Matrix:

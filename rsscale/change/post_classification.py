@@ -78,7 +78,7 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         no nodata: for a lazy map when it is computed.
     """
     before, after = _one_time(before), _one_time(after)
-    after = on_same_pixels(before, after, what="maps")
+    after = on_same_pixels(before, after, subject="maps")
     classes = _common_classes(before, after)
     after = _in_order_of(before, after)
     names = [name for name in _LAYERS if name in before and name in after]
@@ -88,9 +88,9 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         tuple(names),
         tuple(map(declared_nodata, arrays)),
         classes,
-        tuple(one.name for one in layers),
+        tuple(change_layer.name for change_layer in layers),
     )
-    found = xr.apply_ufunc(
+    outputs = xr.apply_ufunc(
         Sealed(partial(_compared, comparison)),
         *arrays,
         input_core_dims=[["class"] if "class" in array.dims else [] for array in arrays],
@@ -100,7 +100,7 @@ def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         # Classes may be cut into chunks of their own, as in a product.
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    change = xr.Dataset({layer.name: array for layer, array in zip(layers, found, strict=True)})
+    change = xr.Dataset({layer.name: array for layer, array in zip(layers, outputs, strict=True)})
     for layer in layers:
         change[layer.name].attrs = {
             **layer.attributes,
@@ -135,8 +135,8 @@ class _Comparison:
         count = len(self.names)
         before = self._maps(values[:count], self.nodata[:count], "the first map")
         after = self._maps(values[count:], self.nodata[count:], "the second map")
-        found = compare(before, after, len(self.classes))
-        return tuple(found[name] for name in self.layers)
+        arrays = compare(before, after, len(self.classes))
+        return tuple(arrays[name] for name in self.layers)
 
     def _maps(
         self,
@@ -260,7 +260,7 @@ def _one_time(ds: xr.Dataset) -> xr.Dataset:
     return ds.drop_vars([name for name in ds.coords if name not in keep])
 
 
-def on_same_pixels(before: Pixels, after: Pixels, *, what: str) -> Pixels:
+def on_same_pixels(before: Pixels, after: Pixels, *, subject: str) -> Pixels:
     """The second of two maps with the coordinates of the first, from which rounding parts it.
 
     Raises
@@ -271,16 +271,18 @@ def on_same_pixels(before: Pixels, after: Pixels, *, what: str) -> Pixels:
     one_crs, other_crs = _crs(before), _crs(after)
     if one_crs != other_crs:
         names = [crs.proj.name if crs else "none" for crs in (one_crs, other_crs)]
-        raise AreaError(f"the {what} have the CRS {names}; compare {what} of the same grid")
+        raise AreaError(f"the {subject} have the CRS {names}; compare {subject} of the same grid")
     for axis in ("y", "x"):
-        one, other = before[axis].values, after[axis].values
-        pixel = abs(one[1] - one[0]) if one.size > 1 else 1.0
-        if one.shape != other.shape or not np.allclose(one, other, rtol=0, atol=_SAME * pixel):
-            shift = (other[0] - one[0]) / pixel
+        coords, other = before[axis].values, after[axis].values
+        pixel = abs(coords[1] - coords[0]) if coords.size > 1 else 1.0
+        if coords.shape != other.shape or not np.allclose(
+            coords, other, rtol=0, atol=_SAME * pixel
+        ):
+            shift = (other[0] - coords[0]) / pixel
             apart = "" if abs(shift) > 1 else f", {shift:.3g} of a pixel apart"
             raise AreaError(
-                f"the {what} differ in {axis}: {_span(one)} and {_span(other)}{apart}; compare "
-                f"{what} of the same grid and area"
+                f"the {subject} differ in {axis}: {_span(coords)} and {_span(other)}{apart}; "
+                f"compare {subject} of the same grid and area"
             )
     return after.assign_coords(y=before["y"], x=before["x"])
 

@@ -85,5 +85,5 @@ def estimate(
     chain = Chain(np.full(count, 1 / count), [begin] * (len(every) - 1))
     if pixels < FEWEST:
         return begin, estimate_steps(every, chain, rounds=1).pairs
-    found = estimate_steps(every, chain, begin_counts=BEGIN_COUNTS)
-    return found.matrix, found.pairs
+    estimated = estimate_steps(every, chain, begin_counts=BEGIN_COUNTS)
+    return estimated.matrix, estimated.pairs

@@ -189,8 +189,8 @@ def _registered(
     table = setup.gathered(shift)
     if isinstance(table, UngatheredRows) and not corrects:
         return guarded  # a preview, in which nothing is told of the whole area
-    found = RegisteredSource(after, table, options.max_shift, moves=corrects)
-    return Guarded({**guarded.sources, AFTER: found}, (blocks, shift))
+    source = RegisteredSource(after, table, options.max_shift, moves=corrects)
+    return Guarded({**guarded.sources, AFTER: source}, (blocks, shift))
 
 
 def _normalised(

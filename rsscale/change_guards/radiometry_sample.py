@@ -78,13 +78,13 @@ class RadiometrySample(Pass):
 
         parts = [self._sample(block, box & block.core) for box in block.core.blocks(WARP_BLOCK)]
         rows, cols, before, after = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        one, other = (np.ascontiguousarray(values, "<f4") for values in (before, after))
-        width = 4 * one.shape[1]
+        reference, other = (np.ascontiguousarray(values, "<f4") for values in (before, after))
+        width = 4 * reference.shape[1]
         binary = [
             pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(width), len(values), [None, pa.py_buffer(values)]
             )
-            for values in (one, other)
+            for values in (reference, other)
         ]
         place = [pa.array(values, pa.int64()) for values in (rows, cols)]
         return Result(table=pa.Table.from_arrays([*place, *binary], schema=self.schema))
@@ -136,13 +136,15 @@ class RadiometryOfDates(Gather):
         sample = some_pixels(table for _, table in parts)
         channels = self.times * len(self.bands)
         names = [f"{band} of window {t + 1}" for t in range(self.times) for band in self.bands]
-        one, other = (_values(sample, name, channels) for name in ("before", "after"))
+        reference, other = (_values(sample, name, channels) for name in ("before", "after"))
         gain, offset, correlation = np.ones(channels), np.zeros(channels), np.full(channels, np.nan)
         invariant = float("nan")
-        if len(one):
-            found = relative_radiometry(one, other, tuple(names if self.times > 1 else self.bands))
-            gain, offset, correlation = found.gain, found.offset, found.correlation
-            invariant = found.invariant
+        if len(reference):
+            radiometry = relative_radiometry(
+                reference, other, tuple(names if self.times > 1 else self.bands)
+            )
+            gain, offset, correlation = radiometry.gain, radiometry.offset, radiometry.correlation
+            invariant = radiometry.invariant
         else:
             _log.warning("%s: no pixel is seen at both dates; nothing is normalised", self.step)
         columns = {

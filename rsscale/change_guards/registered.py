@@ -119,8 +119,8 @@ class NormalisedSource:
             xr.DataArray(both[..., number].astype(np.float32), dims=("time", "band"))
             for number in (0, 1)
         )
-        found = composite * gain + offset
-        normalised = composite.copy(data=found.transpose(*composite.dims).data)
+        values = composite * gain + offset
+        normalised = composite.copy(data=values.transpose(*composite.dims).data)
         return normalised.to_dataset(name="composite")
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
@@ -158,14 +158,14 @@ def moved(dataset: xr.Dataset, dx: float, dy: float, margin: int) -> xr.Dataset:
         :func:`rsscale.coregistration.resample.reach_of`.
     """
     inside = slice(margin, -margin)
-    found = dataset.isel(y=inside, x=inside)
-    variables = {name: _moved(dataset[name], found[name], dx, dy, margin) for name in dataset}
+    core = dataset.isel(y=inside, x=inside)
+    variables = {name: _moved(dataset[name], core[name], dx, dy, margin) for name in dataset}
     coords = {
-        name: _moved(coord, found[name], dx, dy, margin).variable
+        name: _moved(coord, core[name], dx, dy, margin).variable
         for name, coord in dataset.coords.items()
         if coord.dims[-2:] == ("y", "x")
     }
-    return found.assign(variables).assign_coords(coords)
+    return core.assign(variables).assign_coords(coords)
 
 
 def _moved(
@@ -189,12 +189,12 @@ def _values(
     if values.dtype.kind == "f" and (nodata is None or np.isnan(nodata)):
         return translate(values, dx, dy, margin).astype(values.dtype, copy=False)
     known = np.where(values == nodata, np.nan, values.astype(np.float32))
-    found = translate(known, dx, dy, margin)
-    missing = np.isnan(found)
+    quantities = translate(known, dx, dy, margin)
+    missing = np.isnan(quantities)
     if values.dtype.kind in "iu":
         limits = np.iinfo(values.dtype)
-        found = np.rint(found).clip(limits.min, limits.max)
-    filled: npt.NDArray[Any] = np.where(missing, 0, found).astype(values.dtype)
+        quantities = np.rint(quantities).clip(limits.min, limits.max)
+    filled: npt.NDArray[Any] = np.where(missing, 0, quantities).astype(values.dtype)
     filled[missing] = nodata
     return filled
 

@@ -100,7 +100,7 @@ class ShiftBlocks(Pass):
         """Find the shifts of the blocks of one tile."""
         import pyarrow as pa
 
-        found: list[tuple[PixelBox, Shift]] = []
+        shifts: list[tuple[PixelBox, Shift]] = []
         boxes = [box for box in block.core.blocks(BLOCK) if _is_inside(box, block)]
         for row in dict.fromkeys(box.row0 for box in boxes):
             of_row = [box for box in boxes if box.row0 == row]
@@ -109,15 +109,15 @@ class ShiftBlocks(Pass):
             for box in of_row:
                 inner = (..., *box.slices(strip))
                 outer = (..., *box.pad(self.most).slices(strip))
-                found.append((box, shift_of_block(before[inner], after[outer], self.most)))
+                shifts.append((box, shift_of_block(before[inner], after[outer], self.most)))
         columns: dict[str, Any] = {
-            "row": [box.row0 for box, _ in found],
-            "col": [box.col0 for box, _ in found],
-            **{name: [getattr(shift, name) for _, shift in found] for name in _NUMBERS},
-            "at_border": [shift.at_border for _, shift in found],
+            "row": [box.row0 for box, _ in shifts],
+            "col": [box.col0 for box, _ in shifts],
+            **{name: [getattr(shift, name) for _, shift in shifts] for name in _NUMBERS},
+            "at_border": [shift.at_border for _, shift in shifts],
         }
         table = pa.Table.from_pydict(columns, schema=self.schema)
-        return Result(table=table, facts=_facts([shift for _, shift in found]))
+        return Result(table=table, facts=_facts([shift for _, shift in shifts]))
 
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """How many blocks are shifted by more than half a pixel, and which show other places."""

@@ -98,10 +98,10 @@ class ComparePass(Pass):
     def run(self, block: Block) -> Result:
         """Compare one tile."""
         before, after = (self._arrays(block, name) for name in ("before", "after"))
-        found = compare(before, after, len(self.classes))
-        change = found["change"][block.where]
+        arrays = compare(before, after, len(self.classes))
+        change = arrays["change"][block.where]
         facts = {"compared": int((change != 255).sum()), "changed": int((change == 1).sum())}
-        written = {layer.name: found[layer.name] for layer in self.layers}
+        written = {layer.name: arrays[layer.name] for layer in self.layers}
         return Result(layers=block.dataset(self.layers, written), facts=facts)
 
     def describe(self, facts: Mapping[str, float]) -> list[str]:

@@ -196,9 +196,11 @@ class ChangeNetworkPass(MapPass):
     ) -> BoxLayers:
         """Layers of change of what the model says of a strip."""
         where = block.where[core.slices(block.core)]
-        found = predict_box(stack, model, core, where, layers=self.of_model, batch=batch)
-        values = found.layers | self.meaning.values(found.layers[_PROBABILITY], self.threshold)
-        return replace(found, layers={layer.name: values[layer.name] for layer in self.layers})
+        prediction = predict_box(stack, model, core, where, layers=self.of_model, batch=batch)
+        values = prediction.layers | self.meaning.values(
+            prediction.layers[_PROBABILITY], self.threshold
+        )
+        return replace(prediction, layers={layer.name: values[layer.name] for layer in self.layers})
 
 
 def _the_input(recipe: StepRecipe, of: Recipe) -> str:
@@ -220,7 +222,7 @@ def check_two_dates(spec: ModelSpec, recipe: Recipe, name: str, years: YearPair)
     ------
     ModelError
     """
-    names = [one.name for one in spec.inputs]
+    names = [model_input.name for model_input in spec.inputs]
     if sorted(names) != sorted((BEFORE, AFTER)):
         raise ModelError(
             f"model {spec.name!r} has the inputs {names}; a network of change has the two inputs "

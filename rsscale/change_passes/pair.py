@@ -222,8 +222,8 @@ class PairSource:
         }
         resources = block.resources
         threads = resources.profile.threads or None
-        for found in composite_strips(lazy, block.around, reads, threads, resources.meter):
-            arrays = [found[key].values for key in (BEFORE, AFTER)]
+        for strip in composite_strips(lazy, block.around, reads, threads, resources.meter):
+            arrays = [strip[key].values for key in (BEFORE, AFTER)]
             before, after = (
                 np.ascontiguousarray(array.reshape(len(self.names), *array.shape[-2:]))
                 for array in arrays
@@ -237,8 +237,8 @@ class PairSource:
             before, after = (
                 np.concatenate(
                     [
-                        _physical(block.inputs[key][one.name].values[part], one)
-                        for one in self.layers
+                        _physical(block.inputs[key][layer.name].values[part], layer)
+                        for layer in self.layers
                     ]
                 )
                 for key in (BEFORE, AFTER)

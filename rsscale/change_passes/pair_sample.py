@@ -62,8 +62,8 @@ class PairSample(PartPass):
 
     def run(self, block: Block) -> Result:
         """Take the sample of one tile."""
-        found = [_some(box, pair, block) for box, pair in self.pair.parts(block)]
-        return Result(table=some_pixels(found, SAMPLE))
+        tables = [_some(box, pair, block) for box, pair in self.pair.parts(block)]
+        return Result(table=some_pixels(tables, SAMPLE))
 
 
 def _some(box: PixelBox, pair: Pair, block: Block) -> pa.Table:
@@ -125,16 +125,16 @@ class EstimatedMeasure(Gather):
         buffers = sample["values"].combine_chunks().buffers()
         flat = np.frombuffer(buffers[1], np.float32) if len(sample) else np.zeros(0, np.float32)
         values = np.ascontiguousarray(flat[: len(sample) * 2 * count].reshape(-1, 2 * count).T)
-        found = self.measure.estimate(values[:count], values[count:])
-        self._tell(found)
-        columns = {name: pa.array(values) for name, values in found.table().items()}
+        measure = self.measure.estimate(values[:count], values[count:])
+        self._tell(measure)
+        columns = {name: pa.array(values) for name, values in measure.table().items()}
         return pa.Table.from_pydict(columns, schema=self.schema)
 
-    def _tell(self, found: Measure) -> None:
+    def _tell(self, measure: Measure) -> None:
         """Warn of bands that could not be used, and of an iteration without end."""
-        if not isinstance(found, IrMad):
+        if not isinstance(measure, IrMad):
             return
-        variates = found.known
+        variates = measure.known
         left = [name for band, name in enumerate(self.names) if band not in variates.bands]
         if left:
             _log.warning(
@@ -145,5 +145,5 @@ class EstimatedMeasure(Gather):
             _log.warning(
                 "step %r: IR-MAD had not converged after %d iterations; the correlations are %s: "
                 "most pixels changed, or too few were seen", self.step, variates.iterations,
-                ", ".join(f"{one:.3f}" for one in variates.correlations),
+                ", ".join(f"{correlation:.3f}" for correlation in variates.correlations),
             )  # fmt: skip

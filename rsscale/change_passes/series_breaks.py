@@ -217,16 +217,16 @@ def _facts(alert: npt.NDArray[np.uint8], block: Block) -> dict[str, int]:
     units = units_per_hectare(block.grid)
     areas = np.broadcast_to(pixel_areas(block.grid, block.core), alert.shape)
     whole = np.rint(np.nan_to_num(areas) * (units / 10_000)).astype(np.int64)
-    found = {
+    facts = {
         "monitored": int((inside != NODATA).sum()),
         "too_few": int((inside == NODATA).sum()),
         "per_hectare": units,
     }
     for name, value in _STATES.items():
         of_state = block.where & (alert == value)
-        found[name] = int(of_state.sum())
-        found[f"{name}_area"] = int(whole[of_state].sum())
-    return found
+        facts[name] = int(of_state.sum())
+        facts[f"{name}_area"] = int(whole[of_state].sum())
+    return facts
 
 
 def _lattice() -> Lattice:

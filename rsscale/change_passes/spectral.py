@@ -187,15 +187,15 @@ class SpectralChangePass(Pass):
         """Decide over one tile."""
         groups = of_row(block.inputs[THRESHOLD]) if THRESHOLD in block.inputs else None
         stored = block.inputs[MAGNITUDE][self.measure.layer.name].values
-        found = decide(self.measure, stored, groups or float(self.threshold or 0))
-        change = found["change"][block.where]
+        arrays = decide(self.measure, stored, groups or float(self.threshold or 0))
+        change = arrays["change"][block.where]
         facts = {
             "compared": int((change != NODATA).sum()),
             "changed": int((change == 1).sum()),
             "threshold": groups.threshold if groups else None,
             "distance": groups.distance if groups else None,
         }
-        written = {layer.name: found[layer.name] for layer in self.layers}
+        written = {layer.name: arrays[layer.name] for layer in self.layers}
         return Result(layers=block.dataset(self.layers, written), facts=facts)
 
     def describe(self, facts: Mapping[str, float]) -> list[str]:

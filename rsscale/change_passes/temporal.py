@@ -123,8 +123,8 @@ class TemporalChangePass(TemporalPass):
             "sources": {
                 str(year): setup.source(reference, ("probability",), at=str(year)) for year in years
             }
-            | {one.source: source for one, source in evidence},
-            "evidence": tuple(one for one, _ in evidence),
+            | {evidence_layer.source: source for evidence_layer, source in evidence},
+            "evidence": tuple(evidence_layer for evidence_layer, _ in evidence),
             "years": years,
             "classes": classes,
             "matrix": _matrix(options, names),
@@ -270,8 +270,8 @@ class YearsPass(PartPass):
     def run(self, block: Block) -> Result:
         """Take one tile of one year."""
         names = path_names(int(block.key.span))
-        found = [block.inputs["path"][name].values[block.inside] for name in names]
-        layers = dict(zip(("classification", "confidence"), found, strict=True))
+        arrays = [block.inputs["path"][name].values[block.inside] for name in names]
+        layers = dict(zip(("classification", "confidence"), arrays, strict=True))
         return Result(layers=block.dataset(self.layers, layers))
 
 
@@ -292,10 +292,10 @@ def _references(recipe: StepRecipe) -> tuple[Reference, dict[str, Reference]]:
     """The step of the maps, and those of evidence by name."""
     references = recipe.references
     if len(references) < 2 or "map" not in references:
-        what = "step whose yearly probabilities it takes"
+        description = "step whose yearly probabilities it takes"
         if references:
-            what += ", or with evidence {map: STEP, evidence: STEP}"
-        return recipe.only_reference(what), {}
+            description += ", or with evidence {map: STEP, evidence: STEP}"
+        return recipe.only_reference(description), {}
     return references["map"], {name: of for name, of in references.items() if name != "map"}
 
 

@@ -70,7 +70,7 @@ class TemporalPass(PartPass):
 
     def parameters(self) -> Mapping[str, Any]:
         """Classes, years and the model."""
-        evidence = [[one.layer, one.step] for one in self.evidence]
+        evidence = [[evidence_layer.layer, evidence_layer.step] for evidence_layer in self.evidence]
         return {
             **({"evidence": evidence} if evidence else {}),
             "classes": [[land_class.value, land_class.name] for land_class in self.classes],
@@ -113,11 +113,11 @@ class TemporalPass(PartPass):
 
     def codes(self, block: Block) -> Codes:
         """Codes of magnitudes ``(T - 1, y, x)`` between each year and the next."""
-        found = np.full((len(self.years) - 1, *block.core.shape), UNSEEN, np.uint8)
-        for one in self.evidence:
-            stored = block.inputs[one.source][one.layer].values[block.inside]
-            found[one.step] = codes_of(stored)
-        return found
+        code_of_year = np.full((len(self.years) - 1, *block.core.shape), UNSEEN, np.uint8)
+        for evidence_layer in self.evidence:
+            stored = block.inputs[evidence_layer.source][evidence_layer.layer].values[block.inside]
+            code_of_year[evidence_layer.step] = codes_of(stored)
+        return code_of_year
 
     def _evidence(self, block: Block) -> Evidence:
         if EVIDENCE not in block.inputs:

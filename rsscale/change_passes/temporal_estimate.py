@@ -56,7 +56,7 @@ def open_evidence(
         When a step has no magnitudes, or is not of one year of the maps and the next of them.
     """
     spans = [f"{before}-{after}" for before, after in pairwise(years)]
-    found: dict[int, tuple[EvidenceLayer, Source]] = {}
+    by_pair: dict[int, tuple[EvidenceLayer, Source]] = {}
     for name, reference in references.items():
         if isinstance(reference, str) and reference in setup.recipe.inputs:
             raise RecipeError(
@@ -64,7 +64,7 @@ def open_evidence(
                 "magnitudes of 'kind: spectral-change'"
             )
         there = [layer.name for layer in setup.layers(reference)]
-        layer = next((one for one in _MAGNITUDES if one in there), None)
+        layer = next((name for name in _MAGNITUDES if name in there), None)
         if layer is None:
             raise RecipeError(
                 f"of.{name} has the layers {', '.join(there)}; expected {', '.join(_MAGNITUDES)}, "
@@ -77,19 +77,19 @@ def open_evidence(
                 f"them: {', '.join(spans)}"
             )
         step = spans.index(of[0])
-        if step in found:
+        if step in by_pair:
             raise RecipeError(f"of.{name} is of {of[0]}, as another is; name one of them")
-        others = {one.layer for one, _ in found.values()} - {layer}
+        others = {layer.layer for layer, _ in by_pair.values()} - {layer}
         if others:
             raise RecipeError(
                 f"of.{name} has {layer}, and another has {others.pop()}; evidence of all years is "
                 "of one kind"
             )
         source = f"evidence-{of[0]}"
-        found[step] = (
+        by_pair[step] = (
             EvidenceLayer(source, layer, step), setup.source(reference, (layer,), at=of[0]),
         )  # fmt: skip
-    return [found[step] for step in sorted(found)]
+    return [by_pair[step] for step in sorted(by_pair)]
 
 
 def estimating_steps(
@@ -287,17 +287,17 @@ class EstimatedEvidence(OfSample):
         import pyarrow as pa
 
         likelihood, codes = self.sample(parts)
-        _, _, found = estimate_with_evidence(likelihood, codes, self.years, self.matrix)
+        _, _, with_imagery = estimate_with_evidence(likelihood, codes, self.years, self.matrix)
         seen = int((codes != UNSEEN).any(axis=0).sum())
         if seen < FEWEST:
             _log.warning("step %r: %s", self.step, _too_few_magnitudes(seen))
-        bins, count = len(found.first), len(self.classes)
+        bins, count = len(with_imagery.first), len(self.classes)
         columns = {
             "class": [land_class.name for land_class in self.classes for _ in range(bins)],
-            "code": np.tile(found.first, count),
-            "magnitude": np.tile(smallest_of(found.first, percents=self.percents), count),
-            "unchanged": found.stayed.ravel(),
-            "changed": np.tile(found.changed, count),
+            "code": np.tile(with_imagery.first, count),
+            "magnitude": np.tile(smallest_of(with_imagery.first, percents=self.percents), count),
+            "unchanged": with_imagery.stayed.ravel(),
+            "changed": np.tile(with_imagery.changed, count),
         }
         return pa.Table.from_pydict(columns, schema=self.schema)
 

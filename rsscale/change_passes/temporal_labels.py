@@ -217,7 +217,7 @@ class LabelledPixels(PartPass):
     def parameters(self) -> Mapping[str, Any]:
         """Classes, years and how labels become pixels; :meth:`digest` has the labels."""
         return {
-            "classes": [[one.value, one.name] for one in self.labels.classes],
+            "classes": [[land_class.value, land_class.name] for land_class in self.labels.classes],
             "years": list(self.years),
             "rules": asdict(self.labels.rules),
         }
@@ -241,7 +241,7 @@ class LabelledPixels(PartPass):
         """Count the labelled pixels of one tile."""
         import pyarrow as pa
 
-        values = np.array([one.value for one in self.labels.classes], np.uint8)
+        values = np.array([land_class.value for land_class in self.labels.classes], np.uint8)
         of_years = (
             (year, np.where(block.where, labels.rasterize(block.core), np.uint8(NODATA)))
             for year, labels in self._on(block).items()

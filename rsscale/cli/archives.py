@@ -107,5 +107,5 @@ def _from_json(option: str, text: str | None, *, is_secret: bool = False) -> Any
     try:
         return json.loads(text) if text else None
     except ValueError:
-        found = "" if is_secret else f" {text!r}"
-        raise RecipeError(f"{option}{found} is not JSON; see rsscale search --help") from None
+        quote = "" if is_secret else f" {text!r}"
+        raise RecipeError(f"{option}{quote} is not JSON; see rsscale search --help") from None

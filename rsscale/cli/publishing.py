@@ -26,9 +26,9 @@ def gates(
     from rsscale.quality.check import check_quality, read_thresholds
 
     thresholds = None if recipe is None else read_thresholds(recipe)
-    found = check_quality(folder, step=step, gates=thresholds, client=cluster, threads=threads)
-    print(found)
-    if not found.passed:
+    quality = check_quality(folder, step=step, gates=thresholds, client=cluster, threads=threads)
+    print(quality)
+    if not quality.passed:
         raise typer.Exit(1)
 
 

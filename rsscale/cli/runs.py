@@ -42,7 +42,7 @@ def plan(
     from rsscale.pipeline.estimate import plan as forecast
     from rsscale.pipeline.estimate_table import Prices
 
-    found = forecast(
+    estimate = forecast(
         recipe,
         client=cluster,
         device=device,
@@ -53,7 +53,7 @@ def plan(
         prices=Prices(worker_hour, gigabyte) if worker_hour or gigabyte else None,
         memory=None if memory is None else int(memory * 2**30),
     )
-    print(found)
+    print(estimate)
 
 
 @command
@@ -102,8 +102,8 @@ def run(
         print(changes(recipe, out, cluster, **options))
         return
     watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
-    found = start(recipe, out, cluster, **options, watch=watch)
-    print(found.summary())
+    map_run = start(recipe, out, cluster, **options, watch=watch)
+    print(map_run.summary())
 
 
 @command
@@ -139,11 +139,11 @@ def status(
     """Tell how far a run is, also from another terminal while it runs."""
     from rsscale.runs.run import Run
 
-    found = Run(folder)
+    map_run = Run(folder)
     if as_json:
-        print(json.dumps(found.status(), indent=1))
+        print(json.dumps(map_run.status(), indent=1))
     else:
-        print(found.summary())
+        print(map_run.summary())
 
 
 @command
@@ -156,15 +156,15 @@ def verify(
     """Read every shard of a run again and compare it with the ledger."""
     from rsscale.runs.verification import verify as check
 
-    found = check(folder, repair=repair)
-    print(f"{found.sound} of {found.total} tiles are sound, {found.absent} have not run")
-    for damage in found.damaged:
+    report = check(folder, repair=repair)
+    print(f"{report.sound} of {report.total} tiles are sound, {report.absent} have not run")
+    for damage in report.damaged:
         print(f"damaged {damage.key}: {damage.reason}")
-    for store in found.stores:
+    for store in report.stores:
         print(f"damaged {store}")
-    if found.damaged or found.stores:
-        stores = f" and {len(found.stores)} stores" if found.stores else ""
+    if report.damaged or report.stores:
+        stores = f" and {len(report.stores)} stores" if report.stores else ""
         raise TilesFailedError(
-            f"{len(found.damaged)} tiles{stores} are not what was written; mend them with: "
+            f"{len(report.damaged)} tiles{stores} are not what was written; mend them with: "
             f"rsscale resume {folder}"
         )

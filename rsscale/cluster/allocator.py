@@ -99,10 +99,10 @@ def started_with() -> set[str]:
     ``os.environ`` may have others since: Dask's nannies put those of their workers there.
     """
     try:
-        told = _STARTED_WITH.read_bytes()
+        content = _STARTED_WITH.read_bytes()
     except OSError:
-        told = b""
-    names = {os.fsdecode(pair.partition(b"=")[0]) for pair in told.split(b"\0") if pair}
+        content = b""
+    names = {os.fsdecode(pair.partition(b"=")[0]) for pair in content.split(b"\0") if pair}
     # A process that gave itself a title, as Dask's do with setproctitle, wrote over them.
     return names if names & os.environ.keys() else set(os.environ)
 
@@ -146,10 +146,10 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
     waiting = []  # with an arena each, which they keep until one has the main arena
     try:
         for _ in range(_TRIES if has_glibc() else 0):
-            found: queue.SimpleQueue[bool] = queue.SimpleQueue()
-            thread = threading.Thread(target=_work_or_wait, args=(work, found, others), name=name)
+            answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+            thread = threading.Thread(target=_work_or_wait, args=(work, answers, others), name=name)
             thread.start()
-            if found.get():
+            if answers.get():
                 return thread
             waiting.append(thread)
     finally:
@@ -162,10 +162,10 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
 
 
 def _work_or_wait(
-    work: Callable[[], None], found: queue.SimpleQueue[bool], others: threading.Event
+    work: Callable[[], None], outcome: queue.SimpleQueue[bool], others: threading.Event
 ) -> None:
     is_main = in_main_arena()
-    found.put(is_main)
+    outcome.put(is_main)
     if is_main:
         work()
     else:

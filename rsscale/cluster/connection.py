@@ -187,11 +187,11 @@ def _hint(client: Client) -> None:
     A command may connect several times, and a cluster answers each of them.
     """
     try:
-        found = client.run(_gives_back, on_error="ignore")
+        answers = client.run(_gives_back, on_error="ignore")
         scheduler = str(client.scheduler_info()["id"])
     except Exception:  # noqa: BLE001 -- the run has ended meanwhile, or has lost its cluster
         return
-    slow = [address for address, is_slow in found.items() if is_slow]
+    slow = [address for address, is_slow in answers.items() if is_slow]
     # One step for Python's own lock: two connections may answer at the same time.
     if slow and _hinted.setdefault(scheduler, mine := object()) is mine:
         settings = " ".join(f"{NANNY}{name}={v}" for name, v in allocator.ENVIRONMENT.items())
@@ -199,7 +199,7 @@ def _hint(client: Client) -> None:
             "%d of %d workers give freed memory back to the system at once: torch on the CPU is "
             "up to three times slower there; start them with %s",
             len(slow),
-            len(found),
+            len(answers),
             settings,
         )
 

@@ -78,11 +78,11 @@ def _cuda(request: ClusterRequest) -> Iterator[Client]:
     """
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    found = _gpus()
-    gpus = found[: request.workers] if request.workers else found
+    cards = _gpus()
+    gpus = cards[: request.workers] if request.workers else cards
     if len(gpus) < max(request.workers, 1):
         raise RecipeError(
-            f"cluster 'cuda' has a worker for each GPU, and torch sees {len(found) or 'none'} here"
+            f"cluster 'cuda' has a worker for each GPU, and torch sees {len(cards) or 'none'} here"
             + (f" where {request.workers} were asked for" if request.workers else "")
             + "; use 'local:2', or another machine"
         )

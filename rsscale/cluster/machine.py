@@ -122,15 +122,15 @@ def _of_cluster(client: Client) -> Machine:
     beside = Counter(worker["host"] for worker in workers.values())
     first = {worker["host"]: address for address, worker in reversed(list(workers.items()))}
     asked = {address: beside[host] for host, address in list(first.items())[:_ASKED]}
-    found = _answers(client, asked)
-    if silent := asked.keys() - found.keys():
+    machines = _answers(client, asked)
+    if silent := asked.keys() - machines.keys():
         _log.warning(
             "%s did not say within %g s what there is to compute with; taken to be %s",
             ", ".join(sorted(silent)),
             _ANSWER_S,
-            "like the others" if found else "like this machine",
+            "like the others" if machines else "like this machine",
         )
-    return _least(found.values() or [Machine.here()], workers.values())
+    return _least(machines.values() or [Machine.here()], workers.values())
 
 
 def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
@@ -143,13 +143,13 @@ def _answers(client: Client, sharing: Mapping[str, int]) -> dict[str, Machine]:
         How many workers share that one's machine.
     """
     asked = {address: (_resources, (count,)) for address, count in sharing.items()}
-    found = {}
+    machines = {}
     for address, answer in _ask(client, asked, _ANSWER_S).items():
         if isinstance(answer, Machine):
-            found[address] = answer
+            machines[address] = answer
         else:  # it is gone, or the client is
             _log.info("worker %s did not say what it has: %r", address, answer)
-    return found
+    return machines
 
 
 def _ask(
@@ -170,12 +170,12 @@ def _ask(
     for address, (call, arguments) in asked.items():
         threading.Thread(target=ask, args=(address, call, arguments), daemon=True).start()
     until = time.monotonic() + within
-    found: dict[str, Any] = {}
+    replies: dict[str, Any] = {}
     with suppress(queue.Empty):
         for _ in asked:
             address, answer = answers.get(timeout=max(until - time.monotonic(), 0))
-            found[address] = answer
-    return found
+            replies[address] = answer
+    return replies
 
 
 def check_workers(client: Client, check: Callable[[], None], stop: Stop) -> None:
@@ -200,8 +200,8 @@ def check_workers(client: Client, check: Callable[[], None], stop: Stop) -> None
         if stop.asked or client.status != "running":
             return
         time.sleep(_LOOK_S)
-    found = _ask(client, dict.fromkeys(workers, (_checked, (check,))), _CHECKED_WITHIN_S)
-    wrong = {address: _in_words(answer) for address, answer in found.items() if answer}
+    replies = _ask(client, dict.fromkeys(workers, (_checked, (check,))), _CHECKED_WITHIN_S)
+    wrong = {address: _in_words(answer) for address, answer in replies.items() if answer}
     if wrong:
         address, reason = next(iter(wrong.items()))
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -209,7 +209,7 @@ def check_workers(client: Client, check: Callable[[], None], stop: Stop) -> None
             f"{len(wrong)} of {len(workers)} workers can't compute this run: {address}{more}: "
             f"{reason}"
         )
-    if silent := workers.keys() - found.keys():
+    if silent := workers.keys() - replies.keys():
         _log.warning(
             "%s did not say within %g s whether they can compute this run",
             ", ".join(sorted(silent)[:5]),
@@ -253,8 +253,8 @@ def _workers_of(client: Client) -> Mapping[str, Mapping[str, Any]]:
             f"the scheduler at {client.scheduler.address} has no worker; start some, such as with "
             f"`dask worker {client.scheduler.address} --nthreads 2`"
         ) from None
-    found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-    return found
+    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return workers
 
 
 def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) -> Machine:

@@ -133,8 +133,8 @@ class Threads:
         self._tasks.put((ticket, task, replies))
 
     def _work_off(self) -> None:
-        while (one := self._tasks.get()) is not None and self._is_open:
-            ticket, task, replies = one
+        while (entry := self._tasks.get()) is not None and self._is_open:
+            ticket, task, replies = entry
             replies.put(self._reply(ticket, task))
 
     def _reply(self, ticket: int, task: Any) -> TaskReply:
@@ -217,8 +217,8 @@ class Cluster:
         self, ticket: int, replies: queue.SimpleQueue[TaskReply], future: Future
     ) -> None:
         try:
-            found = await self._client.gather(future, asynchronous=True)
-            reply = with_ticket(ticket, found)
+            returned = await self._client.gather(future, asynchronous=True)
+            reply = with_ticket(ticket, returned)
         except asyncio.CancelledError:  # by a scheduler that started anew, mostly
             reply = TaskReply(ticket, error=self._lost())
         except Exception as error:  # noqa: BLE001 -- whatever Dask made of it is told
@@ -296,14 +296,14 @@ def reply_as_dict(reply: TaskReply, worker: str) -> dict[str, Any]:
 
 def with_ticket(ticket: int, returned: Mapping[str, Any]) -> TaskReply:
     """The reply of another process, which came in plain types."""
-    told = returned.get("error")
-    if told is None:
+    error = returned.get("error")
+    if error is None:
         return TaskReply(ticket, returned["result"], worker=returned["worker"])
-    kind, text = told["kind"], told["text"]
+    kind, text = error["kind"], error["text"]
     known = kind.endswith("Error") and not text.startswith(kind) and kind not in _NAMED
     message = f"{kind}: {text}" if known else text
     return TaskReply(
-        ticket, None, RemoteTaskError(message, kind), told["retry"], returned["worker"]
+        ticket, None, RemoteTaskError(message, kind), error["retry"], returned["worker"]
     )
 
 

@@ -188,9 +188,9 @@ def _bytes(value: Any) -> int:
     from dask.utils import parse_bytes
 
     try:
-        found = int(parse_bytes(value))
+        size = int(parse_bytes(value))
     except (ValueError, TypeError, AttributeError):
-        found = 0
-    if found < 2**20:
+        size = 0
+    if size < 2**20:
         raise RecipeError(f"cluster: 'memory' is {value!r}; give bytes such as '16GB'")
-    return found
+    return size

@@ -17,9 +17,9 @@ _PACKAGES = ("torch", "numpy", "rasterio", "scipy", "xarray", "dask", "zarr")
 @lru_cache
 def versions() -> Mapping[str, str]:
     """Versions of rsscale, whole, and of what it computes with, by major and minor number."""
-    found = {"rsscale": _version("rsscale")}
-    found |= {name: ".".join(_version(name).split(".")[:2]) for name in _PACKAGES}
-    return found | {"python": ".".join(platform.python_version_tuple()[:2])}
+    releases = {"rsscale": _version("rsscale")}
+    releases |= {name: ".".join(_version(name).split(".")[:2]) for name in _PACKAGES}
+    return releases | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
 def refuse_other_versions(wanted: Mapping[str, str]) -> None:

@@ -138,5 +138,7 @@ def _lacking(samples: S, task: Task, plan: SplitPlan) -> list[str]:
     return lines
 
 
-def _same(one: Predictions, other: Predictions) -> bool:
-    return np.array_equal(one.truth, other.truth) and np.array_equal(one.groups, other.groups)
+def _same(predictions: Predictions, other: Predictions) -> bool:
+    return np.array_equal(predictions.truth, other.truth) and np.array_equal(
+        predictions.groups, other.groups
+    )

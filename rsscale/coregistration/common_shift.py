@@ -107,22 +107,22 @@ class CommonShift:
 
     def warnings(self, *, corrected: bool) -> list[str]:
         """What a person should know: a shift that stays, blocks that do not agree."""
-        told = []
+        warnings = []
         if self.length > HALF and not corrected:
-            told.append(
+            warnings.append(
                 f"the second date is shifted by {self.place} px against the first, more than half "
                 "a pixel: edges will look changed; register: correct takes it back"
             )
         if self.spread > HALF:
-            told.append(
+            warnings.append(
                 f"the shifts of {self.found} blocks lie {self.spread:.2f} px from their median, "
                 "more than half a pixel: one shift does not fit them all; look at the items"
             )
         if self.other_place:
-            told.append(
+            warnings.append(
                 f"{self.other_place} of {self.blocks} blocks show different places at the two dates"
             )
-        return told
+        return warnings
 
 
 def shift_of_block(before: npt.NDArray[Any], after: npt.NDArray[Any], most: int) -> Shift:
@@ -138,9 +138,9 @@ def shift_of_block(before: npt.NDArray[Any], after: npt.NDArray[Any], most: int)
     """
     best = NOT_SEEN
     for image, moved in zip(before, after, strict=True):
-        found = find_shift(image, moved, most)
-        if np.isfinite(found.dx) and (best is NOT_SEEN or found.distinct > best.distinct):
-            best = found
+        shift = find_shift(image, moved, most)
+        if np.isfinite(shift.dx) and (best is NOT_SEEN or shift.distinct > best.distinct):
+            best = shift
     if best is NOT_SEEN:
         return best
     rounded = {

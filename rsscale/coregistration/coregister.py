@@ -99,14 +99,14 @@ def coregister(
     (-2, 0)
     """
     _refuse_other_pixels(before, after)
-    one, other = _bands(before), _bands(after)
-    if one.shape[0] != other.shape[0] or _names(before) != _names(after):
+    reference, other = _bands(before), _bands(after)
+    if reference.shape[0] != other.shape[0] or _names(before) != _names(after):
         raise BandError(
-            f"the first image has the bands {_names(before) or one.shape[0]}, the second "
+            f"the first image has the bands {_names(before) or reference.shape[0]}, the second "
             f"{_names(after) or other.shape[0]}; give both the same ones"
         )
     most = max_shift + BEYOND
-    common = CommonShift.of(_shifts(one, other, most))
+    common = CommonShift.of(_shifts(reference, other, most))
     common.refuse(max_shift, within=most, remedy="give a greater max_shift")
     moved = other
     if common.length > 0:
@@ -114,7 +114,7 @@ def coregister(
         padding = ((0, 0), (margin, margin), (margin, margin))
         around = np.pad(other, padding, constant_values=np.nan)
         moved = translate(around, common.dx, common.dy, margin)
-    radiometry = _radiometry(one, moved) if normalise else None
+    radiometry = _radiometry(reference, moved) if normalise else None
     if radiometry is not None:
         moved = radiometry.apply(moved)
     values = moved.reshape(before.shape)
@@ -149,9 +149,9 @@ def _cut(size: int) -> list[tuple[int, int]]:
 
 def _radiometry(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Radiometry:
     seen = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
-    one, other = before[:, seen].T, after[:, seen].T
-    every = max(-(-len(one) // _MOST_PIXELS), 1)
-    return relative_radiometry(one[::every], other[::every])
+    reference, other = before[:, seen].T, after[:, seen].T
+    every = max(-(-len(reference) // _MOST_PIXELS), 1)
+    return relative_radiometry(reference[::every], other[::every])
 
 
 def _bands(image: xr.DataArray) -> npt.NDArray[np.float32]:
@@ -183,7 +183,7 @@ def _refuse_other_pixels(before: xr.DataArray, after: xr.DataArray) -> None:
         box = geobox_of(image) if {"y", "x"} <= set(image.coords) else None
         crs.append(box.crs if box is not None else None)
     if crs[0] != crs[1]:
-        names = [one.proj.name if one else "none" for one in crs]
+        names = [image_crs.proj.name if image_crs else "none" for image_crs in crs]
         raise AreaError(
             f"the images have the CRS {names}; expected is the same one: load both on one grid"
         )
@@ -195,11 +195,11 @@ def _refuse_other_pixels(before: xr.DataArray, after: xr.DataArray) -> None:
             )
         if axis not in before.coords or axis not in after.coords:
             continue
-        one, other = before[axis].values, after[axis].values
-        pixel = abs(one[1] - one[0]) if one.size > 1 else 1.0
-        if not np.allclose(one, other, rtol=0, atol=_SAME * pixel):
+        ref, other = before[axis].values, after[axis].values
+        pixel = abs(ref[1] - ref[0]) if ref.size > 1 else 1.0
+        if not np.allclose(ref, other, rtol=0, atol=_SAME * pixel):
             raise AreaError(
-                f"the images lie apart along {axis}: from {one[0]:.12g} and from {other[0]:.12g}, "
-                f"{(other[0] - one[0]) / pixel:.3g} px; expected are the same pixels: load both on "
+                f"the images lie apart along {axis}: from {ref[0]:.12g} and from {other[0]:.12g}, "
+                f"{(other[0] - ref[0]) / pixel:.3g} px; expected are the same pixels: load both on "
                 "one grid"
             )

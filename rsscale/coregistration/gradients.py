@@ -54,10 +54,10 @@ class Texture:
     def add(self, field: npt.NDArray[np.complex128]) -> None:
         """Count one band: its gradients along columns and along rows."""
         for along in (field.real, field.imag.T):
-            one, other = along[2:], along[:-2]
-            both = (one != 0) & (other != 0)
-            self.product += float((one * other).sum())
-            self.square += float(np.sqrt((one[both] ** 2).sum() * (other[both] ** 2).sum()))
+            gradient, other = along[2:], along[:-2]
+            both = (gradient != 0) & (other != 0)
+            self.product += float((gradient * other).sum())
+            self.square += float(np.sqrt((gradient[both] ** 2).sum() * (other[both] ** 2).sum()))
 
     @property
     def value(self) -> float:

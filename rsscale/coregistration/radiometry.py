@@ -80,32 +80,34 @@ def relative_radiometry(
         When there are fewer than :data:`FEWEST` pixels, a band is constant, or its two dates
         are not related: then there is nothing to normalise by.
     """
-    one, other = np.asarray(before, np.float64), np.asarray(after, np.float64)
-    if one.shape != other.shape or one.ndim != 2:
+    reference, other = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if reference.shape != other.shape or reference.ndim != 2:
         raise RsscaleError(
-            f"values of {one.shape} and {other.shape} can't be related; expected two of "
+            f"values of {reference.shape} and {other.shape} can't be related; expected two of "
             "(pixel, band), of the same pixels"
         )
-    count, bands = one.shape
+    count, bands = reference.shape
     if count < FEWEST:
         raise RsscaleError(
             f"only {count} pixels are seen at both dates, expected are {FEWEST} or more to "
             "normalise by; leave normalise out, or give it gain and offset of each band"
         )
     labels = names or tuple(f"band {number}" for number in range(bands))
-    first = [_begin(one[:, b], other[:, b], labels[b]) for b in range(bands)]
+    first = [_begin(reference[:, b], other[:, b], labels[b]) for b in range(bands)]
     scale, level = (np.array(values) for values in zip(*first, strict=True))
     other = scale * other + level  # so that units do not decide what is orthogonal
     gain, offset = np.ones(bands), np.zeros(bands)
-    weight = _unchanged(one, other, gain, offset)
+    weight = _unchanged(reference, other, gain, offset)
     for _ in range(_ROUNDS):
         known = gain
-        fitted = [_orthogonal(one[:, b], other[:, b], weight) for b in range(bands)]
+        fitted = [_orthogonal(reference[:, b], other[:, b], weight) for b in range(bands)]
         gain, offset = (np.array(values) for values in zip(*fitted, strict=True))
-        weight = _unchanged(one, other, gain, offset)
+        weight = _unchanged(reference, other, gain, offset)
         if np.abs(gain - known).max() <= _SAME:
             break
-    correlation = np.array([_correlation(one[:, b], other[:, b], weight) for b in range(bands)])
+    correlation = np.array(
+        [_correlation(reference[:, b], other[:, b], weight) for b in range(bands)]
+    )
     for band in range(bands):
         # A negative gain would turn bright to dark: no sensor does.
         if not (gain[band] > 0 and correlation[band] > 0.1):
@@ -118,45 +120,45 @@ def relative_radiometry(
     return Radiometry(gain * scale, gain * level + offset, invariant, correlation)
 
 
-def _begin(one: _Values, other: _Values, label: str) -> tuple[float, float]:
+def _begin(first: _Values, other: _Values, label: str) -> tuple[float, float]:
     """Gain and offset of medians and spreads, which few changed pixels do not move."""
-    spread = [float(np.median(np.abs(values - np.median(values)))) for values in (one, other)]
+    spread = [float(np.median(np.abs(values - np.median(values)))) for values in (first, other)]
     if min(spread) == 0:  # most pixels alike, as of water: what is left tells
-        spread = [float(values.std()) for values in (one, other)]
+        spread = [float(values.std()) for values in (first, other)]
     if min(spread) == 0:
         raise RsscaleError(
             f"{label} has one value only at one of the dates, expected is a band that differs "
             "from pixel to pixel; leave that band out"
         )
     gain = spread[0] / spread[1]
-    return gain, float(np.median(one) - gain * np.median(other))
+    return gain, float(np.median(first) - gain * np.median(other))
 
 
-def _unchanged(one: _Values, other: _Values, gain: _Values, offset: _Values) -> _Values:
+def _unchanged(first: _Values, other: _Values, gain: _Values, offset: _Values) -> _Values:
     """Probability ``(pixel,)`` of residuals at least as large, of pixels that did not change."""
     from scipy.stats import chi2
 
-    distance = (one - gain * other - offset) / np.sqrt(1 + gain**2)
+    distance = (first - gain * other - offset) / np.sqrt(1 + gain**2)
     middle = np.median(distance, axis=0)
     spread = _OF_MEDIAN * np.median(np.abs(distance - middle), axis=0)
     spread = np.where(spread > 0, spread, np.maximum(distance.std(axis=0), 1e-12))
     total = (((distance - middle) / spread) ** 2).sum(axis=1)
-    found: _Values = chi2.sf(total, one.shape[1])
-    return found
+    probability: _Values = chi2.sf(total, first.shape[1])
+    return probability
 
 
-def _moments(one: _Values, other: _Values, weight: _Values) -> tuple[float, ...]:
+def _moments(first: _Values, other: _Values, weight: _Values) -> tuple[float, ...]:
     """Weighted means, variances and covariance."""
     total = weight.sum()
-    means = [float((weight * values).sum() / total) for values in (one, other)]
-    a, b = one - means[0], other - means[1]
+    means = [float((weight * values).sum() / total) for values in (first, other)]
+    a, b = first - means[0], other - means[1]
     products = (a * a, b * b, a * b)
     return (*means, *(float((weight * product).sum() / total) for product in products))
 
 
-def _orthogonal(one: _Values, other: _Values, weight: _Values) -> tuple[float, float]:
+def _orthogonal(first: _Values, other: _Values, weight: _Values) -> tuple[float, float]:
     """Gain and offset of the line with the least sum of squared distances from its pixels."""
-    mean_one, mean_other, var_one, var_other, covariance = _moments(one, other, weight)
+    mean_one, mean_other, var_one, var_other, covariance = _moments(first, other, weight)
     if covariance == 0 or var_other == 0:
         return 0.0, mean_one
     apart = var_one - var_other
@@ -164,7 +166,7 @@ def _orthogonal(one: _Values, other: _Values, weight: _Values) -> tuple[float, f
     return float(gain), float(mean_one - gain * mean_other)
 
 
-def _correlation(one: _Values, other: _Values, weight: _Values) -> float:
-    _, _, var_one, var_other, covariance = _moments(one, other, weight)
+def _correlation(first: _Values, other: _Values, weight: _Values) -> float:
+    _, _, var_one, var_other, covariance = _moments(first, other, weight)
     scale = np.sqrt(var_one * var_other)
     return float(covariance / scale) if scale > 0 else 0.0

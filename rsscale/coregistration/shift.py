@@ -151,8 +151,8 @@ def find_shift(before: _Image, after: _Image, most: int) -> Shift:
         return NOT_SEEN
     correlation = np.full(product.shape, -1.0)
     np.divide(places.near(cross), product, out=correlation, where=enough)
-    found = places.peak(correlation, enough, cross)
-    return replace(found, overlap=overlap, texture=min(t.value for t in textures))
+    shift = places.peak(correlation, enough, cross)
+    return replace(shift, overlap=overlap, texture=min(t.value for t in textures))
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,10 @@ class _Places:
 
         every = scipy.fft.ifft2(spectrum).real
         shifts = np.arange(-self.most, self.most + 1) + self.margin
-        found: npt.NDArray[np.float64] = every[
+        correlation: npt.NDArray[np.float64] = every[
             np.ix_(shifts % self.shape[0], shifts % self.shape[1])
         ]
-        return found
+        return correlation
 
     def peak(
         self,
@@ -261,8 +261,8 @@ def _fast(size: int) -> int:
 def _fft(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.complex128]:
     import scipy.fft
 
-    found: npt.NDArray[np.complex128] = scipy.fft.fft2(array, s=shape)
-    return found
+    spectrum: npt.NDArray[np.complex128] = scipy.fft.fft2(array, s=shape)
+    return spectrum
 
 
 def _frequencies(size: int) -> npt.NDArray[np.float64]:

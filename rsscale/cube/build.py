@@ -143,11 +143,11 @@ def check_request(
         raise RecipeError(f"chunk is {chunk}; it must be at least 1 pixel")
 
 
-def _check_names(what: str, given: Iterable[str], bands: Sequence[str]) -> None:
+def _check_names(subject: str, given: Iterable[str], bands: Sequence[str]) -> None:
     for band in given:
         if band not in bands:
             raise RecipeError(
-                f"{what} names band {band!r}, which is not loaded{nearest(band, bands)}"
+                f"{subject} names band {band!r}, which is not loaded{nearest(band, bands)}"
             )
 
 

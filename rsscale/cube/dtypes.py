@@ -82,7 +82,7 @@ def _kinds(
     ]
     headers = _headers(unknown, skips=skips)
     example: Kind | None = next(iter(headers.values()), None)
-    found: dict[Kind, None] = {}
+    kinds: dict[Kind, None] = {}
     memo: dict[Any, Kind] = {}
     for record, row in zip(scenes, sources, strict=True):
         band, source = record.bands[column], row[column]
@@ -95,8 +95,8 @@ def _kinds(
         if key not in memo:
             dtype = np.dtype(band.dtype) if band.dtype is not None or header is None else header[0]
             memo[key] = dtype, _nodata(source, dtype, header[1] if header else None, skips=skips)
-        found[memo[key]] = None
-    return list(found)
+        kinds[memo[key]] = None
+    return list(kinds)
 
 
 def _nodata(

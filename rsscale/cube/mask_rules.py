@@ -148,8 +148,8 @@ MaskLike = str | Mapping[str, Any] | MaskRule
 
 def mask_rules(by: MaskLike | Sequence[MaskLike]) -> tuple[MaskRule, ...]:
     """One rule or several, each of a band of its own."""
-    one = isinstance(by, (str, Mapping, MaskRule))
-    rules = tuple(map(mask_rule, [by] if one else by))  # type: ignore[arg-type]
+    is_single = isinstance(by, (str, Mapping, MaskRule))
+    rules = tuple(map(mask_rule, [by] if is_single else by))  # type: ignore[arg-type]
     bands = [rule.band for rule in rules]
     twice = [band for band in bands if bands.count(band) > 1]
     if twice or not rules:

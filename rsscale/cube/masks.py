@@ -156,10 +156,10 @@ def _dilated_states(states: Any, radii: PixelRadii) -> Any:
         return grown[0]
     _, rows, cols = states.chunks
     which = da.from_array(radii.which, chunks=(rows, cols))
-    found = states
-    for index, one in enumerate(grown):
-        found = da.where(which == index, one.rechunk(states.chunks), found)
-    return found
+    dilated_states = states
+    for index, dilation in enumerate(grown):
+        dilated_states = da.where(which == index, dilation.rechunk(states.chunks), dilated_states)
+    return dilated_states
 
 
 def _without(cube: xr.DataArray, at: int) -> xr.DataArray:

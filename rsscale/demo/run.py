@@ -146,8 +146,8 @@ def _summary(demo: Demo, seconds: float) -> None:
     console.print()
     console.print(demo.accuracy)
     console.print(f"Done in {seconds:.0f} s. Everything lies in [bold]{demo.folder}[/]:")
-    for what, path in _places(demo):
-        console.print(f"  {what:<10} {path}", soft_wrap=True)
+    for title, path in _places(demo):
+        console.print(f"  {title:<10} {path}", soft_wrap=True)
     console.print("Next:")
     for command in _next_steps(demo):
         console.print(f"  {command}", soft_wrap=True)
@@ -159,7 +159,7 @@ _IN_RUN = (("map", "product.zarr"), ("change", "change.zarr"), ("accuracy", "acc
 def _places(demo: Demo) -> list[tuple[str, Any]]:
     return [
         ("picture", demo.quicklook),
-        *((what, f"{demo.run.path}/{name}") for what, name in _IN_RUN),
+        *((title, f"{demo.run.path}/{name}") for title, name in _IN_RUN),
         ("model", demo.folder / "model"),
         ("sample", demo.sample),
         ("recipe", demo.folder / "recipe.yaml"),

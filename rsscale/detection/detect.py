@@ -119,14 +119,16 @@ def detect(
     parts, far = [], FarValues()
     for some_cores, stack in _stacks(inputs, spec, read, kept, cores):
         with device_lock(network.device):
-            found = detect_windows(stack, network, some_cores, score_threshold=score, counts=counts)
+            detections = detect_windows(
+                stack, network, some_cores, score_threshold=score, counts=counts
+            )
         far += stack.far_values()
         parts += [
             window_candidates(
                 some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)),
                 iou=rules.iou, agnostic=agnostic,
             )
-            for some, place in zip(found, some_cores, strict=True)
+            for some, place in zip(detections, some_cores, strict=True)
         ]  # fmt: skip
     candidates = together(parts) if parts else Candidates.none()
     objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)

@@ -144,7 +144,7 @@ def _polygon(shape: shapely.Geometry) -> shapely.Polygon:
 
 
 def oriented_outlines(
-    objects: WindowObjects, chosen: npt.NDArray[np.intp], what: str
+    objects: WindowObjects, chosen: npt.NDArray[np.intp], subject: str
 ) -> npt.NDArray[np.object_]:
     """Boxes that are turned as polygons, also beyond the window's edge.
 
@@ -154,7 +154,7 @@ def oriented_outlines(
         With ``boxes (n, 5)``, or corners.
     chosen : int array
         Which of them.
-    what : str
+    subject : str
         What messages are about.
 
     Raises
@@ -171,8 +171,8 @@ def oriented_outlines(
     if crossed.any():
         first = corners[np.flatnonzero(crossed)[0]].round(2).tolist()
         raise ModelError(
-            f"{what} returns corners that cross, such as {first}; expected the four corners of a "
-            "box in order around it"
+            f"{subject} returns corners that cross, such as {first}; expected the four corners of "
+            "a box in order around it"
         )
     return polygons
 

@@ -81,18 +81,20 @@ def detect_windows(
     threshold = spec.objects.score_threshold if score_threshold is None else score_threshold
     tally = Counter() if counts is None else counts
     staging = staging_for(model, 1)
-    found = []
+    detections = []
     with torch.inference_mode():
         for core in cores:
             window = core.pad(spec.lattice.halo)
             seen = stack.seen(window)
             if not seen.any():
-                found.append(Detections.none())
+                detections.append(Detections.none())
                 continue
             tally["windows"] += 1
             objects = _predicted(model, staging, stack, window)
-            found.append(_detections(objects, spec, window, seen, threshold=threshold, tally=tally))
-    return found
+            detections.append(
+                _detections(objects, spec, window, seen, threshold=threshold, tally=tally)
+            )
+    return detections
 
 
 def _predicted(
@@ -100,11 +102,11 @@ def _predicted(
 ) -> WindowObjects:
     """What the model returns for one window."""
     spec = model.spec
-    what = f"model {spec.name!r}, in the window of rows {window.row0} to {window.row1} and "
-    what += f"columns {window.col0} to {window.col1},"
+    subject = f"model {spec.name!r}, in the window of rows {window.row0} to {window.row1} and "
+    subject += f"columns {window.col0} to {window.col1},"
     try:
         returned: Any = model(staging.load(stack, [window]).given)
-        return window_objects(returned, spec, spec.lattice.window, what)
+        return window_objects(returned, spec, spec.lattice.window, subject)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

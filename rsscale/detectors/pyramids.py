@@ -171,11 +171,11 @@ class StagedNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Features of each stage, finest first."""
         features = self.stem(images)
-        found = []
+        stages = []
         for stage in self.stages:
             features = stage(features)
-            found.append(features)
-        return found
+            stages.append(features)
+        return stages
 
 
 class Stages(StagedNetwork):

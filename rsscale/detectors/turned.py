@@ -55,14 +55,14 @@ class TurnedDetector(Detector):
         """
         backbone: Any = self.inner.backbone
         with _levels_of(backbone) as levels:
-            found = super().forward(images, targets)
+            answer = super().forward(images, targets)
         size = (images.shape[-2], images.shape[-1])
         if self.training and targets is not None:
-            return {**found, "loss_turn": self._loss(levels, targets, size)}
-        says = self.turns(levels, [window["boxes"] for window in found], size)
+            return {**answer, "loss_turn": self._loss(levels, targets, size)}
+        says = self.turns(levels, [window["boxes"] for window in answer], size)
         return [
             {**window, "boxes": turned_boxes(window["boxes"].float(), said.float())}
-            for window, said in zip(found, says, strict=True)
+            for window, said in zip(answer, says, strict=True)
         ]
 
     def _loss(

@@ -50,10 +50,10 @@ class Detector(nn.Module):
         given = None
         if targets is not None:
             given = [{**t, "labels": t["labels"] - self._shift} for t in targets]
-        found = self.inner(list(images.unbind(0)), given)
-        if self._shift and isinstance(found, list):
-            found = [{**window, "labels": window["labels"] + self._shift} for window in found]
-        return found
+        answer = self.inner(list(images.unbind(0)), given)
+        if self._shift and isinstance(answer, list):
+            answer = [{**window, "labels": window["labels"] + self._shift} for window in answer]
+        return answer
 
 
 def as_they_are(detector: Any) -> nn.Module:
@@ -81,12 +81,12 @@ class WindowTransform(nn.Module):
         return lists.ImageList(batch, [(height, width)] * len(images)), targets
 
     def postprocess(
-        self, found: Detected, shapes: Sequence[tuple[int, int]], originals: Any
+        self, detected: Detected, shapes: Sequence[tuple[int, int]], originals: Any
     ) -> Detected:
         """Masks of objects as masks of the window ``(n, 1, H, W)``; all else stays."""
         del originals  # of the same size
         paste = torchvision().models.detection.roi_heads.paste_masks_in_image
-        for window, shape in zip(found, shapes, strict=False):  # none while it is trained
+        for window, shape in zip(detected, shapes, strict=False):  # none while it is trained
             if "masks" in window:
                 window["masks"] = paste(window["masks"], window["boxes"], shape)
-        return found
+        return detected

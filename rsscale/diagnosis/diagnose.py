@@ -43,12 +43,12 @@ def diagnose(recipe: str | Path | None = None, *, folder: str | Path = ".") -> D
     ]
     addresses: tuple[str, ...] = ()
     if recipe is not None:
-        found = _recipe(recipe)
-        if isinstance(found, Check):
-            checks.append(found)
+        outcome = _recipe(recipe)
+        if isinstance(outcome, Check):
+            checks.append(outcome)
         else:
             checks.append(Check("recipe", "ok", f"{recipe} can be read"))
-            addresses = tuple(dict.fromkeys(_catalogs(found)))
+            addresses = tuple(dict.fromkeys(_catalogs(outcome)))
     return Diagnosis((*checks, *network_checks(addresses)))
 
 

@@ -97,9 +97,9 @@ def _answers(address: str) -> Check:
 def credential_checks() -> Iterator[Check]:
     """Which credentials there are, by the names of their variables; values are never shown."""
     given = [
-        f"{service} ({', '.join(found)})"
+        f"{service} ({', '.join(variables)})"
         for service, names in _CREDENTIALS.items()
-        if (found := [name for name in names if os.environ.get(name)])
+        if (variables := [name for name in names if os.environ.get(name)])
     ]
     netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     if netrc.exists():

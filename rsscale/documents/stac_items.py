@@ -50,9 +50,9 @@ def check_item(item: Any, source: str) -> dict[str, Any]:
         raise CatalogError(f"{source}: an item is {kind_of(item)}; expected an object")
     name = item.get("id")
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_ID:
-        found = kind_of(name) if "id" in item else "nothing"
+        kind = kind_of(name) if "id" in item else "nothing"
         raise CatalogError(
-            f"{source}: an item has no id: found {found}; expected a text of 1 to {_LONGEST_ID} "
+            f"{source}: an item has no id: found {kind}; expected a text of 1 to {_LONGEST_ID} "
             "characters"
         )
     properties = item.get("properties")
@@ -118,9 +118,9 @@ def _scopes(item: Any, asset: Any, index: int | None) -> list[Mapping[str, Any]]
     return [*bands, asset.extra_fields, item.properties]
 
 
-def _wrong(source: str, name: str, field: str, found: Any, expected: str) -> CatalogError:
+def _wrong(source: str, name: str, field: str, value: Any, expected: str) -> CatalogError:
     return CatalogError(
-        f"{source}: item {name!r} has {kind_of(found)} as {field}; expected {expected}"
+        f"{source}: item {name!r} has {kind_of(value)} as {field}; expected {expected}"
     )
 
 
@@ -183,7 +183,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _is_object(value: Any) -> bool:

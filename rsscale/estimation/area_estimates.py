@@ -67,13 +67,13 @@ class AreaEstimates:
             "design": self.design,
             "confidence": self.confidence,
             "sample": {"units": self.drawn, "used": self.used, "left_out": list(self.left_out)},
-            "periods": {period: one.to_dict() for period, one in self.periods.items()},
-            "change": {span: one.to_dict() for span, one in self.change.items()},
+            "periods": {period: figures.to_dict() for period, figures in self.periods.items()},
+            "change": {span: change.to_dict() for span, change in self.change.items()},
             "regions": {
                 name: {
                     **some[last].to_dict(),
                     "period": last,
-                    "periods": {period: one.to_dict() for period, one in some.items()},
+                    "periods": {period: figures.to_dict() for period, figures in some.items()},
                 }
                 for name, some in self.regions.items()
             },
@@ -110,16 +110,16 @@ class AreaEstimates:
                 **head, "figure": "changed", "mapped_hectares": change.mapped_hectares,
                 **_numbers(change.changed),
             }  # fmt: skip
-            for one in change.transitions:
+            for pair in change.transitions:
                 yield {
-                    **head, "figure": "transition", "value": one.before.value,
-                    "name": one.before.name, "to_value": one.after.value,
-                    "to_name": one.after.name, "units": one.units, **_numbers(one.hectares),
+                    **head, "figure": "transition", "value": pair.before.value,
+                    "name": pair.before.name, "to_value": pair.after.value,
+                    "to_name": pair.after.name, "units": pair.units, **_numbers(pair.hectares),
                 }  # fmt: skip
-            for land_class, found in change.net:
+            for land_class, hectares in change.net:
                 yield {
                     **head, "figure": "net", "value": land_class.value, "name": land_class.name,
-                    **_numbers(found),
+                    **_numbers(hectares),
                 }  # fmt: skip
 
     def __str__(self) -> str:
@@ -127,9 +127,9 @@ class AreaEstimates:
 
     def _repr_html_(self) -> str:
         colors = {
-            one.land_class.name: one.land_class.color
+            class_figures.land_class.name: class_figures.land_class.color
             for figures in self.periods.values()
-            for one in figures.classes
+            for class_figures in figures.classes
         }
         parts = [heading(self._head())]
         for title, (head, *rows) in self._tables():
@@ -182,19 +182,19 @@ class AreaEstimates:
             rows: list[tuple[str, ...]] = [("from", "to", "area ha", "± ha", "units")]
             rows += [
                 (
-                    one.before.name,
-                    one.after.name,
-                    _hectares(one.hectares.value),
-                    _half(one.hectares),
-                    str(one.units),
+                    pair.before.name,
+                    pair.after.name,
+                    _hectares(pair.hectares.value),
+                    _half(pair.hectares),
+                    str(pair.units),
                 )
-                for one in change.transitions
-                if one.before != one.after
+                for pair in change.transitions
+                if pair.before != pair.after
             ]
             yield f"{span}: {changed}", rows
 
     def _ends(self) -> list[str]:
-        lines = [f"{period}: {one.estimator}" for period, one in self.periods.items()]
+        lines = [f"{period}: {figures.estimator}" for period, figures in self.periods.items()]
         if self.interpreters is not None:
             two = self.interpreters
             lines.append(
@@ -217,16 +217,18 @@ def _map_table(figures: MapFigures) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("class", *_HEADINGS)]
     rows += [
         (
-            one.land_class.name,
-            _hectares(one.hectares.value),
-            _half(one.hectares),
-            "-" if one.mapped_hectares is None else _hectares(one.mapped_hectares),
-            shown_share(one.users),
-            shown_share(one.producers),
-            _decimals(one.f1.value),
-            str(one.units_reference),
+            class_figures.land_class.name,
+            _hectares(class_figures.hectares.value),
+            _half(class_figures.hectares),
+            "-"
+            if class_figures.mapped_hectares is None
+            else _hectares(class_figures.mapped_hectares),
+            shown_share(class_figures.users),
+            shown_share(class_figures.producers),
+            _decimals(class_figures.f1.value),
+            str(class_figures.units_reference),
         )
-        for one in figures.classes
+        for class_figures in figures.classes
     ]
     return rows
 
@@ -235,50 +237,50 @@ def _map_rows(figures: MapFigures, period: str, region: str) -> Iterator[dict[st
     head = {"period": period, "region": region}
     units = int(figures.counts.sum())
     yield {**head, "figure": "overall", "units": units, **_numbers(figures.overall)}
-    for one in figures.classes:
-        name = {"value": one.land_class.value, "name": one.land_class.name}
+    for class_figures in figures.classes:
+        name = {"value": class_figures.land_class.value, "name": class_figures.land_class.name}
         yield {
-            **head, "figure": "hectares", **name, "mapped_hectares": one.mapped_hectares,
-            "units": one.units_reference, **_numbers(one.hectares),
+            **head, "figure": "hectares", **name, "mapped_hectares": class_figures.mapped_hectares,
+            "units": class_figures.units_reference, **_numbers(class_figures.hectares),
         }  # fmt: skip
-        for figure, found, count in (
-            ("users", one.users, one.units_mapped),
-            ("producers", one.producers, one.units_reference),
-            ("f1", one.f1, None),
+        for figure, estimate, count in (
+            ("users", class_figures.users, class_figures.units_mapped),
+            ("producers", class_figures.producers, class_figures.units_reference),
+            ("f1", class_figures.f1, None),
         ):
-            yield {**head, "figure": figure, **name, "units": count, **_numbers(found)}
+            yield {**head, "figure": figure, **name, "units": count, **_numbers(estimate)}
 
 
-def _numbers(found: Estimate) -> dict[str, Any]:
+def _numbers(estimate: Estimate) -> dict[str, Any]:
     return {
-        "estimate": found.value,
-        "se": found.se,
-        "low": found.low,
-        "high": found.high,
-        "why": found.why,
+        "estimate": estimate.value,
+        "se": estimate.se,
+        "low": estimate.low,
+        "high": estimate.high,
+        "why": estimate.why,
     }
 
 
-def shown_share(found: Estimate) -> str:
+def shown_share(estimate: Estimate) -> str:
     """``"0.880 (0.787 to 0.936)"``, or that it is not estimable."""
-    if found.value is None:
+    if estimate.value is None:
         return "not estimable"
-    if found.low is None or found.high is None:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
 
 
 def _hectares(value: float | None) -> str:
     return "not estimable" if value is None else f"{value:,.1f}"
 
 
-def _half(found: Estimate) -> str:
+def _half(estimate: Estimate) -> str:
     """Half the width of an interval; its ends where it is not symmetric."""
-    if found.value is None:
+    if estimate.value is None:
         return ""
-    if found.low is None or found.high is None:
+    if estimate.low is None or estimate.high is None:
         return "?"
-    down, up = found.value - found.low, found.high - found.value
+    down, up = estimate.value - estimate.low, estimate.high - estimate.value
     if abs(down - up) <= 0.01 * max(down, up):
         return f"{up:,.1f}"
     return f"-{down:,.1f} +{up:,.1f}"

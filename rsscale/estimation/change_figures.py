@@ -64,21 +64,21 @@ class ChangeFigures:
     def to_dict(self) -> dict[str, Any]:
         """As ``areas.json`` has it."""
         accuracy = {
-            name: one.to_dict()
-            for name, one in (("users", self.users), ("producers", self.producers))
-            if one is not None
+            name: estimate.to_dict()
+            for name, estimate in (("users", self.users), ("producers", self.producers))
+            if estimate is not None
         }
         return {
             "transitions": [
                 {
-                    "from": one.before.name,
-                    "to": one.after.name,
-                    "from_value": one.before.value,
-                    "to_value": one.after.value,
-                    "hectares": one.hectares.to_dict(),
-                    "units": one.units,
+                    "from": transition.before.name,
+                    "to": transition.after.name,
+                    "from_value": transition.before.value,
+                    "to_value": transition.after.value,
+                    "hectares": transition.hectares.to_dict(),
+                    "units": transition.units,
                 }
-                for one in self.transitions
+                for transition in self.transitions
             ],
             "changed": {
                 "hectares": self.changed.to_dict(),
@@ -86,8 +86,8 @@ class ChangeFigures:
                 **accuracy,
             },
             "net": [
-                {"value": one.value, "name": one.name, "hectares": found.to_dict()}
-                for one, found in self.net
+                {"value": land_class.value, "name": land_class.name, "hectares": hectares.to_dict()}
+                for land_class, hectares in self.net
             ],
             "matrix_hectares": np.round(self.matrix, 4).tolist(),
             "estimator": self.estimator,
@@ -130,8 +130,8 @@ def change_figures(
     for cell in np.unique(cells):
         first, last = classes[cell // count], classes[cell % count]
         is_it = cells == cell
-        found = estimator.area(is_it, f"{first.name!r} that became {last.name!r}")
-        transitions.append(Transition(first, last, found, int(is_it.sum())))
+        area = estimator.area(is_it, f"{first.name!r} that became {last.name!r}")
+        transitions.append(Transition(first, last, area, int(is_it.sum())))
     changed = before != after
     users = producers = None
     if mapped_change is not None:
@@ -144,8 +144,8 @@ def change_figures(
         if by_difference
         else estimator.area(changed, "changed"),
         net=tuple(
-            (one, estimator.net((after == k).astype(float) - (before == k)))
-            for k, one in enumerate(classes)
+            (land_class, estimator.net((after == k).astype(float) - (before == k)))
+            for k, land_class in enumerate(classes)
         ),
         matrix=sums.reshape(count, count),
         mapped_hectares=mapped_hectares,

@@ -122,18 +122,18 @@ def estimate_areas(
         if not interpreted(reference).any():
             said.append(f"{period}: no unit is interpreted")
             continue
-        one = _OnePeriod(table, mapped, classes, period, how)
-        of_map[period] = one.figures()
+        estimation = _OnePeriod(table, mapped, classes, period, how)
+        of_map[period] = estimation.figures()
         for region in regions:
-            by_region[region.name][period] = one.of_region(region)
+            by_region[region.name][period] = estimation.of_region(region)
     return AreaEstimates(
         design=table.design.kind,
         confidence=confidence,
         periods=of_map,
         change={
-            f"{a}-{b}": found
+            f"{a}-{b}": change
             for a, b in spans
-            if (found := _change(table, mapped, classes, (a, b), how)) is not None
+            if (change := _change(table, mapped, classes, (a, b), how)) is not None
         },
         regions={name: some for name, some in by_region.items() if some},
         interpreters=_two_interpreters(table, mapped, classes, how),

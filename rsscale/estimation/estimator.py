@@ -47,11 +47,11 @@ class Estimate:
         """As ``areas.json`` holds it: figures, or ``value`` None and ``why``."""
         if self.value is None:
             return {"value": None, "why": self.why}
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             name: None if (value := getattr(self, name)) is None else round(value, 8)
             for name in ("value", "se", "low", "high")
         }
-        return found | ({"why": self.why} if self.why else {})
+        return figures | ({"why": self.why} if self.why else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,22 +120,22 @@ class Estimator:
         """
         if self.group is not None:
             influence = self._of_groups(self.group, influence)
-        found = variance_of_total(self.units, influence)
-        if math.isnan(found.value):
+        variance = variance_of_total(self.units, influence)
+        if math.isnan(variance.value):
             return math.nan, math.nan
         degrees = self.units.degrees
         if self.intervals == "adjusted" and self.units.cluster is not None:
-            degrees = min(degrees, found.degrees)
-        return math.sqrt(found.value), quantile(degrees, self.confidence)
+            degrees = min(degrees, variance.degrees)
+        return math.sqrt(variance.value), quantile(degrees, self.confidence)
 
-    def area(self, y: npt.NDArray[Any], what: str) -> Estimate:
+    def area(self, y: npt.NDArray[Any], category: str) -> Estimate:
         """Hectares of what a variable marks.
 
         Parameters
         ----------
         y : bool or float array (n,)
             Share of each unit's ground that it is.
-        what : str
+        category : str
             For the reason, where it is not estimable: ``"class 'forest'"``.
 
         Returns
@@ -145,7 +145,7 @@ class Estimator:
         """
         values = np.asarray(y, float)
         if not values.any():
-            return Estimate(None, why=f"no unit of the sample is {what} in the reference")
+            return Estimate(None, why=f"no unit of the sample is {category} in the reference")
         value = self.sum(values)
         se, z = self.standard_error(values)
         if math.isnan(se):
@@ -157,10 +157,10 @@ class Estimator:
             low, high = normal_interval(value, se, z, self.total)
         else:
             low, high = self._agreeing(values)
-        return Estimate(value, se, low, high) if known else _without_se(value, low, high, what)
+        return Estimate(value, se, low, high) if known else _without_se(value, low, high, category)
 
     def difference(
-        self, y: npt.NDArray[Any], mapped: npt.NDArray[Any], hectares: float, what: str
+        self, y: npt.NDArray[Any], mapped: npt.NDArray[Any], hectares: float, category: str
     ) -> Estimate:
         """Hectares of what a variable marks: those that are mapped, and the map's error.
 
@@ -173,10 +173,10 @@ class Estimator:
             Of the units: in the reference, and in the map.
         hectares : float
             Mapped, in the whole population.
-        what : str
+        category : str
         """
         if not np.any(y):
-            return Estimate(None, why=f"no unit of the sample is {what} in the reference")
+            return Estimate(None, why=f"no unit of the sample is {category} in the reference")
         errors = np.asarray(y, float) - np.asarray(mapped, float)
         value = min(max(hectares + self.sum(errors), 0.0), self.total)
         se, z = self.standard_error(errors)
@@ -191,7 +191,7 @@ class Estimator:
             clusters = self._independent(np.ones(len(errors), bool))
             half = self.total * wilson_interval(0.0, clusters, self.z)[1]
             low, high = normal_interval(value, half, 1.0, self.total)
-        return Estimate(value, se, low, high) if known else _without_se(value, low, high, what)
+        return Estimate(value, se, low, high) if known else _without_se(value, low, high, category)
 
     def net(self, y: npt.NDArray[Any]) -> Estimate:
         """Hectares of what may be more or less than none: gain of a class minus its loss."""
@@ -260,7 +260,7 @@ class Estimator:
         return max(value - down, 0.0), min(value + up, self.total)
 
     def ratio(
-        self, y: npt.NDArray[Any], x: npt.NDArray[Any], what: str, *, by_map: bool = False
+        self, y: npt.NDArray[Any], x: npt.NDArray[Any], category: str, *, by_map: bool = False
     ) -> Estimate:
         """Ratio of two totals, such as an accuracy: what is right of what there is.
 
@@ -272,7 +272,7 @@ class Estimator:
         ----------
         y, x : bool or float arrays (n,)
             The part and the whole; the ratio lies within 0 and 1.
-        what : str
+        category : str
             Of what the whole is, for the reason: ``"mapped as 'forest'"``.
         by_map : bool
             The map tells the whole. Else it may also lie in strata where no unit shows it: what
@@ -281,7 +281,7 @@ class Estimator:
         part, whole = np.asarray(y, float), np.asarray(x, float)
         divisor = self.sum(whole)
         if not whole.any() or divisor <= 0:
-            return Estimate(None, why=f"no unit of the sample is {what}")
+            return Estimate(None, why=f"no unit of the sample is {category}")
         value = self.sum(part) / divisor
         se, z = self.standard_error((part - value * whole) / divisor)
         if math.isnan(se):
@@ -296,10 +296,14 @@ class Estimator:
             unit = largest_unit(self.units, self._known_groups, where) / divisor
             number = effective_number(_share(value), se**2, unit, z)
         low, high = wilson_interval(_share(value), number, z)
-        return Estimate(value, se, low, high) if se > _TINY else _without_se(value, low, high, what)
+        return (
+            Estimate(value, se, low, high)
+            if se > _TINY
+            else _without_se(value, low, high, category)
+        )
 
     def ratio_area(
-        self, y: npt.NDArray[Any], domain: npt.NDArray[Any], hectares: float, what: str
+        self, y: npt.NDArray[Any], domain: npt.NDArray[Any], hectares: float, category: str
     ) -> Estimate:
         """Hectares of what a variable marks in a domain whose size is known.
 
@@ -313,14 +317,14 @@ class Estimator:
         domain : bool array (n,)
         hectares : float
             Of the domain.
-        what : str
+        category : str
         """
         inside = np.asarray(domain, bool)
         if not inside.any():
             return Estimate(None, why="no unit of the sample lies there")
         values = np.asarray(y, float) * inside
         if not values.any():
-            return Estimate(None, why=f"no unit of the sample there is {what} in the reference")
+            return Estimate(None, why=f"no unit of the sample there is {category} in the reference")
         size = self.sum(inside)
         share = self.sum(values) / size
         influence = (values - share * inside) / size
@@ -337,7 +341,7 @@ class Estimator:
             low, high = wilson_interval(_share(share), self._independent(inside), self.z)
         value, low, high = share * hectares, low * hectares, high * hectares
         if not known:
-            return _without_se(value, low, high, what)
+            return _without_se(value, low, high, category)
         return Estimate(value, se * hectares, low, high)
 
 
@@ -352,10 +356,10 @@ def _share(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _without_se(value: float, low: float, high: float, what: str) -> Estimate:
+def _without_se(value: float, low: float, high: float, subject: str) -> Estimate:
     """Where each stratum is of one value: there is an interval, and no standard error."""
     why = (
-        f"the standard error is not estimable, since all units that tell of {what} agree, or all "
-        "of each stratum; the interval is by their number"
+        f"the standard error is not estimable, since all units that tell of {subject} agree, or "
+        "all of each stratum; the interval is by their number"
     )
     return Estimate(value, None, low, high, why)

@@ -86,7 +86,7 @@ class MapFigures:
         """As ``areas.json`` has it; units where the map has no class are a row of their own."""
         return {
             "overall": self.overall.to_dict(),
-            "classes": [one.to_dict() for one in self.classes],
+            "classes": [class_figures.to_dict() for class_figures in self.classes],
             "counts": self.counts[:-1].tolist(),
             "proportions": np.round(self.proportions[:-1], 8).tolist(),
             "unmapped_counts": self.counts[-1].tolist(),
@@ -135,30 +135,30 @@ def map_figures(
     sums = np.bincount(cells[inside], estimator.units.weight[inside], shape[0] * shape[1])
     whole = float(estimator.units.weight[inside].sum()) or 1.0
     figures = []
-    for k, one in enumerate(classes):
+    for k, land_class in enumerate(classes):
         is_mapped, is_there = inside & (mapped == k), inside & (reference == k)
-        what = f"class {one.name!r}"
+        subject = f"class {land_class.name!r}"
         if domain is None and by_difference and mapped_hectares is not None:
-            area = estimator.difference(is_there, is_mapped, float(mapped_hectares[k]), what)
+            area = estimator.difference(is_there, is_mapped, float(mapped_hectares[k]), subject)
         elif domain is None or domain_hectares is None:
-            area = estimator.area(is_there, what)
+            area = estimator.area(is_there, subject)
         else:
-            area = estimator.ratio_area(is_there, inside, domain_hectares, what)
+            area = estimator.ratio_area(is_there, inside, domain_hectares, subject)
         figures.append(
             ClassFigures(
-                land_class=one,
+                land_class=land_class,
                 mapped_hectares=None if mapped_hectares is None else float(mapped_hectares[k]),
                 hectares=area,
                 users=estimator.ratio(
-                    is_mapped & is_there, is_mapped, f"mapped as {one.name!r}", by_map=True
+                    is_mapped & is_there, is_mapped, f"mapped as {land_class.name!r}", by_map=True
                 ),
                 producers=estimator.ratio(
-                    is_mapped & is_there, is_there, f"{what} in the reference"
+                    is_mapped & is_there, is_there, f"{subject} in the reference"
                 ),
                 f1=estimator.ratio(
                     2.0 * (is_mapped & is_there),
                     is_mapped.astype(float) + is_there,
-                    f"{what} in the map or the reference",
+                    f"{subject} in the map or the reference",
                 ),
                 units_mapped=int(is_mapped.sum()),
                 units_reference=int(is_there.sum()),

@@ -111,15 +111,15 @@ def estimate(
         column = f"map{suffix[name]}"
         if column not in frame.columns:
             raise RecipeError(f"the table has no column {column!r}; it has {list(frame.columns)}")
-        found = class_positions(
+        positions = class_positions(
             frame[column].tolist(), legend, column=column, ids=units.ids.tolist()
         )
-        mapped[name] = np.where(found < 0, len(legend), found)
+        mapped[name] = np.where(positions < 0, len(legend), positions)
     regions = []
     if region is not None:
         regions = [
-            Region(str(one), (frame[region] == one).to_numpy())
-            for one in sorted(frame[region].dropna().unique())
+            Region(str(region_name), (frame[region] == region_name).to_numpy())
+            for region_name in sorted(frame[region].dropna().unique())
         ]
     sizes = _sizes(mapped_hectares, legend, names, bool(periods))
     _check_whole(sizes, units.design.hectares)
@@ -137,8 +137,8 @@ def _class_columns(
     table: pd.DataFrame, names: Sequence[str], suffix: Mapping[str, str]
 ) -> list[str]:
     heads = [(f"map{suffix[n]}", f"reference{suffix[n]}") for n in names]
-    found = [c for mapped, reference in heads for c in (mapped, reference, f"{reference}_second")]
-    return [column for column in found if column in table.columns]
+    columns = [c for mapped, reference in heads for c in (mapped, reference, f"{reference}_second")]
+    return [column for column in columns if column in table.columns]
 
 
 def _legend(
@@ -157,11 +157,11 @@ def _legend(
         named = {_name_of(value) for some in there for value in some}
         # A class may be mapped, and have no unit.
         given = (mapped_hectares or {}).values() if periods else [mapped_hectares or {}]
-        named |= {_name_of(name) for one in given if isinstance(one, Mapping) for name in one}
+        named |= {_name_of(name) for sizes in given if isinstance(sizes, Mapping) for name in sizes}
         classes = sorted(named - {""})
     return tuple(
-        one if isinstance(one, LandClass) else LandClass(k, one, _GREY)
-        for k, one in enumerate(classes)
+        land_class if isinstance(land_class, LandClass) else LandClass(k, land_class, _GREY)
+        for k, land_class in enumerate(classes)
     )
 
 
@@ -227,19 +227,21 @@ def _sizes(
 ) -> dict[str, np.ndarray[Any, Any]]:
     if given is None:
         return {}
-    found = {}
+    areas = {}
     for name in names:
         some = {str(k): v for k, v in given.items()}.get(name) if by_period else given
         if some is not None:
             sizes = {_name_of(k): float(v) for k, v in some.items()}
-            strange = sorted(set(sizes) - {one.name for one in legend})
+            strange = sorted(set(sizes) - {land_class.name for land_class in legend})
             if strange:
                 raise RecipeError(
                     f"mapped_hectares names {strange[0]!r}, which is no class; there are "
-                    f"{[one.name for one in legend]}"
+                    f"{[land_class.name for land_class in legend]}"
                 )
-            found[name] = np.array([*(sizes.get(one.name, 0.0) for one in legend), 0.0])
-    return found
+            areas[name] = np.array(
+                [*(sizes.get(land_class.name, 0.0) for land_class in legend), 0.0]
+            )
+    return areas
 
 
 def _check_whole(sizes: Mapping[str, np.ndarray[Any, Any]], hectares: float) -> None:

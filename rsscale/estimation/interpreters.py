@@ -72,15 +72,15 @@ class Interpreters:
             },
             "classes": [
                 {
-                    "value": one.land_class.value,
-                    "name": one.land_class.name,
+                    "value": class_figures.land_class.value,
+                    "name": class_figures.land_class.name,
                     "hectares": {
-                        "first": one.first.to_dict(),
-                        "second": one.second.to_dict(),
-                        "both": one.both.to_dict(),
+                        "first": class_figures.first.to_dict(),
+                        "second": class_figures.second.to_dict(),
+                        "both": class_figures.both.to_dict(),
                     },
                 }
-                for one in self.classes
+                for class_figures in self.classes
             ],
         }
 
@@ -112,10 +112,10 @@ def compare_interpreters(
     low, high = wilson_interval(agree / count, count, z)
     share = agree / count
     figures = []
-    for k, one in enumerate(classes):
-        what = f"class {one.name!r}"
-        areas = estimator.area(first == k, what), estimator.area(second == k, what)
-        figures.append(TwoFigures(one, *areas, _both(estimator, *areas)))
+    for k, land_class in enumerate(classes):
+        subject = f"class {land_class.name!r}"
+        areas = estimator.area(first == k, subject), estimator.area(second == k, subject)
+        figures.append(TwoFigures(land_class, *areas, _both(estimator, *areas)))
     return Interpreters(
         units=count,
         agreement=_agreement(share, count, low, high),

@@ -59,7 +59,7 @@ def _least_count(count: float, z: float) -> float:
 
 
 def skewed_interval(
-    value: float, se: float, one: UnitInfluence, z: float, most: float
+    value: float, se: float, influence: UnitInfluence, z: float, most: float
 ) -> tuple[float, float]:
     """Interval of a total that a few units decide, by the third moment; cut at 0 and the most.
 
@@ -72,14 +72,14 @@ def skewed_interval(
     Parameters
     ----------
     value, se : float
-    one : UnitInfluence
+    influence : UnitInfluence
     z : float
     most : float
     """
     shift = shift_of_events(z)
-    half = math.sqrt((z * se) ** 2 + shift**2 * (one.up**2 + one.down**2))
-    low = value + shift * (one.seen_up - one.down) - half
-    high = value + shift * (one.up - one.seen_down) + half
+    half = math.sqrt((z * se) ** 2 + shift**2 * (influence.up**2 + influence.down**2))
+    low = value + shift * (influence.seen_up - influence.down) - half
+    high = value + shift * (influence.up - influence.seen_down) + half
     return min(max(low, 0.0), value), max(min(high, most), value)
 
 

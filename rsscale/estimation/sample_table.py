@@ -177,8 +177,8 @@ def _ids(frame: pd.DataFrame) -> npt.NDArray[Any]:
             f"{counted(len(twice), 'id is', 'ids are')} there more than once, such as "
             f"{twice[0]}: each unit counts once; remove the copies"
         )
-    found: npt.NDArray[Any] = ids.to_numpy()
-    return found
+    unit_ids: npt.NDArray[Any] = ids.to_numpy()
+    return unit_ids
 
 
 def _probabilities(frame: pd.DataFrame, ids: npt.NDArray[Any]) -> Floats | None:
@@ -283,5 +283,7 @@ def _no_design(frame: pd.DataFrame) -> str:
 
 def interpreted(*references: Ints) -> npt.NDArray[np.bool_]:
     """Units that have a class in all of some references."""
-    found: npt.NDArray[np.bool_] = np.all([r != NOT_INTERPRETED for r in references], axis=0)
-    return found
+    is_interpreted: npt.NDArray[np.bool_] = np.all(
+        [r != NOT_INTERPRETED for r in references], axis=0
+    )
+    return is_interpreted

@@ -187,8 +187,8 @@ class Units:
 
         The finite population correction; 1 where the size of the population is not known.
         """
-        found: Floats = np.clip(1 - self.counts / self.design.pixels, 0, 1)
-        return found
+        shares: Floats = np.clip(1 - self.counts / self.design.pixels, 0, 1)
+        return shares
 
     def independent(self, group: Ints, count: int) -> Ints:
         """Units in each of some groups ``(count,)``; clusters with one, where these were drawn.
@@ -211,8 +211,8 @@ class Units:
         from scipy.spatial import cKDTree
 
         near = min(_NEIGHBOURS, len(self) - 1)
-        found: Ints = cKDTree(self.place).query(self.place, k=near + 1)[1][:, 1:]
-        return found
+        neighbours: Ints = cKDTree(self.place).query(self.place, k=near + 1)[1][:, 1:]
+        return neighbours
 
     @cached_property
     def degrees(self) -> float:

@@ -91,8 +91,8 @@ def _degrees(squares: Floats, group: Ints) -> float:
 
 
 def _means(stratum: Ints, weight: Floats, influence: Floats) -> Floats:
-    found: Floats = np.bincount(stratum, weight * influence) / np.bincount(stratum, weight)
-    return found
+    means: Floats = np.bincount(stratum, weight * influence) / np.bincount(stratum, weight)
+    return means
 
 
 def _correction(units: Units) -> Floats:
@@ -104,8 +104,8 @@ def _correction(units: Units) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         bessel = np.where(counts > 1, counts / (counts - 1), np.nan)
     left = units.unsampled
-    found: Floats = np.where(left > 0, bessel * left, 0.0)
-    return found
+    correction: Floats = np.where(left > 0, bessel * left, 0.0)
+    return correction
 
 
 def _of_neighbours(units: Units, neighbours: Ints, values: Floats) -> float:

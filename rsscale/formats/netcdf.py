@@ -108,7 +108,7 @@ def _as_plain(value: Any) -> Any:
         return value
     values = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(values, list | tuple) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in values
+        isinstance(number, int | float) and not isinstance(number, bool) for number in values
     ):
         return list(values)
     return json.dumps(values, ensure_ascii=False, default=str)

@@ -33,24 +33,24 @@ def write_polygon_qml(classes: Sequence[FlagClass], column: str = "class") -> st
     )  # fmt: skip
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
-    for number, one in enumerate(classes):
+    for number, flag in enumerate(classes):
         ET.SubElement(
-            categories, "category", value=str(one.value), symbol=str(number), label=one.name,
+            categories, "category", value=str(flag.value), symbol=str(number), label=flag.name,
             render="true", type="long",
         )  # fmt: skip
-        _symbol(symbols, str(number), one)
+        _symbol(symbols, str(number), flag)
     ET.indent(root)
     return _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _symbol(symbols: ET.Element, name: str, one: FlagClass) -> None:
+def _symbol(symbols: ET.Element, name: str, flag: FlagClass) -> None:
     symbol = ET.SubElement(
         symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1",
         force_rhr="0",
     )  # fmt: skip
     layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill"}, enabled="1", locked="0")
     layer.set("pass", "0")
-    rgb = ",".join(map(str, one.rgb))
+    rgb = ",".join(map(str, flag.rgb))
     options = {
         "color": f"{rgb},{_FILL}", "style": "solid",
         "outline_color": f"{rgb},{_LINE}", "outline_style": "solid",

@@ -61,23 +61,23 @@ class ClassShares:
     def pairs(self) -> list[tuple[str, str]]:
         """Spans that are compared: each with the one before, and with the first."""
         after = range(1, len(self.spans))
-        found = [(self.spans[n - 1], self.spans[n]) for n in after]
-        return list(dict.fromkeys([*found, *((self.spans[0], self.spans[n]) for n in after)]))
+        pairs = [(self.spans[n - 1], self.spans[n]) for n in after]
+        return list(dict.fromkeys([*pairs, *((self.spans[0], self.spans[n]) for n in after)]))
 
     def add(self, tiles: Sequence[TileOfSpan]) -> None:
         """Add a tile of all spans."""
         if self.classes is None:
             return
-        found = {
+        counts = {
             tile.span: Counter(tile.valid(self.classes.name, self.classes.nodata))
             for tile in tiles
             if tile.is_read
         }
-        for span, values in found.items():
+        for span, values in counts.items():
             self._totals[span] += values
         place = tiles[0]
         for before, after in self.pairs:
-            had, has = found.get(before, Counter()), found.get(after, Counter())
+            had, has = counts.get(before, Counter()), counts.get(after, Counter())
             if min(had.total(), has.total()) < self.least_pixels:
                 continue
             moved = 100 * _distance(had, has)

@@ -120,9 +120,9 @@ def count_segments(
         (True, layers.transposed(), turned),
     ):
         for family, across, avoided in _lines(part, tile, stride):
-            found = _segments(part, inner, across, avoided, is_horizontal=is_horizontal)
-            if found is not None:
-                yield Segments(family, is_horizontal, *found)
+            segments = _segments(part, inner, across, avoided, is_horizontal=is_horizontal)
+            if segments is not None:
+                yield Segments(family, is_horizontal, *segments)
 
 
 def _lines(layers: Layers, tile: int, stride: int | None) -> Iterator[tuple[str, _Flags, _Flags]]:
@@ -176,15 +176,15 @@ def _segments(
     row, col, at = row[good], col[good], at[good]
     owned = col < cols.stop
     keys = np.stack([block_row[good], block_col[good], owned])
-    found, segment = np.unique(keys, axis=1, return_inverse=True)
+    segment_keys, segment = np.unique(keys, axis=1, return_inverse=True)
     segment = segment.reshape(-1)  # NumPy 2.0 gave it another shape
 
     def total(values: npt.NDArray[Any]) -> _Array:
-        sums = np.bincount(segment, weights=values, minlength=found.shape[1])
+        sums = np.bincount(segment, weights=values, minlength=segment_keys.shape[1])
         return np.rint(sums).astype(np.int64)  # exact: far below 2 ** 53
 
     sums = dict(zip(SUMS, _measured(layers, row, col, at, total), strict=True))
-    block = found if not is_horizontal else found[[1, 0, 2]]
+    block = segment_keys if not is_horizontal else segment_keys[[1, 0, 2]]
     return block[0], block[1], block[2] == 1, sums
 
 

@@ -115,9 +115,9 @@ class SeamGate:
             count = max(d.nonzero for d in self._sums.values())
             few = f"only {count} segments of lines differ from what lies beside: too few for a test"
             return not_checked(name, title, few)
-        failed = sorted(filter(self._is_seam, tested), key=lambda one: one.p_value)
-        shown = min(failed or tested[: len(self._sums)], key=lambda one: one.p_value)
-        places = (*(one.place for one in failed if one.place), *self._worst)
+        failed = sorted(filter(self._is_seam, tested), key=lambda test: test.p_value)
+        shown = min(failed or tested[: len(self._sums)], key=lambda test: test.p_value)
+        places = (*(test.place for test in failed if test.place), *self._worst)
         places = tuple({(p.span, p.box): p for p in reversed(places)}.values())[::-1]
         return Gate(
             name,
@@ -135,8 +135,8 @@ class SeamGate:
         """Which segments lie in a tile altogether."""
         top, left = rows * SEGMENT, cols * SEGMENT
         inside = (top >= box.row0) & (left >= box.col0)
-        found: np.ndarray = inside & (top + SEGMENT <= box.row1) & (left + SEGMENT <= box.col1)
-        return found
+        is_whole: np.ndarray = inside & (top + SEGMENT <= box.row1) & (left + SEGMENT <= box.col1)
+        return is_whole
 
     def _add(
         self, span: str, tile: str, sums: np.ndarray, rows: np.ndarray, cols: np.ndarray
@@ -165,7 +165,7 @@ class SeamGate:
             place = Place(tile.tile, tile.span, tile.box, round(self._points(measure, alone), 2))
             kept = self._tiles[measure]
             kept.append(self._test(tile.span, measure, alone, alone.bound(z), place))
-            kept.sort(key=lambda one: one.p_value)
+            kept.sort(key=lambda test: test.p_value)
             del kept[5:]
 
     def _tested(self) -> Iterator[_Tested]:
@@ -176,8 +176,8 @@ class SeamGate:
         # As many tests as there are tiles in each span, and measures: their part is the same again.
         count = self._tested_tiles * len(self.measures)
         for kept in self._tiles.values():
-            for one in kept:
-                yield one._replace(p_value=min(1.0, one.p_value * count))
+            for test in kept:
+                yield test._replace(p_value=min(1.0, test.p_value * count))
 
     def _test(
         self, span: str, measure: str, sums: Differences, p_value: float, place: Place | None
@@ -194,20 +194,20 @@ class SeamGate:
     def _limit(self, measure: str) -> float:
         return self.thresholds.classes if measure == "classes" else self.thresholds.confidence
 
-    def _is_seam(self, one: _Tested) -> bool:
+    def _is_seam(self, seam: _Tested) -> bool:
         """Significant at half of the level, as lines are tested together and by tile, and large."""
         parts = 2 if self.family == "tiles" else 1
-        is_significant = one.p_value < self.thresholds.significance / parts
-        return is_significant and one.excess > self._limit(one.measure)
+        is_significant = seam.p_value < self.thresholds.significance / parts
+        return is_significant and seam.excess > self._limit(seam.measure)
 
-    def _text(self, one: _Tested) -> str:
-        where = f"around tile {one.place.tile}" if one.place else f"along {LINES[self.family]}"
-        unit = " %" if one.measure == "classes" else " points"
-        p_value = "p < 0.0001" if one.p_value < 1e-4 else f"p = {one.p_value:.2g}"
+    def _text(self, seam: _Tested) -> str:
+        where = f"around tile {seam.place.tile}" if seam.place else f"along {LINES[self.family]}"
+        unit = " %" if seam.measure == "classes" else " points"
+        p_value = "p < 0.0001" if seam.p_value < 1e-4 else f"p = {seam.p_value:.2g}"
         return (
-            f"{one.span}: {_SAID[one.measure]}: {one.across:.2f}{unit} {where}, {one.aside:.2f}"
-            f"{unit} beside them: {one.excess:+.2f} points ({p_value}; up to "
-            f"{self._limit(one.measure):g} points may be)"
+            f"{seam.span}: {_SAID[seam.measure]}: {seam.across:.2f}{unit} {where}, {seam.aside:.2f}"
+            f"{unit} beside them: {seam.excess:+.2f} points ({p_value}; up to "
+            f"{self._limit(seam.measure):g} points may be)"
         )
 
 

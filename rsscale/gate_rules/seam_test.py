@@ -49,16 +49,16 @@ class Differences:
     def add(self, pairs: npt.ArrayLike, across: npt.ArrayLike, aside: npt.ArrayLike) -> None:
         """Add segments: one value each, whole numbers."""
         here, there = (np.asarray(v, np.int64) for v in (across, aside))
-        found = here - there
-        self.count += len(found)
+        differences = here - there
+        self.count += len(differences)
         self.pairs += int(np.sum(np.asarray(pairs, np.int64)))
         self.across += int(here.sum())
         self.aside += int(there.sum())
-        self.squares += int((found * found).sum())
-        found = found[found != 0]
-        self.nonzero += len(found)
+        self.squares += int((differences * differences).sum())
+        differences = differences[differences != 0]
+        self.nonzero += len(differences)
         if self.nonzero <= MOST:
-            self.kept += found.tolist()
+            self.kept += differences.tolist()
         else:
             self.kept = []
 

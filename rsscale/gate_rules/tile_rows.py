@@ -59,23 +59,23 @@ def tile_of_spans(tile: str, box: PixelBox, table: pa.Table) -> list[TileOfSpan]
     """The rows of a tile, by span, in the order of the spans."""
     columns = {name: np.array(table[name].to_pylist()) for name in ("what", "span", "name")}
     numbers = {name: table[name].to_numpy() for name in ("pixels", *_SEGMENT_COLUMNS)}
-    found: dict[str, TileOfSpan] = {}
+    tiles: dict[str, TileOfSpan] = {}
     for row in np.flatnonzero(columns["what"] == TILE):
         span = str(columns["span"][row])
         condition = Condition(int(numbers["key"][row]))
-        found[span] = TileOfSpan(tile, box, span, condition, int(numbers["pixels"][row]))
+        tiles[span] = TileOfSpan(tile, box, span, condition, int(numbers["pixels"][row]))
     counts: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for row in np.flatnonzero(columns["what"] == COUNT):
         place = str(columns["span"][row]), str(columns["name"][row])
         counts[place][int(numbers["key"][row])] = int(numbers["pixels"][row])
     for (span, name), values in counts.items():
-        found[span].counts[name] = values
+        tiles[span].counts[name] = values
     is_segment = columns["what"] == SEGMENT
-    for span, tile_of_span in found.items():
+    for span, tile_of_span in tiles.items():
         of_span = is_segment & (columns["span"] == span)
         for family in np.unique(columns["name"][of_span]) if of_span.any() else ():
             chosen = of_span & (columns["name"] == family)
             tile_of_span.segments[str(family)] = {
                 name: numbers[name][chosen] for name in _SEGMENT_COLUMNS
             }
-    return list(found.values())
+    return list(tiles.values())

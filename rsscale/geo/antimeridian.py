@@ -118,10 +118,10 @@ def _longitudes(geometry: Mapping[str, Any]) -> Floats | None:
     if geometry.get("type") == "Polygon":
         try:  # as nearly all are; a shapely object of each takes ten times as long
             corners = [xy[0] for ring in geometry["coordinates"] for xy in ring]
-            found = np.array(corners, np.float64)
+            longitudes = np.array(corners, np.float64)
         except (TypeError, ValueError, LookupError, OverflowError):
             return None
-        return found if found.ndim == 1 else None
+        return longitudes if longitudes.ndim == 1 else None
     try:
         shape = shapely.geometry.shape(geometry)
     except Exception:  # noqa: BLE001 -- whatever shapely trips over
@@ -139,8 +139,8 @@ def unwrap(lons: Floats, *, whole: float = math.inf) -> Floats:
 
 
 def _is_jump(steps: Floats, whole: float) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = (np.abs(steps) > 180.0) & (np.abs(steps) < whole)
-    return found
+    is_jump: npt.NDArray[np.bool_] = (np.abs(steps) > 180.0) & (np.abs(steps) < whole)
+    return is_jump
 
 
 def _rings(shape: Any) -> list[Any]:

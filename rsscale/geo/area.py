@@ -254,9 +254,12 @@ def _from_geojson(mapping: Mapping[str, Any]) -> tuple[list[BaseGeometry], Any, 
         raise AreaError("the area is a FeatureCollection without a list of features")
     try:
         geometries = [
-            one.get("geometry") if one.get("type") == "Feature" else one for one in features
+            feature.get("geometry") if feature.get("type") == "Feature" else feature
+            for feature in features
         ]
-        shapes = [shapely.geometry.shape(one) for one in geometries if one is not None]
+        shapes = [
+            shapely.geometry.shape(geometry) for geometry in geometries if geometry is not None
+        ]
     except Exception as error:  # noqa: BLE001 -- whatever shapely trips over
         raise AreaError(
             f"the area is a mapping of type {kind!r} that is not a GeoJSON geometry: {error}; "

@@ -86,8 +86,8 @@ def coverage(edges: _Array, box: PixelBox) -> npt.NDArray[np.float64]:
     col = np.maximum(np.floor(middle), box.col0)
     # East of a piece, of its own pixel a part is covered and of all further ones the whole height.
     own = np.round(height * np.minimum(col + 1 - middle, 1) * _PARTS) / _PARTS
-    found = _sum_at(row, col, own, box) + _sum_at(row, col + 1, height - own, box)
-    shares: npt.NDArray[np.float64] = np.clip(found.cumsum(axis=1)[:, :-1], 0.0, 1.0)
+    sums = _sum_at(row, col, own, box) + _sum_at(row, col + 1, height - own, box)
+    shares: npt.NDArray[np.float64] = np.clip(sums.cumsum(axis=1)[:, :-1], 0.0, 1.0)
     return shares
 
 

@@ -147,11 +147,11 @@ def pixel_radii(geobox: GeoBox, metres: float) -> PixelRadii:
     rows, row_of = np.unique(cells.rows(geobox), return_inverse=True)
     cols, col_of = np.unique(cells.cols(geobox), return_inverse=True)
     radii, index = np.unique(cells.radii(rows, cols, metres), axis=0, return_inverse=True)
-    found = tuple((int(r), int(c)) for r, c in radii)
-    if len(found) == 1:
-        return PixelRadii(found)
+    unique_radii = tuple((int(r), int(c)) for r, c in radii)
+    if len(unique_radii) == 1:
+        return PixelRadii(unique_radii)
     which = index.reshape(len(rows), len(cols)).astype(np.uint8)
-    return PixelRadii(found, which[row_of[:, None], col_of[None, :]])
+    return PixelRadii(unique_radii, which[row_of[:, None], col_of[None, :]])
 
 
 def largest_radius(geobox: GeoBox, metres: float) -> int:
@@ -240,8 +240,8 @@ def _scales(name: str, x: _Array, y: _Array) -> tuple[_Array, _Array]:
 def _shortest(along_x: _Array, along_y: _Array, across: _Array) -> _Array:
     """Length of a unit in the direction in which it is shortest: the lesser singular value."""
     total, difference = along_x**2 + along_y**2, along_x**2 - along_y**2
-    found: _Array = np.sqrt(np.maximum(total - np.hypot(difference, 2 * across), 0) / 2)
-    return found
+    length: _Array = np.sqrt(np.maximum(total - np.hypot(difference, 2 * across), 0) / 2)
+    return length
 
 
 def pixel_width(geobox: GeoBox) -> float:

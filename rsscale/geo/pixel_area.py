@@ -62,8 +62,8 @@ def pixel_areas(grid: Grid, box: PixelBox) -> _Array:
     first, share = row_shares
     by_row = at_nodes[first] * (1 - share)[:, None] + at_nodes[first + 1] * share[:, None]
     first, share = col_shares
-    found: _Array = by_row[:, first] * (1 - share) + by_row[:, first + 1] * share
-    return found
+    areas: _Array = by_row[:, first] * (1 - share) + by_row[:, first + 1] * share
+    return areas
 
 
 def plane_area(grid: Grid, extent: PixelBox) -> float:
@@ -118,8 +118,8 @@ def _between_parallels(crs: pyproj.CRS, grid: Grid, box: PixelBox) -> _Array:
     sine = np.sin(np.clip(edges, -math.pi / 2, math.pi / 2))
     curved = np.arctanh(e * sine) / e if e else sine
     zone = sine / (1 - (e * sine) ** 2) + curved
-    found: _Array = b**2 / 2 * grid.resolution * unit * (zone[:-1] - zone[1:])
-    return found[:, None]
+    areas: _Array = b**2 / 2 * grid.resolution * unit * (zone[:-1] - zone[1:])
+    return areas[:, None]
 
 
 def _nodes(start: int, stop: int, width: int) -> tuple[_Array, tuple[npt.NDArray[np.int64], Any]]:
@@ -142,7 +142,7 @@ def _ground(name: str) -> Callable[[Any, Any], _Array]:
     def ground(x: Any, y: Any) -> _Array:
         along_x = place(x + step, y) - place(x - step, y)
         along_y = place(x, y + step) - place(x, y - step)
-        found: _Array = np.linalg.norm(np.cross(along_x, along_y), axis=-1) / (2 * step) ** 2
-        return found
+        areas: _Array = np.linalg.norm(np.cross(along_x, along_y), axis=-1) / (2 * step) ** 2
+        return areas
 
     return ground

@@ -60,9 +60,9 @@ class ConstantPixels:
         counts = {number: int(np.count_nonzero(same == number)) for number in _NUMBERS}
         with self._lock:
             self.sampled += int(np.count_nonzero(valid))
-            for number, found in counts.items():
-                if found:
-                    self.constant[number] = self.constant.get(number, 0) + found
+            for number, pixels_of in counts.items():
+                if pixels_of:
+                    self.constant[number] = self.constant.get(number, 0) + pixels_of
 
     def facts(self) -> dict[str, float]:
         """Those of :data:`CONSTANT_FACTS`; none where no imagery was read."""

@@ -57,8 +57,8 @@ class TileInputs:
 
     def compute(self, threads: int | None) -> dict[str, xr.DataArray]:
         """Composites in memory, computed on threads of this process."""
-        found = in_memory(self.composites.values(), threads, self.meter)
-        return dict(zip(self.composites, found, strict=True))
+        arrays = in_memory(self.composites.values(), threads, self.meter)
+        return dict(zip(self.composites, arrays, strict=True))
 
 
 def prepare(

@@ -76,12 +76,12 @@ def _listed(items: Any) -> Iterable[Any]:
 
 def _as_item(item: Any) -> Item:
     if hasattr(item, "assets") and hasattr(item, "properties") and hasattr(item, "id"):
-        found: Item = item
-        return found
+        stac_item: Item = item
+        return stac_item
     if not isinstance(item, Mapping) or item.get("type") != "Feature":
         kind = item.get("type") if isinstance(item, Mapping) else None
-        what = f"JSON of type {kind!r}" if isinstance(item, Mapping) else type(item).__name__
-        raise ItemError(f"among the items is {what}; expected STAC items (GeoJSON Features)")
+        description = f"JSON of type {kind!r}" if isinstance(item, Mapping) else type(item).__name__
+        raise ItemError(f"among the items is {description}; expected STAC items (GeoJSON Features)")
     return _from_json(item)
 
 
@@ -158,9 +158,9 @@ def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
         When an item has no date.
     """
     ordered, requests = canonical(items), band_requests(bands)
-    found = [find_bands(item, requests) for item in ordered]
+    rows = [find_bands(item, requests) for item in ordered]
     for column, request in enumerate(requests):
-        lacking = [i for i, row in zip(ordered, found, strict=True) if row[column] is None]
+        lacking = [i for i, row in zip(ordered, rows, strict=True) if row[column] is None]
         if lacking and len(lacking) == len(ordered):
             raise _no_such_band(request, ordered)
         if lacking:
@@ -170,8 +170,8 @@ def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
                 f"({len(lacking)} of {len(ordered)} lack it); leave those items out "
                 "(missing_asset: skip), or say what it is called in them (names)"
             )
-        _check_alike(request.name, ordered, [row[column] for row in found])
-    places = tuple(tuple(place for place in row if place is not None) for row in found)
+        _check_alike(request.name, ordered, [row[column] for row in rows])
+    places = tuple(tuple(place for place in row if place is not None) for row in rows)
     return Selection(tuple(ordered), tuple(request.name for request in requests), places)
 
 
@@ -195,13 +195,13 @@ def with_all_bands(
         When no item has one of the bands, or a name fits several.
     """
     ordered, requests = canonical(items), band_requests(bands)
-    found = [find_bands(item, requests) for item in ordered]
+    rows = [find_bands(item, requests) for item in ordered]
     for column, request in enumerate(requests):
-        if ordered and all(row[column] is None for row in found):
+        if ordered and all(row[column] is None for row in rows):
             raise _no_such_band(request, ordered)
     whole = [
         all(_is_there(item, place, alternate) for place in row)
-        for item, row in zip(ordered, found, strict=True)
+        for item, row in zip(ordered, rows, strict=True)
     ]
     if ordered and not any(whole):
         asked = ", ".join(request.name for request in requests)
@@ -256,9 +256,9 @@ def field(item: Item, asset: Asset, name: str, index: int | None = None) -> Any:
     index : int, optional
         Number of the band in its file, from 1; the first one when omitted.
     """
-    found = described(asset)
+    bands = described(asset)
     number = (index or 1) - 1
-    scopes = [found[number] if number < len(found) else {}, asset.extra_fields, item.properties]
+    scopes = [bands[number] if number < len(bands) else {}, asset.extra_fields, item.properties]
     for scope in scopes:
         for key in (name, f"raster:{name}"):
             if scope.get(key) is not None:

@@ -108,10 +108,10 @@ def band_requests(bands: BandsLike) -> tuple[BandRequest, ...]:
     if isinstance(bands, (str, bytes)) or not isinstance(bands, (Mapping, Iterable)):
         raise RecipeError(f"bands is {bands!r}; expected a list of at least one band name")
     requests = []
-    for one in [dict(bands)] if isinstance(bands, Mapping) else bands:
-        named = {one: one} if isinstance(one, str) else one
+    for band in [dict(bands)] if isinstance(bands, Mapping) else bands:
+        named = {band: band} if isinstance(band, str) else band
         if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
-            raise RecipeError(f"bands has {one!r}; expected a name, or {{name: names}}")
+            raise RecipeError(f"bands has {band!r}; expected a name, or {{name: names}}")
         requests += [BandRequest.of(name, where) for name, where in named.items()]
     return tuple(requests)
 
@@ -131,7 +131,7 @@ def find_bands(item: Item, requests: Sequence[BandRequest]) -> list[AssetBand | 
         When several assets or bands fit, or an asset of several bands is asked for as one.
     """
     finder = _Finder(item)
-    found: list[AssetBand | None] = []
+    places: list[AssetBand | None] = []
     for request in requests:
         names_here = request.names(item.collection_id)
         fits = {place: name for name in names_here if (place := finder.find(name)) is not None}
@@ -141,8 +141,8 @@ def find_bands(item: Item, requests: Sequence[BandRequest]) -> list[AssetBand | 
                 f"{request.name!r} is one of them; say which by collection, as in "
                 f"{{{request.name}: {{{item.collection_id}: {next(iter(fits.values()))}}}}}"
             )
-        found.append(next(iter(fits), None))
-    return found
+        places.append(next(iter(fits), None))
+    return places
 
 
 class _Finder:
@@ -286,10 +286,10 @@ def _described(asset: Asset) -> list[dict[str, Any]]:
 def names(key: str, item: Item) -> set[str]:
     """All names of an asset: its key, and of one with one band the band's name and common name."""
     asset = item.assets[key]
-    found = described(asset)
-    if len(found) != 1:
+    bands = described(asset)
+    if len(bands) != 1:
         return {key}
-    given = [found[0].get(field) for field in ("name", "common_name", "eo:common_name")]
+    given = [bands[0].get(field) for field in ("name", "common_name", "eo:common_name")]
     given.append(asset.extra_fields.get("eo:common_name"))
     return {key, *(str(name) for name in given if name)}
 

@@ -192,9 +192,9 @@ def location(item: Item, key: str, alternate: Sequence[str] = ()) -> str:
             f"{nearest(alternate[0], known)}; with {MAIN!r} at the end of 'alternate' its own href "
             "is read then"
         )
-    found = asset.extra_fields.get(BROKEN, "nothing")
+    kind = asset.extra_fields.get(BROKEN, "nothing")
     raise ItemError(
-        f"item {item.id!r}, asset {key!r}: its href is {found}; expected the address of a file: "
+        f"item {item.id!r}, asset {key!r}: its href is {kind}; expected the address of a file: "
         + (
             f"choose one of its other locations with alternate, there are {there}"
             if _alternates(asset)
@@ -211,13 +211,13 @@ def chosen_href(asset: Asset, alternate: Sequence[str] = ()) -> str | None:
     if not alternate:
         return asset.href
     known, own = _alternates(asset), asset.extra_fields.get("alternate:name")
-    found = None
+    href = None
     for name in alternate:
         is_main = name == MAIN or (own is not None and name == own)
-        found = asset.href if is_main else known.get(name, found)
-        if found:
-            return found
-    return found
+        href = asset.href if is_main else known.get(name, href)
+        if href:
+            return href
+    return href
 
 
 def _alternates(asset: Asset) -> dict[str, str]:

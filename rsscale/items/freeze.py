@@ -181,10 +181,10 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
         copy = Path(folder) / "items.parquet"
         copy.write_bytes(body)
         try:
-            found = rustac.read_sync(str(copy), format="parquet", set_self_link=False)
+            collection = rustac.read_sync(str(copy), format="parquet", set_self_link=False)
         except (rustac.RustacError, ValueError, OSError) as error:
             raise CatalogError(f"{name}: not readable as stac-geoparquet ({error})") from None
-    features: list[dict[str, Any]] = found["features"]
+    features: list[dict[str, Any]] = collection["features"]
     for feature in features:
         properties = feature.get("properties")
         if isinstance(properties, dict):

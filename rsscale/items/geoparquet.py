@@ -95,12 +95,12 @@ def _schema(items: Sequence[Item]) -> pa.Schema:
 
 def _kinds(all_properties: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
     """Arrow types of the properties that are of one simple type throughout."""
-    found: dict[str, set[Any]] = {}
+    all_kinds: dict[str, set[Any]] = {}
     for properties in all_properties:
         for name, value in properties.items():
             if value is not None:
-                found.setdefault(name, set()).add(_kind(value))
-    merged = {name: _merge(kinds) for name, kinds in found.items()}
+                all_kinds.setdefault(name, set()).add(_kind(value))
+    merged = {name: _merge(kinds) for name, kinds in all_kinds.items()}
     return {name: kind for name, kind in merged.items() if kind is not None}
 
 

@@ -204,16 +204,16 @@ def _locations(chosen: assets.Selection) -> tuple[list[list[_Location]], tuple[s
     ]
     check = PlaceCheck(raster for row in stated for place in row for raster in place.rasters)
     boxes = footprint_boxes([_as_json(item) for item in chosen.items])
-    found: list[list[_Location]] = []
+    locations: list[list[_Location]] = []
     doubts: dict[tuple[str | None, str], str] = {}
     for item, keys, row, footprint in zip(chosen.items, keys_of, stated, boxes, strict=True):
         memo = {place: place.believed(check, footprint) for place in dict.fromkeys(row)}
-        found.append([memo[place][0] for place in row])
+        locations.append([memo[place][0] for place in row])
         for key, place in zip(keys, row, strict=True):
             identity = item.collection_id, item.id
             if memo[place][1] is Agreement.APART and identity not in doubts:
                 doubts[identity] = _doubt(key, place, check, footprint)
-    return found, _notes(doubts, len(chosen.items))
+    return locations, _notes(doubts, len(chosen.items))
 
 
 def _doubt(key: str, place: _Location, check: PlaceCheck, footprint: Sequence[Box]) -> str:
@@ -250,17 +250,17 @@ def _as_json(item: Item) -> dict[str, Any]:
 
 
 def _locations_of(item: Item, places: Sequence[AssetBand]) -> list[_Location]:
-    found, common = [], None
+    locations, common = [], None
     for place in places:
         check_asset(item, place.key, place.index)
         asset = item.assets[place.key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
-            found.append(_location(item, asset))
+            locations.append(_location(item, asset))
             continue
         # Assets that say nothing of their own lie where the item does.
         common = common or _location(item, asset)
-        found.append(common)
-    return found
+        locations.append(common)
+    return locations
 
 
 def _location(item: Item, asset: Asset) -> _Location:
@@ -347,10 +347,10 @@ def _band(
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """The first of a list of finite numbers; ``None`` where there is no such list."""
     try:
-        found = tuple(float(value) for value in values[:count])
+        numbers = tuple(float(value) for value in values[:count])
     except (TypeError, ValueError, OverflowError, KeyError):
         return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def _pixel_bytes(record: SceneRecord) -> int:

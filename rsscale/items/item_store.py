@@ -252,19 +252,19 @@ class FrozenItems(Lookup):
 
     def read(self, rows: Iterable[int]) -> Scenes:
         """See :meth:`Lookup.read`."""
-        found = []
+        records = []
         try:
             with self._records.open("rb") as file:
                 for row in rows:
                     start, stop = int(self._edges[row]), int(self._edges[row + 1])
                     file.seek(start)
                     record = _expand(file.read(max(stop - start, 0)), self._shared)
-                    found.append(SceneRecord.from_bytes(record))
+                    records.append(SceneRecord.from_bytes(record))
         except FileNotFoundError:
             raise ItemError(f"{self._records.name} is not there any more") from None
         except (OSError, ValueError, TypeError, AttributeError, zlib.error) as error:
             raise ItemError(f"{self._records.name} is not what was written ({error})") from None
-        return Scenes(self._names, self._codes, tuple(found))
+        return Scenes(self._names, self._codes, tuple(records))
 
 
 def _compress(record: bytes, shared: bytes) -> bytes:

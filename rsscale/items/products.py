@@ -62,7 +62,7 @@ def product_rule(item: Item) -> Rule | None:
 def product_name(item: Item) -> str | None:
     """``"sentinel-2"``, ``"landsat"``, ``"hls"`` or ``"dea"``; ``None`` for another product."""
     rule = product_rule(item)
-    return next((name for name, one in _NAMES.items() if one is rule), None)
+    return next((name for name, candidate in _NAMES.items() if candidate is rule), None)
 
 
 def specified(
@@ -173,9 +173,9 @@ def _landsat2(item: Item, key: str) -> BandSpec | None:
     if match:
         return _LANDSAT[match[1].upper()]
     for name in sorted(names(key, item)):
-        found = _LANDSAT_BAND.match(name)
-        if found:
-            return _LANDSAT["SR" if found["SR"] else "ST"]
+        band_match = _LANDSAT_BAND.match(name)
+        if band_match:
+            return _LANDSAT["SR" if band_match["SR"] else "ST"]
     return None
 
 

@@ -92,8 +92,8 @@ def known_nodata(item: Item, key: str) -> float | None:
     return known.nodata if known else None
 
 
-def _same(one: float, other: float) -> bool:
-    return abs(one - other) <= _SAME * abs(other)
+def _same(value: float, other: float) -> bool:
+    return abs(value - other) <= _SAME * abs(other)
 
 
 def _offset_applied(item: Item) -> bool:

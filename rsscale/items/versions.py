@@ -207,9 +207,9 @@ def _tiles(properties: Mapping[str, Any]) -> Iterator[Key]:
         ("landsat:wrs_path", "landsat:wrs_row"),
     )
     for group in groups:
-        found = tuple(properties.get(name) for name in group)
-        if all(value is not None for value in found):
-            yield tuple(str(value).lstrip("0") for value in found)
+        values = tuple(properties.get(name) for name in group)
+        if all(value is not None for value in values):
+            yield tuple(str(value).lstrip("0") for value in values)
 
 
 def _same_scene(older: Item, newer: Item) -> bool:
@@ -233,14 +233,14 @@ def _datastrip(item: Item) -> datetime | None:
     return datetime.strptime(match[1], "%Y%m%dT%H%M%S") if match else None  # noqa: DTZ007 -- UTC
 
 
-def _overlap(one: Item, other: Item) -> float:
+def _overlap(first_item: Item, other: Item) -> float:
     """Intersection over union of two footprints; 1 when one is unknown."""
-    if not one.geometry or not other.geometry:
+    if not first_item.geometry or not other.geometry:
         return 1.0
     try:
         first, second = (
             shapely.make_valid(on_globe(shapely.geometry.shape(item.geometry)))
-            for item in (one, other)
+            for item in (first_item, other)
         )
         whole = first.union(second).area
     except Exception:  # noqa: BLE001 -- a broken footprint tells nothing
@@ -273,8 +273,8 @@ def _rank(item: Item) -> Rank:
 
 
 def _given(item: Item, names: Iterable[str]) -> list[str]:
-    found = [str(item.properties.get(name) or "") for name in names]
-    return [name for name in (*found, item.id) if name]
+    texts = [str(item.properties.get(name) or "") for name in names]
+    return [name for name in (*texts, item.id) if name]
 
 
 def _first_text(properties: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -117,13 +117,13 @@ def parameters_of(make: Callable[[], nn.Module]) -> int | None:
 
 
 def state_difference(
-    wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+    wanted: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
 ) -> str | None:
     """How the weights of a file differ from those of a network, by name; None where they fit."""
-    missing = [key for key in wanted if key not in found]
-    unexpected = [key for key in found if key not in wanted]
-    if missing and unexpected and not set(wanted) & set(found):
-        ends = {key.removesuffix(missing[0]) for key in found if key.endswith(f".{missing[0]}")}
+    missing = [key for key in wanted if key not in weights]
+    unexpected = [key for key in weights if key not in wanted]
+    if missing and unexpected and not set(wanted) & set(weights):
+        ends = {key.removesuffix(missing[0]) for key in weights if key.endswith(f".{missing[0]}")}
         hint = f"; all begin with {ends.pop()!r}: save them without it" if ends else ""
         return f"they are of another network: {_some(unexpected)}, not {_some(missing)}{hint}"
     if missing or unexpected:
@@ -131,8 +131,8 @@ def state_difference(
         more = f"they have {_some(unexpected)} besides" if unexpected else ""
         return "; ".join(filter(None, (lacks, more)))
     for key, value in wanted.items():
-        if value.shape != found[key].shape:
-            return f"{key} has the shape {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+        if value.shape != weights[key].shape:
+            return f"{key} has the shape {tuple(weights[key].shape)}, expected {tuple(value.shape)}"
     return None
 
 

@@ -84,11 +84,11 @@ class Best:
             "number": self.number,
         }
 
-    def restore(self, found: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    def restore(self, state: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
         """Take what :meth:`to_dict` gave, and the weights."""
-        self.scores = [(number, tuple(score)) for number, score in found["scores"]]
-        self._score = None if found["score"] is None else tuple(found["score"])
-        self.waited, self.number, self.weights = found["waited"], found["number"], weights
+        self.scores = [(number, tuple(score)) for number, score in state["scores"]]
+        self._score = None if state["score"] is None else tuple(state["score"])
+        self.waited, self.number, self.weights = state["waited"], state["number"], weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,8 +150,8 @@ class Chips:
     def counts(self, task: Task) -> npt.NDArray[np.int64]:
         """Labelled pixels ``(N, K)`` of each chip, by class."""
         values = [c.value for c in task.classes]
-        found = [np.bincount(label.ravel(), minlength=256)[values] for label in self.labels]
-        return np.array(found, np.int64).reshape(len(self), len(values))
+        counts = [np.bincount(label.ravel(), minlength=256)[values] for label in self.labels]
+        return np.array(counts, np.int64).reshape(len(self), len(values))
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips; their images are not copied."""

@@ -94,12 +94,12 @@ class _Table:
         ]
         if value is None or None in places:
             return {}
-        found = {}
+        colors = {}
         for row in self.rows:
             code, rgb = _whole(row[value]), [_whole(row[p]) for p in places if p is not None]
             if code is not None:
-                found[code] = _color(rgb)
-        return {code: color for code, color in found.items() if color}
+                colors[code] = _color(rgb)
+        return {code: color for code, color in colors.items() if color}
 
     def _place(self, usages: Sequence[int], names: Sequence[str]) -> int | None:
         """The column with a usage, else with a usual name."""
@@ -130,12 +130,12 @@ def _categories(band: ET.Element | None) -> dict[int, str]:
 def _color_table(band: ET.Element | None) -> dict[int, str]:
     table = band.find("ColorTable") if band is not None else None
     entries = enumerate(table) if table is not None else ()
-    found = {
+    colors = {
         code: _color([_whole(entry.get(f"c{k}", "")) for k in (1, 2, 3)])
         for code, entry in entries
         if entry.get("c4", "255") != "0"
     }
-    return {code: color for code, color in found.items() if color}
+    return {code: color for code, color in colors.items() if color}
 
 
 def _attribute_rows(band: ET.Element | None) -> _Table | None:

@@ -41,21 +41,21 @@ def class_positions(
     RecipeError
         For what is no class of the map, and codes that are no whole numbers: with the ids.
     """
-    by_name = {one.name.strip().casefold(): k for k, one in enumerate(classes)}
-    by_value = {one.value: k for k, one in enumerate(classes)}
+    by_name = {land_class.name.strip().casefold(): k for k, land_class in enumerate(classes)}
+    by_value = {land_class.value: k for k, land_class in enumerate(classes)}
     positions = np.full(len(values), NOT_INTERPRETED, np.int64)
     unknown: dict[str, list[Any]] = {}
     for n, value in enumerate(values):
         if _is_nothing(value):
             continue
-        found = by_name.get(str(value).strip().casefold())
-        if found is None:
+        position = by_name.get(str(value).strip().casefold())
+        if position is None:
             code = _whole(value)
-            found = None if code is None else by_value.get(code)
-        if found is None:
+            position = None if code is None else by_value.get(code)
+        if position is None:
             unknown.setdefault(str(value), []).append(ids[n])
         else:
-            positions[n] = found
+            positions[n] = position
     if unknown:
         raise RecipeError(_refusal(unknown, classes, column))
     return positions
@@ -84,7 +84,7 @@ def _refusal(unknown: dict[str, list[Any]], classes: Sequence[LandClass], column
     ]
     more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
     first = next(iter(unknown))
-    hint = nearest(first, [one.name for one in classes])
+    hint = nearest(first, [land_class.name for land_class in classes])
     return (
         f"column {column!r} holds {', '.join(texts)}{more}, no class of the map: "
         f"{listed(classes)}{hint}; correct them, or leave empty what could not be interpreted"

@@ -96,7 +96,7 @@ def _seen(colors: _Array) -> _Array:
     share = colors / 255  # sRGB, IEC 61966-2-1
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     of_visions = [linear, *(linear @ np.array(matrix).T for matrix in _MACHADO.values())]
-    return np.stack([_cielab(np.clip(one, 0, 1)) for one in of_visions])
+    return np.stack([_cielab(np.clip(vision, 0, 1)) for vision in of_visions])
 
 
 def _cielab(linear: _Array) -> _Array:

@@ -23,7 +23,7 @@ class Legend(tuple[LandClass, ...]):
     def __new__(cls, classes: Iterable[LandClass] = ()) -> Self:
         """A legend of classes; anything else in it is a TypeError that names it."""
         given = tuple(classes)
-        wrong: list[object] = [one for one in given if not isinstance(one, LandClass)]
+        wrong: list[object] = [value for value in given if not isinstance(value, LandClass)]
         if wrong:
             raise TypeError(
                 f"a legend is made of LandClass(value, name, color), and got {wrong[0]!r}; the "

@@ -63,7 +63,7 @@ def classes_as_text(classes: Sequence[LandClass]) -> str:
 
 def paired_classes(attributes: Mapping[str, Any]) -> tuple[LandClass, ...]:
     """The classes that pairs of a layer of transitions are of."""
-    return tuple(LandClass(*one) for one in json.loads(attributes[CLASSES]))
+    return tuple(LandClass(*fields) for fields in json.loads(attributes[CLASSES]))
 
 
 def _name(old: LandClass, new: LandClass) -> str:
@@ -78,5 +78,5 @@ def _color(old: LandClass, new: LandClass) -> str:
     return "#" + "".join(f"{round(part):02x}" for part in mixed)
 
 
-def _rgb(one: LandClass) -> npt.NDArray[np.float64]:
-    return np.array([int(one.color[k : k + 2], 16) for k in (1, 3, 5)], np.float64)
+def _rgb(land_class: LandClass) -> npt.NDArray[np.float64]:
+    return np.array([int(land_class.color[k : k + 2], 16) for k in (1, 3, 5)], np.float64)

@@ -145,10 +145,10 @@ def check_nodata(nodata: Iterable[float], classes: Sequence[LandClass], *, holde
     ------
     ModelError
     """
-    for one in classes:
-        if one.value in tuple(nodata):
+    for entry in classes:
+        if entry.value in tuple(nodata):
             raise ModelError(
-                f"{holder} declares {one.value} to be nodata, which is its class {one.name!r}; "
+                f"{holder} declares {entry.value} to be nodata, which is its class {entry.name!r}; "
                 f"declare another nodata, such as {NODATA}"
             )
 

@@ -102,10 +102,12 @@ def choose_layers(
     unknown = [name for name in names if name not in known]
     needed = "classification" if isinstance(output, ClassOutput) else None
     if unknown or not names or (needed and needed not in names):
-        found = f"the model has no layer {unknown[0]!r}" if unknown else f"layers are {list(names)}"
+        problem = (
+            f"the model has no layer {unknown[0]!r}" if unknown else f"layers are {list(names)}"
+        )
         expected = f"{needed!r}, and of {', '.join(n for n in known if n != needed)}"
         raise RecipeError(
-            f"{found}; expected {expected if needed else 'some of '}"
+            f"{problem}; expected {expected if needed else 'some of '}"
             f"{'' if needed else ', '.join(known)}{' those that are wanted' if needed else ''}"
             f"{_how(unknown[0], known) if unknown else ''}"
         )

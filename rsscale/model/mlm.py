@@ -272,17 +272,17 @@ class _OutputReader(MlmReader):
 
     def quantities(self, place: str, values: Sequence[Mapping[str, Any]]) -> list[Layer]:
         """Layers that are described in a list."""
-        found = []
+        layers = []
         for number, content in enumerate(values):
             try:
-                found.append(Layer.parse({"axis": None, "nodata": "nan", **content}))
+                layers.append(Layer.parse({"axis": None, "nodata": "nan", **content}))
             except (TypeError, ValueError, KeyError, RsscaleError) as error:
                 reason = " ".join(str(error).split())[:200]
                 self.fail(
                     f"{place}[{number}]: {reason}; expected a layer: name, dtype, "
                     "nodata, scale, offset, overview and attributes"
                 )
-        return found
+        return layers
 
     def _embedding(self, declared: MlmOutput) -> EmbeddingOutput:
         size = declared.result.shape[1] if len(declared.result.shape) > 1 else -1

@@ -26,9 +26,9 @@ class MlmReader:
         """Refuse the item."""
         raise ModelError(f"the MLM item {self._name!r}: {message}")
 
-    def refuse(self, place: str, found: Any, expected: str) -> NoReturn:
+    def refuse(self, place: str, value: Any, expected: str) -> NoReturn:
         """Refuse a field by name."""
-        shown = " ".join(str(found).split())[:120]
+        shown = " ".join(str(value).split())[:120]
         self.fail(f"{place} is {shown}; {expected}, and nothing else")
 
     def parse(self, kind: type[Any], content: Any, place: str) -> Any:

@@ -96,7 +96,7 @@ class Monitor:
 
     def failure(self, key: TileKey, error: str, attempts: int, worker: str) -> None:
         """Count a tile that failed for good, in this run."""
-        told = {
+        record = {
             "key": str(key),
             "step": key.step,
             "span": key.span,
@@ -104,8 +104,8 @@ class Monitor:
             "error": error,
             "attempts": attempts,
         }
-        self.event("tile-failed", **told, worker=worker)
-        self.failed[key] = told
+        self.event("tile-failed", **record, worker=worker)
+        self.failed[key] = record
         self._bar.note(self._failures())
         self._metrics.failure(key.step)
         self._advance()
@@ -178,12 +178,12 @@ class Monitor:
         before = self.folder.read_state()
         stored = before | state
         # A command that found all done took little, and says nothing of the run.
-        peaks = (one.get("peak_rss_bytes", 0) for one in (before, state))
+        peaks = (snapshot.get("peak_rss_bytes", 0) for snapshot in (before, state))
         stored["peak_rss_bytes"] = max(*peaks, self.peak_rss)
         self.folder.write_state(stored)
         if self._heartbeat is not None:
-            told = {key: state.get(key) for key in ("updated", "state", "tiles", "rate")}
-            self._heartbeat.write_text(json.dumps(told) + "\n", "utf-8")
+            heartbeat = {key: state.get(key) for key in ("updated", "state", "tiles", "rate")}
+            self._heartbeat.write_text(json.dumps(heartbeat) + "\n", "utf-8")
 
     def flush(self) -> None:
         """Append waiting events to ``events.jsonl``."""

@@ -187,10 +187,10 @@ def _session() -> requests.Session:
 
 class _Session(requests.Session):
     def merge_environment_settings(self, url: Any, *settings: Any) -> Any:
-        found = super().merge_environment_settings(url, *settings)
+        options = super().merge_environment_settings(url, *settings)
         if urlsplit(str(url)).hostname in _LOOPBACK:  # which a proxy cannot reach
-            found["proxies"] = {}
-        return found
+            options["proxies"] = {}
+        return options
 
 
 def forget() -> None:

@@ -61,7 +61,7 @@ class HeaderRules:
         """
         if not isinstance(headers, Mapping):
             raise _WRONG_FORM
-        found = []
+        rules = []
         for host, by_name in headers.items():
             if not isinstance(host, str) or not _HOST.fullmatch(host):
                 raise _WRONG_FORM
@@ -78,8 +78,8 @@ class HeaderRules:
                         f"keep secrets out of recipes: put it into a variable and write "
                         f'{name}: "env:VARIABLE", or "Bearer env:VARIABLE"'
                     )
-                found.append((host.rstrip("/").lower(), name, value))
-        return cls(tuple(sorted(found)))
+                rules.append((host.rstrip("/").lower(), name, value))
+        return cls(tuple(sorted(rules)))
 
     @classmethod
     def parse(cls, text: str) -> Self:

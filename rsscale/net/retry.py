@@ -126,12 +126,12 @@ _REASONS: tuple[tuple[str, _Classes, _Classes], ...] = (
 
 def _causes(error: BaseException) -> list[BaseException]:
     """An error and all that it was made from: its reason, its arguments, its cause."""
-    found = [error]
-    for raised in found:
+    causes = [error]
+    for raised in causes:
         for cause in (getattr(raised, "reason", None), *raised.args, raised.__cause__):
-            if isinstance(cause, BaseException) and not any(cause is known for known in found):
-                found.append(cause)
-    return found
+            if isinstance(cause, BaseException) and not any(cause is known for known in causes):
+                causes.append(cause)
+    return causes
 
 
 def _innermost(error: BaseException) -> BaseException:

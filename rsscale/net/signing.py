@@ -95,10 +95,10 @@ def _function(name: str) -> Callable[[str], Any]:
             f"trust it, set {ALLOWED}={module} in the environment of all workers"
         )
     try:
-        found: Callable[[str], Any] = getattr(importlib.import_module(module), function)
+        sign_function: Callable[[str], Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"sign is {name!r}, which cannot be imported: {error}") from None
-    return found
+    return sign_function
 
 
 def access_name(sign: str | None, headers: Headers | None = None) -> str | None:
@@ -196,7 +196,7 @@ class _Cached:
             for given in more:
                 if isinstance(given, Mapping):
                     self._headers[_origin(str(signed))] = dict(given)
-        until = next((one for one in more if isinstance(one, datetime)), None)
+        until = next((moment for moment in more if isinstance(moment, datetime)), None)
         until = until if more else expiry_of(str(signed))
         if until is not None:
             with self._lock:

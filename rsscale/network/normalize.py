@@ -95,14 +95,16 @@ def window_batch(images: torch.Tensor, days: Days, spec: ModelSpec) -> WindowBat
     batch = WindowBatch(spec, normalize(images, spec))
     extras = {name: batch[name] for name in batch if "." in name}
     first = 0
-    for one in spec.inputs:
-        last = first + one.channels
-        if DAYS in one.takes and one.name in days:
-            known = torch.from_numpy(np.atleast_2d(days[one.name])).to(images.device)
-            extras[f"{one.name}.{DAYS}"] = known.float().expand(len(images), one.length)
-        if VALID in one.takes:
+    for model_input in spec.inputs:
+        last = first + model_input.channels
+        if DAYS in model_input.takes and model_input.name in days:
+            known = torch.from_numpy(np.atleast_2d(days[model_input.name])).to(images.device)
+            extras[f"{model_input.name}.{DAYS}"] = known.float().expand(
+                len(images), model_input.length
+            )
+        if VALID in model_input.takes:
             finite = images[:, first:last].isfinite()  # (N, T·B, H, W)
-            finite = finite.reshape(len(images), one.length, -1, *images.shape[2:])
-            extras[f"{one.name}.{VALID}"] = finite.all(dim=2)  # (N, T, H, W)
+            finite = finite.reshape(len(images), model_input.length, -1, *images.shape[2:])
+            extras[f"{model_input.name}.{VALID}"] = finite.all(dim=2)  # (N, T, H, W)
         first = last
     return WindowBatch(spec, batch.channels, extras)

@@ -52,12 +52,12 @@ class Reach:
     at_least: bool = False
 
 
-def halo_advice(what: str, lattice: Lattice, reach: Reach) -> str | None:
+def halo_advice(subject: str, lattice: Lattice, reach: Reach) -> str | None:
     """A line on a halo that is too small; None for one that is not.
 
     Parameters
     ----------
-    what : str
+    subject : str
         What looks, the subject of the line.
     lattice : Lattice
     reach : Reach
@@ -68,7 +68,7 @@ def halo_advice(what: str, lattice: Lattice, reach: Reach) -> str | None:
     wide = "a larger halo" if reach.at_least else f"halo: {reach.pixels}"
     softer = "" if lattice.blend == "hann" else ", or soften the lines with blend: hann"
     return (
-        f"{what} looks {far} around a pixel, and its windows have a halo of {lattice.halo} px: "
+        f"{subject} looks {far} around a pixel, and its windows have a halo of {lattice.halo} px: "
         f"labels depend on where window lines lie; use {wide}{softer}"
     )
 
@@ -137,20 +137,20 @@ def measured_reach(model: Predictor, batch: int = 1) -> Reach:
     if lattice.stride < _LEAST_STRIDE:
         return Reach(0)  # nothing can be told from windows of a few pixels
     beyond = min(_BEYOND, lattice.stride // 4)
-    found = _depth_of_edges(model, lattice.window, beyond, batch)
-    if found is not None and found <= lattice.halo:
-        return Reach(found)
+    depth = _depth_of_edges(model, lattice.window, beyond, batch)
+    if depth is not None and depth <= lattice.halo:
+        return Reach(depth)
     width = lattice.window
-    while found is None and 2 * width <= max(_WIDEST, 2 * lattice.window):
+    while depth is None and 2 * width <= max(_WIDEST, 2 * lattice.window):
         width *= 2
         try:
-            found = _depth_of_edges(model, width, beyond, batch)
+            depth = _depth_of_edges(model, width, beyond, batch)
         except Exception:  # noqa: BLE001 -- a network may raise anything for a size it doesn't take
             break
-    if found is None:
+    if depth is None:
         return Reach(lattice.halo + 1, at_least=True)
     # What was seen depends on where windows lie on the network's coarser scales: somewhat more.
-    return Reach(-(-(found + _ROUND_UP // 2) // _ROUND_UP) * _ROUND_UP)
+    return Reach(-(-(depth + _ROUND_UP // 2) // _ROUND_UP) * _ROUND_UP)
 
 
 def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> int | None:
@@ -159,11 +159,11 @@ def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> in
 
     with torch.inference_mode():
         pair = _pair(model.spec.channels, width, beyond, model.device)
-        one, other = (_predicted(model, window, batch) for window in pair)
+        scores, other = (_predicted(model, window, batch) for window in pair)
         # Along the edges there may be no result, which is NaN.
-        moved = (one - other).nan_to_num(0.0).abs().amax(dim=(0, 1)).cpu().float()
-        depends = moved > _ROUNDING * float(one[one.isfinite()].float().std())
-    _tell_of_probabilities(model, one)
+        moved = (scores - other).nan_to_num(0.0).abs().amax(dim=(0, 1)).cpu().float()
+        depends = moved > _ROUNDING * float(scores[scores.isfinite()].float().std())
+    _tell_of_probabilities(model, scores)
     inner = torch.arange(width)
     depth = torch.minimum(inner, inner.flip(0)) - beyond + 1  # of a row: 1 is the first inside
     depth = torch.minimum(depth[:, None], depth[None, :])
@@ -191,10 +191,10 @@ def _pair(
     import torch
 
     random = torch.Generator().manual_seed(0)  # the caller's random numbers go on as they were
-    one, other = (torch.randn(1, channels, width, width, generator=random) for _ in range(2))
+    window, other = (torch.randn(1, channels, width, width, generator=random) for _ in range(2))
     inner = slice(beyond, width - beyond)
-    other[..., inner, inner] = one[..., inner, inner]
-    return one.to(device), other.to(device)
+    other[..., inner, inner] = window[..., inner, inner]
+    return window.to(device), other.to(device)
 
 
 def _predicted(model: Predictor, window: torch.Tensor, batch: int) -> torch.Tensor:
@@ -239,7 +239,11 @@ def exact_reach(spec: ModelSpec, weights: Path, device: str) -> int | None:
     what observations are taken.
     """
     is_wrapped = innermost(spec.architecture) != spec.architecture
-    if any(one.series for one in spec.inputs) or spec.architecture == "utae" or is_wrapped:
+    if (
+        any(model_input.series for model_input in spec.inputs)
+        or spec.architecture == "utae"
+        or is_wrapped
+    ):
         return None
     artifact = ARTIFACTS.get(weights.suffix)
     if artifact is not None and artifact.by_pixel:

@@ -64,11 +64,11 @@ def _selected(returned: Any, select: str | int | None, name: str) -> Any:
     if isinstance(select, str) and isinstance(returned, Mapping):
         if select in returned:
             return returned[select]
-        found = f"a {type(returned).__name__} with the keys {[str(key) for key in returned]}"
+        kind = f"a {type(returned).__name__} with the keys {[str(key) for key in returned]}"
     elif isinstance(select, int) and isinstance(returned, Sequence):
         if -len(returned) <= select < len(returned):
             return returned[select]
-        found = f"a {type(returned).__name__} of {len(returned)}"
+        kind = f"a {type(returned).__name__} of {len(returned)}"
     else:
-        found = f"a {type(returned).__name__}"
-    raise ModelError(f"{name} returns {found}; its contract takes {select!r} of what it returns")
+        kind = f"a {type(returned).__name__}"
+    raise ModelError(f"{name} returns {kind}; its contract takes {select!r} of what it returns")

@@ -26,11 +26,11 @@ def class_scores(model: Predictor, windows: WindowBatch) -> torch.Tensor:
     """
     scores: Any = model(windows.given)
     check_scores(scores, model.spec, windows, f"model {model.spec.name!r}")
-    found: torch.Tensor = scores
-    return found
+    tensor: torch.Tensor = scores
+    return tensor
 
 
-def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, what: str) -> None:
+def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, subject: str) -> None:
     """Refuse what is not a floating point tensor of scores for windows.
 
     Parameters
@@ -40,7 +40,7 @@ def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, what: str) 
     spec : ModelSpec
     windows : WindowBatch
         What it was given.
-    what : str
+    subject : str
         What the message is about.
 
     Raises
@@ -55,20 +55,20 @@ def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, what: str) 
     noun = "class scores" if isinstance(spec.output, ClassOutput) else "numbers"
     if not isinstance(scores, torch.Tensor):
         raise ModelError(
-            f"{what} returns {_container(scores)}; return the {noun} alone, one tensor of "
+            f"{subject} returns {_container(scores)}; return the {noun} alone, one tensor of "
             f"the shape {expected}, or name its place: ResultLayout(select=...)"
         )
-    found = tuple(scores.shape)
-    if found != expected:
+    shape = tuple(scores.shape)
+    if shape != expected:
         many = "one window" if count == 1 else f"{count} windows"
         raise ModelError(
-            f"{what} returns {found} for {many}, expected {expected}: classes and size of its "
-            f"contract; {_remedy(found, expected)}"
+            f"{subject} returns {shape} for {many}, expected {expected}: classes and size of its "
+            f"contract; {_remedy(shape, expected)}"
         )
     if not scores.is_floating_point():
         raise ModelError(
-            f"{what} returns numbers of type {scores.dtype}; return class scores before softmax, "
-            "which are floating point numbers, and not classes"
+            f"{subject} returns numbers of type {scores.dtype}; return class scores before "
+            "softmax, which are floating point numbers, and not classes"
         )
 
 
@@ -103,17 +103,17 @@ def _container(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _remedy(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+def _remedy(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     count, classes, height, width = expected
-    if found == (count, height, width, classes):
+    if shape == (count, height, width, classes):
         return "classes come second: use .permute(0, 3, 1, 2)"
-    if len(found) != 4:
+    if len(shape) != 4:
         return "return a score for each class and pixel, before argmax or squeeze"
-    if found[1] == 1 and classes == 2:
+    if shape[1] == 1 and classes == 2:
         return _SIGMOID
-    if found[1] != classes:
+    if shape[1] != classes:
         return f"its contract has {classes} classes, one channel each, in their order"
-    if found[2:] < (height, width):
+    if shape[2:] < (height, width):
         return (
             "pad the convolutions (padding='same'), or upsample to the window's size with "
             "torch.nn.functional.interpolate"

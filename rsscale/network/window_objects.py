@@ -46,7 +46,7 @@ class WindowObjects:
     corners: npt.NDArray[np.float64] | None = None
 
 
-def window_objects(returned: Any, spec: ModelSpec, size: int, what: str) -> WindowObjects:
+def window_objects(returned: Any, spec: ModelSpec, size: int, subject: str) -> WindowObjects:
     """The objects of one window.
 
     Parameters
@@ -58,7 +58,7 @@ def window_objects(returned: Any, spec: ModelSpec, size: int, what: str) -> Wind
         Of a model that finds objects.
     size : int
         Width of the window, px.
-    what : str
+    subject : str
         What messages are about, the subject of a sentence.
 
     Raises
@@ -67,23 +67,23 @@ def window_objects(returned: Any, spec: ModelSpec, size: int, what: str) -> Wind
         Which says what was found and what to return.
     """
     output = spec.objects
-    found = _mapping(returned, what)
-    place = "corners" if output.kind == "oriented" and "corners" in found else "boxes"
+    mapping = _mapping(returned, subject)
+    place = "corners" if output.kind == "oriented" and "corners" in mapping else "boxes"
     needed = [place, "labels", "scores", *(["masks"] if output.kind == "outlines" else [])]
-    missing = [key for key in needed if key not in found]
+    missing = [key for key in needed if key not in mapping]
     if missing:
         raise ModelError(
-            f"{what} returns the keys {[str(key) for key in found]}, without {missing[0]!r}; "
+            f"{subject} returns the keys {[str(key) for key in mapping]}, without {missing[0]!r}; "
             f"{output.kind} have {', '.join(needed)}"
-            f"{_of_training(found)}"
+            f"{_of_training(mapping)}"
         )
-    scores = _array(found["scores"], 1)
-    labels = _array(found["labels"], 1)
-    places = _array(found[place], 3 if place == "corners" else 2)
-    _check_shapes(places, scores, labels, output=output, place=place, what=what)
-    _check_numbers(places, scores, output, what)
-    numbers = _numbers(labels, spec, what)
-    masks = _masks(found["masks"], len(scores), size, what) if "masks" in needed else None
+    scores = _array(mapping["scores"], 1)
+    labels = _array(mapping["labels"], 1)
+    places = _array(mapping[place], 3 if place == "corners" else 2)
+    _check_shapes(places, scores, labels, output=output, place=place, subject=subject)
+    _check_numbers(places, scores, output, subject)
+    numbers = _numbers(labels, spec, subject)
+    masks = _masks(mapping["masks"], len(scores), size, subject) if "masks" in needed else None
     is_box = place == "boxes"
     return WindowObjects(
         places.astype(np.float64) if is_box else np.empty((0, 4)),
@@ -94,23 +94,23 @@ def window_objects(returned: Any, spec: ModelSpec, size: int, what: str) -> Wind
     )
 
 
-def _mapping(returned: Any, what: str) -> Mapping[str, Any]:
+def _mapping(returned: Any, subject: str) -> Mapping[str, Any]:
     if isinstance(returned, list | tuple) and len(returned) == 1:
         returned = returned[0]
     if isinstance(returned, Mapping):
         return returned
-    found = f"a {type(returned).__name__}"
+    kind = f"a {type(returned).__name__}"
     if isinstance(returned, list | tuple):
-        found = f"a {type(returned).__name__} of {len(returned)}"
+        kind = f"a {type(returned).__name__} of {len(returned)}"
     raise ModelError(
-        f"{what} returns {found} for one window; a model that finds objects returns a mapping with "
-        "boxes, labels and scores, or a list of one for each window"
+        f"{subject} returns {kind} for one window; a model that finds objects returns a mapping "
+        "with boxes, labels and scores, or a list of one for each window"
     )
 
 
-def _of_training(found: Mapping[str, Any]) -> str:
+def _of_training(returned: Mapping[str, Any]) -> str:
     """What to say of losses, which torchvision returns in the mode of training."""
-    losses = any("loss" in str(key) for key in found)
+    losses = any("loss" in str(key) for key in returned)
     return ": these are losses; use network.eval()" if losses else ""
 
 
@@ -133,7 +133,7 @@ def _check_shapes(
     *,
     output: ObjectOutput,
     place: str,
-    what: str,
+    subject: str,
 ) -> None:
     count = len(scores) if scores.ndim else 0
     wanted: Sequence[tuple[int, ...]] = [(count, 5 if output.kind == "oriented" else 4)]
@@ -147,13 +147,14 @@ def _check_shapes(
     elif places.ndim == 2 and places.shape[-1] == 5:
         hint = "; boxes with an angle are ObjectOutput('oriented')"
     raise ModelError(
-        f"{what} returns {place} {places.shape}, labels {labels.shape} and scores {scores.shape}; "
-        f"expected {str(wanted[0]).replace(str(count), 'n', 1)}, (n,) and (n,){hint}"
+        f"{subject} returns {place} {places.shape}, labels {labels.shape} and scores "
+        f"{scores.shape}; expected {str(wanted[0]).replace(str(count), 'n', 1)}, (n,) and "
+        f"(n,){hint}"
     )
 
 
 def _check_numbers(
-    places: npt.NDArray[Any], scores: npt.NDArray[Any], output: ObjectOutput, what: str
+    places: npt.NDArray[Any], scores: npt.NDArray[Any], output: ObjectOutput, subject: str
 ) -> None:
     if not len(scores):
         return
@@ -161,13 +162,13 @@ def _check_numbers(
     if not numbers.all():
         bad = int((~numbers).sum())
         raise ModelError(
-            f"{what} returns no number (NaN or infinite) for the box or score of {bad} of "
+            f"{subject} returns no number (NaN or infinite) for the box or score of {bad} of "
             f"{len(scores)} detections; train it anew with a smaller learning rate, or use "
             "precision float32"
         )
     if scores.min() < 0 or scores.max() > 1 + _ROUNDING:
         raise ModelError(
-            f"{what} returns scores from {scores.min():g} to {scores.max():g}; expected 0 to 1: "
+            f"{subject} returns scores from {scores.min():g} to {scores.max():g}; expected 0 to 1: "
             "apply sigmoid or softmax in the network"
         )
     if places.ndim != 2 or places.shape[1] == 8:  # corners
@@ -182,30 +183,30 @@ def _check_numbers(
             "torchvision.ops.box_convert"
         )
         raise ModelError(
-            f"{what} returns {inverted} of {len(places)} boxes the wrong way around, such as "
+            f"{subject} returns {inverted} of {len(places)} boxes the wrong way around, such as "
             f"({first}); expected {expected}"
         )
 
 
-def _numbers(labels: npt.NDArray[Any], spec: ModelSpec, what: str) -> npt.NDArray[np.int64]:
+def _numbers(labels: npt.NDArray[Any], spec: ModelSpec, subject: str) -> npt.NDArray[np.int64]:
     """Numbers of classes from labels."""
     first, count = spec.objects.first_label, len(spec.classes)
     if labels.dtype.kind not in "iu":
-        raise ModelError(f"{what} returns labels of type {labels.dtype}; expected integers")
+        raise ModelError(f"{subject} returns labels of type {labels.dtype}; expected integers")
     others = sorted({*labels.tolist()} - {*range(first, first + count)})
     if others:
         hint = ""
         if others == [0]:
             hint = ", and 0 is the background: leave it out, or say ObjectOutput(first_label=0)"
         raise ModelError(
-            f"{what} returns the label {others[0]}; its contract has {count} "
+            f"{subject} returns the label {others[0]}; its contract has {count} "
             f"class{'es' if count > 1 else ''}, labels {first} to {first + count - 1}{hint}"
         )
     numbers: npt.NDArray[np.int64] = labels.astype(np.int64) - first
     return numbers
 
 
-def _masks(masks: Any, count: int, size: int, what: str) -> Any:
+def _masks(masks: Any, count: int, size: int, subject: str) -> Any:
     """Masks ``(n, H, W)`` where they are; they may be large."""
     shape = tuple(masks.shape)
     for wanted in ((count, 1, size, size), (1, count, size, size)):
@@ -215,7 +216,7 @@ def _masks(masks: Any, count: int, size: int, what: str) -> Any:
         return masks.reshape(count, size, size)
     if shape != (count, size, size):
         raise ModelError(
-            f"{what} returns masks {shape} for {count} boxes; expected (n, 1, {size}, {size}) or "
-            f"(n, {size}, {size}), as wide as the window"
+            f"{subject} returns masks {shape} for {count} boxes; expected (n, 1, {size}, {size}) "
+            f"or (n, {size}, {size}), as wide as the window"
         )
     return masks

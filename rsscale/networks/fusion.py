@@ -54,15 +54,15 @@ class LateFusion(PixelNetwork):
             )
         self.drop = drop
         self.branches = nn.ModuleList(
-            _branch(branch, len(one.bands), width, dropout) for one in inputs
+            _branch(branch, len(network_input.bands), width, dropout) for network_input in inputs
         )
 
     def features(self, inputs: Sequence[PixelSeries]) -> torch.Tensor:
         """Features ``(P, width)``; zeros where no input saw anything."""
-        seen = torch.stack([one.seen for one in inputs])  # (inputs, P)
+        seen = torch.stack([series.seen for series in inputs])  # (inputs, P)
         if self.training and self.drop:
             seen = self._dropped(seen)
-        branches = [branch(one) for branch, one in zip(self.branches, inputs, strict=True)]
+        branches = [branch(series) for branch, series in zip(self.branches, inputs, strict=True)]
         features = torch.stack(branches)  # (inputs, P, width)
         share = seen / seen.sum(dim=0).clamp(min=1)
         return (features * share[..., None].to(features.dtype)).sum(dim=0)

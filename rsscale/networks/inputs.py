@@ -24,7 +24,7 @@ class NetworkInput(Protocol):
 
 def channels_of(inputs: Sequence[NetworkInput]) -> int:
     """Channels of all inputs together: times times bands of each."""
-    return sum(one.length * len(one.bands) for one in inputs)
+    return sum(network_input.length * len(network_input.bands) for network_input in inputs)
 
 
 def only(inputs: Sequence[NetworkInput], network: str) -> NetworkInput:
@@ -36,7 +36,7 @@ def only(inputs: Sequence[NetworkInput], network: str) -> NetworkInput:
         When there are several.
     """
     if len(inputs) != 1:
-        names = [one.name for one in inputs]
+        names = [network_input.name for network_input in inputs]
         raise ValueError(
             f"{network} takes one input, not {names}; 'fusion' takes several, each with its dates"
         )

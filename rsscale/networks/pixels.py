@@ -92,7 +92,7 @@ class PixelNetwork(nn.Module):
 
     def __init__(self, inputs: Sequence[NetworkInput], width: int, outputs: int) -> None:
         super().__init__()
-        self.names = [one.name for one in inputs]
+        self.names = [network_input.name for network_input in inputs]
         self.head = nn.Linear(width, outputs)
 
     @abstractmethod
@@ -106,7 +106,7 @@ class PixelNetwork(nn.Module):
         total = count * height * width
         step = total if self.training else _AT_ONCE
         parts = [
-            self.head(self.features([one.part(slice(start, start + step)) for one in inputs]))
+            self.head(self.features([series.part(slice(start, start + step)) for series in inputs]))
             for start in range(0, total, step)
         ]
         numbers = torch.cat(parts) if len(parts) > 1 else parts[0]  # (N·H·W, K)

@@ -206,13 +206,13 @@ def _channels_of_a_date(inputs: Sequence[NetworkInput], network: str) -> int:
     ValueError
         When there are no two inputs of the same times and bands.
     """
-    shapes = [(one.length, tuple(one.bands)) for one in inputs]
+    shapes = [(network_input.length, tuple(network_input.bands)) for network_input in inputs]
     if len(shapes) != 2 or shapes[0] != shapes[1]:
-        found = ", ".join(
-            f"{one.name} ({one.length} times of {', '.join(one.bands)})" for one in inputs
+        dates = ", ".join(
+            f"{image.name} ({image.length} times of {', '.join(image.bands)})" for image in inputs
         )
         raise ValueError(
-            f"{network} takes two dates of the same bands and time windows, found {found}; train "
+            f"{network} takes two dates of the same bands and time windows, found {dates}; train "
             "it with train.change, which reads one input at two periods"
         )
     return channels_of(inputs) // 2

@@ -92,8 +92,8 @@ class TemporalConvolutions(nn.Module):
     def forward(self, series: PixelSeries) -> torch.Tensor:
         """Features of pixels; those of zeros where nothing was observed."""
         year = on_year(series, self.places)  # (P, S, B)
-        found = self.convolutions(year.transpose(1, 2))  # (P, width, S)
-        features: torch.Tensor = self.dense(found.flatten(1))  # (P, 4·width)
+        activations = self.convolutions(year.transpose(1, 2))  # (P, width, S)
+        features: torch.Tensor = self.dense(activations.flatten(1))  # (P, 4·width)
         return features
 
 
@@ -127,7 +127,7 @@ def on_year(series: PixelSeries, places: int) -> torch.Tensor:
     since = (place - days.gather(1, before)) % YEAR
     until = (days.gather(1, after) - place) % YEAR
     weight = (since / (since + until).clamp(min=1.0))[..., None]  # (P, S, 1)
-    lower, upper = (_values_at(series.values, order.gather(1, one)) for one in (before, after))
+    lower, upper = (_values_at(series.values, order.gather(1, index)) for index in (before, after))
     return (lower + weight.to(lower.dtype) * (upper - lower)).masked_fill(
         ~series.seen[:, None, None], 0.0
     )

@@ -52,10 +52,10 @@ class UTAE(nn.Module):
                 f"width {width}, depth {depth}, heads {heads}; depth is 1 to {MAX_DEPTH}, width a "
                 "multiple of heads"
             )
-        one = only(inputs, "utae")
-        self.name = one.name
+        model_input = only(inputs, "utae")
+        self.name = model_input.name
         widths = [width * 2**scale for scale in range(depth)]
-        before_each = [len(one.bands) + 1, *widths[:-1]]  # bands, and where they are valid
+        before_each = [len(model_input.bands) + 1, *widths[:-1]]  # bands, and where they are valid
         self.down = nn.ModuleList(
             two_convolutions(before, after)
             for before, after in zip(before_each, widths, strict=True)

@@ -110,11 +110,11 @@ def assess_objects(
     area, files = _area(objects, within)
     grid = objects.plan.grid
     ground, true = TrainedGround.of(objects), given.to_crs(grid.crs)
-    told = ground.told(area, true, counts=trained)
+    counted = ground.told(area, true, counts=trained)
     area = area if trained else ground.left_out(area, true)
     place = area.representative_point()
     scale = ground_scale(grid.crs, place.x, place.y)
-    found = score_objects(
+    scores = score_objects(
         objects.read(_reach(area, given, grid.crs)),
         given,
         iou=iou,
@@ -139,16 +139,16 @@ def assess_objects(
         "class_column": class_column,
         "period_column": period_column,
     }
-    found = replace(found, notes=(*told, *found.notes, *objects.notes))
+    scores = replace(scores, notes=(*counted, *scores.notes, *objects.notes))
     files |= {**parts, **ground.record(counts=trained)}
-    keep_figures(run.folder, objects, found, {"truth": record, **files})
-    return found
+    keep_figures(run.folder, objects, scores, {"truth": record, **files})
+    return scores
 
 
-def _read(path: Path, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
+def _read(path: Path, subject: str, layer: str | None = None) -> gpd.GeoDataFrame:
     if not path.exists():
-        raise RecipeError(f"there are no {what} at {path}")
-    return read_vector_file(path, f"{what} {path.name}", layer)
+        raise RecipeError(f"there are no {subject} at {path}")
+    return read_vector_file(path, f"{subject} {path.name}", layer)
 
 
 def _shared_column(objects: AssessedStep, truth: gpd.GeoDataFrame) -> str | None:

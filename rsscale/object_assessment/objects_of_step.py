@@ -71,7 +71,7 @@ class AssessedStep:
         step = steps[name]
         if not isinstance(step, Pass):  # known are
             raise TypeError(name)
-        spans = [str(one) for one in step.spans()]
+        spans = [str(step_span) for step_span in step.spans()]
         chosen = spans[-1] if span is None else str(span)
         if chosen not in spans:
             raise RecipeError(f"step {name!r} has no span {chosen!r}; it has {spans}")
@@ -83,8 +83,8 @@ class AssessedStep:
     @property
     def classes(self) -> tuple[LandClass, ...]:
         """All classes that the objects may have; empty where the step does not say."""
-        found = getattr(self.step, "classes", ())
-        return tuple(one for one in found if isinstance(one, LandClass))
+        classes = getattr(self.step, "classes", ())
+        return tuple(land_class for land_class in classes if isinstance(land_class, LandClass))
 
     def read(self, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
         """Those that touch a box, in the grid's CRS, by their ids: in one order for any tiles.

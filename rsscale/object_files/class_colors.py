@@ -34,16 +34,16 @@ def class_colors(folder: RunFolder, step: str) -> dict[tuple[int, str], str]:
         ``"#rrggbb"``. See :func:`color_of` for a class that is not among them.
     """
     state = folder.read_state()
-    found: dict[tuple[int, str], str] = {}
+    colors: dict[tuple[int, str], str] = {}
     for described in state["steps"].values():
         for layer in described.get("layers", ()):
-            for one in flag_classes(Layer.parse(layer).attributes):
-                if one.color:
-                    found.setdefault((one.value, one.name), one.color)
+            for flag in flag_classes(Layer.parse(layer).attributes):
+                if flag.color:
+                    colors.setdefault((flag.value, flag.name), flag.color)
     own: dict[tuple[int, str], str] = {}
     for document in _models(folder, state, step):
         own.update(_of_model(document))
-    return found | own
+    return colors | own
 
 
 def color_of(colors: Mapping[tuple[int, str], str], value: int, name: str) -> str:
@@ -68,9 +68,9 @@ def _of_model(document: Any) -> Iterator[tuple[tuple[int, str], str]]:
     """Classes of a model's item that have a colour."""
     try:
         outputs = document["properties"]["mlm:output"]
-        listed = [one for output in outputs for one in output.get(_CLASSES, ())]
-        for one in listed:
-            if one.get("color_hint"):
-                yield (int(one["value"]), str(one["name"])), f"#{one['color_hint'].lower()}"
+        listed = [entry for output in outputs for entry in output.get(_CLASSES, ())]
+        for entry in listed:
+            if entry.get("color_hint"):
+                yield (int(entry["value"]), str(entry["name"])), f"#{entry['color_hint'].lower()}"
     except (KeyError, TypeError, ValueError, AttributeError):
         return

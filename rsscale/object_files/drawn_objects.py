@@ -105,8 +105,8 @@ class _Counts:
             np.clip(np.floor(distance / self.side), 0, _CELLS - 1).astype(np.int64)
             for distance in (self.north - table["y"].to_numpy(), table["x"].to_numpy() - self.west)
         )
-        found, first = np.unique(classes, return_index=True)
-        for value, where in zip(found.tolist(), first.tolist(), strict=True):
+        values, first = np.unique(classes, return_index=True)
+        for value, where in zip(values.tolist(), first.tolist(), strict=True):
             self.names.setdefault(value, table["name"][where].as_py())
             cells = self.by_class.setdefault(value, np.zeros((_CELLS, _CELLS), np.int64))
             is_class = classes == value
@@ -127,8 +127,8 @@ class _Counts:
         return {
             "corner": [self.west, self.north],
             "classes": [
-                {"value": value, "name": self.names[value], "objects": int(one.sum())}
-                for value, one in zip(values, cells, strict=True)
+                {"value": value, "name": self.names[value], "objects": int(counts.sum())}
+                for value, counts in zip(values, cells, strict=True)
             ],
             "levels": levels,
         }

@@ -123,8 +123,8 @@ def _checked(to: str | Path, *, overwrite: bool) -> Path:
         raise RecipeError(f"{to} can't be written to; give a local file, and copy it")
     path = Path(to)
     if path.suffix.lower() not in WRITERS:
-        found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
-        raise RecipeError(f"{path.name!r} {found}; objects are written as {', '.join(WRITERS)}")
+        ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise RecipeError(f"{path.name!r} {ending}; objects are written as {', '.join(WRITERS)}")
     if path.is_dir():
         raise RecipeError(f"{path} is a folder; give the name of a file")
     if path.exists() and not overwrite:

@@ -65,8 +65,8 @@ def read_objects(
 
     objects = open_objects(folder_of(run), step)
     frames = list(_frames(objects, span, bbox, columns))
-    found = [frame for frame in frames if len(frame)] or frames[:1]
-    whole = found[0] if len(found) == 1 else pd.concat(found, ignore_index=True)
+    parts = [frame for frame in frames if len(frame)] or frames[:1]
+    whole = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     whole.attrs.update(_attributes(objects))
     return whole
 

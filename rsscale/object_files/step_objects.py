@@ -74,10 +74,10 @@ class StepObjects:
                 places.setdefault(match[1], []).append((int(match[2]), int(match[3])))
         return {
             span: [
-                TileKey(self.step, span, *found[n])
-                for n in hilbert_order(np.array(found, np.float64))
+                TileKey(self.step, span, *tiles[n])
+                for n in hilbert_order(np.array(tiles, np.float64))
             ]
-            for span, found in sorted(places.items())
+            for span, tiles in sorted(places.items())
         }
 
     @cached_property
@@ -132,8 +132,8 @@ class StepObjects:
         keys = self.keys[span]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             bounds_of = pool.map(lambda key: self._bounds(self.name(key)), keys)
-            for key, found in zip(keys, bounds_of, strict=True):
-                if found is not None and _overlap(found, bounds):
+            for key, tile_bounds in zip(keys, bounds_of, strict=True):
+                if tile_bounds is not None and _overlap(tile_bounds, bounds):
                     yield key
 
     def name(self, key: TileKey) -> str:
@@ -190,10 +190,10 @@ class StepObjects:
         import pyarrow as pa
 
         try:
-            found = _footer(self.folder.storage, name)
+            footer = _footer(self.folder.storage, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged(name, error) from None
-        groups = [found.row_group(n) for n in range(found.num_row_groups)]
+        groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
         corners = [_corners(group) for group in groups if group.num_rows]
         if not corners:
             return None
@@ -243,18 +243,18 @@ def open_objects(folder: RunFolder, step: str | None = None) -> StepObjects:
     if step is not None and step not in steps:
         raise RunFolderError(f"{folder.url} has no step {step!r}{nearest(step, steps)}")
     if step is None or not _holds_objects(folder, steps, step):
-        found = object_steps(folder)
+        step_names = object_steps(folder)
         if step is not None:
             raise RunFolderError(
                 f"step {step!r} of {folder.url} holds no objects"
-                f"{_not_done(steps[step])}; those that do: {', '.join(found) or 'none'}"
+                f"{_not_done(steps[step])}; those that do: {', '.join(step_names) or 'none'}"
             )
-        if len(found) != 1:
+        if len(step_names) != 1:
             raise RunFolderError(
-                f"{folder.url} has {len(found) or 'no'} steps that hold objects"
-                + (f" ({', '.join(found)}); say which" if found else "")
+                f"{folder.url} has {len(step_names) or 'no'} steps that hold objects"
+                + (f" ({', '.join(step_names)}); say which" if step_names else "")
             )
-        step = found[0]
+        step = step_names[0]
     return StepObjects(folder, step)
 
 
@@ -292,18 +292,21 @@ def _footer(storage: Storage, name: str) -> Any:
 
 def _corners(group: Any) -> list[float]:
     """``xmin, ymin, xmax, ymax`` of a row group: lows of the lower, highs of the upper corner."""
-    found = [-np.inf, -np.inf, np.inf, np.inf]
+    corners = [-np.inf, -np.inf, np.inf, np.inf]
     for number in range(group.num_columns):
         column = group.column(number)
         place = _CORNERS.get(column.path_in_schema)
         if place is not None and column.statistics is not None and column.statistics.has_min_max:
-            found[place] = column.statistics.min if place < 2 else column.statistics.max
-    return found
+            corners[place] = column.statistics.min if place < 2 else column.statistics.max
+    return corners
 
 
-def _overlap(one: Bounds, other: Bounds) -> bool:
+def _overlap(first: Bounds, other: Bounds) -> bool:
     return bool(
-        one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+        first[0] <= other[2]
+        and other[0] <= first[2]
+        and first[1] <= other[3]
+        and other[1] <= first[3]
     )
 
 

@@ -79,13 +79,13 @@ def summarise_objects(
         When a table is damaged or lost.
     """
     measured = (accuracy or {}).get("steps", {})
-    found = []
+    summaries = []
     for name in object_steps(folder) if step is None else [step]:
         objects = open_objects(folder, name)
         for span in objects.spans:
             scores = described_scores(measured.get(name, {}).get(span))
-            found.append(ObjectSummary(name, span, _counts(objects, span), scores))
-    return found
+            summaries.append(ObjectSummary(name, span, _counts(objects, span), scores))
+    return summaries
 
 
 def described_scores(figures: Mapping[str, Any] | None) -> str:
@@ -94,25 +94,25 @@ def described_scores(figures: Mapping[str, Any] | None) -> str:
         return ""
     overall = figures["overall"]
     parts = []
-    for threshold, one in overall["thresholds"].items():
+    for threshold, scores in overall["thresholds"].items():
         at = f"IoU {threshold}" if figures["measure"] == "iou" else f"{threshold} m"
-        numbers = (f"{name} {_number(one[name])}" for name in ("precision", "recall", "f1"))
+        numbers = (f"{name} {_number(scores[name])}" for name in ("precision", "recall", "f1"))
         parts.append(f"at {at} {', '.join(numbers)}".replace("f1", "F1"))
     more = [f"{n} {_number(overall[n])}" for n in ("AP", "AP50", "PQ") if n in overall]
     truth = figures["objects"]["truth"]
     return f"Against {truth:,} true objects: {'; '.join([*parts, *more])}."
 
 
-def _number(one: Mapping[str, Any]) -> str:
-    if one.get("value") is None:
+def _number(figure: Mapping[str, Any]) -> str:
+    if figure.get("value") is None:
         return "not estimable"
-    low, high = one.get("low"), one.get("high")
+    low, high = figure.get("low"), figure.get("high")
     interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    return f"{one['value']:.3f}{interval}"
+    return f"{figure['value']:.3f}{interval}"
 
 
 def _counts(objects: StepObjects, span: str) -> tuple[ObjectCount, ...]:
-    found: dict[str, ObjectCount] = {}
+    counts: dict[str, ObjectCount] = {}
     for key in objects.keys[span]:
         table = objects.table(key, columns=_COLUMNS)
         table = table.set_column(3, "cut", pc.cast(table["cut"], "int64"))
@@ -120,8 +120,8 @@ def _counts(objects: StepObjects, span: str) -> tuple[ObjectCount, ...]:
             [("name", "count"), ("area_m2", "sum"), ("cut", "sum")]
         )
         for row in sums.to_pylist():
-            one = found.setdefault(row["name"], ObjectCount(row["name"], value=row["class"]))
-            one.objects += row["name_count"]
-            one.hectares += row["area_m2_sum"] / 10_000
-            one.cut += row["cut_sum"]
-    return tuple(found[name] for name in sorted(found))
+            count = counts.setdefault(row["name"], ObjectCount(row["name"], value=row["class"]))
+            count.objects += row["name_count"]
+            count.hectares += row["area_m2_sum"] / 10_000
+            count.cut += row["cut_sum"]
+    return tuple(counts[name] for name in sorted(counts))

@@ -190,9 +190,9 @@ def _batches(table: pa.Table, schema: pa.Schema, *, as_multi: bool) -> Iterator[
 def _multi(shapes: Any) -> Any:
     """Polygons as MultiPolygons, so that a layer has one type, as its readers expect."""
     is_single = shapely.get_type_id(shapes) == 3
-    found = shapes.copy()
-    found[is_single] = [shapely.MultiPolygon([shape]) for shape in shapes[is_single]]
-    return found
+    polygons = shapes.copy()
+    polygons[is_single] = [shapely.MultiPolygon([shape]) for shape in shapes[is_single]]
+    return polygons
 
 
 def _grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

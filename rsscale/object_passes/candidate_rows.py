@@ -79,13 +79,13 @@ def candidate_table(said: TileCandidates) -> pa.Table:
 
     tables = []
     for some, is_shared in ((said.own, False), (said.shared, True)):
-        found, keys = some.detections, some.keys
+        detections, keys = some.detections, some.keys
         columns: dict[str, Any] = {name: keys[:, n] for n, name in enumerate(_KEY)}
-        columns |= {"class": found.classes, "score": found.scores}
-        columns |= {name: found.boxes[:, n] for n, name in enumerate(_BOX)}
+        columns |= {"class": detections.classes, "score": detections.scores}
+        columns |= {name: detections.boxes[:, n] for n, name in enumerate(_BOX)}
         columns |= {"sides": some.sides, "cut": some.cut, "state": some.states}
         columns["shared"] = np.full(len(some), is_shared)
-        outlines = found.outlines
+        outlines = detections.outlines
         columns["outline"] = _binary([b""] * len(some) if outlines is None else _wkb(outlines))
         tables.append(pa.table(columns).cast(candidate_schema()))
     return pa.concat_tables(tables).combine_chunks()
@@ -114,17 +114,17 @@ def columns_of(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
-def decided_table(found: PlaneObjects, span: str) -> pa.Table:
+def decided_table(objects: PlaneObjects, span: str) -> pa.Table:
     """Objects as rows of :func:`decided_schema`: neighbours near each other, in one order."""
     import pyarrow as pa
 
-    x, y = centres_of(found).T
-    order = np.lexsort((*found.keys.T, x, y // _BAND))
-    found, x, y = found.take(order), x[order], y[order]
-    columns: dict[str, Any] = {"span": [span] * len(found)}
-    columns |= {name: found.keys[:, n] for n, name in enumerate(_KEY)}
-    columns |= {"class": found.classes, "score": found.scores, "parts": found.parts}
-    columns |= {"cut": found.cut, "x": x, "y": y, "outline": _binary(_wkb(found.shapes))}
+    x, y = centres_of(objects).T
+    order = np.lexsort((*objects.keys.T, x, y // _BAND))
+    objects, x, y = objects.take(order), x[order], y[order]
+    columns: dict[str, Any] = {"span": [span] * len(objects)}
+    columns |= {name: objects.keys[:, n] for n, name in enumerate(_KEY)}
+    columns |= {"class": objects.classes, "score": objects.scores, "parts": objects.parts}
+    columns |= {"cut": objects.cut, "x": x, "y": y, "outline": _binary(_wkb(objects.shapes))}
     return pa.table(columns).cast(decided_schema())
 
 
@@ -141,8 +141,8 @@ def objects_of(columns: Mapping[str, npt.NDArray[Any]]) -> PlaneObjects:
 
 
 def _wkb(shapes: Any) -> list[bytes]:
-    found: list[bytes] = shapely.to_wkb(as_array(shapes)).tolist()
-    return found
+    wkb_shapes: list[bytes] = shapely.to_wkb(as_array(shapes)).tolist()
+    return wkb_shapes
 
 
 def _binary(values: list[bytes]) -> pa.Array:

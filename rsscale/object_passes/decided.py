@@ -60,6 +60,6 @@ class DecidedObjects(Gather):
         for span, of_span in groupby(parts, key=lambda part: part[0].span):
             shared = [table.filter(pc.field("shared")) for _, table in of_span]
             rows = [candidates_of(columns_of(table)) for table in shared if table.num_rows]
-            found = decide_rest(rows, self.strides[span], self.rules)
-            tables.append(decided_table(found, span))
+            objects = decide_rest(rows, self.strides[span], self.rules)
+            tables.append(decided_table(objects, span))
         return pa.concat_tables(tables).combine_chunks()

@@ -88,8 +88,8 @@ class DetectStep(PartPass):
         folders = {period: Path(recipe.path(options.path(period))) for period in recipe.periods}
         files = {folder: tuple(model_files(folder)) for folder in set(folders.values())}
         # Where a model was trained is not measured: see rsscale.object_assessment.
-        told = {f: (f / TRAINING,) if (f / TRAINING).is_file() else () for f in files}
-        return [Attachment(str(p), files[f], "models", told[f]) for p, f in folders.items()]
+        records = {f: (f / TRAINING,) if (f / TRAINING).is_file() else () for f in files}
+        return [Attachment(str(p), files[f], "models", records[f]) for p, f in folders.items()]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> Sequence[Step]:
@@ -176,28 +176,28 @@ class DetectWindows(WindowsPass):
         spec, profile = self.specs[block.key.span], block.resources.profile
         model, lattice = self._opened(self.models[block.key.span], profile.device), spec.lattice
         counts: Counter[str] = Counter()
-        found: list[WindowView] = []
+        views: list[WindowView] = []
         seconds = 0.0
         for part, stack in _strips(block, cores, spec, lattice):
             trim(_TRIM_EVERY_S)
             with device_lock(model.device):
                 started = time.perf_counter()
-                found += self._looked(stack, model, part, counts)
+                views += self._looked(stack, model, part, counts)
                 seconds += time.perf_counter() - started
             trim(_TRIM_EVERY_S)
         facts = {name: counts[name] for name in (*_DROPPED, "full")}
-        return found, Result(
+        return views, Result(
             facts={**facts, "predicted": counts["windows"]}, seconds={"infer": seconds}
         )
 
     def _looked(
         self, stack: InputStack, model: Model, cores: Sequence[PixelBox], counts: Counter[str]
     ) -> list[WindowView]:
-        found = detect_windows(stack, model, cores, score_threshold=self.score, counts=counts)
+        detections = detect_windows(stack, model, cores, score_threshold=self.score, counts=counts)
         halo = model.spec.lattice.halo
         return [
             WindowView(core, some, stack.seen(core.pad(halo)) if len(some) else None)
-            for core, some in zip(cores, found, strict=True)
+            for core, some in zip(cores, detections, strict=True)
         ]
 
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:

@@ -136,8 +136,8 @@ class ObjectCountsPass(Pass):
         """What each zone covers of the tile inside the area, in units."""
         counts = AreaCounts(self.zones.grid)
         nothing = np.zeros(block.core.shape, np.uint8)
-        for zone, found in counts.by_zone(nothing, self.zones, block):
-            for _, _, hectares in found:
+        for zone, zone_rows in counts.by_zone(nothing, self.zones, block):
+            for _, _, hectares in zone_rows:
                 units = round(hectares * counts.units)
                 yield zone, block.key.span, None, "", 0, 0, units
 
@@ -152,8 +152,8 @@ class ObjectCountsPass(Pass):
             }
         )
         objects, numbers = _zones_of(rows["x"].to_numpy(), rows["y"].to_numpy(), self.zones, block)
-        found = frame.iloc[objects].assign(zone=numbers, objects=1)
-        sums = found.groupby(["zone", "class", "name"])[["objects", "units"]].sum()
+        zone_frame = frame.iloc[objects].assign(zone=numbers, objects=1)
+        sums = zone_frame.groupby(["zone", "class", "name"])[["objects", "units"]].sum()
         for row in sums.reset_index().to_dict("records"):
             yield (
                 self.zones.ids[row["zone"]], block.key.span, int(row["class"]), str(row["name"]),
@@ -208,18 +208,18 @@ class ObjectCountsTotal(Gather):
 
     def _rows(self, sums: pd.DataFrame) -> Iterator[dict[str, Any]]:
         ground: dict[tuple[str, str], int] = {}
-        found: dict[tuple[str, str], dict[tuple[int, str], tuple[int, int]]] = {}
+        tallies: dict[tuple[str, str], dict[tuple[int, str], tuple[int, int]]] = {}
         for row in sums.to_dict("records"):
             place = (row["zone"], row["span"])
             if row["zone_units"]:
                 ground[place] = ground.get(place, 0) + int(row["zone_units"])
             if row["objects"]:
-                one = (int(row["class"]), str(row["name"]))
-                found.setdefault(place, {})[one] = (int(row["objects"]), int(row["units"]))
-        classes = sorted({value for each in found.values() for value in each})
+                class_key = (int(row["class"]), str(row["name"]))
+                tallies.setdefault(place, {})[class_key] = (int(row["objects"]), int(row["units"]))
+        classes = sorted({value for each in tallies.values() for value in each})
         for zone in self.zones:
             for span in self.times:
-                here = found.get((zone, span), {})
+                here = tallies.get((zone, span), {})
                 hectares = ground.get((zone, span), 0) / self.units
                 counts = [here.get(value, (0, 0)) for value in classes]
                 total = (sum(n for n, _ in counts), sum(units for _, units in counts))
@@ -262,14 +262,14 @@ def _tile_schema() -> pa.Schema:
 
 def _step_of_objects(setup: Setup, reference: Any) -> Pass:
     steps: Mapping[str, Any] = getattr(setup, "steps", {})
-    found = steps.get(str(reference))
-    if not isinstance(found, Pass) or not is_of_objects(found.schema):
+    step = steps.get(str(reference))
+    if not isinstance(step, Pass) or not is_of_objects(step.schema):
         known = [n for n, s in steps.items() if isinstance(s, Pass) and is_of_objects(s.schema)]
         raise RecipeError(
             f"counts objects, and {str(reference)!r} holds none; the earlier steps that do: "
             f"{', '.join(known) or 'none'}"
         )
-    return found
+    return step
 
 
 def _zones_of(

@@ -77,10 +77,10 @@ class PlacingPass(PartPass):
         decided = {str(n): v.values for n, v in block.inputs[DECIDED].data_vars.items()}
         kept = candidates_of(_some(own, ~own["shared"].astype(bool)))
         rest = objects_of(_some(decided, decided["span"] == block.key.span))
-        found = PlaneObjects.together(PlaneObjects.whole(kept), rest)
-        found = inside(found, block.core, block.where)
+        objects = PlaneObjects.together(PlaneObjects.whole(kept), rest)
+        objects = inside(objects, block.core, block.where)
         rows = placed_rows(
-            found,
+            objects,
             grid=self.grid,
             classes=self.classes,
             span=block.key.span,
@@ -88,7 +88,7 @@ class PlacingPass(PartPass):
             step=self.step,
             model=self.models[block.key.span],
         )
-        return Result(table=rows, facts=self._count(found))
+        return Result(table=rows, facts=self._count(objects))
 
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Objects by class; how many were merged, or may be larger than what was seen."""
@@ -104,10 +104,10 @@ class PlacingPass(PartPass):
                 f"{cut:,} at the edge of what was seen, which may be larger"
             )
 
-    def _count(self, found: PlaneObjects) -> dict[str, float | None]:
-        by_class = {_fact(c.value): int((found.classes == c.value).sum()) for c in self.classes}
-        merged, cut = int((found.parts > 1).sum()), int(found.cut.sum())
-        return {"objects": len(found), "merged": merged, "cut": cut, **by_class}
+    def _count(self, objects: PlaneObjects) -> dict[str, float | None]:
+        by_class = {_fact(c.value): int((objects.classes == c.value).sum()) for c in self.classes}
+        merged, cut = int((objects.parts > 1).sum()), int(objects.cut.sum())
+        return {"objects": len(objects), "merged": merged, "cut": cut, **by_class}
 
 
 def detection_steps(

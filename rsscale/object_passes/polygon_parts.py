@@ -117,7 +117,7 @@ class PolygonContactsPass(PartPass):
         """The rows of one tile."""
         import pyarrow as pa
 
-        rows = {str(name): one.values for name, one in block.inputs[_PARTS].items()}
+        rows = {str(name): column.values for name, column in block.inputs[_PARTS].items()}
         contacts = [np.frombuffer(keys, "<u8") for keys in rows["contacts"]]
         counts = np.array([len(keys) for keys in contacts], np.int64)
         touching = np.flatnonzero(counts)

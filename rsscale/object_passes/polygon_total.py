@@ -82,9 +82,9 @@ def members(tables: Sequence[tuple[TileKey, pa.Table]], span: str) -> pa.Table:
     """The rows of one span: of all contacts those of the same number join two parts."""
     import pyarrow as pa
 
-    found = rows_dataset(tables, tables[0][1].schema)
-    place, first, part = np.unique(found["place"].values, return_index=True, return_inverse=True)
-    component, _ = connected(found["contact"].values, part, len(place))
+    rows = rows_dataset(tables, tables[0][1].schema)
+    place, first, part = np.unique(rows["place"].values, return_index=True, return_inverse=True)
+    component, _ = connected(rows["contact"].values, part, len(place))
     # Places are in order: the first part of a component has its first pixel.
     polygon = place[np.unique(component, return_index=True)[1]][component]
     row, col = rows_and_columns(polygon)
@@ -95,7 +95,7 @@ def members(tables: Sequence[tuple[TileKey, pa.Table]], span: str) -> pa.Table:
         "y": row[order].astype(np.int32),
         "polygon": polygon[order],
         "place": place[order],
-        **{name: found[name].values[first][order] for name in ("ix", "iy", "hash")},
+        **{name: rows[name].values[first][order] for name in ("ix", "iy", "hash")},
     }
     return pa.table(columns, schema=member_schema())
 

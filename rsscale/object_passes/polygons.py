@@ -186,37 +186,37 @@ class PolygonsPass(Pass):
 
     def run(self, block: Block) -> Result:
         """The polygons of one tile, in order of their first pixels."""
-        rows = {str(name): one.values for name, one in block.inputs[_PARTS].items()}
+        rows = {str(name): column.values for name, column in block.inputs[_PARTS].items()}
         own = parts_of({n: v[rows["contacts"] == b""] for n, v in rows.items()})
-        others = {str(name): one.values for name, one in block.inputs[_MEMBERS].items()}
+        others = {str(name): column.values for name, column in block.inputs[_MEMBERS].items()}
         across = parts_of(others).merged(others["polygon"])
-        found = Parts.together([own, across])
-        found, area = finished(
-            found.ordered(), self.rules, self.grid, M2_PER_HECTARE / units_per_hectare(self.grid)
+        polygons = Parts.together([own, across])
+        polygons, area = finished(
+            polygons.ordered(), self.rules, self.grid, M2_PER_HECTARE / units_per_hectare(self.grid)
         )
         facts = {
-            "polygons": len(found),
+            "polygons": len(polygons),
             "square_metres": float(area.sum()),
-            "cut": int(found.cut.sum()),
+            "cut": int(polygons.cut.sum()),
             "across": len(across),
         }
-        return Result(table=self._rows(found, area, block.key.span), facts=facts)
+        return Result(table=self._rows(polygons, area, block.key.span), facts=facts)
 
-    def _rows(self, found: Parts, area: Any, span: str) -> pa.Table:
-        geometry = in_crs(found.geometry, self.grid)
+    def _rows(self, parts: Parts, area: Any, span: str) -> pa.Table:
+        geometry = in_crs(parts.geometry, self.grid)
         return object_rows(
             geometry,
             crs=self.grid.crs,
-            ids=polygon_ids(found.place),
-            classes=found.value,
+            ids=polygon_ids(parts.place),
+            classes=parts.value,
             names=names_of(self.layer),
             area_m2=area,
             span=span,
             run=self.run_name,
             step=self.step,
             centres=centres_of(geometry),
-            parts=found.pieces,
-            cut=found.cut,
+            parts=parts.pieces,
+            cut=parts.cut,
         )
 
     def describe(self, facts: Mapping[str, float]) -> list[str]:

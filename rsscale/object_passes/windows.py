@@ -112,12 +112,12 @@ class WindowsPass(PartPass):
             window_candidates(v.found, v.core, lattice, v.seen, iou=iou, agnostic=agnostic)
             for v in views
         ]
-        found = together(parts) if parts else Candidates.none()
-        said = decide_tile(found, cores, block.core, lattice, self.rules)
+        candidates = together(parts) if parts else Candidates.none()
+        said = decide_tile(candidates, cores, block.core, lattice, self.rules)
         facts = {
             "windows": len(cores),
             "detections": sum(len(view.found) for view in views),
-            "candidates": len(found),
+            "candidates": len(candidates),
             "shared": len(said.shared),
         }
         return Result(

@@ -94,12 +94,12 @@ class BlockPlaces:
     def boxes(self) -> dict[int, tuple[int, int, int, int]]:
         """``x0, y0, x1, y1`` of each place in pixels of the image."""
         height, width = self.shape
-        found = {}
+        boxes = {}
         for number in range(self.count):
             row, col = (part * self.block for part in divmod(number, self.across))
             east, south = min(col + self.block, width), min(row + self.block, height)
-            found[self.first + number] = (col, row, east, south)
-        return found
+            boxes[self.first + number] = (col, row, east, south)
+        return boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +153,12 @@ class Scene:
     def place_of(self, bounds: npt.NDArray[np.float64]) -> Ids:
         """The place ``(n,)`` that the centre of each box lies in."""
         centre = np.floor([bounds[:, [0, 2]].mean(axis=1), bounds[:, [1, 3]].mean(axis=1)])
-        found = np.full(len(bounds), OUTSIDE, np.int64)
+        places = np.full(len(bounds), OUTSIDE, np.int64)
         height, width = self.shape
         for index, (col, row) in enumerate(centre.T.astype(np.int64).tolist()):
             if 0 <= row < height and 0 <= col < width:
-                found[index] = self.places.window(slice(row, row + 1), slice(col, col + 1))[0, 0]
-        return found
+                places[index] = self.places.window(slice(row, row + 1), slice(col, col + 1))[0, 0]
+        return places
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,8 +64,8 @@ def rectangles_of(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.float32]:
     The width is the longer side, degrees are its own, from 0 to 180 counterclockwise in a picture
     whose rows grow downwards.
     """
-    found = np.zeros((len(outlines), 5), np.float32)
-    for box, around in zip(found, turned_envelopes(outlines), strict=True):
+    rectangles = np.zeros((len(outlines), 5), np.float32)
+    for box, around in zip(rectangles, turned_envelopes(outlines), strict=True):
         corners = shapely.get_coordinates(around)[:3]
         sides = corners[1:] - corners[:-1]
         lengths = np.hypot(*sides.T)
@@ -73,7 +73,7 @@ def rectangles_of(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.float32]:
         box[:2] = (corners[0] + corners[2]) / 2
         box[2:4] = lengths.max(), lengths.min()
         box[4] = np.rad2deg(np.arctan2(-dy, dx)) % 180
-    return found
+    return rectangles
 
 
 def turned_envelopes(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:

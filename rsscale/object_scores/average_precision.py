@@ -60,7 +60,7 @@ def resampled_precision(
     # Both kinds at once: true objects in the first columns, false ones in those after them.
     drawn = resampling.sums_of(block, np.where(is_true, point, point + points), 2 * points)
     right, wrong = (np.cumsum(some, axis=1) for some in np.split(drawn, 2, axis=1))
-    found = _area(right, wrong, truth)
+    averages = _area(right, wrong, truth)
     if points < count:
         # Joined points reach less high; resamples are moved by what that does to the figure.
         once, no = (
@@ -68,8 +68,8 @@ def resampled_precision(
             for some in (is_true, ~is_true)
         )
         joined = _area(once, no, np.array([float(total)]))
-        found += average_precision(is_true, total) - joined
-    return found
+        averages += average_precision(is_true, total) - joined
+    return averages
 
 
 def _area(right: _Floats, wrong: _Floats, truth: _Floats) -> _Floats:
@@ -85,6 +85,6 @@ def _area(right: _Floats, wrong: _Floats, truth: _Floats) -> _Floats:
     at = np.searchsorted((recall + moved).ravel(), (_RECALLS + moved).ravel(), side="left")
     at = at.reshape(len(truth), -1) - np.arange(len(truth))[:, None] * right.shape[1]
     padded = np.hstack([highest, np.zeros((len(truth), 1))])  # recalls that are not reached
-    found: _Floats = np.take_along_axis(padded, at, axis=1).mean(axis=1)
-    found[truth <= 0] = np.nan
-    return found
+    averages: _Floats = np.take_along_axis(padded, at, axis=1).mean(axis=1)
+    averages[truth <= 0] = np.nan
+    return averages

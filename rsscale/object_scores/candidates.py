@@ -53,15 +53,15 @@ def overlapping(predicted: ScoredObjects, truth: ScoredObjects, least: float) ->
         Above 0.
     """
     a, b = _Outlines.of(predicted.shapes), _Outlines.of(truth.shapes)
-    found = []
+    pairs = []
     for p, t in _near(a.bounds, b.bounds, predicted, truth):
         both = np.minimum(a.bounds[p, 2:], b.bounds[t, 2:])
         sides = np.clip(both - np.maximum(a.bounds[p, :2], b.bounds[t, :2]), 0, None)
         shared = sides[:, 0] * sides[:, 1]  # an upper bound; exact of two boxes
         at_most = np.minimum(shared, np.minimum(a.areas[p], b.areas[t]))
         can = at_most >= least * (1 - 1e-9) * (a.areas[p] + b.areas[t] - at_most)
-        found.append(_overlaps(p[can], t[can], shared[can], a, b))
-    every = _joined(found)
+        pairs.append(_overlaps(p[can], t[can], shared[can], a, b))
+    every = _joined(pairs)
     kept = every.closeness >= least * (1 - 1e-9)
     return Candidates(every.predicted[kept], every.truth[kept], every.closeness[kept])
 
@@ -79,15 +79,15 @@ def within_distance(predicted: ScoredObjects, truth: ScoredObjects, metres: floa
     reach = metres / predicted.scale
     a = shapely.bounds(predicted.shapes).reshape(-1, 4) + np.hstack([-reach, reach])
     b = shapely.bounds(truth.shapes).reshape(-1, 4)
-    found = []
+    pairs = []
     for p, t in _near(a, b, predicted, truth):
         steps = (predicted.centre[p] - truth.centre[t]) * predicted.scale[p]
         distance = np.hypot(steps[:, 0], steps[:, 1])
         kept = distance <= metres
         others = np.flatnonzero(~kept)
         kept[others] = shapely.intersects(predicted.shapes[p[others]], truth.shapes[t[others]])
-        found.append((p[kept], t[kept], -distance[kept]))
-    return _joined(found)
+        pairs.append((p[kept], t[kept], -distance[kept]))
+    return _joined(pairs)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def _near(
     low = everything[:, :2].min(axis=0)
     apart = everything[:, 2:].max(axis=0) - low + 1
     a, b = (
-        _moved(bounds - np.tile(low, 2), one.images, one.classes, apart)
-        for bounds, one in ((a, predicted), (b, truth))
+        _moved(bounds - np.tile(low, 2), objects.images, objects.classes, apart)
+        for bounds, objects in ((a, predicted), (b, truth))
     )
     tree = shapely.STRtree(shapely.box(*b.T))
     for start in range(0, len(a), _CHUNK):

@@ -65,14 +65,14 @@ class GroupScores:
         more = {**self.average_precision, **self.panoptic}
         return {
             "truth": self.truth,
-            "thresholds": {f"{key:g}": one.to_dict() for key, one in self.thresholds.items()},
-            **{name: plain(one) for name, one in more.items()},
+            "thresholds": {f"{key:g}": scores.to_dict() for key, scores in self.thresholds.items()},
+            **{name: plain(estimate) for name, estimate in more.items()},
         }
 
 
-def plain(found: Estimate) -> dict[str, Any]:
+def plain(estimate: Estimate) -> dict[str, Any]:
     """A figure as JSON, with all of its digits."""
-    if found.value is None:
-        return {"value": None, "why": found.why}
-    numbers = {name: getattr(found, name) for name in ("value", "se", "low", "high")}
-    return numbers | ({"why": found.why} if found.why else {})
+    if estimate.value is None:
+        return {"value": None, "why": estimate.why}
+    numbers = {name: getattr(estimate, name) for name in ("value", "se", "low", "high")}
+    return numbers | ({"why": estimate.why} if estimate.why else {})

@@ -43,9 +43,9 @@ def ranks(predicted: ScoredObjects, rule: Rule) -> _Indices:
     if predicted.scores is None:
         return np.zeros(count, np.intp)
     order = np.lexsort((np.arange(count), predicted.images, -predicted.scores))
-    found = np.empty(count, np.intp)
-    found[order] = np.arange(count)
-    return found
+    rank = np.empty(count, np.intp)
+    rank[order] = np.arange(count)
+    return rank
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,13 @@ def match(
         some = sequence[start : start + _PAIRS]
         some = some[(truth_of[p[some]] < 0) & ~taken[t[some]]]
         # These compete: each takes the closest that is still free, in turn.
-        for one, other, place in zip(
+        for prediction, other, place in zip(
             p[some].tolist(), t[some].tolist(), some.tolist(), strict=True
         ):
-            if truth_of[one] < 0 and not taken[other]:
-                truth_of[one] = other
+            if truth_of[prediction] < 0 and not taken[other]:
+                truth_of[prediction] = other
                 taken[other] = True
-                matched[one] = closeness[place]
+                matched[prediction] = closeness[place]
     return _outcome(threshold, truth_of, matched, counts_predicted, counts_truth)
 
 
@@ -147,9 +147,11 @@ def _outcome(
     counts_predicted: _Flags,
     counts_truth: _Flags,
 ) -> Outcome:
-    found = truth_of >= 0
+    is_matched = truth_of >= 0
     is_true = np.zeros(len(truth_of), bool)
-    is_true[found] = counts_truth[truth_of[found]]
+    is_true[is_matched] = counts_truth[truth_of[is_matched]]
     is_missed = counts_truth.copy()
-    is_missed[truth_of[found]] = False
-    return Outcome(threshold, truth_of, closeness, is_true, ~found & counts_predicted, is_missed)
+    is_missed[truth_of[is_matched]] = False
+    return Outcome(
+        threshold, truth_of, closeness, is_true, ~is_matched & counts_predicted, is_missed
+    )

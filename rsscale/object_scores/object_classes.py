@@ -125,8 +125,10 @@ def _known(
     """Names of classes, and the position that each name or value stands for."""
     if legend is not None:
         pairs = [
-            (one.name, str(one.value)) if isinstance(one, LandClass) else (str(one), "")
-            for one in legend
+            (land_class.name, str(land_class.value))
+            if isinstance(land_class, LandClass)
+            else (str(land_class), "")
+            for land_class in legend
         ]
     elif {"name", "class"} <= set(predicted.columns):
         both = predicted[["class", "name"]].dropna().drop_duplicates().sort_values("class")
@@ -170,12 +172,12 @@ def _extended(
     return (*names, *new), known | {name: len(names) + k for k, name in enumerate(new)}
 
 
-def _texts(column: Any, what: str, name: str) -> list[str]:
+def _texts(column: Any, subject: str, name: str) -> list[str]:
     texts = [plain_text(value) for value in column]
     empty = [row for row, text in enumerate(texts) if text is None]
     if empty:
         raise RecipeError(
-            f"{counted(len(empty), f'{what} object')} without a class in the column {name!r}, "
+            f"{counted(len(empty), f'{subject} object')} without a class in the column {name!r}, "
             f"such as row {empty[0]}; fill it in, or remove them"
         )
     return [text for text in texts if text is not None]

@@ -96,18 +96,24 @@ class ObjectScores:
         for group, name, scores in self._groups():
             head = {"group": group, "name": name, "truth": scores.truth}
             figures: list[tuple[float | None, str, Estimate]] = [
-                (threshold, figure, getattr(one, figure))
-                for threshold, one in scores.thresholds.items()
+                (threshold, figure, getattr(match, figure))
+                for threshold, match in scores.thresholds.items()
                 for figure in ("precision", "recall", "f1")
             ]
             figures += [
-                (None, figure, one)
-                for figure, one in {**scores.average_precision, **scores.panoptic}.items()
+                (None, figure, estimate)
+                for figure, estimate in {**scores.average_precision, **scores.panoptic}.items()
             ]
-            for threshold, figure, one in figures:
-                numbers = {key: getattr(one, key) for key in ("value", "se", "low", "high")}
+            for threshold, figure, estimate in figures:
+                numbers = {key: getattr(estimate, key) for key in ("value", "se", "low", "high")}
                 rows.append(
-                    {**head, "threshold": threshold, "figure": figure, **numbers, "why": one.why}
+                    {
+                        **head,
+                        "threshold": threshold,
+                        "figure": figure,
+                        **numbers,
+                        "why": estimate.why,
+                    }
                 )
         frame = pd.DataFrame(rows)
         kinds = dict.fromkeys(["threshold", "value", "se", "low", "high"], "float64")
@@ -160,16 +166,22 @@ class ObjectScores:
             yield [(title, *_COUNTS, "precision", "recall", "F1")] + [
                 (
                     name,
-                    *(f"{n:,}" for n in (scores.truth, one.true, one.false, one.missed)),
-                    *(_shown(figure) for figure in (one.precision, one.recall, one.f1)),
+                    *(f"{n:,}" for n in (scores.truth, match.true, match.false, match.missed)),
+                    *(_shown(figure) for figure in (match.precision, match.recall, match.f1)),
                 )
                 for name, scores in self._rows()
-                for one in [scores.thresholds[threshold]]
+                for match in [scores.thresholds[threshold]]
             ]
         names = (*self.overall.average_precision, *self.overall.panoptic)
         yield [("ranked by score", *names)] + [
-            (name, *(_shown({**one.average_precision, **one.panoptic}[n]) for n in names))
-            for name, one in self._rows()
+            (
+                name,
+                *(
+                    _shown({**group_scores.average_precision, **group_scores.panoptic}[n])
+                    for n in names
+                ),
+            )
+            for name, group_scores in self._rows()
         ]
 
     def _ends(self) -> list[str]:
@@ -187,26 +199,26 @@ class ObjectScores:
             for figure in some
             if isinstance(figure, Estimate)
         ]
-        what = "images" if self.block is None else f"blocks of {self.block:g} m"
+        units = "images" if self.block is None else f"blocks of {self.block:g} m"
         reasons = dict.fromkeys(figure.why for figure in figures if figure.why)
         there = any(figure.low is not None for figure in figures)
         text = (
-            f"in brackets: {self.confidence:.0%} intervals, {self.blocks:,} {what} drawn "
+            f"in brackets: {self.confidence:.0%} intervals, {self.blocks:,} {units} drawn "
             f"{self.resamples:,} times; "
             if there
-            else f"no intervals of {self.blocks:,} {what}; "
+            else f"no intervals of {self.blocks:,} {units}; "
         )
         dashes = f"without one, or -: {'; '.join(reasons)}" if reasons else ""
         return (text + dashes).removesuffix("; ")
 
 
 def _as_dicts(some: Mapping[str, GroupScores]) -> dict[str, Any]:
-    return {name: one.to_dict() for name, one in some.items()}
+    return {name: scores.to_dict() for name, scores in some.items()}
 
 
-def _shown(found: Estimate) -> str:
-    if found.value is None:
+def _shown(estimate: Estimate) -> str:
+    if estimate.value is None:
         return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"

@@ -78,9 +78,9 @@ def in_one_crs(
             )
         return predicted, truth
     if predicted.crs is None or truth.crs is None:
-        what, there = ("predicted", truth) if predicted.crs is None else ("true", predicted)
+        kind, there = ("predicted", truth) if predicted.crs is None else ("true", predicted)
         raise RecipeError(
-            f"the {what} objects have no CRS, and the others are in {_name(there.crs)}; set "
+            f"the {kind} objects have no CRS, and the others are in {_name(there.crs)}; set "
             "it with set_crs"
         )
     if truth.crs != predicted.crs:
@@ -90,12 +90,12 @@ def in_one_crs(
     return predicted, truth
 
 
-def _check_geometry(frame: Any, what: str) -> None:
+def _check_geometry(frame: Any, subject: str) -> None:
     import geopandas as gpd
 
     if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
         raise RecipeError(
-            f"the {what} objects are a {type(frame).__name__} without geometry; expected a "
+            f"the {subject} objects are a {type(frame).__name__} without geometry; expected a "
             "GeoDataFrame with polygons or points"
         )
 
@@ -136,18 +136,18 @@ def image_numbers(
     if column is None:
         return ("",), np.zeros(len(predicted), np.intp), np.zeros(len(truth), np.intp)
     values = []
-    for frame, what in ((predicted, "predicted"), (truth, "true")):
+    for frame, kind in ((predicted, "predicted"), (truth, "true")):
         if column not in frame.columns:
             if len(frame):
                 there = [str(name) for name in frame.columns]
                 raise RecipeError(
-                    f"the {what} objects have no column {column!r} of images; they have "
+                    f"the {kind} objects have no column {column!r} of images; they have "
                     f"{there}{nearest(column, there)}"
                 )
             values.append(np.empty(0, object))
             continue
         if missing := int(frame[column].isna().sum()):
-            raise RecipeError(f"{counted(missing, f'{what} object')} without {column!r}, the image")
+            raise RecipeError(f"{counted(missing, f'{kind} object')} without {column!r}, the image")
         values.append(frame[column].to_numpy(object))
     try:
         names = sorted(set(values[0]) | set(values[1]))
@@ -180,10 +180,10 @@ def inside(objects: ScoredObjects, within: Any, crs: Any) -> npt.NDArray[np.bool
     if shape.is_empty or shapely.area(shape) <= 0:
         raise RecipeError("the areas in which objects count are empty; expected polygons")
     shapely.prepare(shape)
-    found: npt.NDArray[np.bool_] = shapely.intersects_xy(
+    is_inside: npt.NDArray[np.bool_] = shapely.intersects_xy(
         shape, objects.centre[:, 0], objects.centre[:, 1]
     )
-    return found
+    return is_inside
 
 
 def region_groups(
@@ -215,10 +215,10 @@ def region_groups(
     tree = shapely.STRtree(regions.to_crs(crs).geometry.to_numpy())
 
     def of(objects: ScoredObjects) -> _Indices:
-        found = np.full(len(objects), len(names), np.intp)
-        one, region = tree.query(shapely.points(objects.centre), predicate="intersects")
-        np.minimum.at(found, one, region)
-        return np.where(found < len(names), found, NOWHERE)
+        groups = np.full(len(objects), len(names), np.intp)
+        point, region = tree.query(shapely.points(objects.centre), predicate="intersects")
+        np.minimum.at(groups, point, region)
+        return np.where(groups < len(names), groups, NOWHERE)
 
     return Groups(tuple(names), of(predicted), of(truth))
 

@@ -58,11 +58,11 @@ class Resampling:
     def weights(self) -> npt.NDArray[np.uint8]:
         """How often each block is drawn, ``(blocks, resamples)``."""
         random = np.random.default_rng(self.seed)
-        found = np.zeros((self.blocks, self.resamples), np.uint8)
+        weights = np.zeros((self.blocks, self.resamples), np.uint8)
         for k in range(self.resamples):
             drawn = np.bincount(random.integers(self.blocks, size=self.blocks))
-            found[: len(drawn), k] = np.minimum(drawn, 255)
-        return found
+            weights[: len(drawn), k] = np.minimum(drawn, 255)
+        return weights
 
     def sums(self, values: _Floats) -> _Floats:
         """Sums over the drawn blocks ``(resamples, k)`` of values ``(blocks, k)``."""

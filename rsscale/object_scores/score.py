@@ -129,20 +129,22 @@ def score_objects(
     pair, notes = _pair(predicted, truth, class_column, classes, image=image, score=score)
     kept = _best(pair.predicted, max_detections)
     pair = replace(pair, predicted=pair.predicted.take(kept))
-    found, given = pair.predicted, pair.truth
-    by_distance = found.are_points or given.are_points
+    detections, given = pair.predicted, pair.truth
+    by_distance = detections.are_points or given.are_points
     if distance is not None and not by_distance:
         raise RecipeError(
             "distance is for points, and both tables hold polygons, which are matched by iou"
         )
     matcher = _Matcher.of(pair, thresholds, distance if by_distance else None, matching)
-    counts = tuple(inside(some, within, pair.crs) for some in (found, given))
+    counts = tuple(inside(some, within, pair.crs) for some in (detections, given))
     blocks = (
-        image_groups(pair.images, found, given)
+        image_groups(pair.images, detections, given)
         if image is not None
-        else block_groups(found, given, block)
+        else block_groups(detections, given, block)
     )
-    zones = None if regions is None else region_groups(found, given, regions, region_id, pair.crs)
+    zones = (
+        None if regions is None else region_groups(detections, given, regions, region_id, pair.crs)
+    )
     ranges = size_ranges(sizes, resolution, in_pixels=pair.crs is None)
     if ranges and given.are_points:
         raise RecipeError("sizes are areas of true objects, and the truth are points")
@@ -151,7 +153,7 @@ def score_objects(
     by_size = {}
     for size in ranges:
         in_size = (
-            counts[0] & size.holds(found.areas),
+            counts[0] & size.holds(detections.areas),
             counts[1] & size.holds(given.areas),
         )
         by_size[size.name] = matcher.tally(in_size, blocks, None, resampling).scores()
@@ -167,7 +169,7 @@ def score_objects(
         classes={
             name: part.scores() for name, part in zip(pair.names, whole.by_class, strict=True)
         },
-        predicted=len(found),
+        predicted=len(detections),
         truth=len(given),
         blocks=len(blocks.names),
         block=None if image is not None else block,
@@ -203,14 +205,14 @@ def _pair(
     predicted, truth = in_one_crs(predicted, truth, has_images=image is not None)
     known = object_classes(predicted, truth, class_column, classes)
     images, of_predicted, of_truth = image_numbers(predicted, truth, image)
-    found, about = scored_objects(
+    detections, about = scored_objects(
         predicted, "predicted", classes=known.predicted, images=of_predicted, score=score
     )
     given, about_truth = scored_objects(truth, "true", classes=known.truth, images=of_truth)
     given = given.take(given.classes != UNKNOWN)
     given, twice = given.without_duplicates()
     notes = [*known.notes, *about, *about_truth, *twice]
-    return _Pair(found, given, known.names, images, predicted.crs), notes
+    return _Pair(detections, given, known.names, images, predicted.crs), notes
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ class _Matcher:
     def _outcome(
         self, threshold: float, counts: Sequence[npt.NDArray[np.bool_]], *, strict: bool
     ) -> Outcome:
-        found = match(
+        outcome = match(
             self.candidates,
             self.rank,
             # All candidates of points are near enough.
@@ -303,7 +305,7 @@ class _Matcher:
             counts_truth=counts[1],
             strict=strict,
         )
-        return replace(found, threshold=threshold)
+        return replace(outcome, threshold=threshold)
 
 
 def _by_region(whole: Tally, zones: Groups) -> Mapping[str, GroupScores]:
@@ -332,12 +334,12 @@ def _best(predicted: ScoredObjects, most: int | None) -> npt.NDArray[np.bool_]:
 
 def _thresholds(iou: float | Sequence[float]) -> tuple[float, ...]:
     try:
-        found = (float(iou),) if isinstance(iou, int | float) else tuple(map(float, iou))
+        thresholds = (float(iou),) if isinstance(iou, int | float) else tuple(map(float, iou))
     except (TypeError, ValueError):
-        found = ()
-    if not found or not all(0 < value <= 1 for value in found):
+        thresholds = ()
+    if not thresholds or not all(0 < value <= 1 for value in thresholds):
         raise RecipeError(f"iou is {iou!r}; expected thresholds above 0, up to 1, such as 0.5")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(thresholds))
 
 
 def _check_options(

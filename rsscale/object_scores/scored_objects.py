@@ -63,8 +63,8 @@ class ScoredObjects:
     @property
     def areas(self) -> _Floats:
         """Square metres on the ground; square pixels in pixel coordinates."""
-        found: _Floats = shapely.area(self.shapes) * self.scale.prod(axis=1)
-        return found
+        areas: _Floats = shapely.area(self.shapes) * self.scale.prod(axis=1)
+        return areas
 
     def take(self, kept: npt.NDArray[Any]) -> ScoredObjects:
         """Some of them, by mask or position."""
@@ -102,7 +102,7 @@ class ScoredObjects:
 
 def scored_objects(
     frame: gpd.GeoDataFrame,
-    what: str,
+    subject: str,
     *,
     classes: _Indices,
     images: _Indices,
@@ -114,7 +114,7 @@ def scored_objects(
     ----------
     frame : GeoDataFrame
         With polygons or points, in the CRS of the figures, or in pixel coordinates without one.
-    what : str
+    subject : str
         For messages: ``"predicted"`` or ``"true"``.
     classes, images : intp arrays (n,)
     score : str, optional
@@ -133,14 +133,14 @@ def scored_objects(
     """
     shapes = shapely.force_2d(np.asarray(frame.geometry.to_numpy(), object))
     rows = np.arange(len(shapes))
-    shapes, notes = _repaired(shapes, what)
+    shapes, notes = _repaired(shapes, subject)
     kinds = shapely.get_type_id(shapes)
-    _check_kinds(shapes, kinds, what)
+    _check_kinds(shapes, kinds, subject)
     has_area = (kinds == _POINT) | (shapely.area(shapes) > 0)
     kept = ~shapely.is_empty(shapes) & np.isfinite(shapely.bounds(shapes)).all(axis=1) & has_area
     lost = np.flatnonzero(~kept)
     if len(lost):
-        noun = f"{what} object"
+        noun = f"{subject} object"
         if not kept.any():
             raise RecipeError(
                 f"none of {counted(len(shapes), noun)} has an area or is a point; expected "
@@ -149,16 +149,16 @@ def scored_objects(
         notes.append(
             f"{counted(len(lost), noun)} without an area or a geometry, {_rows(lost)}: left out"
         )
-    scores = None if score is None else _scores(frame, what, score)
+    scores = None if score is None else _scores(frame, subject, score)
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     centre = np.stack([bounds[:, [0, 2]].mean(axis=1), bounds[:, [1, 3]].mean(axis=1)], axis=1)
-    found = ScoredObjects(shapes, rows, classes, images, scores, centre, np.ones_like(centre))
-    found = found.take(kept)
-    return replace(found, scale=_scales(frame.crs, found.centre)), notes
+    objects = ScoredObjects(shapes, rows, classes, images, scores, centre, np.ones_like(centre))
+    objects = objects.take(kept)
+    return replace(objects, scale=_scales(frame.crs, objects.centre)), notes
 
 
 def _repaired(
-    shapes: npt.NDArray[np.object_], what: str
+    shapes: npt.NDArray[np.object_], subject: str
 ) -> tuple[npt.NDArray[np.object_], list[str]]:
     """Valid shapes; None becomes empty."""
     shapes = np.where(shapely.is_missing(shapes), shapely.Polygon(), shapes)
@@ -172,36 +172,36 @@ def _repaired(
         return shapes, []
     reason = shapely.is_valid_reason(before[repaired[0]])
     note = (
-        f"{counted(len(repaired), f'{what} object')} not valid, {_rows(repaired)} ({reason}): "
+        f"{counted(len(repaired), f'{subject} object')} not valid, {_rows(repaired)} ({reason}): "
         "repaired by make_valid"
     )
     return shapes, [note]
 
 
-def _check_kinds(shapes: npt.NDArray[np.object_], kinds: npt.NDArray[Any], what: str) -> None:
+def _check_kinds(shapes: npt.NDArray[np.object_], kinds: npt.NDArray[Any], subject: str) -> None:
     usable = shapely.is_empty(shapes) | np.isin(kinds, (*_POLYGONS, _POINT))
     if not usable.all():
         row = int(np.flatnonzero(~usable)[0])
         raise RecipeError(
-            f"row {row} of the {what} objects is a {shapes[row].geom_type}; expected polygons or "
-            "points"
+            f"row {row} of the {subject} objects is a {shapes[row].geom_type}; expected polygons "
+            "or points"
         )
     are_points = kinds[~shapely.is_empty(shapes)] == _POINT
     if are_points.any() and not are_points.all():
         points = int(are_points.sum())
         raise RecipeError(
-            f"{what} objects are {counted(points, 'point')} and "
+            f"{subject} objects are {counted(points, 'point')} and "
             f"{counted(len(are_points) - points, 'polygon')}; expected one kind, give the others "
             "apart"
         )
 
 
-def _scores(frame: gpd.GeoDataFrame, what: str, column: str) -> _Floats | None:
+def _scores(frame: gpd.GeoDataFrame, subject: str, column: str) -> _Floats | None:
     """The column of scores; None where it is missing or empty throughout."""
     if column not in frame.columns and column != SCORE:
         there = [str(name) for name in frame.columns]
         raise RecipeError(
-            f"the {what} objects have no column {column!r} of scores; they have "
+            f"the {subject} objects have no column {column!r} of scores; they have "
             f"{there}{nearest(column, there)}"
         )
     if column not in frame.columns or not len(frame):
@@ -210,7 +210,7 @@ def _scores(frame: gpd.GeoDataFrame, what: str, column: str) -> _Floats | None:
         scores = frame[column].to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError):
         raise RecipeError(
-            f"the column {column!r} of the {what} objects is of type {frame[column].dtype}; "
+            f"the column {column!r} of the {subject} objects is of type {frame[column].dtype}; "
             "expected numbers"
         ) from None
     bad = np.flatnonzero(~np.isfinite(scores))
@@ -218,7 +218,7 @@ def _scores(frame: gpd.GeoDataFrame, what: str, column: str) -> _Floats | None:
         return None
     if len(bad):
         raise RecipeError(
-            f"{counted(len(bad), f'{what} object')} of {len(scores):,} without a finite score, "
+            f"{counted(len(bad), f'{subject} object')} of {len(scores):,} without a finite score, "
             f"{_rows(bad)}; remove these objects, or the column for figures without scores"
         )
     return np.asarray(scores, np.float64)

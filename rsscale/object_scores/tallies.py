@@ -99,13 +99,13 @@ class Tally:
         recall = true / (true + missed)
         precision = true / (true + false) if true + false else None
         samples = None if self.resampling.why else _ratios(self.resampling.sums(blocks))
-        found = [
+        estimates = [
             Estimate(None, why=NO_PREDICTION)
             if value is None
             else self._estimate(value, None if samples is None else samples[k])
             for k, value in enumerate((precision, recall, _f1(precision, recall)))
         ]
-        return ThresholdScores(true, false, missed, *found)
+        return ThresholdScores(true, false, missed, *estimates)
 
     def _average_precision(self, parts: Sequence[Tally], *, quick: bool) -> Mapping[str, Estimate]:
         picks = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
@@ -156,16 +156,18 @@ class Tally:
         values = np.array([_qualities(sums.sum(axis=0)[None]) for sums in blocks])  # (K, 3, 1)
         samples = None
         if not self.resampling.why:
-            samples = np.array([_qualities(self.resampling.sums(one)) for one in blocks])
-        found = {}
+            samples = np.array(
+                [_qualities(self.resampling.sums(block_sums)) for block_sums in blocks]
+            )
+        estimates = {}
         for k, name in enumerate(_PANOPTIC):
             value = float(_mean(values[:, k : k + 1])[0])
             if not np.isfinite(value):
-                found[name] = Estimate(None, why=_NO_MATCH)
+                estimates[name] = Estimate(None, why=_NO_MATCH)
             else:
                 some = None if samples is None else _mean(samples[:, k : k + 1])
-                found[name] = self._estimate(value, some)
-        return found
+                estimates[name] = self._estimate(value, some)
+        return estimates
 
     def _estimate(self, value: float, samples: _Floats | None) -> Estimate:
         if samples is None:

@@ -25,7 +25,7 @@ def examples_of(
     model: Model,
     scenes: ObjectScenes,
     places: npt.NDArray[np.int64],
-    found: FoundObjects,
+    objects: FoundObjects,
     threshold: float,
 ) -> tuple[Example, ...]:
     """Those of the measured places that hold most objects, as pictures to look at.
@@ -35,16 +35,16 @@ def examples_of(
     model : Model
     scenes : ObjectScenes
     places : int64 array
-    found : FoundObjects
+    objects : FoundObjects
     threshold : float
         Detections that score less are not drawn.
     """
     groups = scenes.groups[np.isin(scenes.groups, places)]
     ids, counts = np.unique(groups, return_counts=True)
     chosen = ids[np.lexsort((ids, -counts))][:_MOST]
-    kept = found.scores >= threshold
+    kept = objects.scores >= threshold
     return tuple(
-        _example(model.spec, scenes, place, found, kept)
+        _example(model.spec, scenes, place, objects, kept)
         for place in sorted(int(place) for place in chosen)
     )
 
@@ -53,7 +53,7 @@ def _example(
     spec: ModelSpec,
     scenes: ObjectScenes,
     place: int,
-    found: FoundObjects,
+    objects: FoundObjects,
     kept: npt.NDArray[np.bool_],
 ) -> Example:
     number = int(scenes.of_scene[scenes.groups == place][0])
@@ -67,11 +67,11 @@ def _example(
         return list(np.asarray(moved, object).reshape(-1))
 
     truth = true_shapes(scene, spec.objects.kind)
-    own = kept & (found.of_scene == number)
-    shapes, scores = found.outlines[own], found.scores[own]
+    own = kept & (objects.of_scene == number)
+    shapes, scores = objects.outlines[own], objects.scores[own]
     is_near = shapely.intersects(shapes, frame)
     return Example(
-        _title(place, scene, found, own),
+        _title(place, scene, objects, own),
         _picture(scene.read(rows, cols), spec),
         tuple(inside(scene.objects)),  # as they are labelled
         tuple(inside(shapes)),
@@ -81,9 +81,9 @@ def _example(
     )
 
 
-def _title(place: int, scene: Scene, found: FoundObjects, own: npt.NDArray[np.bool_]) -> str:
+def _title(place: int, scene: Scene, objects: FoundObjects, own: npt.NDArray[np.bool_]) -> str:
     true = int((scene.places_of_objects == place).sum())
-    detected = int((found.groups[own] == place).sum())
+    detected = int((objects.groups[own] == place).sum())
     return f"place {place}: {true} true, {detected} detected"
 
 

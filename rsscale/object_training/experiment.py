@@ -56,9 +56,9 @@ def run_object_experiment(
     model = replace(model, spec=replace(model.spec, output=threshold))
     basis = _basis(split)
     places = split.test if basis == "test" else split.validation
-    found = find_in_places(model, scenes, places)
-    (told,) = learner.matched(found, scenes, places)
-    figures = told.figures(threshold.score_threshold)
+    detections = find_in_places(model, scenes, places)
+    (scores,) = learner.matched(detections, scenes, places)
+    figures = scores.figures(threshold.score_threshold)
     by_place = scenes.by_place(learner.task)
     return model, ObjectReport(
         learner=learner.name,
@@ -71,7 +71,7 @@ def run_object_experiment(
         seed=plan.seed,
         seconds=time.monotonic() - started,
         notes=(*notes, *scenes.notes, *_advice(learner, scenes)),
-        examples=examples_of(model, scenes, places, found, threshold.score_threshold),
+        examples=examples_of(model, scenes, places, detections, threshold.score_threshold),
         background=background_of(learner, learner.task, plan, by_place, scenes),
     )
 
@@ -104,11 +104,11 @@ def _threshold(
     learner: ObjectNetwork, model: Model, scenes: ObjectScenes, validation: Ids
 ) -> tuple[ObjectOutput, bool]:
     """The output with the score at which F1 of the validation is best, and whether there is one."""
-    told: Matched | None = None
+    matches: Matched | None = None
     if np.isin(scenes.groups, validation).any():
-        found = find_in_places(model, scenes, validation)
-        (told,) = learner.matched(found, scenes, validation)
-    best = told.best_threshold() if told else None
+        detections = find_in_places(model, scenes, validation)
+        (matches,) = learner.matched(detections, scenes, validation)
+    best = matches.best_threshold() if matches else None
     if best is None:
         return learner.output, False
     return replace(learner.output, score_threshold=best), True
@@ -127,10 +127,10 @@ def _advice(learner: ObjectNetwork, scenes: ObjectScenes) -> list[str]:
     )
     lattice, crop = learner.design.lattice, learner.crops.size
     lines = []
-    for width, what in ((crop, "a crop (train.crop)"), (lattice.window, "a window")):
+    for width, kind in ((crop, "a crop (train.crop)"), (lattice.window, "a window")):
         if larger := int((sides > width).sum()):
             lines.append(
-                f"{larger:,} of {len(sides):,} objects are larger than {what} of {width} px: they "
+                f"{larger:,} of {len(sides):,} objects are larger than {kind} of {width} px: they "
                 "are never seen whole, and learnt from by parts that are deeper than the halo"
             )
     if len(sides) and round(sides.max()) > lattice.halo and not lines:

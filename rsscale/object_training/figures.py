@@ -111,12 +111,12 @@ class ObjectFigures:
     @property
     def total(self) -> ClassFigures:
         """All objects, whatever their class; AP is the mean over classes that have a true one."""
-        truth, found, right = (
+        truth, detections, right = (
             sum(getattr(c, name) for c in self.classes) for name in ("truth", "found", "right")
         )
         known = [c.average_precision for c in self.classes if c.truth]
         return ClassFigures(
-            "all", truth, found, right, float(np.mean(known)) if known else float("nan")
+            "all", truth, detections, right, float(np.mean(known)) if known else float("nan")
         )
 
 
@@ -177,7 +177,7 @@ class Matched:
 
 
 def matched(
-    found: FoundObjects,
+    objects: FoundObjects,
     scenes: ObjectScenes,
     places: npt.NDArray[np.int64],
     names: Sequence[str],
@@ -192,7 +192,7 @@ def matched(
 
     Parameters
     ----------
-    found : FoundObjects
+    objects : FoundObjects
     scenes : ObjectScenes
     places : int64 array
     names : sequence of str
@@ -203,23 +203,23 @@ def matched(
         Above 0.
     """
     truth, groups = _truth(scenes, kind)
-    predicted = _scored(found.outlines, found.classes, found.of_scene, found.scores)
+    predicted = _scored(objects.outlines, objects.classes, objects.of_scene, objects.scores)
     overlaps, turns = overlapping(predicted, truth, min(ious)), ranks(predicted, "score")
-    counts = np.isin(found.groups, places), np.isin(groups, places)
+    counts = np.isin(objects.groups, places), np.isin(groups, places)
     true = np.bincount(truth.classes[counts[1]], minlength=len(names)).astype(np.int64)
-    told = []
+    by_iou = []
     for iou in ious:
         outcome = match(
             overlaps, turns, iou, rule="score",
             counts_predicted=counts[0], counts_truth=counts[1],
         )  # fmt: skip
         kept = outcome.is_true | outcome.is_false
-        order = np.lexsort((np.arange(kept.sum()), -found.scores[kept]))
+        order = np.lexsort((np.arange(kept.sum()), -objects.scores[kept]))
         chosen = np.flatnonzero(kept)[order]
         right = outcome.is_true[chosen]
-        scores, classes = found.scores[chosen], found.classes[chosen]
-        told.append(Matched(tuple(names), scores, classes, right, true))
-    return told
+        scores, classes = objects.scores[chosen], objects.classes[chosen]
+        by_iou.append(Matched(tuple(names), scores, classes, right, true))
+    return by_iou
 
 
 def true_shapes(scene: Scene, kind: ObjectKind) -> npt.NDArray[np.object_]:

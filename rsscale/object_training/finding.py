@@ -74,8 +74,8 @@ def _found(
     given = torch.from_numpy(image[None]).to(model.device)
     with torch.inference_mode():
         returned = call(model.module, window_batch(given, scene.days, model.spec))
-    found = window_objects(returned, model.spec, side, f"model {model.spec.name!r}")
-    chosen, outlines = _outlines(found, model.spec)
+    objects = window_objects(returned, model.spec, side, f"model {model.spec.name!r}")
+    chosen, outlines = _outlines(objects, model.spec)
     frame = shapely.box(0, 0, window.shape[1], window.shape[0])
     outlines = shapely.intersection(outlines, frame)
     corner = np.array([window.col0, window.row0], np.float64)
@@ -86,23 +86,23 @@ def _found(
     kept = ((centre >= low) & (centre < high)).all(axis=1) & (shapely.area(outlines) > 0)
     return (
         outlines[kept],
-        found.scores[chosen][kept].astype(np.float64),
-        found.numbers[chosen][kept],
+        objects.scores[chosen][kept].astype(np.float64),
+        objects.numbers[chosen][kept],
         np.full(int(kept.sum()), number, np.int64),
         scene.place_of(bounds[kept]),
     )
 
 
 def _outlines(
-    found: WindowObjects, spec: ModelSpec
+    objects: WindowObjects, spec: ModelSpec
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.object_]]:
     """Outlines of the objects of a window that have one, in its pixels, and which these are."""
-    every = np.arange(len(found.scores))
+    every = np.arange(len(objects.scores))
     if spec.objects.kind == "oriented":
-        return every, oriented_outlines(found, every, f"model {spec.name!r}")
+        return every, oriented_outlines(objects, every, f"model {spec.name!r}")
     if spec.objects.kind != "outlines":
-        return every, np.asarray(shapely.box(*found.boxes.T), object).reshape(-1)
-    traced = mask_outlines(found.masks, every, spec.objects.mask_threshold)
+        return every, np.asarray(shapely.box(*objects.boxes.T), object).reshape(-1)
+    traced = mask_outlines(objects.masks, every, spec.objects.mask_threshold)
     chosen = np.array([k for k, outline in enumerate(traced) if outline is not None], np.intp)
     outlines = np.empty(len(chosen), object)
     outlines[:] = [traced[k] for k in chosen.tolist()]

@@ -79,10 +79,14 @@ class ObjectNetwork:
         )
 
     def matched(
-        self, found: FoundObjects, scenes: ObjectScenes, places: Ids, ious: Sequence[float] = (IOU,)
+        self,
+        objects: FoundObjects,
+        scenes: ObjectScenes,
+        places: Ids,
+        ious: Sequence[float] = (IOU,),
     ) -> list[Matched]:
         """Detections beside the truth of some places: what it returns of each."""
-        return matched(found, scenes, places, self.task.names, kind=self.output.kind, ious=ious)
+        return matched(objects, scenes, places, self.task.names, kind=self.output.kind, ious=ious)
 
     def check(self) -> None:
         """Build it and try it on a window, before imagery is read.
@@ -119,9 +123,9 @@ class ObjectNetwork:
         model = Model(spec, module, device)
 
         def validate() -> Score:
-            found = find_in_places(model, scenes, validation)
-            told = self.matched(found, scenes, validation, THRESHOLDS)
-            averages = [scores.figures(0.5).total.average_precision for scores in told]
+            detections = find_in_places(model, scenes, validation)
+            by_iou = self.matched(detections, scenes, validation, THRESHOLDS)
+            averages = [scores.figures(0.5).total.average_precision for scores in by_iou]
             return (float(np.mean(averages)), averages[0])
 
         crops = ObjectCrops(

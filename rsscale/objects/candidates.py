@@ -82,9 +82,9 @@ class Candidates:
     @classmethod
     def none(cls, *, outlined: bool = False) -> Candidates:
         """No candidates."""
-        found = Detections.none()
+        detections = Detections.none()
         return cls(
-            replace(found, outlines=()) if outlined else found,
+            replace(detections, outlines=()) if outlined else detections,
             np.empty((0, 3), np.int32),
             np.empty(0, np.uint8),
             np.empty(0, bool),
@@ -93,7 +93,7 @@ class Candidates:
 
 
 def window_candidates(
-    found: Detections,
+    detections: Detections,
     core: PixelBox,
     lattice: Lattice,
     seen: npt.NDArray[np.bool_] | None = None,
@@ -114,7 +114,7 @@ def window_candidates(
 
     Parameters
     ----------
-    found : Detections
+    detections : Detections
         Of the window.
     core : PixelBox
         The window's core on the lattice.
@@ -126,26 +126,28 @@ def window_candidates(
     agnostic : bool
         Whether that goes across classes.
     """
-    if not len(found):
-        return Candidates.none(outlined=found.outlines is not None)
-    found = _inside(found, core.pad(lattice.halo))
-    slack = SLACK if found.outlines is None else 0
-    sides = _touched(found.boxes, core.pad(lattice.halo), slack)
-    has_area = _has_area(found.boxes)
-    if found.outlines is None:
-        found = replace(found, boxes=_to_the_edge(found.boxes, core.pad(lattice.halo), sides))
-    centre = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    if not len(detections):
+        return Candidates.none(outlined=detections.outlines is not None)
+    detections = _inside(detections, core.pad(lattice.halo))
+    slack = SLACK if detections.outlines is None else 0
+    sides = _touched(detections.boxes, core.pad(lattice.halo), slack)
+    has_area = _has_area(detections.boxes)
+    if detections.outlines is None:
+        detections = replace(
+            detections, boxes=_to_the_edge(detections.boxes, core.pad(lattice.halo), sides)
+        )
+    centre = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
     near = _contains(core.pad(lattice.halo // 2), centre)
-    is_in_core = _reaches(found.boxes, core)
+    is_in_core = _reaches(detections.boxes, core)
     chosen = np.nonzero(np.where(sides != 0, is_in_core, near) & has_area)[0]
     pieces = chosen[sides[chosen] != 0]
     if len(pieces) > 1:
-        states = suppress(found.take(pieces), iou=iou, agnostic=agnostic)
+        states = suppress(detections.take(pieces), iou=iou, agnostic=agnostic)
         chosen = np.setdiff1d(chosen, pieces[states == DROPPED])
     keys = np.empty((len(chosen), 3), np.int32)
     keys[:, 0], keys[:, 1] = core.row0 // lattice.stride, core.col0 // lattice.stride
     keys[:, 2] = chosen
-    some = found.take(chosen)
+    some = detections.take(chosen)
     return Candidates(
         some,
         keys,
@@ -180,12 +182,12 @@ def together(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
-def shapes_of(found: Detections) -> npt.NDArray[Any]:
+def shapes_of(detections: Detections) -> npt.NDArray[Any]:
     """Outlines, or boxes as polygons: object array ``(n,)``."""
-    if found.outlines is None:
-        shapes: npt.NDArray[Any] = shapely.box(*found.boxes.T)
+    if detections.outlines is None:
+        shapes: npt.NDArray[Any] = shapely.box(*detections.boxes.T)
         return shapes
-    return as_array(found.outlines)
+    return as_array(detections.outlines)
 
 
 def as_array(shapes: Sequence[shapely.Geometry]) -> npt.NDArray[Any]:
@@ -206,26 +208,26 @@ def polygons_of(shapes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return shapes
 
 
-def _inside(found: Detections, window: PixelBox) -> Detections:
+def _inside(detections: Detections, window: PixelBox) -> Detections:
     """What lies in the window: turned boxes may stick out of it."""
     bounds = np.array([window.col0, window.row0, window.col1, window.row1], np.float64)
-    if found.outlines is None:
+    if detections.outlines is None:
         boxes = np.concatenate(
             [
-                np.maximum(found.boxes[:, :2], bounds[:2]),
-                np.minimum(found.boxes[:, 2:], bounds[2:]),
+                np.maximum(detections.boxes[:, :2], bounds[:2]),
+                np.minimum(detections.boxes[:, 2:], bounds[2:]),
             ],
             axis=1,
         )
-        return replace(found, boxes=boxes)
-    shapes = as_array(found.outlines)
+        return replace(detections, boxes=boxes)
+    shapes = as_array(detections.outlines)
     around = shapely.bounds(shapes)
     out = (around[:, :2] < bounds[:2]).any(axis=1) | (around[:, 2:] > bounds[2:]).any(axis=1)
     if out.any():
         shapes[out] = polygons_of(shapely.intersection(shapes[out], shapely.box(*bounds)))
         around = shapely.bounds(shapes)
     boxes = np.where(np.isfinite(around), around, 0.0)  # an empty outline has no bounds
-    return replace(found, boxes=boxes, outlines=tuple(shapes))
+    return replace(detections, boxes=boxes, outlines=tuple(shapes))
 
 
 def _has_area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

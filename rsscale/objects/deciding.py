@@ -129,15 +129,15 @@ class PlaneObjects:
         )
 
     @classmethod
-    def together(cls, one: PlaneObjects, other: PlaneObjects) -> PlaneObjects:
+    def together(cls, first: PlaneObjects, other: PlaneObjects) -> PlaneObjects:
         """Both, with keys that differ, in order of these."""
         both = cls(
-            as_array([*one.shapes, *other.shapes]),
-            np.concatenate([one.keys, other.keys]),
-            np.concatenate([one.classes, other.classes]),
-            np.concatenate([one.scores, other.scores]),
-            np.concatenate([one.parts, other.parts]),
-            np.concatenate([one.cut, other.cut]),
+            as_array([*first.shapes, *other.shapes]),
+            np.concatenate([first.keys, other.keys]),
+            np.concatenate([first.classes, other.classes]),
+            np.concatenate([first.scores, other.scores]),
+            np.concatenate([first.parts, other.parts]),
+            np.concatenate([first.cut, other.cut]),
         )
         return both.take(np.lexsort(both.keys.T[::-1]))
 
@@ -203,9 +203,9 @@ def decide_tile(
     kept, dropped = candidates.states == KEPT, candidates.states == DROPPED
     own = kept & is_here
     shared = ~((own | dropped) & is_only_here)
-    told = np.where(own, PLACED, candidates.states).astype(np.int8)
+    states = np.where(own, PLACED, candidates.states).astype(np.int8)
     return TileCandidates(
-        candidates.take(own), candidates.with_states(told).take(shared), int(dropped.sum())
+        candidates.take(own), candidates.with_states(states).take(shared), int(dropped.sum())
     )
 
 
@@ -228,8 +228,8 @@ def is_private(
     top, left = np.clip(low - first, 0, last - first + 1).T
     bottom, right = np.clip(high - first + 1, 0, last - first + 1).T
     among = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-    found: npt.NDArray[np.bool_] = inside & (among == touched)
-    return found
+    private: npt.NDArray[np.bool_] = inside & (among == touched)
+    return private
 
 
 def decide_rest(shared: Sequence[Candidates], stride: int, rules: Rules) -> PlaneObjects:

@@ -111,8 +111,8 @@ def clipped(pieces: Candidates, stride: int) -> npt.NDArray[Any]:
         return polygons_of(shapely.intersection(shapes_of(pieces.detections), cores))
     x0, y0 = np.maximum(boxes[:, :2], lower).T
     x1, y1 = np.minimum(boxes[:, 2:], lower + stride).T
-    found: npt.NDArray[Any] = shapely.box(x0, y0, np.maximum(x0, x1), np.maximum(y0, y1))
-    return found
+    polygons: npt.NDArray[Any] = shapely.box(x0, y0, np.maximum(x0, x1), np.maximum(y0, y1))
+    return polygons
 
 
 def _contacts(
@@ -181,24 +181,24 @@ _Stretches = tuple[
 
 
 def _touching(
-    one: _Stretches, other: _Stretches
+    stretches: _Stretches, other: _Stretches
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """Stretches of the same line between the same windows that overlap: whose, and by how much."""
-    if not len(one[0]) or not len(other[0]):
+    if not len(stretches[0]) or not len(other[0]):
         none = np.empty(0, np.intp)
         return none, none, np.empty(0)
     lines, others = (
         shapely.linestrings(np.stack([np.repeat(line[:, None], 2, axis=1), reach], axis=2))
-        for line, _, _, reach in (one, other)
+        for line, _, _, reach in (stretches, other)
     )
     first, second = shapely.STRtree(others).query(lines)
-    same = (one[0][first] == other[0][second]) & (one[1][first] == other[1][second])
+    same = (stretches[0][first] == other[0][second]) & (stretches[1][first] == other[1][second])
     first, second = first[same], second[same]
-    low = np.maximum(one[3][first, 0], other[3][second, 0])
-    high = np.minimum(one[3][first, 1], other[3][second, 1])
+    low = np.maximum(stretches[3][first, 0], other[3][second, 0])
+    high = np.minimum(stretches[3][first, 1], other[3][second, 1])
     common = high - low
     longer = common > 0
-    return one[2][first[longer]], other[2][second[longer]], common[longer]
+    return stretches[2][first[longer]], other[2][second[longer]], common[longer]
 
 
 def _joined(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def placed_rows(
-    found: PlaneObjects,
+    objects: PlaneObjects,
     *,
     grid: Grid,
     classes: Sequence[LandClass],
@@ -34,7 +34,7 @@ def placed_rows(
 
     Parameters
     ----------
-    found : PlaneObjects
+    objects : PlaneObjects
     grid : Grid
     classes : sequence of LandClass
         For their names.
@@ -46,24 +46,24 @@ def placed_rows(
     pyarrow.Table
         Of :func:`rsscale.objects.columns.object_schema`.
     """
-    shapes = in_crs(found.shapes, grid)
-    centres, (x0, y0), res = centres_of(found), grid.origin, grid.resolution
+    shapes = in_crs(objects.shapes, grid)
+    centres, (x0, y0), res = centres_of(objects), grid.origin, grid.resolution
     places = np.stack([x0 + centres[:, 0] * res, y0 - centres[:, 1] * res], axis=1)
     return object_rows(
         shapes,
         crs=grid.crs,
-        ids=[object_id(key) for key in found.keys.tolist()],
-        classes=found.classes,
+        ids=[object_id(key) for key in objects.keys.tolist()],
+        classes=objects.classes,
         names={c.value: c.name for c in classes},
         area_m2=ground_areas(shapes, grid.crs),
         span=span,
         run=run,
         step=step,
         model=model,
-        scores=found.scores,
+        scores=objects.scores,
         centres=places,
-        parts=found.parts,
-        cut=found.cut,
+        parts=objects.parts,
+        cut=objects.cut,
     )
 
 
@@ -78,30 +78,30 @@ def in_crs(shapes: npt.NDArray[Any], grid: Grid) -> npt.NDArray[Any]:
     (x0, y0), res = grid.origin, grid.resolution
     if not len(shapes):
         return shapes
-    found: npt.NDArray[Any] = shapely.transform(
+    geometries: npt.NDArray[Any] = shapely.transform(
         shapes, lambda xy: np.stack([x0 + xy[:, 0] * res, y0 - xy[:, 1] * res], axis=1)
     )
-    return found
+    return geometries
 
 
-def centres_of(found: PlaneObjects) -> npt.NDArray[np.float64]:
+def centres_of(objects: PlaneObjects) -> npt.NDArray[np.float64]:
     """Middles of their bounds ``(n, 2)``: ``x, y`` in global pixels."""
-    bounds = shapely.bounds(found.shapes).reshape(len(found), 4)
+    bounds = shapely.bounds(objects.shapes).reshape(len(objects), 4)
     centres: npt.NDArray[np.float64] = (bounds[:, :2] + bounds[:, 2:]) / 2
     return centres
 
 
-def inside(found: PlaneObjects, core: PixelBox, where: npt.NDArray[np.bool_]) -> PlaneObjects:
+def inside(objects: PlaneObjects, core: PixelBox, where: npt.NDArray[np.bool_]) -> PlaneObjects:
     """Objects whose centre, the middle of their bounds, is one of some pixels.
 
     Parameters
     ----------
-    found : PlaneObjects
+    objects : PlaneObjects
     core : PixelBox
     where : bool array (row, col)
         Which pixels of the core.
     """
-    col, row = np.floor(centres_of(found)).astype(np.int64).T
+    col, row = np.floor(centres_of(objects)).astype(np.int64).T
     here = (row >= core.row0) & (row < core.row1) & (col >= core.col0) & (col < core.col1)
     here[here] = where[row[here] - core.row0, col[here] - core.col0]
-    return found.take(here)
+    return objects.take(here)

@@ -52,12 +52,12 @@ def box_areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def shared_areas(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+    first: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Areas that boxes ``(n, 4)`` have in common with others ``(n, 4)``, pair by pair."""
-    both = np.empty_like(one)
-    np.maximum(one[:, :2], other[:, :2], out=both[:, :2])
-    np.minimum(one[:, 2:], other[:, 2:], out=both[:, 2:])
+    both = np.empty_like(first)
+    np.maximum(first[:, :2], other[:, :2], out=both[:, :2])
+    np.minimum(first[:, 2:], other[:, 2:], out=both[:, 2:])
     return box_areas(both)
 
 

@@ -184,8 +184,8 @@ class FunctionPass(Pass):
                 "keeps no code; to go on, call rs.apply again with the same arguments"
             )
         check_allowed(self.address, f"steps.{self.step}", ALLOWED)
-        found: Function = load(self.address, f"steps.{self.step}")
-        return found
+        function: Function = load(self.address, f"steps.{self.step}")
+        return function
 
 
 def _spans(references: Mapping[str, Reference], at: str, setup: Setup) -> tuple[str, ...]:
@@ -221,7 +221,7 @@ def _in_memory(dataset: xr.Dataset, block: Block) -> xr.Dataset:
         return dataset
     profile, meter = block.resources.profile, block.resources.meter
     arrays = in_memory(dataset.data_vars.values(), profile.threads or None, meter)
-    found = dict(zip(map(str, dataset.data_vars), arrays, strict=True))
-    for array in found.values():
+    variables = dict(zip(map(str, dataset.data_vars), arrays, strict=True))
+    for array in variables.values():
         array.attrs.setdefault("nodata", float("nan"))
-    return xr.Dataset(found, attrs=dataset.attrs)
+    return xr.Dataset(variables, attrs=dataset.attrs)

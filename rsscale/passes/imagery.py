@@ -135,8 +135,8 @@ class ImageryPass(Pass):
         image = block.inputs["image"]["composite"].isel(time=self.time)
         picked = image.sel(band=list(self.options.bands))
         profile, meter = block.resources.profile, block.resources.meter
-        (found,) = in_memory([picked], profile.threads or None, meter)
-        rgb = stretched(found.values[(slice(None), *block.inside)], self.options)
+        (composite,) = in_memory([picked], profile.threads or None, meter)
+        rgb = stretched(composite.values[(slice(None), *block.inside)], self.options)
         return Result(layers=block.dataset(self.layers, {"rgb": rgb}))
 
 
@@ -146,5 +146,5 @@ def stretched(values: npt.NDArray[np.float32], options: ImageryOptions) -> npt.N
     root = np.sqrt(np.clip(np.nan_to_num(share), 0, 1))
     bright = root * np.sqrt(root) * (NODATA - 1)  # roots are rounded alike by every processor
     seen = np.isfinite(values).all(axis=0)
-    found: npt.NDArray[np.uint8] = np.where(seen, np.rint(bright), NODATA).astype(np.uint8)
-    return found
+    rgb: npt.NDArray[np.uint8] = np.where(seen, np.rint(bright), NODATA).astype(np.uint8)
+    return rgb

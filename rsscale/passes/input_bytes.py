@@ -62,7 +62,7 @@ class InputBytes:
         bands = len(scenes.names)
         asked = min(bands, files)
         grid, _ = OutputGrid.of(source.grid.geobox_of(PixelBox(0, 0, 1, 1)))
-        found, header = [], 0
+        layouts, header = [], 0
         for number in range(asked):
             record = scenes.records[(2 * number + 1) * len(scenes) // (2 * asked)]
             band = number * bands // asked
@@ -71,8 +71,8 @@ class InputBytes:
             except (RsscaleError, OSError) as error:
                 _log.info("bytes to read are estimated without compression: %s", error)
                 return None
-            found.append(layout)
-        return cls(source, [found[band * asked // bands] for band in range(bands)], header)
+            layouts.append(layout)
+        return cls(source, [layouts[band * asked // bands] for band in range(bands)], header)
 
     def of_tile(self, box: PixelBox, key: TileKey, threads: int) -> float:
         """Bytes that a tile reads.
@@ -103,7 +103,9 @@ class InputBytes:
         rows = list(accumulate(chunks[1], initial=covered.row0))
         cols = list(accumulate(chunks[2], initial=covered.col0))
         in_hand = threads * len(scenes) * max(chunks[1]) * max(chunks[2])
-        is_cached = in_hand * sum(one.pixel_bytes for one in self._layouts) <= CACHE_BYTES
+        is_cached = (
+            in_hand * sum(file_layout.pixel_bytes for file_layout in self._layouts) <= CACHE_BYTES
+        )
         if is_cached:
             rows, cols = [rows[0], rows[-1]], [cols[0], cols[-1]]
         return sum(
@@ -138,8 +140,8 @@ class InputBytes:
                 spare = (0.0, 0.0) if place.zoom else (box.shape[0] - height, box.shape[1] - width)
                 corner = box.row0 + spare[0] / 2, box.col0 + spare[1] / 2
             self._placements[known] = corner
-        found: tuple[float, float] | None = self._placements[known]
-        return found
+        placement: tuple[float, float] | None = self._placements[known]
+        return placement
 
 
 def _source_of(source: InputSource, scenes: Scenes, record: SceneRecord, column: int) -> Source:

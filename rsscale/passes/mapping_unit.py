@@ -110,7 +110,7 @@ class MappingUnitPass(Pass):
 
         reference = recipe.only_reference("step whose classes have a minimum mapping unit")
         layer = class_layer(options.layer, setup, reference, "sieve")
-        there = {one.name: one for one in setup.layers(reference)}
+        there = {step_layer.name: step_layer for step_layer in setup.layers(reference)}
         written = [layer]
         if layer.name == _CHANGE:
             written += [there[name] for name in _OF_CHANGE if name in there]
@@ -188,7 +188,7 @@ class MappingUnitPass(Pass):
         last = part.classes(
             table["place"].values[of_span], table["class"].values[of_span].astype(np.int64)
         )
-        layers = {name: one.values.copy() for name, one in block.inputs["layers"].items()}
+        layers = {name: array.values.copy() for name, array in block.inputs["layers"].items()}
         before = layers[self.layer.name]
         after = np.append(last.astype(before.dtype), before.dtype.type(self.layer.nodata))
         after = after[part.pieces.of_pixel]
@@ -197,7 +197,7 @@ class MappingUnitPass(Pass):
             _unchange(layers, sieved)
         layers[self.layer.name] = after
         return Result(
-            layers=block.dataset(self.layers, {str(name): one for name, one in layers.items()}),
+            layers=block.dataset(self.layers, {str(name): array for name, array in layers.items()}),
             facts={"sieved": int(sieved.sum())},
         )
 

@@ -69,7 +69,9 @@ def check_same_outputs(specs: Mapping[str, ModelSpec]) -> None:
     check_same_classes({period: spec.classes for period, spec in specs.items()})
     (first, spec), *others = specs.items()
     for period, other in others:
-        names, of_other = ([layer.name for layer in one.layers()] for one in (spec, other))
+        names, of_other = (
+            [layer.name for layer in contract.layers()] for contract in (spec, other)
+        )
         if names != of_other or spec.layers()[0].dtype != other.layers()[0].dtype:
             raise ModelError(
                 f"the models of {first} and {period} make the layers {names}, and {of_other}; one "

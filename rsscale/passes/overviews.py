@@ -119,8 +119,8 @@ class OverviewPass(Pass):
     def run(self, block: Block) -> Result:
         """One tile of a level."""
         below = block.inputs["below"]
-        found = {layer.name: reduce(layer, below[layer.name].values) for layer in self.layers}
-        return Result(layers=block.dataset(self.layers, found))
+        layers = {layer.name: reduce(layer, below[layer.name].values) for layer in self.layers}
+        return Result(layers=block.dataset(self.layers, layers))
 
 
 def reduce(layer: Layer, values: _Array) -> _Array:

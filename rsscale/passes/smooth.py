@@ -127,8 +127,8 @@ class MajorityPass(SmoothPass):
         """Smooth one tile."""
         (layer,) = self.layers
         classes = block.inputs["layers"][layer.name].values
-        found = majority(classes, layer.is_valid(classes), self.options.radius)
-        return self._result(block, classes[block.inside], {layer.name: found[block.inside]})
+        smoothed = majority(classes, layer.is_valid(classes), self.options.radius)
+        return self._result(block, classes[block.inside], {layer.name: smoothed[block.inside]})
 
 
 @dataclass(repr=False, kw_only=True)
@@ -175,8 +175,8 @@ class MarkovPass(SmoothPass):
         inputs = block.inputs["layers"]
         before = inputs[_CLASSES].values[block.inside]
         stored = inputs[_PERCENT].values
-        written = {one.name: np.full(one.shape(*block.core.shape), one.nodata, one.numpy_dtype)
-                   for one in self.layers}  # fmt: skip
+        written = {spec.name: np.full(spec.shape(*block.core.shape), spec.nodata, spec.numpy_dtype)
+                   for spec in self.layers}  # fmt: skip
         values = np.array(percent.axis.values if percent.axis else (), classes.numpy_dtype)
         for start in range(0, len(before), _STRIP):
             rows = slice(start, min(start + _STRIP, len(before)))

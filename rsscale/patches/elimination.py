@@ -115,10 +115,10 @@ def small_of(pieces: Pieces, least: LeastUnits) -> tuple[Small, _Ints]:
     number = np.where(is_small, np.cumsum(is_small) - 1, -1)
     first, second = number[pieces.borders.first], number[pieces.borders.second]
     weight = pieces.borders.weight
-    two, one = (first >= 0) & (second >= 0), (first >= 0) ^ (second >= 0)
-    other = np.where(first >= 0, pieces.borders.second, pieces.borders.first)[one]
-    piece = np.maximum(first, second)[one]
-    piece, neighbour, length = by_class(piece, pieces.classes[other], weight[one])
+    two, single = (first >= 0) & (second >= 0), (first >= 0) ^ (second >= 0)
+    other = np.where(first >= 0, pieces.borders.second, pieces.borders.first)[single]
+    piece = np.maximum(first, second)[single]
+    piece, neighbour, length = by_class(piece, pieces.classes[other], weight[single])
     small = Small(
         classes=pieces.classes[is_small],
         pixels=pieces.pixels[is_small],
@@ -201,13 +201,17 @@ class _Graph:
         """Give each of some pieces, no two of them neighbours, its class; merge it."""
         is_ready = np.zeros(len(self.parent), bool)
         is_ready[ready] = True
-        one, other = is_ready[self.first], is_ready[self.second]
+        is_first, other = is_ready[self.first], is_ready[self.second]
         alone = is_ready[self.piece]
-        nodes = np.concatenate([self.first[one], self.second[other], self.piece[alone]])
+        nodes = np.concatenate([self.first[is_first], self.second[other], self.piece[alone]])
         around = np.concatenate(
-            [self.classes[self.second[one]], self.classes[self.first[other]], self.neighbour[alone]]
+            [
+                self.classes[self.second[is_first]],
+                self.classes[self.first[other]],
+                self.neighbour[alone],
+            ]
         )
-        weight = np.concatenate([self.weight[one], self.weight[other], self.length[alone]])
+        weight = np.concatenate([self.weight[is_first], self.weight[other], self.length[alone]])
         chosen = np.full(len(self.parent), _LOWEST)
         chosen[ready] = self._longest(*by_class(nodes, around, weight))
         first, second = self.first, self.second
@@ -232,8 +236,8 @@ class _Graph:
         from scipy.sparse.csgraph import connected_components
 
         touched, index = np.unique(np.concatenate([first, second, ample]), return_inverse=True)
-        one, other = index[: len(first)], index[len(first) : 2 * len(first)]
-        graph = coo_array((np.ones(len(one), np.int8), (one, other)), (len(touched),) * 2)
+        node, other = index[: len(first)], index[len(first) : 2 * len(first)]
+        graph = coo_array((np.ones(len(node), np.int8), (node, other)), (len(touched),) * 2)
         count, label = connected_components(graph, directed=False)
         roots = np.empty(count, np.int64)
         roots[label[::-1]] = touched[::-1]  # written backwards: the first is what stays
@@ -254,15 +258,15 @@ class _Graph:
         first, second = self.parent[self.first], self.parent[self.second]
         is_ample = self.is_ample
         two = ~is_ample[first] & ~is_ample[second]
-        one = is_ample[first] ^ is_ample[second]
-        small = np.where(is_ample[first], second, first)[one]
-        large = np.where(is_ample[first], first, second)[one]
+        single = is_ample[first] ^ is_ample[second]
+        small = np.where(is_ample[first], second, first)[single]
+        large = np.where(is_ample[first], first, second)[single]
         piece = self.parent[self.piece]
         stays = ~is_ample[piece]
         self.piece, self.neighbour, self.length = by_class(
             np.concatenate([piece[stays], small]),
             np.concatenate([self.neighbour[stays], self.classes[large]]),
-            np.concatenate([self.length[stays], self.weight[one]]),
+            np.concatenate([self.length[stays], self.weight[single]]),
         )
         borders = summed(first[two], second[two], self.weight[two])
         self.first, self.second, self.weight = borders.first, borders.second, borders.weight

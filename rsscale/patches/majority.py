@@ -31,16 +31,16 @@ def majority(
         Of the same type. Pixels nearer than ``radius`` to the image's edge have a cut disc.
     """
     most = np.zeros(classes.shape, np.int32)
-    found = classes.copy()
+    smoothed = classes.copy()
     for value in np.unique(classes[valid]):
         votes = _in_disc(valid & (classes == value), radius)
         more = votes > most
-        found[more] = value
+        smoothed[more] = value
         tied = (votes == most) & ~more
-        found[tied] = classes[tied]
+        smoothed[tied] = classes[tied]
         np.maximum(most, votes, out=most)
-    found[~valid] = classes[~valid]
-    return found
+    smoothed[~valid] = classes[~valid]
+    return smoothed
 
 
 def _in_disc(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.int32]:

@@ -163,7 +163,7 @@ def decide_rest(
     node = np.where(pixel["other"] == _NONE, -1, numbers(pixel["other"]))
     a, b, weight = _across(pixel["place"], pixel["part"], connectivity)
     same = pixel["class"][a] == pixel["class"][b]
-    both, one = (node[a] >= 0) & (node[b] >= 0), (node[a] >= 0) ^ (node[b] >= 0)
+    both, single = (node[a] >= 0) & (node[b] >= 0), (node[a] >= 0) ^ (node[b] >= 0)
     inner, outer = np.where(node[a] >= 0, a, b), np.where(node[a] >= 0, b, a)
     borders = summed(
         np.concatenate([numbers(border["place"]), node[a][both & ~same]]),
@@ -171,9 +171,9 @@ def decide_rest(
         np.concatenate([border["amount"], weight[both & ~same]]),
     )
     piece_of, neighbour, length = by_class(
-        np.concatenate([numbers(around["place"]), node[inner][one & ~same]]),
-        np.concatenate([around["class"].astype(np.int64), pixel["class"][outer][one & ~same]]),
-        np.concatenate([around["amount"], weight[one & ~same]]),
+        np.concatenate([numbers(around["place"]), node[inner][single & ~same]]),
+        np.concatenate([around["class"].astype(np.int64), pixel["class"][outer][single & ~same]]),
+        np.concatenate([around["amount"], weight[single & ~same]]),
     )
     small = Small(
         classes=piece["class"].astype(np.int64), pixels=piece["pixels"], units=piece["amount"],
@@ -185,7 +185,7 @@ def decide_rest(
         small,
         least,
         joined=(node[a][both & same], node[b][both & same]),
-        ample=node[inner][one & same],
+        ample=node[inner][single & same],
     )
     changed = decided.classes != small.classes
     return small.places[changed], decided.classes[changed]
@@ -199,8 +199,8 @@ def _across(places: _Ints, part: _Ints, connectivity: Connectivity) -> tuple[_In
     for row, col, weight in _SIDES + (_CORNERS if connectivity == 8 else ()):
         at = np.searchsorted(ordered, ordered + (row << 32) + col)
         at[at == len(ordered)] = 0
-        found = np.flatnonzero(ordered[at] == ordered + (row << 32) + col)
-        a, b = order[found], order[at[found]]
+        hits = np.flatnonzero(ordered[at] == ordered + (row << 32) + col)
+        a, b = order[hits], order[at[hits]]
         apart = part[a] != part[b]
         pairs.append((a[apart], b[apart], np.full(int(apart.sum()), weight, np.int64)))
     first, second, weights = (np.concatenate(column) for column in zip(*pairs, strict=True))

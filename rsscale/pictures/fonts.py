@@ -75,7 +75,7 @@ def _families(lacking: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]
     codes, chosen = {ord(c) for c in lacking}, []
     has = [(name, codes & _letters(path)) for name, path in _installed()]
     while codes:
-        name, covered = max(has, key=lambda one: len(one[1] & codes), default=("", set()))
+        name, covered = max(has, key=lambda family: len(family[1] & codes), default=("", set()))
         if not covered & codes:
             break
         chosen.append(name)

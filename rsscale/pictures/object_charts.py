@@ -92,8 +92,8 @@ def precision_recall_chart(training: Mapping[str, Any]) -> Figure:
             if (len(known) > _MOST_CLASSES)
             else ""
         )
-        told = f"A dot: what counts from the score {scores['threshold']:g} on.{more}"
-        _heading(figure, axes, "Precision and recall", f"{training['verdict']}\n{told}")
+        note = f"A dot: what counts from the score {scores['threshold']:g} on.{more}"
+        _heading(figure, axes, "Precision and recall", f"{training['verdict']}\n{note}")
     return figure
 
 
@@ -173,9 +173,9 @@ def _colors(count: int) -> list[Any]:
     return list(mpl.colormaps["viridis"](np.linspace(0, 0.9, count)))
 
 
-def _heading(figure: Figure, axes: Axes, title: str, told: str) -> None:
+def _heading(figure: Figure, axes: Axes, title: str, remark: str) -> None:
     figure.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
-    lines = [written(line, 110) for line in told.split("\n")]
+    lines = [written(line, 110) for line in remark.split("\n")]
     axes.set_title("\n".join(line["s"] for line in lines), fontsize=11, color=GREY, pad=14,
                    fontfamily=lines[0]["fontfamily"])  # fmt: skip
 

@@ -86,7 +86,7 @@ def quicklook(
     ground = ground_of(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
     panels, columns, factor = read_panels(layers, ground, max_px)
     heading = title if title is not None else str(ds.attrs.get("title", ""))
-    names = [one.name for panel in panels for one in panel.classes]
+    names = [land_class.name for panel in panels for land_class in panel.classes]
     lacking = warn_of_missing([heading, ground.note, *names])
     ground = replace(ground, note=" · ".join(part for part in (ground.note, lacking) if part))
     if by_area:
@@ -102,7 +102,7 @@ def quicklook(
 def _warn_of_classes(panels: list[Panel]) -> None:
     """Log classes of one map that are hard to tell apart, and values that are no class."""
     for classes in dict.fromkeys(panel.classes for panel in panels):
-        pairs = alike([one.color for one in classes])
+        pairs = alike([land_class.color for land_class in classes])
         if pairs:
             named = ", ".join(
                 f"{classes[pair.first].name!r} and {classes[pair.second].name!r} ({pair.vision})"

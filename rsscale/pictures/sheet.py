@@ -192,7 +192,10 @@ class _Page:
 
     def map(self, x: int, y: int, width: int, height: int, panel: Panel) -> None:
         """A map in a frame of one pixel."""
-        colors = {NODATA: _PAPER, **{one.value: one.color for one in panel.classes}}
+        colors = {
+            NODATA: _PAPER,
+            **{land_class.value: land_class.color for land_class in panel.classes},
+        }
         painted = paint(panel.values, colors, (height, width))
         framed = np.empty((height + 2, width + 2, 3), np.uint8)
         framed[:] = [int(LINE[k : k + 2], 16) for k in (1, 3, 5)]
@@ -242,9 +245,13 @@ def _legend_rows(
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Name, colour and cells of each row; a row without a name is a gap."""
     last = maps[-1]
-    order = (lambda one: -int(last.counts[one.value])) if by_area else (lambda _: 0)
-    for one in sorted(last.classes, key=order):
-        yield one.name + _same_color(one, last.classes), one.color, _cells([one.value], maps)
+    order = (lambda land_class: -int(last.counts[land_class.value])) if by_area else (lambda _: 0)
+    for land_class in sorted(last.classes, key=order):
+        yield (
+            land_class.name + _same_color(land_class, last.classes),
+            land_class.color,
+            _cells([land_class.value], maps),
+        )
     unnamed = sorted({value for panel in maps for value in panel.unnamed})
     if unnamed:
         more = f" and {len(unnamed) - _MOST_VALUES} more" * (len(unnamed) > _MOST_VALUES)
@@ -253,8 +260,8 @@ def _legend_rows(
     for panel in panels:
         if panel.classes != last.classes:
             yield "", "", []
-            for one in panel.classes:
-                yield one.name, one.color, _cells([one.value], [panel])
+            for land_class in panel.classes:
+                yield land_class.name, land_class.color, _cells([land_class.value], [panel])
     if any((panel.values == NODATA).any() for panel in panels):
         yield "no data", _PAPER, []
 

@@ -68,14 +68,14 @@ def confusion_chart(training: Mapping[str, Any]) -> Figure:
         axes.grid(which="minor", color="white", linewidth=1.5)
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
-        told = "a column: what the labelled pixels of a class were mapped as"
+        note = "a column: what the labelled pixels of a class were mapped as"
         if is_crowded:  # its cells have no room for numbers, so that colours need telling
             # Apart from the user's accuracies, which stand between.
             bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.12)
             bar.set_label("share of the labelled pixels of a class")
             bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
             bar.outline.set_visible(False)
-        _heading(figure, "Confusion matrix", [training["verdict"], told], 96)
+        _heading(figure, "Confusion matrix", [training["verdict"], note], 96)
     return figure
 
 
@@ -149,11 +149,11 @@ def reliability_chart(training: Mapping[str, Any]) -> Figure:
         top.legend(loc="lower right", framealpha=0.9, edgecolor="white")
         below.bar(edges[:-1], after["weight"], width=np.diff(edges), align="edge", color=BLUE,
                   edgecolor="white")  # fmt: skip
-        told = (
+        note = (
             "How many pixels are how sure, after calibration, each place with the same weight; "
             "above, larger marks stand for more"
         )
-        below.set_title(told, fontsize=10, color=GREY)
+        below.set_title(note, fontsize=10, color=GREY)
         below.set(ylabel="share of pixels", xlabel="confidence: probability of the class mapped")
         for axes in (top, below):
             plain_axes(axes, grid="both")

@@ -152,15 +152,15 @@ class Accessor:
             pixels, hectares = count_classes(product, each)
             counts = {value: int(count) for value, count in enumerate(pixels) if count}
             check_known(counts, classes, holder=f"the layer {name!r}")
-            whole = sum(float(hectares[one.value]) for one in classes) or math.nan
+            whole = sum(float(hectares[entry.value]) for entry in classes) or math.nan
             head = {} if time is None else {"time": time}
             rows += [
                 {
-                    **head, "value": one.value, "name": one.name,
-                    "pixels": int(pixels[one.value]), "hectares": float(hectares[one.value]),
-                    "share": float(hectares[one.value]) / whole,
+                    **head, "value": entry.value, "name": entry.name,
+                    "pixels": int(pixels[entry.value]), "hectares": float(hectares[entry.value]),
+                    "share": float(hectares[entry.value]) / whole,
                 }
-                for one in classes
+                for entry in classes
             ]  # fmt: skip
         return pd.DataFrame(rows)
 
@@ -185,7 +185,7 @@ class Accessor:
 
     def _class_layer(self, layer: str) -> str:
         """The name of a layer of classes; the map, or the first that there is, when empty."""
-        known = [str(k) for k, one in self._ds.data_vars.items() if "flag_values" in one.attrs]
+        known = [str(k) for k, array in self._ds.data_vars.items() if "flag_values" in array.attrs]
         if layer and layer not in known:
             raise ModelError(
                 f"there is no layer of classes {layer!r}; there are {', '.join(known) or 'none'}"

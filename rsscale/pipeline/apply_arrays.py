@@ -80,13 +80,13 @@ class _Map:
 
     def nodata(self) -> Any:
         """Its nodata value; None when it declares none."""
-        found = self.attributes.get("nodata", self.attributes.get("_FillValue"))
-        if found is None and self.dtype.kind == "f":
-            found = np.nan
+        nodata = self.attributes.get("nodata", self.attributes.get("_FillValue"))
+        if nodata is None and self.dtype.kind == "f":
+            nodata = np.nan
         # A coordinate counts something, such as observations.
-        if found is None and (self.is_coordinate or self.dtype.kind == "b"):
-            found = 0
-        return None if found is None else self.dtype.type(found)
+        if nodata is None and (self.is_coordinate or self.dtype.kind == "b"):
+            nodata = 0
+        return None if nodata is None else self.dtype.type(nodata)
 
     def beyond(self, name: str) -> Any:
         """The value beyond its edge.
@@ -96,13 +96,13 @@ class _Map:
         RecipeError
             When it does not say.
         """
-        found = self.nodata()
-        if found is None:
+        nodata = self.nodata()
+        if nodata is None:
             raise RecipeError(
                 f"{name} is {self.dtype} and does not say what lies beyond its edge, within the "
                 "halo; set its attribute 'nodata'"
             )
-        return found
+        return nodata
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Layout:
 
     def empty(self, box: GeoBox) -> xr.Dataset:
         """A block in which nothing was seen."""
-        nodata = [0 if (found := m.nodata()) is None else found for m in self.maps]
+        nodata = [0 if (value := m.nodata()) is None else value for m in self.maps]
         shapes = [(*m.leading, *box.shape) for m in self.maps]
         values = [
             np.full(shape, fill, m.dtype)
@@ -220,14 +220,16 @@ def _lazily(blocks: _Blocks, arrays: Sequence[Any], fills: Sequence[Any]) -> dic
         for i, j in places
     }
     base = HighLevelGraph.from_collections(name, graph, dependencies=around)
-    found = {}
+    lazy_arrays = {}
     for layer in blocks.function.layers:
         own = f"{name}-{layer.name}"
         leading, depth = ((0,), ((layer.depth,),)) if layer.axis else ((), ())
         taken = {(own, *leading, *p): (itemgetter(layer.name), (name, *p)) for p in places}
         layers = HighLevelGraph({**base.layers, own: taken}, {**base.dependencies, own: {name}})
-        found[layer.name] = da.Array(layers, own, chunks=(*depth, *sizes), dtype=layer.numpy_dtype)
-    return found
+        lazy_arrays[layer.name] = da.Array(
+            layers, own, chunks=(*depth, *sizes), dtype=layer.numpy_dtype
+        )
+    return lazy_arrays
 
 
 def _overlapped(array: Any, fill: Any, cut: tuple[tuple[int, ...], ...], halo: int) -> Any:

@@ -128,25 +128,25 @@ def apply(
     if runs:
         call = RunCall(step, f, runs, declared, halo, str(version), parameters, at)
         return apply_to_runs(call, out=out, client=client, threads=threads, watch=watch)
-    told = {"out": out, "client": client, "threads": threads, "watch": watch, "at": at}
-    for key, value in told.items():
+    options = {"out": out, "client": client, "threads": threads, "watch": watch, "at": at}
+    for key, value in options.items():
         if value is not None:
             raise RecipeError(f"{key} is for runs; 'of' are arrays, computed where you compute")
     return apply_to_arrays(step, f, _arrays(of), layers=declared, halo=halo, parameters=parameters)
 
 
 def _step_name(f: Callable[..., Any], name: str | None) -> str:
-    found = name
+    step = name
     if name is None:
         own = getattr(f, "__name__", type(f).__name__).lower()
-        found = re.sub(r"[^a-z0-9_-]", "", own).strip("_-") or "function"
-        found = "function" if own == "<lambda>" else found
-    if not _NAME.fullmatch(found or "") or found == "product":
+        step = re.sub(r"[^a-z0-9_-]", "", own).strip("_-") or "function"
+        step = "function" if own == "<lambda>" else step
+    if not _NAME.fullmatch(step or "") or step == "product":
         raise RecipeError(
-            f"name is {found!r}; expected small letters, digits, '_' and '-', a letter first, and "
+            f"name is {step!r}; expected small letters, digits, '_' and '-', a letter first, and "
             "not 'product'"
         )
-    return str(found)
+    return str(step)
 
 
 def _layers(layers: Sequence[Layer | Mapping[str, Any]]) -> tuple[Layer, ...]:
@@ -169,8 +169,8 @@ def _runs(of: Any) -> dict[str, tuple[Run, str]]:
     if isinstance(of, Run):
         return {"map": (of, "map")}
     if isinstance(of, tuple):
-        found = _run_step("of", of)
-        return {found[1]: found}
+        run_step = _run_step("of", of)
+        return {run_step[1]: run_step}
     is_mapping = isinstance(of, Mapping) and not isinstance(of, xr.Dataset)
     if not is_mapping or not any(isinstance(value, (Run, tuple)) for value in of.values()):
         return {}
@@ -187,10 +187,10 @@ def _run_step(name: str, value: Any) -> tuple[Run, str]:
 
 def _arrays(of: Any) -> dict[str, xr.Dataset]:
     named = of if isinstance(of, Mapping) and not isinstance(of, xr.Dataset) else {"data": of}
-    found = {str(name): _dataset(str(name), value) for name, value in named.items()}
-    if not found:
+    arrays = {str(name): _dataset(str(name), value) for name, value in named.items()}
+    if not arrays:
         raise RecipeError("of is empty; expected a Run, arrays, or a mapping of names to these")
-    return found
+    return arrays
 
 
 def _dataset(name: str, value: Any) -> xr.Dataset:

@@ -114,7 +114,7 @@ def assess(
             class_column=class_column,
             period_column=period_column,
         )
-        found = assess_map(
+        map_accuracy = assess_map(
             layer,
             _inside(plan, source.read),
             grid=plan.grid,
@@ -124,8 +124,8 @@ def assess(
             block=block,
             design=design,
         )
-        notes = [*source.notes(found, distance), *keep_off.notes, *found.notes]
-        by_period[year] = replace(found, notes=tuple(notes))
+        notes = [*source.notes(map_accuracy, distance), *keep_off.notes, *map_accuracy.notes]
+        by_period[year] = replace(map_accuracy, notes=tuple(notes))
         records[str(year)] = source.record
     pooled = reduce(add, by_period.values())
     content = pooled.to_dict() | {
@@ -170,12 +170,12 @@ class _ReferenceSource:
     record: dict[str, Any]
     total: int | None = None  # labelled pixels, where they are few enough to be counted
 
-    def notes(self, found: Accuracy, distance: float) -> list[str]:
+    def notes(self, accuracy: Accuracy, distance: float) -> list[str]:
         notes = [f"reference labels: {reason}" for reason in self.record.get("left_out", [])]
-        if self.total is not None and found.pixels < self.total:
+        if self.total is not None and accuracy.pixels < self.total:
             notes.append(
-                f"{found.pixels:,} of {self.total:,} reference pixels are measured; the others lie "
-                f"in blocks within {distance:g} m of training labels, or outside the area"
+                f"{accuracy.pixels:,} of {self.total:,} reference pixels are measured; the others "
+                f"lie in blocks within {distance:g} m of training labels, or outside the area"
             )
         return notes
 
@@ -244,7 +244,7 @@ def keep_other_figures(storage: Storage, references: Mapping[str, Any]) -> list[
         return []
     before = json.loads(data)
     then, now = (
-        {year: one.get("sha256") for year, one in some.items()}
+        {year: record.get("sha256") for year, record in some.items()}
         for some in (before.get("references", {}), references)
     )
     if then == now:

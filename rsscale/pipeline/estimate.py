@@ -124,8 +124,8 @@ def plan(
         if not pilot:
             return untimed
         checking = time.perf_counter() - started
-        found = _pilot(checked, profile, client, pilot)
-    return _timed(untimed, replace(found, opening=found.opening + checking), prices=prices)
+        timing = _pilot(checked, profile, client, pilot)
+    return _timed(untimed, replace(timing, opening=timing.opening + checking), prices=prices)
 
 
 def with_untrained(recipe: Recipe, folder: Path) -> tuple[Recipe, tuple[str, ...]]:
@@ -162,12 +162,12 @@ def with_untrained(recipe: Recipe, folder: Path) -> tuple[Recipe, tuple[str, ...
         labels = read_recipe_labels(recipe)
         design, task = recipe_design(recipe, labels, "cpu"), Task(classes=labels.classes)
         check_learner(recipe_learner(recipe, design, task), input_bands(recipe), settings)
-    spec, what = save_untrained(folder, recipe, input_bands(recipe), design, task)
+    spec, description = save_untrained(folder, recipe, input_bands(recipe), design, task)
     there = {"observations", *(layer.name for layer in spec.output.layers(spec.classes))}
     kept = tuple(name for name in recipe.output.layers or () if name in there)
     output = recipe.output.model_copy(update={"layers": kept or None})
     where = ", ".join(dict.fromkeys(lost))
-    note = f"there is no model at {where} yet (rsscale train); this is counted for {what}"
+    note = f"there is no model at {where} yet (rsscale train); this is counted for {description}"
     return recipe.model_copy(update={"model": str(folder), "output": output}), (note,)
 
 
@@ -298,7 +298,7 @@ def _relative_margin(seconds: Sequence[float]) -> float:
     """
     count, mean = len(seconds), max(statistics.fmean(seconds), 1e-9)
     freedom = count - 1 + _SPREAD_TILES
-    squares = sum((one / mean - 1) ** 2 for one in seconds) + _SPREAD_TILES * _SPREAD**2
+    squares = sum((duration / mean - 1) ** 2 for duration in seconds) + _SPREAD_TILES * _SPREAD**2
     return float(stdtrit(freedom, 0.975)) * math.sqrt(squares / freedom / count)
 
 

@@ -135,7 +135,7 @@ def product_of_run(run: Run, step: str) -> StoredProduct:
     stored = xr.open_zarr(
         run.folder.store(step).zarr(read_only=True), chunks=None, mask_and_scale=False
     )
-    layers = [Layer.parse(one) for one in steps[step]["layers"]]
+    layers = [Layer.parse(entry) for entry in steps[step]["layers"]]
     return StoredProduct(
         stored=stored,
         layers={layer.name: layer for layer in layers},
@@ -198,15 +198,16 @@ def _periods(times: Any) -> Iterator[str]:
     yield from (day if max(by_year.values()) > 1 else day[:4] for day in days)
 
 
-def _chosen(what: str, known: list[str], wanted: Sequence[int | str]) -> list[str]:
+def _chosen(subject: str, known: list[str], wanted: Sequence[int | str]) -> list[str]:
     """Names in the order of the product; all where none is named."""
-    names = [str(one) for one in wanted]
+    names = [str(choice) for choice in wanted]
     for name in names:
         if name not in known:
             raise RecipeError(
-                f"there is no {what} {name!r}; there are {', '.join(known)}{nearest(name, known)}"
+                f"there is no {subject} {name!r}; there are {', '.join(known)}"
+                f"{nearest(name, known)}"
             )
-    return [one for one in known if one in names or not names]
+    return [known_name for known_name in known if known_name in names or not names]
 
 
 def _paths(
@@ -242,7 +243,7 @@ def check_whole(
             f"{step!r} are done; go on with: rsscale resume {folder.url}, or export what is there "
             "with --partial"
         )
-    known = {one["name"]: Layer.parse(one) for one in described["layers"]}
+    known = {entry["name"]: Layer.parse(entry) for entry in described["layers"]}
     storage, tile = folder.store(step), state["grid"]["tile"]
     for name in layers:
         layer = known[name]
@@ -309,5 +310,5 @@ def _bands(
     classes: dict[int, str] = {}
     if extra[0] == "class" and "classification" in product.layers:
         flags = flag_classes(product.layers["classification"].attributes)
-        classes = {one.value: one.name for one in flags}
+        classes = {land_class.value: land_class.name for land_class in flags}
     return tuple(f"{layer.name} of {classes.get(v, f'{extra[0]} {v}')}" for v in values)

@@ -182,7 +182,7 @@ def _against(spec: ModelSpec, recipe: Recipe) -> Sequence[str]:
     grid = recipe.grid.build()
     where = recipe.bbox if recipe.bbox is not None else recipe.area
     extent = grid.geobox(read_area(where, recipe.area_layer))
-    if sorted(one.name for one in spec.inputs) == sorted((BEFORE, AFTER)):
+    if sorted(model_input.name for model_input in spec.inputs) == sorted((BEFORE, AFTER)):
         return _against_steps(spec, recipe, extent)
     for period in recipe.periods:
         try:

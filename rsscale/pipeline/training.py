@@ -115,20 +115,20 @@ def train_recipe(
     meant = "" if name in ARCHITECTURES else nearest(name, detectors)
     settings.refuse(OF_OBJECTS, f"is of detectors, and {name!r} maps pixels{meant}")
     labels = read_recipe_labels(recipe)
-    told, recipe = recipe, recipe_of_inputs(recipe)
+    original, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)
     design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
     check_learner(learner, input_bands(recipe), settings)
     plan = recipe_plan(recipe)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
-        reading = Reading(recipe, labels, work, chosen(told.cluster, cluster, may_share=False))
+        reading = Reading(recipe, labels, work, chosen(original.cluster, cluster, may_share=False))
         if isinstance(learner, ImageNetwork):
             model, report = _train_images(reading, learner, plan)
         else:
             model, report = _train_points(reading, learner, plan)
         periods = label_periods(recipe, labels)
-        made_from = provenance(recipe, settings, periods) | {"recipe": told.to_yaml()}
+        made_from = provenance(recipe, settings, periods) | {"recipe": original.to_yaml()}
         background = replace(report.background, provenance=made_from)
         report = replace(report, background=background)
         save_model(

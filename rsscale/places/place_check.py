@@ -83,9 +83,9 @@ class PlaceCheck:
             first, second = (self._boxes[raster] for raster in rasters[:2])
             if np.isfinite([first, second]).all() and lie_apart(first, [second]):
                 return None, Agreement.APART
-        found = [(raster, self.compare(raster, footprint)) for raster in rasters]
+        agreements = [(raster, self.compare(raster, footprint)) for raster in rasters]
         for wanted in (Agreement.AGREE, Agreement.PARTLY):
-            for raster, agreement in found:
+            for raster, agreement in agreements:
                 if agreement is wanted:
                     return raster, agreement
         return None, Agreement.APART
@@ -101,13 +101,13 @@ def footprint_boxes(items: Sequence[ItemDict]) -> list[tuple[Box, ...]]:
     """
     shapes = footprints(items)
     bounds = shapely.bounds(shapes)
-    found: list[tuple[Box, ...]] = [
+    boxes: list[tuple[Box, ...]] = [
         () if np.isnan(box[0]) else (tuple(box),) for box in bounds.tolist()
     ]
     for number in map(int, np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)):
         parts = shapely.bounds(shapely.get_parts(shapes[number]))
-        found[number] = tuple(tuple(part) for part in parts.tolist())
-    return found
+        boxes[number] = tuple(tuple(part) for part in parts.tolist())
+    return boxes
 
 
 def box_raster(box: Box) -> RasterBounds:
@@ -134,8 +134,8 @@ def shown_box(box: Sequence[float]) -> str:
 
 
 def _boxes(rasters: Sequence[RasterBounds]) -> list[Box]:
-    found: Any = bounds_in(rasters, WGS84).tolist()
-    return [tuple(box) for box in found]
+    bounds: Any = bounds_in(rasters, WGS84).tolist()
+    return [tuple(box) for box in bounds]
 
 
 def _area(box: Box) -> float:

@@ -128,11 +128,11 @@ def raster_of(own: Fields, common: Fields) -> RasterBounds | None:
     own, common : mapping
         Fields of the asset, and properties of its item.
     """
-    found = rasters_of(own, common)
+    rasters = rasters_of(own, common)
     # A transform and a box that lie apart cannot both be right.
-    if len(found) > 1 and not _overlap(*map(_extent, found)):
+    if len(rasters) > 1 and not _overlap(*map(_extent, rasters)):
         return None
-    return found[0] if found else None
+    return rasters[0] if rasters else None
 
 
 def rasters_of(own: Fields, common: Fields) -> tuple[RasterBounds, ...]:
@@ -148,14 +148,14 @@ def rasters_of(own: Fields, common: Fields) -> tuple[RasterBounds, ...]:
         return ()
     transform = _numbers(scope_of("transform", own, common).get("proj:transform"), (6, 9))
     shape = _shape(scope_of("shape", own, common).get("proj:shape"))
-    found = [RasterBounds(crs, transform[:6], shape)] if transform and shape else []
+    rasters = [RasterBounds(crs, transform[:6], shape)] if transform and shape else []
     bbox = _bbox(own, common)
     if bbox is not None:
         left, bottom, right, top = bbox
         height, width = shape or (_SOME_PIXELS, _SOME_PIXELS)
         step_x, step_y = (right - left) / width, (top - bottom) / height
-        found.append(RasterBounds(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width)))
-    return tuple(found)
+        rasters.append(RasterBounds(crs, (step_x, 0.0, left, 0.0, -step_y, top), (height, width)))
+    return tuple(rasters)
 
 
 def scope_of(name: str, own: Fields, common: Fields) -> Fields:
@@ -173,25 +173,25 @@ def _leading(value: Any) -> list[float] | None:
 
 def _numbers(value: Any, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
     try:
-        found = tuple(float(number) for number in value)
+        numbers = tuple(float(number) for number in value)
     except (TypeError, ValueError, OverflowError):
         return None
-    is_sound = len(found) in lengths and all(abs(number) <= _LARGEST for number in found)
-    return found if is_sound else None  # NaN is not
+    is_sound = len(numbers) in lengths and all(abs(number) <= _LARGEST for number in numbers)
+    return numbers if is_sound else None  # NaN is not
 
 
 def _shape(value: Any) -> tuple[int, int] | None:
-    found = _numbers(value, (2,))
-    return (int(found[0]), int(found[1])) if found and min(found) >= 1 else None
+    shape = _numbers(value, (2,))
+    return (int(shape[0]), int(shape[1])) if shape and min(shape) >= 1 else None
 
 
 def _bbox(own: Fields, common: Fields) -> tuple[float, ...] | None:
     """``proj:bbox``, else the bounds of ``proj:geometry``; left, bottom, right, top."""
     for scope in (own, common):
-        found = _numbers(scope.get("proj:bbox"), (4, 6))
-        if found:
-            half = len(found) // 2
-            return (*found[:2], *found[half : half + 2])
+        bbox = _numbers(scope.get("proj:bbox"), (4, 6))
+        if bbox:
+            half = len(bbox) // 2
+            return (*bbox[:2], *bbox[half : half + 2])
         geometry = scope.get("proj:geometry")
         if isinstance(geometry, Mapping):
             points = _points(geometry.get("coordinates"))
@@ -202,7 +202,7 @@ def _bbox(own: Fields, common: Fields) -> tuple[float, ...] | None:
 
 def _points(coordinates: Any) -> Floats:
     """All (x, y) of nested GeoJSON coordinates, ``(N, 2)``; empty when they are broken."""
-    found: list[tuple[float, ...]] = []
+    points: list[tuple[float, ...]] = []
     pending = [coordinates]
     while pending:
         value = pending.pop()
@@ -210,10 +210,10 @@ def _points(coordinates: Any) -> Floats:
             continue
         point = _numbers(value[:2], (2,))
         if point:
-            found.append(point)
+            points.append(point)
         else:
             pending += value
-    return np.array(found, np.float64).reshape(-1, 2)
+    return np.array(points, np.float64).reshape(-1, 2)
 
 
 def _extent(raster: RasterBounds) -> tuple[float, ...]:
@@ -282,8 +282,8 @@ def _turn(lons: Floats) -> Floats:
 def _stray(values: Floats) -> Floats:
     """How far a projected edge may leave the straight line between its sample points."""
     bends = [np.abs(np.diff(values, 2, axis=axis)).max(axis=(1, 2)) for axis in (1, 2)]
-    found: Floats = _STRAY * np.maximum(*bends)
-    return found
+    strays: Floats = _STRAY * np.maximum(*bends)
+    return strays
 
 
 @lru_cache(maxsize=256)

@@ -52,8 +52,8 @@ def parse_crs(text: str) -> CRS:
     pyproj.exceptions.CRSError
         When it cannot.
     """
-    found = _read(text)
-    return CRS.from_user_input(text) if found is None else found
+    crs = _read(text)
+    return CRS.from_user_input(text) if crs is None else crs
 
 
 def _texts(scope: Fields) -> Iterator[str]:

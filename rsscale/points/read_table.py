@@ -103,10 +103,12 @@ def read_series_table(
         array[code, place] = _numbers(frame, some, nodata, scale)
         named = tuple(times) or (() if date else _WHOLE_YEAR)
         inputs.append(SeriesInput(name, tuple(some), array, days, named))
-    found = targets[label].to_numpy() if label else targets.to_numpy(np.float64)
+    sample_targets = targets[label].to_numpy() if label else targets.to_numpy(np.float64)
     crs = str(crs) if crs is not None else _crs_of(about, frame)
-    places = _places(_kind(group, blocks, crs), where, groups, found, crs=crs, blocks=blocks)
-    return SeriesTable(tuple(inputs), found, groups, tuple(values), notes, places).seen
+    places = _places(
+        _kind(group, blocks, crs), where, groups, sample_targets, crs=crs, blocks=blocks
+    )
+    return SeriesTable(tuple(inputs), sample_targets, groups, tuple(values), notes, places).seen
 
 
 def _frame(table: pd.DataFrame | str | Path | None, sample: str) -> Any:
@@ -216,8 +218,8 @@ def _groups(
     if where is None or not np.isfinite(where).all():
         raise RecipeError("a sample has no coordinates, so that it lies in no block")
     cells = np.floor(where / blocks).astype(np.int64)
-    found: npt.NDArray[Any] = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
-    return found
+    groups: npt.NDArray[Any] = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    return groups
 
 
 def _positions(

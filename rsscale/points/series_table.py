@@ -105,7 +105,7 @@ class SeriesTable:
             raise RecipeError("a table of series needs at least one input with bands")
         count = len(self.inputs[0].values)
         expected = (count, len(self.quantities)) if self.quantities else (count,)
-        lengths = {one.name: len(one.values) for one in self.inputs}
+        lengths = {series.name: len(series.values) for series in self.inputs}
         if {*lengths.values(), len(self.groups)} != {count} or self.targets.shape != expected:
             raise RecipeError(
                 f"a table has {lengths} samples by input, targets {self.targets.shape} and "
@@ -157,16 +157,16 @@ class SeriesTable:
             array[~np.asarray(valid, bool)] = np.nan
         days = np.broadcast_to(day_of_year(np.asarray(dates)), array.shape[:2])
         codes, notes = group_codes(groups, len(array))
-        one = SeriesInput(name, tuple(bands), array, days.astype(np.float32), tuple(times))
-        what = np.asarray(targets, np.float64 if quantities else None)
-        return cls((one,), what, codes, tuple(quantities), notes).seen
+        series = SeriesInput(name, tuple(bands), array, days.astype(np.float32), tuple(times))
+        target_values = np.asarray(targets, np.float64 if quantities else None)
+        return cls((series,), target_values, codes, tuple(quantities), notes).seen
 
     @property
     def seen(self) -> SeriesTable:
         """The same without samples that have no valid observation of any input."""
         if not len(self):
             raise RecipeError("a table of series has no sample")
-        seen = np.logical_or.reduce([one.valid.any(axis=1) for one in self.inputs])
+        seen = np.logical_or.reduce([series.valid.any(axis=1) for series in self.inputs])
         if seen.all():
             return self
         note = f"{int((~seen).sum())} samples without a valid observation are left out"
@@ -182,13 +182,14 @@ class SeriesTable:
     def subset(self, keep: npt.NDArray[Any]) -> SeriesTable:
         """Some of the samples, by a mask or their numbers."""
         inputs = tuple(
-            replace(one, values=one.values[keep], days=one.days[keep]) for one in self.inputs
+            replace(series, values=series.values[keep], days=series.days[keep])
+            for series in self.inputs
         )
         return replace(self, inputs=inputs, targets=self.targets[keep], groups=self.groups[keep])
 
     def images(self, lengths: Mapping[str, int]) -> npt.NDArray[np.float32]:
         """Samples as images of one pixel ``(N, C, 1, 1)``, with so many times of each input."""
-        parts = [one.padded(lengths[one.name]).values for one in self.inputs]
+        parts = [series.padded(lengths[series.name]).values for series in self.inputs]
         flat = [
             part.reshape(len(part), part.shape[1] * part.shape[2]) for part in parts
         ]  # (N, T·B): time by time
@@ -196,7 +197,7 @@ class SeriesTable:
 
     def days(self, lengths: Mapping[str, int]) -> dict[str, npt.NDArray[np.float32]]:
         """Day of the year ``(N, T)`` of each input."""
-        return {one.name: one.padded(lengths[one.name]).days for one in self.inputs}
+        return {series.name: series.padded(lengths[series.name]).days for series in self.inputs}
 
 
 def day_of_year(dates: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -205,15 +206,15 @@ def day_of_year(dates: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         days = (dates.astype("datetime64[D]") - dates.astype("datetime64[Y]")).astype(np.float64)
         return np.where(np.isnat(dates), 0.0, days + 1).astype(np.float32)
     try:
-        found = dates.astype(np.float32)
+        numbers = dates.astype(np.float32)
     except (TypeError, ValueError):
-        found = np.full(1, np.nan, np.float32)
-    if not ((found >= 0) & (found <= 366)).all():
+        numbers = np.full(1, np.nan, np.float32)
+    if not ((numbers >= 0) & (numbers <= 366)).all():
         raise RecipeError(
             f"dates are {dates.ravel()[:1].tolist()} …; expected datetimes, or days of the year "
             "from 1 to 366, and 0 for blanks"
         )
-    return found
+    return numbers
 
 
 def group_codes(

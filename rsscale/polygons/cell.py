@@ -68,11 +68,11 @@ def cell_parts(image: ClassImage, cell: PixelBox, rules: PolygonRules) -> Parts:
     regions = _regions(around, rules)
     own = (slice(1, -1), slice(1, -1))
     label, units = regions.label[own], image.part(cell).units
-    found = find_pieces(label, label != NONE, units, cell, 4)
-    piece, first = found.of_pixel, found.places
+    pieces = find_pieces(label, label != NONE, units, cell, 4)
+    piece, first = pieces.of_pixel, pieces.places
     keys, owner = cell_contacts(regions, piece, cell)
     least = rules.minimum / image.square_metres
-    dropped = (found.units < least) & ~np.isin(np.arange(len(first)), owner)
+    dropped = (pieces.units < least) & ~np.isin(np.arange(len(first)), owner)
     kept = np.flatnonzero(~dropped)
     number = np.full(len(first) + 1, NONE, np.int32)
     number[kept] = np.arange(len(kept), dtype=np.int32)
@@ -82,7 +82,7 @@ def cell_parts(image: ClassImage, cell: PixelBox, rules: PolygonRules) -> Parts:
     return Parts(
         place=first[kept],
         value=value[rows - cell.row0, cols - cell.col0].astype(np.int32),
-        units=found.units[kept],
+        units=pieces.units[kept],
         cut=_beside_nothing(around.valid, rules.margin, piece, len(kept)),
         pieces=np.ones(len(kept), np.int32),
         geometry=_polygons(regions, piece, len(kept), cell, _tolerance(units, image, rules)),

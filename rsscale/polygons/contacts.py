@@ -73,8 +73,8 @@ def cell_contacts(
             of = around[row + down, col + (down if kind == _FALLING else 1 - down)]
             keys.append(contact_keys(box.row0 + row, box.col0 + col, kind)[of >= 0])
             pieces.append(of[of >= 0])
-    found, owner = np.concatenate(keys), np.concatenate(pieces)
-    return found[owner >= 0], owner[owner >= 0]
+    contacts, owner = np.concatenate(keys), np.concatenate(pieces)
+    return contacts[owner >= 0], owner[owner >= 0]
 
 
 def _starts(linked: _Bools, before: _Ints, after: _Ints, grown: _Bools) -> _Ints:

@@ -45,17 +45,17 @@ def image_parts(image: ClassImage, core: PixelBox, rules: PolygonRules) -> Parts
     RsscaleError
         For more pieces than are traced together.
     """
-    found: list[Parts] = []
+    tile_parts: list[Parts] = []
     count = 0
     for cell in core.blocks(rules.cell):
         parts = cell_parts(image, cell, rules)
         row, col = rows_and_columns(parts.place)
         mine = (row >= core.row0) & (row < core.row1) & (col >= core.col0) & (col < core.col1)
-        found.append(parts.take(mine))
+        tile_parts.append(parts.take(mine))
         count += int(mine.sum())
         if count > MOST_PIECES:
-            _refuse(count, len(found), core, rules)
-    return Parts.together(found).joined()
+            _refuse(count, len(tile_parts), core, rules)
+    return Parts.together(tile_parts).joined()
 
 
 def _refuse(count: int, cells: int, core: PixelBox, rules: PolygonRules) -> None:

@@ -98,12 +98,12 @@ def polygonize(
     )
     image = class_image(values, values != _NODATA, grid, around)
     parts = image_parts(image, box, rules)
-    found, area = finished(parts, rules, grid, image.square_metres)
-    geometry = in_crs(found.geometry, grid)
+    frame, area = finished(parts, rules, grid, image.square_metres)
+    geometry = in_crs(frame.geometry, grid)
     table = object_rows(
-        geometry, crs=grid.crs, ids=polygon_ids(found.place), classes=found.value, names=names,
+        geometry, crs=grid.crs, ids=polygon_ids(frame.place), classes=frame.value, names=names,
         area_m2=area, span="", run="", step="", centres=centres_of(geometry),
-        parts=found.pieces, cut=found.cut,
+        parts=frame.pieces, cut=frame.cut,
     )  # fmt: skip
     kept = ["id", "class", "name", "x", "y", "area_m2", "parts", "cut"]
     return gpd.GeoDataFrame(table.select(kept).to_pandas(), geometry=geometry, crs=grid.crs)

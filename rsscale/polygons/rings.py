@@ -35,8 +35,8 @@ def trace(piece: npt.NDArray[np.int32], vertices: _Bools) -> tuple[npt.NDArray[n
     """
     from rasterio import features
 
-    found = [(shape["coordinates"], number) for shape, number in features.shapes(piece)]
-    rings = [ring for polygon, _ in found for ring in polygon]
+    outlines = [(shape["coordinates"], number) for shape, number in features.shapes(piece)]
+    rings = [ring for polygon, _ in outlines for ring in polygon]
     lengths = np.array([len(ring) for ring in rings], np.int64)
     points = np.fromiter(
         chain.from_iterable(chain.from_iterable(rings)), np.float64, 2 * int(lengths.sum())
@@ -44,11 +44,11 @@ def trace(piece: npt.NDArray[np.int32], vertices: _Bools) -> tuple[npt.NDArray[n
     ends = np.cumsum(lengths)
     points, moved = _with_vertices(points, ends, vertices)
     ring_starts = np.concatenate([[0], moved])
-    per_polygon = np.concatenate([[0], np.cumsum([len(polygon) for polygon, _ in found])])
+    per_polygon = np.concatenate([[0], np.cumsum([len(polygon) for polygon, _ in outlines])])
     polygons = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, points, (ring_starts, per_polygon)
     )
-    return polygons, np.array([int(number) for _, number in found], np.int64)
+    return polygons, np.array([int(number) for _, number in outlines], np.int64)
 
 
 def vertices_of(regions: Regions, piece: npt.NDArray[np.int32]) -> _Bools:

@@ -110,11 +110,11 @@ class Block:
             model = opened(source)
             stack = InputStack(self._inputs(arrays), model.spec, self.around)
             with device_lock(model.device):
-                found = predict_box(
+                layers = predict_box(
                     stack, model, self.box, wanted, layers=self.layers, batch=self.batch
                 )
-                tell(found, model, self.box, self.batch)
-        return found.layers
+                tell(layers, model, self.box, self.batch)
+        return layers.layers
 
     def _join(self, pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         rest = iter(pieces)

@@ -60,7 +60,10 @@ def model_inputs(
             f"model {spec.name!r} wants the inputs {[i.name for i in spec.inputs]}, "
             f"found {list(composite)}; {missing[0]!r} is missing"
         )
-    inputs = {one.name: _in_order(one.name, composite[one.name]) for one in spec.inputs}
+    inputs = {
+        model_input.name: _in_order(model_input.name, composite[model_input.name])
+        for model_input in spec.inputs
+    }
     _check_pixels(inputs)
     for name, array in inputs.items():
         bands = [str(band) for band in array["band"].values]
@@ -236,14 +239,14 @@ def _masked(name: str, array: xr.DataArray) -> xr.DataArray:
 def _declared(name: str, array: xr.DataArray) -> list[float]:
     """Nodata values that an array declares and that its type can hold."""
     is_scaled = any(key in array.encoding for key, _ in _SCALED)  # then of the stored values
-    found: list[float] = []
+    declared: list[float] = []
     for source in (array.attrs, {} if is_scaled else array.encoding):
         for key in _NODATA:
             value = source.get(key)
             if value is None:
                 continue
             try:
-                listed = {float(one) for one in np.ravel(value) if not _is_none(one)}
+                listed = {float(number) for number in np.ravel(value) if not _is_none(number)}
             except (TypeError, ValueError):
                 raise ModelError(
                     f"input {name!r} declares {key}={value!r}, which is no number; drop it or say "
@@ -254,8 +257,8 @@ def _declared(name: str, array: xr.DataArray) -> list[float]:
                     f"input {name!r} declares {key}={value!r}, another for each band; set these "
                     "pixels to NaN first"
                 )
-            found += listed
-    return [value for value in dict.fromkeys(found) if _can_hold(array.dtype, value)]
+            declared += listed
+    return [value for value in dict.fromkeys(declared) if _can_hold(array.dtype, value)]
 
 
 def _is_none(value: Any) -> bool:

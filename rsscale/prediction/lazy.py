@@ -161,16 +161,16 @@ def _weights(source: ModelSource, name: str, graph: Graph) -> str | None:
 
 def _arrays(inputs: Mapping[str, xr.DataArray], source: ModelSource, width: int) -> list[Any]:
     """Dask arrays of each input: values of the model's bands, and observations if counted."""
-    found = []
+    arrays = []
     for model_input in source.spec.inputs:
         array = inputs[model_input.name]
         names = [str(band) for band in array["band"].values]
         if names != list(model_input.bands):
             array = array.isel(band=[names.index(band) for band in model_input.bands])
-        found.append(_as_dask(array.variable, width))
+        arrays.append(_as_dask(array.variable, width))
         if "observations" in array.coords:
-            found.append(_as_dask(array["observations"].variable, width))
-    return found
+            arrays.append(_as_dask(array["observations"].variable, width))
+    return arrays
 
 
 def _as_dask(variable: xr.Variable, width: int) -> Any:

@@ -137,10 +137,10 @@ def predict(
     stack = InputStack(inputs, model.spec, read)
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
     network = opened(model) if isinstance(model, ModelSource) else model
-    found = predict_box(stack, network, kept, wanted, layers=chosen, batch=batch)
-    tell(found, network, kept, batch)
-    counts = {"batch": found.batch, "non_finite": found.non_finite}
-    return _dataset(chosen, found.layers, place, **counts)
+    predicted = predict_box(stack, network, kept, wanted, layers=chosen, batch=batch)
+    tell(predicted, network, kept, batch)
+    counts = {"batch": predicted.batch, "non_finite": predicted.non_finite}
+    return _dataset(chosen, predicted.layers, place, **counts)
 
 
 def first_windows(
@@ -236,11 +236,11 @@ def _check_place(where: xr.DataArray, place: GeoBox) -> None:
     for axis, coordinate in xr_coords(place, always_yx=True).items():
         if axis not in ("y", "x") or axis not in where.coords:
             continue
-        found, expected = where[axis].values, coordinate.values
+        actual, expected = where[axis].values, coordinate.values
         close = abs(place.affine.a) * 1e-3
-        if found.shape == expected.shape and not np.allclose(found, expected, rtol=0, atol=close):
+        if actual.shape == expected.shape and not np.allclose(actual, expected, rtol=0, atol=close):
             raise AreaError(
-                f"where has {axis} from {found[0]:.12g} to {found[-1]:.12g}, the map from "
+                f"where has {axis} from {actual[0]:.12g} to {actual[-1]:.12g}, the map from "
                 f"{expected[0]:.12g} to {expected[-1]:.12g}; give it on the map's pixels"
             )
 

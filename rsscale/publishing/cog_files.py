@@ -67,36 +67,36 @@ def cog_layers(
     finished: FinishedRun, layers: Any, periods: Any, ranges: Mapping[tuple[str, str], Range]
 ) -> list[CogLayer]:
     """All layers of all steps and periods that are to be files, of those that are named."""
-    found = []
+    made = []
     for step in finished.steps:
         product = product_of_run(finished.run, step)
         for name in product.layers:
             for span in product.periods:
                 if (not layers or name in layers) and (not periods or span in periods):
                     values = ranges.get((step, name), (0.0, 1.0))
-                    found.append(CogLayer(step, name, span, product.title(name), product, values))
-    return found
+                    made.append(CogLayer(step, name, span, product.title(name), product, values))
+    return made
 
 
-def fingerprint(finished: FinishedRun, one: CogLayer, piece: Piece) -> str:
+def fingerprint(finished: FinishedRun, layer: CogLayer, piece: Piece) -> str:
     """Hash of all that decides the bytes of a file."""
     shape = "" if piece.shape is None else hashlib.sha256(piece.shape.wkb).hexdigest()
     box = piece.box
     content = [
-        _WRITER, finished.versions[one.step], one.span, one.described.describe(),
-        dict(one.product.tags), [box.row0, box.col0, box.row1, box.col1], shape,
+        _WRITER, finished.versions[layer.step], layer.span, layer.described.describe(),
+        dict(layer.product.tags), [box.row0, box.col0, box.row1, box.col1], shape,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_files(
-    one: CogLayer, piece: Piece, target: Target, made: str, known: Mapping[str, Any] | None
+    layer: CogLayer, piece: Piece, target: Target, made: str, known: Mapping[str, Any] | None
 ) -> list[WrittenFile]:
     """Write the GeoTIFF of a layer with what QGIS and GDAL find beside it, unless it is there.
 
     Parameters
     ----------
-    one : CogLayer
+    layer : CogLayer
     piece : Piece
     target : Target
     made : str
@@ -109,10 +109,10 @@ def write_files(
     list of WrittenFile
         The GeoTIFF first.
     """
-    name = one.name(piece)
+    name = layer.name(piece)
     names = f"{name}.aux.xml"
     style = target.put_text(
-        f"{name.removesuffix('.tif')}.qml", write_qml(one.described, one.values)
+        f"{name.removesuffix('.tif')}.qml", write_qml(layer.described, layer.values)
     )
     unchanged = _unchanged(target, name, known, made)
     if unchanged is not None:
@@ -121,13 +121,15 @@ def write_files(
         return [unchanged, *(target.put(n, target.storage.read(n)) for n in there), style]
     storage = target.storage
     if isinstance(storage, Folder):  # the scratch files of a GeoTIFF lie beside it
-        return [*_write(one, piece, storage.local(name), target, name), style]
+        return [*_write(layer, piece, storage.local(name), target, name), style]
     with tempfile.TemporaryDirectory(prefix="rsscale-") as scratch:
-        return [*_write(one, piece, Path(scratch) / Path(name).name, target, name), style]
+        return [*_write(layer, piece, Path(scratch) / Path(name).name, target, name), style]
 
 
-def _write(one: CogLayer, piece: Piece, path: Path, target: Target, name: str) -> list[WrittenFile]:
-    raster = raster_of(one.product, one.layer, one.span)
+def _write(
+    layer: CogLayer, piece: Piece, path: Path, target: Target, name: str
+) -> list[WrittenFile]:
+    raster = raster_of(layer.product, layer.layer, layer.span)
     rows, cols = piece.box.slices(_whole(raster.geobox, piece))
     write_cog(raster.part(rows, cols, piece.where), path, partial(reduce, raster.layer))
     beside = path.with_name(f"{path.name}.aux.xml")
@@ -158,26 +160,26 @@ def _unchanged(
 def earlier_assets(target: Target, item: str) -> dict[str, Any]:
     """Assets of an item that an earlier publication wrote; empty where it did not."""
     try:
-        found = read_json(target.storage.read(item))
-        return dict(found["assets"])
+        document = read_json(target.storage.read(item))
+        return dict(document["assets"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
 
 
-def write_legends(one: CogLayer, target: Target) -> list[WrittenFile]:
+def write_legends(layer: CogLayer, target: Target) -> list[WrittenFile]:
     """The legend of a layer of classes, as a picture and a table; its style."""
-    stem = f"styles/{one.title}"
-    files = [target.put_text(f"{stem}.qml", write_qml(one.described, one.values))]
-    if legend_of(one.described):
-        title = str(one.described.attributes.get("long_name", one.title))
-        files.append(target.put_text(f"{stem}.svg", write_legend_svg(one.described, title)))
-        files.append(target.put_text(f"{stem}.csv", write_legend_csv(one.described)))
+    stem = f"styles/{layer.title}"
+    files = [target.put_text(f"{stem}.qml", write_qml(layer.described, layer.values))]
+    if legend_of(layer.described):
+        title = str(layer.described.attributes.get("long_name", layer.title))
+        files.append(target.put_text(f"{stem}.svg", write_legend_svg(layer.described, title)))
+        files.append(target.put_text(f"{stem}.csv", write_legend_csv(layer.described)))
     return files
 
 
 def value_ranges(finished: FinishedRun, target: Target) -> dict[tuple[str, str], Range]:
     """What styles of quantities show: 2 to 98 % of the physical values of the coarsest overview."""
-    found: dict[tuple[str, str], Range] = {}
+    ranges: dict[tuple[str, str], Range] = {}
     for step in finished.steps:
         storage = target.storage.child(store_name(step))
         root = read_json(storage.read("zarr.json"))
@@ -186,13 +188,13 @@ def value_ranges(finished: FinishedRun, target: Target) -> dict[tuple[str, str],
             if legend_of(layer):
                 continue
             if layer.attributes.get("units") == "percent":
-                found[step, layer.name] = (0.0, 100.0)
+                ranges[step, layer.name] = (0.0, 100.0)
             elif levels and layer.overview != "none":
                 group = levels[-1]["asset"]
                 store = storage.zarr(read_only=True)
                 stored = xr.open_zarr(store, group=group, mask_and_scale=False, chunks=None)
-                found[step, layer.name] = _range(layer, stored[layer.name].to_numpy())
-    return found
+                ranges[step, layer.name] = _range(layer, stored[layer.name].to_numpy())
+    return ranges
 
 
 def _range(layer: Layer, stored: Any) -> Range:

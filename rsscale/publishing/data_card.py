@@ -86,13 +86,13 @@ def _layers(finished: FinishedRun) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for step in finished.steps:
         for layer in finished.layers(step):
-            what = str(layer.attributes.get("long_name", layer.name))
+            meaning = str(layer.attributes.get("long_name", layer.name))
             units = str(layer.attributes.get("units", ""))
             value = f"{layer.scale:g} * stored + {layer.offset:g}" if layer.is_scaled else "stored"
             value += f", {units}" if units else ""
             axis = f", along {layer.axis.name}" if layer.axis else ""
             name = f"`{store_name(step)}` | `{layer.name}`"
-            yield f"| {name} | {what}{axis} | {layer.dtype} | {layer.nodata:g} | {value} |"
+            yield f"| {name} | {meaning}{axis} | {layer.dtype} | {layer.nodata:g} | {value} |"
 
 
 def _classes(finished: FinishedRun) -> Iterator[str]:
@@ -111,7 +111,10 @@ def _classes(finished: FinishedRun) -> Iterator[str]:
         yield ""
         yield "| value | class | colour |"
         yield "| --- | --- | --- |"
-        yield from (f"| {one.value} | {_cell(one.name)} | {one.color} |" for one in classes)
+        yield from (
+            f"| {land_class.value} | {_cell(land_class.name)} | {land_class.color} |"
+            for land_class in classes
+        )
 
 
 def _objects(objects: Mapping[str, Sequence[ObjectSummary]]) -> Iterator[str]:
@@ -125,19 +128,19 @@ def _objects(objects: Mapping[str, Sequence[ObjectSummary]]) -> Iterator[str]:
     yield "| file | period | class | objects | hectares | may be larger |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for step, summaries in objects.items():
-        for one in summaries:
-            of = f"`objects/{step}.parquet` | {one.span}"
-            for row in one.rows:
+        for summary in summaries:
+            of = f"`objects/{step}.parquet` | {summary.span}"
+            for row in summary.rows:
                 cells = f"{row.objects:,} | {row.hectares:,.2f} | {row.cut:,}"
                 yield f"| {of} | {_cell(row.name)} | {cells} |"
-            if not one.rows:
+            if not summary.rows:
                 yield f"| {of} | {_DASH} | 0 | {_DASH} | {_DASH} |"
     yield ""
     for step, summaries in objects.items():
-        for one in summaries:
-            if one.scores:
-                yield f"- {step}, {one.span}: {one.scores}"
-    unmeasured = [s for s, of in objects.items() if not any(one.scores for one in of)]
+        for summary in summaries:
+            if summary.scores:
+                yield f"- {step}, {summary.span}: {summary.scores}"
+    unmeasured = [s for s, of in objects.items() if not any(summary.scores for summary in of)]
     if unmeasured:
         yield f"Not measured against true objects before it was published: {', '.join(unmeasured)}."
 
@@ -145,54 +148,54 @@ def _objects(objects: Mapping[str, Sequence[ObjectSummary]]) -> Iterator[str]:
 def _accuracy(finished: FinishedRun) -> Iterator[str]:
     if not finished.steps:
         return
-    found = finished.document("accuracy.json")
+    accuracy = finished.document("accuracy.json")
     yield "## Accuracy"
     yield ""
-    if not isinstance(found, Mapping) or not isinstance(found.get("overall"), int | float):
+    if not isinstance(accuracy, Mapping) or not isinstance(accuracy.get("overall"), int | float):
         if finished.document("areas.json") is None:
             yield "It was not measured against a reference before it was published."
         else:
             yield "See Areas: it was estimated from a probability sample."
         return
-    low, high = (found.get("interval") or [None, None])[:2]
+    low, high = (accuracy.get("interval") or [None, None])[:2]
     interval = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else ""
-    yield f"Overall {found['overall']:.3f}{interval}; all figures are in `accuracy.json`."
-    if found.get("design") is None:
+    yield f"Overall {accuracy['overall']:.3f}{interval}; all figures are in `accuracy.json`."
+    if accuracy.get("design") is None:
         yield "The reference is no probability sample: these figures say nothing of official areas."
     yield ""
     yield "| class | user's accuracy | producer's accuracy | F1 |"
     yield "| --- | --- | --- | --- |"
-    classes = found.get("classes") or {}
+    classes = accuracy.get("classes") or {}
     legend = dict.fromkeys(
-        one.name
+        land_class.name
         for step in finished.steps
         for layer in finished.layers(step)
-        for one in flag_classes(layer.attributes)
-        if one.name in classes
+        for land_class in flag_classes(layer.attributes)
+        if land_class.name in classes
     )
     for name in legend | dict.fromkeys(classes):  # in the order of the legend
-        one = classes[name]
-        cells = (one.get(key) for key in ("users_accuracy", "producers_accuracy", "f1"))
+        scores = classes[name]
+        cells = (scores.get(key) for key in ("users_accuracy", "producers_accuracy", "f1"))
         yield f"| {_cell(name)} | {' | '.join(_number(cell) for cell in cells)} |"
 
 
 def _areas(finished: FinishedRun) -> Iterator[str]:
-    found = finished.document("areas.json")
-    if not isinstance(found, Mapping) or not isinstance(found.get("periods"), Mapping):
+    areas = finished.document("areas.json")
+    if not isinstance(areas, Mapping) or not isinstance(areas.get("periods"), Mapping):
         return
     yield "## Areas"
     yield ""
-    confidence = found.get("confidence", 0.95)
+    confidence = areas.get("confidence", 0.95)
     yield (
-        f"Estimated from a {found.get('design', 'probability')} sample, with intervals of "
+        f"Estimated from a {areas.get('design', 'probability')} sample, with intervals of "
         f"{confidence:.0%}; not counted from pixels, whose errors do not cancel. All figures are "
         "in `areas.json` and `areas.csv`."
     )
-    for period, one in found["periods"].items():
+    for period, figures in areas["periods"].items():
         yield ""
         yield f"### {period}"
         yield ""
-        overall = one.get("overall") or {}
+        overall = figures.get("overall") or {}
         if overall.get("value") is not None:
             yield (
                 f"Overall accuracy {overall['value']:.3f} "
@@ -201,19 +204,19 @@ def _areas(finished: FinishedRun) -> Iterator[str]:
             yield ""
         yield "| class | hectares | standard error | interval | user's | producer's |"
         yield "| --- | --- | --- | --- | --- | --- |"
-        for entry in one.get("classes") or []:
+        for entry in figures.get("classes") or []:
             more = [_number((entry.get(k) or {}).get("value")) for k in ("users", "producers")]
             cells = [*_area(entry.get("hectares") or {}), *more]
             yield f"| {' | '.join(map(_cell, [entry.get('name'), *cells]))} |"
-    for span, one in (found.get("change") or {}).items():
+    for span, figures in (areas.get("change") or {}).items():
         yield ""
         yield f"### Change {span}"
         yield ""
         yield "| from | to | hectares | standard error | interval |"
         yield "| --- | --- | --- | --- | --- |"
-        changed = (one.get("changed") or {}).get("hectares") or {}
+        changed = (figures.get("changed") or {}).get("hectares") or {}
         yield f"| {' | '.join(map(_cell, ['all', 'changed', *_area(changed)]))} |"
-        for entry in one.get("transitions") or []:
+        for entry in figures.get("transitions") or []:
             start, end = entry.get("from"), entry.get("to")
             if start != end:
                 cells = [start, end, *_area(entry.get("hectares") or {})]
@@ -229,18 +232,18 @@ def _area(hectares: Mapping[str, Any]) -> list[str]:
 
 
 def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    found = finished.document("gates.json")
+    gates = finished.document("gates.json")
     yield "## Quality checks"
     yield ""
-    if not isinstance(found, Mapping):
+    if not isinstance(gates, Mapping):
         yield "No quality gates were checked before it was published."
         return
-    unchecked = [step for step in finished.stored if step not in (found.get("version") or {})]
+    unchecked = [step for step in finished.stored if step not in (gates.get("version") or {})]
     if unchecked:
         yield f"Of {', '.join(unchecked)} none were checked; those below are of the other steps."
         yield ""
     names = {gate["name"] for gate in overridden}
-    for gate in found.get("gates") or []:
+    for gate in gates.get("gates") or []:
         note = "; published all the same" if gate.get("name") in names else ""
         title = gate.get("title") or gate.get("name")
         yield f"- {title}: {gate.get('status')}{note}. {gate.get('text', '')}"
@@ -249,7 +252,7 @@ def _quality(finished: FinishedRun, overridden: Sequence[Mapping[str, Any]]) -> 
 def _limits(finished: FinishedRun, about: About) -> Iterator[str]:
     yield "## Limits"
     yield ""
-    yield from (f"- {one}" for one in about.limits)
+    yield from (f"- {limit}" for limit in about.limits)
     if finished.steps:
         yield "- Counts of pixels are no areas with known errors; use estimates from a sample."
     steps = finished.state["steps"]

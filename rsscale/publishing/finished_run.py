@@ -98,8 +98,8 @@ class FinishedRun:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The frozen recipe as data."""
-        found = yaml.safe_load(self.folder.storage.read(self.state["recipe"]))
-        return found if isinstance(found, dict) else {}
+        content = yaml.safe_load(self.folder.storage.read(self.state["recipe"]))
+        return content if isinstance(content, dict) else {}
 
     @property
     def name(self) -> str:
@@ -114,9 +114,11 @@ class FinishedRun:
     @property
     def years(self) -> tuple[int, int]:
         """First and last year."""
-        found = [int(year) for span in self.all_spans for year in _YEAR.findall(span)]
-        found = found or [int(y) for y in _YEAR.findall(str(self.recipe.get("periods", "")))]
-        return min(found), max(found)
+        every_year = [int(year) for span in self.all_spans for year in _YEAR.findall(span)]
+        every_year = every_year or [
+            int(y) for y in _YEAR.findall(str(self.recipe.get("periods", "")))
+        ]
+        return min(every_year), max(every_year)
 
     def interval(self, span: str) -> tuple[str, str]:
         """First and last moment of a span, ISO 8601; of a span without years, those of the run."""
@@ -125,7 +127,7 @@ class FinishedRun:
 
     def layers(self, step: str) -> tuple[Layer, ...]:
         """Of a step."""
-        return tuple(Layer.parse(one) for one in self.state["steps"][step]["layers"])
+        return tuple(Layer.parse(entry) for entry in self.state["steps"][step]["layers"])
 
     def spans(self, step: str) -> tuple[str, ...]:
         """Of a step; of objects those of which a tile is done."""
@@ -197,9 +199,9 @@ def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedR
     def chosen(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if name in steps or not steps)
 
-    found = FinishedRun(run, state, chosen(own), chosen(objects), chosen(counts), {})
-    if not found.stored:
-        counted = ", ".join(found.counts)
+    finished = FinishedRun(run, state, chosen(own), chosen(objects), chosen(counts), {})
+    if not finished.stored:
+        counted = ", ".join(finished.counts)
         raise RunFolderError(
             f"{url} has no layers or objects to publish; run its recipe first"
             if not counted
@@ -207,8 +209,8 @@ def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedR
             f"name a step that holds some: {', '.join([*own, *objects]) or 'none is done'}"
         )
     if not partial:
-        _check_done(run, state, found.stored)
-    return replace(found, versions={n: step_version(run.folder, n) for n in found.stored})
+        _check_done(run, state, finished.stored)
+    return replace(finished, versions={n: step_version(run.folder, n) for n in finished.stored})
 
 
 def _count_steps(state: Mapping[str, Any]) -> list[str]:
@@ -243,11 +245,13 @@ def _check_done(run: Run, state: Mapping[str, Any], steps: Sequence[str]) -> Non
     ]
     if state["state"] != "done" or unfinished:
         dead = run.status().get("dead")
-        what = "was cut short" if dead or state["state"] == "interrupted" else "is not finished"
+        state_now = (
+            "was cut short" if dead or state["state"] == "interrupted" else "is not finished"
+        )
         go_on = dead["go_on"] if dead else f"rsscale resume {url}"
         raise RunFolderError(
-            f"{url} {what}: {how_far} ({state['state']}); wait for it, or go on with: {go_on}, or "
-            "publish what is there with --partial"
+            f"{url} {state_now}: {how_far} ({state['state']}); wait for it, or go on with: "
+            f"{go_on}, or publish what is there with --partial"
         )
 
 
@@ -273,8 +277,8 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     RecipeError
         When a gate is overridden that did not fail.
     """
-    found = finished.document(GATES)
-    failed = _failed(finished, found) if isinstance(found, Mapping) else {}
+    document = finished.document(GATES)
+    failed = _failed(finished, document) if isinstance(document, Mapping) else {}
     failed |= _outdated_figures(finished)
     for name in override:
         if name not in failed:
@@ -299,9 +303,9 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     return list(failed.values())
 
 
-def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _failed(finished: FinishedRun, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     failed = {}
-    checked = found.get("version") or {}
+    checked = document.get("version") or {}
     other = [
         step for step in finished.versions
         if step in checked and checked[step] != finished.versions[step]
@@ -311,13 +315,13 @@ def _failed(finished: FinishedRun, found: Mapping[str, Any]) -> dict[str, dict[s
             "name": OUTDATED,
             "text": f"{GATES} is of another version of {', '.join(other)} than what is there now",
         }
-    for gate in found.get("gates") or []:
+    for gate in document.get("gates") or []:
         if isinstance(gate, Mapping) and gate.get("status") == "failed":
             failed[str(gate.get("name"))] = {
                 "name": str(gate.get("name")),
                 "text": str(gate.get("text", "")),
             }
-    if found.get("passed") is False and not failed:
+    if document.get("passed") is False and not failed:
         failed["gates"] = {"name": "gates", "text": f"{GATES} says that the product did not pass"}
     return failed
 
@@ -329,11 +333,11 @@ def _outdated_figures(finished: FinishedRun) -> dict[str, dict[str, Any]]:
     """
     outdated = {}
     for file, name in ((AREAS, OUTDATED_AREAS), (ACCURACY, OUTDATED_ACCURACY)):
-        found = finished.document(file)
-        if not isinstance(found, Mapping) or found.get("version") is None:
+        figures = finished.document(file)
+        if not isinstance(figures, Mapping) or figures.get("version") is None:
             continue
-        step = str(found.get("step") or "map")
-        if not is_same_version(finished.folder, step, found):
+        step = str(figures.get("step") or "map")
+        if not is_same_version(finished.folder, step, figures):
             text = f"{file} is of another version of {step} than what is there now"
             outdated[name] = {"name": name, "text": text}
     for step, span in _outdated_scores(finished):

@@ -54,10 +54,10 @@ def _each_text(value: Any) -> Any:
 
 
 def _last_part(match: re.Match[str]) -> str:
-    found, top = match[0], match["top"]
+    last, top = match[0], match["top"]
     if top is not None and top not in _TOPS and top not in _tops_here():
-        return found
-    parts = [part for part in re.split(r"[/\\]", found.removeprefix("file://")) if part]
+        return last
+    parts = [part for part in re.split(r"[/\\]", last.removeprefix("file://")) if part]
     return parts[-1] if parts else ""
 
 

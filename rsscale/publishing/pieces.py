@@ -153,8 +153,8 @@ def _file_names(ids: list[str]) -> list[str]:
     """Names that every file system takes, one for each id, in the script they are written in."""
     taken: dict[str, int] = {}
     names = []
-    for one in ids:
-        name = _ODD.sub("-", unicodedata.normalize("NFC", one)).strip("-.")[:80] or "region"
+    for tile_id in ids:
+        name = _ODD.sub("-", unicodedata.normalize("NFC", tile_id)).strip("-.")[:80] or "region"
         count = taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
         names.append(name if count == 1 else f"{name}-{count}")
     return names
@@ -181,8 +181,8 @@ def whole(finished: FinishedRun) -> Piece:
 def rounded(shape: shapely.Geometry) -> dict[str, Any]:
     """A GeoJSON geometry with seven decimals, a centimetre."""
     exact = shapely.set_precision(shape, 1e-7)
-    found = shapely.geometry.mapping(shape if exact.is_empty else exact)
-    return {"type": found["type"], "coordinates": _lists(found["coordinates"])}
+    geometry = shapely.geometry.mapping(shape if exact.is_empty else exact)
+    return {"type": geometry["type"], "coordinates": _lists(geometry["coordinates"])}
 
 
 def _lists(value: Any) -> Any:

@@ -95,22 +95,22 @@ def _source(finished: FinishedRun, name: str) -> str:
 
 def _models(finished: FinishedRun) -> dict[str, str]:
     """Digest and name of each model that a step used."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for kept in finished.state["attachments"].values():
         for room, digest in kept.values():
-            if room == "models" and digest not in found:
+            if room == "models" and digest not in digests:
                 item = _model_item(finished, digest)
-                found[digest] = str(item.get("properties", {}).get("mlm:name") or item.get("id"))
-    return found
+                digests[digest] = str(item.get("properties", {}).get("mlm:name") or item.get("id"))
+    return digests
 
 
 def _model_item(finished: FinishedRun, digest: str) -> dict[str, Any]:
-    found = finished.document(f"models/{digest}/item.json")
-    if not isinstance(found, dict):
+    item = finished.document(f"models/{digest}/item.json")
+    if not isinstance(item, dict):
         raise RunFolderError(
             f"{finished.folder.url} is damaged: its model {digest} is not there any more"
         )
-    return found
+    return item
 
 
 def _write_model(finished: FinishedRun, digest: str, target: Target) -> list[WrittenFile]:
@@ -168,8 +168,8 @@ def _write_items(
     file = io.BytesIO()
 
     def to_json(item: Any) -> dict[str, Any]:
-        found: dict[str, Any] = publishable(without_secrets(item))
-        return found
+        document: dict[str, Any] = publishable(without_secrets(item))
+        return document
 
     class _Plain(_FrozenFeatures):
         def __iter__(self) -> Iterator[Feature]:
@@ -187,8 +187,8 @@ def _scenes(finished: FinishedRun) -> Scenes:
 
     def of_tile(span: str, ix: int, iy: int) -> tuple[str, ...]:
         entries = [ledger.read(TileKey(step, span, ix, iy)) for step in finished.steps]
-        found = {name for entry in entries if entry is not None for name in entry.inputs}
-        return tuple(sorted(found))
+        names = {name for entry in entries if entry is not None for name in entry.inputs}
+        return tuple(sorted(names))
 
     return of_tile
 
@@ -217,9 +217,9 @@ _ATTRIBUTIONS = {
 def sources_of(finished: FinishedRun) -> Sources:
     """Collections of the recipe's inputs, with the attribution that their makers ask for."""
     inputs: Mapping[str, Any] = finished.recipe.get("inputs") or {}
-    named = [str(one.get("collection") or one.get("collections") or name)
-             for name, one in inputs.items()
-             if isinstance(one, Mapping) and finished.state["items"].get(name)]  # fmt: skip
+    named = [str(made_from.get("collection") or made_from.get("collections") or name)
+             for name, made_from in inputs.items()
+             if isinstance(made_from, Mapping) and finished.state["items"].get(name)]  # fmt: skip
     first, last = finished.years
     years = f"{first}" if first == last else f"{first}-{last}"
     said = {

@@ -179,7 +179,7 @@ def publish(
         finished,
         said,
         files=[file.name for file in files],
-        objects={one.step: one.summaries for one in objects},
+        objects={step.step: step.summaries for step in objects},
         overridden=overridden,
         example=of_layers[0].name(cut[0]) if chosen.has_files else "",
     )
@@ -189,7 +189,7 @@ def publish(
     document = catalogue.collection(
         drafts,
         _collection_assets(finished, files, objects),
-        {one.title: stac.item_asset(one) for one in of_layers if chosen.has_files},
+        {draft.title: stac.item_asset(draft) for draft in of_layers if chosen.has_files},
         {"rsscale:versions": dict(finished.versions), "rsscale:gates_overridden": overridden},
     )
     place.put_json(COLLECTION, document)  # last: the mark that all of it is there
@@ -210,22 +210,22 @@ class _Chosen:
         """Refuse names that the run does not have."""
         names = [layer.name for step in finished.steps for layer in finished.layers(step)]
         spans = finished.all_spans
-        for what, wanted, known in (("layer", self.layers, names), ("period", self.periods, spans)):
+        for kind, wanted, known in (("layer", self.layers, names), ("period", self.periods, spans)):
             for name in wanted:
                 if name not in known:
                     raise RecipeError(
-                        f"there is no {what} {name!r}; there are "
+                        f"there is no {kind} {name!r}; there are "
                         f"{', '.join(dict.fromkeys(known)) or 'none'}{nearest(name, known)}"
                     )
 
     def by_period(self, objects: Sequence[PublishedObjects]) -> dict[str, list[PublishedObjects]]:
         """Objects by period, of the periods that are named."""
-        found: dict[str, list[PublishedObjects]] = {}
-        for one in objects:
-            for summary in one.summaries:
+        by_span: dict[str, list[PublishedObjects]] = {}
+        for step in objects:
+            for summary in step.summaries:
                 if not self.periods or summary.span in self.periods:
-                    found.setdefault(summary.span, []).append(one)
-        return found
+                    by_span.setdefault(summary.span, []).append(step)
+        return by_span
 
     def layers_of(self, finished: FinishedRun, place: Target) -> list[CogLayer]:
         """The layers of each period."""
@@ -243,8 +243,8 @@ class _Chosen:
         """
         of_periods = self.by_period(objects)
         by_span: dict[str, list[CogLayer]] = {}
-        for one in of_layers:
-            by_span.setdefault(one.span, []).append(one)
+        for layer in of_layers:
+            by_span.setdefault(layer.span, []).append(layer)
         every = whole(catalogue.finished)
         for span in dict.fromkeys((*by_span, *of_periods)):
             cut = list(self.cut) if span in by_span else []
@@ -285,14 +285,14 @@ def _write_items(
         bar.note(draft.id)
         known = earlier_assets(place, draft.name)
         assets = {} if of_span else _stores(finished, draft.span)
-        for one in of_span:
-            made = fingerprint(finished, one, draft.piece)
-            written = write_files(one, draft.piece, place, made, known.get(one.title))
-            assets |= _assets(one, draft.piece, written, made)
+        for layer in of_span:
+            made = fingerprint(finished, layer, draft.piece)
+            written = write_files(layer, draft.piece, place, made, known.get(layer.title))
+            assets |= _assets(layer, draft.piece, written, made)
             bar.advance()
         if not draft.piece.name:  # files of objects are whole
-            for found in objects.get(draft.span, ()):
-                assets |= found.assets("../")
+            for step_objects in objects.get(draft.span, ()):
+                assets |= step_objects.assets("../")
         place.put_json(draft.name, catalogue.item(draft, assets))
     return [draft for draft, _ in drafts]
 
@@ -323,9 +323,9 @@ def _write_beside(
 ) -> list[WrittenFile]:
     """Legends, tables, what was measured, and the page that shows it all."""
     seen: dict[str, CogLayer] = {}
-    for one in of_layers:
-        seen.setdefault(one.title, one)
-    files = [file for one in seen.values() for file in write_legends(one, place)]
+    for draft in of_layers:
+        seen.setdefault(draft.title, draft)
+    files = [file for drafts in seen.values() for file in write_legends(drafts, place)]
     files += write_zones(finished, place)
     files += write_counts(finished, place)
     files += write_measured(finished, place)
@@ -349,14 +349,16 @@ def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) ->
 
 
 def _assets(
-    one: CogLayer, piece: Piece, written: Sequence[WrittenFile], made: str
+    layer: CogLayer, piece: Piece, written: Sequence[WrittenFile], made: str
 ) -> dict[str, Any]:
-    assets = {one.title: stac.cog_asset(one, piece, written[0], made)}
+    assets = {layer.title: stac.cog_asset(layer, piece, written[0], made)}
     for file in written[1:]:
         is_style = file.name.endswith(".qml")
-        title = f"Style of {one.title} for QGIS" if is_style else f"Names of {one.title} for GDAL"
+        title = (
+            f"Style of {layer.title} for QGIS" if is_style else f"Names of {layer.title} for GDAL"
+        )
         role = "style" if is_style else "metadata"
-        key = f"{one.title}_{'style' if is_style else 'names'}"
+        key = f"{layer.title}_{'style' if is_style else 'names'}"
         assets[key] = stac.asset(file, up="../", title=title, roles=[role])
     return assets
 

@@ -97,51 +97,51 @@ def asset(file: WrittenFile, *, up: str = "./", **fields: Any) -> dict[str, Any]
     return {"href": f"{up}{file.name}", **(media | fields), **file.fields}
 
 
-def cog_asset(one: CogLayer, piece: Piece, file: WrittenFile, fingerprint: str) -> dict[str, Any]:
+def cog_asset(layer: CogLayer, piece: Piece, file: WrittenFile, fingerprint: str) -> dict[str, Any]:
     """The asset of a GeoTIFF: bands, classes, place, and what it was made from."""
     made = {"rsscale:fingerprint": fingerprint}
-    return asset(file, up="../", **item_asset(one), **_projection(piece), **made)
+    return asset(file, up="../", **item_asset(layer), **_projection(piece), **made)
 
 
-def item_asset(one: CogLayer) -> dict[str, Any]:
+def item_asset(cog_layer: CogLayer) -> dict[str, Any]:
     """What all GeoTIFFs of a layer have in common: title, bands, classes."""
-    layer = one.described
-    title = str(layer.attributes.get("long_name", one.title))
+    layer = cog_layer.described
+    title = str(layer.attributes.get("long_name", cog_layer.title))
     return {
         "type": COG,
         "title": title[:1].upper() + title[1:],
         "roles": ["data"],
-        "bands": _bands(one),
+        "bands": _bands(cog_layer),
         **_classes(layer),
-        "rsscale:step": one.step,
+        "rsscale:step": cog_layer.step,
     }
 
 
-def _bands(one: CogLayer) -> list[dict[str, Any]]:
-    layer = one.described
+def _bands(cog_layer: CogLayer) -> list[dict[str, Any]]:
+    layer = cog_layer.described
     band: dict[str, Any] = {
         "data_type": layer.dtype,
         "nodata": "nan" if math.isnan(layer.nodata) else _plain(layer.nodata),
         "raster:sampling": "area",
-        "raster:spatial_resolution": _metres(one),
+        "raster:spatial_resolution": _metres(cog_layer),
     }
     if "units" in layer.attributes:
         band["unit"] = str(layer.attributes["units"])
     if layer.is_scaled:
         band |= {"raster:scale": layer.scale, "raster:offset": layer.offset}
-    return [{"name": name, **band} for name in band_names(one)]
+    return [{"name": name, **band} for name in band_names(cog_layer)]
 
 
-def band_names(one: CogLayer) -> list[str]:
+def band_names(layer: CogLayer) -> list[str]:
     """Names of a layer's bands in STAC: unique in an asset."""
-    if one.described.axis is None:
-        return [one.title]
-    axis = one.described.axis
-    return [f"{one.title}_{axis.name}_{value}" for value in axis.values]
+    if layer.described.axis is None:
+        return [layer.title]
+    axis = layer.described.axis
+    return [f"{layer.title}_{axis.name}_{value}" for value in axis.values]
 
 
-def _metres(one: CogLayer) -> float:
-    geobox = one.product.stored.odc.geobox
+def _metres(layer: CogLayer) -> float:
+    geobox = layer.product.stored.odc.geobox
     size = abs(float(geobox.affine.a))
     return round(size * 111_320.0, 3) if geobox.crs.geographic else size
 

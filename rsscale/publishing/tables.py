@@ -117,7 +117,7 @@ class PublishedObjects:
     @property
     def rows(self) -> int:
         """Objects of all spans."""
-        return sum(one.total for one in self.summaries)
+        return sum(row.total for row in self.summaries)
 
     def assets(self, up: str = "./") -> dict[str, Any]:
         """The assets of its files, from a document that lies in ``up``."""
@@ -128,15 +128,15 @@ class PublishedObjects:
             **stac.crs_fields(self.crs),
             "rsscale:step": self.step,
         }
-        found = {}
+        assets = {}
         for file in self.files:
             if file.name.endswith(".qml"):
                 title = f"Style of the objects of {self.step} for QGIS"
-                found[file.name] = stac.asset(file, up=up, title=title, roles=["style"])
+                assets[file.name] = stac.asset(file, up=up, title=title, roles=["style"])
             else:
                 title = f"Objects of {self.step}, all periods"
-                found[file.name] = stac.asset(file, up=up, title=title, roles=["data"], **of_table)
-        return found
+                assets[file.name] = stac.asset(file, up=up, title=title, roles=["data"], **of_table)
+        return assets
 
 
 def write_objects(finished: FinishedRun, target: Target) -> list[PublishedObjects]:
@@ -145,7 +145,7 @@ def write_objects(finished: FinishedRun, target: Target) -> list[PublishedObject
     Beside them lies a style that QGIS applies to both. They are streamed through a file of this
     machine, so that memory does not grow with the area.
     """
-    found = []
+    written_files = []
     accuracy = finished.document(OBJECTS_ACCURACY)
     measured = accuracy if isinstance(accuracy, Mapping) else None
     for step in finished.objects:
@@ -160,8 +160,8 @@ def write_objects(finished: FinishedRun, target: Target) -> list[PublishedObject
         style = write_polygon_qml(_legend(finished, step, summaries))
         files.append(target.put_text(f"{OBJECTS}/{step}.qml", style))
         crs = str(finished.grid.crs)
-        found.append(PublishedObjects(step, summaries, tuple(files), crs))
-    return found
+        written_files.append(PublishedObjects(step, summaries, tuple(files), crs))
+    return written_files
 
 
 def object_columns() -> list[dict[str, str]]:
@@ -177,7 +177,7 @@ def _legend(
 ) -> list[FlagClass]:
     """Classes of the objects of a step in all periods, with the colours that the viewer has."""
     colors = class_colors(finished.folder, step)
-    classes = sorted({(row.value, row.name) for one in summaries for row in one.rows})
+    classes = sorted({(row.value, row.name) for summary in summaries for row in summary.rows})
     return [FlagClass(value, name, color_of(colors, value, name)) for value, name in classes]
 
 
@@ -193,12 +193,12 @@ def _zone_steps(finished: FinishedRun) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _polygons(finished: FinishedRun, step: str, options: Mapping[str, Any]) -> Any:
     kept = finished.state["attachments"]
-    found = (kept.get(step) or kept.get(f"{step}-tiles") or {}).get("zones")
-    if not found:
+    zones = (kept.get(step) or kept.get(f"{step}-tiles") or {}).get("zones")
+    if not zones:
         raise RunFolderError(
             f"{finished.folder.url} is damaged: it does not say where the zones of {step!r} are"
         )
-    prefix = "/".join(found)
+    prefix = "/".join(zones)
     name = f"{prefix}/{Path(str(options['zones'])).name}"
     for other in finished.folder.storage.names(prefix):
         finished.folder.storage.local(other)  # such as the parts of a shapefile

@@ -98,15 +98,15 @@ def remove_stale(finished: FinishedRun, target: Target) -> int:
         known = _Known(finished, step)
         name = store_name(step)
         stale += [
-            f"{name}/{one}" for one in target.storage.child(name).names() if not known.holds(one)
+            f"{name}/{path}" for path in target.storage.child(name).names() if not known.holds(path)
         ]
     kept = {store_name(step) for step in finished.steps}
-    for one in target.storage.names():
-        top = one.partition("/")[0]
+    for path in target.storage.names():
+        top = path.partition("/")[0]
         if top.endswith(".zarr") and top not in kept:
-            stale.append(one)
-    for one in stale:
-        target.storage.delete(one)
+            stale.append(path)
+    for path in stale:
+        target.storage.delete(path)
     return len(stale)
 
 
@@ -181,10 +181,10 @@ def _copy_tile(entry: Entry, store: ZarrStore, target: Target, folder: str) -> N
             target.put(f"{folder}/{name}", content)
 
 
-def _damaged(store: ZarrStore, entry: Entry, layer: str, what: str) -> RunFolderError:
+def _damaged(store: ZarrStore, entry: Entry, layer: str, subject: str) -> RunFolderError:
     return RunFolderError(
         f"{store.storage.url} is damaged: layer {layer!r} of tile {entry.key.tile} of "
-        f"{entry.key.span} is {what}; compute it again with rsscale resume, and publish again"
+        f"{entry.key.span} is {subject}; compute it again with rsscale resume, and publish again"
     )
 
 

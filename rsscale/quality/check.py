@@ -90,13 +90,13 @@ def check_quality(
 
     update = _is_outdated(RunFolder.at(url), recipe)
     checked = carry_out(recipe, url, client, profile, update=update, watch=watch)
-    found = gates_of(checked.table(WORK))
+    judged = gates_of(checked.table(WORK))
     if step_version(folder, step) != version:
         raise RunFolderError(f"{folder.url} was changed while it was checked; check it again")
     opened = next(s for s in RunPlan.read(checked.folder).steps if isinstance(s, QualityCounts))
-    pictures = _draw(folder, opened, found)
-    told = tuple(_told(gate, opened.map.store.grid, pictures) for gate in found)
-    result = Gates(now(), {step: version}, told)
+    pictures = _draw(folder, opened, judged)
+    results = tuple(_told(gate, opened.map.store.grid, pictures) for gate in judged)
+    result = Gates(now(), {step: version}, results)
     write_gates(folder, result)
     return result
 
@@ -135,15 +135,15 @@ def _recipe(folder: RunFolder, step: str, gates: GatesRecipe | None) -> Recipe:
 def _windows(folder: RunFolder) -> dict[str, int]:
     """Distance of the model's windows in each period; nothing where no model made the map."""
     state = folder.read_state()
-    steps = [name for name, one in state["steps"].items() if one["kind"] == "predict"]
-    found: dict[str, int] = {}
+    steps = [name for name, step in state["steps"].items() if step["kind"] == "predict"]
+    windows: dict[str, int] = {}
     for name in steps[:1]:
         for span, (_, digest) in state["attachments"][name].items():
             try:
-                found[span] = read_spec(folder.model_path(digest)).lattice.stride
+                windows[span] = read_spec(folder.model_path(digest)).lattice.stride
             except (ModelError, RunFolderError) as error:
                 announce(f"the model's windows are not known: {error}")
-    return found
+    return windows
 
 
 def _is_outdated(work: RunFolder, recipe: Recipe) -> bool:

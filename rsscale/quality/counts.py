@@ -182,19 +182,24 @@ class QualityCounts(Pass):
             None if confidence is None else confidence.astype(np.int64),
             edges,
         )
-        for found in count_segments(layers, block.core, block.grid.tile, self.windows.get(span)):
-            yield from _segment_rows(found, span)
+        for segments in count_segments(layers, block.core, block.grid.tile, self.windows.get(span)):
+            yield from _segment_rows(segments, span)
 
 
-def _segment_rows(found: Segments, span: str) -> Iterator[dict[str, Any]]:
-    common = {"what": SEGMENT, "span": span, "name": found.family, "key": int(found.is_horizontal)}
-    for number in range(len(found.rows)):
+def _segment_rows(segments: Segments, span: str) -> Iterator[dict[str, Any]]:
+    common = {
+        "what": SEGMENT,
+        "span": span,
+        "name": segments.family,
+        "key": int(segments.is_horizontal),
+    }
+    for number in range(len(segments.rows)):
         yield {
             **common,
-            "row": int(found.rows[number]),
-            "col": int(found.cols[number]),
-            "owned": bool(found.owned[number]),
-            **{name: int(found.sums[name][number]) for name in SUMS},
+            "row": int(segments.rows[number]),
+            "col": int(segments.cols[number]),
+            "owned": bool(segments.owned[number]),
+            **{name: int(segments.sums[name][number]) for name in SUMS},
         }
 
 

@@ -109,10 +109,10 @@ class MapSource:
         for number, part in done:
             with resources.meter.reading(part.shape[0] * part.shape[1] * layer.pixel_bytes):
                 try:
-                    found = self.store.read(name, self.spans[number], part)
+                    values = self.store.read(name, self.spans[number], part)
                 except RunFolderError:  # damaged: `condition` of its own tile tells
                     continue
-            out[(number, *part.slices(box))] = found
+            out[(number, *part.slices(box))] = values
         return out
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
@@ -153,16 +153,16 @@ class MapSource:
         """Sizes and times of the tile's own objects, where they are files."""
         if (at.ix, at.iy) != (key.ix, key.iy):
             return ""
-        found = []
+        files = []
         for name in self.store.shards(at):
             path = _path(self.store, name)
             try:
                 stat = path.stat() if path is not None else None
             except OSError:
-                found.append("lost")
+                files.append("lost")
             else:
-                found.append(f"{stat.st_size}-{stat.st_mtime_ns}" if stat else "")
-        return " ".join(found)
+                files.append(f"{stat.st_size}-{stat.st_mtime_ns}" if stat else "")
+        return " ".join(files)
 
 
 def _path(store: ZarrStore, name: str) -> Path | None:
@@ -171,9 +171,9 @@ def _path(store: ZarrStore, name: str) -> Path | None:
 
 def class_layer_of(layers: Sequence[Layer]) -> Layer | None:
     """The layer of classes of a step: ``classification``, or the first whose values have names."""
-    named = [one for one in layers if "flag_values" in one.attributes and one.axis is None]
-    named = [one for one in named if one.name != APPLICABLE and not one.is_float]
-    return min(named, key=lambda one: one.name != "classification", default=None)
+    named = [layer for layer in layers if "flag_values" in layer.attributes and layer.axis is None]
+    named = [layer for layer in named if layer.name != APPLICABLE and not layer.is_float]
+    return min(named, key=lambda layer: layer.name != "classification", default=None)
 
 
 def map_source(folder: RunFolder, step: str) -> MapSource:
@@ -192,7 +192,7 @@ def map_source(folder: RunFolder, step: str) -> MapSource:
     classes = class_layer_of(layers)
     others = (CONFIDENCE, OBSERVATIONS, APPLICABLE)
     names = [] if classes is None else [classes.name]
-    names += [one.name for one in layers if one.name in others and one.axis is None]
+    names += [layer.name for layer in layers if layer.name in others and layer.axis is None]
     area = read_area(folder.storage.local(state["area"]))
     store = ZarrStore(
         storage=folder.store(described["store"]),

@@ -83,17 +83,17 @@ def _read(step: QualityCounts, name: str, span: str, box: PixelBox) -> npt.NDArr
     for row in range(box.row0, box.row1, 64 * factor):
         strip = PixelBox(row, box.col0, min(row + 64 * factor, box.row1), box.col1)
         try:
-            found = step.map.store.read(name, span, strip)
+            values = step.map.store.read(name, span, strip)
         except RunFolderError:  # damaged: that is what the picture is to show
-            found = np.full(strip.shape, layer.nodata, layer.numpy_dtype)
-        strips.append(found[::factor, ::factor])
+            values = np.full(strip.shape, layer.nodata, layer.numpy_dtype)
+        strips.append(values[::factor, ::factor])
     return np.concatenate(strips)
 
 
 def _painted(values: npt.NDArray[Any], classes: tuple[FlagClass, ...]) -> npt.NDArray[np.float64]:
     image = np.tile(np.array(_NOTHING), (*values.shape, 1))
-    for one in classes:
-        image[values == one.value, :3] = np.array(one.rgb) / 255
+    for flag in classes:
+        image[values == flag.value, :3] = np.array(flag.rgb) / 255
     return image
 
 
@@ -108,8 +108,8 @@ def _percent(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def _with_colors(classes: tuple[FlagClass, ...]) -> tuple[FlagClass, ...]:
     colors = palette(len(classes))
     return tuple(
-        FlagClass(one.value, one.name, one.color or color)
-        for one, color in zip(classes, colors, strict=True)
+        FlagClass(flag.value, flag.name, flag.color or color)
+        for flag, color in zip(classes, colors, strict=True)
     )
 
 
@@ -151,7 +151,7 @@ def _draw_box(axis: Any, box: PixelBox) -> None:
 def _legend(figure: Any, classes: tuple[FlagClass, ...]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=one.color, label=written(one.name)["s"]) for one in classes[:14]]
+    handles = [Patch(color=flag.color, label=written(flag.name)["s"]) for flag in classes[:14]]
     handles.append(Patch(color=_NOTHING, label="no value"))
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
 

@@ -176,16 +176,16 @@ def scene_edges(
     folder: RunFolder, recipe: Recipe, spans: tuple[str, ...], grid: Grid
 ) -> SceneEdges | None:
     """Open the scenes that a run is made from; None where it is made of none."""
-    found, total = {}, hashlib.sha256()
+    edges, total = {}, hashlib.sha256()
     for name in folder.read_state()["items"]:
         if recipe.inputs[name].static:
             continue
         index, records = (folder.storage.local(f"items/{name}.{e}") for e in (INDEX, RECORDS))
         total.update(index.read_bytes())
         footprints = _footprints(folder, f"items/{name}.parquet")
-        found[name] = Imagery(recipe.inputs[name], FrozenItems(index, records), footprints)
+        edges[name] = Imagery(recipe.inputs[name], FrozenItems(index, records), footprints)
     version = total.hexdigest()[:16]
-    return SceneEdges(found, spans, recipe.periods, grid, version) if found else None
+    return SceneEdges(edges, spans, recipe.periods, grid, version) if edges else None
 
 
 def _footprints(folder: RunFolder, file: str) -> dict[Identity, bytes]:

@@ -114,14 +114,14 @@ def _of_file(opened: Opened, source: Source, grid: OutputGrid) -> tuple[BlockByt
         margin = _AROUND_WARP * down
     block_height, block_width = dataset.block_shapes[0]
     itemsize = np.dtype(dataset.dtypes[0]).itemsize
-    found = BlockBytes(
+    blocks = BlockBytes(
         origin=origin,
         block=(block_height * down, block_width * across),
         stored=_stored(opened, raster, itemsize),
         margin=margin,
         pixel_bytes=itemsize / (down * across),
     )
-    return found, min(HEADER_BYTES, opened.remote.size or HEADER_BYTES) if opened.remote else 0
+    return blocks, min(HEADER_BYTES, opened.remote.size or HEADER_BYTES) if opened.remote else 0
 
 
 def _corner(raster: OpenLevel, height: float, width: float) -> tuple[float, float]:
@@ -142,10 +142,10 @@ def _stored(opened: Opened, raster: OpenLevel, itemsize: int) -> npt.NDArray[np.
     if dataset is not base:
         level = next(n for n in range(len(base.overviews(1))) if opened.overview(n) is dataset)
     rows, cols = (np.unique(np.linspace(0, n - 1, min(n, _ASKED)).round()) for n in shape)
-    told = [[_told(base, level, int(row), int(col)) for col in cols] for row in rows]
-    if any(size is None for row in told for size in row):
+    asked_sizes = [[_told(base, level, int(row), int(col)) for col in cols] for row in rows]
+    if any(size is None for row in asked_sizes for size in row):
         return sizes
-    asked = np.array(told, float)
+    asked = np.array(asked_sizes, float)
     # Each block is as long as the next one that was asked.
     nearest = (
         np.abs(np.arange(n)[:, None] - at).argmin(1)

@@ -188,8 +188,8 @@ class Opened:
 
     @cached_property
     def _own_versions(self) -> tuple[tuple[str, str], ...]:
-        found = ((stamp[0], local_version(stamp)) for stamp in self.stamps)
-        local = tuple((path, version) for path, version in found if version)
+        versions = ((stamp[0], local_version(stamp)) for stamp in self.stamps)
+        local = tuple((path, version) for path, version in versions if version)
         if local or self.remote is not None:
             return local
         return ((self.stamps[0][0], header_version(self.dataset)),)  # in a bucket, or an archive

@@ -53,12 +53,12 @@ def header_version(dataset: rasterio.DatasetReader) -> str:
         for size, block in zip(dataset.shape, dataset.block_shapes[0], strict=True)
     )
     chosen = {(row * rows // _ASKED, col * cols // _ASKED) for row, col in _PLACES}
-    told = dataset.driver in ("GTiff", "COG") and [
+    version_tags = dataset.driver in ("GTiff", "COG") and [
         dataset.get_tag_item(f"{name}_{col}_{row}", "TIFF", 1)
         for row, col in sorted(chosen)
         for name in ("BLOCK_OFFSET", "BLOCK_SIZE")
     ]
-    header = repr((sorted(dataset.profile.items(), key=str), dataset.tags(), told))
+    header = repr((sorted(dataset.profile.items(), key=str), dataset.tags(), version_tags))
     return f"header {hashlib.sha256(header.encode()).hexdigest()[:16]}"
 
 

@@ -82,10 +82,10 @@ def check_readable(dataset: rasterio.DatasetReader, source: Source, dtype: np.dt
             "the item; add it to the item"
         )
     if source.crs is None and own_crs(dataset) is None:
-        found = "a local CRS" if dataset.crs is not None else "no CRS"
+        problem = "a local CRS" if dataset.crs is not None else "no CRS"
         doubt = " that fits its footprint" if source.footprint is not None else ""
         raise ReadError(
-            f"{source} has {found} in the file, and the item no proj:code{doubt}; "
+            f"{source} has {problem} in the file, and the item no proj:code{doubt}; "
             "add it to the item"
         )
     check_type(dataset, source, dtype)
@@ -167,13 +167,13 @@ def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenL
             across, down = base.width / dataset.width, base.height / dataset.height
             a, b, c, d, e, f = tuple(transform)[:6]
             transform = Affine(a * across, b * down, c, d * across, e * down, f)
-    found = []
+    levels = []
     for turn in _turns(grid, crs, transform, dataset.shape):
         a, b, c, d, e, f = tuple(transform)[:6]
         turned = Affine(a, b, c + turn, d, e, f)
         placement = locate_raster(grid, crs, turned, dataset.shape, source.resampling)
-        found.append(OpenLevel(dataset, crs, turned, placement, nodata, source.band))
-    return tuple(found)
+        levels.append(OpenLevel(dataset, crs, turned, placement, nodata, source.band))
+    return tuple(levels)
 
 
 def _turns(

@@ -184,14 +184,14 @@ def _footprint(
     """
     rows, cols = (np.linspace(0, n, _SAMPLES) for n in shape)
     row, col = np.meshgrid(rows, cols, indexing="ij")
-    found = np.array(_positions(grid, crs, transform, row.ravel(), col.ravel()))
-    if not np.isfinite(found).all():
+    positions = np.array(_positions(grid, crs, transform, row.ravel(), col.ravel()))
+    if not np.isfinite(positions).all():
         return None
-    found = found.reshape(2, *row.shape)
+    positions = positions.reshape(2, *row.shape)
     # Between two samples the true edge bows out by a part of their distance.
-    steps = [np.abs(np.diff(found, axis=axis)).max(axis=(1, 2)) for axis in (1, 2)]
+    steps = [np.abs(np.diff(positions, axis=axis)).max(axis=(1, 2)) for axis in (1, 2)]
     margin = 64 + np.ceil(np.max(steps, axis=0) / 4)
-    (row0, col0), (row1, col1) = found.min(axis=(1, 2)), found.max(axis=(1, 2))
+    (row0, col0), (row1, col1) = positions.min(axis=(1, 2)), positions.max(axis=(1, 2))
     low = math.floor(row0 - margin[0]), math.floor(col0 - margin[1])
     return PixelBox(*low, math.ceil(row1 + margin[0]), math.ceil(col1 + margin[1]))
 

@@ -166,11 +166,11 @@ def _scales(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> dict[str, s
     count = rows.size
     # Nine pixels, each with the next one below and to the right.
     rows, cols = np.r_[rows, rows + 1, rows], np.r_[cols, cols, cols + 1]
-    found = np.split(_in_source(raster, grid, block, rows, cols), [count, 2 * count], 1)
-    there = np.isfinite(found).all(axis=(0, 1))
+    corners = np.split(_in_source(raster, grid, block, rows, cols), [count, 2 * count], 1)
+    there = np.isfinite(corners).all(axis=(0, 1))
     if not there.any():
         return {}
-    here, below, right = (places[:, there] for places in found)
+    here, below, right = (places[:, there] for places in corners)
     # The median: across the antimeridian two neighbours may lie at both ends of the file.
     down, across = np.median(np.hypot(below - here, right - here), axis=1)
     return {
@@ -250,10 +250,10 @@ def _source_window(raster: OpenLevel, grid: OutputGrid, block: PixelBox) -> Wind
     """All of a file that a block can touch, generously; one pixel where it touches nothing."""
     dataset = raster.dataset
     rows, cols = np.meshgrid(*(np.linspace(0, n, 17) for n in block.shape), indexing="ij")
-    found = _in_source(raster, grid, block, rows.ravel(), cols.ravel())
-    if not np.isfinite(found).all():
+    places = _in_source(raster, grid, block, rows.ravel(), cols.ravel())
+    if not np.isfinite(places).all():
         return Window(0, 0, dataset.width, dataset.height)
-    row, col = found.reshape(2, *rows.shape)
+    row, col = places.reshape(2, *rows.shape)
     # A step between samples is many times as wide as a kernel.
     limits = []
     for at, size in ((row, dataset.height), (col, dataset.width)):

@@ -61,7 +61,7 @@ def _with_model(
         folder, trusted = _folder(model, scratch / "model")
         update: dict[str, Any] = {"model": folder}
     else:
-        kept = {p: _folder(one, scratch / str(p)) for p, one in model.items()}
+        kept = {p: _folder(given, scratch / str(p)) for p, given in model.items()}
         update = {"model": {p: folder for p, (folder, _) in kept.items()}}
         trusted = [digest for _, digests in kept.values() for digest in digests]
     update["trust"] = tuple(sorted({*recipe.trust, *trusted}))

@@ -269,9 +269,9 @@ class InputRecipe(Strict):
 
 def _split_bands(bands: list[Any], names: Any) -> dict[str, Any]:
     """A list of bands, some as ``{name: names}``, as the keys ``bands`` and ``names``."""
-    found = dict(names) if isinstance(names, dict) else {}
+    files = dict(names) if isinstance(names, dict) else {}
     plain: list[Any] = []
     for band in bands:
         plain += list(band) if isinstance(band, dict) else [band]
-        found |= band if isinstance(band, dict) else {}
-    return {"bands": plain, **({"names": found} if found else {})}
+        files |= band if isinstance(band, dict) else {}
+    return {"bands": plain, **({"names": files} if files else {})}

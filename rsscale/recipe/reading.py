@@ -100,14 +100,14 @@ def _one_line(error: ValidationError) -> str:
         # What is said of the whole recipe names its place itself.
         message = f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
     else:
-        found = first["input"]
-        words = repr(found) if isinstance(found, (str, int, float)) else type(found).__name__
+        given = first["input"]
+        words = repr(given) if isinstance(given, (str, int, float)) else type(given).__name__
         words = words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
         message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {words}"
         expected = first.get("ctx", {}).get("expected")
-        if expected and isinstance(found, str):
+        if expected and isinstance(given, str):
             message += nearest(
-                found, [e.strip("' ") for e in expected.replace(" or ", ",").split(",")]
+                given, [e.strip("' ") for e in expected.replace(" or ", ",").split(",")]
             )
     rest = len(errors) - 1
     return message + (f" (and {rest} more)" if rest else "")
@@ -131,9 +131,9 @@ def _group(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        found = _group(argument)
-        if found is not None:
-            return found
+        inner = _group(argument)
+        if inner is not None:
+            return inner
     return None
 
 

@@ -18,7 +18,7 @@ def recipe_html(recipe: Any) -> str:
     ----------
     recipe : Recipe
     """
-    inputs = (_input_row(name, one) for name, one in recipe.inputs.items())
+    inputs = (_input_row(name, source) for name, source in recipe.inputs.items())
     head = ("input", "collection", "catalogue", "bands", "mask", "composite")
     steps = ((name, step.kind, _of(step)) for name, step in recipe.all_steps.items())
     yaml = preformatted(recipe.to_yaml().splitlines())
@@ -45,24 +45,33 @@ def _lines(recipe: Any) -> Iterator[tuple[str, str]]:
         yield "train", f"{train.architecture} on {train.labels}"
 
 
-def _input_row(name: str, one: InputRecipe) -> tuple[str, ...]:
-    names = one.collection if isinstance(one.collection, tuple) else (one.collection or "all",)
+def _input_row(name: str, source: InputRecipe) -> tuple[str, ...]:
+    names = (
+        source.collection if isinstance(source.collection, tuple) else (source.collection or "all",)
+    )
     mask = ""
-    if one.mask is not None:
-        mask = one.mask.preset or ", ".join(dict.fromkeys(one.mask.bands))
-        mask += f" and {one.mask.dilate:g} m around" if one.mask.dilate else ""
-    return name, ", ".join(names), shown(one.catalog), ", ".join(one.bands), mask, _times(one)
+    if source.mask is not None:
+        mask = source.mask.preset or ", ".join(dict.fromkeys(source.mask.bands))
+        mask += f" and {source.mask.dilate:g} m around" if source.mask.dilate else ""
+    return (
+        name,
+        ", ".join(names),
+        shown(source.catalog),
+        ", ".join(source.bands),
+        mask,
+        _times(source),
+    )
 
 
-def _times(one: InputRecipe) -> str:
+def _times(source: InputRecipe) -> str:
     """How the observations of a period become channels."""
-    if one.static:
+    if source.static:
         return "static"
-    if one.series is not None:
+    if source.series is not None:
         return "series"
-    by = one.composite.by
-    windows = ", ".join(one.composite.windows or ()) or (by if isinstance(by, str) else str(by))
-    return f"{one.composite.reducer} of {windows}"
+    by = source.composite.by
+    windows = ", ".join(source.composite.windows or ()) or (by if isinstance(by, str) else str(by))
+    return f"{source.composite.reducer} of {windows}"
 
 
 def _of(step: StepRecipe) -> str:
@@ -70,7 +79,7 @@ def _of(step: StepRecipe) -> str:
         return ""
     several = step.of if isinstance(step.of, dict) else {"": step.of}
     named = (
-        f"{name} {one if isinstance(one, str) else f'{one.step} of {one.run}'}".strip()
-        for name, one in several.items()
+        f"{name} {source if isinstance(source, str) else f'{source.step} of {source.run}'}".strip()
+        for name, source in several.items()
     )
     return ", ".join(named)

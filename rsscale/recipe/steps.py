@@ -88,8 +88,8 @@ class StepRecipe(BaseModel):
     def within(self, names: Iterable[str]) -> list[str]:
         """Those of some names that it refers to, or to a part of, such as ``change-years``."""
         known = set(names)
-        found = (owner(r, known) for r in self.references.values() if isinstance(r, str))
-        return [name for name in found if name is not None]
+        owners = (owner(r, known) for r in self.references.values() if isinstance(r, str))
+        return [name for name in owners if name is not None]
 
 
 def owner(reference: str, names: Iterable[str]) -> str | None:
@@ -98,8 +98,8 @@ def owner(reference: str, names: Iterable[str]) -> str | None:
     A step of a recipe may be several: ``change`` and ``change-years``, which is a part of it. Which
     parts there are is known when it is opened.
     """
-    found = [n for n in names if reference == n or reference.startswith(f"{n}-")]
-    return max(found, key=len, default=None)
+    owners = [n for n in names if reference == n or reference.startswith(f"{n}-")]
+    return max(owners, key=len, default=None)
 
 
 def check_steps(
@@ -125,7 +125,7 @@ def check_steps(
     for name, step in every.items():
         if name in inputs or name in _RESERVED:
             raise ValueError(f"steps.{name}: an input or a store has this name; choose another")
-        others = [one for one in (*every, *inputs) if one != name]
+        others = [other for other in (*every, *inputs) if other != name]
         for reference in step.references.values():
             if not isinstance(reference, str) or reference in inputs:
                 continue

@@ -135,9 +135,9 @@ class _Loader(yaml.SafeLoader):
         except yaml.YAMLError:
             raise
         except Exception as error:  # noqa: BLE001 -- ValueError, OverflowError, AttributeError, …
-            found = str(getattr(node, "value", ""))[:40]
+            text = str(getattr(node, "value", ""))[:40]
             raise yaml.constructor.ConstructorError(
-                None, None, f"{found!r} can't be read as {tag} ({error})"[:200], node.start_mark
+                None, None, f"{text!r} can't be read as {tag} ({error})"[:200], node.start_mark
             ) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -51,8 +51,8 @@ def recipe_schema() -> dict[str, Any]:
 
 def _kind_schema(kind: str, of: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of a step of one kind; what it refers to is added to the definitions."""
-    found = find_kind(kind, "schema")
-    options = found.Options.model_json_schema(by_alias=True)
+    kind_class = find_kind(kind, "schema")
+    options = kind_class.Options.model_json_schema(by_alias=True)
     definitions.update(options.pop("$defs", {}))
     return {
         "type": "object",

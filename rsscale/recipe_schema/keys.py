@@ -106,7 +106,7 @@ def _groups(
                 " ".join(about["description"].split()),
             )
         )
-        inside += [(f"{place}.{name}".lstrip("."), *found) for found in _models(about)]
+        inside += [(f"{place}.{name}".lstrip("."), *fields) for fields in _models(about)]
     yield KeyGroup(title, plain_text(schema.get("description", "")), tuple(keys))
     for path, reference, ending in inside:
         name = reference.rpartition("/")[2]
@@ -118,14 +118,14 @@ def _models(about: dict[str, Any]) -> list[tuple[str, str]]:
     """References to models inside the schema of a value, and what their place ends with."""
     if "$ref" in about:
         return [(about["$ref"], "")]
-    found = [model for part in about.get("anyOf", []) for model in _models(part)]
+    models = [model for part in about.get("anyOf", []) for model in _models(part)]
     if isinstance(about.get("items"), dict):
-        found += [(ref, "[]" + end) for ref, end in _models(about["items"])]
+        models += [(ref, "[]" + end) for ref, end in _models(about["items"])]
     named = about.get("additionalProperties"), *about.get("patternProperties", {}).values()
     for part in named:
         if isinstance(part, dict):
-            found += [(ref, ".NAME" + end) for ref, end in _models(part)]
-    return [model for model in found if not model[0].endswith("/RunReference")]
+            models += [(ref, ".NAME" + end) for ref, end in _models(part)]
+    return [model for model in models if not model[0].endswith("/RunReference")]
 
 
 def value_kind(about: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -165,13 +165,13 @@ def _some_items(
 
 def _data_bands(item: Any) -> tuple[str, ...]:
     """Keys of assets that are rasters of data: neither pictures nor codes."""
-    found = []
+    bands = []
     for key, asset in item.assets.items():
         kind, roles = str(asset.media_type or ""), set(asset.roles or ())
         is_raster = "tiff" in kind or "jp2" in kind or "data" in roles
         if is_raster and not roles & set(_PICTURES) and key not in _PICTURES and not is_code(key):
-            found.append(key)
-    return tuple(found)
+            bands.append(key)
+    return tuple(bands)
 
 
 def _has(item: Any, names: Sequence[str]) -> bool:
@@ -211,7 +211,7 @@ def _mask(item: Any, product: str | None) -> str | None:
 def _crs(item: Any) -> str | None:
     """The CRS that an item or its first assets declare, by its code where it has one."""
     declared = next(
-        (found for asset in item.assets.values() if (found := assets.crs(item, asset))), None
+        (crs for asset in item.assets.values() if (crs := assets.crs(item, asset))), None
     )
     if declared is None:
         return None
@@ -221,14 +221,14 @@ def _crs(item: Any) -> str | None:
 
 def _resolution(item: Any, bands: Sequence[str]) -> float | None:
     """Width of a pixel of the finest band, metres."""
-    found = []
+    resolutions = []
     for place in find_bands(item, band_requests(list(bands))):
         asset = item.assets[place.key] if place else None
         raster = assets.raster(item, asset) if asset is not None else None
         if raster is not None and not pyproj.CRS(raster.crs).is_geographic:
-            found.append(abs(raster.transform[0]))
-    if found:
-        return float(min(found))
+            resolutions.append(abs(raster.transform[0]))
+    if resolutions:
+        return float(min(resolutions))
     gsd = item.properties.get("gsd")
     return float(gsd) if isinstance(gsd, int | float) else None
 

@@ -92,7 +92,7 @@ def _aligned(lines: list[str]) -> str:
     for is_blank, block in groupby(lines, key=lambda line: not line):
         parts = [line.partition(_COMMENT) for line in block]
         widths = [len(key.rstrip()) for key, comment, _ in parts if comment]
-        width = max((one for one in widths if one <= _MOST_INDENT), default=0)
+        width = max((width for width in widths if width <= _MOST_INDENT), default=0)
         for key, comment, rest in parts:
             text = f"{key.rstrip():<{width}}{_COMMENT}{rest}" if comment else key
             done.append("" if is_blank else text)
@@ -104,7 +104,7 @@ def _check(text: str, folder: Path, area: Geometry) -> None:
     content: Any = yaml.safe_load(text)
     for keys, name in (
         (content, "area"), (content, "model"), (content.get("train", {}), "labels"),
-        *((one, "catalog") for one in content["inputs"].values()),
+        *((source, "catalog") for source in content["inputs"].values()),
     ):  # fmt: skip
         if name in keys and "://" not in keys[name]:
             keys[name] = str(folder / keys[name])
@@ -260,10 +260,10 @@ def _text(value: str) -> str:
 def summary(path: Path) -> str:
     """What was written, and the commands that go on."""
     recipe = read_recipe(path)
-    (one,) = recipe.inputs.values()
+    (source,) = recipe.inputs.values()
     train = f"rsscale train {path}\n" if recipe.train else ""
     return (
-        f"{path}: {one.collection} with {counted(len(one.bands), 'band')}, {recipe.grid.crs} at "
-        f"{recipe.grid.resolution:g} m, {', '.join(map(str, recipe.periods))}\n"
+        f"{path}: {source.collection} with {counted(len(source.bands), 'band')}, {recipe.grid.crs} "
+        f"at {recipe.grid.resolution:g} m, {', '.join(map(str, recipe.periods))}\n"
         f"Read it, it has comments; then:\n{train}rsscale plan {path}\nrsscale run {path}"
     )

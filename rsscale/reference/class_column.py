@@ -68,11 +68,11 @@ def values_in(column: Any, classes: Sequence[LandClass], source: str) -> list[in
     """
     texts = _texts(column, source)
     names = {unicodedata.normalize("NFC", c.name).strip(): c.value for c in classes}
-    found = [names.get(text, names.get(_unpadded(text))) for text in texts]
-    if None in found:
+    values = [names.get(text, names.get(_unpadded(text))) for text in texts]
+    if None in values:
         known = _with_values(names, classes, source)
-        found = [known.get(text, known.get(_unpadded(text))) for text in texts]
-    unknown = Counter(text for text, value in zip(texts, found, strict=True) if value is None)
+        values = [known.get(text, known.get(_unpadded(text))) for text in texts]
+    unknown = Counter(text for text, value in zip(texts, values, strict=True) if value is None)
     if unknown:
         listed = [c.name for c in classes]
         first = unknown.most_common(1)[0][0]
@@ -80,7 +80,7 @@ def values_in(column: Any, classes: Sequence[LandClass], source: str) -> list[in
             f"{source}: {_named(unknown)} not among the classes {listed}{nearest(first, listed)}; "
             "train.ignore leaves labels out, train.merge makes them one of these"
         )
-    return [value for value in found if value is not None]
+    return [value for value in values if value is not None]
 
 
 def plain_text(value: Any) -> str | None:
@@ -147,12 +147,12 @@ def _with_values(
         When a class is called by the value of another: then a code could mean either.
     """
     known = dict(names)
-    for one in classes:
-        other = known.setdefault(str(one.value), one.value)
-        if other != one.value:
+    for land_class in classes:
+        other = known.setdefault(str(land_class.value), land_class.value)
+        if other != land_class.value:
             raise RecipeError(
-                f"{source}: the class with the value {other} is called {one.value}, which is the "
-                "value of another class; give it another name"
+                f"{source}: the class with the value {other} is called {land_class.value}, which "
+                "is the value of another class; give it another name"
             )
     return known
 

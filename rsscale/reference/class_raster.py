@@ -104,13 +104,13 @@ class RasterOnGrid:
         except (RasterioError, OSError, ReadError) as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise ReadError(f"{self.path} could not be read: {reason}") from error
-        found = np.full(block.shape, NODATA, np.uint8)
+        codes = np.full(block.shape, NODATA, np.uint8)
         declared = () if nodata is None else (nodata,)
         if self.codes is None:
-            found[inside] = class_values(values[inside], declared, holder=str(self.path))
+            codes[inside] = class_values(values[inside], declared, holder=str(self.path))
         else:
-            found[inside] = _translated(values[inside], self.codes, declared)
-        return found
+            codes[inside] = _translated(values[inside], self.codes, declared)
+        return codes
 
     def _warped(
         self, dataset: rasterio.DatasetReader, block: PixelBox

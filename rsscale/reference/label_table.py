@@ -165,9 +165,9 @@ def table_numbers(table: pd.DataFrame, name: str, path: Path) -> npt.NDArray[np.
     if len(wrong):
         more = f" ({len(wrong)} rows in all)" if len(wrong) > 1 else ""
         value = table[name].iloc[int(wrong[0])]
-        what = "no value" if pd.isna(value) else repr(str(value))
+        content = "no value" if pd.isna(value) else repr(str(value))
         raise RecipeError(
-            f"labels {path}: row {wrong[0]} has {what} in the column of coordinates {name!r}"
+            f"labels {path}: row {wrong[0]} has {content} in the column of coordinates {name!r}"
             f"{more}; expected a number, with a point before its decimals"
         )
     return numbers

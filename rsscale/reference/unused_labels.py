@@ -52,12 +52,12 @@ class Unit(Enum):
 
     def count(self, number: int) -> str:
         """A number with its unit, in words."""
-        one = number == 1
+        is_single = number == 1
         if self is Unit.FEATURES:
-            return f"{number:,} feature{'' if one else 's'}"
+            return f"{number:,} feature{'' if is_single else 's'}"
         if self is Unit.PIXELS:
-            return f"{number:,} labelled pixel{'' if one else 's'}"
-        return f"{number:,} pixel{'' if one else 's'} of the raster"
+            return f"{number:,} labelled pixel{'' if is_single else 's'}"
+        return f"{number:,} pixel{'' if is_single else 's'} of the raster"
 
 
 Key = tuple[str, Reason, Unit]

@@ -101,7 +101,7 @@ def _levels(run: Run, state: Mapping[str, Any], step: str) -> int:
         for name, other in state["steps"].items()
         if other.get("store") == state["steps"][step].get("store", step) and name != step
     ]
-    if not made or any(one["tiles"]["done"] < one["tiles"]["total"] for one in made):
+    if not made or any(step["tiles"]["done"] < step["tiles"]["total"] for step in made):
         return 0
     store, level = run.folder.store(step), 0
     while store.exists(f"{level + 1}/zarr.json"):
@@ -151,6 +151,6 @@ def check_has(ds: xr.Dataset, layer: str, step: str) -> xr.DataArray:
     """A layer of a step, ``(time, y, x)``."""
     if layer not in ds.data_vars:
         raise RunFolderError(f"step {step!r} has no layer {layer!r}")
-    found = ds[layer]
-    found = found if "time" in found.dims else found.expand_dims("time")
-    return found.transpose("time", "y", "x")
+    layer_array = ds[layer]
+    layer_array = layer_array if "time" in layer_array.dims else layer_array.expand_dims("time")
+    return layer_array.transpose("time", "y", "x")

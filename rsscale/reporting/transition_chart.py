@@ -87,7 +87,7 @@ def _draw_matrix(axes: Axes, matrix: TransitionMatrix) -> None:
         ink = "white" if is_dark else GREY if row == col else INK
         text = _number(value) if len(moved) <= _UPRIGHT else _short(value)
         axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=10)
-    names = [shortened(one.name, _LETTERS) for one in matrix.classes]
+    names = [shortened(land_class.name, _LETTERS) for land_class in matrix.classes]
     name_ticks(axes.yaxis, names)
     if len(names) > _UPRIGHT:
         name_ticks(axes.xaxis, names, rotation=40, ha="left", rotation_mode="anchor")
@@ -146,10 +146,16 @@ def _draw_column(
     middles = (column["top"] + column["high"] / 2)[drawn]
     line = _LINE / _flows_height(len(sums))
     for number, middle, y in zip(drawn, middles, _spread(middles, line), strict=True):
-        one, top, high = matrix.classes[number], column["top"][number], column["high"][number]
-        bar = Rectangle((x, top), _BAR, high, facecolor=one.color, edgecolor=LINE, linewidth=0.6)
+        land_class, top, high = (
+            matrix.classes[number],
+            column["top"][number],
+            column["high"][number],
+        )
+        bar = Rectangle(
+            (x, top), _BAR, high, facecolor=land_class.color, edgecolor=LINE, linewidth=0.6
+        )
         axes.add_patch(bar)
-        text = written(f"{shortened(one.name, _LETTERS)}  {_number(sums[number])} ha")
+        text = written(f"{shortened(land_class.name, _LETTERS)}  {_number(sums[number])} ha")
         edge, away, align = (x, -1, "right") if is_left else (x + _BAR, 1, "left")
         axes.text(edge + away * 0.012, y, ha=align, va="center", color=INK, **text)
         if abs(y - middle) > line / 4:

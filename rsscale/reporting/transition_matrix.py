@@ -103,7 +103,7 @@ def transition_matrix(
     rows = rows_of(run, step)
     of_zone = rows[rows["zone"] == zone]
     if of_zone.empty:
-        there = [str(one) for one in rows["zone"].unique() if one]
+        there = [str(zone) for zone in rows["zone"].unique() if zone]
         some = ", ".join(there[:9]) + (", …" if len(there) > 9 else "")
         raise RecipeError(
             f"step {step!r} has no zone {zone!r}; it has {some or 'the whole area alone'}"
@@ -135,8 +135,8 @@ def _classes(run: Run, step: str) -> tuple[LandClass, ...]:
     # Overviews of them have the same layer, in the same store.
     own = [
         name
-        for name, one in steps.items()
-        if one.get("store") == name and _attributes(one).get(CLASSES)
+        for name, step in steps.items()
+        if step.get("store") == name and _attributes(step).get(CLASSES)
     ]
     if step not in own:
         raise RecipeError(

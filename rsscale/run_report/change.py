@@ -63,8 +63,10 @@ class ChangeTable:
     @property
     def top(self) -> float:
         """The most hectares of a transition, or of its interval."""
-        figures = [one.hectares for one in self.transitions]
-        return max([v for one in figures for v in (one.value, one.high) if v is not None] + [1e-9])
+        figures = [transition.hectares for transition in self.transitions]
+        return max(
+            [v for figure in figures for v in (figure.value, figure.high) if v is not None] + [1e-9]
+        )
 
     def shade(self, row: int, col: int) -> float:
         """How dark a cell of the matrix is, 0 to 1; what stayed has no shade."""
@@ -79,15 +81,15 @@ def estimated_changes(areas: Mapping[str, Any]) -> list[ChangeTable]:
     for span, part in (areas.get("change") or {}).items():
         listed = [
             Transition(
-                str(one.get("from_name", one.get("from"))),
-                str(one.get("to_name", one.get("to"))),
-                Figure.of(one.get("hectares")),
-                one.get("units"),
+                str(row.get("from_name", row.get("from"))),
+                str(row.get("to_name", row.get("to"))),
+                Figure.of(row.get("hectares")),
+                row.get("units"),
             )
-            for one in part.get("transitions", ())
-            if one.get("from") != one.get("to")
+            for row in part.get("transitions", ())
+            if row.get("from") != row.get("to")
         ]
-        listed.sort(key=lambda one: -(one.hectares.value or 0.0))
+        listed.sort(key=lambda transition: -(transition.hectares.value or 0.0))
         names, matrix = _estimated_matrix(areas, part.get("matrix_hectares"))
         changed = Figure.of((part.get("changed") or {}).get("hectares"))
         tables.append(
@@ -104,7 +106,7 @@ def _estimated_matrix(
 ) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
     """Classes and matrix of estimated hectares; nothing where there is none, or a large one."""
     period: Mapping[str, Any] = next(iter((areas.get("periods") or {}).values()), {})
-    names = tuple(str(one.get("name")) for one in period.get("classes", ()))
+    names = tuple(str(row.get("name")) for row in period.get("classes", ()))
     if not hectares or len(hectares) != len(names) or len(names) > _MOST:
         return (), ()
     return names, tuple(tuple(number(value) or 0.0 for value in row) for row in hectares)
@@ -120,7 +122,7 @@ def mapped_changes(run: Run, state: Mapping[str, Any]) -> list[ChangeTable]:
     counted = [name for name in done if f"{name}-hectares" in done]
     if counted:
         matrices = [transition_matrix(run, name) for name in counted]
-        return [_of_matrix(one.span, one.classes, one.hectares) for one in matrices]
+        return [_of_matrix(matrix.span, matrix.classes, matrix.hectares) for matrix in matrices]
     tables = []
     for name, step in done.items():
         layers = {layer["name"] for layer in step.get("layers") or ()}
@@ -135,7 +137,7 @@ def _of_layers(
     product = open_level(run, state, step, most=COUNTED)
     before, after = (check_has(product.ds, name, step) for name in ("from", "to"))
     classes = classes_from_attributes(before.attrs)
-    values = [one.value for one in classes]
+    values = [land_class.value for land_class in classes]
     tables = []
     for k, span in enumerate(spans[: before.sizes["time"]]):
         pairs = count_pairs(product, before[k], after[k])
@@ -146,13 +148,13 @@ def _of_layers(
 def _of_matrix(
     span: str, classes: Sequence[LandClass], hectares: npt.NDArray[np.float64]
 ) -> ChangeTable:
-    names = tuple(one.name for one in classes)
+    names = tuple(land_class.name for land_class in classes)
     pairs = [
         Transition(names[row], names[col], Figure(float(hectares[row, col])))
         for row, col in np.argwhere(hectares > 0)
         if row != col
     ]
-    pairs.sort(key=lambda one: -(one.hectares.value or 0.0))
+    pairs.sort(key=lambda transition: -(transition.hectares.value or 0.0))
     fits = len(names) <= _MOST
     return ChangeTable(
         _title(span), False,

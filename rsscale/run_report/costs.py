@@ -64,9 +64,9 @@ def costs_of(state: Mapping[str, Any]) -> Costs:
     facts = [steps[name].get("facts", {}) for name in names]
     return Costs(
         float(state.get("seconds") or 0.0),
-        int(max((one.get("pixels", 0) for one in facts), default=0)),
+        int(max((fact.get("pixels", 0) for fact in facts), default=0)),
         int(state.get("peak_rss_bytes") or 0),
-        float(sum(one.get("decoded_bytes", 0) for one in facts)),
+        float(sum(fact.get("decoded_bytes", 0) for fact in facts)),
         in_order(state.get("stages", {})),
         tuple(
             StepCost(

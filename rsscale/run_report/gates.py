@@ -41,31 +41,31 @@ class Gate:
 def read_gates(folder: RunFolder, gates: Mapping[str, Any]) -> list[Gate]:
     """The gates of ``gates.json``, failed ones first; small pictures are part of them."""
     order = {"failed": 0, "passed": 1}
-    listed = sorted(gates.get("gates", ()), key=lambda one: order.get(one.get("status"), 2))
+    listed = sorted(gates.get("gates", ()), key=lambda gate: order.get(gate.get("status"), 2))
     left = _PICTURES
-    found = []
-    for one in listed:
+    results = []
+    for gate in listed:
         places = []
-        for place in one.get("places", ())[:_PLACES]:
+        for place in gate.get("places", ())[:_PLACES]:
             picture = _picture(folder, place.get("picture")) if left else ""
             left -= bool(picture)
             # Of a gate that passed the worst places are no faults: those with a picture will do.
-            if picture or one.get("status") == "failed":
+            if picture or gate.get("status") == "failed":
                 tile = " ".join(str(place[key]) for key in ("span", "tile") if place.get(key))
                 where = tile or _bounds(place)
                 places.append(Place(where, number(place.get("value")), picture))
-        found.append(
+        results.append(
             Gate(
-                str(one.get("title") or one.get("name")),
-                str(one.get("status", "not checked")),
-                str(one.get("text", "")),
-                number(one.get("value")),
-                number(one.get("threshold")),
-                number(one.get("p_value")),
+                str(gate.get("title") or gate.get("name")),
+                str(gate.get("status", "not checked")),
+                str(gate.get("text", "")),
+                number(gate.get("value")),
+                number(gate.get("threshold")),
+                number(gate.get("p_value")),
                 tuple(places),
             )
         )
-    return found
+    return results
 
 
 def _bounds(place: Mapping[str, Any]) -> str:

@@ -159,7 +159,7 @@ def _legend(
     classes: tuple[LandClass, ...],
 ) -> tuple[LegendRow, ...]:
     total = hectares[:NODATA].sum() or 1.0
-    known = {one.value: one for one in classes}
+    known = {flag.value: flag for flag in classes}
     values = [*known, *(int(v) for v in np.flatnonzero(pixels[:NODATA]) if int(v) not in known)]
     rows = [
         LegendRow(
@@ -219,7 +219,7 @@ def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
         from PIL import Image
     except ImportError:
         raise missing_extra("a report", "pictures") from None
-    colors = dict.fromkeys(range(256), UNNAMED) | {one.value: one.color for one in classes}
+    colors = dict.fromkeys(range(256), UNNAMED) | {flag.value: flag.color for flag in classes}
     picture = Image.fromarray(values, "P") if values.ndim == 2 else Image.fromarray(values)
     picture.putpalette(b"".join(bytes.fromhex(colors[k][1:]) for k in range(256)))
     file = io.BytesIO()

@@ -107,13 +107,13 @@ def mapped_areas(maps: Sequence[MapFigure]) -> list[AreaTable]:
 def _table(title: str, part: Mapping[str, Any]) -> AreaTable:
     rows = [
         AreaRow(
-            str(one.get("name", one.get("value"))),
-            str(one.get("color") or _GREY),
-            number(one.get("mapped_hectares")),
-            Figure.of(one.get("hectares")),
-            one.get("units_reference"),
+            str(row.get("name", row.get("value"))),
+            str(row.get("color") or _GREY),
+            number(row.get("mapped_hectares")),
+            Figure.of(row.get("hectares")),
+            row.get("units_reference"),
         )
-        for one in part.get("classes", ())
+        for row in part.get("classes", ())
     ]
     rows.sort(key=lambda row: -(row.estimated.value or row.mapped or 0.0))
     return AreaTable(title, tuple(rows), is_estimated=True)
@@ -168,13 +168,13 @@ def sample_accuracy(areas: Mapping[str, Any]) -> list[AccuracyTable]:
             Figure.of(part.get("overall")),
             tuple(
                 AccuracyRow(
-                    str(one.get("name")), str(one.get("color") or _GREY),
-                    Figure.of(one.get("users")), Figure.of(one.get("producers")),
-                    Figure.of(one.get("f1")),
+                    str(row.get("name")), str(row.get("color") or _GREY),
+                    Figure.of(row.get("users")), Figure.of(row.get("producers")),
+                    Figure.of(row.get("f1")),
                 )
-                for one in part.get("classes", ())
+                for row in part.get("classes", ())
             ),
-            _matrix([str(one.get("name")) for one in part.get("classes", ())],
+            _matrix([str(row.get("name")) for row in part.get("classes", ())],
                     part.get("counts"), "sample units"),
         )
         for span, part in (areas.get("periods") or {}).items()
@@ -193,13 +193,13 @@ def interpreters_lines(areas: Mapping[str, Any]) -> list[str]:
         + ("" if kappa.value is None else f", kappa {kappa.value:.2f}")
         + "."
     ]
-    for one in both.get("classes", ()):
+    for row in both.get("classes", ()):
         first, second = (
-            Figure.of((one.get("hectares") or {}).get(name)).value for name in ("first", "second")
+            Figure.of((row.get("hectares") or {}).get(name)).value for name in ("first", "second")
         )
         if first is not None and second is not None and first != second:
             lines.append(
-                f"{one.get('name')}: {hectares(first)} ha by the first, {hectares(second)} ha by "
+                f"{row.get('name')}: {hectares(first)} ha by the first, {hectares(second)} ha by "
                 "the second."
             )
     return lines
@@ -223,11 +223,12 @@ def reference_accuracy(
 def described_comparison(accuracy: Mapping[str, Any]) -> list[str]:
     """What was compared with what, and what the figures can't say; a sentence each."""
     kinds = {
-        str(one.get("kind", "reference")) for one in (accuracy.get("references") or {}).values()
+        str(reference.get("kind", "reference"))
+        for reference in (accuracy.get("references") or {}).values()
     }
     pixels = number(accuracy.get("pixels")) or 0
-    what = " and ".join(f"a {kind}" for kind in sorted(kinds)) or "a reference"
-    lines = [f"Compared with {what} at {pixels:,.0f} pixels."]
+    kinds_text = " and ".join(f"a {kind}" for kind in sorted(kinds)) or "a reference"
+    lines = [f"Compared with {kinds_text} at {pixels:,.0f} pixels."]
     if accuracy.get("training_labels") and number(accuracy.get("distance_m")):
         lines.append(f"Pixels within {accuracy['distance_m']:g} m of training labels are left out.")
     if accuracy.get("design") == "random":
@@ -248,11 +249,11 @@ def _of_reference(title: str, part: Mapping[str, Any], colors: Mapping[str, str]
         AccuracyRow(
             name,
             colors.get(name, _GREY),
-            Figure.within(one.get("users_accuracy"), one.get("users_interval")),
-            Figure.within(one.get("producers_accuracy"), one.get("producers_interval")),
-            Figure.of(one.get("f1")),
+            Figure.within(row.get("users_accuracy"), row.get("users_interval")),
+            Figure.within(row.get("producers_accuracy"), row.get("producers_interval")),
+            Figure.of(row.get("f1")),
         )
-        for name, one in ordered
+        for name, row in ordered
     )
     matrix = _matrix([name for name, _ in ordered], part.get("confusion_matrix"), "pixels")
     overall = Figure.within(part.get("overall"), part.get("interval"))

@@ -50,7 +50,7 @@ def count_observations(run: Run, state: Mapping[str, Any], step: str) -> list[Ob
     product = open_level(run, state, step, most=math.inf)
     layer = check_has(product.ds, "observations", step)
     nodata = declared_nodata(layer)
-    found = []
+    counted = []
     for number, span in enumerate(state["steps"][step].get("spans") or []):
         counts = np.zeros(65536, np.int64)
         for rows, cols in product.blocks(most=_SAMPLED):
@@ -61,8 +61,8 @@ def count_observations(run: Run, state: Mapping[str, Any], step: str) -> list[Ob
             )
         if counts.any():
             is_sample = math.prod(product.box.shape) > _SAMPLED
-            found.append(_histogram(span, counts, is_sample=is_sample))
-    return found
+            counted.append(_histogram(span, counts, is_sample=is_sample))
+    return counted
 
 
 def never_seen(state: Mapping[str, Any], step: str) -> float | None:

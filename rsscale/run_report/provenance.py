@@ -197,7 +197,7 @@ def _dates(run: Run, state: Mapping[str, Any]) -> dict[str, np.datetime64]:
             frozen = FrozenItems(
                 *(storage.local(f"items/{name}.{end}") for end in (INDEX, RECORDS))
             )
-            days |= {one.id: one.moment.astype("datetime64[D]") for one in frozen.scenes}
+            days |= {scene.id: scene.moment.astype("datetime64[D]") for scene in frozen.scenes}
         except (ItemError, OSError):
             continue
     return days

@@ -126,8 +126,9 @@ def _heading(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
     elif state["state"] != "done":
         unfinished.append(f"the run is {state['state']}")
     unfinished += [
-        f"failed {one.get('key', '?')}: {one.get('error', '?')}" for one in state["failed"][:5]
-    ]  # fmt: skip
+        f"failed {failure.get('key', '?')}: {failure.get('error', '?')}"
+        for failure in state["failed"][:5]
+    ]
     periods = [period for part in state["generations"] for period in part["periods"]]
     return {
         "title": _title(run),
@@ -193,7 +194,7 @@ def _measured(
                 f"{name} is of another version of the product than the maps of this page: "
                 "make it again"
             )
-    colors = {row.name: row.color for one in maps for row in one.legend}
+    colors = {row.name: row.color for table in maps for row in table.legend}
     figures: dict[str, Any] = {"area_tables": mapped_areas(maps), "versions": versions}
 
     def take(key: str, name: str, document: Mapping[str, Any] | None, make: Any) -> None:
@@ -208,8 +209,13 @@ def _measured(
     take("interpreters", AREAS, areas, interpreters_lines)
     take("changes", AREAS, areas, estimated_changes)
     take("comparison", ACCURACY, accuracy, described_comparison)
-    take("reference_tables", ACCURACY, accuracy, lambda one: reference_accuracy(one, colors))
-    take("gate_list", GATES, gates, lambda one: read_gates(run.folder, one))
+    take(
+        "reference_tables",
+        ACCURACY,
+        accuracy,
+        lambda reference: reference_accuracy(reference, colors),
+    )
+    take("gate_list", GATES, gates, lambda gate: read_gates(run.folder, gate))
     figures["changes"] += _Part(notes)(lambda: mapped_changes(run, state), "change")
     scored = optional_document(run.folder, OBJECTS_ACCURACY, notes)
     figures["objects"] = _Part(notes)(lambda: _objects(run, scored, notes), "objects")
@@ -229,10 +235,10 @@ def _objects(run: Run, scored: Mapping[str, Any] | None, notes: list[str]) -> li
 
 def _has(state: Mapping[str, Any], step: str, layer: str) -> bool:
     """Whether a step has a layer, and any tile of it."""
-    found = state["steps"].get(step)
-    if found is None or not found["tiles"]["done"]:
+    entry = state["steps"].get(step)
+    if entry is None or not entry["tiles"]["done"]:
         return False
-    return any(one["name"] == layer for one in found.get("layers") or ())
+    return any(described["name"] == layer for described in entry.get("layers") or ())
 
 
 class _Part:

@@ -106,12 +106,12 @@ class Changes:
 
     def _repr_html_(self) -> str:
         items = [
-            (name, f"{one.new:,}", f"{one.changed:,}", f"{one.gone:,}", f"{one.same:,}")
-            for name, one in self.items.items()
+            (name, f"{items.new:,}", f"{items.changed:,}", f"{items.gone:,}", f"{items.same:,}")
+            for name, items in self.items.items()
         ]
         tiles = [
-            (name, f"{'at most ' * one.at_most}{one.to_compute:,}", f"{one.total:,}")
-            for name, one in self.tiles.items()
+            (name, f"{'at most ' * tiles.at_most}{tiles.to_compute:,}", f"{tiles.total:,}")
+            for name, tiles in self.tiles.items()
         ]
         head = ("items of", "new", "changed", "gone", "as they were")
         return block(
@@ -128,8 +128,8 @@ class Changes:
     def to_dict(self) -> dict[str, Any]:
         """The numbers, for run.json."""
         return {
-            "items": {name: asdict(one) for name, one in self.items.items()},
-            "tiles": {name: asdict(one) for name, one in self.tiles.items()},
+            "items": {name: asdict(items) for name, items in self.items.items()},
+            "tiles": {name: asdict(tiles) for name, tiles in self.tiles.items()},
         }
 
 
@@ -283,7 +283,7 @@ def _compare_items(
         before = _digests(plan.setup.lookups(name)) if plan and name in known else {}
         after = _digests(index)
         new, both = after.keys() - before.keys(), after.keys() & before.keys()
-        changed = 0 if grows else sum(before[one] != after[one] for one in both)
+        changed = 0 if grows else sum(before[item] != after[item] for item in both)
         gone = 0 if grows else len(before.keys() - after.keys())
         same = len(before) if grows else len(both) - changed
         compared[name] = ItemChanges(len(new), changed, gone, same)
@@ -292,10 +292,10 @@ def _compare_items(
 
 def _digests(items: Lookup) -> dict[str, list[bytes]]:
     """What decides the pixels of each item, by its id."""
-    found: dict[str, list[bytes]] = defaultdict(list)
+    by_id: dict[str, list[bytes]] = defaultdict(list)
     for record, digest in zip(items.scenes, items.extents.digests, strict=True):
-        found[record.id].append(digest.tobytes())
-    return {name: sorted(digests) for name, digests in found.items()}
+        by_id[record.id].append(digest.tobytes())
+    return {name: sorted(digests) for name, digests in by_id.items()}
 
 
 def _count_tiles(

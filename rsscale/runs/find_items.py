@@ -36,11 +36,11 @@ def index_items(
 ) -> dict[str, ItemIndex]:
     """The items of each input by where they lie; refuses items without the bands."""
     indexes = {}
-    for name, found in items.items():
+    for name, features in items.items():
         imagery = recipe.inputs[name]
         bands = bands_to_read(imagery)
         codes = mask_bands(imagery)
-        indexes[name] = ItemIndex(found.items, grid.crs, bands, imagery.alternate, codes)
+        indexes[name] = ItemIndex(features.items, grid.crs, bands, imagery.alternate, codes)
     return indexes
 
 
@@ -180,18 +180,18 @@ def find_items(
 
 def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[int]) -> InputItems:
     # An id is unique in its collection only.
-    found: dict[tuple[str | None, str], Feature] = {}
+    features: dict[tuple[str | None, str], Feature] = {}
     for period in periods:
         dates = None if imagery.static else span(imagery, period)
         filters = search_filter(imagery.collection, around, dates, imagery.query)
         result = find_features(imagery.catalog, filters, imagery.access)
-        found |= {(item.collection_id, item.id): item for item in result}
+        features |= {(item.collection_id, item.id): item for item in result}
     # Before versions are compared: where the newest is left out, the one before it counts.
-    wanted = [item for item in found.values() if not is_among(item, imagery.exclude)]
-    excluded = len(found) - len(wanted)
+    wanted = [item for item in features.values() if not is_among(item, imagery.exclude)]
+    excluded = len(features) - len(wanted)
     if not wanted:
         raise CatalogError(f"inputs.{name}: all {excluded} items are excluded; name fewer")
-    _tell_unknown(imagery.exclude, found, name)
+    _tell_unknown(imagery.exclude, features, name)
     lacking: list[Item] = []
     if imagery.missing_asset == "skip":
         whole, lacking = with_all_bands(wanted, bands_to_read(imagery), imagery.alternate)
@@ -207,9 +207,9 @@ def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[i
 
 
 def _tell_unknown(
-    exclude: Iterable[str], found: Iterable[tuple[str | None, str]], input_name: str
+    exclude: Iterable[str], collections: Iterable[tuple[str | None, str]], input_name: str
 ) -> None:
-    known = {text for collection, item in found for text in (item, f"{collection}/{item}")}
+    known = {text for collection, item in collections for text in (item, f"{collection}/{item}")}
     unknown = [name for name in exclude if name not in known]
     if unknown:
         _log.warning(

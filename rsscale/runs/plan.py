@@ -237,8 +237,8 @@ class RunPlan:
         """Digests of a tile's stored objects, computed from their present bytes."""
         step = self.step(key.step)
         layers, rows = self.layers_of(step, key.level), self.rows_of(step)
-        found = layers.stored(key) if layers else {}
-        return found | (rows.stored(key) if rows else {})
+        files = layers.stored(key) if layers else {}
+        return files | (rows.stored(key) if rows else {})
 
     def refuse_lost_files(self) -> None:
         """Refuse to go on where files that the run is made from are not there any more.

@@ -154,15 +154,15 @@ def check_plan(
     searched = recipe.with_catalogs(search_at or {})
     margin = read_margin(passes, setup.extent())
     with paused_collector():
-        found = find_items(searched, setup.area, margin, inputs=inputs_read(passes))
-        indexes = index_items(recipe, setup.grid, found)  # refuses items without the bands
+        imagery_of = find_items(searched, setup.area, margin, inputs=inputs_read(passes))
+        indexes = index_items(recipe, setup.grid, imagery_of)  # refuses items without the bands
     setup.found.update(indexes)
     boxes = [setup.grid.box(setup.area).pad(margin)]
     notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
     for note in notes:
         _log.warning("%s", note)
-    items = {name: imagery.items for name, imagery in found.items()}
-    left_out = {name: imagery.left_out for name, imagery in found.items() if imagery.left_out}
+    items = {name: imagery.items for name, imagery in imagery_of.items()}
+    left_out = {name: imagery.left_out for name, imagery in imagery_of.items() if imagery.left_out}
     return CheckedPlan(setup, steps, items, indexes, notes, left_out)
 
 

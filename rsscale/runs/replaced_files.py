@@ -80,12 +80,12 @@ class KnownVersions:
 def read_replaced(folder: RunFolder) -> Versions:
     """Versions of the files that a run found replaced, as they were found last."""
     try:
-        found = read_json(folder.storage.read(REPLACED))
+        document = read_json(folder.storage.read(REPLACED))
     except (FileNotFoundError, ValueError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return {}
-    return {item: assets for item, assets in found.items() if isinstance(assets, dict)}
+    return {item: assets for item, assets in document.items() if isinstance(assets, dict)}
 
 
 def is_outdated(entry: Entry, replaced: Versions) -> bool:

@@ -141,8 +141,8 @@ class _Part:
         if self.recipe is None:
             return []
         setup, _ = open_recipe(self.recipe, self.folder)
-        found = compare(plan, setup)
-        return [*found.changed, *found.removed, *found.added]
+        changes = compare(plan, setup)
+        return [*changes.changed, *changes.removed, *changes.added]
 
     def lead(
         self, lease: Lease, work_off: Callable[..., Any], plan: Callable[[], Prepared] | None

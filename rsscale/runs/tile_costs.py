@@ -164,8 +164,8 @@ def _imagery(
         if (source.name, source.at) not in known:
             share = max(FILES // len(checked.indexes), 1)
             known[source.name, source.at] = InputBytes.sampled(source, share)
-    found = [known[source.name, source.at] for source in inputs]
-    return None if None in found else [estimate for estimate in found if estimate is not None]
+    costs = [known[source.name, source.at] for source in inputs]
+    return None if None in costs else [estimate for estimate in costs if estimate is not None]
 
 
 def _taken(

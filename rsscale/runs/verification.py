@@ -115,8 +115,8 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
     known = KnownVersions()
     with progress("verify", total, "tiles") as bar, ThreadPoolExecutor(AHEAD) as threads:
         for step, level in plan.rounds():
-            for found in judged(plan, step, level, threads):
-                judgement = _compared(found, known)
+            for verdict in judged(plan, step, level, threads):
+                judgement = _compared(verdict, known)
                 sound += judgement.condition is Condition.SOUND
                 absent += judgement.condition in (Condition.ABSENT, Condition.WAITING)
                 if judgement.condition is Condition.DAMAGED:
@@ -182,8 +182,8 @@ def unfinished(
         Tiles to leave out.
     """
     with ThreadPoolExecutor(AHEAD // 4) as threads:
-        for found in judged(plan, step, level, threads):
-            judgement = _compared(found, known)
+        for verdict in judged(plan, step, level, threads):
+            judgement = _compared(verdict, known)
             if judgement.condition is Condition.SOUND and judgement.entry is not None:
                 found_done(judgement.entry.summary())
                 continue

@@ -147,7 +147,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
     resources = Resources(plan.profile)
     grid = plan.grid.at_level(key.level)
     with released_afterwards():
-        found = evaluate(
+        evaluated = evaluate(
             step,
             key,
             plan.tile(key).box,
@@ -155,7 +155,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
             shape=plan.setup.shape,
             resources=resources,
         )
-    result = found.result
+    result = evaluated.result
     started = time.perf_counter()
     digests: dict[str, str] = {}
     layers, rows = plan.layers_of(step, key.level), plan.rows_of(step)
@@ -163,8 +163,8 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
         digests |= layers.write(key, result.layers, before_write=still_wanted)
     if rows and result.table is not None:
         digests |= rows.write(key, result.table, before_write=still_wanted)
-    seconds = {**found.seconds, "write": time.perf_counter() - started}
-    inputs = (n for source in step.sources.values() for n in source.inputs(found.around, key))
+    seconds = {**evaluated.seconds, "write": time.perf_counter() - started}
+    inputs = (n for source in step.sources.values() for n in source.inputs(evaluated.around, key))
     return Entry(
         key=key,
         fingerprint=task.fingerprint,
@@ -172,7 +172,7 @@ def _compute(plan: RunPlan, step: Pass, task: TileTask, still_wanted: Callable[[
         inputs=tuple(dict.fromkeys(inputs)),
         unreadable=tuple(sorted(resources.unreadable.values())),
         facts={
-            "pixels": found.pixels,
+            "pixels": evaluated.pixels,
             "decoded_bytes": resources.meter.decoded_bytes,
             "unreadable": len(resources.unreadable),
             **resources.constant.facts(),

@@ -108,8 +108,8 @@ def open_booster(path: Path, spec: ModelSpec) -> BoosterModule:
 
 def objective_of(booster: Any) -> str:
     """The name of the objective that a booster was fitted with; empty for one of the user's own."""
-    found = booster.dump_model(num_iteration=1).get("objective") or ""
-    return str(found).split(" ")[0]
+    objective = booster.dump_model(num_iteration=1).get("objective") or ""
+    return str(objective).split(" ")[0]
 
 
 def import_lightgbm() -> Any:

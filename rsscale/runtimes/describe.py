@@ -60,7 +60,7 @@ class Description:
     ) -> ModelSpec:
         """The contract, with what is not said chosen for a kind of model."""
         inputs = _inputs(self.inputs, self.times)
-        is_of_two_dates = {BEFORE, AFTER} <= {one.name for one in inputs}
+        is_of_two_dates = {BEFORE, AFTER} <= {known.name for known in inputs}
         return ModelSpec(
             name=self.name or architecture,
             inputs=inputs,

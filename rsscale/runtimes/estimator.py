@@ -157,14 +157,14 @@ def open_estimator(path: Path, spec: ModelSpec) -> EstimatorModule:
             "others may run any code: fit a model without them, or save it as ONNX"
         )
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             estimator = skops.loads(content, trusted=_untrusted(content))
     except Exception as error:  # noqa: BLE001 -- and of another version
         raise ModelError(
             f"{path} can't be opened by scikit-learn {_version()}: {said(error)[:200]}"
         ) from None
-    for warning in told[:1]:
+    for warning in caught[:1]:
         _log.warning("%s: %s", path, " ".join(str(warning.message).split())[:300])
     return EstimatorModule(spec, estimator)
 

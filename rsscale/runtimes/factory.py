@@ -110,14 +110,14 @@ def smp_class(architecture: str) -> Any:
     except ImportError as error:
         raise missing_extra("a network of segmentation-models-pytorch", "smp") from error
     name = _address(architecture).partition(":")[2]
-    found = getattr(smp, name, None)
+    smp_network = getattr(smp, name, None)
     networks = [n for n, c in vars(smp).items() if isinstance(c, type) and issubclass(c, nn.Module)]
     if name not in networks:
         raise ModelError(
             f"architecture 'smp:{name}' is none; segmentation-models-pytorch has "
             f"{', '.join(networks)}{nearest(name, networks)}"
         )
-    return found
+    return smp_network
 
 
 def _smp_arguments(

@@ -87,7 +87,7 @@ class SpectralIndices:
         symbols = {**STANDARD_BANDS, **bands}
         first = {i.name: sum(j.channels for j in inputs[:n]) for n, i in enumerate(inputs)}
         needed = {name: _needed(formulas, name) for name in names}
-        found = set()
+        computed = set()
         for model_input in inputs:
             known = {symbols[b]: n for n, b in enumerate(model_input.bands) if b in symbols}
             for number in range(model_input.length):
@@ -95,7 +95,7 @@ class SpectralIndices:
                 offset = first[model_input.name] + number * len(model_input.bands)
                 for name, (wanted, constants) in needed.items():
                     if set(wanted) <= set(known):
-                        found.add(name)
+                        computed.add(name)
                         self._indices.append(
                             _Index(
                                 f"{model_input.name}.{time}.{name}",
@@ -109,7 +109,7 @@ class SpectralIndices:
                             )
                         )
         for name in needed:
-            if name not in found:
+            if name not in computed:
                 have = {i.name: [f"{b}={symbols.get(b, '?')}" for b in i.bands] for i in inputs}
                 raise ModelError(
                     f"the index {name!r} is made of the bands {', '.join(needed[name][0])}, which "

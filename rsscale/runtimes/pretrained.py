@@ -58,11 +58,11 @@ def begin_with_encoder(
             "of segmentation-models-pytorch take (smp:Unet); others begin with random weights"
         )
     if str(source).endswith(".safetensors") or Path(str(source)).exists():
-        told = _from_file(encoder, Path(str(source)))
+        remark = _from_file(encoder, Path(str(source)))
     else:
-        told = _from_hub(encoder, architecture, channels, hyperparameters)
-    _log.info("%s: %s", architecture, told)
-    return told
+        remark = _from_hub(encoder, architecture, channels, hyperparameters)
+    _log.info("%s: %s", architecture, remark)
+    return remark
 
 
 def pretrained_properties(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,19 +115,19 @@ def _from_file(encoder: nn.Module, path: Path) -> str:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"encoder_weights {path} can't be read: {error}") from None
     known = encoder.state_dict()
-    found = {key.removeprefix("encoder."): value for key, value in loaded.items()}
-    missing = [k for k in known if k not in found and not k.endswith(_HEADS)]
+    weights = {key.removeprefix("encoder."): value for key, value in loaded.items()}
+    missing = [k for k in known if k not in weights and not k.endswith(_HEADS)]
     if missing:
         raise ModelError(
             f"encoder_weights {path} are of another encoder: they lack {', '.join(missing[:3])}; "
-            f"they have {', '.join(sorted(found)[:3])}"
+            f"they have {', '.join(sorted(weights)[:3])}"
         )
-    told = f"begins with the encoder weights of {path.name}"
+    remark = f"begins with the encoder weights of {path.name}"
     state = {}
     for key, value in known.items():
-        weight = found.get(key, value)
+        weight = weights.get(key, value)
         if weight.shape != value.shape and _is_first(weight, value):
-            told += (
+            remark += (
                 f", its first convolution ({key}) adapted from {weight.shape[1]} to "
                 f"{value.shape[1]} channels: repeated in turn, scaled by "
                 f"{weight.shape[1]}/{value.shape[1]}"
@@ -140,13 +140,13 @@ def _from_file(encoder: nn.Module, path: Path) -> str:
             )
         state[key] = weight
     encoder.load_state_dict(state)
-    return told
+    return remark
 
 
 def _is_first(weight: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether a kernel differs by its input channels alone."""
-    one, other = tuple(weight.shape), tuple(wanted.shape)
-    return len(one) == len(other) == 4 and one[:1] + one[2:] == other[:1] + other[2:]
+    channels, other = tuple(weight.shape), tuple(wanted.shape)
+    return len(channels) == len(other) == 4 and channels[:1] + channels[2:] == other[:1] + other[2:]
 
 
 def adapted_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:

@@ -180,9 +180,9 @@ def _check_same(module: nn.Module, program: nn.Module, spec: ModelSpec) -> None:
     batch = batch.with_channels(torch.randn(batch.channels.shape, generator=random))
     with torch.inference_mode():
         pairs = zip(_tensors(module(_given(batch))), _tensors(program(_given(batch))), strict=True)
-        for one, other in pairs:
-            if one.shape != other.shape or not torch.allclose(
-                one.float(), other.float(), rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
+        for value, other in pairs:
+            if value.shape != other.shape or not torch.allclose(
+                value.float(), other.float(), rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
             ):
                 raise ModelError(
                     f"model {spec.name!r} can't be exported: torch.export made a program that "

@@ -107,10 +107,10 @@ def assess_sample(
     mapped = mapped_sample(run, maps, file, hectares, table.design.hectares)
     some = zones_of(file.place, zones) if zones else {}
     parts = [
-        Region(name, inside, {p: known(one[1 + k]) for p, one in hectares.items()})
+        Region(name, inside, {p: known(table[1 + k]) for p, table in hectares.items()})
         for k, (name, inside) in enumerate(some.items())
     ]
-    found = estimate_areas(
+    estimates = estimate_areas(
         table,
         mapped,
         maps.classes,
@@ -136,9 +136,9 @@ def assess_sample(
         "map_changed": map_changed,
     }
     write_area_files(
-        run.folder.storage, found, head, record, sample_points(file, maps, table, mapped)
+        run.folder.storage, estimates, head, record, sample_points(file, maps, table, mapped)
     )
-    return found
+    return estimates
 
 
 def _open(run: Run, sample: Path, step: str | None) -> tuple[MapLayers, SampleFile]:

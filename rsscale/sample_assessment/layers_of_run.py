@@ -58,7 +58,7 @@ class MapLayers:
         """
         check_done(run, name)
         step = plan.step(name)
-        there = {one.name: one for one in step.layers} if isinstance(step, Pass) else {}
+        there = {layer.name: layer for layer in step.layers} if isinstance(step, Pass) else {}
         is_of_change = {_BEFORE, _AFTER} <= set(there) and layer in (CHANGE, _BEFORE, _AFTER)
         chosen = _BEFORE if is_of_change or layer not in there else layer
         if chosen not in there or not isinstance(step, Pass):
@@ -98,7 +98,10 @@ class MapLayers:
         RecipeError
             When there is none.
         """
-        store, codes = self.plan.setup.store(self.step), [one.value for one in self.classes]
+        store, codes = (
+            self.plan.setup.store(self.step),
+            [land_class.value for land_class in self.classes],
+        )
         for span in self.step.spans():
             if not self.is_change and span == period:
                 return ClassLayer.of(store, self.layer.name, span, codes)

@@ -65,7 +65,7 @@ class ClassLayer:
             Global pixels.
         """
         width = inner_chunk(self.store.grid.tile)
-        found = np.full(len(row), self.count, np.int64)
+        classes = np.full(len(row), self.count, np.int64)
         chunks = np.stack([row // width, col // width], axis=1)
         number = np.unique(chunks, axis=0, return_inverse=True)[1].ravel()
         order = np.argsort(number, kind="stable")
@@ -77,11 +77,11 @@ class ClassLayer:
                 int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1
             )
             values = self.store.read(self.name, self.span, box)
-            found[part] = self.positions[values[rows - box.row0, cols - box.col0]]
+            classes[part] = self.positions[values[rows - box.row0, cols - box.col0]]
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(read, parts))
-        return found
+        return classes
 
     def hectares(self, zones: Zones | None, tiles: Sequence[PixelBox]) -> Floats:
         """Hectares of each class on the ellipsoid, of all and in each zone.
@@ -112,16 +112,16 @@ class ClassLayer:
 
     def _of_strip(self, box: PixelBox, regions: _Regions) -> Floats:
         count = self.count + 1
-        found = np.zeros((1 + regions.count, count))
+        hectares = np.zeros((1 + regions.count, count))
         codes = self.positions[self.store.read(self.name, self.span, box)]
         areas = pixel_areas(self.store.grid, box) / _SQUARE_METRES
         areas = np.broadcast_to(areas, box.shape)
-        found[0] = np.bincount(codes.ravel(), areas.ravel(), count)
+        hectares[0] = np.bincount(codes.ravel(), areas.ravel(), count)
         for number, around in regions.near(box):
             part = around.slices(box)
             inside = centres(regions.edges(number), around) > 0
-            found[1 + number] = np.bincount(codes[part][inside], areas[part][inside], count)
-        return found
+            hectares[1 + number] = np.bincount(codes[part][inside], areas[part][inside], count)
+        return hectares
 
 
 class _Regions:
@@ -152,7 +152,7 @@ def _strips(tile: PixelBox) -> Iterator[PixelBox]:
 
 def unit_areas(grid: Grid, row: Ints, col: Ints) -> Floats:
     """Hectares on the ellipsoid of single pixels ``(n,)``."""
-    found = np.empty(len(row))
+    hectares = np.empty(len(row))
     for n, (r, c) in enumerate(zip(row.tolist(), col.tolist(), strict=True)):
-        found[n] = pixel_areas(grid, PixelBox(r, c, r + 1, c + 1))[0, 0] / _SQUARE_METRES
-    return found
+        hectares[n] = pixel_areas(grid, PixelBox(r, c, r + 1, c + 1))[0, 0] / _SQUARE_METRES
+    return hectares

@@ -22,12 +22,14 @@ def mapped_hectares(
 ) -> Floats:
     """Mapped hectares ``(1 + Z, K + 1)``; by the design, where its strata are the classes."""
     record = file.record
-    names = {one.value: one.name for one in maps.classes}
+    names = {land_class.value: land_class.name for land_class in maps.classes}
     if record is not None and zones is None and is_same and not maps.is_change:
-        strata = {one.value: one for one in record.design.strata}
+        strata = {stratum.value: stratum for stratum in record.design.strata}
         drawn_from = (record.step, record.layer, record.span)
         is_same_map = drawn_from == (maps.step.step, maps.layer.name, period)
-        if is_same_map and all(names.get(value) == one.name for value, one in strata.items()):
+        if is_same_map and all(
+            names.get(value) == stratum.name for value, stratum in strata.items()
+        ):
             known = [strata[v].hectares if v in strata else 0.0 for v in names]
             return np.array([[*known, 0.0]])
     return maps.of(period).hectares(zones, area_tiles(maps.plan))
@@ -60,18 +62,18 @@ def mapped_sample(
         if layer is not None:
             change[span] = layer.at(file.row, file.col)
             of_change[span] = layer.hectares(None, area_tiles(maps.plan))[0]
-    counted = {p: one[0] for p, one in hectares.items()}
+    counted = {p: table[0] for p, table in hectares.items()}
     return MappedClasses(
         {p: maps.of(p).at(file.row, file.col) for p in hectares},
-        {p: known(one) for p, one in counted.items()},
+        {p: known(table) for p, table in counted.items()},
         change,
-        {span: known(one) for span, one in of_change.items()},
-        frozenset(name for name, one in (counted | of_change).items() if is_whole(one)),
+        {span: known(table) for span, table in of_change.items()},
+        frozenset(name for name, table in (counted | of_change).items() if is_whole(table)),
     )
 
 
 def known(counted: Floats) -> Floats:
     """Hectares of classes; pixels without one are not of the population that was drawn from."""
-    found = counted.copy()
-    found[-1] = 0.0
-    return found
+    kept = counted.copy()
+    kept[-1] = 0.0
+    return kept

@@ -53,14 +53,16 @@ class SampleFile:
         """Of each unit; the number of its row where the file has none."""
         frame = self.frame
         values = frame["id"] if "id" in frame.columns else frame.index.to_series()
-        found: npt.NDArray[Any] = values.to_numpy()
-        return found
+        ids: npt.NDArray[Any] = values.to_numpy()
+        return ids
 
     @property
     def place(self) -> npt.NDArray[np.float64]:
         """X and y of each unit ``(n, 2)``, in the grid's CRS."""
-        found: npt.NDArray[np.float64] = shapely.get_coordinates(self.frame.geometry.to_numpy())
-        return found
+        coordinates: npt.NDArray[np.float64] = shapely.get_coordinates(
+            self.frame.geometry.to_numpy()
+        )
+        return coordinates
 
     def references(self, periods: Sequence[str], period: str | None) -> dict[str, str]:
         """The column of the reference of each period, in order.

@@ -84,4 +84,4 @@ def check_covered(table: SampleTable, mapped: float) -> None:
 
 def _some(ids: npt.NDArray[np.generic]) -> str:
     more = ", …" if len(ids) > _TOLD else ""
-    return ", ".join(str(one) for one in ids[:_TOLD]) + more
+    return ", ".join(str(unit_id) for unit_id in ids[:_TOLD]) + more

@@ -64,13 +64,13 @@ def options_before(
 
 def _files_before(before: SampleFile, given: Mapping[str, Any]) -> dict[str, str]:
     """Files of regions or a raster that a sample was drawn with: given again, or as kept."""
-    found = {}
+    files = {}
     for name in FILES:
         known = before.record["options"].get(name)
         if known is None:
             continue
         if given.get(name) is not None:
-            found[name] = str(given[name])
+            files[name] = str(given[name])
             continue
         kept = sorted(before.path.with_suffix(".draw").glob(f"files/*/{known}"))
         if not kept:
@@ -78,8 +78,8 @@ def _files_before(before: SampleFile, given: Mapping[str, Any]) -> dict[str, str
                 f"{before.path} was drawn by {name} of {known}, which is not kept beside it any "
                 f"more; give the file again: {name}"
             )
-        found[name] = str(kept[-1])
-    return found
+        files[name] = str(kept[-1])
+    return files
 
 
 def enlarged(
@@ -88,7 +88,14 @@ def enlarged(
     """Sizes of the sample and what is added to it, together."""
     drawn = np.array(
         [
-            next((one["drawn"] for one in before.record["strata"] if one["name"] == s.name), 0)
+            next(
+                (
+                    stratum["drawn"]
+                    for stratum in before.record["strata"]
+                    if stratum["name"] == s.name
+                ),
+                0,
+            )
             for s in strata.all
         ],
         np.int64,
@@ -102,7 +109,7 @@ def enlarged(
     else:
         added = _added(options, drawn, expected)
     together = np.minimum(drawn + added, strata.pixels)
-    sizes = {one.name: int(n) for one, n in zip(strata.all, together, strict=True)}
+    sizes = {stratum.name: int(n) for stratum, n in zip(strata.all, together, strict=True)}
     return options.model_copy(update={"size": None, "sizes": sizes})
 
 

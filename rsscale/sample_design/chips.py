@@ -88,18 +88,20 @@ def write_chips(run: Run, units: gpd.GeoDataFrame, folder: Path, span: str) -> i
 def _imagery(plan: RunPlan) -> tuple[str, tuple[str, ...]]:
     """The input to show and its bands for red, green and blue."""
     frozen = plan.items_frozen()
-    usable = {n: one for n, one in plan.recipe.inputs.items() if n in frozen and not one.static}
+    usable = {
+        n: source for n, source in plan.recipe.inputs.items() if n in frozen and not source.static
+    }
     if not usable:
         raise RecipeError("chips: the run reads no imagery that could be shown; leave chips out")
-    for name, one in usable.items():
-        if natural := natural_colours(one.bands):
+    for name, source in usable.items():
+        if natural := natural_colours(source.bands):
             return name, natural
     for bands in _PICTURES:
-        for name, one in usable.items():
-            if set(bands) <= set(one.bands):
+        for name, source in usable.items():
+            if set(bands) <= set(source.bands):
                 return name, bands
-    name, one = next(iter(usable.items()))
-    return name, tuple([*one.bands, one.bands[-1], one.bands[-1]][:3])
+    name, source = next(iter(usable.items()))
+    return name, tuple([*source.bands, source.bands[-1], source.bands[-1]][:3])
 
 
 def _panels(
@@ -112,7 +114,7 @@ def _panels(
         period: TileKey("map", period, box.col0 // tile, -(box.row0 // tile) - 1)
         for period in periods
     }
-    found = []
+    panels = []
     for period in periods:
         source: Any = plan.setup.source(name, at=period)
         composite = source.read(box, key_of[period], resources)["composite"].sel(band=list(bands))
@@ -121,11 +123,15 @@ def _panels(
         composite = composite.isel(time=few).compute(scheduler="threads")
         row = []
         for number in range(len(few)):
-            one = composite.isel(time=number)
-            label = str(one["window"].item()) if "window" in one.coords else str(one.time.values)
-            row.append((f"{period} {label[:24]}".removesuffix(f" {period}"), one))
-        found.append(row)
-    return found
+            moment = composite.isel(time=number)
+            label = (
+                str(moment["window"].item())
+                if "window" in moment.coords
+                else str(moment.time.values)
+            )
+            row.append((f"{period} {label[:24]}".removesuffix(f" {period}"), moment))
+        panels.append(row)
+    return panels
 
 
 def _save(
@@ -169,12 +175,12 @@ def _page(panels: list[list[tuple[str, xr.DataArray]]], scale: float, name: str)
     def paste(picture: npt.NDArray[np.uint8], x: int, y: int) -> None:
         figure.figimage(picture, x, height - y - picture.shape[0], origin="upper")
 
-    pictures = _stretched([one for row in panels for _, one in row])
+    pictures = _stretched([composite for row in panels for _, composite in row])
     y = _GAP
     for row in panels:
-        for column, (label, one) in enumerate(row):
+        for column, (label, composite) in enumerate(row):
             x = _GAP + column * (side + _GAP)
-            unseen = not np.isfinite(one.values).any()
+            unseen = not np.isfinite(composite.values).any()
             write(f"{label}: nothing seen" if unseen else label, x, y)
             paste(_outlined(next(pictures)), x, y + _LINE)
         y += _LINE + side + _GAP
@@ -189,7 +195,7 @@ def _page(panels: list[list[tuple[str, xr.DataArray]]], scale: float, name: str)
 def _stretched(composites: list[xr.DataArray]) -> Any:
     """Pictures of all of them, with one stretch."""
     bands = [str(band) for band in composites[0]["band"].values]
-    values = np.concatenate([one.values for one in composites], axis=-1)
+    values = np.concatenate([composite.values for composite in composites], axis=-1)
     together = xr.DataArray(values, dims=("band", "y", "x"), coords={"band": _unique(bands)})
     picture = rgb(together, tuple(_unique(bands)))  # type: ignore[arg-type]
     return iter(np.split(picture, len(composites), axis=1))

@@ -23,16 +23,16 @@ def design_record(
     is_stratified = bool(options.stratified_by)
     rows = [
         {
-            "value": one.value if is_stratified else 0,
-            "name": one.name,
-            "pixels": one.pixels,
-            "hectares": one.hectares,
+            "value": stratum.value if is_stratified else 0,
+            "name": stratum.name,
+            "pixels": stratum.pixels,
+            "hectares": stratum.hectares,
             "drawn": int(count),
         }
-        for one, count in zip(strata.all, design.sizes, strict=True)
+        for stratum, count in zip(strata.all, design.sizes, strict=True)
     ]
     before = job.before.record["draws"] if job.before is not None else []
-    count = design.size - sum(one["units"] for one in before)
+    count = design.size - sum(addition["units"] for addition in before)
     given = options.model_dump(mode="json", exclude_defaults=True)
     given |= {name: Path(given[name]).name for name in FILES if name in given}
     return {

@@ -161,7 +161,7 @@ def _plan(job: DrawRun, options: SampleOptions) -> SampleDesign:
         options = enlarged(options, job.before, strata, expected)
     if options.design == "stratified":
         sizes = sizes_of(expected, strata, options)
-        by_name = {one.name: int(n) for one, n in zip(strata.all, sizes, strict=True)}
+        by_name = {stratum.name: int(n) for stratum, n in zip(strata.all, sizes, strict=True)}
         options = options.model_copy(update={"sizes": by_name})
     else:
         options = with_lattice(options, int(strata.pixels.sum()))
@@ -186,11 +186,11 @@ def _with_codes(options: SampleOptions, run: Run) -> SampleOptions:
     area = read_area(run.folder.storage.local(AREA))
     path = Path(str(options.raster))
     try:
-        found = read_label_raster(path, None, None, LabelRules(), area)
+        raster = read_label_raster(path, None, None, LabelRules(), area)
     except RecipeError as error:
         raise RecipeError(f"raster: {str(error).removeprefix('labels ')}") from None
-    names = {str(one.value): one.name for one in found.classes}
-    codes = {str(code): value for code, value in found.codes.items()}
+    names = {str(land_class.value): land_class.name for land_class in raster.classes}
+    codes = {str(code): value for code, value in raster.codes.items()}
     return options.model_copy(update={"raster_codes": codes, "raster_names": names})
 
 

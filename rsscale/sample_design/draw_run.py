@@ -77,9 +77,9 @@ class DrawRun:
                 watch=self.watch,
             )
         except TilesFailedError:
-            for one in Run(self.folder).state["failed"]:
-                if f"{STEP}-cells" in str(one["key"]):
-                    raise RecipeError(str(one["error"])) from None
+            for failure in Run(self.folder).state["failed"]:
+                if f"{STEP}-cells" in str(failure["key"]):
+                    raise RecipeError(str(failure["error"])) from None
             raise
 
     def _recipe(self, options: SampleOptions) -> Recipe:

@@ -68,9 +68,9 @@ class SampleDesign:
         import pandas as pd
 
         columns: dict[str, Any] = {
-            "stratum": [one.name for one in self.strata.all],
+            "stratum": [stratum.name for stratum in self.strata.all],
             "pixels": self.strata.pixels,
-            "hectares": [one.hectares for one in self.strata.all],
+            "hectares": [stratum.hectares for stratum in self.strata.all],
             "share": self.expected.weights,
             "expected": self.expected.right,
             "units": self.sizes,
@@ -124,19 +124,19 @@ class SampleDesign:
         return "\n".join(texts)
 
     def _not_sampled(self) -> Iterator[str]:
-        for (pixels, hectares), what in (
+        for (pixels, hectares), reason in (
             (self.strata.unmapped, "without a class"),
             (self.strata.left_out, "left out, in no stratum"),
         ):
             if pixels:
-                yield f"not sampled: {pixels:,} pixels ({hectares:,.0f} ha) {what}"
+                yield f"not sampled: {pixels:,} pixels ({hectares:,.0f} ha) {reason}"
 
     def _rows(self) -> list[list[str]]:
         table = self.table()
         rows = [["stratum", "hectares", "share", "right", *table.columns[5:]]]
-        for one in table.itertuples(index=False):
-            cells = [one[0], f"{one[2]:,.0f}", f"{one[3]:.2%}", f"{one[4]:.0%}"]
-            rows.append([*cells, *(f"{int(n):,}" for n in one[5:])])
+        for row in table.itertuples(index=False):
+            cells = [row[0], f"{row[2]:,.0f}", f"{row[3]:.2%}", f"{row[4]:.0%}"]
+            rows.append([*cells, *(f"{int(n):,}" for n in row[5:])])
         totals = [f"{int(table[name].sum()):,}" for name in table.columns[5:]]
         rows.append(["all", f"{table['hectares'].sum():,.0f}", "100%", "", *totals])
         return rows
@@ -161,7 +161,7 @@ def replace_options(options: SampleOptions, **changes: Any) -> SampleOptions:
 def with_units(design: SampleDesign, path: Path, units: gpd.GeoDataFrame) -> SampleDesign:
     """The design with what was drawn."""
     values = units["stratum"].to_numpy()
-    sizes = np.array([int((values == one.value).sum()) for one in design.strata.all])
+    sizes = np.array([int((values == stratum.value).sum()) for stratum in design.strata.all])
     if not design.options.stratified_by:
         sizes = np.array([len(units)])
     return replace(design, path=path, units=units, sizes=sizes)

@@ -142,10 +142,12 @@ def units_of(
     drawn = drawn.iloc[order].reset_index(drop=True)
     columns: dict[str, Any] = {"id": np.arange(1, len(drawn) + 1, dtype=np.int64)}
     is_stratified = bool(options.stratified_by)
-    stratum_of = {code: one for one in strata.all for code in one.codes}
+    stratum_of = {code: stratum for stratum in strata.all for code in stratum.codes}
     own = [stratum_of[code] for code in drawn["code"]]
-    columns["stratum"] = np.array([one.value if is_stratified else 0 for one in own], np.int32)
-    columns["stratum_name"] = [one.name if is_stratified else "" for one in own]
+    columns["stratum"] = np.array(
+        [stratum.value if is_stratified else 0 for stratum in own], np.int32
+    )
+    columns["stratum_name"] = [stratum.name if is_stratified else "" for stratum in own]
     if options.design == "two-stage":
         columns["cluster"] = _clusters(drawn, options)
     columns["inclusion_probability"] = drawn["probability"].to_numpy()

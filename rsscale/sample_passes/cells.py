@@ -73,10 +73,12 @@ def choose_units(rows: _Rows, options: SampleOptions, count: int) -> Chosen:
     if options.chosen == "size":
         # A pixel at random is in a unit with a probability proportional to the unit's pixels.
         edges = np.cumsum(pixels)
-        found = np.searchsorted(edges, uniform(options.seed, "hits", count) * edges[-1], "right")
-        which, first = np.unique(found, return_index=True)
+        hit_units = np.searchsorted(
+            edges, uniform(options.seed, "hits", count) * edges[-1], "right"
+        )
+        which, first = np.unique(hit_units, return_index=True)
         which = which[np.argsort(first)]
-        hits = tuple(tuple(map(int, np.flatnonzero(found == one) + 1)) for one in which)
+        hits = tuple(tuple(map(int, np.flatnonzero(hit_units == unit) + 1)) for unit in which)
     else:
         if count > len(pixels):
             raise RecipeError(
@@ -133,13 +135,13 @@ def cells_of_strata(strata: Strata, sizes: _Ints) -> list[Cell]:
         Cell(
             code=code,
             cell=number,
-            pixels=one.pixels,
+            pixels=stratum.pixels,
             take=take,
-            threshold=threshold(take, one.pixels),
-            probability=take / one.pixels,
+            threshold=threshold(take, stratum.pixels),
+            probability=take / stratum.pixels,
         )
-        for number, (one, take) in enumerate(zip(strata.all, sizes.tolist(), strict=True))
-        for code in one.codes
+        for number, (stratum, take) in enumerate(zip(strata.all, sizes.tolist(), strict=True))
+        for code in stratum.codes
     ]
 
 
@@ -156,7 +158,9 @@ def cells_of_units(
         ``code``, ``block_row``, ``block_col`` and ``pixels`` of the chosen units.
     options : SampleOptions
     """
-    stratum_of = {code: number for number, one in enumerate(strata.all) for code in one.codes}
+    stratum_of = {
+        code: number for number, stratum in enumerate(strata.all) for code in stratum.codes
+    }
     unit_of = {place: n for n, place in enumerate(_places(chosen.rows, chosen.cols))}
     in_cell: dict[tuple[int, int], dict[int, int]] = {}
     places = _places(counts["block_row"], counts["block_col"])
@@ -203,8 +207,8 @@ def cells_of_lattice(strata: Strata, options: SampleOptions) -> list[Cell]:
             threshold=cols,
             probability=options.starts / (rows * cols),
         )
-        for one in strata.all
-        for code in one.codes
+        for stratum in strata.all
+        for code in stratum.codes
     ]
 
 

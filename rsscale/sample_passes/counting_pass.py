@@ -104,10 +104,10 @@ class CountingPass(PopulationPass):
             }
         )
         frame.loc[frame["code"] == UNMAPPED, _KEYS[1:]] = 0
-        found = frame.groupby(_KEYS, as_index=False).agg(
+        sums = frame.groupby(_KEYS, as_index=False).agg(
             pixels=("units", "size"), units=("units", "sum")
         )
-        return Result(table=pa.Table.from_pandas(found, schema=self.schema, preserve_index=False))
+        return Result(table=pa.Table.from_pandas(sums, schema=self.schema, preserve_index=False))
 
 
 @dataclass(kw_only=True)

@@ -83,7 +83,7 @@ class CellPlan(Gather):
         return pa.Table.from_pylist([asdict(cell) for cell in cells], schema=self.schema)
 
     def _two_stage(self, strata: Strata, counts: pd.DataFrame, size: int) -> list[Cell]:
-        kept = [code for one in strata.all for code in one.codes]
+        kept = [code for stratum in strata.all for code in stratum.codes]
         counts = counts[counts["code"].isin(kept)]
         units = counts.groupby(_KEYS[1:], as_index=False)[["pixels"]].sum()
         draws = self.options.blocks or max(
@@ -94,7 +94,9 @@ class CellPlan(Gather):
 
     def _units_of_block(self, strata: Strata, counts: pd.DataFrame) -> float:
         """How many a primary unit gives on average: some of each stratum in it."""
-        stratum_of = {code: number for number, one in enumerate(strata.all) for code in one.codes}
+        stratum_of = {
+            code: number for number, stratum in enumerate(strata.all) for code in stratum.codes
+        }
         places = [counts["block_row"], counts["block_col"]]
         pixels = counts.groupby([*places, counts["code"].map(stratum_of)])["pixels"].sum()
         units = pixels.clip(upper=self.options.per_block).groupby(level=[0, 1]).sum()
@@ -128,11 +130,11 @@ class DrawingPass(PopulationPass):
 
         cells = block.inputs[CELLS].to_dataframe().reset_index(drop=True)
         find = self._on_lattice if self.options.design == "systematic" else self._below
-        found = find(cells, block) if len(cells) else None
-        if found is None:
+        drawn = find(cells, block) if len(cells) else None
+        if drawn is None:
             return Result(table=self.schema.empty_table())
-        found = found.assign(row=found["row"] + block.core.row0, col=found["col"] + block.core.col0)
-        return Result(table=pa.Table.from_pandas(found, schema=self.schema, preserve_index=False))
+        drawn = drawn.assign(row=drawn["row"] + block.core.row0, col=drawn["col"] + block.core.col0)
+        return Result(table=pa.Table.from_pandas(drawn, schema=self.schema, preserve_index=False))
 
     def _below(self, cells: pd.DataFrame, block: Block) -> pd.DataFrame | None:
         """Pixels whose numbers lie below the threshold of their cell."""
@@ -140,9 +142,9 @@ class DrawingPass(PopulationPass):
             return None
         numbers = pixel_numbers(self.options.seed, block.core)
         places = np.nonzero((numbers <= cells["threshold"].max()) & block.where)
-        found = self._in_cells(cells, block, places)
-        found = found.assign(number=numbers[found["row"], found["col"]])
-        return found[found["number"] <= found["threshold"]]
+        positions = self._in_cells(cells, block, places)
+        positions = positions.assign(number=numbers[positions["row"], positions["col"]])
+        return positions[positions["number"] <= positions["threshold"]]
 
     def _on_lattice(self, cells: pd.DataFrame, block: Block) -> pd.DataFrame:
         """Pixels of the lattices of all starts; a start's number is that of its pixels."""
@@ -150,14 +152,14 @@ class DrawingPass(PopulationPass):
 
         spacing = int(cells["take"].iloc[0]), int(cells["threshold"].iloc[0])
         starts = systematic_starts(self.options.seed, self.options.starts, spacing)
-        found = []
+        units = []
         for number, (row, col) in enumerate(starts):
             rows = np.arange((row - block.core.row0) % spacing[0], block.core.shape[0], spacing[0])
             cols = np.arange((col - block.core.col0) % spacing[1], block.core.shape[1], spacing[1])
             places = np.meshgrid(rows, cols, indexing="ij")
             of_start = self._in_cells(cells, block, (places[0].ravel(), places[1].ravel()))
-            found.append(of_start.assign(number=np.uint64(number)))
-        return pd.concat(found)
+            units.append(of_start.assign(number=np.uint64(number)))
+        return pd.concat(units)
 
     def _in_cells(
         self, cells: pd.DataFrame, block: Block, places: tuple[npt.NDArray[np.intp], ...]
@@ -205,8 +207,8 @@ class Drawn(Gather):
         else:
             rows["rank"] = rows.groupby("cell").cumcount()
             rows = rows[rows["rank"] < rows["take"]]
-            found = rows.groupby("cell").size()
-            short = found < rows.groupby("cell")["take"].first()
+            counts = rows.groupby("cell").size()
+            short = counts < rows.groupby("cell")["take"].first()
             if short.any():
                 raise RsscaleError(
                     f"cell {short.idxmax()} of the sample has too few pixels below its threshold; "

@@ -177,9 +177,9 @@ def refuse_overlaps(regions: Zones, name: str, pixel: float) -> None:
     shared = shapely.area(shapely.intersection(shapes[first[pairs]], shapes[second[pairs]]))
     if (shared > pixel).any():
         worst = int(np.argmax(shared))
-        one, other = (regions.ids[which[pairs][worst]] for which in (first, second))
+        first_id, other = (regions.ids[which[pairs][worst]] for which in (first, second))
         raise RecipeError(
-            f"regions {name}: {int((shared > pixel).sum()):,} pairs overlap, most {one!r} and "
+            f"regions {name}: {int((shared > pixel).sum()):,} pairs overlap, most {first_id!r} and "
             f"{other!r} by {shared[worst] / pixel:,.0f} pixels; strata can't overlap: cut them, or "
             "choose another layer"
         )

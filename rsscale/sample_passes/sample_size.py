@@ -59,15 +59,15 @@ class Expectation:
     @property
     def weights(self) -> _Floats:
         """Share of the population that each stratum is."""
-        found: _Floats = self.pixels / self.pixels.sum()
-        return found
+        weights: _Floats = self.pixels / self.pixels.sum()
+        return weights
 
     @classmethod
     def of(cls, strata: Strata, population: Population, options: SampleOptions) -> Expectation:
         """By the expected user's accuracies of the options, by stratum or by class."""
         by_class: dict[str, int] = {}
-        for one in strata.all:
-            for code, (pixels, _) in one.codes.items():
+        for stratum in strata.all:
+            for code, (pixels, _) in stratum.codes.items():
                 name = class_of(population, code)
                 by_class[name] = by_class.get(name, 0) + pixels
         _check_names(options, by_class, strata)
@@ -75,11 +75,11 @@ class Expectation:
         mapped = np.array(list(by_class.values()), np.float64)
         right = np.zeros(len(strata.all))
         shares = np.zeros((len(strata.all), len(names)))
-        for number, one in enumerate(strata.all):
-            for code, (pixels, _) in one.codes.items():
+        for number, stratum in enumerate(strata.all):
+            for code, (pixels, _) in stratum.codes.items():
                 name = class_of(population, code)
-                user = options.expected_of(one.name, name)
-                weight, own = pixels / one.pixels, names.index(name)
+                user = options.expected_of(stratum.name, name)
+                weight, own = pixels / stratum.pixels, names.index(name)
                 others = np.delete(mapped, own).sum()
                 shares[number] += weight * (1 - user) * mapped / max(others, 1.0)
                 shares[number, own] += weight * (user - (1 - user) * mapped[own] / max(others, 1.0))
@@ -104,7 +104,7 @@ class Expectation:
         share = self.right if name is None else self.shares[:, self.number(name, "optimal_for")]
         return np.sqrt(share * (1 - share))
 
-    def number(self, name: str, what: str) -> int:
+    def number(self, name: str, subject: str) -> int:
         """Place of a class in :attr:`classes`.
 
         Raises
@@ -113,7 +113,7 @@ class Expectation:
         """
         if name not in self.classes:
             raise RecipeError(
-                f"{what} names the class {name!r}; the population has "
+                f"{subject} names the class {name!r}; the population has "
                 f"{', '.join(self.classes)}{nearest(name, self.classes)}"
             )
         return self.classes.index(name)
@@ -266,14 +266,14 @@ def sizes_of(expected: Expectation, strata: Strata, options: SampleOptions) -> _
         return allocate(expected, needed_size(expected, options), options.allocation, options)
     sizes = np.zeros(len(strata.all), np.int64)
     for number, given in strata.by_name(options.sizes, "sizes").items():
-        one = strata.all[number]
-        if given > one.pixels:
+        stratum = strata.all[number]
+        if given > stratum.pixels:
             raise RecipeError(
-                f"sizes: stratum {one.name!r} is to have {given:,} units and has {one.pixels:,} "
-                "pixels; ask for fewer"
+                f"sizes: stratum {stratum.name!r} is to have {given:,} units and has "
+                f"{stratum.pixels:,} pixels; ask for fewer"
             )
         sizes[number] = given
-    none = [one.name for one, size in zip(strata.all, sizes, strict=True) if not size]
+    none = [stratum.name for stratum, size in zip(strata.all, sizes, strict=True) if not size]
     if none:
         raise RecipeError(
             f"sizes has no unit for {', '.join(map(repr, none[:3]))}: a sample that leaves out a "
@@ -286,7 +286,7 @@ def sizes_of(expected: Expectation, strata: Strata, options: SampleOptions) -> _
 def _check_names(options: SampleOptions, classes: Mapping[str, int], strata: Strata) -> None:
     if not isinstance(options.expected, dict):
         return
-    known = {*classes, *(one.name for one in strata.all)}
+    known = {*classes, *(stratum.name for stratum in strata.all)}
     for name in options.expected:
         if name not in known:
             raise RecipeError(

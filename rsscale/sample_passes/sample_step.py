@@ -50,14 +50,14 @@ class SampleStep(CountingPass):
     @classmethod
     def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
         """The files of regions and of a raster, where there are some."""
-        found = []
+        files = []
         for name in ("regions", "raster"):
             if given := getattr(options, name):
                 path = Path(recipe.path(given))
                 if not path.is_file():
                     raise RecipeError(f"there is no file of {name} at {path}")
-                found.append(Attachment(name, (path,)))
-        return found
+                files.append(Attachment(name, (path,)))
+        return files
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:

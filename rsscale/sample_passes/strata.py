@@ -66,14 +66,14 @@ class Strata:
     @property
     def pixels(self) -> npt.NDArray[np.int64]:
         """Pixels of each."""
-        return np.array([one.pixels for one in self.all], np.int64)
+        return np.array([stratum.pixels for stratum in self.all], np.int64)
 
     @property
     def hectares(self) -> float:
         """Of all of them."""
-        return sum(one.hectares for one in self.all)
+        return sum(stratum.hectares for stratum in self.all)
 
-    def by_name(self, given: Mapping[str, Any], what: str) -> dict[int, Any]:
+    def by_name(self, given: Mapping[str, Any], subject: str) -> dict[int, Any]:
         """Values of some strata by their numbers in :attr:`all`.
 
         Raises
@@ -81,11 +81,11 @@ class Strata:
         RecipeError
             For a name that no stratum has.
         """
-        numbers = {one.name: number for number, one in enumerate(self.all)}
+        numbers = {stratum.name: number for number, stratum in enumerate(self.all)}
         for name in given:
             if name not in numbers:
                 raise RecipeError(
-                    f"{what} names the stratum {name!r}; there are {_listed(list(numbers))}"
+                    f"{subject} names the stratum {name!r}; there are {_listed(list(numbers))}"
                     f"{nearest(name, numbers)}"
                 )
         return {numbers[name]: value for name, value in given.items()}
@@ -138,14 +138,14 @@ def _grouped(
     counts: Mapping[int, tuple[int, float]], population: Population, options: SampleOptions
 ) -> dict[_Key, _Group]:
     """Codes by stratum, in order."""
-    found: dict[_Key, dict[int, tuple[int, float]]] = defaultdict(dict)
+    groups: dict[_Key, dict[int, tuple[int, float]]] = defaultdict(dict)
     names: dict[_Key, str] = {}
     for code, count in counts.items():
         parts = [population.part(code, kind) for kind in options.stratified_by]
         key = tuple(number for number, _ in parts)
         names[key] = _BETWEEN.join(name for _, name in parts) or "all"
-        found[key][code] = count
-    return {key: (names[key], found[key]) for key in sorted(found)}
+        groups[key][code] = count
+    return {key: (names[key], groups[key]) for key in sorted(groups)}
 
 
 def _merge_small(groups: dict[_Key, _Group], least: float) -> dict[_Key, _Group]:

@@ -185,9 +185,9 @@ class ChipReading:
         known = np.isfinite(image)
         seen = np.asarray(known.any(axis=0))
         first = 0
-        for one in self.spec.inputs if self.spec.seen == "all" else ():
-            seen &= known[first : first + one.channels].any(axis=0)
-            first += one.channels
+        for model_input in self.spec.inputs if self.spec.seen == "all" else ():
+            seen &= known[first : first + model_input.channels].any(axis=0)
+            first += model_input.channels
         return seen
 
     def _unseen(self, task: ChipTask, chip: _Chip, seen: npt.NDArray[np.bool_]) -> UnusedLabels:

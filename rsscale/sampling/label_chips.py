@@ -348,13 +348,13 @@ def _find_sources(
     boxes = [grid.geobox_of(block).extent.geom for block in blocks]
     around = Geometry(shapely.union_all(boxes), grid.crs).to_crs("EPSG:4326")
     read = [block.pad(context + 16) for block in blocks]
-    found: dict[str, ItemIndex] = {}
+    sources: dict[str, ItemIndex] = {}
     for name in recipe.inputs:
         years = (year_of(period, name),)
         index = index_items(recipe, grid, find_items(recipe, around, context + 16, years, (name,)))
         check_reach(recipe, grid, index, read, years)
-        found |= index
-    return found
+        sources |= index
+    return sources
 
 
 def _together(chips: Sequence[Chip], most: int | None = None) -> Iterator[list[Chip]]:

@@ -60,10 +60,10 @@ def provenance(recipe: Recipe, settings: TrainRecipe, periods: Sequence[Period])
     periods : sequence of int or YearPair
         What the labels are true for.
     """
-    told = [p.span if isinstance(p, YearPair) else p for p in periods]
+    spans = [p.span if isinstance(p, YearPair) else p for p in periods]
     return {
         "labels": _label_file(Path(split_layer(settings.labels)[0])),
-        "periods": told,
+        "periods": spans,
         "inputs": {
             name: _imagery(inner, [year_of(period, name) for period in periods])
             for name, inner in recipe.inputs.items()

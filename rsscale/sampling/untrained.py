@@ -41,13 +41,15 @@ def save_untrained(
     task : Task
         Without classes it has two.
     """
-    what = "an untrained model of the same windows"
+    description = "an untrained model of the same windows"
     if design is None or is_estimator(design.architecture):
         lattice = Lattice(256, 0) if design is None else replace(design.lattice, halo=0)
         named = "" if design is None else f", and not {design.architecture}"
         series = any(part.series for part in inputs)
         design = Design(recipe.name, "tempcnn" if series else "pixel", lattice=lattice)
-        what = f"a network of single pixels{named}, whose windows, memory and time may be others"
+        description = (
+            f"a network of single pixels{named}, whose windows, memory and time may be others"
+        )
     known = registered(design.architecture)
     if not task.names:
         task = Task(classes=_CLASSES)
@@ -55,4 +57,4 @@ def save_untrained(
     # Whether it is calibrated is told of the trained one: here nobody is to be warned.
     said: dict[str, Any] = {"rsscale:training": {"calibration": "not trained yet"}}
     save_model(Model(spec, first_network(spec, 0), torch.device("cpu")), folder, **said)
-    return spec, what
+    return spec, description

@@ -129,7 +129,7 @@ def _field(c: Calendar, green: Array, dry: Array) -> npt.NDArray[np.float32]:
     green = np.clip(green, 0.0, 0.96)
     dry = np.clip(dry, 0.0, 1.0) * (1 - green)
     soil = 1 - green - dry
-    visible, infrared, water = (c.draw(what) for what in (91, 92, 93))
+    visible, infrared, water = (c.draw(stream) for stream in (91, 92, 93))
     leaf = np.stack(
         [0.78 + 0.44 * visible] * 3 + [0.86 + 0.28 * infrared] + [0.80 + 0.40 * water] * 2, axis=1
     )
@@ -167,9 +167,9 @@ def _grassland(c: Calendar, doy: float) -> npt.NDArray[np.float32]:
     """Green all the year but for some weeks after each mowing, and in a dry summer."""
     season = 0.60 + 0.34 * _rise(doy, c.day(21, 84, 14), 10) * (1 - _rise(doy, 316, 12))
     green = season * (0.66 + 0.38 * c.draw(22))
-    for what, middle, spread in ((23, 138, 22), (24, 192, 24), (25, 250, 24)):
-        since = doy - c.day(what, middle, spread)
-        mown = (since > 0) & (c.draw(what + 5) < 0.75)
+    for stream, middle, spread in ((23, 138, 22), (24, 192, 24), (25, 250, 24)):
+        since = doy - c.day(stream, middle, spread)
+        mown = (since > 0) & (c.draw(stream + 5) < 0.75)
         green = green * (1 - np.where(mown, 0.66 * np.exp(-np.maximum(since, 0) / 13), 0.0))
     drought = 0.20 * c.draw(26) * np.exp(-(((doy - 214) / 30) ** 2))
     return _field(c, green * (1 - drought), 0.30 + 0.55 * c.draw(27))

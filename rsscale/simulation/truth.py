@@ -181,15 +181,15 @@ def _candidates(grid: TileGrid, training: shapely.Polygon, seed: int) -> list[Wi
     col0, row0 = ~grid.transform * (west, north)
     col1, row1 = ~grid.transform * (east, south)
     step = side + side // 10
-    found = []
+    candidates = []
     for row in range(int(row0) + 1, int(row1) - side, step):
         for col in range(int(col0) + 1, int(col1) - side, step):
             left, top = grid.transform * (col, row)
             box = shapely.box(left, top - side * RESOLUTION, left + side * RESOLUTION, top)
             if training.contains(box):
-                found.append(Window(col, row, side, side))
-    keep = np.sort(np.random.default_rng([seed, 7]).permutation(len(found))[:400])
-    return [found[int(n)] for n in keep]
+                candidates.append(Window(col, row, side, side))
+    keep = np.sort(np.random.default_rng([seed, 7]).permutation(len(candidates))[:400])
+    return [candidates[int(n)] for n in keep]
 
 
 def class_table() -> Sequence[dict[str, Any]]:
@@ -233,7 +233,7 @@ def interpret(
     if missing:
         raise RecipeError(f"there is no truth of {missing}; of {sorted(truth)} there is")
     points = list(zip(units.geometry.x, units.geometry.y, strict=True))
-    names = {one.value: one.name for one in classes}
+    names = {land_class.value: land_class.name for land_class in classes}
     for column, of_year in years.items():
         units[column] = _names(_values(truth[of_year], points), names, of_year)
     units.to_file(sample, layer="sample", driver="GPKG")

@@ -80,8 +80,8 @@ def detect_spectral_change(
         the magnitudes have no threshold.
     """
     axis = _axis(before, after)
-    after = on_same_pixels(before, after, what="dates")
-    arrays = [_values(one, axis) for one in (before, after)]
+    after = on_same_pixels(before, after, subject="dates")
+    arrays = [_values(image, axis) for image in (before, after)]
     seen = np.asarray(np.isfinite(arrays[0]).all(axis=0) & np.isfinite(arrays[1]).all(axis=0))
     row, col = _sample(seen)
     measured = measure(method, len(arrays[0]), scale).estimate(*(a[:, row, col] for a in arrays))
@@ -99,11 +99,11 @@ def detect_spectral_change(
             _log.warning("%s", cut.doubt)
     else:
         cut = float(threshold)
-    found = decide(measured, stored, cut)
+    decided = decide(measured, stored, cut)
     layers = [
-        *change_layers(probable="change_probability" in found), measured.layer,
+        *change_layers(probable="change_probability" in decided), measured.layer,
     ]  # fmt: skip
-    result = _dataset({**found, measured.layer.name: stored}, layers, before)
+    result = _dataset({**decided, measured.layer.name: stored}, layers, before)
     height = cut.threshold if isinstance(cut, Groups) else cut
     is_root = isinstance(cut, Groups) and method == "ir-mad"
     result["change"].attrs["threshold"] = height**2 if is_root else height
@@ -112,10 +112,10 @@ def detect_spectral_change(
 
 def _axis(before: xr.DataArray, after: xr.DataArray) -> str:
     """The dimension of the bands."""
-    for which, one in (("before", before), ("after", after)):
-        if len(one.dims) != 3 or not {"y", "x"} <= set(one.dims):
+    for which, image in (("before", before), ("after", after)):
+        if len(image.dims) != 3 or not {"y", "x"} <= set(image.dims):
             raise AreaError(
-                f"{which} has the dimensions {list(map(str, one.dims))}; expected (band, y, x): "
+                f"{which} has the dimensions {list(map(str, image.dims))}; expected (band, y, x): "
                 "choose one time by .isel(time=0)"
             )
     (axis,) = (str(dim) for dim in before.dims if dim not in ("y", "x"))
@@ -124,7 +124,7 @@ def _axis(before: xr.DataArray, after: xr.DataArray) -> str:
             f"the dates have {dict(before.sizes)} and {dict(after.sizes)}; compare the same bands"
         )
     if axis in before.coords and axis in after.coords:
-        names, others = ([str(v) for v in one[axis].values] for one in (before, after))
+        names, others = ([str(v) for v in image[axis].values] for image in (before, after))
         if names != others:
             raise BandError(
                 f"the dates have the bands {', '.join(names)} and {', '.join(others)}; compare the "

@@ -90,10 +90,10 @@ class CanonicalVariates:
         """
         values = np.zeros((len(self.bands), *before.shape[1:]))
         for number, band in enumerate(self.bands):
-            one = before[band].astype(np.float64) - self.before_mean[number]
+            earlier = before[band].astype(np.float64) - self.before_mean[number]
             other = after[band].astype(np.float64) - self.after_mean[number]
             for variate in range(len(self.bands)):
-                values[variate] += self.before[variate, number] * one
+                values[variate] += self.before[variate, number] * earlier
                 values[variate] -= self.after[variate, number] * other
         for variate, deviation in enumerate(np.sqrt(self.variances)):
             values[variate] /= deviation
@@ -112,8 +112,8 @@ class CanonicalVariates:
 def sum_of_squares(values: Floats) -> Floats:
     """The sum over the first axis, in its order, whatever the shape of the others."""
     total = np.zeros(values.shape[1:])
-    for one in values:
-        total += one * one
+    for value in values:
+        total += value * value
     return total
 
 
@@ -158,34 +158,34 @@ def irmad(
     weights = np.ones(count)
     bands = _own_bands(*_moments(both, weights)[1:], len(before))
     both = both[[*bands, *(band + len(before) for band in bands)]]
-    found, history = _canonical(both, weights, bands), []
-    if (found.variances <= _LEAST_VARIANCE).all():
+    variates, history = _canonical(both, weights, bands), []
+    if (variates.variances <= _LEAST_VARIANCE).all():
         raise BandError(
             "the two dates are the same, but for gains and offsets of bands, and IR-MAD would tell "
             "change of their rounding; look whether the scenes of both periods are the same"
         )
     for iteration in range(1, most + 1):
-        history.append(found.correlations)
+        history.append(variates.correlations)
         done = len(history) > 1 and np.abs(history[-1] - history[-2]).max() <= tolerance
         if done or iteration == most:
             break
-        chi_square = sum_of_squares(_project(found, both))
+        chi_square = sum_of_squares(_project(variates, both))
         weights = chdtrc(len(bands), chi_square)
         if weights.sum() < least:
             break  # the background would be of too few pixels: what was found before is kept
-        found = _canonical(both, weights, bands)
+        variates = _canonical(both, weights, bands)
     return CanonicalVariates(
-        found.bands, found.before_mean, found.after_mean, found.before, found.after,
-        found.correlations, len(history), bool(done), tuple(history),
+        variates.bands, variates.before_mean, variates.after_mean, variates.before, variates.after,
+        variates.correlations, len(history), bool(done), tuple(history),
     )  # fmt: skip
 
 
-def _project(found: CanonicalVariates, both: Floats) -> Floats:
+def _project(variates: CanonicalVariates, both: Floats) -> Floats:
     """The variates of a sample whose bands are those that are used, one date below the other."""
-    count = len(found.bands)
+    count = len(variates.bands)
     own = CanonicalVariates(
-        tuple(range(count)), found.before_mean, found.after_mean, found.before, found.after,
-        found.correlations,
+        tuple(range(count)), variates.before_mean, variates.after_mean,
+        variates.before, variates.after, variates.correlations,
     )  # fmt: skip
     return own.variates(both[:count], both[count:])
 
@@ -196,11 +196,11 @@ def _moments(both: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     Without BLAS, whose sums are in another order on other numbers of threads.
     """
     total = weights.sum()
-    mean = np.array([(weights * one).sum() for one in both]) / total
+    mean = np.array([(weights * values).sum() for values in both]) / total
     centred = both - mean[:, None]
     covariance = np.empty((len(both), len(both)))
-    for row, one in enumerate(centred):
-        weighted = weights * one
+    for row, values in enumerate(centred):
+        weighted = weights * values
         for col in range(row, len(both)):
             covariance[row, col] = covariance[col, row] = (weighted * centred[col]).sum() / total
     return mean, covariance, np.abs(both).max(axis=1) if both.size else mean
@@ -230,12 +230,12 @@ def _own_variance(covariance: Floats, kept: list[int], band: int, largest: Float
         return False
     if not kept:
         return True
-    those = [*kept, band]
-    scale = np.sqrt(np.diag(covariance)[those])
-    correlation = covariance[np.ix_(those, those)] / np.outer(scale, scale)
+    predictors = [*kept, band]
+    scale = np.sqrt(np.diag(covariance)[predictors])
+    correlation = covariance[np.ix_(predictors, predictors)] / np.outer(scale, scale)
     with_kept = correlation[:-1, -1]
-    told = with_kept @ np.linalg.solve(correlation[:-1, :-1], with_kept)
-    return bool(1 - told > _OWN_VARIANCE)
+    explained = with_kept @ np.linalg.solve(correlation[:-1, :-1], with_kept)
+    return bool(1 - explained > _OWN_VARIANCE)
 
 
 def _canonical(both: Floats, weights: Floats, bands: tuple[int, ...]) -> CanonicalVariates:

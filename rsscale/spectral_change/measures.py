@@ -106,7 +106,7 @@ class ChangeVector(_Plain):
     @property
     def columns(self) -> Mapping[str, str]:
         """A row for each band."""
-        names = [one.name for one in fields(BandScales)]
+        names = [field.name for field in fields(BandScales)]
         return {} if self.scale == "none" else dict.fromkeys(names, "float64")
 
     def estimate(self, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Self:
@@ -155,25 +155,25 @@ class IrMad(_Plain):
 
     def table(self) -> Columns:
         """Coefficients, variate by variate."""
-        found = self.known
-        count = len(found.bands)
+        variates = self.known
+        count = len(variates.bands)
         return {
             "variate": np.repeat(np.arange(1, count + 1), count),
-            "band": np.tile(np.array(found.bands), count),
-            "correlation": np.repeat(found.correlations, count),
-            "before_mean": np.tile(found.before_mean, count),
-            "after_mean": np.tile(found.after_mean, count),
-            "before": found.before.ravel(),
-            "after": found.after.ravel(),
-            "iterations": np.full(count**2, found.iterations),
-            "converged": np.full(count**2, found.converged),
+            "band": np.tile(np.array(variates.bands), count),
+            "correlation": np.repeat(variates.correlations, count),
+            "before_mean": np.tile(variates.before_mean, count),
+            "after_mean": np.tile(variates.after_mean, count),
+            "before": variates.before.ravel(),
+            "after": variates.after.ravel(),
+            "iterations": np.full(count**2, variates.iterations),
+            "converged": np.full(count**2, variates.converged),
         }
 
     def read(self, table: Columns) -> Self:
         """With variates that were estimated."""
         count = int(table["variate"].max())
         square = (count, count)
-        found = CanonicalVariates(
+        variates = CanonicalVariates(
             bands=tuple(int(band) for band in table["band"][:count]),
             before_mean=table["before_mean"][:count],
             after_mean=table["after_mean"][:count],
@@ -183,7 +183,7 @@ class IrMad(_Plain):
             iterations=int(table["iterations"][0]),
             converged=bool(table["converged"][0]),
         )
-        return replace(self, variates=found)
+        return replace(self, variates=variates)
 
     @property
     def known(self) -> CanonicalVariates:
@@ -200,10 +200,10 @@ class IrMad(_Plain):
         self, before: npt.NDArray[Any], after: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Chi-square ``(…)``, and the MAD variates ``(B, …)``: NaN for those that are not used."""
-        found = self.known.variates(before, after)
-        every = np.full((self.bands, *found.shape[1:]), np.nan, np.float32)
-        every[: len(found)] = found
-        return sum_of_squares(found).astype(np.float32), every
+        parts = self.known.variates(before, after)
+        every = np.full((self.bands, *parts.shape[1:]), np.nan, np.float32)
+        every[: len(parts)] = parts
+        return sum_of_squares(parts).astype(np.float32), every
 
     def heights(self, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The root of chi-square: a length, as the other measures have it."""
@@ -260,5 +260,5 @@ def measure(method: Method, bands: int, scale: Scale = "band") -> Measure:
         )
     if method == "change-vector":
         return ChangeVector(bands, scale)
-    found: Measure = MEASURES[method](bands)
-    return found
+    measure_of_method: Measure = MEASURES[method](bands)
+    return measure_of_method

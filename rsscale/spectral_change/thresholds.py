@@ -150,9 +150,9 @@ def check_histogram(histogram: Histogram) -> None:
     BandError
     """
     if histogram.total < FEWEST:
-        found = counted(histogram.total, "pixel has", "pixels have")
+        pixels = counted(histogram.total, "pixel has", "pixels have")
         raise BandError(
-            f"{found} values at both dates; a threshold needs {FEWEST} or "
+            f"{pixels} values at both dates; a threshold needs {FEWEST} or "
             "more: look at clouds and nodata of both dates, or give 'threshold' a number"
         )
     if len(histogram.bins) < 3:
@@ -180,7 +180,7 @@ class _Sides:
         # of counts from either end, so that an order of tiles has no part in it.
         middle = float((centres * counts).sum() / counts.sum())
         away = centres - middle
-        found = []
+        sides = []
         for flip in (False, True):
             number, first, second = (
                 _running(values, flip=flip) for values in (counts, counts * away, counts * away**2)
@@ -189,8 +189,8 @@ class _Sides:
             # Values fill their bin: a side of one bin is as wide as that.
             width = _running(counts * _bin_variance(histogram), flip=flip) / number
             variance = np.maximum(second / number - mean**2, 0) + width
-            found.append((number / counts.sum(), mean + middle, variance))
-        shares, means, variances = zip(*found, strict=True)
+            sides.append((number / counts.sum(), mean + middle, variance))
+        shares, means, variances = zip(*sides, strict=True)
         return cls(histogram, shares, means, variances)
 
     @property

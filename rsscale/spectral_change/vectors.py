@@ -98,13 +98,13 @@ def change_magnitude(
     """
     total = np.zeros(before.shape[1:])
     for band in range(len(before)):
-        one, other = before[band].astype(np.float64), after[band].astype(np.float64)
+        first, other = before[band].astype(np.float64), after[band].astype(np.float64)
         if scales is not None:
             if not scales.varies[band]:
                 continue
-            one = (one - scales.before_centre[band]) / scales.before_spread[band]
+            first = (first - scales.before_centre[band]) / scales.before_spread[band]
             other = (other - scales.after_centre[band]) / scales.after_spread[band]
-        moved = other - one
+        moved = other - first
         total += moved * moved
     return np.sqrt(total)
 

@@ -256,9 +256,9 @@ def by_name(array: xr.DataArray, layer: Layer, place: str) -> xr.DataArray:
         When it has other dimensions.
     """
     if set(array.dims) != set(layer.dims()):
-        found = ", ".join(map(str, array.dims))
+        dims = ", ".join(map(str, array.dims))
         raise RsscaleError(
-            f"{place} with the dimensions ({found}), expected are ({', '.join(layer.dims())})"
+            f"{place} with the dimensions ({dims}), expected are ({', '.join(layer.dims())})"
         )
     return array.transpose(*layer.dims())
 

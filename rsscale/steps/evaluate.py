@@ -212,7 +212,7 @@ def _checked_facts(step: Pass, facts: Mapping[str, Any]) -> dict[str, float | No
     return _numbers(step, "the fact", facts)
 
 
-def _numbers(step: Pass, what: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+def _numbers(step: Pass, subject: str, values: Mapping[str, Any]) -> dict[str, float | None]:
     """Finite numbers by name, as plain ones; ``what`` they are begins the message."""
     numbers: dict[str, float | None] = {}
     for name, value in values.items():
@@ -220,7 +220,7 @@ def _numbers(step: Pass, what: str, values: Mapping[str, Any]) -> dict[str, floa
         number = value.item() if is_numpy else value
         if number is not None and not (isinstance(number, int | float) and math.isfinite(number)):
             raise RsscaleError(
-                f"step {step.step!r} gave {what} {name!r} as {number!r}; expected a finite "
+                f"step {step.step!r} gave {subject} {name!r} as {number!r}; expected a finite "
                 "number, or None where there is none"
             )
         numbers[name] = number
@@ -270,10 +270,10 @@ class ComputedSource(Unstored):
         if self.step.levels() != (0,) or key.level:
             raise RecipeError(f"step {self.step.step!r} has levels, of which no box is computed")
         spans = self.step.spans() if self.at == ALL else (self.at or key.span,)
-        found = [self._over(box, span, resources) for span in spans]
+        datasets = [self._over(box, span, resources) for span in spans]
         if self.at != ALL:
-            return found[0]
-        return xr.concat(found, "time", coords="minimal", compat="override", join="override")
+            return datasets[0]
+        return xr.concat(datasets, "time", coords="minimal", compat="override", join="override")
 
     def _over(self, box: PixelBox, span: str, resources: Resources) -> xr.Dataset:
         key = TileKey(self.step.step, span, 0, 0)

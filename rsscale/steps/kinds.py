@@ -127,14 +127,14 @@ def _steps(name: str, kind: type[Pass], opened: Any) -> Sequence[Step]:
     is_list = isinstance(opened, list | tuple) and len(opened) > 0
     wrong = [] if not is_list else [s for s in opened if not isinstance(s, Pass | Gather)]
     if not is_list or wrong:
-        found = type(wrong[0]).__name__ if wrong else type(opened).__name__
+        kind_name = type(wrong[0]).__name__ if wrong else type(opened).__name__
         if is_list:
-            found = f"a list with {found}"
+            kind_name = f"a list with {kind_name}"
         elif isinstance(opened, list | tuple):
-            found = "no step"
+            kind_name = "no step"
         raise RecipeError(
-            f"steps.{name}: open of {kind.__name__} gave {found}; expected a list of steps, such "
-            "as [cls(…)]"
+            f"steps.{name}: open of {kind.__name__} gave {kind_name}; expected a list of steps, "
+            "such as [cls(…)]"
         )
     steps: Sequence[Step] = opened
     return steps
@@ -188,7 +188,9 @@ def _check_gather(place: str, step: Gather, known: Mapping[str, Step]) -> None:
 def _check_parts(place: str, step: Pass) -> None:
     """Refuse layers, sources or facts that are no such things."""
     layers, own = step.layers, type(step).__name__
-    if not isinstance(layers, list | tuple) or not all(isinstance(one, Layer) for one in layers):
+    if not isinstance(layers, list | tuple) or not all(
+        isinstance(layer, Layer) for layer in layers
+    ):
         raise RecipeError(
             f"{place}: layers of {own} are {_short(layers)}; expected a tuple of Layer, such as "
             '(Layer("name", "uint8"),)'
@@ -234,7 +236,7 @@ def _short(value: Any) -> str:
 
 def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
     """The files that steps are made from, by step and by what the step calls them."""
-    found: dict[str, dict[str, Attachment]] = {}
+    by_step: dict[str, dict[str, Attachment]] = {}
     for name, step in recipe.all_steps.items():
         kind = find_kind(step.kind, name)
         options = _options(kind, name, step)
@@ -245,8 +247,8 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
         except Exception as error:
             place = f"steps.{name}: attachments of {kind.__name__}"
             raise RecipeError(f"{place}: {said(error)}") from error
-        found[name] = {attachment.name: attachment for attachment in files}
-    return found
+        by_step[name] = {attachment.name: attachment for attachment in files}
+    return by_step
 
 
 def recipe_of(
@@ -266,8 +268,8 @@ def with_trust(recipe: Recipe) -> Recipe:
     RecipeError, ModelError
         When a model is not there.
     """
-    files = [one for step in attachments(recipe).values() for one in step.values()]
-    digests = {one.digest for one in files if one.room == "models"}
+    files = [file for step in attachments(recipe).values() for file in step.values()]
+    digests = {file.digest for file in files if file.room == "models"}
     return recipe.model_copy(update={"trust": tuple(sorted({*recipe.trust, *digests}))})
 
 
@@ -289,10 +291,10 @@ def find_kind(kind: str, step: str) -> type[Pass]:
             f"steps.{step}: kind is {kind!r}; expected one of {', '.join(KINDS)}, or "
             f"module:Class{nearest(kind, KINDS)}"
         )
-    found = load(address, f"steps.{step}")
-    if not (isinstance(found, type) and issubclass(found, Pass)):
+    pass_class = load(address, f"steps.{step}")
+    if not (isinstance(pass_class, type) and issubclass(pass_class, Pass)):
         raise RecipeError(f"steps.{step}: {address} is no subclass of rsscale.steps.base.Pass")
-    return found
+    return pass_class
 
 
 def _options(kind: type[Pass], name: str, recipe: StepRecipe) -> Any:

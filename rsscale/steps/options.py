@@ -79,7 +79,7 @@ def one_line(error: ValidationError, model: type[BaseModel], given: Mapping[str,
     Of a value that may have several forms, what it should be is told of all of them, or of the one
     that fits it most.
     """
-    errors = [(_path(one, given), one) for one in error.errors(include_url=False)]
+    errors = [(_path(problem, given), problem) for problem in error.errors(include_url=False)]
     unknown = [pair for pair in errors if pair[1]["type"] == "extra_forbidden"]
     path, first = (unknown or errors)[0]
     if len(path) < len(first["loc"]):
@@ -96,17 +96,17 @@ def one_line(error: ValidationError, model: type[BaseModel], given: Mapping[str,
         return f"{place}missing"
     if first["type"] == "value_error":
         return f"{place}{first['ctx']['error']}"
-    alike = [one for other, one in errors if other == path]
-    said = list(dict.fromkeys(_said(one) for one in alike))
-    others = [one.removeprefix(_INPUT) for one in said[1:]]
-    found = first["input"]
+    alike = [problem for other, problem in errors if other == path]
+    said = list(dict.fromkeys(_said(problem) for problem in alike))
+    others = [line.removeprefix(_INPUT) for line in said[1:]]
+    value = first["input"]
     words = [
         word.strip("' ")
-        for one in alike
-        for word in one.get("ctx", {}).get("expected", "").replace(" or ", ",").split(",")
+        for problem in alike
+        for word in problem.get("ctx", {}).get("expected", "").replace(" or ", ",").split(",")
     ]
-    hint = nearest(found, [word for word in words if word]) if isinstance(found, str) else ""
-    return f"{place}{', or '.join([said[0], *others])}, found {found!r}{hint}"
+    hint = nearest(value, [word for word in words if word]) if isinstance(value, str) else ""
+    return f"{place}{', or '.join([said[0], *others])}, found {value!r}{hint}"
 
 
 def _path(error: Any, given: Any) -> tuple[int | str, ...]:

@@ -133,11 +133,11 @@ class ComputedRows(Unstored):
         tile = TileKey(self.step.step, self.at or key.span, 0, 0)
         around = box.pad(self.step.beside)
         if (tile, around) not in self.computed:
-            found = evaluate(
+            results = evaluate(
                 self.step, tile, around, grid=self.grid, shape=self.shape, resources=own
             ).result.table
             empty = _schema(self.step).empty_table()
-            self.computed[tile, around] = empty if found is None else found
+            self.computed[tile, around] = empty if results is None else results
         return tile, self.computed[tile, around]
 
 

@@ -132,12 +132,12 @@ class RunSetup:
                 f"there is no input or earlier step {name!r}; there are "
                 f"{', '.join(known) or 'none'}{nearest(str(name), known)}"
             )
-        found = self.steps[name]
-        if isinstance(found, Gather) or not found.layers or 0 not in found.levels():
+        opened = self.steps[name]
+        if isinstance(opened, Gather) or not opened.layers or 0 not in opened.levels():
             raise RecipeError(
                 f"step {name!r} writes no layers at full resolution; read those of another step"
             )
-        return found
+        return opened
 
     def layers(self, reference: Reference) -> tuple[Layer, ...]:
         """The layers of a step, of this run or another."""

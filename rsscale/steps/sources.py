@@ -123,10 +123,10 @@ class InputSource:
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Hash of the items that may have pixels in the box, and of how they are processed."""
         parts = [repr(sorted(self.recipe.inputs[self.name].processing().items()))]
-        found = self.lookups(self.name).digest(
+        digest = self.lookups(self.name).digest(
             self._around(box), *self.days(key), self.generation(key)
         )
-        parts.append(found)
+        parts.append(digest)
         if self.at not in ("", key.span):
             parts.append(" ".join(map(str, self.periods(key))))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -263,8 +263,8 @@ class LayersSource:
             for layer in self.layers:
                 nbytes = len(spans) * layer.pixel_bytes * box.shape[0] * box.shape[1]
                 with resources.meter.reading(nbytes):
-                    found = [stored.store.read(layer.name, span, box) for span in spans]
-                arrays[layer.name] = np.stack(found) if self.at == ALL else found[0]
+                    by_span = [stored.store.read(layer.name, span, box) for span in spans]
+                arrays[layer.name] = np.stack(by_span) if self.at == ALL else by_span[0]
         grid = stored.store.grid
         if self.at != ALL:
             return over_box(self.layers, arrays, grid, box)

@@ -71,8 +71,8 @@ class Bucket:
         """One HEAD."""
         import obstore
 
-        found = obstore.head(self._store, name)
-        return (int(found["size"]), str(found["e_tag"] or "").strip('"'))
+        head = obstore.head(self._store, name)
+        return (int(head["size"]), str(head["e_tag"] or "").strip('"'))
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """One GET of a range."""
@@ -164,12 +164,12 @@ class Bucket:
         import obstore
 
         target = Path(_copies().name) / hashlib.sha256(self._url.encode()).hexdigest()[:16] / name
-        found = obstore.get(self._store, name)
-        tag = str(found.meta["e_tag"])
+        reply = obstore.get(self._store, name)
+        tag = str(reply.meta["e_tag"])
         with _COPYING:
             if _tags.get(target) != tag:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                content = bytes(found.bytes())
+                content = bytes(reply.bytes())
                 durable.replace(target, lambda file: file.write(content))
                 _tags[target] = tag
         return target

@@ -108,14 +108,14 @@ def _rules(text: str) -> tuple[_Rule, ...]:
 
 
 def _rule(part: str) -> _Rule:
-    found = _FORM.fullmatch(part)
-    if found is None or found["name"] not in POINTS:
+    match = _FORM.fullmatch(part)
+    if match is None or match["name"] not in POINTS:
         raise RecipeError(
             f"RSSCALE_FAILPOINTS has {part!r}; expected NAME[@TILE]=ACTION with a name of "
             f"{', '.join(POINTS)} and kill, kill/N, wait:SECONDS or nospace"
         )
-    number = float(found["chances"] or found["seconds"] or 1)
-    return _Rule(found["name"], found["tile"] or "", found["action"], number)
+    number = float(match["chances"] or match["seconds"] or 1)
+    return _Rule(match["name"], match["tile"] or "", match["action"], number)
 
 
 def _drawn(place: str, chances: float) -> bool:

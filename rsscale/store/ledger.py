@@ -178,7 +178,7 @@ def _is_entry(content: Any) -> bool:
         all(isinstance(get(name), str) for name in ("step", "span", "fingerprint"))
         and all(type(get(name)) is int for name in ("ix", "iy", "level", "epoch"))
         and isinstance(get("digests"), dict)
-        and all(isinstance(one, str) for one in get("digests", {}).values())
+        and all(isinstance(digest, str) for digest in get("digests", {}).values())
         and all(isinstance(get(name), (list, tuple)) for name in ("inputs", "unreadable"))
         and all(isinstance(get(name), dict) for name in ("facts", "seconds"))
         and all(

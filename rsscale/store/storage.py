@@ -165,10 +165,10 @@ class Folder:
 
     def stat(self, name: str) -> tuple[int, str]:
         """By the file's size and time of change."""
-        found = (self.path / name).stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = (self.path / name).stat()
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(f"{self.path / name} is no file")
-        return (found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")
+        return (status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """A part of a file."""
@@ -275,8 +275,8 @@ class Folder:
 
     def remove_partial(self, keep: Collection[str] = ()) -> int:
         """Remove temporary files."""
-        found = self.path.rglob(".*.partial")
-        left = [path for path in found if path.relative_to(self.path).parts[0] not in keep]
+        partial = self.path.rglob(".*.partial")
+        left = [path for path in partial if path.relative_to(self.path).parts[0] not in keep]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)

@@ -177,17 +177,17 @@ class ZarrStore:
 
     def stored(self, key: TileKey) -> dict[str, str]:
         """SHA-256 of a tile's stored objects as they are now; ``""`` where one is not there."""
-        found = {}
+        digests = {}
         for layer in self.layers:
             total = hashlib.sha256()
             try:
                 for name in self._shards(layer, key):
                     total.update(self.storage.read(name))
             except FileNotFoundError:
-                found[layer.name] = ""
+                digests[layer.name] = ""
             else:
-                found[layer.name] = total.hexdigest()
-        return found
+                digests[layer.name] = total.hexdigest()
+        return digests
 
     def read(self, name: str, span: str, box: PixelBox) -> npt.NDArray[Any]:
         """Stored values of a layer over any box of the level's grid; nodata beyond the extent.
@@ -216,12 +216,12 @@ class ZarrStore:
             rows, cols = inside.slices(self.extent)
             axis = (slice(None),) if layer.axis else ()
             try:
-                found = self._arrays[name][(self.spans.index(span), *axis, rows, cols)]
+                values = self._arrays[name][(self.spans.index(span), *axis, rows, cols)]
             except Exception as error:
                 raise RunFolderError(
                     f"{name} of {span} in {self.storage.url} can't be read: {error}; verify the run"
                 ) from error
-            out[(..., *inside.slices(box))] = found
+            out[(..., *inside.slices(box))] = values
         return out
 
     def shards(self, key: TileKey) -> Iterator[str]:

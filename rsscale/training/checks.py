@@ -33,11 +33,11 @@ def check_network(design: Design, inputs: Sequence[InputBands], task: Task) -> N
     """
     takes = registered(design.architecture).takes
     spec = contract(design, [i.unscaled(takes) for i in inputs], task)
-    what = f"architecture {spec.architecture!r}"
+    subject = f"architecture {spec.architecture!r}"
     made = build(spec.architecture, spec.inputs, spec.output_channels, **spec.hyperparameters)
-    check_windows(made.eval(), spec, small_size(spec.lattice.window), what)
+    check_windows(made.eval(), spec, small_size(spec.lattice.window), subject)
     reach = reach_of(spec.architecture, spec.hyperparameters)
-    advice = None if reach is None else halo_advice(what, spec.lattice, Reach(reach))
+    advice = None if reach is None else halo_advice(subject, spec.lattice, Reach(reach))
     if advice:
         _log.warning("%s in the recipe's train section", advice)
 

@@ -291,13 +291,13 @@ def _rounded(shape: shapely.Geometry, digits: int) -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of what a training uses."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _sum(labels: Mapping[int, Mapping[str, int]], name: str) -> int:

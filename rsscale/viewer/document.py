@@ -143,17 +143,17 @@ def mapped_areas(folder: RunFolder) -> dict[str, dict[str, Any]]:
         document = read_json(folder.storage.read(AREAS))
         periods = document["periods"]
         return {
-            period: {str(one["value"]): _area(one) for one in content["classes"]}
+            period: {str(entry["value"]): _area(entry) for entry in content["classes"]}
             for period, content in periods.items()
         }
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # not estimated, or by another version: the page goes without
 
 
-def _area(one: Mapping[str, Any]) -> dict[str, Any]:
-    estimate = one.get("hectares") or {}
+def _area(entry: Mapping[str, Any]) -> dict[str, Any]:
+    estimate = entry.get("hectares") or {}
     return {
-        "mapped": one.get("mapped_hectares"),
+        "mapped": entry.get("mapped_hectares"),
         **{name: estimate.get(name) for name in ("value", "low", "high")},
     }
 

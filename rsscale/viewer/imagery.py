@@ -50,10 +50,10 @@ def make_imagery(folder: RunFolder, **how: Any) -> Run:
 
 def imagery_recipe(recipe: Recipe, area: str, extent: Any) -> dict[str, Any]:
     """The recipe of the imagery: one input with three bands, a composite, its overviews."""
-    natural = {n: natural_colours(one.bands) for n, one in recipe.inputs.items()}
+    natural = {n: natural_colours(source.bands) for n, source in recipe.inputs.items()}
     name = next((n for n, bands in natural.items() if bands), None)
     if name is None:
-        bands = {n: list(one.bands) for n, one in recipe.inputs.items()}
+        bands = {n: list(source.bands) for n, source in recipe.inputs.items()}
         raise RecipeError(
             f"imagery needs an input with the bands red, green and blue; there are {bands}: add a "
             "step {kind: imagery, of: INPUT, bands: [nir, red, green]} to the recipe instead"

@@ -96,9 +96,9 @@ def _entry(step: str, layer: Layer, spans: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_colors(classes: Sequence[FlagClass]) -> Iterator[dict[str, Any]]:
-    for number, one in enumerate(classes):
-        color = one.color or PALETTE[number % len(PALETTE)]
-        yield {"value": one.value, "name": one.name, "color": color}
+    for number, entry in enumerate(classes):
+        color = entry.color or PALETTE[number % len(PALETTE)]
+        yield {"value": entry.value, "name": entry.name, "color": color}
 
 
 def _contents(storage: Storage) -> tuple[list[str], set[str]]:
@@ -134,10 +134,10 @@ def _range(storage: Storage, layer: Layer, group: str) -> list[float]:
         slice(max(size // 2 - around, 0), size // 2 + around)
         for size in (array.sizes["y"], array.sizes["x"])
     )
-    found = np.asarray(array.isel(first).isel(y=rows, x=cols).values, np.float64)
+    values = np.asarray(array.isel(first).isel(y=rows, x=cols).values, np.float64)
     # What has a scale is read as quantities, with NaN where there is no value.
-    is_valid = np.isfinite(found) & (layer.is_scaled | (found != layer.nodata))
-    quantities = found[is_valid]
+    is_valid = np.isfinite(values) & (layer.is_scaled | (values != layer.nodata))
+    quantities = values[is_valid]
     if quantities.size == 0:
         return [0.0, 1.0]
     low, high = (float(value) for value in np.percentile(quantities, [2, 98]))

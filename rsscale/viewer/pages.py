@@ -62,14 +62,14 @@ class RunPages:
     @cached_property
     def stores(self) -> dict[str, Storage]:
         """Stores that the page reads, by their names in the product's folder."""
-        found = {
+        stores = {
             layer["store"]: self.folder.storage.child(layer["store"])
             for layer in self.document["layers"]
         }
         beside = imagery_folder(self.folder)
-        if STORE in found and not found[STORE].exists("zarr.json"):
-            found[STORE] = beside.store("imagery")
-        return found
+        if STORE in stores and not stores[STORE].exists("zarr.json"):
+            stores[STORE] = beside.store("imagery")
+        return stores
 
     def page(self, name: str) -> bytes | None:
         """Content of a file by its name within ``viewer/``; None where there is no such file."""

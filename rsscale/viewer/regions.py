@@ -39,11 +39,11 @@ def zone_steps(folder: RunFolder, state: Mapping[str, Any]) -> list[tuple[str, s
     if not done:
         return []
     recipe, _ = read_frozen(folder, state)
-    found = []
+    steps = []
     for name in done:
         reference = next(iter(recipe.all_steps[name].references), "map")
-        found.append((name, reference, state["steps"][name]["kind"]))
-    return found
+        steps.append((name, reference, state["steps"][name]["kind"]))
+    return steps
 
 
 def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
     extent = grid.geobox_of(PixelBox(*state["extent"])).boundingbox
     tolerance = max((extent.right - extent.left) / _LINES, grid.resolution)
     kind = state["steps"][step]["kind"]
-    name, found = ("counts", _counts) if kind == COUNTS else ("areas", _areas)
-    values = found(folder, step)
+    name, read_regions = ("counts", _counts) if kind == COUNTS else ("areas", _areas)
+    values = read_regions(folder, step)
     lines = shapely.set_precision(
         shapely.simplify(list(zones.shapes), tolerance), grid.resolution / 10, mode="pointwise"
     )
@@ -107,27 +107,27 @@ def _zones(folder: RunFolder, state: Mapping[str, Any], step: str) -> Zones:
 
 def _areas(folder: RunFolder, step: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """By zone and span, the classes with pixels, in the order of the table."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    areas: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in _rows(read_table(folder, step)):
         if row["pixels"] > 0 and row["name"]:
-            found[row["zone"]][row["span"]].append(
+            areas[row["zone"]][row["span"]].append(
                 {
                     "class": row["class"],
                     "name": row["name"],
                     "hectares": round(row["hectares"], 2),
                 }
             )
-    return found
+    return areas
 
 
 def _counts(folder: RunFolder, step: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """By zone and span, the numbers of objects, of all classes together first."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    by_zone: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in _rows(read_table(folder, step)):
         dense = None if row["per_km2"] is None else float(f"{row['per_km2']:.4g}")
-        one = {"class": row["class"], "name": row["name"], "objects": row["objects"]}
-        found[row["zone"]][row["span"]].append({**one, "per_km2": dense})
-    return found
+        counted = {"class": row["class"], "name": row["name"], "objects": row["objects"]}
+        by_zone[row["zone"]][row["span"]].append({**counted, "per_km2": dense})
+    return by_zone
 
 
 def _rows(table: Any) -> Iterator[dict[str, Any]]:

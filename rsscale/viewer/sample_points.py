@@ -48,8 +48,8 @@ def sample_geojson(folder: RunFolder, grid: Grid) -> dict[str, Any]:
         {
             "type": "Feature",
             "geometry": {"type": "Point", "coordinates": [round(east, 3), round(north, 3)]},
-            "properties": {name: one.get(name) for name in _PROPERTIES if name in one},
+            "properties": {name: unit.get(name) for name in _PROPERTIES if name in unit},
         }
-        for east, north, one in zip(x, y, known, strict=True)
+        for east, north, unit in zip(x, y, known, strict=True)
     ]
     return {"type": "FeatureCollection", "features": points}

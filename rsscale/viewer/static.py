@@ -54,9 +54,9 @@ def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
     for name, content in pages.tiles():
         put(name, content)
     for name in pages.names():
-        found = pages.page(name)
-        if found is not None and name != "viewer.json":
-            put(name, found)
+        page = pages.page(name)
+        if page is not None and name != "viewer.json":
+            put(name, page)
     put("viewer.json", as_json(pages.document))  # the last: a page is there whole or not at all
     return written
 
