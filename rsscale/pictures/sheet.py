@@ -33,7 +33,7 @@ _SHORTEST_BAR = 70
 _NAME_CHARACTERS = 30
 _MOST_SHARES, _MOST_VALUES = 3, 4
 _NONE = "–"  # noqa: RUF001 -- a dash as in tables
-_PLEASANT = 1.5  # width over height of all panels together
+_PLEASANT = 2.0  # width over height of all panels together, as wide as screens are
 
 
 @dataclass(frozen=True)
