@@ -25,6 +25,7 @@ from rsscale.errors import ModelError, nearest
 from rsscale.networks.inputs import NetworkInput, channels_of
 
 _POOLED, _MASK_POOLED = 7, 14
+_GROUPS = 32  # of channels in the heads of torchvision's FCOS, whatever the norm
 
 
 def build_detector(
@@ -185,6 +186,8 @@ def _two_stages(
 
 def _without_anchors(inputs: Sequence[NetworkInput], outputs: int, how: AnchorFree) -> nn.Module:
     vision = torchvision()
+    if _count(how.width) % _GROUPS:
+        raise ModelError(f"width is {how.width}; fcos needs a multiple of {_GROUPS} channels")
     strides = [float(FINEST * 2**number) for number in range(_count(how.levels))]
     generator = _anchors(vision, tuple((stride,) for stride in strides), (1.0,))
     network = _levels(inputs, how, strides)

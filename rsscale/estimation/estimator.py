@@ -147,6 +147,8 @@ class Estimator:
         if not values.any():
             return Estimate(None, why=f"no unit of the sample is {category} in the reference")
         value = self.sum(values)
+        if self.is_census:
+            return _exact(value)
         se, z = self.standard_error(values)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
@@ -179,6 +181,8 @@ class Estimator:
             return Estimate(None, why=f"no unit of the sample is {category} in the reference")
         errors = np.asarray(y, float) - np.asarray(mapped, float)
         value = min(max(hectares + self.sum(errors), 0.0), self.total)
+        if self.is_census:
+            return _exact(value)
         se, z = self.standard_error(errors)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
@@ -196,13 +200,22 @@ class Estimator:
     def net(self, y: npt.NDArray[Any]) -> Estimate:
         """Hectares of what may be more or less than none: gain of a class minus its loss."""
         values = np.asarray(y, float)
+        if not values.any():
+            return Estimate(None, why="no unit of the sample gained or lost it")
         value = self.sum(values)
+        if self.is_census:
+            return _exact(value)
         se, z = self.standard_error(values)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
-        if not values.any() or se <= _TINY * self.total:
-            return Estimate(None, why="no unit of the sample gained or lost it")
+        if se <= _TINY * self.total:
+            return Estimate(value, why=_AGREE)
         return Estimate(value, se, value - z * se, value + z * se)
+
+    @property
+    def is_census(self) -> bool:
+        """Whether the sample has all units of the population, so that it has no sampling error."""
+        return self.units.cluster is None and not self.units.unsampled.any()
 
     @property
     def _by_units(self) -> bool:
@@ -283,6 +296,8 @@ class Estimator:
         if not whole.any() or divisor <= 0:
             return Estimate(None, why=f"no unit of the sample is {category}")
         value = self.sum(part) / divisor
+        if self.is_census:
+            return _exact(value)
         se, z = self.standard_error((part - value * whole) / divisor)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
@@ -327,6 +342,8 @@ class Estimator:
             return Estimate(None, why=f"no unit of the sample there is {category} in the reference")
         size = self.sum(inside)
         share = self.sum(values) / size
+        if self.is_census:
+            return _exact(share * hectares)
         influence = (values - share * inside) / size
         se, z = self.standard_error(influence)
         if math.isnan(se):
@@ -351,6 +368,14 @@ _TOO_FEW = (
 )
 
 
+_AGREE = "the standard error is not estimable, since all units of each stratum agree"
+
+
+def _exact(value: float) -> Estimate:
+    """What all units of the population say."""
+    return Estimate(value, 0.0, value, value)
+
+
 def _share(value: float) -> float:
     """A share that rounding has put a little beyond 0 or 1."""
     return min(max(value, 0.0), 1.0)
@@ -359,7 +384,7 @@ def _share(value: float) -> float:
 def _without_se(value: float, low: float, high: float, subject: str) -> Estimate:
     """Where each stratum is of one value: there is an interval, and no standard error."""
     why = (
-        f"the standard error is not estimable, since all units that tell of {subject} agree, or "
+        f"the standard error is not estimable, since all units that are {subject} agree, or "
         "all of each stratum; the interval is by their number"
     )
     return Estimate(value, None, low, high, why)

@@ -131,6 +131,12 @@ def test_hyperparameters_that_do_not_fit_are_named(how: dict[str, Any], message:
         build("fasterrcnn", [INPUT], 2, **(SMALL | how))
 
 
+@pytest.mark.parametrize("architecture", ["fcos", "fcos-oriented"])
+def test_fcos_refuses_a_width_that_its_heads_cannot_have(architecture: str) -> None:
+    with pytest.raises(ModelError, match="width is 48; fcos needs a multiple of 32 channels"):
+        build_detector(architecture, 3, 1, {"backbone": "small", "width": 48})
+
+
 def test_a_name_that_is_no_detector_is_refused() -> None:
     with pytest.raises(ModelError, match="'yolo' is no detector; there are fasterrcnn, maskrcnn"):
         build_detector("yolo", 3, 1, {})

@@ -84,7 +84,7 @@ def test_all_agree_is_no_interval_of_zero_width() -> None:
     right = estimator.ratio(np.ones(30), np.ones(30), "there")
     assert (right.value, right.se, right.high) == (1.0, None, pytest.approx(1.0))
     assert right.low == pytest.approx(30 / (30 + 1.96**2))  # Wilson's
-    assert "all units that tell" in right.why
+    assert "all units that are there agree" in right.why
     area = estimator.area(np.ones(30), "class 'water'")
     assert (area.value, area.se, area.high) == (pytest.approx(1000), None, pytest.approx(1000))
     # Where p ** 30 = 0.05, within a tenth of the width: no unit of 30 differs in 5 % of samples.
@@ -119,6 +119,53 @@ def test_a_stratum_that_was_sampled_as_a_whole_has_no_error() -> None:
     found = Estimator.direct(units).area(right, "class")
     variance = 1000**2 * (1 - 50 / 1000) * right[:50].var(ddof=1) / 50  # Cochran 1977, eq. 5.7
     assert found.se == pytest.approx(np.sqrt(variance))
+
+
+def test_a_sample_of_all_units_has_no_error() -> None:
+    table = pd.DataFrame(
+        {
+            "stratum": [1, 1, 2, 2, 2],
+            "map_1": ["a", "a", "b", "b", "b"],
+            "map_2": ["a", "b", "b", "b", "b"],
+            "reference_1": ["a", "b", "b", "b", "a"],
+            "reference_2": ["a", "b", "b", "b", "b"],
+            "region": ["n", "n", "n", "s", "s"],
+        }
+    )
+    figures = rs.estimate(
+        table,
+        strata={1: 2.0, 2: 3.0},
+        pixels={1: 2, 2: 3},
+        periods=[1, 2],
+        region="region",
+        mapped_hectares={1: {"a": 2.0, "b": 3.0}, 2: {"a": 1.0, "b": 4.0}},
+    ).table()
+    known = figures[figures["estimate"].notna()]
+    assert len(known) > 20
+    assert (known["se"] == 0).all()
+    assert (known["low"] == known["estimate"]).all()
+    assert (known["high"] == known["estimate"]).all()
+    assert (known["why"] == "").all()
+    net = known[known["figure"] == "net"].set_index("name")["estimate"]
+    assert net.to_dict() == {"a": -1.0, "b": 1.0}
+
+
+def test_a_net_change_of_strata_that_agree_is_told_without_an_error() -> None:
+    table = pd.DataFrame(
+        {
+            "stratum": [1] * 10 + [2] * 10,
+            "map_1": ["a"] * 20,
+            "map_2": ["a"] * 10 + ["b"] * 10,
+            "reference_1": ["a"] * 20,
+            "reference_2": ["a"] * 10 + ["b"] * 10,
+        }
+    )
+    change = rs.estimate(table, strata={1: 900.0, 2: 100.0}, periods=[1, 2]).change["1-2"]
+    gained = {land_class.name: net for land_class, net in change.net}["b"]
+    assert gained.value == pytest.approx(100.0)
+    assert gained.se is None
+    assert gained.low is None
+    assert "all units of each stratum agree" in gained.why
 
 
 def test_an_interval_holds_its_estimate_where_each_stratum_is_of_one_value() -> None:
