@@ -14,6 +14,7 @@ from rsscale.objects.candidates import Candidates, as_array
 from rsscale.objects.deciding import PlaneObjects, TileCandidates
 from rsscale.objects.detections import Detections
 from rsscale.objects.placed import centres_of
+from rsscale.steps.placed_rows import ROW_BAND
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +23,6 @@ _KEY = ("window_row", "window_col", "number")
 _BOX = ("x0", "y0", "x1", "y1")
 PLACE = ("x", "y")
 """Columns of decided objects: their centres in global pixels."""
-# Rows of decided objects are stored in bands of this height, px, from west to east.
-_BAND = 1024
 
 
 @cache
@@ -119,7 +118,7 @@ def decided_table(objects: PlaneObjects, span: str) -> pa.Table:
     import pyarrow as pa
 
     x, y = centres_of(objects).T
-    order = np.lexsort((*objects.keys.T, x, y // _BAND))
+    order = np.lexsort((*objects.keys.T, x, y // ROW_BAND))
     objects, x, y = objects.take(order), x[order], y[order]
     columns: dict[str, Any] = {"span": [span] * len(objects)}
     columns |= {name: objects.keys[:, n] for n, name in enumerate(_KEY)}

@@ -13,11 +13,11 @@ import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
+from rsscale.patches.pieces import rows_and_columns
 from rsscale.polygons.contacts import connected
 from rsscale.polygons.part_rows import part_schema
-from rsscale.polygons.parts import rows_and_columns
 from rsscale.steps.base import Cost, Gather, Resources
-from rsscale.steps.placed_rows import SPAN
+from rsscale.steps.placed_rows import ROW_BAND, SPAN
 from rsscale.steps.rows import rows_dataset
 from rsscale.steps.sources import GatheredRows
 from rsscale.store.table_store import TableStore
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 PLACE = ("x", "y")
 """Columns of the first pixel of a part's polygon, in global pixels."""
-# Rows are stored in bands of this height, px, from west to east, so that neighbours are near.
-_BAND = 1024
 
 
 @lru_cache(maxsize=1)
@@ -88,7 +86,7 @@ def members(tables: Sequence[tuple[TileKey, pa.Table]], span: str) -> pa.Table:
     # Places are in order: the first part of a component has its first pixel.
     polygon = place[np.unique(component, return_index=True)[1]][component]
     row, col = rows_and_columns(polygon)
-    order = np.lexsort((place, polygon, col, row // _BAND))
+    order = np.lexsort((place, polygon, col, row // ROW_BAND))
     columns = {
         SPAN: [span] * len(place),
         "x": col[order].astype(np.int32),

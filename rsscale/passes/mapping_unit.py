@@ -184,10 +184,7 @@ class MappingUnitPass(Pass):
     def run(self, block: Block) -> Result:
         """Write the classes of one tile."""
         table, part = block.inputs[DECIDED], self.part(block)
-        of_span = table["span"].values == self.times.index(block.key.span)
-        last = part.classes(
-            table["place"].values[of_span], table["class"].values[of_span].astype(np.int64)
-        )
+        last = part.classes(table["place"].values, table["class"].values.astype(np.int64))
         layers = {name: array.values.copy() for name, array in block.inputs["layers"].items()}
         before = layers[self.layer.name]
         after = np.append(last.astype(before.dtype), before.dtype.type(self.layer.nodata))

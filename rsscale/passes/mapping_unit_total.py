@@ -13,8 +13,9 @@ import numpy.typing as npt
 from rsscale.layers import TileKey
 from rsscale.patches.elimination import LeastUnits
 from rsscale.patches.parts import COLUMNS, decide_rest
-from rsscale.patches.pieces import Connectivity
+from rsscale.patches.pieces import Connectivity, rows_and_columns
 from rsscale.steps.base import Gather
+from rsscale.steps.placed_rows import ROW_BAND, SPAN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,15 +24,32 @@ if TYPE_CHECKING:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([("span", pa.int32()), ("place", pa.int64()), ("class", pa.int32())])
+    columns = {SPAN: "string", "x": "int32", "y": "int32", "place": "int64", "class": "int32"}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+def _columns(
+    span: str, places: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """The rows of one span, so that those of neighbours are near."""
+    row, col = rows_and_columns(places)
+    order = np.lexsort((col, row // ROW_BAND))
+    return {
+        SPAN: [span] * len(places),
+        "x": col[order].astype(np.int32),
+        "y": row[order].astype(np.int32),
+        "place": places[order],
+        "class": classes[order].astype(np.int32),
+    }
 
 
 @dataclass(kw_only=True)
 class MappingUnitTotal(Gather):
     """Pieces at the edges of tiles whose class is another one than their tile gave them.
 
-    ``span`` is the number of the span, ``place`` the first pixel of the piece in its tile, and
-    ``class`` its last class. It grows with the edges of tiles, not with their area.
+    ``place`` is the first pixel of the piece in its tile, ``x`` and ``y`` its column and row, and
+    ``class`` its last class. It grows with the edges of tiles, not with their area, and no tile
+    reads more of it than its own pieces.
 
     Attributes
     ----------
@@ -42,7 +60,8 @@ class MappingUnitTotal(Gather):
     """
 
     kind: ClassVar[str] = "minimum-mapping-unit"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
+    place: ClassVar[tuple[str, str]] = ("x", "y")
     instead: str = "preview the step that it is of"
 
     step: str
@@ -67,13 +86,7 @@ class MappingUnitTotal(Gather):
         import pyarrow as pa
 
         tables = [
-            pa.table(
-                {
-                    "span": np.full(len(places), self.times.index(span)),
-                    "place": places,
-                    "class": classes,
-                }
-            ).cast(self.schema)
+            pa.table(_columns(span, places, classes), schema=self.schema)
             for span, places, classes in self._by_span(parts)
         ]
         return pa.concat_tables(tables) if tables else self.schema.empty_table()

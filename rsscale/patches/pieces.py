@@ -76,9 +76,14 @@ def places_of(rows: _Ints, cols: _Ints) -> _Ints:
     return (np.asarray(rows, np.int64) << 32) + (np.asarray(cols, np.int64) + _COLUMN)
 
 
+def rows_and_columns(places: _Ints) -> tuple[_Ints, _Ints]:
+    """Rows and columns of the grid of places."""
+    return places >> 32, (places & 0xFFFFFFFF) - _COLUMN
+
+
 def lots(places: _Ints) -> npt.NDArray[np.uint64]:
     """A number that looks random for each place, no two of them the same."""
-    return position_hash(places >> 32, (places & 0xFFFFFFFF) - _COLUMN)
+    return position_hash(*rows_and_columns(places))
 
 
 def find_pieces(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.patches.pieces import find_pieces
+from rsscale.patches.pieces import find_pieces, rows_and_columns
 from rsscale.polygons.contacts import cell_contacts
-from rsscale.polygons.parts import Parts, rows_and_columns
+from rsscale.polygons.parts import Parts
 from rsscale.polygons.regions import NONE, Regions, class_regions, instance_regions
 from rsscale.polygons.rings import trace, vertices_of
 from rsscale.polygons.rules import PolygonRules

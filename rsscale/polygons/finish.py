@@ -12,7 +12,8 @@ import shapely
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
-from rsscale.polygons.parts import Parts, rows_and_columns
+from rsscale.patches.pieces import rows_and_columns
+from rsscale.polygons.parts import Parts
 from rsscale.polygons.rules import PolygonRules
 
 _Floats = npt.NDArray[np.float64]

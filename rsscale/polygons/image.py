@@ -9,8 +9,9 @@ from rsscale.errors import RsscaleError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, units_per_hectare
+from rsscale.patches.pieces import rows_and_columns
 from rsscale.polygons.cell import ClassImage, cell_parts
-from rsscale.polygons.parts import Parts, rows_and_columns
+from rsscale.polygons.parts import Parts
 from rsscale.polygons.rules import M2_PER_HECTARE, PolygonRules
 
 MOST_PIECES = 500_000

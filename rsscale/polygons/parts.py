@@ -138,8 +138,3 @@ def _unions(
         out[at] = shapely.coverage_union_all(part)
     normal: npt.NDArray[np.object_] = shapely.normalize(out)
     return normal
-
-
-def rows_and_columns(place: _Ints) -> tuple[_Ints, _Ints]:
-    """Rows and columns of the grid of places."""
-    return place >> 32, (place & 0xFFFFFFFF) - (1 << 31)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SPAN = "span"
 """A column of this name says which span a row is of: a tile is given those of its own."""
+ROW_BAND = 1024
+"""Rows are stored in bands of this height, px, from west to east, so that neighbours are near."""
 # What a process keeps of such tables, whatever their length: footers, and the row groups of the
 # tiles that were read last, which their neighbours read too.
 _FOOTERS, _GROUPS = 4, 16

@@ -74,7 +74,7 @@ def test_it_is_the_sieve_of_the_whole_map(run: rs.Run) -> None:
 
 def test_rows_of_tiles_grow_with_their_edges(run: rs.Run) -> None:
     pieces = run.table("sieved-pieces").to_pandas()
-    assert set(run.table("sieved-decided").column_names) == {"span", "place", "class"}
+    assert set(run.table("sieved-decided").column_names) == {"span", "x", "y", "place", "class"}
     assert len(pieces) < 0.02 * run.open()["classification"].size
 
 
@@ -118,6 +118,19 @@ def test_every_tile_size_and_worker_count_gives_the_same(
             second = over_the_area(other.open(step))
             for name in first.data_vars:
                 np.testing.assert_array_equal(first[name].values, second[name].values)
+
+
+def test_a_further_year_computes_no_tile_of_the_others(tmp_path: Path, run: rs.Run) -> None:
+    """The gather has changed then, and none of its rows of the first year."""
+    recipe = formula_recipe(
+        tmp_path, tile=384, periods=YEARS[:1], options={"layers": LAYERS}, steps={"sieved": STEP}
+    )
+    with allowed():
+        rs.run(recipe, tmp_path / "run", threads=1, device="cpu")
+        grown = rs.run(recipe | {"periods": YEARS}, tmp_path / "run", threads=1, device="cpu")
+    later = [event for event in grown.events() if event["event"] == "tile" and event["epoch"] == 2]
+    assert {event["span"] for event in later if event["step"] == "sieved"} == {"2024"}
+    xr.testing.assert_equal(grown.open("sieved").load(), run.open("sieved").load())
 
 
 @pytest.mark.long
