@@ -181,7 +181,7 @@ def publish(
         files=[file.name for file in files],
         objects={step.step: step.summaries for step in objects},
         overridden=overridden,
-        example=of_layers[0].name(cut[0]) if chosen.has_files else "",
+        example=of_layers[0].name(cut[0]) if chosen.has_files and of_layers else "",
     )
     files.append(place.put_text("README.md", card))
     finished.check_unchanged()
@@ -217,6 +217,24 @@ class _Chosen:
                         f"there is no {kind} {name!r}; there are "
                         f"{', '.join(dict.fromkeys(known)) or 'none'}{nearest(name, known)}"
                     )
+        of_objects = {span for step in finished.objects for span in finished.spans(step)}
+        has_objects = bool(of_objects.intersection(self.periods) if self.periods else of_objects)
+        if self.has_files and not has_objects and not self._named(finished):
+            raise RecipeError(
+                f"no layer {' or '.join(self.layers) or 'that is published'} has the period "
+                f"{' or '.join(self.periods)}; name a layer and period that belong together"
+            )
+
+    def _named(self, finished: FinishedRun) -> list[tuple[str, str]]:
+        """Layers with each of their periods, of those that are named."""
+        return [
+            (layer.name, span)
+            for step in finished.steps
+            for layer in finished.layers(step)
+            for span in finished.spans(step)
+            if (not self.layers or layer.name in self.layers)
+            and (not self.periods or span in self.periods)
+        ]
 
     def by_period(self, objects: Sequence[PublishedObjects]) -> dict[str, list[PublishedObjects]]:
         """Objects by period, of the periods that are named."""
@@ -258,15 +276,7 @@ class _Chosen:
     def count(self, finished: FinishedRun) -> int:
         """Tiles and files, for the progress bar."""
         tiles = sum(shard_count(finished, step) for step in finished.steps)
-        files = [
-            layer
-            for step in finished.steps
-            for layer in finished.layers(step)
-            for span in finished.spans(step)
-            if (not self.layers or layer.name in self.layers)
-            and (not self.periods or span in self.periods)
-        ]
-        return tiles + len(files) * len(self.cut) * self.has_files
+        return tiles + len(self._named(finished)) * len(self.cut) * self.has_files
 
 
 def _write_items(
@@ -323,14 +333,14 @@ def _write_beside(
 ) -> list[WrittenFile]:
     """Legends, tables, what was measured, and the page that shows it all."""
     seen: dict[str, CogLayer] = {}
-    for draft in of_layers:
-        seen.setdefault(draft.title, draft)
-    files = [file for drafts in seen.values() for file in write_legends(drafts, place)]
+    for layer in of_layers:
+        seen.setdefault(layer.title, layer)
+    files = [file for layer in seen.values() for file in write_legends(layer, place)]
     files += write_zones(finished, place)
     files += write_counts(finished, place)
     files += write_measured(finished, place)
     recorded: Any = _Recorded(place.storage)
-    for name in write_viewer(finished.folder, recorded):
+    for name in write_viewer(finished.folder, recorded, (*finished.objects, *finished.counts)):
         place.take(name, is_new=name in recorded.written)
     return files
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from rsscale.store.storage import Storage
 from rsscale.viewer.imagery import imagery_folder
 from rsscale.viewer.layer_entries import layer_entries
 from rsscale.viewer.product_grid import grid_of
-from rsscale.viewer.regions import zone_steps
+from rsscale.viewer.regions import COUNTS, zone_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,9 @@ AREAS = "areas.json"
 _OUTLINE = 2000
 
 
-def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str, Any]:
+def viewer_document(
+    folder: RunFolder, place: Storage | None = None, shown: Collection[str] | None = None
+) -> dict[str, Any]:
     """Describe a run's product for the viewer's page.
 
     Parameters
@@ -45,6 +47,8 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
         Finished or not: what is not done is drawn as nodata, and ``notes`` say so.
     place : Storage, optional
         Where the stores are published, under their names; the run folder when omitted.
+    shown : collection of str, optional
+        Steps that hold objects, or count them, that the page may show; all when omitted.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
     state = folder.read_state()
     stores = place or folder.storage
     layers = layer_entries(stores, state) + _imagery(folder, state, place)
-    objects = list(_objects(folder))
+    objects = [entry for entry in _objects(folder) if shown is None or entry["step"] in shown]
     if not layers and not objects:
         raise RunFolderError(
             f"{stores.url} holds no layers or objects to look at; the steps are "
@@ -95,6 +99,7 @@ def viewer_document(folder: RunFolder, place: Storage | None = None) -> dict[str
                 "kind": kind,
             }
             for step, of, kind in zone_steps(folder, state)
+            if shown is None or kind != COUNTS or step in shown
         ],
         "objects": objects,
         "sample": folder.storage.exists(SAMPLE),

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -50,12 +50,19 @@ class RunPages:
     folder : RunFolder
     place : Storage, optional
         Where the stores are published; the run folder when omitted.
+    shown : collection of str, optional
+        Steps that hold objects, or count them, that the page may show; all when omitted.
     """
 
-    def __init__(self, folder: RunFolder, place: Storage | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        place: Storage | None = None,
+        shown: Collection[str] | None = None,
+    ) -> None:
         self.folder = folder
-        self._place = place
-        self.document = viewer_document(folder, place)
+        self._place, self._shown = place, shown
+        self.document = viewer_document(folder, place, shown)
         self._updated = folder.read_state().get("updated")
         self._lock, self._making = threading.Lock(), threading.Lock()
 
@@ -134,7 +141,7 @@ class RunPages:
     def _refreshed(self) -> dict[str, Any]:
         """Describe the run anew, and forget what was made of it as it was."""
         with self._making:
-            document = viewer_document(self.folder, self._place)
+            document = viewer_document(self.folder, self._place, self._shown)
             updated = self.folder.read_state().get("updated")
             made = ["stores", "_spans", "_objects", "_regions", "_made", "_scenes"]
             if updated != self._updated:
@@ -151,7 +158,9 @@ class RunPages:
 
     @cached_property
     def _spans(self) -> dict[str, tuple[str, ...]]:
-        return {step: spans for step, spans, _ in layered_steps(self.folder.read_state())}
+        shown = {layer["step"] for layer in self.document["layers"]}
+        steps = layered_steps(self.folder.read_state())
+        return {step: spans for step, spans, _ in steps if step in shown}
 
     @cached_property
     def _objects(self) -> dict[str, list[str]]:

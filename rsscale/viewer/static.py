@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rsscale.documents import read_json
 from rsscale.object_files.drawn_objects import FORMAT
@@ -12,7 +12,9 @@ from rsscale.store.storage import Storage
 from rsscale.viewer.pages import RunPages, as_json
 
 
-def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
+def write_viewer(
+    run_folder: RunFolder, target: Storage, shown: Collection[str] | None = None
+) -> list[str]:
     """Write the page, and what it asks of the run, into ``viewer/`` of a published product.
 
     The page reads the Zarr stores by relative addresses, so the folder can be moved, and works from
@@ -26,6 +28,8 @@ def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
         The published product. It holds its stores under the names of the run folder:
         ``product.zarr`` for the map, ``<step>.zarr`` for another step. Layers that it does not
         hold are left out.
+    shown : collection of str, optional
+        Steps that hold objects, or count them, that are published; all when omitted.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def write_viewer(run_folder: RunFolder, target: Storage) -> list[str]:
     RunFolderError
         When the target holds no store of the run.
     """
-    pages = RunPages(run_folder, target)
+    pages = RunPages(run_folder, target, shown)
     written = []
 
     def put(name: str, content: bytes) -> None:

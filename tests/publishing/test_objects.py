@@ -46,7 +46,11 @@ def test_objects_are_published_beside_layers(object_run: Path, tmp_path: Path) -
     # A step by its name alone.
     rs.publish(object_run, product, steps=["map"], cogs="none")
     assert not (product / "objects").exists() or not list((product / "objects").iterdir())
+    assert not list(product.rglob("*.fgb"))  # neither on the page
+    assert json.loads((product / "viewer/viewer.json").read_text())["objects"] == []
     rs.publish(object_run, product, steps=["once"])
+    drawn = {path.parent.name for path in product.rglob("*.fgb")}
+    assert drawn == {"once"}
     assert sorted(path.name for path in (product / "objects").iterdir()) == [
         "once.gpkg", "once.parquet", "once.qml",
     ]  # fmt: skip
@@ -178,6 +182,13 @@ def test_the_page_beside_them_draws_over_nothing(objects_alone: Path, product: P
     assert [one["step"] for one in document["objects"]] == ["ponds", "never"]
     with rs.view(objects_alone) as viewer:
         assert "to see them over imagery: rsscale view" in viewer.notes[0]
+
+
+def test_counts_that_are_left_out_are_not_on_the_page(objects_alone: Path, tmp_path: Path) -> None:
+    rs.publish(objects_alone, tmp_path, steps=["never"])
+    page = json.loads((tmp_path / "viewer/viewer.json").read_text())
+    assert (page["regions"], [entry["step"] for entry in page["objects"]]) == ([], ["never"])
+    assert not (tmp_path / "viewer/regions").exists()
 
 
 def test_what_cant_be_published_is_named(objects_alone: Path, tmp_path: Path) -> None:

@@ -363,6 +363,8 @@ def test_what_is_asked_for_is_not_there(finished: Path, tmp_path: Path) -> None:
         rs.publish(finished, out, layers=["clasification"])
     with pytest.raises(RecipeError, match=r"no period '2021'; there are 2022, 2023, 2022-2023"):
         rs.publish(finished, out, periods=[2021])
+    with pytest.raises(RecipeError, match=r"no layer classification has the period 2022-2023"):
+        rs.publish(finished, out, layers=["classification"], periods=["2022-2023"])
     with pytest.raises(
         RecipeError, match=r"step 'communes' of .* has no layers or objects; there are map, ch"
     ):
