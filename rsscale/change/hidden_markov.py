@@ -96,14 +96,17 @@ def marginals(
         seen = np.ones((len(likelihood), likelihood.shape[2]), bool)
     forward, scale = _forward(likelihood, chain)
     classes = forward.copy()
-    backward = np.ones_like(forward[0])
+    backward, after = np.ones_like(forward[0]), np.ones_like(forward[0])
     for time in range(len(forward) - 2, -1, -1):
         ahead = likelihood[time + 1] * backward / scale[time + 1]
         backward = chain.back(ahead, time)
         classes[time] *= backward
+        if chain.staying:  # else nothing is known of what comes after the last time seen
+            is_last = seen[time] & ~seen[time + 1 :].any(axis=0)
+            after = np.where(is_last, backward, after)
     for time in range(len(classes)):
         classes[time] /= _total(classes[time])
-    return Marginals(classes, 1 - _same(likelihood, chain, seen))
+    return Marginals(classes, 1 - _same(likelihood, chain, seen, after))
 
 
 def best_path(likelihood: Floats, chain: Chain) -> npt.NDArray[np.uint8]:
@@ -277,8 +280,13 @@ def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
     return forward, scale
 
 
-def _same(likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_]) -> Floats:
-    """Probability ``(P,)`` that the class is the same from the first to the last time seen."""
+def _same(
+    likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_], after: Floats
+) -> Floats:
+    """Probability ``(P,)`` that the class is the same from the first to the last time seen.
+
+    ``after`` ``(K, P)`` is how probable what is known of later is, given the class at the last one.
+    """
     forward, scale = _forward(likelihood, chain)
     same, has_begun = forward[0], seen[0].copy()
     for time in range(1, len(likelihood)):
@@ -286,7 +294,7 @@ def _same(likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_]) -> Floa
         is_over = ~seen[time:].any(axis=0)
         same = np.where(is_over, same, np.where(has_begun, stayed, forward[time]))
         has_begun |= seen[time]
-    return np.clip(_total(same), 0, 1)
+    return np.clip(_total(same * after), 0, 1)
 
 
 def _weighted(values: Floats, weights: npt.NDArray[np.float64]) -> Floats:

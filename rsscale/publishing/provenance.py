@@ -17,6 +17,7 @@ from rsscale.items import geoparquet
 from rsscale.items.features import Feature
 from rsscale.items.freeze import EXACT, without_secrets
 from rsscale.layers import TileKey
+from rsscale.model.files import REPORT_FILES
 from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.local_paths import publishable, without_local_paths
 from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
@@ -114,7 +115,7 @@ def _model_item(finished: FinishedRun, digest: str) -> dict[str, Any]:
 
 
 def _write_model(finished: FinishedRun, digest: str, target: Target) -> list[WrittenFile]:
-    """Its item first, then the weights as they are."""
+    """Its item first, then the weights as they are; where it was trained stays with the run."""
     folder, source = f"{FOLDER}/models/{digest}", finished.folder
     item = target.put_json(f"{folder}/item.json", _model_item(finished, digest))
     names = [name.rpartition("/")[2] for name in source.storage.names(f"models/{digest}")]
@@ -123,7 +124,7 @@ def _write_model(finished: FinishedRun, digest: str, target: Target) -> list[Wri
         *(
             target.put(f"{folder}/{name}", source.storage.read(f"models/{digest}/{name}"))
             for name in names
-            if name != "item.json"
+            if name not in ("item.json", *REPORT_FILES)
         ),
     ]
 

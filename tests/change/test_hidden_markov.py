@@ -80,13 +80,17 @@ def test_a_year_that_was_not_seen_is_bridged() -> None:
 
 
 @pytest.mark.parametrize("seen", ["1101", "0110", "0101", "1011", "1100"])
-def test_years_that_were_not_seen_change_nothing(seen: str) -> None:
+@pytest.mark.parametrize("has_evidence", [False, True])
+def test_years_that_were_not_seen_change_nothing(seen: str, has_evidence: bool) -> None:
     """The probability of a change from the first to the last year that was seen, by brute force."""
     random = np.random.default_rng(3)
     there = np.array([c == "1" for c in seen])
     likelihood = random.random((4, 3, 30)).astype(np.float32)
     likelihood[~there] = 1.0
-    chain = Chain(np.full(3, 1 / 3), [random.dirichlet(np.ones(3), 3) for _ in range(3)])
+    steps = [random.dirichlet(np.ones(3), 3) for _ in range(3)]
+    # Of later years, too, when no map was seen: it tells of the class that there was.
+    staying = np.exp(2 * random.standard_normal((3, 3, 30))).astype(np.float32)
+    chain = Chain(np.full(3, 1 / 3), steps, list(staying) if has_evidence else ())
     first, last = np.flatnonzero(there)[[0, -1]]
     paths = every_path(likelihood, chain)
     whole = sum(paths.values())

@@ -514,10 +514,14 @@ def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_of_imagery_and_a_model(landscape_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    rs.publish(landscape_run, out, cogs="tile", layers=["classification"])
+    out, run = tmp_path / "out", tmp_path / "run"
     state = json.loads((landscape_run / "run.json").read_text())
     (digest,) = {kept[1] for kept in state["attachments"]["map"].values()}
+    shutil.copytree(landscape_run, run)
+    # As a run of a detector keeps it: with paths of labels, and where they are.
+    (run / f"models/{digest}/training.json").write_text('{"labels": "/home/me/labels.gpkg"}')
+    rs.publish(run, out, cogs="tile", layers=["classification"])
+    assert not list(out.rglob("training.json"))
     item = json.loads((out / f"provenance/models/{digest}/item.json").read_text())
     weights = item["assets"]["model"]["href"]
     assert (out / f"provenance/models/{digest}" / weights).exists()
@@ -529,7 +533,7 @@ def test_a_run_of_imagery_and_a_model(landscape_run: Path, tmp_path: Path) -> No
     assert str(landscape_run.parent).encode() not in b"".join(
         inputs["rsscale:item"].str.encode("utf-8")
     )
-    rs.publish(landscape_run, out, cogs="tile", layers=["classification"], model=False)
+    rs.publish(run, out, cogs="tile", layers=["classification"], model=False)
     assert not (out / "provenance/models").exists() or not list(
         (out / "provenance/models").rglob("*.json")
     )
