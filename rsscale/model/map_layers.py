@@ -19,14 +19,14 @@ from rsscale.model.outputs import (
 
 # Layers of an output that are written if they are asked for.
 _OPTIONAL = ("probability", "set_size", "class_set")
-# What a training has to say for a model to have a layer.
-_TRAINED = {
+LAYERS_OF_TRAINING = {
     "disagreement": "train.members of 2 or more",
     "dissimilarity": "train.applicability",
     "applicable": "train.applicability",
     "set_size": "enough places for conformal sets (train.conformal)",
     "class_set": "enough places for conformal sets (train.conformal)",
 }
+"""Layers that a model has only where its training was asked for them, and how it is."""
 
 DISAGREEMENT = Layer(
     "disagreement",
@@ -116,8 +116,8 @@ def choose_layers(
 
 def _how(name: str, known: Mapping[str, Layer]) -> str:
     """How a model comes to have a layer, or the nearest one that it has."""
-    if name in _TRAINED:
-        return f"; a model that was trained with {_TRAINED[name]} has it"
+    if name in LAYERS_OF_TRAINING:
+        return f"; a model that was trained with {LAYERS_OF_TRAINING[name]} has it"
     return nearest(name, known)
 
 

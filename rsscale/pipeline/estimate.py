@@ -22,6 +22,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
 from rsscale.inputs.constant_pixels import constant_lines, fold_constant
+from rsscale.model.map_layers import LAYERS_OF_TRAINING
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
 from rsscale.progress.bars import progress
@@ -164,10 +165,18 @@ def with_untrained(recipe: Recipe, folder: Path) -> tuple[Recipe, tuple[str, ...
         check_learner(recipe_learner(recipe, design, task), input_bands(recipe), settings)
     spec, description = save_untrained(folder, recipe, input_bands(recipe), design, task)
     there = {"observations", *(layer.name for layer in spec.output.layers(spec.classes))}
-    kept = tuple(name for name in recipe.output.layers or () if name in there)
+    wanted = recipe.output.layers or ()
+    # Any other unknown name is a mistake, which is refused as it is for a trained model.
+    missing = [
+        name
+        for name in wanted
+        if name not in there and (settings is None or name in LAYERS_OF_TRAINING)
+    ]
+    kept = tuple(name for name in wanted if name not in missing)
     output = recipe.output.model_copy(update={"layers": kept or None})
     where = ", ".join(dict.fromkeys(lost))
     note = f"there is no model at {where} yet (rsscale train); this is counted for {description}"
+    note += f", without the layers {', '.join(missing)}" if missing else ""
     return recipe.model_copy(update={"model": str(folder), "output": output}), (note,)
 
 

@@ -67,6 +67,7 @@ def test_a_plan_before_training_counts_what_the_trained_model_will_take(
     plan = rs.plan(recipe, threads=2, device="cpu")
     (note,) = plan.notes
     assert note.startswith(f"there is no model at {tmp_path / 'to-be'} yet (rsscale train); this")
+    assert note.endswith("same windows, without the layers applicable")
     trained = rs.plan(landscape.recipe(), threads=2, device="cpu")
     assert plan.steps == trained.steps  # of a network of the same kind, on the same windows
     assert not (tmp_path / "to-be").exists()
@@ -110,6 +111,14 @@ def test_what_training_would_refuse_is_refused_when_planning(
         with pytest.raises(rs.RsscaleError, match=told):
             call(recipe, device="cpu")
     assert not list(tmp_path.glob("to-be*"))  # no chip was read
+
+
+def test_a_layer_that_no_training_makes_is_refused_when_planning(
+    landscape: Landscape, tmp_path: Path
+) -> None:
+    recipe = untrained(landscape, tmp_path) | {"output": {"layers": ["clasification"]}}
+    with pytest.raises(rs.RsscaleError, match="no layer 'clasification'.*did you mean 'classific"):
+        rs.plan(recipe, device="cpu")
 
 
 @pytest.mark.slow
