@@ -134,6 +134,11 @@ class FinishedRun:
         stored = self.state["steps"][step].get("spans")
         return tuple(open_objects(self.folder, step).spans if stored is None else stored)
 
+    def leaves_out(self, step: str) -> bool:
+        """Whether a step has layers and is not published."""
+        has_layers = self.state["steps"].get(step, {}).get("store") == step
+        return bool(has_layers and step not in self.steps)
+
     def parts(self, step: str) -> list[str]:
         """The steps that write into a step's store: itself, and those of its overviews."""
         steps = self.state["steps"]

@@ -340,7 +340,7 @@ def _write_beside(
     files += write_counts(finished, place)
     files += write_measured(finished, place)
     recorded: Any = _Recorded(place.storage)
-    for name in write_viewer(finished.folder, recorded, (*finished.objects, *finished.counts)):
+    for name in write_viewer(finished.folder, recorded, (*finished.stored, *finished.counts)):
         place.take(name, is_new=name in recorded.written)
     return files
 

@@ -30,6 +30,8 @@ from rsscale.publishing.finished_run import (
     FinishedRun,
 )
 from rsscale.publishing.target import Target, WrittenFile
+from rsscale.viewer.regions import AREAS as AREAS_OF_ZONES
+from rsscale.viewer.regions import zone_steps
 
 # Of the run folder, where they are there: as they are, but for paths of this machine.
 _DOCUMENTS = (ACCURACY, AREAS, OBJECTS_ACCURACY, GATES, "sample.geojson")
@@ -182,12 +184,10 @@ def _legend(
 
 
 def _zone_steps(finished: FinishedRun) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Finished steps of kind zones, with their options."""
+    """Finished steps of kind zones, with their options; not of a map that is left out."""
     given = finished.recipe.get("steps") or {}
-    for name, described in finished.state["steps"].items():
-        tiles = described["tiles"]
-        is_zones = described["kind"] == "zones" and "gathered" in described and name in given
-        if is_zones and tiles["done"] == tiles["total"]:
+    for name, of, kind in zone_steps(finished.folder, finished.state):
+        if kind == AREAS_OF_ZONES and name in given and not finished.leaves_out(of):
             yield name, given[name]
 
 

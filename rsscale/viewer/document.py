@@ -48,7 +48,7 @@ def viewer_document(
     place : Storage, optional
         Where the stores are published, under their names; the run folder when omitted.
     shown : collection of str, optional
-        Steps that hold objects, or count them, that the page may show; all when omitted.
+        Steps with layers or objects, or that count these, that the page may show; all when omitted.
 
     Returns
     -------
@@ -99,7 +99,9 @@ def viewer_document(
                 "kind": kind,
             }
             for step, of, kind in zone_steps(folder, state)
-            if shown is None or kind != COUNTS or step in shown
+            if shown is None
+            or (step if kind == COUNTS else of) in shown
+            or (kind != COUNTS and state["steps"].get(of, {}).get("store") != of)
         ],
         "objects": objects,
         "sample": folder.storage.exists(SAMPLE),

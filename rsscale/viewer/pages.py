@@ -51,7 +51,7 @@ class RunPages:
     place : Storage, optional
         Where the stores are published; the run folder when omitted.
     shown : collection of str, optional
-        Steps that hold objects, or count them, that the page may show; all when omitted.
+        Steps with layers or objects, or that count these, that the page may show; all when omitted.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ def write_viewer(
         ``product.zarr`` for the map, ``<step>.zarr`` for another step. Layers that it does not
         hold are left out.
     shown : collection of str, optional
-        Steps that hold objects, or count them, that are published; all when omitted.
+        Steps with layers or objects, or that count these, that are published; all when omitted.
 
     Returns
     -------

@@ -293,6 +293,15 @@ def test_a_part_is_published_by_name(finished: Path, tmp_path: Path) -> None:
     assert "Parts are missing" in (tmp_path / "out/README.md").read_text()
 
 
+def test_areas_of_a_map_that_is_left_out_are_too(finished: Path, tmp_path: Path) -> None:
+    rs.publish(finished, tmp_path, steps=["change"], cogs="none")
+    assert not (tmp_path / "tables").exists()
+    page = json.loads((tmp_path / "viewer/viewer.json").read_text())
+    assert page["regions"] == []
+    assert {layer["step"] for layer in page["layers"]} == {"change"}
+    assert "communes" not in (tmp_path / "README.md").read_text()
+
+
 def test_a_target_that_holds_something_else(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/letter.txt").write_text("dear")
