@@ -17,6 +17,8 @@ from rsscale.cluster.sealed import Sealed
 _NUMBERS = (0, 255, 65535, 32767, -32768, -9999)
 _STEP = 16  # every so many rows and columns
 _FEW = 0.02
+# Fewer in a tile say nothing of it: in one that sees little a bright cloud is a third of all.
+_LEAST = 4
 # Of one band, such as a height, 0 is a value like any other.
 _BANDS = 2
 _NAME = "all_bands_{}"
@@ -71,8 +73,14 @@ class ConstantPixels:
         return {
             "sampled_observations": self.sampled,
             **{_NAME.format(number): count for number, count in self.constant.items()},
-            "most_constant": round(max(self.constant.values(), default=0) / self.sampled, 4),
+            "most_constant": round(self._most / self.sampled, 4),
         }
+
+    @property
+    def _most(self) -> int:
+        """Observations of the number that most hold; none where these are too few to tell."""
+        most = max(self.constant.values(), default=0)
+        return most if most >= _LEAST else 0
 
 
 def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -90,7 +98,7 @@ def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def constant_lines(facts: Mapping[str, float]) -> list[str]:
     """What a person should know of the folded facts of tiles: a line for each number.
 
-    Told where more than 2 % of the observations of a tile are constant.
+    Told where more than 2 % of the observations of a tile, and more than a few, are one number.
     """
     most = facts.get("most_constant", 0.0)
     counts = {number: facts.get(_NAME.format(number), 0) for number in _NUMBERS}

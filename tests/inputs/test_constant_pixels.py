@@ -85,6 +85,16 @@ def test_one_band_is_not_counted(tmp_path: Path) -> None:
     assert counted.facts() == {}
 
 
+def test_a_cloud_in_a_tile_of_a_few_observations_is_no_fill() -> None:
+    counted, block = ConstantPixels(), np.full((1, 2, 48, 48), 7, np.uint8)
+    block[:, 1] = 8
+    block[..., :16, :16] = 255
+    counted.count(block, 0)
+    assert counted.facts() == {"sampled_observations": 9, "all_bands_255": 1, "most_constant": 0.0}
+    large = {"sampled_observations": 90_000, "most_constant": 0.0}
+    assert constant_lines(fold_constant([counted.facts(), large])) == []
+
+
 def test_numbers_that_differ_between_bands_are_land() -> None:
     counted, block = ConstantPixels(), np.zeros((2, 2, 64, 64), np.int16)
     block[:, 1] = 255
