@@ -19,7 +19,7 @@ import xarray as xr
 
 from rsscale.accuracy.confusion import Accuracy, check_values, confusion_matrix
 from rsscale.accuracy.evaluation_blocks import BlockLattice, count_pairs
-from rsscale.errors import AreaError, ModelError
+from rsscale.errors import AreaError, ModelError, RecipeError
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.geo.ground import scale_of
@@ -101,10 +101,17 @@ def assess(
     AreaError
         When the grid's pixels have no one width on the ground, as in degrees, the reference does
         not lie on the map's pixels, or no block is left.
+    RecipeError
+        For a negative distance, or a block of no width.
     ModelError
         When classes are not known, the map holds a value that is none of its classes, a value is
         no whole number from 0 to 254, or the reference is of other classes.
     """
+    if not (distance >= 0 and 0 < block < np.inf):
+        raise RecipeError(
+            f"distance is {distance:g} m and block {block:g} m; expected a distance of 0 or more, "
+            "and a block wider than 0"
+        )
     grid = grid or _grid_of(classification)
     classes = tuple(classes or classes_from_attributes(classification.attrs))
     extent = grid.box_of(_geobox(classification))

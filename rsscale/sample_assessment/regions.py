@@ -39,8 +39,11 @@ def read_regions(
     ------
     RecipeError
         When the file is not there, no column is named, a polygon is not valid, they overlap, or
-        none is near the map.
+        none is near the map; or when a column or layer is of no file.
     """
+    if regions is None and (column is not None or layer is not None):
+        option = "--region-id" if column is not None else "--regions-layer"
+        raise RecipeError(f"{option} is of the regions' file, and none is given; add --regions FILE")
     if regions is None:
         return None
     if column is None:

@@ -19,7 +19,7 @@ from sklearn import metrics
 from rsscale.accuracy.assess import Accuracy, assess, confusion_matrix
 from rsscale.accuracy.evaluation_blocks import cluster_interval
 from rsscale.change.post_classification import change_accuracy
-from rsscale.errors import AreaError, ModelError
+from rsscale.errors import AreaError, ModelError, RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
@@ -214,6 +214,13 @@ def test_a_map_in_degrees_is_refused() -> None:
         AreaError, match=r"square on the ground; in WGS 84 they are 64.\d+ m wide and 111.\d m high"
     ):
         assess(layer(mapped, box, grid), layer(reference, box, grid), grid=grid)
+
+
+@pytest.mark.parametrize("given", [{"distance": -5}, {"block": 0}, {"block": float("nan")}])
+def test_lengths_that_can_not_be_are_refused(given: dict[str, float]) -> None:
+    mapped, reference = pair()
+    with pytest.raises(RecipeError, match="expected a distance of 0 or more, and a block wider"):
+        assess(layer(mapped), layer(reference), grid=GRID, **given)
 
 
 def test_wrong_arrays_are_refused() -> None:

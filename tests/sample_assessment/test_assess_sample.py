@@ -232,6 +232,8 @@ def test_regions_add_up_and_know_their_size(run: rs.Run, sample: Path, tmp_path:
         rs.assess_sample(run, sample, regions=overlapping, region_id="name")
     with pytest.raises(RecipeError, match="--region-id"):
         rs.assess_sample(run, sample, regions=path)
+    with pytest.raises(RecipeError, match="--region-id is of the regions' file, and none is given"):
+        rs.assess_sample(run, sample, region_id="name")
 
 
 def test_a_second_interpreter_and_no_record(run: rs.Run, sample: Path, tmp_path: Path) -> None:
