@@ -159,6 +159,9 @@ class Estimator:
             low, high = normal_interval(value, se, z, self.total)
         else:
             low, high = self._agreeing(values)
+        exact = self.units.left == 0  # what whole strata hold, and what they do not, is known
+        low = max(low, self.sum(values * exact))
+        high = min(high, self.total - self.sum((1 - values) * exact))
         return Estimate(value, se, low, high) if known else _without_se(value, low, high, category)
 
     def difference(
@@ -262,9 +265,12 @@ class Estimator:
         sizes = np.bincount(group, self.units.weight)
         shares = np.bincount(group, self.units.weight * values) / sizes
         counts = self.units.independent(group, len(sizes))
+        certain = np.bincount(group, self.units.left) == 0
         ends = [
-            wilson_interval(min(max(float(p), 0.0), 1.0), int(n), self.z)
-            for p, n in zip(shares, counts, strict=True)
+            (float(p), float(p))
+            if exact
+            else wilson_interval(min(max(float(p), 0.0), 1.0), int(n), self.z)
+            for p, n, exact in zip(shares, counts, certain, strict=True)
         ]
         value = float((sizes * shares).sum())
         parts = np.array(ends)  # (G, 2)
@@ -296,7 +302,7 @@ class Estimator:
         if not whole.any() or divisor <= 0:
             return Estimate(None, why=f"no unit of the sample is {category}")
         value = self.sum(part) / divisor
-        if self.is_census:
+        if self.is_census or (by_map and self.units.has_whole_strata(whole != 0)):
             return _exact(value)
         se, z = self.standard_error((part - value * whole) / divisor)
         if math.isnan(se):

@@ -190,6 +190,27 @@ class Units:
         shares: Floats = np.clip(1 - self.counts / self.design.pixels, 0, 1)
         return shares
 
+    @property
+    def left(self) -> Floats:
+        """Of each unit the share of its stratum that is not in the sample ``(n,)``.
+
+        0 for units that have no sampling error; 1 where clusters were drawn, whatever they hold.
+        """
+        if self.cluster is not None:
+            return np.ones(len(self))
+        return self.unsampled[self.stratum]
+
+    def has_whole_strata(self, used: npt.NDArray[np.bool_]) -> bool:
+        """Whether some units are strata of which the sample has all, so that they have no error.
+
+        False where a stratum of theirs holds others too: it was not drawn by what they are, so
+        that units outside of the sample may be like them.
+        """
+        count = len(self.counts)
+        theirs = np.bincount(self.stratum, used, count)
+        mixed = (theirs > 0) & (theirs < self.counts)
+        return not (mixed.any() or np.bincount(self.stratum, used * self.left, count).any())
+
     def independent(self, group: Ints, count: int) -> Ints:
         """Units in each of some groups ``(count,)``; clusters with one, where these were drawn.
 

@@ -163,7 +163,8 @@ def unit_influence(
     means = (np.bincount(group, weight * influence) / np.bincount(group, weight))[group]
     left = units.unsampled[units.stratum]
     deviations = (influence - means) * weight
-    used = np.ones(len(units), bool) if inside is None else np.asarray(inside, bool)
+    # What was not seen lies where units are left that the sample does not have.
+    used = (left > 0) & (True if inside is None else np.asarray(inside, bool))
     upwards = np.where(used, np.maximum(most - means, 0) * weight, 0.0)
     downwards = np.where(used, np.maximum(means - least, 0) * weight, 0.0)
     count = max(int(used.sum()), 1)

@@ -121,6 +121,44 @@ def test_a_stratum_that_was_sampled_as_a_whole_has_no_error() -> None:
     assert found.se == pytest.approx(np.sqrt(variance))
 
 
+def test_a_class_whose_strata_were_sampled_as_a_whole_has_a_known_users_accuracy() -> None:
+    strata = (Stratum(0, "a", 1e5, 1e5), Stratum(1, "b", 6, 6.0), Stratum(2, "c", 6, 6.0))
+    stratum = np.array([0] * 50 + [1] * 6 + [2] * 6)
+    estimator = Estimator.direct(Units.of(SampleDesign("stratified", strata), stratum))
+    right = np.isin(np.arange(62), [50, 51])
+    known = estimator.ratio(right, stratum == 1, "mapped as 'b'", by_map=True)
+    assert (known.value, known.se, known.low, known.high) == (
+        pytest.approx(1 / 3),
+        0,
+        *(2 * [known.value]),
+    )
+    both = estimator.ratio(right, stratum > 0, "mapped as 'b'", by_map=True)
+    assert (both.value, both.se) == (pytest.approx(1 / 6), 0)
+    # What the map leaves out may lie in the stratum that is not known.
+    producers = estimator.ratio(right, right, "'b' in the reference")
+    assert producers.low < 0.01
+    # A stratum of several classes was not drawn by them: more may lie outside of the sample.
+    assert estimator.ratio(right, right, "mapped as 'b'", by_map=True).low < 1
+
+
+@pytest.mark.parametrize("intervals", ["adjusted", "normal"])
+def test_a_stratum_that_was_sampled_as_a_whole_widens_no_interval(intervals: str) -> None:
+    """An area is as uncertain as without the stratum, whose hectares are known."""
+
+    def area(whole: int, marked: float) -> tuple[float, float]:
+        strata = (Stratum(0, "a", 1000, 1000.0), Stratum(1, "b", whole, 10.0))
+        stratum = np.array([0] * 50 + [1] * whole)
+        units = Units.of(SampleDesign("stratified", strata), stratum)
+        values = np.where(stratum == 0, marked, 1.0)
+        found = Estimator.direct(units, intervals=intervals).area(values, "class")
+        return found.low, found.high
+
+    for marked in (0.0, 1.0):
+        assert area(3, marked) == pytest.approx(area(500, marked))
+    assert area(3, 0.0)[0] == pytest.approx(10)
+    assert area(3, 1.0)[1] == pytest.approx(1010)
+
+
 def test_a_sample_of_all_units_has_no_error() -> None:
     table = pd.DataFrame(
         {
