@@ -64,6 +64,7 @@ _ROLES = {
 }
 # Paul Tol's "pale" scheme (https://personal.sron.nl/~pault/): dots are seen on each.
 _FOLDS = ("#bbccee", "#eeeebb", "#ffcccc", "#ccddaa", "#cceeff", "#dddddd")
+_NO_FOLD = Part("never tested", "#ffffff", "#8c8c88", "xxxx")
 
 
 def split_chart(training: Mapping[str, Any]) -> Figure:
@@ -99,11 +100,14 @@ def split_chart(training: Mapping[str, Any]) -> Figure:
 
 
 def parts_of(split: Mapping[str, Any]) -> dict[Any, Part]:
-    """How each part is drawn: of a cross-validation the folds, else the roles that occur."""
+    """How each part is drawn: of a cross-validation the folds, else the roles that occur.
+
+    Places of a cross-validation that no fold tests have the key ``None``.
+    """
     if not split["folds"]:
         there = {place["role"] for place in split["places"]}
         return {role: part for role, part in _ROLES.items() if role in there}
-    return {
+    folds: dict[Any, Part] = {
         number: Part(
             f"fold {number}",
             _FOLDS[(number - 1) % len(_FOLDS)],
@@ -112,6 +116,9 @@ def parts_of(split: Mapping[str, Any]) -> dict[Any, Part]:
         )
         for number in range(1, split["folds"] + 1)
     }
+    # A place that holds all of a class is trained on in each fold, and tested in none.
+    untested = any(place["fold"] is None for place in split["places"])
+    return folds | ({None: _NO_FOLD} if untested else {})
 
 
 def _key(place: Mapping[str, Any], split: Mapping[str, Any]) -> Any:
@@ -215,7 +222,7 @@ def _write_folds(axes: Axes, places: Sequence[Any], shapes: Sequence[Any], width
 
     halo = [withStroke(linewidth=2.5, foreground="white")]
     for place, shape in zip(places, shapes, strict=True):
-        if shape is None or math.sqrt(max(shape.area, 0.0)) < 2.5 * _DOTTED * width:
+        if shape is None or place["fold"] is None or math.sqrt(max(shape.area, 0.0)) < 2.5 * _DOTTED * width:
             continue
         west, _, _, north = shape.bounds
         axes.annotate(
@@ -338,7 +345,12 @@ def _draw_table(
         )  # fmt: skip
         if split["folds"] and number > len(places) / 60:
             axes.text(
-                first + number / 2 - 0.5, -0.9, str(key), ha="center", va="center", fontsize=9
+                first + number / 2 - 0.5,
+                -0.9,
+                "–" if key is None else str(key),
+                ha="center",
+                va="center",
+                fontsize=9,
             )
         if first:
             axes.axvline(first - 0.5, color=INK, linewidth=1)

@@ -106,6 +106,20 @@ def test_a_split_shows_each_place_where_it_lies_by_its_role() -> None:
     assert "500 m" in texts(axes)
 
 
+def test_a_place_that_no_fold_tests_is_a_part_of_its_own() -> None:
+    content = story()
+    content["split"] |= {"folds": 2}
+    content["split"]["places"][2]["fold"] = None  # it holds all of a class
+    figure = split_chart(content)
+    assert places_of(figure) == {
+        "fold 1": [[0, 0, 1000, 1000]],
+        "fold 2": [[1000, 0, 2000, 1000], [3000, 0, 4000, 1000]],
+        "never tested": [[2000, 0, 3000, 1000]],
+    }
+    assert sorted(t for t in texts(figure.axes[0]) if t.isdecimal()) == ["1", "2", "2"]
+    assert texts(figure.axes[1])[:3] == ["1", "2", "–"]
+
+
 def test_the_scale_bar_counts_metres_on_the_ground() -> None:
     content = story()
     content["split"]["metres"] = [0.5, 0.5]  # as Web Mercator far north
