@@ -22,7 +22,8 @@ CATEGORICAL = frozenset({
 })  # fmt: skip
 
 # Red, green and blue by what catalogues call them; of B01 the numbers are Sentinel-2's and HLS's.
-_NATURAL = (("red", "green", "blue"), ("b04", "b03", "b02"), ("r", "g", "b"))
+_COLOURS = ("red", "green", "blue")
+_NATURAL = (_COLOURS, ("b04", "b03", "b02"), ("r", "g", "b"))
 _PICTURES = frozenset({
     "visual", "overview", "thumbnail", "preview", "rendered_preview", "tci", "browse",
 })  # fmt: skip
@@ -339,6 +340,28 @@ def _best(fits: Sequence[str], assets: Mapping[str, Asset]) -> list[str]:
     if len(sizes) == len(fits) > 1 and len({RESOLUTION_SUFFIX.sub("", key) for key in fits}) == 1:
         return [min(sizes, key=sizes.__getitem__)]
     return list(fits)
+
+
+def natural_colours_of(item: Item, bands: BandsLike) -> tuple[str, str, str] | None:
+    """The bands that show red, green and blue, as an item describes them; None where it does not.
+
+    Parameters
+    ----------
+    item : Item
+        Its common names (``eo:common_name``) tell what ``B4`` or ``SR_B3`` means on its satellite.
+    bands : sequence
+        As :func:`rsscale.load` takes them.
+    """
+    requests = band_requests(bands)
+    try:
+        named = dict(zip(find_bands(item, requests), requests, strict=True))
+        colours = find_bands(item, band_requests(_COLOURS))
+    except BandError:  # several fit: it is not known which is meant
+        return None
+    red, green, blue = (None if place is None else named.get(place) for place in colours)
+    if red is None or green is None or blue is None:
+        return None
+    return red.name, green.name, blue.name
 
 
 def natural_colours(bands: Iterable[str]) -> tuple[str, str, str] | None:

@@ -64,7 +64,7 @@ _ROLES = {
 }
 # Paul Tol's "pale" scheme (https://personal.sron.nl/~pault/): dots are seen on each.
 _FOLDS = ("#bbccee", "#eeeebb", "#ffcccc", "#ccddaa", "#cceeff", "#dddddd")
-_NO_FOLD = Part("never tested", "#ffffff", "#8c8c88", "xxxx")
+_NO_FOLD = Part("untested", "#ffffff", "#a3a39e", "xx")
 
 
 def split_chart(training: Mapping[str, Any]) -> Figure:
@@ -222,7 +222,8 @@ def _write_folds(axes: Axes, places: Sequence[Any], shapes: Sequence[Any], width
 
     halo = [withStroke(linewidth=2.5, foreground="white")]
     for place, shape in zip(places, shapes, strict=True):
-        if shape is None or place["fold"] is None or math.sqrt(max(shape.area, 0.0)) < 2.5 * _DOTTED * width:
+        tested = shape is not None and place["fold"] is not None
+        if not tested or math.sqrt(max(shape.area, 0.0)) < 2.5 * _DOTTED * width:
             continue
         west, _, _, north = shape.bounds
         axes.annotate(
@@ -343,14 +344,9 @@ def _draw_table(
             Rectangle((first - 0.5, -1.15), number, 0.5, facecolor=part.face, edgecolor=part.edge,
                       hatch=part.hatch, clip_on=False, linewidth=0.8)
         )  # fmt: skip
-        if split["folds"] and number > len(places) / 60:
+        if split["folds"] and key is not None and number > len(places) / 60:
             axes.text(
-                first + number / 2 - 0.5,
-                -0.9,
-                "–" if key is None else str(key),
-                ha="center",
-                va="center",
-                fontsize=9,
+                first + number / 2 - 0.5, -0.9, str(key), ha="center", va="center", fontsize=9
             )
         if first:
             axes.axvline(first - 0.5, color=INK, linewidth=1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rsscale.errors import RecipeError
-from rsscale.items.bands import natural_colours
+from rsscale.items.bands import natural_colours, natural_colours_of
+from rsscale.items.freeze import read_geoparquet, to_items
 from rsscale.recipe import Recipe
 from rsscale.runs.plan import read_frozen
 from rsscale.runs.run import Run, run
@@ -24,7 +26,10 @@ def imagery_folder(folder: RunFolder) -> RunFolder:
 
 
 def make_imagery(folder: RunFolder, **how: Any) -> Run:
-    """Compute red, green and blue composites of a run's first input, with overviews.
+    """Compute red, green and blue composites of a run's first input that has them, with overviews.
+
+    Bands are known by their names (``red``, ``B04``), else by the common names of the run's items
+    (``SR_B3`` of Landsat 7).
 
     A run of its own in ``viewer/imagery``: what is there is kept, what was interrupted goes on. The
     catalogue is searched again. Pixels are as wide as the run's, or twice, four times … as wide
@@ -45,17 +50,46 @@ def make_imagery(folder: RunFolder, **how: Any) -> Run:
     state = folder.read_state()
     recipe, _ = read_frozen(folder, state)
     area = str(folder.storage.local(state["area"]))
-    return run(imagery_recipe(recipe, area, state["extent"]), imagery_folder(folder).url, **how)
+    made = imagery_recipe(recipe, area, state["extent"], _natural_of_items(folder, recipe))
+    return run(made, imagery_folder(folder).url, **how)
 
 
-def imagery_recipe(recipe: Recipe, area: str, extent: Any) -> dict[str, Any]:
-    """The recipe of the imagery: one input with three bands, a composite, its overviews."""
-    natural = {n: natural_colours(source.bands) for n, source in recipe.inputs.items()}
-    name = next((n for n, bands in natural.items() if bands), None)
+def _natural_of_items(folder: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str, str]]:
+    """Red, green and blue of inputs, as their first frozen item describes them."""
+    natural = {}
+    for name, source in recipe.inputs.items():
+        file = f"items/{name}.parquet"
+        if natural_colours(source.bands) or not folder.storage.exists(file):
+            continue
+        first = next(iter(read_geoparquet(folder.storage.read(file), file)), None)
+        if first is None:
+            continue
+        named = [{b: source.names[b]} if b in source.names else b for b in source.bands]
+        if bands := natural_colours_of(to_items([first])[0], named):
+            natural[name] = bands
+    return natural
+
+
+def imagery_recipe(
+    recipe: Recipe,
+    area: str,
+    extent: Any,
+    by_items: Mapping[str, tuple[str, str, str]] | None = None,
+) -> dict[str, Any]:
+    """The recipe of the imagery: one input with three bands, a composite, its overviews.
+
+    ``by_items`` has red, green and blue of inputs whose names of bands do not say them.
+    """
+    natural = {
+        n: bands
+        for n, source in recipe.inputs.items()
+        if (bands := natural_colours(source.bands) or (by_items or {}).get(n))
+    }
+    name = next(iter(natural), None)
     if name is None:
-        bands = {n: list(source.bands) for n, source in recipe.inputs.items()}
+        there = {n: list(source.bands) for n, source in recipe.inputs.items()}
         raise RecipeError(
-            f"imagery needs an input with the bands red, green and blue; there are {bands}: add a "
+            f"imagery needs an input with the bands red, green and blue; there are {there}: add a "
             "step {kind: imagery, of: INPUT, bands: [nir, red, green]} to the recipe instead"
         )
     row0, col0, row1, col1 = extent
@@ -66,15 +100,20 @@ def imagery_recipe(recipe: Recipe, area: str, extent: Any) -> dict[str, Any]:
     imagery = recipe.inputs[name].model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
     )
+    mask = recipe.inputs[name].mask
+    kept = {*natural[name], *(mask.bands if mask else ())}
+    for key in ("names", "resampling", "nodata"):  # by band, of bands that are there
+        if key in imagery:
+            imagery[key] = {band: value for band, value in imagery[key].items() if band in kept}
     grid = recipe.grid.model_dump(mode="json", exclude_defaults=True)
     return {
         "name": f"{recipe.name}-imagery",
         "area": area,
         "grid": {**grid, "resolution": recipe.grid.resolution * zoom},
         "periods": list(recipe.periods),
-        "inputs": {name: {**imagery, "bands": list(natural[name] or ())}},
+        "inputs": {name: {**imagery, "bands": list(natural[name])}},
         "steps": {
-            "imagery": {"kind": "imagery", "of": name},
+            "imagery": {"kind": "imagery", "of": name, "bands": list(natural[name])},
             "imagery-overviews": {"kind": "overviews", "of": "imagery"},
         },
     }

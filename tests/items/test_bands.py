@@ -13,6 +13,7 @@ from rsscale.items.bands import (
     is_code,
     names,
     natural_colours,
+    natural_colours_of,
 )  # fmt: skip
 
 
@@ -274,3 +275,18 @@ def test_items_that_lack_a_band_can_be_left_out():
 )
 def test_natural_colours_are_known_by_name_or_not_at_all(bands, natural):
     assert natural_colours(bands) == natural
+
+
+@pytest.mark.parametrize(
+    ("colours", "natural"),
+    [
+        (("blue", "green", "red"), ("SR_B3", "SR_B2", "SR_B1")),  # Landsat 7
+        (("coastal", "blue", "green", "red"), ("SR_B4", "SR_B3", "SR_B2")),  # Landsat 8
+        (("blue", "green", "nir"), None),
+    ],
+)
+def test_natural_colours_as_an_item_describes_its_bands(colours, natural):
+    files = {f"sr{n}": (TIFF, {"bands": [{"eo:common_name": c}]}) for n, c in enumerate(colours, 1)}
+    bands = [{f"SR_B{n}": f"sr{n}"} for n in range(1, len(colours) + 1)]
+    assert natural_colours_of(made(files), bands) == natural
+    assert natural_colours_of(made({"SR_B1": (TIFF, {})}), ["SR_B1", "SR_B2", "SR_B3"]) is None

@@ -58,3 +58,16 @@ def test_a_run_without_such_bands(landscape: Landscape) -> None:
     read = read_recipe(landscape.part())
     with pytest.raises(RecipeError, match=r"bands red, green and blue; there are .*'s2'.*: add a"):
         imagery_recipe(read, "area.geojson", (0, 0, 1, 1))
+
+
+def test_bands_are_opened_by_their_own_names(landscape: Landscape) -> None:
+    found = landscape.part()
+    found["inputs"]["s2"] |= {"bands": ["B02", "B03", "B04", "B08"], "names": {"B08": "nir"}}
+    made = imagery_recipe(read_recipe(found), "area.geojson", (0, 0, 1, 1))
+    assert made["inputs"]["s2"]["bands"] == ["B04", "B03", "B02"]
+    assert made["steps"]["imagery"]["bands"] == ["B04", "B03", "B02"]
+    assert "B08" not in made["inputs"]["s2"]["names"]
+    by_items = {"s2": ("SR_B3", "SR_B2", "SR_B1")}  # as items of Landsat 7 describe them
+    found["inputs"]["s2"] |= {"bands": ["SR_B1", "SR_B2", "SR_B3"], "names": {}}
+    made = imagery_recipe(read_recipe(found), "area.geojson", (0, 0, 1, 1), by_items)
+    assert made["steps"]["imagery"]["bands"] == ["SR_B3", "SR_B2", "SR_B1"]
