@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyproj
@@ -17,9 +18,12 @@ from rsscale.items import assets
 from rsscale.items.bands import band_requests, find_bands, is_code
 from rsscale.items.products import product_name
 from rsscale.net.hrefs import shown
+from rsscale.recipe_writing.scene_dates import SeasonCounts, season_counts
 
 if TYPE_CHECKING:
     from odc.geo.geom import Geometry
+
+    from rsscale.places.raster_bounds import RasterBounds
 
 _LISTED = 12
 _NEAR = 0.02  # degrees: items around one place tell what there is, those of a country are many
@@ -35,7 +39,9 @@ _MASKS = {
     "hls": ("hls-fmask",),
     "dea": ("dea-fmask", "fmask"),
 }
-_ORIGINS = {"landsat": (15, 15), "hls": (0, 0)}
+# Of other products, where an asset has the band that only such masks call so.
+_OTHER_MASKS = ("fmask", "dea-fmask", "landsat-qa-pixel", "sentinel2-scl")
+_ORIGINS = {"landsat": (15.0, 15.0)}  # of items that do not say where their pixels begin
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,14 @@ class Imagery:
         Of the finest band, metres.
     crs : str or None
         That most items are in.
-    origin : (int, int)
-        Where pixels begin, metres.
+    origin : (float, float)
+        Where pixels begin, metres from a whole number of them.
     has_clouds : bool
         Whether items tell their cloud cover.
     count : int
         Items that were looked at.
+    seasons : SeasonCounts
+        When there are scenes of a place.
     """
 
     collection: str
@@ -72,9 +80,10 @@ class Imagery:
     mask: str | None
     resolution: float | None
     crs: str | None
-    origin: tuple[int, int]
+    origin: tuple[float, float]
     has_clouds: bool
     count: int
+    seasons: SeasonCounts
 
 
 def collections_of(catalog: str, sign: str | None = None) -> list[str]:
@@ -92,12 +101,13 @@ def look_at(
     catalog: str,
     collection: str | None,
     area: Geometry,
-    period: int,
+    periods: Sequence[int],
     *,
     bands: Sequence[str] = (),
     sign: str | None = None,
+    cloud_cover: float = 100.0,
 ) -> Imagery:
-    """Search a place in the middle of the area for one period, and see what items have.
+    """Search a place in the middle of the area for each period, and see what items have.
 
     Parameters
     ----------
@@ -106,11 +116,14 @@ def look_at(
         Needed where the catalogue has several.
     area : Geometry
         In degrees.
-    period : int
+    periods : sequence of int
+        The first must have items; of all of them the seasons are counted.
     bands : sequence of str
         Those that are wanted; by the product, or all of data, when empty.
     sign : str, optional
         As of :func:`rsscale.search`.
+    cloud_cover : float
+        Scenes with as many per cent of clouds do not count among those of a season.
 
     Raises
     ------
@@ -129,7 +142,7 @@ def look_at(
                 "with --collection"
             )
         collection = next(iter(known), None)
-    items = _some_items(catalog, collection, area, period, sign)
+    items = _some_items(catalog, collection, area, str(periods[0]), sign)
     collection = collection or _one_collection(catalog, items)
     first = assets.canonical(items)[0]
     product = product_name(first)
@@ -137,6 +150,7 @@ def look_at(
     chosen = tuple(bands) or _usual(first, product, every)
     _check(first, chosen, every)
     codes = Counter(filter(None, (_crs(item) for item in assets.canonical(items))))
+    find = partial(_some_items, catalog, collection, area, sign=sign)
     return Imagery(
         collection=collection,
         product=product,
@@ -145,22 +159,23 @@ def look_at(
         mask=_mask(first, product),
         resolution=_resolution(first, chosen),
         crs=codes.most_common(1)[0][0] if codes else None,
-        origin=_ORIGINS.get(product or "", (0, 0)),
+        origin=_origin(first, chosen) or _ORIGINS.get(product or "", (0.0, 0.0)),
         has_clouds="eo:cloud_cover" in first.properties,
         count=len(items),
+        seasons=season_counts(find, periods, cloud_cover),
     )
 
 
 def _some_items(
-    catalog: str, collection: str | None, area: Geometry, period: int, sign: str | None
+    catalog: str, collection: str | None, area: Geometry, dates: str, sign: str | None
 ) -> Any:
     """Items at a place inside the area; of all of it where there are none."""
     place = area.geom.representative_point()
     box = (place.x - _NEAR, place.y - _NEAR, place.x + _NEAR, place.y + _NEAR)
     try:
-        return search(catalog, collection, area=box, datetime=str(period), sign=sign)
+        return search(catalog, collection, area=box, datetime=dates, sign=sign)
     except CatalogError:
-        return search(catalog, collection, area=area, datetime=str(period), sign=sign)
+        return search(catalog, collection, area=area, datetime=dates, sign=sign)
 
 
 def _data_bands(item: Any) -> tuple[str, ...]:
@@ -204,7 +219,8 @@ def _check(item: Any, bands: Sequence[str], every: Sequence[str]) -> None:
 
 def _mask(item: Any, product: str | None) -> str | None:
     """The mask preset of a product, where the item has its band."""
-    presets = [name for name in _MASKS.get(product or "", ()) if name in PRESETS]
+    usual = _MASKS.get(product, ()) if product else _OTHER_MASKS
+    presets = [name for name in usual if name in PRESETS]
     return next((name for name in presets if _has(item, [PRESETS[name].band])), None)
 
 
@@ -221,16 +237,30 @@ def _crs(item: Any) -> str | None:
 
 def _resolution(item: Any, bands: Sequence[str]) -> float | None:
     """Width of a pixel of the finest band, metres."""
-    resolutions = []
-    for place in find_bands(item, band_requests(list(bands))):
-        asset = item.assets[place.key] if place else None
-        raster = assets.raster(item, asset) if asset is not None else None
-        if raster is not None and not pyproj.CRS(raster.crs).is_geographic:
-            resolutions.append(abs(raster.transform[0]))
-    if resolutions:
-        return float(min(resolutions))
+    finest = _finest(item, bands)
+    if finest is not None:
+        return float(abs(finest.transform[0]))
     gsd = item.properties.get("gsd")
     return float(gsd) if isinstance(gsd, int | float) else None
+
+
+def _finest(item: Any, bands: Sequence[str]) -> RasterBounds | None:
+    """The raster of the finest band, where items say how theirs lie in metres."""
+    places = filter(None, find_bands(item, band_requests(list(bands))))
+    rasters = (assets.raster(item, item.assets[place.key]) for place in places)
+    metric = [r for r in rasters if r is not None and not pyproj.CRS(r.crs).is_geographic]
+    return min(metric, key=lambda raster: abs(raster.transform[0]), default=None)
+
+
+def _origin(item: Any, bands: Sequence[str]) -> tuple[float, float] | None:
+    """Where pixels of the finest band begin, from a whole number of them; metres."""
+    finest = _finest(item, bands)
+    if finest is None:
+        return None
+    width, _, left, _, height, top = finest.transform[:6]
+    # Rounded to millimetres: what is left of a division of two floats is no shift of pixels.
+    x, y = (round(edge % abs(size), 3) % abs(size) for edge, size in ((left, width), (top, height)))
+    return x, y
 
 
 def _one_collection(catalog: str, items: Any) -> str:

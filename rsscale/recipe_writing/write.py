@@ -12,12 +12,14 @@ import pyproj
 import yaml
 from pyproj.aoi import AreaOfInterest
 
+from rsscale.cube.mask_rules import PRESETS
 from rsscale.errors import RecipeError
 from rsscale.geo.area import read_area
 from rsscale.net.signing import check_name
 from rsscale.recipe import read_recipe
 from rsscale.recipe_writing.answers import Answers, LabelColumns, label_columns
 from rsscale.recipe_writing.imagery import Imagery, look_at
+from rsscale.recipe_writing.label_split import split_lines
 from rsscale.wording import counted
 
 if TYPE_CHECKING:
@@ -61,10 +63,10 @@ def new_recipe(answers: Answers, path: str | Path = "recipe.yaml") -> Path:
     area = read_area(answers.box or answers.area)
     columns = label_columns(answers.labels, answers.class_) if answers.labels else LabelColumns()
     imagery = look_at(
-        answers.catalog, answers.collection, area, answers.periods[0],
-        bands=answers.bands, sign=answers.access,
+        answers.catalog, answers.collection, area, answers.periods,
+        bands=answers.bands, sign=answers.access, cloud_cover=answers.cloud_cover,
     )  # fmt: skip
-    folder = target.absolute().parent
+    folder = _full(target).parent
     text = _aligned(list(_lines(answers, imagery, area, columns, folder)))
     _check(text, folder, area)
     # Never over a file that came meanwhile.
@@ -128,7 +130,7 @@ def _lines(
     yield from _input_lines(answers, imagery, folder)
     yield "model: model  # a folder; rsscale train writes it"
     yield ""
-    yield from _train_lines(answers, columns, folder)
+    yield from _train_lines(answers, columns, folder, _split(answers, imagery, area))
     is_of_years = len(set(answers.periods)) > 1
     layers = "classification, confidence, observations"
     if is_of_years:
@@ -159,14 +161,18 @@ def _grid_lines(answers: Answers, imagery: Imagery, area: Geometry) -> Iterator[
             f"the items of {imagery.collection} do not say how wide a pixel is; give it with "
             "--resolution, in metres"
         )
-    origin = imagery.origin if resolution == imagery.resolution else (0, 0)
+    finest = "as asked" if answers.resolution else "as the finest of the bands"
+    # Of a known product all zones begin alike; pixels of another CRS begin anywhere in this one.
+    is_alike = imagery.product is not None or imagery.crs in (None, crs)
+    is_kept = resolution == imagery.resolution and is_alike
+    origin = imagery.origin if is_kept else (0.0, 0.0)
     yield ""
     yield "# The pixel grid of all maps; tiles are counted from its origin, never from the area."
     yield "grid:"
     yield f"  crs: {crs}  # {why}"
-    yield f"  resolution: {resolution:g}  # metres, as the finest of the bands"
+    yield f"  resolution: {resolution:g}  # metres, {finest}"
     if origin != (0, 0):
-        yield f"  origin: [{origin[0]}, {origin[1]}]  # where pixels of this imagery begin"
+        yield f"  origin: [{origin[0]:g}, {origin[1]:g}]  # where pixels of this imagery begin"
     yield "  tile: 2048  # pixels; one task each. Smaller where memory is short"
     yield ""
 
@@ -211,16 +217,23 @@ def _input_lines(answers: Answers, imagery: Imagery, folder: Path) -> Iterator[s
         cover = f"{answers.cloud_cover:g}"
         yield f'    query: {{"eo:cloud_cover": {{lt: {cover}}}}}  # cloudier scenes are left out'
     if imagery.mask is not None:
-        yield f"    mask: {{preset: {imagery.mask}, dilate: 60}}  # and 60 m around clouds"
+        yield f"    mask: {{preset: {imagery.mask}, dilate: 60}}  # {_of_mask(imagery)}"
     else:
         yield "    # No preset is known for this imagery: mask: {band: NAME, keep: [CODES]}"
     if imagery.product in ("sentinel-2", "hls"):
         yield "    merge_days: true  # scenes of a day that overlap count as one observation"
-    yield "    composite: {by: season, reducer: median}  # or year, month, windows of your own"
+    yield f"    {imagery.seasons.composite_line()}"
     yield ""
 
 
-def _train_lines(answers: Answers, columns: LabelColumns, folder: Path) -> Iterator[str]:
+def _split(answers: Answers, imagery: Imagery, area: Geometry) -> list[str]:
+    resolution = answers.resolution or imagery.resolution
+    return split_lines(answers.labels, area, resolution) if answers.labels and resolution else []
+
+
+def _train_lines(
+    answers: Answers, columns: LabelColumns, folder: Path, split: list[str]
+) -> Iterator[str]:
     if answers.labels is None:
         yield "# No labels were given; with them, rsscale train makes the model:"
         yield "# train: {labels: labels.gpkg, class: COLUMN}"
@@ -234,7 +247,7 @@ def _train_lines(answers: Answers, columns: LabelColumns, folder: Path) -> Itera
         yield f"  period_column: {_text(columns.year)}  # of the year that a label is true for"
     elif len(set(answers.periods)) > 1:
         yield f"  periods: [{min(answers.periods)}]  # the years that the labels are true for"
-    yield "  split: {blocks: 5000, validation: 0.2, test: 0.2}  # whole squares, metres, kept back"
+    yield from (f"  {line}" for line in split)
     yield "  architecture: unet  # or pixel, random_forest, tempcnn, … : docs/training.md"
     yield ""
 
@@ -244,11 +257,31 @@ def _input_name(imagery: Imagery) -> str:
     return names.get(imagery.product or "", "imagery")
 
 
+def _of_mask(imagery: Imagery) -> str:
+    around = "and 60 m around clouds"
+    if imagery.product is not None or imagery.mask is None:
+        return around
+    rule = PRESETS[imagery.mask]
+    return f"{around}; see that codes of {rule.band!r} are those that the preset knows"
+
+
 def _path(given: str, folder: Path) -> str:
-    """A path from the recipe's folder; an address as it is."""
+    """A path from the recipe's folder where it lies in that, as given otherwise; an address as is.
+
+    One that was given from the working folder counts from the recipe's.
+    """
     if "://" in given:
         return _text(given)
-    return _text(os.path.relpath(Path(given).expanduser().absolute(), folder))
+    path = Path(given).expanduser()
+    full = _full(path)
+    if path.is_absolute() and not full.is_relative_to(folder):
+        return _text(str(full))
+    return _text(os.path.relpath(full, folder))
+
+
+def _full(path: Path) -> Path:
+    """From the root, without ``..``; links stay as a person named them."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _text(value: str) -> str:

@@ -22,8 +22,6 @@ from rsscale.recipe_writing.write import new_recipe
 from rsscale.simulation.simulate import SimulatedArchive
 from rsscale.steps.kinds import check_recipe_steps
 
-SEASONS = ("winter", "spring", "summer", "autumn")
-
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> SimulatedArchive:
@@ -73,7 +71,7 @@ def test_a_recipe_of_an_api_is_planned(archive, api: str, tmp_path: Path, capsys
     import torch
 
     model = rs.Model.of(
-        torch.nn.Conv2d(24, 2, 1), inputs={"s2": imagery.bands}, times=SEASONS,
+        torch.nn.Conv2d(6, 2, 1), inputs={"s2": imagery.bands}, times=("year",),
         classes=[rs.LandClass(1, "a", "#111111"), rs.LandClass(2, "b", "#eeeeee")],
     )  # fmt: skip
     plan = rs.plan(target, model=model)
@@ -85,7 +83,7 @@ def test_a_recipe_of_an_api_is_planned(archive, api: str, tmp_path: Path, capsys
 def test_paths_count_from_the_recipe_and_comments_stand_in_a_column(archive, tmp_path) -> None:
     answers = Answers(str(archive.catalog), str(archive.area), (2023, 2024))
     text = new_recipe(answers, tmp_path / "a.yaml").read_text()
-    assert f"area: {os.path.relpath(archive.area, tmp_path)}" in text
+    assert f"area: {archive.area}  #" in text  # elsewhere: as it was given
     assert "change: {from: 2023, to: 2024, method: temporal-model}" in text
     check_recipe_steps(rs.read_recipe(tmp_path / "a.yaml"))  # as training does, before it reads
     assert "# train: {labels: labels.gpkg, class: COLUMN}" in text
@@ -172,7 +170,7 @@ def scene(name: str, bands: dict[str, list[str]], crs: str, pixel: float, **chan
 def look(tmp_path: Path, *items: dict, collection: str | None = None, bands: tuple = ()):
     path = write_items(list(items), tmp_path / "items.json")
     area = rs.read_area((10.2, 50.2, 10.8, 50.8))
-    return look_at(str(path), collection, area, 2023, bands=bands)
+    return look_at(str(path), collection, area, (2023,), bands=bands)
 
 
 def test_landsat_has_its_mask_bands_and_origin(tmp_path: Path) -> None:
@@ -182,6 +180,7 @@ def test_landsat_has_its_mask_bands_and_origin(tmp_path: Path) -> None:
         "LC08_L2SP_194025_20230615_20230620_02_T1", bands, "EPSG:32632", 30.0,
         collection="landsat-c2-l2",
     )  # fmt: skip
+    item["properties"]["proj:transform"] = [30.0, 0, 600_015.0, 0, -30.0, 5_600_025.0]
     found = look(tmp_path, item)
     assert (found.product, found.collection) == ("landsat", "landsat-c2-l2")
     assert found.bands == ("blue", "green", "red", "nir08", "swir16", "swir22")
@@ -208,6 +207,73 @@ def test_too_many_bands_and_several_collections_are_told(tmp_path: Path) -> None
     other = scene("b", many, "EPSG:3035", 2.5, collection="s1")
     with pytest.raises(rs.RecipeError, match="2 collections: s1, s2; say which one"):
         look(tmp_path, scene("a", many, "EPSG:3035", 2.5), other)
+
+
+def written(tmp_path: Path, *items: dict, periods: tuple = (2023,), **answers) -> str:
+    """The recipe of some items around 10 to 11 degrees east."""
+    path = write_items(list(items), tmp_path / "items.json")
+    area = answers.pop("area", "10.2,50.2,10.8,50.8")
+    given = Answers(str(path), area, periods, **answers)
+    target = tmp_path / "new.yaml"
+    target.unlink(missing_ok=True)
+    return new_recipe(given, target).read_text()
+
+
+def test_seasons_are_told_apart_where_each_has_scenes(tmp_path: Path) -> None:
+    # One a month, so three a season; December of the year before is of its winter.
+    months = ["2022-12-05T10:00:00Z", *(f"2023-{m:02}-05T10:00:00Z" for m in range(1, 12))]
+    items = [
+        scene(f"a{n}", {"b1": ["data"]}, "EPSG:32632", 10.0, when=when)
+        for n, when in enumerate(months)
+    ]
+    assert "composite: {by: season, reducer: median}" in written(tmp_path, *items)
+    # A summer with one clear scene alone, and a second year with a single scene.
+    for item in items[7:9]:
+        item["properties"]["eo:cloud_cover"] = 90
+    text = written(tmp_path, *items)
+    assert "composite: {by: year, reducer: median}  # not by season" in text
+    assert "2023 has 3 in winter, 3 in spring, 1 in summer, 3 in autumn" in text
+    late = scene("b", {"b1": ["data"]}, "EPSG:32632", 10.0, when="2024-04-05T10:00:00Z")
+    text = written(tmp_path, *items, late, periods=(2023, 2024))
+    assert "2024 has 0 in winter, 1 in spring, 0 in summer, 0 in autumn" in text
+
+
+def test_pixels_begin_where_those_of_the_imagery_do(tmp_path: Path) -> None:
+    item = scene("a", {"b1": ["data"], "fmask": ["data"]}, "EPSG:32632", 30.0)
+    item["properties"]["proj:transform"] = [30.0, 0, 462405.0, 0, -30.0, 1741815.0]
+    text = written(tmp_path, item, area="10.2,50.2,10.4,50.4")
+    assert "origin: [15, 15]" in text
+    assert "# metres, as the finest of the bands\n" in text
+    assert "mask: {preset: fmask, dilate: 60}" in text
+    assert "bands: [b1]" in text
+    # Other pixels than the imagery's, or another zone than its own: those of the CRS.
+    text = written(tmp_path, item, area="10.2,50.2,10.4,50.4", resolution=20.0)
+    assert "origin:" not in text
+    assert "# metres, as asked\n" in text
+    assert "origin:" not in written(tmp_path, item, crs="EPSG:32633")
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"),
+    [
+        (8_000, "split: {blocks: 5000, validation"),
+        (1_100, "split: {blocks: 1000, validation"),
+        (40, "split: {by: polygon, validation"),
+    ],
+)
+def test_the_places_of_the_split_are_as_near_as_the_labels(tmp_path, apart, said) -> None:
+    shapes = [
+        shapely.box(x, 5_600_000, x + 30, 5_600_030)
+        for x in range(600_000, 600_000 + 12 * apart, apart)
+    ]
+    path = tmp_path / "labels.gpkg"
+    kinds = {"kind": ["a", "b"] * 6}
+    gpd.GeoDataFrame(kinds, geometry=shapes, crs="EPSG:32632").to_file(path)
+    item = scene("a", {"b1": ["data"]}, "EPSG:32632", 10.0)
+    text = written(tmp_path, item, labels=str(path), area="10,50,12.5,51")
+    assert said in text
+    assert ("chip: 64 " in text) == (apart == 1_100)
+    assert f"labels: {path.name}\n" in text  # beside the recipe
 
 
 def test_areas_beyond_a_zone_need_a_projection(tmp_path: Path) -> None:
