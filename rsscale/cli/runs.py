@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import typer
@@ -21,6 +24,7 @@ from rsscale.cli.options import (
     Walltime,
 )
 from rsscale.errors import TilesFailedError
+from rsscale.progress.json_log import is_json
 
 
 @command
@@ -102,7 +106,8 @@ def run(
         print(changes(recipe, out, cluster, **options))
         return
     watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
-    map_run = start(recipe, out, cluster, **options, watch=watch)
+    with _summary_to_come():
+        map_run = start(recipe, out, cluster, **options, watch=watch)
     print(map_run.summary())
 
 
@@ -120,7 +125,21 @@ def resume(
     from rsscale.runs.run import resume as go_on
 
     watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
-    print(go_on(folder, cluster, watch=watch).summary())
+    with _summary_to_come():
+        map_run = go_on(folder, cluster, watch=watch)
+    print(map_run.summary())
+
+
+@contextmanager
+def _summary_to_come() -> Iterator[None]:
+    """Do not log what the summary of a run says; collectors of logs do not read that."""
+    logger = logging.getLogger("rsscale.runs.run")
+    before = logger.level
+    logger.setLevel(before if is_json() else logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _seconds(walltime: str | None) -> float | None:

@@ -23,7 +23,7 @@ from rsscale.cube.sar import to_decibel
 from rsscale.errors import ReadError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inputs.constant_pixels import ConstantPixels, noted_constant
+from rsscale.inference.constant_pixels import ConstantPixels, noted_constant
 from rsscale.inputs.windows import STATIC, mask_margin, nodata, resampling, span, windows
 from rsscale.items.item_store import Lookup
 from rsscale.layers import Period, year_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsscale.inputs.constant_pixels import constant_lines, fold_constant
+from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.wording import counted
 
 _FAILURES = 10
@@ -32,8 +32,12 @@ def _missing(state: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[str
     unreadable = sum(step.get("facts", {}).get("unreadable", 0) for step in steps.values())
     if unreadable:
         yield f"missing   {unreadable} assets could not be read and count as not seen"
-    read = fold_constant(step.get("facts", {}) for step in steps.values())
-    yield from (f"constant  {line}" for line in constant_lines(read))
+    yield from (f"constant  {line}" for line in remarks_on_constant(steps))
+
+
+def remarks_on_constant(steps: Mapping[str, Any]) -> list[str]:
+    """What a person should know of pixels that are one number in all bands, of all steps."""
+    return constant_lines(fold_constant(step.get("facts", {}) for step in steps.values()))
 
 
 def describe_left_out(left_out: Mapping[str, Mapping[str, int]]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import add
 from typing import Any
 
-from rsscale.inputs.constant_pixels import CONSTANT_FACTS
+from rsscale.inference.constant_pixels import CONSTANT_FACTS
 from rsscale.steps.base import Fold
 
 COUNTED: Mapping[str, Fold] = {

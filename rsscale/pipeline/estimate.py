@@ -21,7 +21,7 @@ from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
-from rsscale.inputs.constant_pixels import constant_lines, fold_constant
+from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.model.map_layers import LAYERS_OF_TRAINING
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rsscale.cluster.machine import Machine
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.area import read_area
+from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.layers import TileKey
 from rsscale.objects.columns import GEOMETRY, is_of_objects
 from rsscale.recipe import Recipe
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rsscale.recipe.given_model import GivenModel
+
+_log = logging.getLogger(__name__)
 
 
 def preview(
@@ -100,6 +104,7 @@ def _preview(
     indexes = index_items(recipe, setup.grid, items)
     check_reach(recipe, setup.grid, indexes, [box.pad(reach)], recipe.periods)
     setup.found.update(indexes)
+    by_span_read = {span: Resources(profile) for span in chosen.spans()}
     results = [
         evaluate(
             chosen,
@@ -107,10 +112,13 @@ def _preview(
             box,
             grid=setup.grid,
             shape=setup.shape,
-            resources=Resources(profile),
+            resources=resources,
         ).result
-        for span in chosen.spans()
+        for span, resources in by_span_read.items()
     ]
+    read = fold_constant(resources.constant.facts() for resources in by_span_read.values())
+    for line in constant_lines(read):
+        _log.warning("%s", line)
     if is_of_objects(chosen.schema):
         return _objects([result.table for result in results], setup.grid.crs)
     by_span = [result.layers for result in results if result.layers is not None]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.constant_pixels import tell_of_constant
 from rsscale.inference.device_lock import device_lock, torch_threads
 from rsscale.inference.predict_box import empty, predict_box, tell
 from rsscale.inference.stack import InputStack
@@ -108,12 +109,14 @@ class Block:
         # Also while it is opened: compiled code has their number in it.
         with torch_threads(several=self.several_threads):
             model = opened(source)
-            stack = InputStack(self._inputs(arrays), model.spec, self.around)
+            inputs = self._inputs(arrays)
+            stack = InputStack(inputs, model.spec, self.around)
             with device_lock(model.device):
                 layers = predict_box(
                     stack, model, self.box, wanted, layers=self.layers, batch=self.batch
                 )
                 tell(layers, model, self.box, self.batch)
+        tell_of_constant(inputs.values(), once=True)
         return layers.layers
 
     def _join(self, pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -21,6 +21,7 @@ from rsscale.errors import AreaError, ModelError
 from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.constant_pixels import tell_of_constant
 from rsscale.inference.predict_box import predict_box, tell
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
@@ -139,6 +140,7 @@ def predict(
     network = opened(model) if isinstance(model, ModelSource) else model
     predicted = predict_box(stack, network, kept, wanted, layers=chosen, batch=batch)
     tell(predicted, network, kept, batch)
+    tell_of_constant(inputs.values())
     counts = {"batch": predicted.batch, "non_finite": predicted.non_finite}
     return _dataset(chosen, predicted.layers, place, **counts)
 

@@ -33,6 +33,7 @@ _LINE_EVERY_S = 10.0
 # Columns that everything but the text takes.
 _BAR_WIDTH = 98
 _enabled = True
+_part = ""
 
 
 class Bar(Protocol):
@@ -65,6 +66,17 @@ def announce(line: str) -> None:
 
 
 @contextmanager
+def part_of_work(part: str) -> Iterator[None]:
+    """Name the part of a longer work in the labels of all stages meanwhile: ``"fold 2 of 5"``."""
+    global _part  # noqa: PLW0603 -- one for the process, as the display is
+    before, _part = _part, part
+    try:
+        yield
+    finally:
+        _part = before
+
+
+@contextmanager
 def progress(label: str, total: float | None = None, unit: str = "steps") -> Iterator[Bar]:
     """Show the progress of one stage while the ``with`` block runs.
 
@@ -85,6 +97,7 @@ def progress(label: str, total: float | None = None, unit: str = "steps") -> Ite
     if not _enabled:
         yield _Silent()
         return
+    label = f"{label} ({_part})" if _part else label
     console = Console(stderr=True)
     if console.is_jupyter and not is_json():
         with notebook_progress(label, total, unit) as bar:

@@ -308,6 +308,20 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
     return list(failed.values())
 
 
+def without_gates(finished: FinishedRun) -> list[str]:
+    """Lines on the steps of layers that no quality gate was checked of, if there are some."""
+    document = finished.document(GATES)
+    checked = document.get("version") or {} if isinstance(document, Mapping) else {}
+    if not finished.steps or any(step in checked for step in finished.steps):
+        return []
+    steps = ", ".join(finished.steps)
+    line = (
+        f"no quality gates were checked of {steps}: publish refuses a map where they were checked "
+        f"and failed; check them with: rsscale gates {finished.folder.url}"
+    )
+    return [line]
+
+
 def _failed(finished: FinishedRun, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     failed = {}
     checked = document.get("version") or {}

@@ -22,7 +22,12 @@ from rsscale.publishing.cog_files import (
     write_legends,
 )
 from rsscale.publishing.data_card import data_card
-from rsscale.publishing.finished_run import FinishedRun, check_gates, read_finished
+from rsscale.publishing.finished_run import (
+    FinishedRun,
+    check_gates,
+    read_finished,
+    without_gates,
+)
 from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces, whole
 from rsscale.publishing.provenance import write_provenance
 from rsscale.publishing.tables import (
@@ -58,6 +63,8 @@ class Publication:
     written, kept, removed : int
         Objects that were put, that were there as they should be, and that were of an older
         version and went.
+    notes : tuple of str
+        Lines on what a person should know, such as that no quality gates were checked.
     """
 
     url: str
@@ -66,12 +73,14 @@ class Publication:
     written: int
     kept: int
     removed: int
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return (
-            f"{self.collection}\n{self.items:,} items, {self.written:,} objects written, "
+        counts = (
+            f"{self.items:,} items, {self.written:,} objects written, "
             f"{self.kept:,} there already, {self.removed:,} removed"
         )
+        return "\n".join([self.collection, counts, *self.notes])
 
 
 def publish(
@@ -194,7 +203,8 @@ def publish(
     )
     place.put_json(COLLECTION, document)  # last: the mark that all of it is there
     mark = f"{place.url}/{COLLECTION}"
-    return Publication(place.url, mark, len(drafts), place.written, place.kept, removed)
+    notes = tuple(without_gates(finished))
+    return Publication(place.url, mark, len(drafts), place.written, place.kept, removed, notes)
 
 
 @dataclass(frozen=True)

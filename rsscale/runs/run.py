@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from rsscale.cluster.signals import sigterm_interrupts
 from rsscale.monitoring.ending import ENDED
 from rsscale.monitoring.run_html import run_html
 from rsscale.monitoring.run_options import RunOptions
-from rsscale.monitoring.summary import summary
+from rsscale.monitoring.summary import remarks_on_constant, summary
 from rsscale.monitoring.webhook import webhook_at_the_end
 from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rsscale.recipe.given_model import GivenModel
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,12 @@ class Run:
     def __repr__(self) -> str:
         state = self.state
         tiles = state["tiles"]
-        return f"Run({str(self.path)!r}, {state['state']}, {tiles['done']}/{tiles['total']} tiles)"
+        remarks = [
+            f", {line.partition(',')[0]}: see summary()"
+            for line in remarks_on_constant(state.get("steps", {}))
+        ]
+        done = f"{tiles['done']}/{tiles['total']} tiles"
+        return f"Run({str(self.path)!r}, {state['state']}, {done}{''.join(remarks)})"
 
 
 def run(
@@ -311,7 +319,7 @@ def carry_out(
             if to_come:
                 folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
             work_off(folder, client, lease, watch, by_value=by_value)
-            return Run(out)
+            return _told_of(Run(out))
 
 
 def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | None = None) -> Run:
@@ -337,7 +345,14 @@ def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | No
             return Run(folder)
         with acquire(target.storage) as lease:
             work_off(target, client, lease, watch)
-            return Run(folder)
+            return _told_of(Run(folder))
+
+
+def _told_of(run: Run) -> Run:
+    """The run, whose pixels that may be fill are logged: who calls from Python reads no summary."""
+    for line in remarks_on_constant(run.state.get("steps", {})):
+        _log.warning("%s", line)
+    return run
 
 
 __all__ = ["Run", "RunOptions", "carry_out", "resume", "run"]

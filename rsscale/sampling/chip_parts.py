@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from rsscale import durable
 from rsscale.errors import StorageError
-from rsscale.inputs.constant_pixels import fold_constant
+from rsscale.inference.constant_pixels import fold_constant
 from rsscale.reference.unused_labels import UnusedLabels
 from rsscale.sampling.chip_task import Arrays, ChipPart
 from rsscale.sampling.stored_images import StoredImages

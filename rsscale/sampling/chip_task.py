@@ -84,7 +84,7 @@ class ChipPart:
         Bytes of pixels that were read.
     constant : mapping of fact to number
         Observations that are the same number in all bands, see
-        :data:`rsscale.inputs.constant_pixels.CONSTANT_FACTS`.
+        :data:`rsscale.inference.constant_pixels.CONSTANT_FACTS`.
     """
 
     number: int

@@ -19,7 +19,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.geo.sample_groups import MOST_POINTS, GroupShapes, some_of
-from rsscale.inputs.constant_pixels import constant_lines
+from rsscale.inference.constant_pixels import constant_lines
 from rsscale.inputs.windows import mask_margin, span, window_names
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup, ScenesInMemory

@@ -14,7 +14,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RsscaleError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inputs.constant_pixels import ConstantPixels
+from rsscale.inference.constant_pixels import ConstantPixels
 from rsscale.layers import Layer, TileKey
 from rsscale.read.stage_timer import StageTimer
 

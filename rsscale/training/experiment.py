@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rsscale.learn.model import Model
 from rsscale.learners.base import Learner, S, Samples, Task
 from rsscale.model.outputs import ClassOutput
+from rsscale.progress.bars import part_of_work
 from rsscale.training.background import background_of
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import Calibration, calibrate
@@ -104,7 +105,8 @@ def _cross_validate(
     together = None
     most = most_of_place(len(np.unique(samples.groups)))
     for number, split in enumerate(fold_splits(samples.groups, samples.counts(task), plan), 1):
-        fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
+        with part_of_work(f"fold {number} of {plan.folds}"):
+            fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
         measured = Measured.of(learner.predict(fitted.model, _of(samples, split.test)), task, most)
         together = measured if together is None else together + measured
         trained = _trained(samples, split.training, task)

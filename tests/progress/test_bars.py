@@ -144,3 +144,17 @@ def test_the_peak_of_a_run_outlives_a_command_that_does_nothing(tmp_path: Path) 
         folder.write_state(folder.read_state() | {"peak_rss_bytes": 2**40})
         rs.resume(tmp_path / "run")
     assert run.state["peak_rss_bytes"] == 2**40
+
+
+def test_stages_name_the_part_of_the_work_that_they_are_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_QUIET_S", 0.0)
+    progress.show_progress(True)
+    for number in (1, 2):
+        with progress.part_of_work(f"fold {number} of 2"), progress.progress("train", 1) as bar:
+            bar.advance()
+    with progress.progress("train", 1) as bar:
+        bar.advance()
+    stages = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert stages == ["train (fold 1 of 2)", "train (fold 2 of 2)", "train"]

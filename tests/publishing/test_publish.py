@@ -23,6 +23,7 @@ import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.publishing import publish as publishing
+from rsscale.publishing.finished_run import read_finished, without_gates
 from rsscale.publishing.target import claim
 from rsscale.store.lease import acquire
 from rsscale.store.storage import open_storage
@@ -333,6 +334,15 @@ def gates(run: Path, *failed: str, versions: dict[str, str] | None = None) -> No
              for name in failed]  # fmt: skip
     content = {"format": 1, "passed": not failed, "gates": found, "version": versions or {}}
     (run / "gates.json").write_text(json.dumps(content))
+
+
+def test_a_product_without_gates_says_so(finished: Path, published: Path, tmp_path: Path) -> None:
+    run, out = copy(finished, tmp_path / "run"), copy(published, tmp_path / "out")
+    said = rs.publish(run, out)
+    assert "no quality gates were checked of map" in str(said).splitlines()[2]
+    assert "rsscale gates" in repr(said)
+    gates(run, versions={"map": read_finished(rs.Run(run), (), partial=False).versions["map"]})
+    assert without_gates(read_finished(rs.Run(run), (), partial=False)) == []
 
 
 def test_gates_that_failed(finished: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -22,6 +23,11 @@ _LEAST = 4
 # Of one band, such as a height, 0 is a value like any other.
 _BANDS = 2
 _NAME = "all_bands_{}"
+_OF_RECIPE = "say nodata: {{BAND: {}}} for one band of the input"
+_OF_CUBE = "load it with nodata={{BAND: {}}} for one band, or write NaN there"
+
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
 
 CONSTANT_FACTS: Mapping[str, Literal["sum", "max"]] = {
     "sampled_observations": "sum",
@@ -95,10 +101,11 @@ def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return folded
 
 
-def constant_lines(facts: Mapping[str, float]) -> list[str]:
+def constant_lines(facts: Mapping[str, float], remedy: str = _OF_RECIPE) -> list[str]:
     """What a person should know of the folded facts of tiles: a line for each number.
 
     Told where more than 2 % of the observations of a tile, and more than a few, are one number.
+    ``remedy`` says what to do, with a place for the number.
     """
     most = facts.get("most_constant", 0.0)
     counts = {number: facts.get(_NAME.format(number), 0) for number in _NUMBERS}
@@ -107,11 +114,35 @@ def constant_lines(facts: Mapping[str, float]) -> list[str]:
         return []
     return [
         f"{count / facts['sampled_observations']:.1%} of the observations are {number} in all "
-        f"bands, up to {most:.0%} in one place, and count as seen; if that is fill, say "
-        f"nodata: {{BAND: {number}}} for one band of the input"
+        f"bands, up to {most:.0%} in one place, and count as seen; if that is fill, "
+        + remedy.format(number)
         for number, count in counts.items()
         if count >= total / 10
     ]
+
+
+def tell_of_constant(inputs: Iterable[xr.DataArray], *, once: bool = False) -> None:
+    """Log a warning where composites in memory hold what may be fill.
+
+    Parameters
+    ----------
+    inputs : iterable of DataArray
+        ``(time, band, y, x)``, NaN where nothing was seen. Fill that was scaled to another number
+        is not known as such.
+    once : bool
+        Warn of each number once in this process: of tasks, of which a graph has many.
+    """
+    facts = []
+    for array in inputs:
+        if array.sizes["band"] >= _BANDS:
+            counted = ConstantPixels()
+            counted.count(array.values, float("nan"))
+            facts.append(counted.facts())
+    for line in constant_lines(fold_constant(facts), _OF_CUBE):
+        number = line.partition(" are ")[2].partition(" ")[0]
+        if not once or number not in _told:
+            _log.warning("%s", line)
+        _told.add(number)
 
 
 def noted_constant(cube: xr.DataArray, constant: ConstantPixels) -> xr.DataArray:

@@ -9,13 +9,17 @@ import numpy as np
 import pystac
 import pytest
 import shapely
+import torch
 import xarray as xr
 from cube_scenes import WEST, item, write
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 import rsscale as rs
+from rsscale.cli import runs as run_commands
 from rsscale.cube.load import load
-from rsscale.inputs.constant_pixels import (
+from rsscale.inference import constant_pixels
+from rsscale.inference.constant_pixels import (
     ConstantPixels,
     constant_lines,
     fold_constant,
@@ -114,8 +118,13 @@ def test_facts_of_tiles_fold_and_a_little_is_not_told() -> None:
 
 @pytest.mark.slow
 def test_a_person_is_told_when_training_planning_and_of_a_run(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def said() -> int:
+        lines = [r for r in caplog.records if "are 255 in all bands" in r.getMessage()]
+        caplog.clear()
+        return len(lines)
+
     recipe = scene_recipe(tmp_path)
     caplog.set_level(logging.WARNING)
     rs.train(recipe, device="cpu")
@@ -123,7 +132,17 @@ def test_a_person_is_told_when_training_planning_and_of_a_run(
     assert "are 255 in all bands" in caplog.text
     plan = rs.plan(recipe, device="cpu", pilot=1)
     assert any("255 in all bands" in note for note in plan.notes)
+    caplog.clear()
+    rs.preview(recipe, recipe["area"], device="cpu")
+    assert said() == 1
     run = rs.run(recipe, tmp_path / "run", device="cpu")
+    assert said() == 1
+    assert "25.0% of the observations are 255 in all bands: see summary()" in repr(run)
+    rs.resume(run.path)
+    assert said() == 1
+    run_commands.resume(str(run.path))
+    assert said() == 0  # its summary tells
+    assert "255 in all bands" in capsys.readouterr().out
     told = summary(run.status(), str(run.path)).splitlines()
     (line,) = [line for line in told if "255 in all bands" in line]
     assert line.startswith("constant  25.0% of the observations")
@@ -171,3 +190,39 @@ def scene_recipe(folder: Path) -> dict[str, Any]:
             "split": {"validation": 0, "blocks": 800},
         },
     }
+
+
+def composites(edge: float) -> xr.DataArray:
+    """What was made of the bands in Python: one date."""
+    made = np.stack(list(bands(255).values())).astype(np.float32)[None]
+    made[..., :EDGE] = edge
+    coords = {"time": ["year"], "band": list(BANDS), **xr_coords(GeoBox(SHAPE, WEST, "EPSG:32631"))}
+    return xr.DataArray(made, dims=("time", "band", "y", "x"), coords=coords)
+
+
+def small_model() -> rs.Model:
+    classes = [rs.LandClass(1, "a", "#000000"), rs.LandClass(2, "b", "#ffffff")]
+    network = torch.nn.Conv2d(len(BANDS), 2, 1).eval()
+    inputs = [rs.ModelInput("s2", BANDS, ("year",), (0.0,) * 3, (1.0,) * 3)]
+    return rs.Model.of(network, inputs=inputs, classes=classes, stride=256, halo=0)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_composite_that_holds_fill_is_told_when_it_is_predicted(
+    lazy: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constant_pixels, "_told", set())
+    chunks = {"y": 64, "x": 64} if lazy else None
+
+    def said(edge: float) -> list[str]:
+        caplog.clear()
+        rs.predict(
+            composites(edge).chunk(chunks) if lazy else composites(edge), small_model()
+        ).load()
+        return [r.getMessage() for r in caplog.records if "in all bands" in r.getMessage()]
+
+    assert said(np.nan) == []
+    (line,) = said(255)
+    assert line.startswith("25.0% of the observations are 255 in all bands, up to 25%")
+    assert "load it with nodata={BAND: 255}" in line
+    assert len(said(255)) == (0 if lazy else 1)  # of tasks each number once
