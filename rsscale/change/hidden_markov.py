@@ -280,9 +280,7 @@ def _forward(likelihood: Floats, chain: Chain) -> tuple[Floats, Floats]:
     return forward, scale
 
 
-def _same(
-    likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_], after: Floats
-) -> Floats:
+def _same(likelihood: Floats, chain: Chain, seen: npt.NDArray[np.bool_], after: Floats) -> Floats:
     """Probability ``(P,)`` that the class is the same from the first to the last time seen.
 
     ``after`` ``(K, P)`` is how probable what is known of later is, given the class at the last one.

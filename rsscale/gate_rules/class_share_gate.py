@@ -14,6 +14,7 @@ from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.recipe.gates_recipe import ClassSharesRecipe
 
+_TWO = 2  # classes of a map that looks for one thing
 _TITLE = "Class shares are near those of other periods, and no class is all of the map"
 
 
@@ -90,7 +91,9 @@ class ClassShares:
         if self.classes is None:
             return not_checked(name, _TITLE, NO_CLASSES)
         largest = self._largest()
-        if largest is not None and largest.has > self.thresholds.most:
+        # Of two classes one is what is looked for, the other all the rest.
+        is_legend = len(names_of(self.classes)) > _TWO
+        if is_legend and largest is not None and largest.has > self.thresholds.most:
             return self._all_the_same(largest)
         moves = [move for pair in self.pairs for move in self._moves(*pair)]
         if not moves:

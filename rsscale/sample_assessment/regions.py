@@ -43,7 +43,9 @@ def read_regions(
     """
     if regions is None and (column is not None or layer is not None):
         option = "--region-id" if column is not None else "--regions-layer"
-        raise RecipeError(f"{option} is of the regions' file, and none is given; add --regions FILE")
+        raise RecipeError(
+            f"{option} is of the regions' file, and none is given; add --regions FILE"
+        )
     if regions is None:
         return None
     if column is None:
