@@ -1,8 +1,8 @@
 """Detectors trained on a part of an image and measured on the rest: trees, buildings, simulations.
 
 ``python -m benchmarks.detectors FOLDER`` trains on one core and draws the pictures of each case
-into ``FOLDER``. Trees and buildings are read from ``../shared/data/objects``, or the folder of
-``--data``; without them the simulated scenes alone are learnt. Places are squares; of those of the
+into ``FOLDER``. Trees and buildings are read from the folder of ``--data``; without it the
+simulated scenes alone are learnt. Places are squares; of those of the
 test and the validation no pixel is seen by the training. Of simulated scenes panoptic quality is
 that of another scene, which is as large as one of the training.
 """
@@ -30,7 +30,6 @@ import rsscale as rs
 from benchmarks.aerial_scene import AerialScene, aerial_scene
 from benchmarks.options import parser_of
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "objects"
 _ON_GROUND = Affine(0.5, 0, 734_000, 0, -0.5, 4_985_000)
 _SMALL = {"backbone": "small", "width": 64}
 
@@ -150,14 +149,14 @@ def panoptic_quality(model: rs.Model, scene: AerialScene) -> float | None:
 def main() -> None:
     parser = parser_of(__doc__ or "")
     parser.add_argument("folder", type=Path, help="models and pictures go here")
-    parser.add_argument("--data", type=Path, default=DATA, help="of trees.tif and buildings.tif")
+    parser.add_argument("--data", type=Path, help="folder of trees.tif and buildings.tif")
     parser.add_argument(
         "--only", default="", help="a case: simulated, outlines, oriented, trees, buildings"
     )
     given = parser.parse_args()
     torch.set_num_threads(1)
     cases = {"simulated": simulated, "outlines": outlines, "oriented": oriented}
-    if given.data.exists():
+    if given.data:
         cases |= {"trees": lambda: trees(given.data), "buildings": lambda: buildings(given.data)}
     rows = [
         measure(make(), given.folder) for name, make in cases.items() if given.only in ("", name)

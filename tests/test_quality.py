@@ -38,6 +38,13 @@ def test_no_tracked_file_names_a_package_index() -> None:
     assert "--hash=sha256:" in lock
     assert "://" not in lock
     assert "index-url" not in lock
+    hosts = ["pypi" + ".org", "python" + "hosted", "npmjs" + ".", "anaconda" + ".org"]
+    words = [word for host in hosts for word in ("-e", host)]
+    named = subprocess.run(
+        ["git", "grep", "--files-with-matches", "--fixed-strings", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert named.stdout.splitlines() == []
 
 
 def test_every_bound_has_its_reason_or_is_a_plain_floor() -> None:
