@@ -36,6 +36,7 @@ from rsscale.legend.values import (
     unknown_values,
 )
 from rsscale.progress.bars import progress
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -134,7 +135,7 @@ _Reader = Callable[[PixelBox], npt.NDArray[np.uint8]]
 
 
 class _BlockCounts:
-    """Counts of blocks with a reference; of the others, how many are too near to labels."""
+    """Counts of blocks with a reference that keep their distance from labels."""
 
     def __init__(
         self,
@@ -150,15 +151,12 @@ class _BlockCounts:
         self.cells: list[npt.NDArray[np.int64]] = []  # (b, 2) each
         self.counts: list[npt.NDArray[np.int64]] = []  # (b, K + 1, K) each
         self.areas: list[npt.NDArray[np.float64]] = []  # the same
-        self.total = self.near = 0
         self.unknown: Counter[int] = Counter()
         self.by_value: Counter[int] = Counter()
         self.alone = 0
 
     def add(self, piece: PixelBox) -> None:
         far = self.lattice.keeps_distance(piece)
-        self.total += far.size
-        self.near += int((~far).sum())
         if not far.any():
             return
         inside = piece & self.extent
@@ -209,11 +207,7 @@ class _BlockCounts:
 
     def accuracy(self, width: float, design: str | None) -> Accuracy:
         if not sum(map(len, self.cells)):
-            raise AreaError(
-                f"none of {self.total:,} blocks of {width:g} m can be measured: {self.near:,} lie "
-                f"within {self.lattice.distance:g} m of training labels, the others have no "
-                "reference; choose a smaller distance or block, or another reference"
-            )
+            raise AreaError(self._why_none(width))
         counts = np.concatenate(self.counts)
         is_sample = design is None and 2 * self.alone > self.by_value.total() - self._none
         return Accuracy(
@@ -225,6 +219,35 @@ class _BlockCounts:
             block=width,
             is_sample=is_sample,
             notes=tuple(self._notes(is_sample)),
+        )
+
+    def _why_none(self, width: float) -> str:
+        """Why no block is left, of those that hold a pixel of the map."""
+        total = near = labelled = 0
+        for piece in self.lattice.pieces(self.extent):
+            far = self.lattice.keeps_distance(piece)
+            inside = piece & self.extent
+            numbers = self.lattice.block_numbers(piece, inside)
+            known = np.isin(self.reference(inside), self.values)
+            mapped = np.unique(numbers[self.mapped(inside) != NODATA])
+            total += len(mapped)
+            near += int((~far.ravel()[mapped]).sum())
+            labelled += int((~far.ravel()[np.unique(numbers[known])]).sum())
+        distance = self.lattice.distance
+        where = f"lie within {distance:g} m of" if distance > 0 else "hold"
+        why = f"none of the map's {counted(total, 'block')} of {width:g} m can be measured: "
+        if near < total:
+            has_one = "has" if labelled == 1 else "have"
+            of_these = f" ({labelled:,} of these {has_one} a reference)" if near else ""
+            why += f"{near:,} {where} training labels{of_these}, the others have no reference"
+        else:
+            why += f"all {where} training labels"
+        if not labelled:
+            return f"{why}; give another reference, or see that its CRS and place are the map's"
+        smaller = "a smaller distance or block" if distance > 0 else "a smaller block"
+        return (
+            f"{why}; choose {smaller}, or a reference that the model was not trained on: labels "
+            "that were kept back, or a sample"
         )
 
     @property

@@ -14,6 +14,7 @@ from rsscale.inputs.windows import span
 from rsscale.layers import Period, YearPair, year_of
 from rsscale.object_passes.detecting import DetectStep
 from rsscale.recipe import InputRecipe, Recipe, TrainRecipe
+from rsscale.store.run_folder import STATE
 
 
 def model_folder(recipe: Recipe) -> Path:
@@ -38,7 +39,13 @@ def model_folder(recipe: Recipe) -> Path:
     if not isinstance(recipe.model, str):
         named_by = "names a model for each period" if recipe.model else "has no 'model'"
         raise RecipeError(f"the recipe {named_by}; say with --out where the trained one goes")
-    return Path(recipe.model)
+    folder = Path(recipe.model)
+    if (folder.parent.parent / STATE).exists():
+        raise RecipeError(
+            f"the model {folder} is what a run was made from, and stays as it is; say with --out "
+            "where the trained one goes"
+        )
+    return folder
 
 
 def _kind_with_model(recipe: Recipe) -> str | None:

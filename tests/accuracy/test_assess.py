@@ -158,11 +158,26 @@ def test_blocks_near_labels_do_not_count(distance: float, as_frame: bool) -> Non
 def test_no_block_left_says_why() -> None:
     mapped, reference = pair()
     everywhere = GRID.geobox_of(EXTENT).extent.geom
-    with pytest.raises(AreaError, match=r"none of 63 blocks .* 63 lie within 1000 m of training"):
+    with pytest.raises(
+        AreaError, match=r"map's 63 blocks of 400 m .* all lie within 1000 m .* distance or block"
+    ):
         assess(layer(mapped), layer(reference), grid=GRID, exclude=everywhere, block=400)
     nothing = layer(np.full_like(reference, NODATA))
     with pytest.raises(AreaError, match="the others have no reference"):
         assess(layer(mapped), nothing, grid=GRID)
+    # Blocks without a pixel of the map are not counted, and those with labels alone are told.
+    part, labels = np.full_like(mapped, NODATA), np.full_like(reference, NODATA)
+    part[:80], labels[:20, :20] = mapped[:80], reference[:20, :20]
+    box = GRID.geobox_of(PixelBox(EXTENT.row0, EXTENT.col0, EXTENT.row0 + 20, EXTENT.col0 + 20))
+    with pytest.raises(AreaError) as refused:
+        assess(
+            layer(part), layer(labels), grid=GRID, exclude=box.extent.geom, distance=0, block=400
+        )
+    total = len({(r // 40, c // 40) for r in range(EXTENT.row0, EXTENT.row0 + 80)
+                 for c in range(EXTENT.col0, EXTENT.col1)})  # fmt: skip
+    assert str(refused.value).startswith(f"none of the map's {total} blocks of 400 m can be")
+    assert "hold training labels" in str(refused.value)
+    assert "choose a smaller block, or a reference that" in str(refused.value)
 
 
 def test_reference_from_a_file_a_function_and_an_array_are_the_same(tmp_path: Path) -> None:
