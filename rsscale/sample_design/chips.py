@@ -18,7 +18,6 @@ from rsscale.items.bands import natural_colours
 from rsscale.layers import TileKey
 from rsscale.pictures.charts import INK, require_matplotlib, style, written
 from rsscale.pictures.fonts import without_remarks
-from rsscale.pictures.quicklook import rgb
 from rsscale.progress.bars import progress
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
@@ -32,9 +31,14 @@ _HALF = 24  # pixels on each side of the unit
 _ENLARGED = 6  # of a picture, for one of the map
 _GAP, _LINE, _TEXT = 12, 20, 13
 _DPI = 100
+_Panels = list[list[tuple[str, xr.DataArray]]]
+"""For each period the composites of its windows, with what they are called."""
 # True colour, or plants in red, as far as there are bands.
 _PICTURES = (("nir", "red", "green"), ("nir", "red", "red"))
 _MOST_WINDOWS = 6
+# What becomes black and white, of the values of a sample of the units.
+_PERCENTILES = (2.0, 98.0)
+_MOST_SAMPLED = 24
 _ROUND = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
@@ -42,7 +46,9 @@ def write_chips(run: Run, units: gpd.GeoDataFrame, folder: Path, span: str) -> i
     """A PNG of each unit, ``unit-000017.png``: its surroundings in each window of each period.
 
     The composites are those that the run's map was made from, read again around the unit alone.
-    All panels of a picture have one stretch, so that before and after compare.
+    All pictures have one stretch, so that before and after compare, and water looks alike in each:
+    from the second to the 98th percentile of what was seen around up to 24 of the units, evenly
+    spread over their table.
 
     Parameters
     ----------
@@ -72,14 +78,25 @@ def write_chips(run: Run, units: gpd.GeoDataFrame, folder: Path, span: str) -> i
     require_matplotlib("a picture of a unit")
     plan = RunPlan.read(run.folder)
     name, bands = _imagery(plan)
+    rows = list(units[["id", "row", "col"]].itertuples(index=False))
+    paths = {int(unit.id): folder / f"unit-{int(unit.id):06d}.png" for unit in rows}
+    if all(path.exists() for path in paths.values()):
+        return 0
+
+    def read(unit: Any) -> tuple[PixelBox, _Panels]:
+        box = PixelBox(unit.row, unit.col, unit.row + 1, unit.col + 1).pad(_HALF)
+        return box, _panels(plan, name, bands, box, span.split("-"))
+
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_SAMPLED)).round())
+    sampled = {int(rows[int(n)].id): read(rows[int(n)]) for n in chosen}
+    limits = _limits([panels for _, panels in sampled.values()])
     written = 0
     with progress("chips", len(units), "units") as bar:
-        for unit in units[["id", "row", "col"]].itertuples(index=False):
-            path = folder / f"unit-{int(unit.id):06d}.png"
+        for unit in rows:
+            path = paths[int(unit.id)]
             if not path.exists():
-                box = PixelBox(unit.row, unit.col, unit.row + 1, unit.col + 1).pad(_HALF)
-                panels = _panels(plan, name, bands, box, span.split("-"))
-                _save(panels, plan, box, path)
+                box, panels = sampled.get(int(unit.id)) or read(unit)
+                _save(panels, limits, plan, box, path)
                 written += 1
             bar.advance()
     return written
@@ -106,7 +123,7 @@ def _imagery(plan: RunPlan) -> tuple[str, tuple[str, ...]]:
 
 def _panels(
     plan: RunPlan, name: str, bands: tuple[str, ...], box: PixelBox, periods: Sequence[str]
-) -> list[list[tuple[str, xr.DataArray]]]:
+) -> _Panels:
     """For each period the composites ``(band, y, x)`` of its windows, with what they are called."""
     resources = Resources(NumericProfile("cpu", 1))
     tile = plan.grid.tile
@@ -134,8 +151,20 @@ def _panels(
     return panels
 
 
+def _limits(units: Sequence[_Panels]) -> tuple[float, float]:
+    """What becomes black and white in all pictures: percentiles of what was seen."""
+    seen = []
+    for panels in units:
+        for _, composite in (panel for row in panels for panel in row):
+            values = composite.values.reshape(composite.sizes["band"], -1)
+            seen.append(values[:, np.isfinite(values).all(axis=0)].ravel())
+    values = np.concatenate(seen)
+    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
 def _save(
-    panels: list[list[tuple[str, xr.DataArray]]], plan: RunPlan, box: PixelBox, path: Path
+    panels: _Panels, limits: tuple[float, float], plan: RunPlan, box: PixelBox, path: Path
 ) -> None:
     """Write the picture, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
@@ -143,7 +172,7 @@ def _save(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with style(), without_remarks():
-            figure = _page(panels, scale, path.stem.replace("-", " "))
+            figure = _page(panels, limits, scale, path.stem.replace("-", " "))
             # Without the version of matplotlib in it, the same picture is the same bytes.
             figure.savefig(partial, format="png", dpi=_DPI, metadata={"Software": None})
         partial.replace(path)
@@ -151,7 +180,7 @@ def _save(
         raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def _page(panels: list[list[tuple[str, xr.DataArray]]], scale: float, name: str) -> Figure:
+def _page(panels: _Panels, limits: tuple[float, float], scale: float, name: str) -> Figure:
     """Periods below each other, windows side by side, a scale and the unit's number.
 
     A pixel of the map is a whole number of pixels; ``scale`` is its metres.
@@ -175,14 +204,13 @@ def _page(panels: list[list[tuple[str, xr.DataArray]]], scale: float, name: str)
     def paste(picture: npt.NDArray[np.uint8], x: int, y: int) -> None:
         figure.figimage(picture, x, height - y - picture.shape[0], origin="upper")
 
-    pictures = _stretched([composite for row in panels for _, composite in row])
     y = _GAP
     for row in panels:
         for column, (label, composite) in enumerate(row):
             x = _GAP + column * (side + _GAP)
             unseen = not np.isfinite(composite.values).any()
             write(f"{label}: nothing seen" if unseen else label, x, y)
-            paste(_outlined(next(pictures)), x, y + _LINE)
+            paste(_outlined(_stretched(composite.values, limits)), x, y + _LINE)
         y += _LINE + side + _GAP
     length = max((m for m in _ROUND if m / scale * _ENLARGED < side / 2), default=_ROUND[0])
     across = max(round(length / scale * _ENLARGED), 1)
@@ -192,18 +220,15 @@ def _page(panels: list[list[tuple[str, xr.DataArray]]], scale: float, name: str)
     return figure
 
 
-def _stretched(composites: list[xr.DataArray]) -> Any:
-    """Pictures of all of them, with one stretch."""
-    bands = [str(band) for band in composites[0]["band"].values]
-    values = np.concatenate([composite.values for composite in composites], axis=-1)
-    together = xr.DataArray(values, dims=("band", "y", "x"), coords={"band": _unique(bands)})
-    picture = rgb(together, tuple(_unique(bands)))  # type: ignore[arg-type]
-    return iter(np.split(picture, len(composites), axis=1))
-
-
-def _unique(bands: list[str]) -> list[str]:
-    """Names of three bands, of which one may be shown twice."""
-    return [f"{number} {band}" for number, band in enumerate(bands)]
+def _stretched(
+    values: npt.NDArray[np.float32], limits: tuple[float, float]
+) -> npt.NDArray[np.uint8]:
+    """Three bands ``(band, y, x)`` as a picture ``(y, x, 3)``; white where nothing was seen."""
+    low, high = limits
+    shares = (np.moveaxis(values, 0, -1) - low) / max(high - low, 1e-9)
+    seen = np.isfinite(shares).all(axis=-1, keepdims=True)
+    picture = np.clip(np.nan_to_num(shares), 0, 1) * 255
+    return np.where(seen, picture.round(), 255).astype(np.uint8)
 
 
 def _outlined(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -465,24 +465,29 @@ def test_pictures_show_what_the_run_saw_and_no_class(landscape_run: Path, tmp_pa
     assert design.chips == 2
     assert sorted(path.name for path in folder.iterdir()) == ["unit-000001.png", "unit-000002.png"]
     plan = RunPlan.read(rs.Run(landscape_run).folder)
-    unit = design.units.iloc[0]
-    box = PixelBox(int(unit["row"]), int(unit["col"]), int(unit["row"]) + 1, int(unit["col"]) + 1)
-    box = box.pad(24)
     (name, given), *_ = plan.recipe.inputs.items()
     assert {"red", "nir"} <= set(given.bands)
     bands = ["nir", "red", "red" if "green" not in given.bands else "green"]
     span = json.loads(record_path(tmp_path / "a.gpkg").read_text())["span"]
-    key = TileKey("map", span, box.col0 // 512, -(box.row0 // 512) - 1)
-    read = plan.setup.source(name, at=span).read(box, key, Resources(NumericProfile("cpu", 1)))
-    seen = read["composite"].sel(band=bands).transpose("time", "y", "x", "band").to_numpy()
-    low, high = np.percentile(seen[np.isfinite(seen).all(axis=-1)], [2, 98])
-    page = (imread(folder / "unit-000001.png")[..., :3] * 255).round()
-    first = page[12 + 20 :, 12:][: 49 * 6, : 49 * 6]
-    wanted = np.clip((seen[0] - low) / (high - low), 0, 1) * 255
-    wanted[~np.isfinite(seen[0]).all(axis=-1)] = 255
-    found = first[3::6, 3::6]
-    np.testing.assert_allclose(found[24, 24], wanted[24, 24], atol=1)
-    np.testing.assert_allclose(found[:20], wanted[:20], atol=1)
+    units = {}
+    for unit in design.units.itertuples():
+        box = PixelBox(int(unit.row), int(unit.col), int(unit.row) + 1, int(unit.col) + 1).pad(24)
+        key = TileKey("map", span, box.col0 // 512, -(box.row0 // 512) - 1)
+        read = plan.setup.source(name, at=span).read(box, key, Resources(NumericProfile("cpu", 1)))
+        seen = read["composite"].sel(band=bands).transpose("time", "y", "x", "band").to_numpy()
+        units[int(unit.id)] = seen
+    # One stretch for all of them.
+    low, high = np.percentile(
+        np.concatenate([seen[np.isfinite(seen).all(axis=-1)] for seen in units.values()]), [2, 98]
+    )
+    for number, seen in units.items():
+        page = (imread(folder / f"unit-{number:06d}.png")[..., :3] * 255).round()
+        first = page[12 + 20 :, 12:][: 49 * 6, : 49 * 6]
+        wanted = np.clip((seen[0] - low) / (high - low), 0, 1) * 255
+        wanted[~np.isfinite(seen[0]).all(axis=-1)] = 255
+        found = first[3::6, 3::6]
+        np.testing.assert_allclose(found[24, 24], wanted[24, 24], atol=1)
+        np.testing.assert_allclose(found[:20], wanted[:20], atol=1)
     # The line around the unit's pixel: white, then black.
     assert (first[24 * 6 - 1, 24 * 6 : 25 * 6] == 255).all()
     assert (first[24 * 6 - 2, 24 * 6 : 25 * 6] == 0).all()
