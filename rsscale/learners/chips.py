@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
-from rsscale.geo.sample_groups import GroupShapes
+from rsscale.geo.sample_groups import GroupShapes, some_of
 from rsscale.layers import NODATA
 from rsscale.learn.architectures import MAX_DEPTH
 from rsscale.learners.base import Task
@@ -23,6 +23,7 @@ Days = Mapping[str, npt.NDArray[np.float32]]
 
 UNLABELLED = -1
 """The target that :func:`to_targets` gives for label 255."""
+_MOST_COUNTED = 500  # chips that shares are counted of
 MULTIPLE: int = 2 ** (MAX_DEPTH - 1)
 """Crops and padded chips are multiples of this many pixels, which every network takes."""
 
@@ -152,6 +153,33 @@ class Chips:
         values = [c.value for c in task.classes]
         counts = [np.bincount(label.ravel(), minlength=256)[values] for label in self.labels]
         return np.array(counts, np.int64).reshape(len(self), len(values))
+
+    def observed(self, inputs: Sequence[InputBands]) -> dict[str, dict[str, float]]:
+        """Share of the labelled pixels that each time window of each input has values of.
+
+        Of many chips some, drawn at random, are looked at; series have no windows, and are left
+        out.
+        """
+        seen = np.zeros(sum(part.length for part in inputs))
+        total = 0
+        for number in some_of(len(self), _MOST_COUNTED).tolist():
+            rows, cols = np.nonzero(self.labels[number] != NODATA)
+            total += len(rows)
+            values = np.isfinite(self.images[number][:, rows, cols])
+            first, counts = 0, []
+            for part in inputs:
+                last = first + part.channels
+                whole = values[first:last].reshape(part.length, len(part.bands), -1).all(axis=1)
+                counts.append(whole.sum(axis=1))
+                first = last
+            seen += np.concatenate(counts)
+        shares = iter((seen / max(total, 1)).round(4).tolist())
+        by_input = {part.name: [next(shares) for _ in range(part.length)] for part in inputs}
+        return {
+            part.name: dict(zip(part.times, by_input[part.name], strict=True))
+            for part in inputs
+            if part.times
+        }
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips; their images are not copied."""

@@ -15,6 +15,8 @@ from rsscale.model.spec import ModelSpec
 from rsscale.model.validation import check_model_item
 
 TRAINING = "training.json"
+SELDOM = 0.02
+"""Share of the labelled pixels that a time window was observed at: less, and nothing was learnt."""
 """What is known of the training, in a model folder."""
 TRAINING_FORMAT = 1
 """Raised when an older reader of it would misread it."""

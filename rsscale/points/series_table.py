@@ -162,6 +162,17 @@ class SeriesTable:
         return cls((series,), target_values, codes, tuple(quantities), notes).seen
 
     @property
+    def observed(self) -> dict[str, dict[str, float]]:
+        """Share of the samples that each time window of an input has values of; none of series."""
+        return {
+            series.name: dict(
+                zip(series.times, series.valid.mean(axis=0).round(4).tolist(), strict=True)
+            )
+            for series in self.inputs
+            if series.times
+        }
+
+    @property
     def seen(self) -> SeriesTable:
         """The same without samples that have no valid observation of any input."""
         if not len(self):

@@ -13,6 +13,7 @@ from rsscale.errors import CatalogError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.window_items import window_notes
 from rsscale.inputs.windows import bands_to_read, mask_bands, span
 from rsscale.items.assets import with_all_bands
 from rsscale.items.features import Feature, Item
@@ -90,6 +91,21 @@ def check_reach(
                 "proj: fields"
             )
     return tuple(notes)
+
+
+def item_notes(
+    recipe: Recipe,
+    grid: Grid,
+    indexes: Mapping[str, Lookup],
+    boxes: Sequence[PixelBox],
+    periods: Iterable[int],
+) -> tuple[str, ...]:
+    """What is to be said of the items of a plan, by place and by date.
+
+    Parameters and errors are those of :func:`check_reach`.
+    """
+    given = recipe, grid, indexes, boxes, tuple(periods)
+    return (*check_reach(*given), *window_notes(*given))
 
 
 def _nowhere(name: str, period: int, index: Lookup, row: int, count: int) -> str:

@@ -29,7 +29,7 @@ from rsscale.layers import TileKey
 from rsscale.memory import paused_collector
 from rsscale.objects.columns import is_of_objects
 from rsscale.recipe import Recipe
-from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
+from rsscale.runs.find_items import find_items, index_items, item_notes, recipe_area
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
@@ -158,7 +158,7 @@ def check_plan(
         indexes = index_items(recipe, setup.grid, imagery_of)  # refuses items without the bands
     setup.found.update(indexes)
     boxes = [setup.grid.box(setup.area).pad(margin)]
-    notes = check_reach(recipe, setup.grid, indexes, boxes, recipe.periods)
+    notes = item_notes(recipe, setup.grid, indexes, boxes, recipe.periods)
     for note in notes:
         _log.warning("%s", note)
     items = {name: imagery.items for name, imagery in imagery_of.items()}

@@ -36,6 +36,8 @@ class Background:
     unused : UnusedLabels
     provenance : mapping
         Plain data: files with their digests, imagery, recipe.
+    observed : mapping of input name to mapping of time window to float
+        Share of the labelled pixels that a window has values of.
     """
 
     task: Task = field(default_factory=Task)
@@ -46,6 +48,7 @@ class Background:
     places: GroupShapes | None = None
     unused: UnusedLabels = field(default_factory=UnusedLabels)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Placed(Protocol):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from rsscale.model.files import SELDOM
 from rsscale.training.background import Report
 from rsscale.training.calibrate import FEWEST_PLACES
 from rsscale.wording import counted
+
+_LISTED = 6
 
 
 def remarks_of(report: Report) -> tuple[str, ...]:
     """Lines on places that are wider than asked for, a part without places, no calibration."""
     background = report.background
     lines = [background.places.remark] if background.places and background.places.remark else []
+    lines += [_seldom(*part) for part in background.observed.items() if _windows(part[1])]
     if report.not_numbers:
         lines.append(
             f"{counted(report.not_numbers, 'prediction')} of the model are no numbers (NaN or "
@@ -32,6 +38,22 @@ def remarks_of(report: Report) -> tuple[str, ...]:
     if background.task.classes and report.calibration is None:
         lines.append(f"probabilities are not calibrated: {_why_not_calibrated(report)}")
     return tuple(lines)
+
+
+def _windows(shares: Mapping[str, float]) -> list[str]:
+    """Those of several time windows that were next to never observed."""
+    return [name for name, share in shares.items() if share < SELDOM and len(shares) > 1]
+
+
+def _seldom(name: str, shares: Mapping[str, float]) -> str:
+    few, most = _windows(shares), max(shares.values())
+    which = ", ".join(f"{window} ({shares[window]:.1%})" for window in few[:_LISTED])
+    more = f" and {len(few) - _LISTED} more" if len(few) > _LISTED else ""
+    return (
+        f"input {name!r}: next to no labelled pixel was observed in {which}{more}, where the best "
+        f"window has {most:.0%}: nothing was learnt of that, and a map of a period that has "
+        "imagery there means little; use wider windows, such as composite: {by: year}"
+    )
 
 
 def _why_not_calibrated(report: Report) -> str:

@@ -61,6 +61,7 @@ def story_of(report: Report) -> dict[str, Any]:
             **background.provenance.get("labels", {}),
         },
         **{k: v for k, v in background.provenance.items() if k != "labels"},
+        "observed": {name: dict(shares) for name, shares in background.observed.items()},
         "seed": report.seed,
         "seconds": round(report.seconds, 1),
         "versions": library_versions(),
