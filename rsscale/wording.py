@@ -17,6 +17,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def date_range(first: str, last: str) -> str:
+    """Two dates: ``"2024-03-01 to 2024-10-31"``, or one where they are the same."""
+    return first if first == last else f"{first} to {last}"
+
+
 def percent(share: float) -> str:
     """A share in per cent: ``"12.3 %"``; ``"<0.1 %"`` where that rounds to zero."""
     return f"{100 * share:.1f} %" if share >= 0.0005 or share <= 0 else "<0.1 %"

@@ -10,6 +10,7 @@ import shapely
 from rsscale.catalog.filters import Predicate, SearchFilter
 from rsscale.catalog.footprints import ItemDict, footprints
 from rsscale.items.interval import item_range
+from rsscale.wording import counted, date_range
 
 _DATES = ("datetime", "start_datetime", "end_datetime")
 
@@ -51,7 +52,7 @@ class FilterCounts:
         """Counts after each filter in words, until one left none; empty when no items came."""
         if not self.total:
             return []
-        counts = [f"it has {self.total} items"]
+        counts = [f"it has {counted(self.total, 'item')}"]
         for (words, _), passed, refused in zip(
             self._predicates, self._passed, self._refused, strict=True
         ):
@@ -90,4 +91,4 @@ def _dates(items: Sequence[ItemDict]) -> str:
     ends = [end for _, end in ranges if end]
     if not starts or not ends:
         return "without dates"
-    return f"{min(starts):%Y-%m-%d} to {max(ends):%Y-%m-%d}"
+    return date_range(f"{min(starts):%Y-%m-%d}", f"{max(ends):%Y-%m-%d}")

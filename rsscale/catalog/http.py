@@ -20,6 +20,7 @@ from rsscale.net.hrefs import absolute, find_link, is_url, shown
 from rsscale.net.retry import RETRIES, policy, why_no_answer
 from rsscale.net.signing import split_access
 from rsscale.redaction import redact_logs, scrub_answer
+from rsscale.wording import counted
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
@@ -172,7 +173,7 @@ class CatalogIO(StacApiIO):
             if asked in requests_seen or (following and keys and keys <= items_seen):
                 raise CatalogError(
                     f"{shown(url)}: the server's paging goes in circles after "
-                    f"{len(items_seen)} items; narrow the search, or tell its operator"
+                    f"{counted(len(items_seen), 'item')}; narrow the search, or tell its operator"
                 )
             requests_seen.add(asked)
             without_new = 0 if keys - items_seen else without_new + 1
@@ -180,8 +181,8 @@ class CatalogIO(StacApiIO):
             if following and (without_new >= MOST_EMPTY or len(requests_seen) >= MOST_PAGES):
                 raise CatalogError(
                     f"{shown(url)}: the server's paging has no end: {len(requests_seen)} pages, "
-                    f"{len(items_seen)} items, the last {without_new} pages without a new one; "
-                    "narrow the search, or tell its operator"
+                    f"{counted(len(items_seen), 'item')}, the last {without_new} pages without a "
+                    "new one; narrow the search, or tell its operator"
                 )
             if features:
                 yield page

@@ -24,6 +24,7 @@ from rsscale.layers import TileKey
 from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Gather, Pass, Result, Setup, Source, Step
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,7 +126,7 @@ class ShiftBlocks(Pass):
         if not count:
             return
         largest, shifted = facts.get("largest_shift", 0.0), int(facts.get("shifted", 0))
-        text = f"shift     {largest:.2f} px at most between the dates, in {count} blocks"
+        text = f"shift     {largest:.2f} px at most between the dates, in {counted(count, 'block')}"
         if self.corrected:
             text += ", taken back"
         elif shifted:

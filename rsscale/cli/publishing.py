@@ -107,10 +107,12 @@ def view(
     ] = False,
 ) -> None:
     """Look at a run's maps in the browser; Ctrl-C ends it."""
+    from rsscale.cluster.signals import sigterm_interrupts
     from rsscale.viewer.view import view as serve
 
     viewer = serve(folder, port=port, imagery=imagery)
-    with suppress(KeyboardInterrupt), viewer:
+    # SIGTERM as Ctrl-C, so that what was made for the page is removed.
+    with suppress(KeyboardInterrupt), sigterm_interrupts("terminated"), viewer:
         for note in viewer.notes:
             print(note)
         print(f"{viewer.url}  (Ctrl-C ends it)", flush=True)

@@ -13,6 +13,7 @@ from rsscale.gate_rules.tile_gates import NO_CLASSES
 from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.recipe.gates_recipe import ClassSharesRecipe
+from rsscale.wording import counted
 
 _TWO = 2  # classes of a map that looks for one thing
 _TITLE = "Class shares are near those of other periods, and no class is all of the map"
@@ -152,8 +153,10 @@ class ClassShares:
 
     def _text(self, move: _Move) -> str:
         limits = self.thresholds
-        tiles = f"in {self._bad} tiles more than {limits.tile_points:g} % of the area is of other"
-        tiles += " classes than in another period"
+        tiles = (
+            f"in {counted(self._bad, 'tile')} more than {limits.tile_points:g} % of the area is of"
+        )
+        tiles += " other classes than in another period"
         most = max((place.value for place in self._worst), default=0.0)
         worst = tiles if self._bad else f"in the worst tile {most:.1f} % is of other classes"
         return (

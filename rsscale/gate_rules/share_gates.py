@@ -10,6 +10,7 @@ from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdi
 from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS
 from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import GatesRecipe
+from rsscale.wording import counted
 
 Hits = Callable[[TileOfSpan], tuple[int, int]]
 """Of a tile: pixels that count against the map, and all that could."""
@@ -108,7 +109,8 @@ class ShareGate:
         return [place for places in self._worst.values() for place in places if place.value > 0]
 
     def _text(self, span: str, share: float, count: int) -> str:
-        tiles = f"{count} tiles have more than {100 * self.tile_limit:g}"
+        have = "has" if count == 1 else "have"
+        tiles = f"{counted(count, 'tile')} {have} more than {100 * self.tile_limit:g}"
         tiles += " points above the median" if self.is_relative else " %"
         most = max((p.value for p in self._all_worst()), default=0.0)
         worst = f"the worst tile {100 * most:.1f} %" if not count else tiles

@@ -22,6 +22,7 @@ from rsscale.geo.antimeridian import on_globe
 from rsscale.items import assets
 from rsscale.items.features import Item
 from rsscale.items.products import baseline
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import pystac
@@ -156,7 +157,7 @@ def _name(item: Item, times: Mapping[str, int]) -> str:
 def _summary(kept: int, left_out: Mapping[str, str]) -> str:
     total = kept + len(left_out)
     if not left_out:
-        return f"{total} items, each the only version of its scene"
+        return f"{counted(total, 'item')}, each the only version of its scene"
     old, new = next(iter(left_out.items()))
     return (
         f"{len(left_out)} of {total} items are older versions of other items and left "

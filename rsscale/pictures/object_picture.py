@@ -12,6 +12,7 @@ from rsscale.errors import AreaError, BandError, nearest
 from rsscale.legend.palette import palette
 from rsscale.pictures.charts import new_figure, require_matplotlib, style
 from rsscale.pictures.quicklook import rgb
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -85,7 +86,7 @@ def plot_objects(
             lines.plot(ax=axes, color=colour[value], linewidth=1.4, aspect=None, label=label)
         axes.set(xlim=(west, east), ylim=(south, north))
         axes.ticklabel_format(useOffset=False, style="plain")
-        axes.set_title(f"{len(seen):,} objects" if len(seen) else "no objects here")
+        axes.set_title(counted(len(seen), "object") if len(seen) else "no objects here")
         if values:
             axes.legend(loc="upper right", framealpha=0.9)
     return figure

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsscale.wording import counted
+from rsscale.wording import counted, date_range
 
 _MOST_CLASSES = 8
 
@@ -59,7 +59,7 @@ def _unused(unused: Mapping[str, Any]) -> str:
 def _imagery(name: str, imagery: Mapping[str, Any]) -> str:
     collection = imagery["collection"]
     listed = collection if isinstance(collection, str) else ", ".join(collection or ["all"])
-    dates = f", {imagery['first']} to {imagery['last']}" if "first" in imagery else ""
+    dates = f", {date_range(imagery['first'], imagery['last'])}" if "first" in imagery else ""
     return f"{name}: {listed}{dates}"
 
 

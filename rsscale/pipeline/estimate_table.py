@@ -10,6 +10,7 @@ from rsscale.first_argument import made_by
 from rsscale.html_tables import block, heading, pairs
 from rsscale.monitoring.summary import describe_left_out
 from rsscale.runs.tile_costs import StepEstimate
+from rsscale.wording import counted
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ class Plan:
             peak, stages = self.pilot["peak_rss_bytes"], self.pilot["stages"]
             whole = sum(stages.values()) or 1.0
             shares = ", ".join(f"{name} {value / whole:.0%}" for name, value in stages.items())
-            rows.append(("pilot", f"{self.pilot['tiles']} tiles, peak {_bytes(peak)}; {shares}"))
+            rows.append(
+                ("pilot", f"{counted(self.pilot['tiles'], 'tile')}, peak {_bytes(peak)}; {shares}")
+            )
         if self.seconds:
             middle, low, high = map(_duration, self.seconds)
             rows.append(("time", f"{middle} ({low} to {high})"))

@@ -23,6 +23,7 @@ from rsscale.publishing.local_paths import publishable, without_local_paths
 from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
 from rsscale.publishing.target import Target, WrittenFile
 from rsscale.store.ledger import Ledger
+from rsscale.wording import counted
 
 FOLDER = "provenance"
 _ROWS = 1000
@@ -74,7 +75,7 @@ def lineage(finished: FinishedRun) -> str:
     """How the product was made, in sentences."""
     steps = finished.state["steps"]
     parts = [
-        f"{count:,} items of {_source(finished, name)}"
+        f"{counted(count, 'item')} of {_source(finished, name)}"
         for name, count in finished.state["items"].items()
         if count
     ]

@@ -43,6 +43,7 @@ from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, 
 from rsscale.runs.run import Run
 from rsscale.store.storage import Storage, open_storage
 from rsscale.viewer.static import write_viewer
+from rsscale.wording import counted
 
 _OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer", OBJECTS)
 
@@ -77,7 +78,7 @@ class Publication:
 
     def __str__(self) -> str:
         counts = (
-            f"{self.items:,} items, {self.written:,} objects written, "
+            f"{counted(self.items, 'item')}, {counted(self.written, 'object')} written, "
             f"{self.kept:,} there already, {self.removed:,} removed"
         )
         return "\n".join([self.collection, counts, *self.notes])

@@ -21,6 +21,7 @@ from rsscale.items.item_index import ItemIndex
 from rsscale.items.item_store import Lookup
 from rsscale.items.versions import keep_newest
 from rsscale.recipe import InputRecipe, Recipe
+from rsscale.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +114,9 @@ def _nowhere(name: str, period: int, index: Lookup, row: int, count: int) -> str
     band = record.bands[0]
     bounds = ", ".join(f"{edge:.0f}" for edge in index.extents.bounds[row])
     return (
-        f"input {name!r} has {count} items for {period}, and by their proj: fields none of them "
-        f"lies in the area; item {record.id!r}, asset {band.asset!r}, is in {band.crs} and lies at "
-        f"[{bounds}] in {_short(index.crs)}; correct the items, or the area"
+        f"input {name!r} has {counted(count, 'item')} for {period}, and by their proj: fields "
+        f"none of them lies in the area; item {record.id!r}, asset {band.asset!r}, is in {band.crs} and "
+        f"lies at [{bounds}] in {_short(index.crs)}; correct the items, or the area"
     )
 
 

@@ -16,6 +16,7 @@ from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.sample_passes.sample_options import ALLOCATIONS, SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate
 from rsscale.sample_passes.strata import Strata
+from rsscale.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -108,7 +109,7 @@ class SampleDesign:
         (head, *rows), (error_head, *errors) = self._rows(), self._error_rows()
         place = [] if self.path is None else [str(self.path)]
         return block(
-            heading(f"{self.options.design} sample of {self.size:,} units"),
+            heading(f"{self.options.design} sample of {counted(self.size, 'unit')}"),
             table(rows, head),
             heading("expected standard errors"),
             table(errors, error_head),
@@ -116,7 +117,10 @@ class SampleDesign:
         )
 
     def __str__(self) -> str:
-        texts = [f"{self.options.design} sample of {self.size:,} units", *_aligned(self._rows())]
+        texts = [
+            f"{self.options.design} sample of {counted(self.size, 'unit')}",
+            *_aligned(self._rows()),
+        ]
         texts += ["", "expected standard errors", *_aligned(self._error_rows())]
         texts += self._not_sampled()
         if self.path is not None:

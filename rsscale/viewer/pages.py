@@ -168,9 +168,9 @@ class RunPages:
 
     @cached_property
     def _drawn(self) -> Path:
-        """A folder that is removed with this object."""
+        """A folder that is removed with this object, or where the process ends before."""
         made = tempfile.mkdtemp(prefix="rsscale-view-")
-        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)  # at exit too
         return Path(made)
 
     @cached_property

@@ -106,7 +106,7 @@ def test_an_answer_that_is_no_page():
 def test_next_that_leads_in_a_circle():
     with (
         api(ok(page([make_item("a")], "/search?p=1"))) as server,
-        pytest.raises(CatalogError, match="goes in circles after 1 items"),
+        pytest.raises(CatalogError, match="goes in circles after 1 item"),
     ):
         search(server.url + "/")
 

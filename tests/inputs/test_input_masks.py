@@ -141,5 +141,5 @@ def test_items_that_reach_no_tile_are_refused(tmp_path, place):
     assert (observations(recipe) == 1).all()
     far = grid.box(area).pad(10)
     away = type(far)(far.row0 + 5000, far.col0, far.row1 + 5000, far.col1)
-    with pytest.raises(CatalogError, match=r"'m' has 1 items for 2023.*none of them.*'modis'"):
+    with pytest.raises(CatalogError, match=r"'m' has 1 item for 2023.*none of them.*'modis'"):
         check_reach(recipe, grid, indexes, [away], (2023,))

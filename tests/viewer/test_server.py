@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import resource
 import shutil
 import signal
@@ -309,3 +310,23 @@ def test_the_command_prints_the_address_and_ends_by_ctrl_c(viewed_run: Path) -> 
     finally:
         process.kill()
     assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_terminated_command_leaves_no_files_of_the_page(object_run: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rsscale", "view", str(object_run)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        # Notes about the run come first.
+        url = next(line.split()[0] for line in process.stdout if line.startswith("http"))
+        assert requests.get(f"{url}objects/ponds/2024.fgb", timeout=30).status_code == 200
+        assert len(list(tmp_path.glob("rsscale-view-*"))) == 1
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (0, "")
+    assert not list(tmp_path.iterdir())

@@ -158,9 +158,11 @@ async function scenesPart(product, pixel, coordinate, values) {
   if (!found?.scenes.length) return null;
   const {scenes} = found;
   const days = scenes.map((scene) => scene.day).filter(Boolean);
-  const range = days.length ? `, ${days[0]} to ${days.at(-1)}` : '';
+  const last = days.at(-1) === days[0] ? '' : ` to ${days.at(-1)}`;
+  const range = days.length ? `, ${days[0]}${last}` : '';
+  const noun = scenes.length === 1 ? 'scene' : 'scenes';
   return h('details', {id: 'scenes'},
-    h('summary', {}, `${scenes.length} scenes of this tile${range}`),
+    h('summary', {}, `${scenes.length} ${noun} of this tile${range}`),
     h('ul', {class: 'scenes'}, scenes.map((scene) => h('li', {}, scene.day ? `${scene.day}  ` : '', h('span', {class: 'small'}, scene.id)))));
 }
 
