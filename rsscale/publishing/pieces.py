@@ -173,9 +173,10 @@ def _in_degrees(shape: shapely.Geometry, grid: Grid) -> shapely.Geometry:
 
 
 def whole(finished: FinishedRun) -> Piece:
-    """All of a product."""
+    """All of a product, cut to its area: tiles reach beyond it, and hold nothing there."""
     title, area = finished.name, finished.area.geom
-    return Piece("", finished.extent, finished.grid, title, area)
+    inside = finished.grid.box(finished.area) & finished.extent
+    return Piece("", inside, finished.grid, title, area)
 
 
 def rounded(shape: shapely.Geometry) -> dict[str, Any]:
