@@ -117,7 +117,8 @@ def test_a_layer_that_no_training_makes_is_refused_when_planning(
     landscape: Landscape, tmp_path: Path
 ) -> None:
     recipe = untrained(landscape, tmp_path) | {"output": {"layers": ["clasification"]}}
-    with pytest.raises(rs.RsscaleError, match="no layer 'clasification'.*did you mean 'classific"):
+    said = r"no layer 'clasification'.*did you mean 'classific"
+    with pytest.raises(rs.RsscaleError, match=said):
         rs.plan(recipe, device="cpu")
 
 
