@@ -115,8 +115,8 @@ def _nowhere(name: str, period: int, index: Lookup, row: int, count: int) -> str
     bounds = ", ".join(f"{edge:.0f}" for edge in index.extents.bounds[row])
     return (
         f"input {name!r} has {counted(count, 'item')} for {period}, and by their proj: fields "
-        f"none of them lies in the area; item {record.id!r}, asset {band.asset!r}, is in {band.crs} and "
-        f"lies at [{bounds}] in {_short(index.crs)}; correct the items, or the area"
+        f"none of them lies in the area; item {record.id!r}, asset {band.asset!r}, is in "
+        f"{band.crs} and lies at [{bounds}] in {_short(index.crs)}; correct the items, or the area"
     )
 
 
