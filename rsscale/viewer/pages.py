@@ -7,6 +7,7 @@ same names, so that one page works from both.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rsscale.documents import read_json
+from rsscale.errors import RsscaleError
 from rsscale.object_files.drawn_objects import write_drawn
 from rsscale.object_files.step_objects import open_objects
 from rsscale.store.ledger import Ledger
@@ -29,6 +31,8 @@ from rsscale.viewer.layer_entries import layered_steps
 from rsscale.viewer.regions import regions_geojson
 from rsscale.viewer.sample_points import sample_geojson
 from rsscale.viewer.scenes import TileScenes
+
+_log = logging.getLogger(__name__)
 
 APP = ("index.html", "viewer.js", "viewer.css", "licences.txt")
 """Files of the app, built by ``.ci/viewer`` and part of the package."""
@@ -139,9 +143,17 @@ class RunPages:
                     yield name, as_json(self._scenes.of_entry(entry))
 
     def _refreshed(self) -> dict[str, Any]:
-        """Describe the run anew, and forget what was made of it as it was."""
+        """Describe the run anew, and forget what was made of it as it was.
+
+        Where it can't be described any more, as its stores are gone, it stays as it was: the page
+        says which of them it can't read.
+        """
         with self._making:
-            document = viewer_document(self.folder, self._place, self._shown)
+            try:
+                document = viewer_document(self.folder, self._place, self._shown)
+            except RsscaleError as error:
+                _log.warning("%s", error)
+                return self.document
             updated = self.folder.read_state().get("updated")
             made = ["stores", "_spans", "_objects", "_regions", "_made", "_scenes"]
             if updated != self._updated:
