@@ -79,6 +79,18 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_command_ends_the_process_of_tests() -> Iterator[None]:
+    """A command that a test calls here raises SystemExit, also while a thread of its pool ends.
+
+    Else ``os._exit`` would end the process, and with it the other tests of it.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr("rsscale.cli.application.has_abandoned_tasks", lambda: False)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
     """``once(name, make)``: a folder made once for all processes; whoever changes it fails."""

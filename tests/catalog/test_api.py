@@ -92,7 +92,7 @@ def test_a_body_that_is_cut_short_by_the_connection():
 def test_next_links_in_a_ring(size):
     ring = [ok(page([make_item(f"{n}")], f"/search?p={(n + 1) % size}")) for n in range(size)] * 30
     with answers(*ring) as server:
-        with pytest.raises(CatalogError, match=rf"goes in circles after {size} items"):
+        with pytest.raises(CatalogError, match=rf"goes in circles after {size} items?;"):
             search(server.url + "/")
         assert len(server.bodies("/search")) <= 2 * size + 1
 
