@@ -262,22 +262,23 @@ def test_assess_takes_the_arguments_of_its_functions() -> None:
         assert set(measure.arguments.values()) <= set(arguments)
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
+@pytest.mark.parametrize(("before", "after"), [(None, "10000"), ("7", "7")])
+def test_threads_of_torch_spin_shortly_while_they_wait_unless_told_otherwise(
     before: str | None, after: str
 ) -> None:
     """Of commands alone, before torch is there, which reads it once: not of `import rsscale`."""
     code = (
         "import os, sys, rsscale, rsscale.cli\n"
-        "told = lambda: print(os.environ.get('OMP_WAIT_POLICY'), file=sys.stderr)\n"
+        "told = lambda: print(os.environ.get('GOMP_SPINCOUNT'), file=sys.stderr)\n"
         "told(); print('torch' in sys.modules, file=sys.stderr)\n"
         "try: rsscale.cli.main(['recipe', 'schema'])\n"
         "except SystemExit: told()\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {key: value for key, value in os.environ.items() if key not in names}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**environment, "OMP_WAIT_POLICY": before} if before else environment,
+        env={**environment, "GOMP_SPINCOUNT": before} if before else environment,
         capture_output=True,
         text=True,
         check=True,
