@@ -31,7 +31,7 @@ from rsscale.errors import RecipeError
 from rsscale.layers import AFTER
 from rsscale.steps.base import Setup, Source, Step
 from rsscale.steps.options import Options
-from rsscale.steps.sources import UngatheredRows
+from rsscale.steps.placed_rows import UngatheredRows
 
 MOST = 8
 """Pixels: the greatest shift that is gone on with, unless the recipe says more."""

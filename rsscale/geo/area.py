@@ -385,3 +385,9 @@ def project_area(area: Geometry, crs: CRS) -> Geometry:
         return area.to_crs(crs)
     transform = area.crs.transformer_to_crs(crs)
     return Geometry(shapely.transform(area.geom, transform, interleaved=False), crs)
+
+
+def as_geojson(area: Geometry) -> dict[str, Any]:
+    """An area in EPSG:4326 as a collection of one feature."""
+    feature = {"type": "Feature", "properties": {}, "geometry": area.json}
+    return {"type": "FeatureCollection", "features": [feature]}

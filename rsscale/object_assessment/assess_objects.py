@@ -110,7 +110,7 @@ def assess_objects(
     area, files = _area(objects, within)
     grid = objects.plan.grid
     ground, true = TrainedGround.of(objects), given.to_crs(grid.crs)
-    counted = ground.told(area, true, counts=trained)
+    remarks = ground.remarks(area, true, counts=trained)
     area = area if trained else ground.left_out(area, true)
     place = area.representative_point()
     scale = ground_scale(grid.crs, place.x, place.y)
@@ -139,7 +139,7 @@ def assess_objects(
         "class_column": class_column,
         "period_column": period_column,
     }
-    scores = replace(scores, notes=(*counted, *scores.notes, *objects.notes))
+    scores = replace(scores, notes=(*remarks, *scores.notes, *objects.notes))
     files |= {**parts, **ground.record(counts=trained)}
     keep_figures(run.folder, objects, scores, {"truth": record, **files})
     return scores

@@ -92,7 +92,9 @@ class TrainedGround:
             )
         return rest
 
-    def told(self, area: shapely.Geometry, truth: gpd.GeoDataFrame, *, counts: bool) -> list[str]:
+    def remarks(
+        self, area: shapely.Geometry, truth: gpd.GeoDataFrame, *, counts: bool
+    ) -> list[str]:
         """What is said of it beside the figures.
 
         Parameters

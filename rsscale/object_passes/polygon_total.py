@@ -17,9 +17,8 @@ from rsscale.patches.pieces import rows_and_columns
 from rsscale.polygons.contacts import connected
 from rsscale.polygons.part_rows import part_schema
 from rsscale.steps.base import Cost, Gather, Resources
-from rsscale.steps.placed_rows import ROW_BAND, SPAN
+from rsscale.steps.placed_rows import ROW_BAND, SPAN, GatheredRows
 from rsscale.steps.rows import rows_dataset
-from rsscale.steps.sources import GatheredRows
 from rsscale.store.table_store import TableStore
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
-from rsscale.steps.sources import GatheredRows
+from rsscale.steps.placed_rows import GatheredRows
 from rsscale.wording import counted
 
 if TYPE_CHECKING:

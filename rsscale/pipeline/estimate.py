@@ -21,6 +21,7 @@ from rsscale.cluster.machine import machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import ARRAY, ClusterRequest, chosen, parse_request
 from rsscale.errors import TilesFailedError
+from rsscale.geo.area import as_geojson
 from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.model.map_layers import LAYERS_OF_TRAINING
 from rsscale.monitoring.totals import in_order
@@ -31,7 +32,6 @@ from rsscale.recipe.given_model import reading
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
     CheckedPlan,
-    as_geojson,
     check_plan,
     create_stores,
     write_plan,

@@ -38,10 +38,18 @@ from rsscale.publishing.tables import (
     write_objects,
     write_zones,
 )
-from rsscale.publishing.target import COLLECTION, FORMAT, MARKER, Target, WrittenFile, claim
+from rsscale.publishing.target import (
+    COLLECTION,
+    FORMAT,
+    MARKER,
+    RecordedStorage,
+    Target,
+    WrittenFile,
+    claim,
+)
 from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, store_name
 from rsscale.runs.run import Run
-from rsscale.store.storage import Storage, open_storage
+from rsscale.store.storage import open_storage
 from rsscale.viewer.static import write_viewer
 from rsscale.wording import counted
 
@@ -318,27 +326,6 @@ def _write_items(
     return [draft for draft, _ in drafts]
 
 
-class _Recorded:
-    """A storage that remembers what was written to it."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.written: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def write(self, name: str, content: bytes, *, point: str = "") -> None:
-        """Put an object."""
-        self._storage.write(name, content, point=point)
-        self.written.add(name)
-
-    def put_file(self, name: str, path: Path) -> None:
-        """Put a local file."""
-        self._storage.put_file(name, path)
-        self.written.add(name)
-
-
 def _write_beside(
     finished: FinishedRun, of_layers: Sequence[CogLayer], place: Target
 ) -> list[WrittenFile]:
@@ -350,7 +337,7 @@ def _write_beside(
     files += write_zones(finished, place)
     files += write_counts(finished, place)
     files += write_measured(finished, place)
-    recorded: Any = _Recorded(place.storage)
+    recorded: Any = RecordedStorage(place.storage)
     for name in write_viewer(finished.folder, recorded, (*finished.stored, *finished.counts)):
         place.take(name, is_new=name in recorded.written)
     return files
@@ -403,17 +390,9 @@ def _collection_assets(
         store_name(step).removesuffix(".zarr"): stac.zarr_asset(finished, step, store_name(step))
         for step in finished.steps
     }
-    for one in objects:
-        assets |= one.assets()
+    for step_objects in objects:
+        assets |= step_objects.assets()
     for file in files:
         if not file.name.startswith(("gates/", "provenance/models/")):
-            assets[file.name] = stac.asset(file, roles=[_role(file.name)])
+            assets[file.name] = stac.asset(file, roles=[file.role])
     return assets
-
-
-def _role(name: str) -> str:
-    if name.startswith("styles/"):
-        return "style" if name.endswith(".qml") else "legend"
-    if name.startswith("tables/") or name in ("areas.csv", "areas.parquet", "sample.geojson"):
-        return "data"
-    return "metadata"

@@ -18,6 +18,7 @@ from rsscale.store.storage import Folder, Storage
 MARKER, COLLECTION = "publication.json", "collection.json"
 FORMAT = 1
 _SHA256 = "1220"  # of a multihash: the code of SHA-256, and its length of 32 bytes
+_DATA = ("areas.csv", "areas.parquet", "sample.geojson")
 _READ = 2**24
 _SAME = 1e-6  # degrees: a decimetre
 
@@ -44,6 +45,15 @@ class WrittenFile:
     def fields(self) -> dict[str, Any]:
         """Of a STAC asset, by the extension ``file``; the checksum is a multihash."""
         return {"file:size": self.size, "file:checksum": f"{_SHA256}{self.sha256}"}
+
+    @property
+    def role(self) -> str:
+        """Of a STAC asset."""
+        if self.name.startswith("styles/"):
+            return "style" if self.name.endswith(".qml") else "legend"
+        if self.name.startswith("tables/") or self.name in _DATA:
+            return "data"
+        return "metadata"
 
 
 @dataclass
@@ -219,3 +229,24 @@ def _covers(box: Sequence[float], before: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+class RecordedStorage:
+    """A storage that remembers what was written to it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.written: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, name: str, content: bytes, *, point: str = "") -> None:
+        """Put an object."""
+        self._storage.write(name, content, point=point)
+        self.written.add(name)
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Put a local file."""
+        self._storage.put_file(name, path)
+        self.written.add(name)

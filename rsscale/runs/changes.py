@@ -17,6 +17,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import chosen
 from rsscale.errors import RunFolderError
 from rsscale.first_argument import made_by
+from rsscale.geo.area import as_geojson
 from rsscale.html_tables import block, table
 from rsscale.layers import TileKey
 from rsscale.progress.bars import progress
@@ -25,7 +26,6 @@ from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.planning import (
     CheckedPlan,
-    as_geojson,
     check_plan,
     create_stores,
     extend_items,

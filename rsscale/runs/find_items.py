@@ -1,10 +1,13 @@
-"""Search the items of a recipe's inputs, and index them by where they lie."""
+"""Search the items of a recipe's inputs, index them by where they lie, and keep them in the run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from odc.geo.geom import Geometry
 
@@ -17,10 +20,13 @@ from rsscale.inputs.window_items import window_notes
 from rsscale.inputs.windows import bands_to_read, mask_bands, span
 from rsscale.items.assets import with_all_bands
 from rsscale.items.features import Feature, Item
+from rsscale.items.freeze import freeze
 from rsscale.items.item_index import ItemIndex
-from rsscale.items.item_store import Lookup
+from rsscale.items.item_store import Lookup, write_index
 from rsscale.items.versions import keep_newest
+from rsscale.memory import paused_collector
 from rsscale.recipe import InputRecipe, Recipe
+from rsscale.store.run_folder import RunFolder
 from rsscale.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -241,3 +247,16 @@ def _with_margin(grid: Grid, area: Geometry, margin: int) -> Geometry:
     projected = grid.project(area)
     around = Geometry(projected.geom.buffer(margin * grid.resolution, quad_segs=4), projected.crs)
     return read_area(around)
+
+
+def write_items(folder: RunFolder, name: str, collection: Collection[Item], index: Lookup) -> None:
+    """Freeze the items of an input: for other tools, and as workers read them."""
+    with tempfile.TemporaryDirectory() as scratch, paused_collector():
+        file = Path(scratch) / "items.parquet"
+        freeze(collection, file)
+        folder.storage.write(f"items/{name}.parquet", file.read_bytes())
+    write_index(index, partial(_write_index_file, folder, name))
+
+
+def _write_index_file(folder: RunFolder, name: str, ending: str, content: bytes) -> None:
+    folder.storage.write(f"items/{name}.{ending}", content)

@@ -9,27 +9,28 @@ import hashlib
 import json
 import logging
 import platform
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odc.geo.geom import Geometry
-
 from rsscale.cluster.profile import NumericProfile
+from rsscale.geo.area import as_geojson
 from rsscale.geo.lattice import PixelBox
 from rsscale.items.features import Item
-from rsscale.items.freeze import freeze
 from rsscale.items.item_index import extend
-from rsscale.items.item_store import INDEX, write_index
+from rsscale.items.item_store import INDEX
 from rsscale.layers import TileKey
 from rsscale.memory import paused_collector
 from rsscale.objects.columns import is_of_objects
 from rsscale.recipe import Recipe
-from rsscale.runs.find_items import find_items, index_items, item_notes, recipe_area
+from rsscale.runs.find_items import (
+    find_items,
+    index_items,
+    item_notes,
+    recipe_area,
+    write_items,
+)
 from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Pass, Step
@@ -331,19 +332,6 @@ def extend_items(plan: RunPlan, checked: CheckedPlan) -> CheckedPlan:
     return replace(checked, indexes=indexes)
 
 
-def write_items(folder: RunFolder, name: str, collection: Collection[Item], index: Lookup) -> None:
-    """Freeze the items of an input: for other tools, and as workers read them."""
-    with tempfile.TemporaryDirectory() as scratch, paused_collector():
-        file = Path(scratch) / "items.parquet"
-        freeze(collection, file)
-        folder.storage.write(f"items/{name}.parquet", file.read_bytes())
-    write_index(index, partial(_write_index_file, folder, name))
-
-
-def _write_index_file(folder: RunFolder, name: str, ending: str, content: bytes) -> None:
-    folder.storage.write(f"items/{name}.{ending}", content)
-
-
 def write_recipe(setup: RunSetup) -> tuple[str, str]:
     """Write area and recipe under names by their content; ``run.json`` says which ones are true.
 
@@ -406,9 +394,3 @@ def write_access(plan: RunPlan, recipe: Recipe) -> None:
 def box_as_list(box: PixelBox) -> list[int]:
     """The box for run.json."""
     return [box.row0, box.col0, box.row1, box.col1]
-
-
-def as_geojson(area: Geometry) -> dict[str, Any]:
-    """An area in EPSG:4326 as a collection of one feature."""
-    feature = {"type": "Feature", "properties": {}, "geometry": area.json}
-    return {"type": "FeatureCollection", "features": [feature]}

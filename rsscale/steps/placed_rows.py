@@ -1,18 +1,23 @@
-"""Rows of a gather that have places: a tile reads those of its box, and depends on no others."""
+"""Rows of a gather as something to read: all of them, or those of a box where they have places."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
+from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
 from rsscale.once import once
-from rsscale.steps.base import ALL
+from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources
+from rsscale.steps.block import Unstored
+from rsscale.store.ledger import LedgerReader
 from rsscale.store.storage import Storage
 from rsscale.store.table_store import StoredBytes, TableStore
 
@@ -81,6 +86,98 @@ class PlacedTable:
             plain = values.dtype != object
             total.update(values.tobytes() if plain else repr(values.tolist()).encode())
         return total.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class GatheredRows:
+    """The one table of an earlier gather: all of it, or the rows of a box where they have places.
+
+    Reads as a Dataset with a variable for each column, along ``row``. A tile depends on the rows
+    that it reads: where these have places, what changes elsewhere leaves it as it is.
+
+    Attributes
+    ----------
+    step : Gather
+    storage : Storage
+        The run folder.
+    ledger : LedgerReader
+    """
+
+    step: Gather
+    storage: Storage
+    ledger: LedgerReader
+
+    @property
+    def _key(self) -> TileKey:
+        return TileKey(self.step.step, ALL, 0, 0)
+
+    @property
+    def _digest(self) -> str:
+        entry = self.ledger.read(self._key)
+        if entry is None:
+            raise NotReadyError(f"it reads the rows of step {self.step.step!r}, which are not done")
+        return " ".join(sorted(entry.digests.values()))
+
+    @property
+    def _placed(self) -> PlacedTable:
+        step, storage = self.step, self.storage
+        place = step.place or ("x", "y")
+        return PlacedTable(storage.url, step.step, self._digest, place, step.schema, storage)
+
+    def _whole(self) -> pa.Table:
+        return TableStore(self.storage, self.step.step, self.step.schema).read(self._key)
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """The rows, in memory."""
+        del resources
+        table = self._placed.read(box, key.span) if self.step.place else self._whole()
+        columns = {name: ("row", table[name].to_numpy()) for name in table.column_names}
+        return xr.Dataset(columns)
+
+    def digest(self, box: PixelBox, key: TileKey) -> str:
+        """Hash of the table, or of the rows of the box where they have places.
+
+        Raises
+        ------
+        NotReadyError
+            When it is not there yet.
+        """
+        if self.step.place:
+            return self._placed.digest_of(box, key.span)
+        return self._digest
+
+    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
+        """The step's name."""
+        del box, key
+        return [self.step.step]
+
+    def cost(self, box: PixelBox, key: TileKey) -> Cost:
+        """Nothing: a gathered table is small."""
+        del box, key
+        return Cost()
+
+
+@dataclass(frozen=True)
+class UngatheredRows(Unstored):
+    """The table of a gather where nothing was gathered, in a preview: whoever reads it is refused.
+
+    Other steps of the recipe, which do not read it, have a preview.
+    """
+
+    step: Gather
+
+    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
+        """Refuse.
+
+        Raises
+        ------
+        RecipeError
+        """
+        del box, key, resources
+        raise RecipeError(
+            f"step {self.step.step!r} is made of all tiles, and a preview has a box alone; "
+            f"{self.step.instead}"
+        )
 
 
 @once(maxsize=_FOOTERS)

@@ -22,15 +22,14 @@ from rsscale.recipe import Recipe, RunReference
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Gather, Pass, Source, Step, span_time
 from rsscale.steps.evaluate import ComputedSource
+from rsscale.steps.placed_rows import GatheredRows, UngatheredRows
 from rsscale.steps.rows import ComputedRows, FoldedRows, StoredRows
 from rsscale.steps.sources import (
-    GatheredRows,
     Generations,
     InputSource,
     LayersSource,
     Lookups,
     StoredLayers,
-    UngatheredRows,
     no_generation,
 )
 from rsscale.store.ledger import LedgerReader

@@ -18,17 +18,11 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.recipe import Recipe
-from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources, Source, over_box
-from rsscale.steps.block import Unstored
-from rsscale.steps.placed_rows import PlacedTable
+from rsscale.steps.base import ALL, Cost, NotReadyError, Resources, Source, over_box
 from rsscale.store.ledger import LedgerReader
-from rsscale.store.storage import Storage
-from rsscale.store.table_store import TableStore
 from rsscale.store.zarr_store import ZarrStore
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from rsscale.items.item_store import Lookup
 
 Lookups = Callable[[str], "Lookup"]
@@ -307,95 +301,3 @@ class LayersSource:
         if self.at == ALL:
             return stored.store.spans
         return (self.at or key.span,)
-
-
-@dataclass(frozen=True)
-class GatheredRows:
-    """The one table of an earlier gather: all of it, or the rows of a box where they have places.
-
-    Reads as a Dataset with a variable for each column, along ``row``. A tile depends on the rows
-    that it reads: where these have places, what changes elsewhere leaves it as it is.
-
-    Attributes
-    ----------
-    step : Gather
-    storage : Storage
-        The run folder.
-    ledger : LedgerReader
-    """
-
-    step: Gather
-    storage: Storage
-    ledger: LedgerReader
-
-    @property
-    def _key(self) -> TileKey:
-        return TileKey(self.step.step, ALL, 0, 0)
-
-    @property
-    def _digest(self) -> str:
-        entry = self.ledger.read(self._key)
-        if entry is None:
-            raise NotReadyError(f"it reads the rows of step {self.step.step!r}, which are not done")
-        return " ".join(sorted(entry.digests.values()))
-
-    @property
-    def _placed(self) -> PlacedTable:
-        step, storage = self.step, self.storage
-        place = step.place or ("x", "y")
-        return PlacedTable(storage.url, step.step, self._digest, place, step.schema, storage)
-
-    def _whole(self) -> pa.Table:
-        return TableStore(self.storage, self.step.step, self.step.schema).read(self._key)
-
-    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
-        """The rows, in memory."""
-        del resources
-        table = self._placed.read(box, key.span) if self.step.place else self._whole()
-        columns = {name: ("row", table[name].to_numpy()) for name in table.column_names}
-        return xr.Dataset(columns)
-
-    def digest(self, box: PixelBox, key: TileKey) -> str:
-        """Hash of the table, or of the rows of the box where they have places.
-
-        Raises
-        ------
-        NotReadyError
-            When it is not there yet.
-        """
-        if self.step.place:
-            return self._placed.digest_of(box, key.span)
-        return self._digest
-
-    def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
-        """The step's name."""
-        del box, key
-        return [self.step.step]
-
-    def cost(self, box: PixelBox, key: TileKey) -> Cost:
-        """Nothing: a gathered table is small."""
-        del box, key
-        return Cost()
-
-
-@dataclass(frozen=True)
-class UngatheredRows(Unstored):
-    """The table of a gather where nothing was gathered, in a preview: whoever reads it is refused.
-
-    Other steps of the recipe, which do not read it, have a preview.
-    """
-
-    step: Gather
-
-    def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
-        """Refuse.
-
-        Raises
-        ------
-        RecipeError
-        """
-        del box, key, resources
-        raise RecipeError(
-            f"step {self.step.step!r} is made of all tiles, and a preview has a box alone; "
-            f"{self.step.instead}"
-        )
