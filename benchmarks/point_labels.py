@@ -30,7 +30,7 @@ from rasterio.transform import xy
 
 import rsscale as rs
 from benchmarks.options import parser_of
-from rsscale.processes import peak_rss
+from rsscale.memory import peak_rss
 from rsscale.sampling.label_chips import ChipReader
 from rsscale.sampling.work_folder import WorkFolder
 

@@ -175,7 +175,7 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
-    from rsscale.processes import peak_rss
+    from rsscale.memory import peak_rss
 
     peak = peak_rss()
     (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))

@@ -88,7 +88,7 @@ def write_square(path: Path, width: int, height: int) -> None:
 def run_child(folder: Path) -> None:
     """The client."""
     import rsscale as rs
-    from rsscale.processes import peak_rss
+    from rsscale.memory import peak_rss
     from rsscale.progress.bars import show_progress
 
     show_progress(False)

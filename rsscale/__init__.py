@@ -28,7 +28,7 @@ from rsscale.errors import (
     RunFolderError,
     TilesFailedError,
 )
-from rsscale.when_imported import when_imported
+from rsscale.importing.when_imported import when_imported
 
 if TYPE_CHECKING:
     from rsscale.catalog.search import search

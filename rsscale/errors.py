@@ -29,7 +29,7 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 
 class RsscaleError(Exception):

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.html_tables import AnyCell, Cell, block, heading, small_lines, table
 from rsscale.legend.classes import LandClass
+from rsscale.text.html_tables import AnyCell, Cell, block, heading, small_lines, table
 
 
 def accuracy_html(

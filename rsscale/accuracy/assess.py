@@ -36,7 +36,7 @@ from rsscale.legend.values import (
     unknown_values,
 )
 from rsscale.progress.bars import progress
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -24,7 +24,7 @@ from rsscale.geo.pixel_area import plane_area
 from rsscale.layers import NODATA, Layer
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.transitions import CODE_NODATA, classes_of, codes, transition_attributes
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment

@@ -17,7 +17,7 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.pixel_area import plane_area
 from rsscale.layers import Layer
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment

@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 
 from rsscale.documents import MAX_BYTES
 from rsscale.errors import CatalogError
-from rsscale.redaction import shown
+from rsscale.text.redaction import shown
 
 # What requests asks for without further packages. Others pack better still, and one within another
 # decodes to the product of both.

@@ -10,7 +10,7 @@ import shapely
 from rsscale.catalog.filters import Predicate, SearchFilter
 from rsscale.catalog.footprints import ItemDict, footprints
 from rsscale.items.interval import item_range
-from rsscale.wording import counted, date_range
+from rsscale.text.wording import counted, date_range
 
 _DATES = ("datetime", "start_datetime", "end_datetime")
 

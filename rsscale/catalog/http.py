@@ -19,8 +19,8 @@ from rsscale.net.headers import HeaderRules
 from rsscale.net.hrefs import absolute, find_link, is_url, shown
 from rsscale.net.retry import RETRIES, policy, why_no_answer
 from rsscale.net.signing import split_access
-from rsscale.redaction import redact_logs, scrub_answer
-from rsscale.wording import counted
+from rsscale.text.redaction import redact_logs, scrub_answer
+from rsscale.text.wording import counted
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0

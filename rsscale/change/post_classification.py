@@ -22,8 +22,8 @@ import xarray as xr
 from rsscale.accuracy.assess import Accuracy, Reference, assess
 from rsscale.change.comparison import CHANGE, change_layers, compare
 from rsscale.cluster.sealed import Sealed
+from rsscale.decorators.first_argument import MAP, first_is
 from rsscale.errors import AreaError, ModelError
-from rsscale.first_argument import MAP, first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes

@@ -18,7 +18,7 @@ from rsscale.coregistration.radiometry import relative_radiometry
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.layers import TileKey
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Gather, Pass, Result, Setup, Source, Step
 

@@ -21,10 +21,10 @@ from rsscale.coregistration.shift import Shift
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Gather, Pass, Result, Setup, Source, Step
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

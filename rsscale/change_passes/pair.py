@@ -19,8 +19,8 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.inputs.windows import window_names
 from rsscale.layers import AFTER, BEFORE, Layer
+from rsscale.memory import PROCESS_BYTES
 from rsscale.model.outputs import QUANTIZATION
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import Block, Cost, Setup, Source, Step
 from rsscale.steps.options import check_in_order

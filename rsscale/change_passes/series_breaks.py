@@ -33,7 +33,7 @@ from rsscale.composites.strips import STRIPS, composite_strips, strip_bytes, str
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.geo.pixel_area import pixel_areas, units_per_hectare
 from rsscale.layers import NODATA, Layer
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import ALL, Block, Cost, Fold, Pass, Result, Setup, Source

@@ -17,7 +17,7 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.steps.base import Block, Cost, PartPass, Source
 
 # Pixels at once: of seven classes and ten years some 10 MB an array.

@@ -30,7 +30,7 @@ from rsscale.layers import NODATA, TileKey
 from rsscale.legend.classes import LandClass
 from rsscale.recipe import Reference
 from rsscale.steps.base import Block, Fold, Gather, Result, Setup, Source, Step
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

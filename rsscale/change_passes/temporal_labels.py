@@ -21,7 +21,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA, TileKey
 from rsscale.legend.classes import LandClass
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import Recipe
 from rsscale.reference.grid_labels import GridLabels
 from rsscale.reference.label_rules import LabelRules
@@ -29,7 +29,7 @@ from rsscale.reference.labels import Labels, read_labels
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Block, Cost, Fold, Gather, PartPass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, RecipeError, missing_extra, nearest
+from rsscale.importing.user_code import said
 from rsscale.learn.model import Model, given
 from rsscale.learners.base import Balance, Design, Fitted, Predictions, Task
 from rsscale.learners.network import class_weights
@@ -24,7 +25,6 @@ from rsscale.network.normalize import window_batch
 from rsscale.points.series_table import SeriesTable
 from rsscale.runtimes.base import RuntimeModule
 from rsscale.runtimes.by_pixel import PixelFeatures
-from rsscale.user_code import said
 
 _AT_ONCE = 4096
 PLACES = 24

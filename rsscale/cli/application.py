@@ -17,7 +17,7 @@ from rsscale.cluster.pools import has_abandoned_tasks
 from rsscale.errors import RecipeError, RsscaleError, nearest
 from rsscale.progress.bars import show_progress
 from rsscale.progress.json_log import is_json, log_as_json, write_line
-from rsscale.redaction import redact_logs, scrub
+from rsscale.text.redaction import redact_logs, scrub
 
 LOG_FORMAT = "RSSCALE_LOG_FORMAT"
 """Environment variable with the format of log lines, ``text`` or ``json``."""

@@ -11,7 +11,7 @@ import typer
 from rsscale.cli.application import command
 from rsscale.cli.options import Cluster
 from rsscale.errors import RecipeError
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 
 @command

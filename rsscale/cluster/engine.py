@@ -32,7 +32,7 @@ from rsscale.cluster.pools import (
     is_about_storage,
     open_pool,
 )
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client

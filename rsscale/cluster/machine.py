@@ -18,7 +18,7 @@ from rsscale.cluster.engine import Stop, Workers
 from rsscale.cluster.kinds import CORES
 from rsscale.cluster.request import ARRAY, ClusterRequest, parse_request
 from rsscale.errors import RecipeError, RunFolderError
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 from rsscale.cluster.allocator import start_thread
 from rsscale.cluster.sealed import Sealed
 from rsscale.errors import ReadError, RsscaleError, StorageError
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 if TYPE_CHECKING:
     from distributed import Client, Future

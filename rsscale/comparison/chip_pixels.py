@@ -18,7 +18,7 @@ from rsscale.learners.point_samples import PointSamples, point_samples
 from rsscale.points.series_table import SeriesInput, SeriesTable
 from rsscale.reference.unused_labels import UnusedLabels
 from rsscale.sampling.pixel_choice import MOST_PIXELS, chosen_pixels
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from rsscale.classical.point_estimator import (
 from rsscale.comparison.chip_pixels import ChipPixels, OnChips, OnPixels
 from rsscale.comparison.comparison import Comparison
 from rsscale.comparison.trials import Contender, try_all
-from rsscale.first_argument import TABLE, first_is
+from rsscale.decorators.first_argument import TABLE, first_is
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learners.applicability import wrapped

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from rsscale import durable
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.comparison.margin import Margin, interval
-from rsscale.first_argument import made_by
-from rsscale.html_tables import block, small_lines, table
+from rsscale.decorators.first_argument import made_by
+from rsscale.text.html_tables import block, small_lines, table
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
 

@@ -13,10 +13,10 @@ from rsscale.comparison.comparison import Comparison, Trial
 from rsscale.comparison.margin import gains
 from rsscale.errors import RecipeError
 from rsscale.learners.base import Learner, Predictions, S, Task
+from rsscale.text.wording import counted
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import calibrate
 from rsscale.training.split import Split, SplitPlan, fold_splits, hold_out, without_validation
-from rsscale.wording import counted
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from rsscale.composites.reducer_names import check_fallback, check_reducer
 from rsscale.composites.time_windows import TimeWindow, time_windows
 from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import map_pixels
+from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.errors import RecipeError
-from rsscale.first_argument import CUBE, first_is
 
 
 @first_is(xr.DataArray, expected=CUBE)

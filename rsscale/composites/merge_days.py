@@ -14,7 +14,7 @@ from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.masks import cube_nodata
 from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import Blocks, map_pixels, planes
-from rsscale.first_argument import CUBE, first_is
+from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.memory import mmap_array
 
 

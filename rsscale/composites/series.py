@@ -14,8 +14,8 @@ from rsscale.composites.time_windows import TimeWindow
 from rsscale.composites.validity import invalid_pixels, physical
 from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import Blocks, map_pixels, planes
+from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.errors import RecipeError
-from rsscale.first_argument import CUBE, first_is
 
 
 @first_is(xr.DataArray, expected=CUBE)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.decorators.once import once
 from rsscale.geo.lattice import WARP_BLOCK, Lattice, PixelBox
 from rsscale.memory import SharedBytes, mmap_array
-from rsscale.once import once
 from rsscale.read.stage_timer import StageTimer
 
 STRIP_BYTES = 512 << 20

@@ -19,8 +19,8 @@ from rsscale.coregistration.common_shift import (
 from rsscale.coregistration.radiometry import Radiometry, relative_radiometry
 from rsscale.coregistration.resample import reach_of, translate
 from rsscale.coregistration.shift import Shift
+from rsscale.decorators.first_argument import COMPOSITE, first_is, made_by
 from rsscale.errors import AreaError, BandError
-from rsscale.first_argument import COMPOSITE, first_is, made_by
 from rsscale.geo.georeference import geobox_of
 
 # Coordinates that differ by less, in pixels, are the same: files round them.

@@ -15,8 +15,8 @@ import xarray as xr
 
 from rsscale.cluster.sealed import Sealed
 from rsscale.cube.mask_rules import PRESETS, MaskLike, MaskRule, is_one_of, mask_rule, mask_rules
+from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.errors import AreaError, RecipeError, nearest
-from rsscale.first_argument import CUBE, first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.ground import PixelRadii, pixel_radii
 from rsscale.memory import mmap_array

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
-from rsscale.first_argument import COMPOSITE, first_is
+from rsscale.decorators.first_argument import COMPOSITE, first_is
 
 
 @first_is(xr.DataArray, expected=COMPOSITE)

@@ -14,9 +14,9 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from rsscale.composites.strips import strips
+from rsscale.decorators.first_argument import COMPOSITE, first_is
 from rsscale.detection.windows import MOST_UNSEEN, detect_windows
 from rsscale.errors import ModelError
-from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock

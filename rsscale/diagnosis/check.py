@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rsscale.html_tables import Cell, block, small_lines, table
+from rsscale.text.html_tables import Cell, block, small_lines, table
 
 Status = Literal["ok", "note", "problem"]
 

@@ -10,7 +10,7 @@ import psutil
 
 from rsscale.cluster import allocator
 from rsscale.diagnosis.check import Check
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 
 _GIB = 2**30
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

@@ -14,7 +14,7 @@ import requests
 
 from rsscale.diagnosis.check import Check
 from rsscale.net.retry import why_no_answer
-from rsscale.redaction import HEADER_VARIABLES, scrub
+from rsscale.text.redaction import HEADER_VARIABLES, scrub
 
 _GIB = 2**30
 _LITTLE = 5 * _GIB

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.estimation.change_figures import ChangeFigures
 from rsscale.estimation.estimator import Estimate
 from rsscale.estimation.figures import MapFigures
 from rsscale.estimation.interpreters import Interpreters
-from rsscale.first_argument import made_by
-from rsscale.html_tables import AnyCell, Cell, block, heading, small_lines, table
+from rsscale.text.html_tables import AnyCell, Cell, block, heading, small_lines, table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import SampleTable, interpreted
 from rsscale.estimation.units import Floats, Ints, Units
 from rsscale.legend.classes import LandClass
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 # Both interpreters must have so many units in common.
 _LEAST_COMMON = 2

@@ -13,7 +13,7 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.units import DesignKind, Floats, Ints, SampleDesign, Stratum, Units
 from rsscale.legend.class_codes import NOT_INTERPRETED, class_positions
 from rsscale.legend.classes import LandClass
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rsscale.decorators.first_argument import MAP, first_is
 from rsscale.errors import RecipeError, StorageError
-from rsscale.first_argument import MAP, first_is
 
 _ENGINES = {"netCDF4": "netcdf4", "h5netcdf": "h5netcdf"}
 # netCDF-3 has no unsigned types: the next type that holds every value.

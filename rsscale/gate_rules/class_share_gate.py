@@ -13,7 +13,7 @@ from rsscale.gate_rules.tile_gates import NO_CLASSES
 from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.recipe.gates_recipe import ClassSharesRecipe
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _TWO = 2  # classes of a map that looks for one thing
 _TITLE = "Class shares are near those of other periods, and no class is all of the map"

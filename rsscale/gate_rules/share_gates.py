@@ -10,7 +10,7 @@ from rsscale.gate_rules.gate import Gate, Place, WorstPlaces, not_checked, verdi
 from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS
 from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.recipe.gates_recipe import GatesRecipe
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 Hits = Callable[[TileOfSpan], tuple[int, int]]
 """Of a tile: pixels that count against the map, and all that could."""

@@ -10,7 +10,7 @@ from rsscale.gate_rules.rows import CONFIDENCE, OBSERVATIONS, RING, Condition
 from rsscale.gate_rules.tile_rows import TileOfSpan
 from rsscale.layers import Layer
 from rsscale.legend.values import named_counts
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 NO_CLASSES = "the step has no layer of classes"
 _SAID = {

@@ -20,7 +20,7 @@ from rsscale.items import geoparquet
 from rsscale.items.features import Feature, Item, is_plain, newest_features, with_usable_assets
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
-from rsscale.redaction import strip_document
+from rsscale.text.redaction import strip_document
 
 __all__ = [
     "EXACT",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from rsscale.first_argument import CUBE, first_is
+from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.items import assets
 from rsscale.items.features import Item
 from rsscale.items.products import BandSpec, is_sentinel2, specification

@@ -15,7 +15,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from rsscale.redaction import dropped_names, shown, strip_secrets
+from rsscale.text.redaction import dropped_names, shown, strip_secrets
 
 # Values that every record has; and those that may be missing behind them, where they say nothing:
 # index, count, assumed, footprint.

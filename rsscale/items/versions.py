@@ -22,7 +22,7 @@ from rsscale.geo.antimeridian import on_globe
 from rsscale.items import assets
 from rsscale.items.features import Item
 from rsscale.items.products import baseline
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pystac

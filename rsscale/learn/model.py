@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from rsscale.cluster.machine import Precision
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import ModelError
-from rsscale.first_argument import made_by
 from rsscale.learn.model_html import model_html
 from rsscale.legend.classes import LandClass
 from rsscale.model.model_input import Missing, Seen, TensorLayout

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rsscale.html_tables import block, heading, pairs
 from rsscale.legend.legend import Legend
 from rsscale.model.model_input import ModelInput
 from rsscale.model.outputs import ClassOutput, EmbeddingOutput, ObjectOutput
 from rsscale.model.spec import ModelSpec
+from rsscale.text.html_tables import block, heading, pairs
 
 _MOST_BANDS = 8
 

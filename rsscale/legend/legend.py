@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from rsscale.html_tables import Cell, table
 from rsscale.legend.classes import LandClass
+from rsscale.text.html_tables import Cell, table
 
 
 class Legend(tuple[LandClass, ...]):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rsscale.errors import ModelError
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 # Attributes and encodings by which layers say their nodata.
 _NODATA_KEYS = ("nodata", "_FillValue", "missing_value")

@@ -9,7 +9,7 @@ from typing import Any
 from rsscale.cluster.engine import Stop
 from rsscale.errors import MoreToDoError, TilesFailedError
 from rsscale.monitoring.monitor import Monitor
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 ENDED = ("done", "failed", "interrupted")
 """States of a run on which nobody works."""

@@ -16,9 +16,9 @@ from typing import Any
 from rsscale.cluster.engine import one_line
 from rsscale.errors import StorageError
 from rsscale.layers import TileKey
+from rsscale.memory import peak_rss
 from rsscale.monitoring.metrics import Metrics
 from rsscale.monitoring.totals import COUNTED, StepTotals, in_order
-from rsscale.processes import peak_rss
 from rsscale.progress.bars import Bar
 from rsscale.steps.base import Pass, Step
 from rsscale.store.run_folder import RunFolder

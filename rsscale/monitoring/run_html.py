@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsscale.html_tables import AnyCell, Bar, block, heading, small_lines, table
 from rsscale.monitoring.summary import failure_lines, products, state_word, tile_counts
-from rsscale.wording import counted
+from rsscale.text.html_tables import AnyCell, Bar, block, heading, small_lines, table
+from rsscale.text.wording import counted
 
 _MEBI, _MEGA = 2**20, 1e6
 

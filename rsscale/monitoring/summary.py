@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rsscale.inference.constant_pixels import constant_lines, fold_constant
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _FAILURES = 10
 

@@ -18,8 +18,8 @@ from requests.adapters import HTTPAdapter
 
 from rsscale.errors import RecipeError, RsscaleError
 from rsscale.net.retry import policy, why_no_answer
-from rsscale.redaction import scrub
 from rsscale.store.run_folder import RunFolder
+from rsscale.text.redaction import scrub
 
 WEBHOOK = "RSSCALE_WEBHOOK"
 """Environment variable with the address, which mostly is a secret: no command line shows it."""

@@ -16,9 +16,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
+from rsscale.decorators.once import once
 from rsscale.net.hosts import HOSTS
-from rsscale.once import once
-from rsscale.redaction import redact_logs
+from rsscale.text.redaction import redact_logs
 
 CONNECT_S = 10.0
 SILENCE_S = 30.0  # without a byte

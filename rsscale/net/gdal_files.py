@@ -21,13 +21,13 @@ from urllib.parse import urljoin, urlsplit
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
 
+from rsscale.decorators.once import once
 from rsscale.errors import ReadError
 from rsscale.net import connections
 from rsscale.net.connections import CONNECTIONS
 from rsscale.net.hrefs import shown
 from rsscale.net.ranges import fetch_range, refuse_page, total_size
 from rsscale.net.signing import Signer
-from rsscale.once import once
 
 T = TypeVar("T")
 

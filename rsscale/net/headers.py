@@ -23,7 +23,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from rsscale.errors import RecipeError
-from rsscale.redaction import HEADER_VARIABLES
+from rsscale.text.redaction import HEADER_VARIABLES
 
 ALLOWED = HEADER_VARIABLES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin
 
-from rsscale.redaction import shown, strip_secrets
+from rsscale.text.redaction import shown, strip_secrets
 
 __all__ = [
     "absolute", "find_link", "is_url", "map_hrefs", "resolve", "shown", "strip_secrets",

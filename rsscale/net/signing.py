@@ -30,10 +30,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+from rsscale.decorators.once import once
 from rsscale.errors import ReadError, RecipeError, nearest
 from rsscale.net.headers import HeaderRules, Headers
 from rsscale.net.hrefs import shown
-from rsscale.once import once
 
 PROPERTY = "rsscale:sign"
 """Property of an item that holds the name of its signer."""

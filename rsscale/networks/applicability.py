@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from rsscale.model.spec import ModelSpec
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _log = logging.getLogger("rsscale")
 

@@ -13,7 +13,7 @@ import shapely
 from rsscale.errors import RecipeError
 from rsscale.model.files import read_training
 from rsscale.object_assessment.objects_of_step import AssessedStep
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -32,7 +32,7 @@ from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.base import Block, Cost, Fold, PartPass, Result, Setup, Step
 from rsscale.steps.options import Options
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     from rsscale.learn.model import Model

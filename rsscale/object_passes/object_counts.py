@@ -20,8 +20,8 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import TileKey
+from rsscale.memory import PROCESS_BYTES
 from rsscale.objects.columns import is_of_objects
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.reference.zones import Zones
 from rsscale.steps.attachments import Attachment

@@ -18,7 +18,7 @@ from rsscale.objects.columns import object_schema
 from rsscale.objects.deciding import PlaneObjects
 from rsscale.objects.placed import inside, placed_rows
 from rsscale.steps.base import Block, Fold, PartPass, Result, Setup, Source, Step
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,10 +18,10 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import Layer, TileKey
+from rsscale.memory import PROCESS_BYTES
 from rsscale.polygons.image import box_around, class_image, image_parts
 from rsscale.polygons.part_rows import part_rows, row_hash
 from rsscale.polygons.rules import PolygonRules
-from rsscale.processes import PROCESS_BYTES
 from rsscale.steps.base import Block, Cost, PartPass, Resources, Result, Source
 from rsscale.steps.fingerprint import area_in
 

@@ -20,6 +20,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.pixel_area import units_per_hectare
 from rsscale.layers import Layer
+from rsscale.memory import PROCESS_BYTES
 from rsscale.object_passes.polygon_parts import (
     AreaSource,
     PolygonContactsPass,
@@ -34,12 +35,11 @@ from rsscale.polygons.named_rules import named_rules
 from rsscale.polygons.part_rows import part_schema, parts_of
 from rsscale.polygons.parts import Parts
 from rsscale.polygons.rules import CELL, M2_PER_HECTARE, PolygonRules
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
 from rsscale.steps.placed_rows import GatheredRows
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from rsscale.reference.label_rules import LabelRules
 from rsscale.reference.labels import class_names
 from rsscale.reference.merged_classes import MergedClasses
 from rsscale.reference.unused_labels import Reason, UnusedLabels
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

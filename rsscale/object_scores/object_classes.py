@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rsscale.errors import RecipeError, nearest
 from rsscale.legend.classes import LandClass
 from rsscale.reference.class_column import plain_text
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.estimation.estimator import Estimate
-from rsscale.first_argument import made_by
-from rsscale.html_tables import block, heading, small_lines, table
 from rsscale.object_scores.figures import GroupScores
-from rsscale.wording import counted
+from rsscale.text.html_tables import block, heading, small_lines, table
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

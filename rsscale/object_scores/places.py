@@ -13,7 +13,7 @@ import shapely
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.object_scores.scored_objects import ScoredObjects
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -32,7 +32,7 @@ from rsscale.object_scores.places import (
 from rsscale.object_scores.resampling import Resampling
 from rsscale.object_scores.scored_objects import ScoredObjects, scored_objects
 from rsscale.object_scores.tallies import Tally
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

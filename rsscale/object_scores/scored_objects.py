@@ -12,7 +12,7 @@ import shapely
 
 from rsscale.errors import AreaError, RecipeError, nearest
 from rsscale.geo.ground import ground_scales
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError
-from rsscale.html_tables import block, heading, preformatted, small_lines
 from rsscale.learners.fit import Fit
 from rsscale.model.files import TRAINING_FORMAT
 from rsscale.object_training.figures import ClassFigures, ObjectFigures
 from rsscale.pictures.charts import require_matplotlib, save_figure
 from rsscale.pictures.object_charts import Example, examples_chart
 from rsscale.pictures.training_pictures import training_chart
+from rsscale.text.html_tables import block, heading, preformatted, small_lines
+from rsscale.text.wording import counted
 from rsscale.training.background import Background
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.report import FoldReport
 from rsscale.training.split import Split
 from rsscale.training.story import curve_story, library_versions, split_story, write_story
-from rsscale.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,14 +18,14 @@ from rsscale.errors import RecipeError, RunFolderError
 from rsscale.functions.call import Function, UserFunction, check_call
 from rsscale.functions.layers import LayerOptions
 from rsscale.geo.lattice import PixelBox
+from rsscale.importing.user_code import check_allowed, load
 from rsscale.layers import Layer
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.recipe.fields import short_form
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 from rsscale.steps.sources import InputSource
-from rsscale.user_code import check_allowed, load
 
 ALLOWED = "RSSCALE_FUNCTIONS"
 """Environment variable with the modules whose functions a recipe may name."""

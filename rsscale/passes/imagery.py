@@ -16,7 +16,7 @@ from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError, nearest
 from rsscale.inputs.windows import window_names
 from rsscale.layers import NODATA, Axis, Layer
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options

@@ -17,9 +17,9 @@ from rsscale.inference.device_lock import device_lock
 from rsscale.inference.heads import head_of
 from rsscale.inputs.windows import bands_to_read
 from rsscale.learn.model import Model
+from rsscale.memory import PROCESS_BYTES
 from rsscale.model.outputs import ObjectOutput
 from rsscale.network.batch import blank_batch
-from rsscale.processes import PROCESS_BYTES
 from rsscale.read.file_pool import CACHE_BYTES
 from rsscale.recipe import Recipe
 from rsscale.runtimes.base import RuntimeModule

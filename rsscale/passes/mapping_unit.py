@@ -23,11 +23,11 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas, units_per_hectare
 from rsscale.layers import Layer
+from rsscale.memory import PROCESS_BYTES
 from rsscale.passes.mapping_unit_total import MappingUnitTotal
 from rsscale.patches.elimination import LeastUnits
 from rsscale.patches.parts import COLUMNS, Part, decide_part
 from rsscale.patches.pieces import Connectivity
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options

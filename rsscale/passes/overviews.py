@@ -19,7 +19,7 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import Layer
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options

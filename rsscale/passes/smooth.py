@@ -16,9 +16,9 @@ from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA, Layer
+from rsscale.memory import PROCESS_BYTES
 from rsscale.patches.majority import majority
 from rsscale.patches.markov_field import smooth_probabilities
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import Reference, StepRecipe
 from rsscale.steps.base import Block, Cost, Fold, Pass, Result, Setup, Source
 from rsscale.steps.options import Options

@@ -12,7 +12,7 @@ from rsscale.errors import AreaError, BandError, nearest
 from rsscale.legend.palette import palette
 from rsscale.pictures.charts import new_figure, require_matplotlib, style
 from rsscale.pictures.quicklook import rgb
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
+from rsscale.decorators.first_argument import COMPOSITE, MAP, first_is
 from rsscale.errors import AreaError, BandError, nearest
-from rsscale.first_argument import COMPOSITE, MAP, first_is
 from rsscale.legend.color_vision import alike
 from rsscale.legend.palette import palette
 from rsscale.legend.values import named_counts

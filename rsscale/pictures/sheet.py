@@ -15,7 +15,7 @@ from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.values import unknown_values
 from rsscale.pictures.charts import GREY, INK, LINE, written
-from rsscale.wording import hectares, percent
+from rsscale.text.wording import hectares, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from rsscale.pictures.charts import (
     style,
     written,
 )
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

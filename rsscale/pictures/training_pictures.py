@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError, ModelError, nearest
+from rsscale.importing.user_code import said
 from rsscale.pictures.charts import require_matplotlib, save_figure
 from rsscale.pictures.object_charts import precision_recall_chart
 from rsscale.pictures.split_chart import split_chart
@@ -17,7 +18,6 @@ from rsscale.pictures.training_charts import (
     reliability_chart,
     values_chart,
 )
-from rsscale.user_code import said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsscale.wording import counted, date_range
+from rsscale.text.wording import counted, date_range
 
 _MOST_CLASSES = 8
 

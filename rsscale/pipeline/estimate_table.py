@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rsscale.first_argument import made_by
-from rsscale.html_tables import block, heading, pairs
+from rsscale.decorators.first_argument import made_by
 from rsscale.monitoring.summary import describe_left_out
 from rsscale.runs.tile_costs import StepEstimate
-from rsscale.wording import counted
+from rsscale.text.html_tables import block, heading, pairs
+from rsscale.text.wording import counted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import ModelError, RsscaleError
-from rsscale.html_tables import block, heading, preformatted
 from rsscale.layers import AFTER, BEFORE, YearPair
 from rsscale.learn.model_html import input_lines, output_lines
 from rsscale.model.files import model_files, read_item, read_spec, read_training
@@ -17,6 +16,7 @@ from rsscale.model.spec import ModelSpec
 from rsscale.pictures.training_pictures import draw_training
 from rsscale.pictures.training_text import story_lines
 from rsscale.recipe import Recipe, read_recipe
+from rsscale.text.html_tables import block, heading, preformatted
 from rsscale.training.basis import WHERE
 
 if TYPE_CHECKING:

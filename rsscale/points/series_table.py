@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RecipeError
-from rsscale.first_argument import made_by
 from rsscale.geo.sample_groups import GroupShapes
 from rsscale.reference.unused_labels import UnusedLabels
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from rsscale.decorators.first_argument import first_is
 from rsscale.errors import AreaError
-from rsscale.first_argument import first_is
 from rsscale.geo.georeference import geobox_of
 from rsscale.geo.grid import Grid
 from rsscale.legend.flags import flag_classes

@@ -117,8 +117,8 @@ def opened(source: ModelSource) -> Predictor:
 class _Models:
     """The models that this process has opened last, by their key.
 
-    Not :func:`rsscale.once.once`: that would keep, beside each model, the source it came from,
-    which may hold a whole pickle of it.
+    Not :func:`rsscale.decorators.once.once`: that would keep, beside each model, the source it
+    came from, which may hold a whole pickle of it.
     """
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from rsscale.cluster.connection import is_in_a_worker
+from rsscale.decorators.first_argument import COMPOSITE, first_is
 from rsscale.errors import AreaError, ModelError
-from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.constant_pixels import tell_of_constant

@@ -26,7 +26,7 @@ from rich.progress import (
 
 from rsscale.progress.json_log import is_json, write_line
 from rsscale.progress.notebook import notebook_progress
-from rsscale.wording import rate_text
+from rsscale.text.wording import rate_text
 
 _QUIET_S = 2.0
 _LINE_EVERY_S = 10.0

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 _is_on = False
 

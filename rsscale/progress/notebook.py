@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rsscale.html_tables import Bar, block, table
-from rsscale.wording import rate_text
+from rsscale.text.html_tables import Bar, block, table
+from rsscale.text.wording import rate_text
 
 _QUIET_S = 2.0
 _RENEW_EVERY_S = 0.25

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rsscale import wording
 from rsscale.legend.flags import flag_classes
 from rsscale.object_files.summary import ObjectSummary
 from rsscale.publishing.about import About
@@ -13,6 +12,7 @@ from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.provenance import lineage, sources_of
 from rsscale.publishing.stac import citation, version_of
 from rsscale.publishing.zarr_copy import store_name
+from rsscale.text import wording
 
 _DASH = "–"  # noqa: RUF001 -- a dash as in tables
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rsscale.redaction import scrub, strip_document, strip_secrets
+from rsscale.text.redaction import scrub, strip_document, strip_secrets
 
 # Where people and clusters keep files, whether or not this machine has such a folder.
 _TOPS = {

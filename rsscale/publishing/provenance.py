@@ -23,7 +23,7 @@ from rsscale.publishing.local_paths import publishable, without_local_paths
 from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
 from rsscale.publishing.target import Target, WrittenFile
 from rsscale.store.ledger import Ledger
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 FOLDER = "provenance"
 _ROWS = 1000

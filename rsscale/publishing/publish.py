@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RecipeError, nearest
-from rsscale.first_argument import made_by
 from rsscale.progress.bars import progress
 from rsscale.publishing import stac
 from rsscale.publishing.about import About, read_about
@@ -50,8 +50,8 @@ from rsscale.publishing.target import (
 from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, store_name
 from rsscale.runs.run import Run
 from rsscale.store.storage import open_storage
+from rsscale.text.wording import counted
 from rsscale.viewer.static import write_viewer
-from rsscale.wording import counted
 
 _OURS = ("cogs", "items", "styles", "tables", "provenance", "gates", "viewer", OBJECTS)
 

@@ -24,7 +24,7 @@ from rsscale.gate_rules.rows import (
     rows_schema,
 )
 from rsscale.gate_rules.seam_counts import REACH, SUMS, Layers, Segments, count_segments
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.quality.gather import QualityGates
 from rsscale.quality.map_source import MapSource, class_layer_of, map_source
 from rsscale.quality.scene_edges import SceneEdges, scene_edges

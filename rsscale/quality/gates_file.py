@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.documents import read_json
 from rsscale.errors import RunFolderError
-from rsscale.first_argument import made_by
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version

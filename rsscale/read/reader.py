@@ -28,7 +28,7 @@ from rsscale.read.placement import OutputGrid
 from rsscale.read.source import Source
 from rsscale.read.stage_timer import StageTimer
 from rsscale.read.warp import RegionWarp, invalid_pixels, read_nested
-from rsscale.redaction import KEEP_QUERY
+from rsscale.text.redaction import KEEP_QUERY
 
 # Blocks are warped in parts, each on its own and always whole. GDAL takes about as long a pixel
 # for 128 x 256 as for larger ones (a WarpedVRT works in strips of 128 rows anyway), half as much

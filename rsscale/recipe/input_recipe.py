@@ -14,7 +14,7 @@ from rsscale.errors import nearest
 from rsscale.net.headers import HeaderRules
 from rsscale.net.signing import access_name, check_name
 from rsscale.recipe.fields import MonthDay, Name, Nodata, Strict, as_value_error, short_form
-from rsscale.redaction import shown
+from rsscale.text.redaction import shown
 
 
 class MaskRecipe(Strict):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsscale.html_tables import block, heading, pairs, preformatted, table
 from rsscale.recipe.input_recipe import InputRecipe
 from rsscale.recipe.steps import StepRecipe
-from rsscale.redaction import shown
+from rsscale.text.html_tables import block, heading, pairs, preformatted, table
+from rsscale.text.redaction import shown
 
 
 def recipe_html(recipe: Any) -> str:

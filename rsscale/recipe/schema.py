@@ -11,8 +11,8 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from rsscale.cluster.request import parse_request
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RecipeError, nearest
-from rsscale.first_argument import made_by
 from rsscale.geo.grid import MAX_RESOLUTION, MAX_TILE, Grid
 from rsscale.layers import AFTER, BEFORE
 from rsscale.recipe.fields import Coordinate, InputName, Name, Strict, Year, as_value_error
@@ -21,7 +21,7 @@ from rsscale.recipe.input_recipe import ACCESS, InputRecipe
 from rsscale.recipe.recipe_html import recipe_html
 from rsscale.recipe.steps import StepRecipe, check_steps, in_order
 from rsscale.recipe.train_recipe import TrainRecipe
-from rsscale.redaction import strip_addresses
+from rsscale.text.redaction import strip_addresses
 
 
 class GridRecipe(Strict):

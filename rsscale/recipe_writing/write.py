@@ -20,7 +20,7 @@ from rsscale.recipe import read_recipe
 from rsscale.recipe_writing.answers import Answers, LabelColumns, label_columns
 from rsscale.recipe_writing.imagery import Imagery, look_at
 from rsscale.recipe_writing.label_split import split_lines
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     from odc.geo.geom import Geometry

@@ -18,7 +18,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.palette import palette
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _MOST_NAMED = 5

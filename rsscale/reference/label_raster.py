@@ -30,7 +30,7 @@ from rsscale.reference.grid_labels import GridLabels, Values
 from rsscale.reference.label_rules import LabelRules
 from rsscale.reference.merged_classes import MergedClasses
 from rsscale.reference.unused_labels import Reason, Unit, UnusedLabels
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

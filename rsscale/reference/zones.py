@@ -15,7 +15,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.reference.vector_file import read_vector_file
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 # Edges are cut so short before they are projected that they stay where they were, by less than
 # 5 cm. By length and not by the zone's size: neighbours must cut the edge that they share alike.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RecipeError, RunFolderError, nearest
-from rsscale.first_argument import made_by
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
 from rsscale.legend.transitions import CLASSES, paired_classes

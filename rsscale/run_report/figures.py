@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsscale import wording
+from rsscale.text import wording
 
 _DASH = "–"  # noqa: RUF001 -- a dash as in tables
 

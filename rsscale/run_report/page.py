@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rsscale.redaction import hide_local_paths, scrub
 from rsscale.run_report import figures
-from rsscale.wording import counted
+from rsscale.text.redaction import hide_local_paths, scrub
+from rsscale.text.wording import counted
 
 # The lightest and darkest of a table's shaded cells; see :func:`cell`.
 _PALE, _DEEP = (255, 255, 255), (150, 60, 20)

@@ -15,10 +15,9 @@ from rsscale.cluster.connection import Cluster
 from rsscale.cluster.machine import Precision, machine_of
 from rsscale.cluster.profile import NumericProfile
 from rsscale.cluster.request import chosen
+from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RunFolderError
-from rsscale.first_argument import made_by
 from rsscale.geo.area import as_geojson
-from rsscale.html_tables import block, table
 from rsscale.layers import TileKey
 from rsscale.progress.bars import progress
 from rsscale.recipe import Recipe
@@ -40,6 +39,7 @@ from rsscale.steps.base import ALL, Gather, NotReadyError
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
+from rsscale.text.html_tables import block, table
 
 if TYPE_CHECKING:
     from rsscale.items.item_store import Lookup

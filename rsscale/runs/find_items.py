@@ -27,7 +27,7 @@ from rsscale.items.versions import keep_newest
 from rsscale.memory import paused_collector
 from rsscale.recipe import InputRecipe, Recipe
 from rsscale.store.run_folder import RunFolder
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _log = logging.getLogger(__name__)
 

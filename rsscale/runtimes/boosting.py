@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
+from rsscale.importing.user_code import said
 from rsscale.model.artifacts import BOOSTING
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.by_pixel import PixelModule, check_features, check_names
-from rsscale.user_code import said
 
 _OF_CLASSES = ("binary", "multiclass", "multiclassova", "softmax", "cross_entropy")
 

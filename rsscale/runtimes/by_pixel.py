@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError
+from rsscale.importing.user_code import said
 from rsscale.model.model_input import DAYS, VALID, ModelInput
 from rsscale.model.spec import ModelSpec
 from rsscale.networks.pixels import PixelSeries, pixel_series
 from rsscale.networks.tempcnn import on_year
 from rsscale.runtimes.base import RuntimeModule
 from rsscale.runtimes.indices import SpectralIndices
-from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 

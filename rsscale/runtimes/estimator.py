@@ -23,12 +23,12 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
+from rsscale.importing.user_code import said
 from rsscale.model.artifacts import ESTIMATOR
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.by_pixel import Given, PixelModule, check_features, check_names
 from rsscale.runtimes.labels import ordered_classes
-from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from rsscale.errors import ModelError, RecipeError, RsscaleError, missing_extra, nearest
-from rsscale.user_code import check_allowed, load, said
+from rsscale.importing.user_code import check_allowed, load, said
 
 ALLOWED = "RSSCALE_ARCHITECTURES"
 """The environment variable that lists modules whose functions may make networks."""

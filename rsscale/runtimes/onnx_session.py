@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
+from rsscale.importing.user_code import said
 from rsscale.model.artifacts import ONNX
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.base import RuntimeModule
-from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 

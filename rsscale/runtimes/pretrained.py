@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
+from rsscale.importing.user_code import said
 from rsscale.runtimes.factory import smp_class, smp_encoder
-from rsscale.user_code import said
 
 _log = logging.getLogger("rsscale")
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
+from rsscale.importing.user_code import said
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import WindowBatch, blank_batch
-from rsscale.user_code import said
 
 # Operators and which of their arguments says whether they are in the mode of training.
 _TRAINING = {

@@ -13,7 +13,7 @@ from rsscale.reference.zones import Zones
 from rsscale.sample_assessment.layers_of_run import MapLayers
 from rsscale.sample_assessment.regions import zones_of
 from rsscale.sample_assessment.sample_file import SampleFile
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 # Share by which two sizes may differ and nothing is said.
 _NOTED = 1e-4

@@ -17,7 +17,7 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.vector_file import split_layer
 from rsscale.reference.vector_file import read_vector_file
 from rsscale.sample_assessment.design_record import DesignRecord
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -10,7 +10,7 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.sample_table import SampleTable
 from rsscale.estimation.units import Ints
 from rsscale.runs.plan import RunPlan
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 _TOLD = 5
 # Share of the map by which it may be off, as of a systematic sample.

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.first_argument import made_by
-from rsscale.html_tables import block, heading, small_lines, table
+from rsscale.decorators.first_argument import made_by
 from rsscale.sample_passes.sample_options import ALLOCATIONS, SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate
 from rsscale.sample_passes.strata import Strata
-from rsscale.wording import counted
+from rsscale.text.html_tables import block, heading, small_lines, table
+from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -11,7 +11,7 @@ import numpy as np
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
 from rsscale.layers import TileKey
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.sample_passes.population import UNMAPPED, Population, block_of
 from rsscale.steps.base import Block, Cost, Gather, PartPass, Result, Source
 

@@ -13,7 +13,7 @@ from rsscale.learners.chips import InputBands
 from rsscale.points.series_table import SeriesInput, SeriesTable
 from rsscale.sampling.chip_task import DAYS_OF, Arrays
 from rsscale.sampling.pixel_choice import MOST_PIXELS
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 
 def pixel_table(

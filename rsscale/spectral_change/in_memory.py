@@ -10,8 +10,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.change.post_classification import on_same_pixels
+from rsscale.decorators.first_argument import COMPOSITE, first_is
 from rsscale.errors import AreaError, BandError
-from rsscale.first_argument import COMPOSITE, first_is
 from rsscale.geo.lattice import position_hash
 from rsscale.layers import Layer
 from rsscale.spectral_change.decision import change_layers, decide

@@ -21,7 +21,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import chdtr, chdtrc
 
 from rsscale.errors import BandError
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from rsscale.errors import BandError
 from rsscale.spectral_change.histogram import Histogram, lower_edge
-from rsscale.wording import counted
+from rsscale.text.wording import counted
 
 Rule = Literal["otsu", "kittler-illingworth"]
 

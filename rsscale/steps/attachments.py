@@ -12,8 +12,8 @@ from pathlib import Path
 from rsscale.documents import DocumentError, read_json
 from rsscale.errors import RunFolderError
 from rsscale.model.files import files_digest
-from rsscale.redaction import secret_places
 from rsscale.store.run_folder import RunFolder
+from rsscale.text.redaction import secret_places
 
 _log = logging.getLogger(__name__)
 _MOST_TOLD = 3

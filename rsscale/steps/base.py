@@ -20,7 +20,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
-from rsscale.processes import PROCESS_BYTES
+from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import Recipe, Reference, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
 from rsscale.steps.block import Block, Cost, NotReadyError, Resources, Result, Source, over_box

@@ -15,13 +15,13 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from rsscale.errors import RecipeError, RsscaleError, nearest
+from rsscale.importing.user_code import check_allowed, load, said
 from rsscale.layers import Layer
 from rsscale.recipe import Recipe, StepRecipe, read_recipe
 from rsscale.steps.attachments import Attachment
 from rsscale.steps.base import Fold, Gather, Pass, Step
 from rsscale.steps.options import Options, one_line
 from rsscale.steps.setup import RunSetup
-from rsscale.user_code import check_allowed, load, said
 
 KINDS = {
     "predict": "rsscale.passes.mapping:MapPass",

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from rsscale.decorators.once import once
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.once import once
 from rsscale.steps.base import ALL, Cost, Gather, NotReadyError, Resources
 from rsscale.steps.block import Unstored
 from rsscale.store.ledger import LedgerReader

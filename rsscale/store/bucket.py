@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale import durable
+from rsscale.decorators.once import once
 from rsscale.errors import RunFolderError, StorageError
-from rsscale.once import once
-from rsscale.redaction import scrub
+from rsscale.text.redaction import scrub
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from rsscale.model.files import SELDOM
+from rsscale.text.wording import counted
 from rsscale.training.background import Report
 from rsscale.training.calibrate import FEWEST_PLACES
-from rsscale.wording import counted
 
 _LISTED = 6
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
-from rsscale.html_tables import block, heading, preformatted, small_lines
 from rsscale.learners.base import Predictions
 from rsscale.learners.fit import Fit
+from rsscale.text.html_tables import block, heading, preformatted, small_lines
+from rsscale.text.wording import counted
 from rsscale.training.background import Background
 from rsscale.training.basis import WHERE, Basis
 from rsscale.training.calibrate import Calibration
 from rsscale.training.remarks import remarks_of
 from rsscale.training.split import Split
 from rsscale.training.story import story_of, write_story
-from rsscale.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

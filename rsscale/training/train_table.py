@@ -11,8 +11,8 @@ import torch
 
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
 from rsscale.cluster.machine import Precision
+from rsscale.decorators.first_argument import TABLE, first_is
 from rsscale.errors import RecipeError, nearest
-from rsscale.first_argument import TABLE, first_is
 from rsscale.geo.lattice import Lattice
 from rsscale.layers import Layer
 from rsscale.learn.model import Model

@@ -1,4 +1,4 @@
-"""Addresses made absolute; for secrets see tests/test_redaction.py."""
+"""Addresses made absolute; for secrets see tests/text/test_redaction.py."""
 
 import pytest
 

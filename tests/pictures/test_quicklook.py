@@ -22,7 +22,7 @@ from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, class_attributes
 from rsscale.pictures.quicklook import quicklook, rgb
 from rsscale.pictures.sheet import UNNAMED, save_options
-from rsscale.wording import hectares
+from rsscale.text.wording import hectares
 
 CLASSES = (
     LandClass(2, "water", "#1060f0"),

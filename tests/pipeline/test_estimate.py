@@ -22,11 +22,11 @@ from rsscale.inference.blend import blender
 from rsscale.inference.heads import head_of
 from rsscale.learn import weights
 from rsscale.learn.models import Model, open_model
+from rsscale.memory import PROCESS_BYTES
 from rsscale.model.files import is_calibrated, read_item, read_spec
 from rsscale.passes.map_memory import estimate, network_bytes
 from rsscale.pipeline.estimate import _relative_margin, with_untrained
 from rsscale.pipeline.estimate_table import Prices
-from rsscale.processes import PROCESS_BYTES
 from rsscale.recipe import read_recipe
 from rsscale.runs import tile_costs
 

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from rich.console import Console
 
 from rsscale.progress import bars as progress
-from rsscale.wording import rate_text
+from rsscale.text.wording import rate_text
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import rsscale.run_report
-from rsscale.redaction import hide_local_paths
 from rsscale.run_report.figures import Figure, hectares, number, percent, seconds, size
 from rsscale.run_report.page import cell, contrast, render
+from rsscale.text.redaction import hide_local_paths
 
 CSS = (Path(rsscale.run_report.__file__).parent / "templates" / "report.css").read_text("utf-8")
 TEMPLATES = Path(rsscale.run_report.__file__).parent / "templates"

@@ -34,7 +34,7 @@ from rsscale.sample_assessment.assess_sample import assess_sample
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
 from rsscale.store.zarr_store import consolidate
-from rsscale.wording import hectares, percent
+from rsscale.text.wording import hectares, percent
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "rect", "path"}
 

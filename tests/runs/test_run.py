@@ -15,8 +15,8 @@ from landscape import BANDS, Landscape, make_model
 
 import rsscale as rs
 from rsscale.errors import RsscaleError, RunFolderError, SupersededError
+from rsscale.memory import peak_rss
 from rsscale.passes.mapping import MapPass
-from rsscale.processes import peak_rss
 from rsscale.read.file_pool import POOL
 from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.run import Run, RunOptions, resume, run
@@ -334,7 +334,7 @@ def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
-    code = "from rsscale.processes import peak_rss; import numpy; print(peak_rss())"
+    code = "from rsscale.memory import peak_rss; import numpy; print(peak_rss())"
     ballast = np.ones(2**26)  # 512 MiB
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_rss() > ballast.nbytes > 2 * int(done.stdout)

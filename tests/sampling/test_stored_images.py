@@ -14,7 +14,7 @@ from rsscale.learners.base import Design, Loop, Task
 from rsscale.learners.chips import Chips, InputBands, SelectedImages
 from rsscale.learners.image_network import ImageNetwork
 from rsscale.legend.classes import LandClass
-from rsscale.processes import peak_rss
+from rsscale.memory import peak_rss
 from rsscale.sampling.chip_parts import ChipParts
 from rsscale.sampling.chip_task import ChipPart
 from rsscale.sampling.stored_images import StoredImages

@@ -215,7 +215,7 @@ def test_a_plan_that_dies_before_its_last_write_can_be_made_again(
 
 
 def test_a_module_that_is_not_there_says_where_python_looks() -> None:
-    from rsscale.user_code import load
+    from rsscale.importing.user_code import load
 
     with pytest.raises(RsscaleError, match="its folder be in PYTHONPATH, here and on the workers"):
         load("no_such_module:Pass", "steps.wrong")

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from rsscale.decorators.once import once
 from rsscale.net import connections, gdal_files, signing
-from rsscale.once import once
 
 THREADS = 8
 

@@ -1,6 +1,6 @@
 """Numbers agree with what they count."""
 
-from rsscale.wording import counted, date_range
+from rsscale.text.wording import counted, date_range
 
 
 def test_one_is_singular() -> None:

@@ -2,10 +2,19 @@
 
 from html.parser import HTMLParser
 
-from rsscale.html_tables import Bar, Cell, block, heading, pairs, preformatted, small_lines, table
 from rsscale.legend.classes import LandClass
 from rsscale.legend.legend import Legend
 from rsscale.monitoring.run_html import run_html
+from rsscale.text.html_tables import (
+    Bar,
+    Cell,
+    block,
+    heading,
+    pairs,
+    preformatted,
+    small_lines,
+    table,
+)
 
 
 class Reader(HTMLParser):

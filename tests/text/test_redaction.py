@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from rsscale.errors import CatalogError
-from rsscale.redaction import (
+from rsscale.text.redaction import (
     KEEP_QUERY,
     dropped_names,
     redact_logs,

@@ -7,7 +7,7 @@ import pytest
 from landscape import make_model
 
 import rsscale as rs
-from rsscale.first_argument import made_by
+from rsscale.decorators.first_argument import made_by
 
 FUNCTIONS = {
     "composite": "rs.load",

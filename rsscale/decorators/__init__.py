@@ -1,0 +1,1 @@
+"""Decorators: of functions whose results are kept, or whose first argument is checked."""
