@@ -28,7 +28,7 @@ settings.load_profile("tests")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
-_LEFT_OUT = ("clusters", "faults", "long")
+_LEFT_OUT = ("clusters", "extended", "faults", "long")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,17 +38,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Processes that have nothing left take tests from one another: at the end, these should be short.
     """
     out = {name for name in _LEFT_OUT if name not in config.option.markexpr}
-    left = [item for item in items if out & {mark.name for mark in item.iter_markers()}]
+    suites = {item: _suites(item) for item in items}
+    left = [item for item in items if out & suites[item]]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
     for item in items:
-        if set(_LEFT_OUT) & {mark.name for mark in item.iter_markers()}:
+        if suites[item]:
             item.add_marker(pytest.mark.timeout(3600))  # minutes by themselves, more beside others
-        if item.path.parent.name == "faults" or item.path.name == "test_lazy_on_a_cluster.py":
+        if item.path.parent.name == "faults":
             item.add_marker("slow")  # clusters of their own, and whole runs on them
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
+
+
+def _suites(item: pytest.Item) -> set[str]:
+    """Of those that a plain pytest leaves out, the one that a test is of, if any."""
+    found = set(_LEFT_OUT) & {mark.name for mark in item.iter_markers()}
+    if not found and item.path.parent.name == "faults" and "started" in item.fixturenames:
+        item.add_marker("extended")  # whole runs on a cluster of their own
+        return {"extended"}
+    if len(found) > 1:
+        names = " and ".join(sorted(found))
+        told = f"{item.nodeid} is of the suites {names}; expected one, else no script runs it"
+        raise pytest.UsageError(told)
+    return found
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -158,7 +158,7 @@ def test_readme_and_reading(here: Path, landscape: Landscape, two_workers: str) 
     assert (xr.open_zarr("map.zarr").classification != 255).any()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_functions(run_folder: Callable[[str], Path]) -> None:
     run_folder("out/landcover")
     names = run_page("docs/functions.md", {"rs": rs, "xr": xr, "client": None})
@@ -179,7 +179,7 @@ def test_gates_report_and_publication(run_folder: Callable[[str], Path]) -> None
     assert Path(published.collection).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_sample_design(run_folder: Callable[[str], Path]) -> None:
     run = rs.Run(run_folder("out"))
     name = rs.Run("out").open().classification.attrs["flag_meanings"].split()[0]

@@ -66,7 +66,7 @@ def test_tables_name_every_notebook_and_its_question() -> None:
     [
         pytest.param(path, id=path.stem, marks=getattr(pytest.mark, mark))
         for path in NOTEBOOKS
-        for mark in ["slow" if path.stem in QUICK else "long"]
+        for mark in ["extended" if path.stem in QUICK else "long"]
     ],
 )
 def test_every_cell_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

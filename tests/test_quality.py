@@ -9,10 +9,22 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_ci_runs_the_command_of_the_readme() -> None:
-    command = (ROOT / ".ci/run").read_text().splitlines()[-1]
+def test_ci_runs_the_command_of_the_readme_then_the_extended_suite() -> None:
+    command, extended = (ROOT / ".ci/run").read_text().splitlines()[-2:]
+    command, then = command[:-3], command[-3:]
     assert command in (ROOT / "README.md").read_text().splitlines()
     assert ".ci/check" in command
+    assert (then, extended.strip()) == (" &&", "bash .ci/extended")
+
+
+def test_every_suite_that_is_left_out_has_a_script() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    told = dict(marker.split(": ", 1) for marker in options["markers"])
+    left_out = [name for name, text in told.items() if f"chosen by -m {name}" in text]
+    assert left_out == ["extended", "long", "clusters", "faults"]
+    for name in left_out:
+        script = (ROOT / ".ci" / name).read_text()
+        assert f"-m {name}" in script or f'-m "{name} ' in script, name
 
 
 def test_the_checks_before_a_commit_are_these_and_need_no_network() -> None:

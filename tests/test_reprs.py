@@ -125,7 +125,7 @@ def test_a_model_has_its_contract_and_its_legend() -> None:
     assert legend[1:] == [["water", "1", "#2b83ba"], ["a < b", "4", "#1b7837"]]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_page_runs(
     landscape_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

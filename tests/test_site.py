@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> None:
     sources = {p.relative_to(ROOT / "docs").with_suffix("") for p in (ROOT / "docs").rglob("*.md")}
     for source in sources:
@@ -35,7 +35,7 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
         assert [address for address in loaded if "://" in address] == [], source
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_reference_has_every_public_name_key_and_command(site: Path) -> None:
     api = "".join(p.read_text("utf-8") for p in (site / "reference/api").glob("*.html"))
     assert [n for n in rsscale.__all__ if f'id="rsscale.{n}"' not in api] == []
@@ -59,7 +59,7 @@ def test_tables_of_the_reference_are_those_of_the_code(monkeypatch: pytest.Monke
     assert "| `dilate` | number" in (ROOT / "docs/reference/recipe.md").read_text("utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
     (tmp_path / "index.md").write_text("# A\n\n[there](nowhere.md)\n")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-c", ROOT / "docs", tmp_path,

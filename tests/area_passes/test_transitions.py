@@ -134,7 +134,7 @@ def test_a_preview_has_the_layer(tmp_path: Path) -> None:
     assert "transition" in rs.preview(recipe_of(tmp_path), bbox=box, step="became", device="cpu")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(tmp_path: Path, two_workers: str) -> None:
     """Of pixels by their centre, and by the share of them that lies in a zone."""
     runs = []

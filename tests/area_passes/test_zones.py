@@ -118,7 +118,7 @@ def test_zones_hold_what_shapely_finds_pixel_by_pixel(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["centre", "coverage"])
+@pytest.mark.parametrize("method", ["centre", pytest.param("coverage", marks=pytest.mark.extended)])
 def test_every_tile_size_and_worker_count_gives_the_same_table(
     tmp_path: Path, zones: gpd.GeoDataFrame, two_workers: str, method: str
 ) -> None:
@@ -243,7 +243,7 @@ def test_the_sum_waits_for_every_tile(tmp_path: Path, zones: gpd.GeoDataFrame) -
     assert found.equals(counted(tmp_path / "other", zones).table("areas"))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_that_grows_ends_with_the_table_and_the_overviews_of_a_whole_one(
     tmp_path: Path, zones: gpd.GeoDataFrame
 ) -> None:

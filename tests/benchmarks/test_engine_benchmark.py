@@ -170,7 +170,7 @@ def test_events_that_were_cut_short_are_left_out(tmp_path: Path) -> None:
     assert country.tile_events(tmp_path) == [["2023", "x1_y2"]]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_first_tile_of_a_country_that_is_not_there(tmp_path: Path) -> None:
     small, memory = scaling.first_tile(tmp_path, tiles=100, repeats=1, times=4)
     assert small["target"] == memory["target"] == 5

@@ -38,7 +38,7 @@ def test_every_reducer_has_a_row() -> None:
     assert set(reducer_names.REDUCERS) <= set(REDUCERS)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_parts_run_on_the_cpu() -> None:
     rows = [*composite_rows("cpu", quick=True), *head_rows("cpu", quick=True)]
     assert [row.name for row in rows if not row.is_right] == []

@@ -33,6 +33,7 @@ def scored(folder: Path, dates: TwoDates, **step: object) -> tuple[rs.Run, float
     return run, float(f1_score(truth[known], change[known]))
 
 
+@pytest.mark.extended
 def test_a_shift_costs_change_that_correction_gives_back(tmp_path: Path) -> None:
     """Real, the dates are 0.1 px apart; 0.7 px more are put between them here."""
     after = np.stack([moved(b, (0, 0.7), order=5, mode="mirror") for b in taizhou.image(2003)])

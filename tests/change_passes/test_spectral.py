@@ -92,7 +92,7 @@ def test_it_is_the_change_of_the_whole_images(run: rs.Run, method: str) -> None:
     assert facts["changed"] == (change["change"].values == 1).sum() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -38,14 +38,15 @@ def scores(run: rs.Run, step: str = "change") -> dict[str, float]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "threshold", "least"),
     [
         # In memory the same threshold is asked of in the default suite, see below.
         pytest.param("ir-mad", "otsu", IR_MAD, marks=pytest.mark.long),
-        ("ir-mad", "kittler-illingworth", IR_MAD),
-        ("change-vector", "kittler-illingworth", CHANGE_VECTORS),
+        pytest.param("ir-mad", "kittler-illingworth", IR_MAD, marks=pytest.mark.extended),
+        pytest.param(
+            "change-vector", "kittler-illingworth", CHANGE_VECTORS, marks=pytest.mark.extended
+        ),
     ],
 )
 def test_the_change_is_found_without_labels(

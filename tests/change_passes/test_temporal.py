@@ -166,7 +166,7 @@ def test_a_preview_says_what_it_lacks(tmp_path: Path) -> None:
         rs.preview(recipe, bbox=[5.96, 44.97, 5.97, 44.98], step="change", device="cpu")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -89,7 +89,7 @@ def test_it_is_the_model_of_the_whole_layers(run: rs.Run) -> None:
     assert (years[both] == of_path[both]).mean() > 0.9999
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:
@@ -109,7 +109,7 @@ def test_given_transitions_stay_and_evidence_is_estimated(tmp_path: Path, run: r
     assert "change-transitions" not in other.state["steps"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_percents_of_change_are_evidence_too(tmp_path: Path) -> None:
     compared = {"kind": "post-classification", "of": "map", "from": 2019, "to": 2020}
     recipe = recipe_of(tmp_path, 512, of={"map": "map", "evidence": "compared"})

@@ -127,7 +127,7 @@ def deadly(task: tuple[int, int]) -> int:
     return number
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_poison_is_one_failure_and_takes_nothing_with_it() -> None:
     with connect("local:2") as client:
         outcomes = run([(n, 5) for n in range(12)], deadly, client)

@@ -58,7 +58,7 @@ def test_workers_tell_of_themselves(cluster: SpecCluster) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_busy_workers_answer_too(cluster: SpecCluster) -> None:
     with Client(cluster.scheduler_address) as client:
         done = [client.submit(_until, "go", pure=False) for _ in HOSTS]
@@ -91,7 +91,7 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(
     assert "taken to be like this machine" in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_one_that_does_not_answer_is_told_beside_one_that_does(
     cluster: SpecCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

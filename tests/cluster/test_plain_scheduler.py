@@ -23,7 +23,7 @@ from rsscale.cluster.sealed import Sealed
 from rsscale.geo.lattice import PixelBox
 from rsscale.prediction.predict import first_windows, predict
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.extended
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,12 @@ from rsscale.recipe import read_recipe
 _HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("steps", "dates", "least"), [(30, 6, 0.8), pytest.param(450, 14, 0.7, marks=pytest.mark.long)]
+    ("steps", "dates", "least"),
+    [
+        pytest.param(30, 6, 0.8, marks=pytest.mark.extended),
+        pytest.param(450, 14, 0.7, marks=pytest.mark.long),
+    ],
 )
 def test_the_whole_demo(
     tmp_path: Path,

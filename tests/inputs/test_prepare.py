@@ -251,7 +251,7 @@ def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Datase
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [384, 1024])
+@pytest.mark.parametrize("tile", [384, pytest.param(1024, marks=pytest.mark.extended)])
 def test_strips_and_tiles_do_not_show(
     archive: Landscape,
     reference: xr.Dataset,
@@ -484,7 +484,14 @@ def test_wrong_keys_of_an_input_are_told(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fails", [None, "reading", "predicting"])
+@pytest.mark.parametrize(
+    "fails",
+    [
+        "reading",
+        pytest.param(None, marks=pytest.mark.extended),
+        pytest.param("predicting", marks=pytest.mark.extended),
+    ],
+)
 def test_composites_go_with_their_tile(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:

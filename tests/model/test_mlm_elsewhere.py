@@ -29,6 +29,8 @@ from rsscale.inference.stack import InputStack
 from rsscale.learn.architectures import build
 from rsscale.network.normalize import window_batch
 
+# A network of torch, one of series, a classical learner, another layer, and ONNX: each way once.
+QUICK = ("own network", "temporal CNN", "random forest", "int8 embedding", "ONNX")
 SCHEMA = Path(__file__).resolve().parents[2] / "../shared/data/mlm/json-schema/schema.json"
 # What MLM's schema takes of other extensions, by their text: classification 1.1 and raster 1.1.
 CLASS = {
@@ -75,7 +77,10 @@ def stac_validator() -> Draft7Validator:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.extended) for name in KINDS],
+)
 def test_items_of_all_kinds_are_valid_mlm(name: str, once: Once) -> None:
     KINDS[name].skip_if_not_installed()
     item = json.loads((once(f"kind of {name}", KINDS[name].save) / "item.json").read_text())

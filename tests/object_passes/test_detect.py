@@ -102,7 +102,7 @@ def test_any_tiles_and_workers_give_the_same(
         assert found(recipe, tmp_path / f"run-{tile}", client).equals(wanted), tile
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_outlines_are_the_same_in_other_tiles(
     landscape: Landscape, detectors: Path, tmp_path: Path
 ) -> None:

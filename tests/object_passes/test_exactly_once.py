@@ -218,7 +218,7 @@ def test_another_recipe_updates_a_run(tmp_path: Path) -> None:
     [
         # The gather is the tile x0_y0, where the area has none.
         ("after-shards@x0_y0=kill", {"ponds-windows": 26}),
-        ("after-shards@x733_y4983=kill", {}),
+        pytest.param("after-shards@x733_y4983=kill", {}, marks=pytest.mark.extended),
     ],
 )
 def test_killed_and_resumed(
@@ -236,7 +236,7 @@ def test_killed_and_resumed(
     assert rows_of(run).equals(in_part)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_killed_in_the_last_step_and_resumed(tmp_path: Path, in_part: pa.Table) -> None:
     out = tmp_path / "killed"
     code = KILLED.format(path=sys.path, folder=str(tmp_path), out=str(out))

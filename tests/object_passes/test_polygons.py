@@ -140,7 +140,7 @@ def test_another_tile_size_gives_the_same(tmp_path: Path, run: rs.Run) -> None:
     assert_equal(traced(tmp_path, 256), run)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -64,7 +64,7 @@ def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
     assert "<b>" in report._repr_html_()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_two_images_learn_together_and_the_seed_decides(scene: AerialScene) -> None:
     other = aerial_scene(128, 6)
     both = ([scene.image, other.image], [scene.objects, other.objects])

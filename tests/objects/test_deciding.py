@@ -156,7 +156,7 @@ def test_any_tiling_gives_the_outlines_of_the_plane(seed: int) -> None:
     check(seed, 60, outlined=True, tilings=2)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_thousand_tilings() -> None:
     found = [row for seed in range(120) for row in check(seed, 60 + seed % 90, tilings=8)]
     assert len({row[0] for row in found}) > 100

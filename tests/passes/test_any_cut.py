@@ -172,7 +172,7 @@ def boxes(draw: st.DrawFn) -> tuple[shapely.Geometry, PixelBox]:
     return area, box
 
 
-@pytest.mark.parametrize("blend", LATTICES)
+@pytest.mark.parametrize("blend", ["trim", pytest.param("hann", marks=pytest.mark.extended)])
 @settings(max_examples=12, **SETTINGS)
 @given(cut=boxes())
 def test_any_box_gives_the_same_map(
@@ -212,10 +212,11 @@ def drawn_cuts(count: int) -> Callable[..., None]:
     return test
 
 
-test_any_cut_gives_the_same_map = drawn_cuts(1)
+test_any_cut_gives_the_same_map = pytest.mark.extended(drawn_cuts(1))
 test_any_of_many_cuts_gives_the_same_map = pytest.mark.long(drawn_cuts(60))
 
 
+@pytest.mark.extended
 def test_the_ways_of_blending_differ(references: dict[str, tuple[Path, xr.Dataset]]) -> None:
     trim, hann = (references[name][1].confidence.values for name in LATTICES)
     assert (trim != hann).sum() > 1000

@@ -87,8 +87,17 @@ DISTANCE = step(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [64, 100, 160])
-@pytest.mark.parametrize("where", ["here", "on two workers"])
+@pytest.mark.parametrize(
+    ("where", "tile"),
+    [
+        ("here", 64),
+        ("here", 160),
+        ("on two workers", 100),
+        pytest.param("here", 100, marks=pytest.mark.extended),
+        pytest.param("on two workers", 64, marks=pytest.mark.extended),
+        pytest.param("on two workers", 160, marks=pytest.mark.extended),
+    ],
+)
 def test_tiles_give_what_the_whole_map_gives(
     tile: int, where: str, workers: Any, tmp_path: Path
 ) -> None:
@@ -187,7 +196,9 @@ def test_a_plan_of_a_recipe_without_inputs(tmp_path: Path) -> None:
         ("raises", r"function 'raises' raised ZeroDivisionError on tile \S+: of 1 inputs"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("where", ["here", "on two workers"])
+@pytest.mark.parametrize(
+    "where", ["here", pytest.param("on two workers", marks=pytest.mark.extended)]
+)
 def test_a_function_that_breaks_its_promise_fails_its_tile_by_name(
     function: str, said: str, where: str, workers: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -15,7 +15,12 @@ from rsscale.read import reader
 LAYERS = ("classification", "confidence", "observations")
 pytestmark = pytest.mark.slow
 # The engine does not see how large a tile is, the tile function not where it is computed.
-CUTS = [(384, ""), (2048, ""), (512, "two_workers"), (1024, "two_workers")]
+CUTS = [
+    (384, ""),
+    (512, "two_workers"),
+    pytest.param(2048, "", marks=pytest.mark.extended),
+    pytest.param(1024, "two_workers", marks=pytest.mark.extended),
+]
 
 
 def over_the_area(path: Path) -> xr.Dataset:

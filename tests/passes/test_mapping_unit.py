@@ -107,7 +107,7 @@ def test_small_changes_are_dropped_and_their_layers_agree(run: rs.Run) -> None:
     assert ((old != new)[known] == (change == 1)[known]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -21,6 +21,15 @@ OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu", "trust": True}
 # Tile and whether on two workers; each is compared with tiles of 256 px in this process.
 CUTS = ((96, False), (160, True))
 MORE_CUTS = ((160, False), (96, True), (256, True))
+# A network of torch, one of series, a classical learner and another layer: each way once.
+QUICK = ("own network", "temporal CNN", "random forest", "int8 embedding")
+CASES = [
+    *(
+        pytest.param(name, CUTS, id=name, marks=[] if name in QUICK else pytest.mark.extended)
+        for name in KINDS
+    ),
+    *(pytest.param(name, MORE_CUTS, id=f"{name}-more", marks=pytest.mark.long) for name in KINDS),
+]
 PREVIEW = [6.025, 44.976, 6.031, 44.983]
 
 
@@ -45,8 +54,7 @@ def over(whole: xr.Dataset, other: xr.DataArray, layer: Layer) -> np.ndarray:
     return other.reindex(y=whole.y, x=whole.x, fill_value=fill).values
 
 
-@pytest.mark.parametrize("cuts", [CUTS, pytest.param(MORE_CUTS, marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "cuts"), CASES)
 def test_a_run_of_any_kind_is_the_same_for_any_tile_size_and_workers(
     landscape: Landscape,
     once: Once,

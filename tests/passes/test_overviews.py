@@ -151,7 +151,10 @@ def test_a_level_is_the_one_below_at_half_the_resolution(finished: rs.Run, level
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tile", "cluster"), [(384, ""), (1024, "two_workers")])
+@pytest.mark.parametrize(
+    ("tile", "cluster"),
+    [(384, ""), pytest.param(1024, "two_workers", marks=pytest.mark.extended)],
+)
 def test_every_tile_size_and_worker_count_gives_the_same_overviews(
     finished: rs.Run, tmp_path: Path, request: pytest.FixtureRequest, tile: int, cluster: str
 ) -> None:

@@ -78,7 +78,7 @@ def test_a_preview_is_the_same(tmp_path: Path, run: rs.Run) -> None:
             np.testing.assert_array_equal(part[name].values, whole[name].values)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

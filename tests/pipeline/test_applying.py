@@ -123,7 +123,7 @@ def test_a_later_call_goes_on_and_a_version_computes_anew(finished: rs.Run, tmp_
         call(layers=layers, name="other")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_function_of_a_script_travels_to_workers(
     finished: rs.Run, tmp_path: Path, two_workers: str
 ) -> None:

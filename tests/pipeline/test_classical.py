@@ -30,6 +30,9 @@ from rsscale.steps.kinds import check_recipe_steps
 pytestmark = pytest.mark.slow
 pytest.importorskip("skops", reason="the extra 'classical' is not installed")
 pytest.importorskip("lightgbm", reason="the extra 'classical' is not installed")
+FOREST = ("random_forest", {"n_estimators": 10, "indices": ["NDVI"]}, "model.skops")
+BOOSTING = ("gradient_boosting", {"n_estimators": 5, "min_child_samples": 1}, "model.txt")
+NEIGHBOURS = ("nearest_neighbours", {"n_neighbors": 3}, "model.skops")
 X, Y = 736_005, 4_985_005  # amid the western scenes, in the middle of a pixel
 
 
@@ -54,13 +57,15 @@ def recipe_of(
     return recipe
 
 
-@pytest.mark.parametrize("series", [False, True])
 @pytest.mark.parametrize(
-    ("architecture", "hyperparameters", "file"),
+    ("architecture", "hyperparameters", "file", "series"),
     [
-        ("random_forest", {"n_estimators": 10, "indices": ["NDVI"]}, "model.skops"),
-        ("gradient_boosting", {"n_estimators": 5, "min_child_samples": 1}, "model.txt"),
-        ("nearest_neighbours", {"n_neighbors": 3}, "model.skops"),
+        (*FOREST, True),
+        (*BOOSTING, False),
+        pytest.param(*FOREST, False, marks=pytest.mark.extended),
+        pytest.param(*BOOSTING, True, marks=pytest.mark.extended),
+        pytest.param(*NEIGHBOURS, False, marks=pytest.mark.extended),
+        pytest.param(*NEIGHBOURS, True, marks=pytest.mark.extended),
     ],
 )
 def test_what_was_learnt_is_what_is_mapped(

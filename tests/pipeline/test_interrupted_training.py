@@ -131,6 +131,7 @@ def test_one_that_is_killed_while_it_reads_goes_on(
     assert not work.exists()
 
 
+@pytest.mark.extended
 def test_one_that_is_killed_while_it_learns_goes_on(
     landscape: Landscape,
     tmp_path: Path,

@@ -92,6 +92,7 @@ def test_scenes_hold_the_imagery_and_the_objects_of_the_grid(
     assert len(rows) + sum(scenes.unused.counts.values()) == len(frame)
 
 
+@pytest.mark.extended
 def test_a_training_that_was_stopped_goes_on_with_equal_bits(
     archive: AerialArchive, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def test_objects_elsewhere_are_refused_or_counted(archive: AerialArchive, tmp_pa
     assert np.isfinite(bounds).all()
 
 
+@pytest.mark.extended
 def test_a_detector_of_ones_own_is_trained_and_opened_again(
     archive: AerialArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

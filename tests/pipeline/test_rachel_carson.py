@@ -29,7 +29,7 @@ def recipe(folder: Path, **train: object) -> Recipe:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_train_and_map(tmp_path: Path) -> None:
     job = recipe(tmp_path)
     rs.train(job, device="cpu")
@@ -52,7 +52,7 @@ def test_train_and_map(tmp_path: Path) -> None:
     assert (tmp_path / "map.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_network_of_series_is_trained_on_composites(tmp_path: Path) -> None:
     """It gets the day of the composite, in training as in the map."""
     small = {"width": 32, "heads": 4}

@@ -76,10 +76,11 @@ def test_no_polygon_is_in_training_and_test(landscape: Landscape, tmp_path: Path
     _, report = rs.train(content, device="cpu")
     assert len(report.folds) == 3
     assert sum(fold.scores.count for fold in report.folds) == 36 * 5 + 48
+    # Only the recipe's own learner has the recipe's steps.
+    content["train"] |= {"architecture": "unet", "hyperparameters": {"width": 4}, "steps": 20}
     compared = rs.compare(
-        content, {"random_forest": {"n_estimators": 5}, "unet": {"width": 4}}, device="cpu",
-        overrides=("train.steps=20",),
-    )  # fmt: skip
+        content, {"random_forest": {"n_estimators": 5}, "unet": {"width": 4}}, device="cpu"
+    )
     assert compared.margin is not None
     assert compared.margin.places == 6
     assert {trial.scores.count for trial in compared.trials} == {36 * 5 + 48}

@@ -55,6 +55,7 @@ def recipe_of(half: str, folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("half", "other"), [("west", "east"), ("east", "west")])
 def test_what_is_learnt_in_one_half_holds_in_the_other(
     half: str, other: str, tmp_path: Path

@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_savanna_and_fields_of_bahia() -> None:
     """Five nearest neighbours reach 0.91 in blocks of a quarter of a degree."""
     data = folder("cbers-bahia")
@@ -47,7 +47,7 @@ def test_savanna_and_fields_of_bahia() -> None:
     assert report.scores.accuracy > 0.89
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_fractions_of_cover_are_better_than_least_squares() -> None:
     """Their root mean squared errors on 937 sites are 0.113, 0.171 and 0.133."""
     sites = pd.read_parquet(folder("fractional-cover") / "sites.parquet")

@@ -26,6 +26,7 @@ from rsscale.learn.models import open_model
 from rsscale.prediction import lazy as lazy_module
 from rsscale.prediction.predict import predict
 
+pytestmark = pytest.mark.extended
 OFF = PixelBox(BOX.row0 + 5, BOX.col0 - 9, BOX.row1 + 40, BOX.col1 - 11)
 
 

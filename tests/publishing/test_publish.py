@@ -74,7 +74,7 @@ def test_the_zarr_is_the_runs_with_overviews(finished: Path, published: Path) ->
         assert half.sizes["x"] * 2 >= after.sizes["x"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_overviews_are_those_of_the_step_to_the_byte(finished: Path, tmp_path: Path) -> None:
     """A run that has them is copied, and one that lacks them gets the same."""
     steps = {
@@ -155,7 +155,7 @@ def test_what_was_lost_or_damaged_is_mended(
     assert again.removed == 1 + len(stale)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_kill_leaves_no_collection_and_the_next_call_goes_on(
     finished: Path, published: Path, tmp_path: Path
 ) -> None:
@@ -457,7 +457,7 @@ def test_a_run_that_grew_replaces_all_of_it(tmp_path: Path) -> None:
     assert digests(out) == digests(tmp_path / "anew")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_bucket_gets_the_same_objects(
     finished: Path,
     published: Path,

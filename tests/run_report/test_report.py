@@ -424,7 +424,7 @@ def test_no_secret_and_no_folder_of_this_machine_is_told(
     assert "…/labels.gpkg" in text
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_in_a_bucket_has_its_page_here(tmp_path: Path, s3_server: str) -> None:
     del s3_server
     with allowed():

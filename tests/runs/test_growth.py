@@ -166,7 +166,10 @@ def test_the_same_recipe_again_computes_nothing(archive: Path, copy: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", [1, 2, 3])
+@pytest.mark.parametrize(
+    "phase",
+    [2, *(pytest.param(phase, marks=pytest.mark.extended) for phase in (1, 3))],
+)
 def test_growth_that_was_cut_short_is_finished_by_the_same_command(
     formula: dict[str, Any],
     formula_at_once: rs.Run,

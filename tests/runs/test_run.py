@@ -263,7 +263,7 @@ def test_a_tile_that_this_run_has_done_is_not_computed_again(
     assert first["seconds"] == second["seconds"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_bucket_holds_the_same_run(archive: Landscape, finished: Path, s3_server: str) -> None:
     del s3_server
     out = "s3://maps/country/run"

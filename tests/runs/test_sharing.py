@@ -85,7 +85,7 @@ def test_members_of_one_array_make_the_product_of_one_process(
     assert facts[0] == facts[1]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_when_who_leads_is_killed_the_others_go_on(
     recipe: Path, reference: Run, tmp_path: Path
 ) -> None:

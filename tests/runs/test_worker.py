@@ -40,7 +40,7 @@ STAC = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_worker_imports_no_stac(landscape_run: Path, tmp_path: Path) -> None:
     shutil.copytree(landscape_run, tmp_path / "run")
     before = RunPlan.read(RunFolder.at(tmp_path / "run"))

@@ -26,7 +26,15 @@ def mapped(landscape: Landscape, model: rs.Model, out: Path, tile: int) -> xr.Da
     return rs.Run(out).open().load()
 
 
-@pytest.mark.parametrize("kind", ["network", "factory", "forest", "pipeline"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "network",
+        "forest",
+        pytest.param("factory", marks=pytest.mark.extended),
+        pytest.param("pipeline", marks=pytest.mark.extended),
+    ],
+)
 def test_tiles_previews_and_folders_give_the_same_map(
     landscape: Landscape, tmp_path: Path, kind: str
 ) -> None:

@@ -234,7 +234,7 @@ def test_a_raster_of_any_codes_gives_strata(run: rs.Run, tmp_path: Path) -> None
     assert record["total_pixels"] + record["left_out_pixels"] == with_it.strata.pixels.sum()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_draws_the_same(
     run: rs.Run, tmp_path: Path, two_workers: str, others: list[rs.Run]
 ) -> None:

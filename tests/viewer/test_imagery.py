@@ -22,7 +22,7 @@ def recipe(landscape: Landscape) -> dict:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_it_is_made_once_and_served(landscape: Landscape, tmp_path: Path) -> None:
     run = rs.run(recipe(landscape), tmp_path / "run", threads=2, device="cpu")
     for _ in range(2):

@@ -140,7 +140,7 @@ def test_shapes_are_drawn_and_a_click_tells_of_them(
     assert f"hide={one['class']}" in tab.url
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_another_step_or_none_can_be_chosen(tab: Any, served: rs.Viewer) -> None:
     opened(tab, served.url)
     tab.check("#objects-never")
@@ -153,7 +153,7 @@ def test_another_step_or_none_can_be_chosen(tab: Any, served: rs.Viewer) -> None
     assert opened(tab, tab.url) == "none"
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_many_objects_are_counts_by_cell_and_few_bytes(tab: Any, object_run: Path) -> None:
     bytes_of: Counter[str] = Counter()
 
@@ -182,7 +182,7 @@ def test_many_objects_are_counts_by_cell_and_few_bytes(tab: Any, object_run: Pat
         assert 0 < bytes_of["fgb"] < 200_000
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_on_a_phone_the_card_lies_below(
     chromium: Any, served: rs.Viewer, ponds: gpd.GeoDataFrame
 ) -> None:
@@ -198,7 +198,7 @@ def test_on_a_phone_the_card_lies_below(
     tab.close()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_objects_without_a_map_and_their_counts(tab: Any, objects_alone: Path) -> None:
     with rs.view(objects_alone) as viewer:
         one = rs.read_objects(objects_alone, "ponds", span=2024).iloc[3]

@@ -312,7 +312,7 @@ def test_the_command_prints_the_address_and_ends_by_ctrl_c(viewed_run: Path) -> 
     assert (process.returncode, errors) == (0, "")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_terminated_command_leaves_no_files_of_the_page(object_run: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rsscale", "view", str(object_run)],
