@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ _BLOCK = 100  # pixels of 10 m
 
 def main() -> None:
     options = _options()
+    os.environ["RSSCALE_FUNCTIONS"] = "benchmarks"
     show_progress(False)
     rows = []
     for seed in options.seeds:
@@ -77,8 +79,6 @@ def compare(case: Case, names: list[str], count: int) -> dict[str, Figures]:
     years = SIMULATED[-count:]
     truth = truth_of(case, years, grid, extent)
     first, *_ = METHODS
-    if count > 2:
-        names = [name for name in names if not name.endswith("evidence")]
     said = {}
     for name in dict.fromkeys([first, *names]):
         run = case.made_by(f"{name.replace(' ', '-')}-{count}", METHODS[name](case, years))
@@ -126,6 +126,7 @@ def prediction(run: rs.Run, step: str, grid: Grid, extent: PixelBox) -> Predicti
 _COLUMNS = (
     ("f1", "F1"), ("precision", "prec."), ("recall", "recall"), ("area_ratio", "area"),
     ("false", "false"), ("false_at_border", "border"), ("differencing", "times"),
+    ("as_it_is", "as is"),
     ("year_right", "year"), ("calibration", "ECE"), ("calibration_likely", "ECE>5%"),
     ("mapped", "mapped"),
 )  # fmt: skip

@@ -12,9 +12,11 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 import rasterio.features
+import xarray as xr
 
 import rsscale as rs
 from rsscale.change.comparison import CHANGE
+from rsscale.inputs.windows import window_names
 from rsscale.layers import NODATA
 from rsscale.recipe import Recipe, read_recipe
 
@@ -65,6 +67,22 @@ class Case:
             rs.train(self.recipe())
         return self.done(self.recipe(), self.folder / "run")
 
+    def composites(self) -> dict[str, str]:
+        """How steps name the composites of each year, which are made once for all of them."""
+        recipe = self.recipe()
+        (imagery,) = recipe.inputs.values()
+        windows = window_names(imagery, SIMULATED[0])
+        bands = list(range(len(windows) * len(imagery.bands)))
+        layer = {"name": "composite", "dtype": "float32", "axis": {"name": "band", "values": bands}}
+        function = "benchmarks.change_case:stacked"
+        self.made_by(
+            "composites",
+            {"composites": {
+                "kind": "function", "of": "s2", "function": function, "layers": [layer],
+            }},
+        )  # fmt: skip
+        return {"run": str(self.folder / "composites"), "step": "composites"}
+
     def made_by(self, name: str, steps: dict[str, dict[str, Any]]) -> rs.Run:
         """What steps make of the imagery and of the maps."""
         changes = ["model=null", "output.layers=null", f"steps={json.dumps(steps)}"]
@@ -88,6 +106,14 @@ class Case:
         if (folder / "run.json").exists() and rs.Run(folder).state["state"] == "done":
             return rs.Run(folder)
         return rs.run(recipe, folder, trust=True)
+
+
+def stacked(inputs: dict[str, xr.Dataset]) -> xr.Dataset:
+    """The bands of all windows along one axis, a function of rsscale."""
+    (imagery,) = inputs.values()
+    values = imagery["composite"].transpose("time", "band", "y", "x").data
+    flat = values.reshape(-1, *values.shape[-2:])
+    return xr.Dataset({"composite": (("band", "y", "x"), flat)})
 
 
 def series_input(archive: Path) -> list[str]:

@@ -87,6 +87,9 @@ class Figures:
     differencing : float
         False pixels of differencing, cut by its probability so that it has the recall of the
         method, over those of the method.
+    as_it_is : float
+        False pixels of differencing as it is, over those of the method, cut by its probability so
+        that it has the recall of differencing.
     year_right : float
         Share of changes that were found, with the year of the latest one.
     calibration, calibration_likely : float
@@ -102,6 +105,7 @@ class Figures:
     false: float
     false_at_border: float
     differencing: float | None
+    as_it_is: float | None
     year_right: float | None
     calibration: float | None
     calibration_likely: float | None
@@ -140,6 +144,7 @@ def measure(truth: Truth, said: Prediction, differencing: Prediction | None = No
         false=1e5 * int(false.sum()) / max(same, 1),
         false_at_border=float((false & truth.near_border).sum() / max(false.sum(), 1)),
         differencing=_times(truth, said, differencing),
+        as_it_is=_times_as_it_is(truth, said, differencing),
         year_right=year,
         calibration=errors[0],
         calibration_likely=errors[1],
@@ -177,7 +182,20 @@ def false_at(truth: Truth, said: Prediction, recall: float) -> float:
 def _times(truth: Truth, said: Prediction, differencing: Prediction | None) -> float | None:
     if differencing is None or differencing.probability is None:
         return None
+    recall, false = _recall_and_false(truth, said)
+    return false_at(truth, differencing, recall) / max(false, 1)
+
+
+def _times_as_it_is(
+    truth: Truth, said: Prediction, differencing: Prediction | None
+) -> float | None:
+    if differencing is None or said.probability is None:
+        return None
+    recall, false = _recall_and_false(truth, differencing)
+    return false / max(false_at(truth, said, recall), 1)
+
+
+def _recall_and_false(truth: Truth, said: Prediction) -> tuple[float, int]:
     real = truth.changed & truth.where
     recall = float((said.changed & real).sum() / max(real.sum(), 1))
-    false = int((said.changed & truth.where & ~truth.changed).sum())
-    return false_at(truth, differencing, recall) / max(false, 1)
+    return recall, int((said.changed & truth.where & ~truth.changed).sum())

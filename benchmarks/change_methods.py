@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from benchmarks.change_case import SERIES, SIMULATED, Case, Years
@@ -17,9 +19,9 @@ def _ends(years: Years) -> dict[str, Any]:
     return {"from": years[0], "to": years[-1]}
 
 
-def _of_imagery(years: Years) -> dict[str, Any]:
+def _of_composites(case: Case, years: Years) -> dict[str, Any]:
     """Two dates of imagery; the archive has no shift between them, and none is looked for."""
-    return {"of": "s2", "register": "off", **_ends(years)}
+    return {"of": case.composites(), "register": "off", **_ends(years)}
 
 
 def differencing(case: Case, years: Years) -> Steps:
@@ -40,14 +42,22 @@ def of_labels(case: Case, years: Years) -> Steps:
     return {"change": step | {"transitions": "labels", "labels": labels}}
 
 
-def with_evidence(method: Method) -> Method:
-    """And how far each pixel moved between the two dates of imagery; of two years."""
+def with_evidence(method: Method, least_shared: float = 1.0) -> Method:
+    """And how far each pixel moved between each year and the next."""
 
     def steps(case: Case, years: Years) -> Steps:
         (change,) = method(case, years).values()
-        vectors = {"kind": "spectral-change", "method": "change-vector", **_of_imagery(years)}
-        of = {"map": change["of"], "evidence": "vectors-magnitude"}
-        return {"vectors": vectors, "change": change | {"of": of}}
+        vectors = {
+            f"vectors-{pair[1]}": {
+                "kind": "spectral-change",
+                "method": "change-vector",
+                "least_shared": least_shared,
+                **_of_composites(case, pair),
+            }
+            for pair in pairwise(years)
+        }
+        of = {"map": change["of"], **{name: f"{name}-magnitude" for name in vectors}}
+        return {**vectors, "change": change | {"of": of}}
 
     return steps
 
@@ -71,22 +81,27 @@ def without_small_pieces(method: Method) -> Method:
 
 def spectral(method: str) -> Method:
     def steps(case: Case, years: Years) -> Steps:
-        del case
-        return {"change": {"kind": "spectral-change", "method": method, **_of_imagery(years)}}
+        step = {"kind": "spectral-change", "method": method, **_of_composites(case, years)}
+        return {"change": step}
 
     return steps
+
+
+def _network_step(model: Path, years: Years) -> dict[str, Any]:
+    step = {"kind": "change-network", "model": str(model), "of": "s2", "register": "off"}
+    return step | _ends(years)
 
 
 def siamese(case: Case, years: Years) -> Steps:
     """As recipes/change-siamese.yaml: the first and the last year."""
     model = case.network("fc-siam-diff", (years[0], years[-1]), width=16, depth=3)
-    return {"change": {"kind": "change-network", "model": str(model), **_of_imagery(years)}}
+    return {"change": _network_step(model, years)}
 
 
 def forest_of_both_dates(case: Case, years: Years) -> Steps:
     """Pixels of the first and the last year, learnt from the same labels of change."""
     model = case.network("random_forest", (years[0], years[-1]))
-    return {"change": {"kind": "change-network", "model": str(model), **_of_imagery(years)}}
+    return {"change": _network_step(model, years)}
 
 
 def series(case: Case, years: Years) -> Steps:

@@ -1,4 +1,4 @@
-"""What the temporal model costs by its pixels: time, and the peak memory of each process.
+"""What the temporal model costs by its pixels: time, CPU, and the peak memory of each process.
 
     python -m benchmarks.temporal_cost [--mpx 25 100] [--tile 2048] [--scratch DIR] [--json FILE]
 
@@ -41,7 +41,8 @@ def main() -> None:
     if options.child:
         run_child(options.child)
         return
-    print(f"{'Mpx':>8}{'tiles':>7}{'wall s':>9}{'px/s':>11}  peak MiB of client, of workers")
+    head = f"{'Mpx':>8}{'tiles':>7}{'wall s':>9}{'CPU s':>9}{'px/s':>11}"
+    print(f"{head}  peak MiB of client, of workers")
     rows = []
     for mpx in options.mpx:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
@@ -56,7 +57,8 @@ def main() -> None:
 def _line(row: dict[str, Any]) -> str:
     client, *workers = (f"{peak / 2**20:.0f}" for peak in row["peak_bytes"])
     return (
-        f"{row['mpx']:8.1f}{row['tiles']:7}{row['seconds']:9.1f}{row['px_per_s']:11,.0f}"
+        f"{row['mpx']:8.1f}{row['tiles']:7}{row['seconds']:9.1f}{row['cpu_s']:9.1f}"
+        f"{row['px_per_s']:11,.0f}"
         f"  {client}, {', '.join(workers)}"
     )
 
@@ -95,25 +97,29 @@ def child(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     environment = {**os.environ, "RSSCALE_PASSES": "benchmarks.formula"}
     command = [sys.executable, "-m", "benchmarks.temporal_cost", "--child", str(folder)]
     peaks: dict[int, int] = {}
+    times: dict[int, float] = {}
     with subprocess.Popen(command, env=environment) as process:  # noqa: S603 -- this module
         while process.poll() is None:
-            _watch(psutil.Process(process.pid), peaks)
+            _watch(psutil.Process(process.pid), peaks, times)
             time.sleep(_EVERY_S)
     if process.returncode:
         raise SystemExit(process.returncode)
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     client = peaks.pop(process.pid)
     # Beside the workers there is the small process that Python starts others by.
-    return result | {"peak_bytes": [client, *sorted(peaks.values())[-2:]]}
+    held = [client, *sorted(peaks.values())[-2:]]
+    return result | {"peak_bytes": held, "cpu_s": sum(times.values())}
 
 
-def _watch(process: psutil.Process, peaks: dict[int, int]) -> None:
-    """Keep the most that each process ever held, by Linux's own count."""
+def _watch(process: psutil.Process, peaks: dict[int, int], times: dict[int, float]) -> None:
+    """Keep the most that each process ever held, by Linux's own count, and its time of CPU."""
     for one in [process, *process.children(recursive=True)]:
         try:
             status = Path(f"/proc/{one.pid}/status").read_text("ascii")
-        except OSError:
+            used = one.cpu_times()
+        except (OSError, psutil.NoSuchProcess):
             continue  # it has just ended
+        times[one.pid] = used.user + used.system
         held = status.partition("VmHWM:")[2].split()
         if held:
             peaks[one.pid] = max(peaks.get(one.pid, 0), int(held[0]) * 1024)

@@ -22,6 +22,7 @@ from rsscale.layers import AFTER, BEFORE, Layer
 from rsscale.memory import PROCESS_BYTES
 from rsscale.model.outputs import QUANTIZATION
 from rsscale.recipe import Reference, StepRecipe
+from rsscale.spectral_change.vectors import shares_bands
 from rsscale.steps.base import Block, Cost, Setup, Source, Step
 from rsscale.steps.options import check_in_order
 
@@ -66,7 +67,8 @@ class Pair:
     before, after : float32 array (band, y, x)
         Physical values of the layers, or the composites as they are; NaN where there is none.
     seen : bool array (y, x)
-        Where both dates have all bands. Elsewhere nothing is known of change.
+        Where both dates have all bands, or as many as are wanted. Elsewhere nothing is known of
+        change.
     names : tuple of str
         Of the bands: ``red``, or ``summer-red`` of several time windows, ``embedding-0``.
     """
@@ -82,10 +84,10 @@ class Pair:
         before: npt.NDArray[np.float32],
         after: npt.NDArray[np.float32],
         names: tuple[str, ...],
+        least_shared: float = 1.0,
     ) -> Pair:
-        """The pair of two arrays ``(band, y, x)``, seen where all their values are finite."""
-        seen = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
-        return cls(before, after, np.asarray(seen), names)
+        """The pair of two arrays ``(band, y, x)``, seen where so many bands have both values."""
+        return cls(before, after, shares_bands(before, after, least_shared), names)
 
     def within(self, part: tuple[slice, slice]) -> Pair:
         """Some rows and columns of it, such as ``block.inside``."""
@@ -112,6 +114,8 @@ class PairSource:
         Those of the input that are read; empty for a step.
     layers : tuple of Layer
         Those of the step that are read; empty for an input.
+    least_shared : float
+        Share of the bands of a :class:`Pair` that both dates must have.
     """
 
     sources: Mapping[str, Source]
@@ -119,6 +123,7 @@ class PairSource:
     names: tuple[str, ...]
     bands: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
+    least_shared: float = 1.0
 
     @classmethod
     def open(cls, recipe: StepRecipe, options: PairOptions, setup: Setup) -> PairSource:
@@ -176,7 +181,8 @@ class PairSource:
 
     def parameters(self) -> Mapping[str, Any]:
         """What decides values: the bands that are compared; the periods are the span."""
-        return {"bands": list(self.names)}
+        shared = {} if self.least_shared == 1 else {"least_shared": self.least_shared}
+        return {"bands": list(self.names), **shared}
 
     def parts(self, block: Block, halo: int = 0) -> Iterator[tuple[PixelBox, Pair]]:
         """Boxes that make up a tile, from top to bottom, and the two dates over each of them.
@@ -193,7 +199,7 @@ class PairSource:
         reads = [box.pad(halo) & block.around for box in boxes]
         dates = self._composites if self.bands else self._layers
         for box, (before, after) in zip(boxes, dates(block, reads), strict=True):
-            yield box, Pair.of(before, after, self.names)
+            yield box, Pair.of(before, after, self.names, self.least_shared)
 
     def memory(
         self, tile: int, cost: Cost, profile: NumericProfile, *, working: int, kept: int = 0

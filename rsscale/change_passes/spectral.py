@@ -8,7 +8,7 @@ pixel changed; ``NAME-threshold``, found of the counts of all of them; and ``NAM
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -52,11 +52,11 @@ class FalseAlarm(BaseModel):
 
 
 class SpectralChangeOptions(PairOptions):
-    """``{kind: spectral-change, of:, from:, to:, bands:, method:, threshold:, scale:, variates:}``.
+    """``{kind: spectral-change, of:, from:, to:, bands:, method:, threshold:, scale:, …}``.
 
     ``threshold`` is a rule, a number in the unit of the layer of magnitudes, or ``{false_alarm:
-    0.01, stable: FILE}``. ``scale: none`` compares the values of change vectors as they are;
-    ``variates`` writes those of IR-MAD.
+    0.01, stable: FILE}``. ``scale: none`` compares the values of change vectors as they are,
+    ``least_shared`` tells change vectors of part of the bands; ``variates`` writes those of IR-MAD.
     """
 
     method: Method = "ir-mad"
@@ -66,6 +66,9 @@ class SpectralChangeOptions(PairOptions):
     `{false_alarm: 0.01, stable: FILE}`."""
     scale: Scale = "band"
     """What change vectors are divided by; `none` compares values as they are."""
+    least_shared: float = Field(default=1.0, gt=0, le=1)
+    """Share of the bands, of all time windows, that both dates must have for a change vector: of
+    a pixel with some of them it is told by these."""
     variates: bool = False
     """Also write the variates of IR-MAD."""
 
@@ -94,6 +97,11 @@ class SpectralChangeOptions(PairOptions):
             raise ValueError(f"variates are those of ir-mad, and the method is {self.method}")
         if "scale" in self.model_fields_set and self.method != "change-vector":
             raise ValueError(f"scale is of change-vector, and the method is {self.method}")
+        if self.least_shared < 1 and self.method != "change-vector":
+            raise ValueError(
+                f"least_shared is of change-vector, and the method is {self.method}, which needs "
+                "all bands"
+            )
         if isinstance(self.threshold, float) and not 0 <= self.threshold < np.inf:
             raise ValueError(f"threshold is {self.threshold}; expected a number of 0 or more")
         return self
@@ -140,6 +148,7 @@ class SpectralChangePass(Pass):
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
         """The steps that are needed, the change itself last."""
         guards, pair = PairSource.open(recipe, options, setup).guarded(step, options, setup)
+        pair = replace(pair, least_shared=options.least_shared)
         try:
             measured = measure(options.method, len(pair.names), options.scale)
         except BandError as error:

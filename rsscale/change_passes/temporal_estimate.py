@@ -28,7 +28,7 @@ from rsscale.change_passes.temporal_base import (
 from rsscale.errors import RecipeError
 from rsscale.layers import NODATA, TileKey
 from rsscale.legend.classes import LandClass
-from rsscale.recipe import Reference
+from rsscale.recipe import Reference, RunReference
 from rsscale.steps.base import Block, Fold, Gather, Result, Setup, Source, Step
 from rsscale.text.wording import counted
 
@@ -53,7 +53,8 @@ def open_evidence(
     Raises
     ------
     RecipeError
-        When a step has no magnitudes, or is not of one year of the maps and the next of them.
+        When a step has no magnitudes, or has them in another step, or is not of one year of the
+        maps and the next of them.
     """
     spans = [f"{before}-{after}" for before, after in pairwise(years)]
     by_pair: dict[int, tuple[EvidenceLayer, Source]] = {}
@@ -70,6 +71,8 @@ def open_evidence(
                 f"of.{name} has the layers {', '.join(there)}; expected {', '.join(_MAGNITUDES)}, "
                 "as 'NAME-magnitude' of a step NAME of 'kind: spectral-change' has"
             )
+        if layer == "change_probability":
+            _check_no_magnitudes_beside(name, reference, setup)
         of = setup.spans(reference)
         if len(of) != 1 or of[0] not in spans:
             raise RecipeError(
@@ -90,6 +93,23 @@ def open_evidence(
             EvidenceLayer(source, layer, step), setup.source(reference, (layer,), at=of[0]),
         )  # fmt: skip
     return [by_pair[step] for step in sorted(by_pair)]
+
+
+def _check_no_magnitudes_beside(name: str, reference: Reference, setup: Setup) -> None:
+    """Refuse the change that a threshold told of magnitudes, where these themselves are there."""
+    step = reference if isinstance(reference, str) else reference.step
+    whole = f"{step}-magnitude"
+    beside: Reference = whole
+    if isinstance(reference, RunReference):
+        beside = RunReference(run=reference.run, step=whole)
+    try:
+        setup.layers(beside)
+    except RecipeError:
+        return
+    raise RecipeError(
+        f"of.{name} is {step!r}, which is what a threshold told of magnitudes; name the magnitudes "
+        f"themselves: {whole!r}"
+    )
 
 
 def estimating_steps(

@@ -24,6 +24,7 @@ from rsscale.spectral_change.thresholds import (
     find_threshold,
     stable_threshold,
 )
+from rsscale.spectral_change.vectors import shares_bands
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def detect_spectral_change(
     stable: xr.DataArray | npt.NDArray[np.bool_] | None = None,
     false_alarm: float = 0.01,
     scale: Scale = "band",
+    least_shared: float = 1.0,
 ) -> xr.Dataset:
     """Tell change between two dates of imagery without labels.
 
@@ -60,6 +62,8 @@ def detect_spectral_change(
     scale : str
         Of change vectors: ``"band"`` brings each band of each date to the median 0 and the spread
         1, ``"none"`` takes values as they are.
+    least_shared : float
+        Share of the bands that both dates must have; below 1 of change vectors alone.
 
     Returns
     -------
@@ -82,7 +86,12 @@ def detect_spectral_change(
     axis = _axis(before, after)
     after = on_same_pixels(before, after, subject="dates")
     arrays = [_values(image, axis) for image in (before, after)]
-    seen = np.asarray(np.isfinite(arrays[0]).all(axis=0) & np.isfinite(arrays[1]).all(axis=0))
+    if not (least_shared == 1 or (0 < least_shared < 1 and method == "change-vector")):
+        raise BandError(
+            f"least_shared is {least_shared} and the method {method!r}; expected a share of the "
+            "bands above 0, of 'change-vector', or 1"
+        )
+    seen = shares_bands(*arrays, least_shared)
     row, col = _sample(seen)
     measured = measure(method, len(arrays[0]), scale).estimate(*(a[:, row, col] for a in arrays))
     stored = np.where(seen, measured.values(*arrays), np.float32(np.nan))

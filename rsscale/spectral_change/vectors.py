@@ -6,6 +6,7 @@ in double precision, whatever the shape of the arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,19 +44,25 @@ class BandScales:
 
     @classmethod
     def of(cls, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> BandScales:
-        """The scales of a sample of pixels, ``(B, P)`` at each date, no NaN among them.
+        """The scales of a sample of pixels, ``(B, P)`` at each date.
+
+        NaN is no value: the scale of a band is of the pixels that have it at both dates, and one of
+        fewer than :data:`FEWEST` pixels does not count.
 
         Raises
         ------
         BandError
-            When there are fewer than :data:`FEWEST` pixels, or no band varies at both dates.
+            When all bands have fewer pixels, or none varies at both dates.
         """
-        if before.shape[1] < FEWEST:
+        shared = np.isfinite(before) & np.isfinite(after)
+        pixels = shared.sum(axis=1)
+        if pixels.max() < FEWEST:
             raise BandError(
-                f"{before.shape[1]} pixels have values at both dates; scales of the bands need "
+                f"{pixels.max()} pixels have values at both dates; scales of the bands need "
                 f"{FEWEST} or more: look at clouds and nodata of both dates, or say 'scale: none'"
             )
-        scales = cls(*_centre_and_spread(before), *_centre_and_spread(after))
+        enough = pixels >= FEWEST
+        scales = cls(*_scales(before, shared, enough), *_scales(after, shared, enough))
         if not scales.varies.any():
             raise BandError(
                 f"all of the {len(before)} bands are constant at one of the dates; change vectors "
@@ -69,13 +76,50 @@ class BandScales:
         return np.asarray((self.before_spread > 0) & (self.after_spread > 0))
 
 
-def _centre_and_spread(values: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    low, centre, high = np.quantile(values.astype(np.float64), [0.25, 0.5, 0.75], axis=1)
+def _scales(
+    values: npt.NDArray[Any], shared: npt.NDArray[np.bool_], enough: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Centre and spread of each band ``(B,)``, of its pixels; 0 of one that has not enough."""
+    scales = [
+        _centre_and_spread(of_band[is_shared]) if is_enough else (0.0, 0.0)
+        for of_band, is_shared, is_enough in zip(values, shared, enough, strict=True)
+    ]
+    centre, spread = np.array(scales, np.float64).T
+    return centre, spread
+
+
+def _centre_and_spread(values: npt.NDArray[Any]) -> tuple[float, float]:
+    values = values.astype(np.float64)
+    low, centre, high = np.quantile(values, [0.25, 0.5, 0.75])
     spread = (high - low) / _QUARTILES
-    spread = np.where(spread > 0, spread, values.astype(np.float64).std(axis=1))
+    if spread <= 0:
+        spread = values.std()
     # Deviations of one number are rounding, not 0.
-    rounding = 1e-6 * np.abs(values).max(axis=1)
-    return centre, np.where(spread > rounding, spread, 0.0)
+    is_rounding = spread <= 1e-6 * np.abs(values).max()
+    return float(centre), 0.0 if is_rounding else float(spread)
+
+
+def shares_bands(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], least: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """Which pixels have the same bands at both dates, or a share of them.
+
+    Parameters
+    ----------
+    before, after : float array (B, …)
+        NaN is no value.
+    least : float
+        Share of the bands, above 0.
+
+    Returns
+    -------
+    bool array (…)
+    """
+    wanted = math.ceil(least * len(before) - 1e-9)
+    shared = np.zeros(before.shape[1:], np.uint16)
+    for first, other in zip(before, after, strict=True):
+        shared += np.isfinite(first) & np.isfinite(other)
+    return np.asarray(shared >= wanted)
 
 
 def change_magnitude(
@@ -83,9 +127,13 @@ def change_magnitude(
 ) -> Floats:
     """The length of the change vectors of two dates (Malila 1980).
 
+    Of a pixel that lacks some of the bands at one of the dates it is that of the others, as long as
+    all of them would be expected to make it: the root of the mean square, times that of the bands.
+
     Parameters
     ----------
     before, after : array (B, …)
+        NaN is no value.
     scales : BandScales, optional
         Each band of each date is brought to the median 0 and the spread 1 first, so that light,
         season and sensor count less, and no band more than another. The values themselves when
@@ -94,9 +142,11 @@ def change_magnitude(
     Returns
     -------
     float64 array (…)
-        In the unit of the values, or in spreads of the bands.
+        In the unit of the values, or in spreads of the bands; NaN where no band has both.
     """
     total = np.zeros(before.shape[1:])
+    shared = np.zeros(before.shape[1:], np.uint16)
+    bands = 0
     for band in range(len(before)):
         first, other = before[band].astype(np.float64), after[band].astype(np.float64)
         if scales is not None:
@@ -105,8 +155,12 @@ def change_magnitude(
             first = (first - scales.before_centre[band]) / scales.before_spread[band]
             other = (other - scales.after_centre[band]) / scales.after_spread[band]
         moved = other - first
-        total += moved * moved
-    return np.sqrt(total)
+        is_shared = np.isfinite(moved)
+        total += np.where(is_shared, moved * moved, 0.0)
+        shared += is_shared
+        bands += 1
+    lengths: Floats = np.sqrt(total * (bands / np.where(shared > 0, shared, np.nan)))
+    return lengths
 
 
 def spectral_angle(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Floats:

@@ -67,3 +67,15 @@ def test_a_probability_is_calibrated_where_it_comes_true_as_often() -> None:
     assert calibration_error(probability, outcome) == pytest.approx(0, abs=1e-6)
     assert calibration_error(probability, ~outcome) == pytest.approx(0.7, abs=1e-6)
     assert calibration_error(probability[:0], outcome[:0]) == 0
+
+
+def test_a_method_is_cut_where_it_finds_as_much_as_differencing_does() -> None:
+    real, every = truth(), np.ones((10, 10), bool)
+    labels = np.zeros((10, 10), bool)
+    labels[:, [0, 1, 3]] = True  # two of three columns that changed, and one that did not
+    probability = np.zeros((10, 10), np.float32)
+    probability[:, :2] = 0.3
+    probability[:3, 5] = 0.9
+    method = Prediction(probability >= 0.5, every, probability)
+    assert measure(real, method, Prediction(labels, every)).as_it_is == 3
+    assert measure(real, Prediction(labels, every), method).as_it_is is None

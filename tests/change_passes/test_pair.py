@@ -1,5 +1,6 @@
 """Two dates side by side: of imagery and of layers, and what is no pair."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,16 @@ def test_embeddings_are_decoded() -> None:
         assert pair_module.Pair.of(values, values, ("a", "b")).seen.tolist() == [
             [True, True, True, False]
         ]
+
+
+def test_bands_of_some_windows_are_enough_where_that_is_said() -> None:
+    before, after = np.zeros((3, 1, 4), np.float32), np.ones((3, 1, 4), np.float32)
+    before[0, 0, 1], after[1, 0, 2], after[:, 0, 3] = np.nan, np.nan, np.nan
+    names = ("spring-red", "summer-red", "autumn-red")
+    every = pair_module.Pair.of(before, after, names)
+    some = pair_module.Pair.of(before, after, names, 0.5)
+    assert every.seen.tolist() == [[True, False, False, False]]
+    assert some.seen.tolist() == [[True, True, True, False]]
+    source = pair_module.PairSource({}, "2019-2020", names)
+    assert source.parameters() == {"bands": list(names)}  # as of all runs before there was another
+    assert replace(source, least_shared=0.5).parameters()["least_shared"] == 0.5

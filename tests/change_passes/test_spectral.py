@@ -193,6 +193,7 @@ def test_a_preview_needs_to_be_told_what_all_tiles_tell(tmp_path: Path) -> None:
         ({"threshold": {"false_alarm": 0.1, "stable": "no.gpkg"}}, "no file of stable pixels at"),
         ({"method": "change-vector", "variates": True}, "variates are those of ir-mad, and the me"),
         ({"scale": "none"}, "scale is of change-vector, and the method is ir-mad"),
+        ({"least_shared": 0.5}, "least_shared is of change-vector, and the method is ir-mad"),
         (
             {"method": "spectral-angle", "bands": ["index"]},
             "there is 1 band, and .*'spectral-angle'",

@@ -128,6 +128,10 @@ def test_percents_of_change_are_evidence_too(tmp_path: Path) -> None:
         ({"to": 2022}, None),
         ({"from": 2020, "to": 2022}, "of.evidence is of 2019-2020; expected .*: 2020-2022"),
         ({"of": {"map": "map", "evidence": "map"}}, "of.evidence has the layers classification"),
+        (
+            {"of": {"map": "map", "evidence": "moved"}},
+            "of.evidence is 'moved', which is what a threshold told .*: 'moved-magnitude'",
+        ),
         ({"of": {"map": "map", "evidence": "mooved-magnitude"}}, "which is no step and no input"),
         ({"of": {"maps": "map", "evidence": "moved-magnitude"}}, "with evidence {map: STEP, evid"),
         (

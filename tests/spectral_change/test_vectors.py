@@ -8,6 +8,7 @@ from rsscale.spectral_change.vectors import (
     BandScales,
     change_magnitude,
     embedding_distance,
+    shares_bands,
     spectral_angle,
 )
 
@@ -80,3 +81,34 @@ def test_scales_of_too_little_are_refused() -> None:
         BandScales.of(before[:, :0], after[:, :0])
     with pytest.raises(BandError, match="all of the 4 bands are constant at one of the dates"):
         BandScales.of(before, 0 * after + 3)
+
+
+def test_bands_that_one_date_lacks_are_left_out_of_the_length() -> None:
+    """The others make it as long as all of them would: no pixel moves further for being unseen."""
+    random = np.random.default_rng(3)
+    before = random.normal(0, 1, (18, 4000))
+    after = before + random.normal(0, 0.2, before.shape)
+    whole = change_magnitude(before, after)
+    before[:6, :1000], after[6:12, 1000:2000], after[:, 2000:2010] = np.nan, np.nan, np.nan
+    partly = change_magnitude(before, after)
+    wanted = np.sqrt(1.5) * np.linalg.norm((after - before)[6:, :1000], axis=0)
+    np.testing.assert_allclose(partly[:1000], wanted)
+    np.testing.assert_array_equal(partly[2010:], whole[2010:])
+    assert np.isnan(partly[2000:2010]).all()
+    for part in (slice(0, 1000), slice(1000, 2000)):
+        assert np.mean(partly[part] ** 2) == pytest.approx(np.mean(whole**2), rel=0.02)
+    for least, seen in ((1.0, 1990), (0.5, 3990), (2 / 3, 3990), (0.67, 1990)):
+        assert shares_bands(before, after, least).sum() == seen
+
+
+def test_scales_are_of_the_pixels_that_have_a_band() -> None:
+    before, after = pair()
+    whole = BandScales.of(before, after)
+    before[2, :300] = np.nan
+    after[1, 50:] = np.nan
+    partly = BandScales.of(before, after)
+    other = BandScales.of(before[2:3, 300:], after[2:3, 300:])
+    assert partly.before_centre[2] == other.before_centre[0]
+    assert partly.after_spread[2] == other.after_spread[0]
+    assert partly.before_spread[3] == whole.before_spread[3]
+    assert partly.varies.tolist() == [True, False, True, True]
