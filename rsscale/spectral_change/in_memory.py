@@ -91,7 +91,7 @@ def detect_spectral_change(
             f"least_shared is {least_shared} and the method {method!r}; expected a share of the "
             "bands above 0, of 'change-vector', or 1"
         )
-    seen = shares_bands(*arrays, least_shared)
+    seen = shares_bands(arrays[0], arrays[1], least_shared)
     row, col = _sample(seen)
     measured = measure(method, len(arrays[0]), scale).estimate(*(a[:, row, col] for a in arrays))
     stored = np.where(seen, measured.values(*arrays), np.float32(np.nan))

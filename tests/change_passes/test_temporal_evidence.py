@@ -1,5 +1,10 @@
 """The temporal model with evidence of imagery: that of the whole layers, however they were cut."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +107,54 @@ def test_every_tile_size_and_worker_count_gives_the_same(
                 np.testing.assert_array_equal(first[name].values, second[name].values)
 
 
+KILLED = """
+import os, signal, sys
+import rsscale as rs
+from rsscale.change_passes.temporal import TemporalChangePass
+
+whole, done = TemporalChangePass.run, []
+
+def run(self, block):
+    if len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(block.key.tile)
+    return whole(self, block)
+
+if __name__ == "__main__":
+    TemporalChangePass.run = run
+    rs.run(sys.argv[1], sys.argv[2], threads=1, device="cpu")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, run: rs.Run) -> None:
+    """Killed after the estimates, amid the change: nothing that has its entry is done again."""
+    recipe, out = tmp_path / "recipe.json", tmp_path / "run"
+    recipe.write_text(json.dumps(recipe_of(tmp_path, 384)))
+    (tmp_path / "killed.py").write_text(KILLED)
+    helpers = Path(__file__).parents[1] / "helpers"
+    path = os.pathsep.join([str(helpers), os.environ.get("PYTHONPATH", "")])
+    with allowed():
+        died = subprocess.run(
+            [sys.executable, str(tmp_path / "killed.py"), str(recipe), str(out)],
+            env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        held = {path: path.stat().st_mtime_ns for path in out.glob("ledger/*/*/*.json")}
+        steps = {path.parents[1].name for path in held}
+        assert {"moved-magnitude", "change-transitions", "change-evidence"} <= steps
+        rs.resume(out)
+    assert {path: path.stat().st_mtime_ns for path in held} == held
+    assert stored(out) == stored(Path(str(run.path)))
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """Every stored object of all steps."""
+    parts = [*folder.glob("*.zarr"), folder / "tables"]
+    files = (path for part in parts for path in part.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 @pytest.mark.slow
 def test_given_transitions_stay_and_evidence_is_estimated(tmp_path: Path, run: rs.Run) -> None:
     other = mapped(tmp_path, 512, transitions="stay")
@@ -129,7 +182,7 @@ def test_percents_of_change_are_evidence_too(tmp_path: Path) -> None:
         ({"from": 2020, "to": 2022}, "of.evidence is of 2019-2020; expected .*: 2020-2022"),
         ({"of": {"map": "map", "evidence": "map"}}, "of.evidence has the layers classification"),
         (
-            {"of": {"map": "map", "evidence": "moved"}},
+            {"of": {"map": "map", "evidence": "moved"}, "moved": {"threshold": "otsu"}},
             "of.evidence is 'moved', which is what a threshold told .*: 'moved-magnitude'",
         ),
         ({"of": {"map": "map", "evidence": "mooved-magnitude"}}, "which is no step and no input"),

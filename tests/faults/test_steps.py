@@ -33,10 +33,6 @@ STEPS: dict[str, dict[str, Any]] = {
         "layers": [{"name": "majority"}],
     },
     "temporal": {"kind": "temporal-model", "of": "map"},
-    "informed": {
-        "kind": "temporal-model",
-        "of": {"map": "map", "evidence": "informed-by-magnitude"},
-    },
     "spectral": {
         "kind": "spectral-change",
         "of": "map",
@@ -56,20 +52,6 @@ STEPS: dict[str, dict[str, Any]] = {
     "sieved": {"kind": "minimum-mapping-unit", "of": "map", "hectares": 0.1},
     "smoothed": {"kind": "smooth", "of": "map", "method": "gaussian-markov"},
 }
-# What a step reads beside the map, computed with it: its names begin as the step's.
-BESIDE: dict[str, dict[str, Any]] = {
-    "informed": {
-        "informed-by": {
-            "kind": "spectral-change",
-            "of": "map",
-            "from": 2022,
-            "to": 2023,
-            "bands": ["temperature", "index"],
-            "method": "change-vector",
-            "register": "off",
-        }
-    }
-}
 # Steps that read imagery and no map: each is a run of its own.
 IMAGERY = ("network", "guarded", "alerts")
 QUICK = {("areas", "client")}
@@ -86,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gpd.GeoDataFrame(zones, crs="EPSG:32631").to_file(made / "zones.gpkg")
     options = {"layers": list(LAYERS)}
     for name, step in {"map": None, **STEPS}.items():
-        steps = {} if step is None else {**BESIDE.get(name, {}), name: step}
+        steps = {} if step is None else {name: step}
         recipe = formula_recipe(made, tile=128, periods=[2022, 2023], options=options, steps=steps)
         (made / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     return made
