@@ -126,6 +126,8 @@ METHODS: dict[str, Method] = {
     "of labels, 0.2 ha": without_small_pieces(of_labels),
     "temporal, evidence": with_evidence(temporal_model),
     "of labels, evidence": with_evidence(of_labels),
+    "temporal, some windows": with_evidence(temporal_model, least_shared=0.3),
+    "of labels, some windows": with_evidence(of_labels, least_shared=0.3),
     "temporal, smoothed maps": of_smoothed_maps,
     "siamese network": siamese,
     "forest of both dates": forest_of_both_dates,
