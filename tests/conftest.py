@@ -29,6 +29,8 @@ settings.load_profile("tests")
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
 _LEFT_OUT = ("clusters", "extended", "faults", "long")
+# Fixtures that take more than five seconds of a core, by whichever test wants one first.
+_COSTLY = {"landscape_run", "published", "two_workers", "viewed_run"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,8 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if suites[item]:
             item.add_marker(pytest.mark.timeout(3600))  # minutes by themselves, more beside others
-        if item.path.parent.name == "faults":
-            item.add_marker("slow")  # clusters of their own, and whole runs on them
+        if item.path.parent.name == "faults" or _COSTLY & set(item.fixturenames):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
 

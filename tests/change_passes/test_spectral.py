@@ -72,6 +72,7 @@ def both(run: rs.Run) -> xr.DataArray:
                       for a in one], "band")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_it_is_the_change_of_the_whole_images(run: rs.Run, method: str) -> None:
     dates = both(run)

@@ -61,6 +61,7 @@ def over_the_area(ds: xr.Dataset) -> xr.Dataset:
     return found
 
 
+@pytest.mark.slow
 def test_it_is_the_model_of_the_whole_maps(run: rs.Run) -> None:
     probability = run.open()["probability"].transpose("time", "class", "y", "x").values
     seen = probability[:, 0] != 255
@@ -93,6 +94,7 @@ def test_it_is_the_model_of_the_whole_maps(run: rs.Run) -> None:
             assert (one[name].values[~ever] == 255).all()
 
 
+@pytest.mark.slow
 def test_it_says_how_much_changed(run: rs.Run) -> None:
     facts = run.state["steps"]["change"]["facts"]
     change = run.open("change")["change"].load()
@@ -100,6 +102,7 @@ def test_it_says_how_much_changed(run: rs.Run) -> None:
     assert facts["changed"] == int((change == 1).sum()) > 0
 
 
+@pytest.mark.slow
 def test_transitions_are_estimated_from_a_sample_of_all_tiles(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -266,6 +266,7 @@ def test_strips_and_tiles_do_not_show(
         np.testing.assert_array_equal(found[name].values, reference[name].values)
 
 
+@pytest.mark.slow
 def test_large_tiles_take_turns(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_an_area_without_objects_has_an_empty_table(tmp_path: Path) -> None:
     assert "0 objects: pond 0, shed 0" in run.summary()
 
 
+@pytest.mark.slow
 def test_a_run_that_grows_has_the_objects_of_one_at_once(tmp_path: Path) -> None:
     with allowed_scene():
         small = scene_recipe(tmp_path / "small", tile=192, shape=INSIDE)

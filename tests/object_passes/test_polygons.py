@@ -61,6 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
     return traced(tmp_path_factory.mktemp("polygons"))
 
 
+@pytest.mark.slow
 def test_ten_thousand_are_those_of_rasterio_over_the_whole_map(run: rs.Run) -> None:
     layer = run.open()["classification"][0].load()
     values = layer.to_numpy()
@@ -80,6 +81,7 @@ def test_ten_thousand_are_those_of_rasterio_over_the_whole_map(run: rs.Run) -> N
     assert shapely.area(own).sum() == 100 * (values != 255).sum()
 
 
+@pytest.mark.slow
 def test_columns_say_what_a_polygon_is(run: rs.Run) -> None:
     table = run.table("exact")
     assert table.schema.metadata[b"geo"]
@@ -99,6 +101,7 @@ def test_columns_say_what_a_polygon_is(run: rs.Run) -> None:
     assert f"{len(frame):,} polygons" in run.summary()
 
 
+@pytest.mark.slow
 def test_a_polygon_lies_with_the_tile_of_its_first_pixel(run: rs.Run) -> None:
     several = 0
     for path in (run.path / "tables/exact/2023").glob("*.parquet"):
@@ -111,6 +114,7 @@ def test_a_polygon_lies_with_the_tile_of_its_first_pixel(run: rs.Run) -> None:
     assert several > 10
 
 
+@pytest.mark.slow
 def test_they_are_those_in_memory(run: rs.Run) -> None:
     layer = run.open()["classification"][0].load()
     for step, given in (("simple", SIMPLE), ("fields", FIELDS)):
@@ -125,6 +129,7 @@ def test_they_are_those_in_memory(run: rs.Run) -> None:
         )]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_rows_of_the_gather_grow_with_the_edges_of_tiles(run: rs.Run) -> None:
     """And no step that all tiles' rows are read of has a geometry."""
     assert run.table("exact-contacts").column_names == ["place", "contact", "hash"]
@@ -136,6 +141,7 @@ def assert_equal(first: rs.Run, second: rs.Run) -> None:
         pd.testing.assert_frame_equal(rows(first, step), rows(second, step))
 
 
+@pytest.mark.slow
 def test_another_tile_size_gives_the_same(tmp_path: Path, run: rs.Run) -> None:
     assert_equal(traced(tmp_path, 256), run)
 
