@@ -2,7 +2,9 @@
 
 import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +106,34 @@ def no_command_ends_the_process_of_tests() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr("rsscale.cli.application.has_abandoned_tasks", lambda: False)
     yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def drawing(pytestconfig: pytest.Config) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """``with drawing():`` trainings draw their pictures; in the extended suite they always do.
+
+    They take two seconds of a core, more than a small training.
+    """
+    from rsscale.pictures import training_pictures
+
+    draw, asked = training_pictures.draw_training_if_possible, [False]
+
+    def draw_when_asked(training: Mapping[str, Any], folder: Path) -> list[Path]:
+        return draw(training, folder) if asked[-1] else []
+
+    @contextmanager
+    def drawn() -> Iterator[None]:
+        asked.append(True)
+        yield
+        asked.pop()
+
+    patch = pytest.MonkeyPatch()
+    if "extended" not in pytestconfig.option.markexpr:
+        for name in ("rsscale.pictures.training_pictures", "rsscale.training.story"):
+            if name in sys.modules:
+                patch.setattr(f"{name}.draw_training_if_possible", draw_when_asked)
+    yield drawn
     patch.undo()
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 COMMAND = "from rsscale.cli import main; main()"
 _FORKS = multiprocessing.get_context("forkserver")
-# What trainings and runs import, four seconds of a core.
+# What trainings and runs import, seven seconds of a core; an optimiser wants torch._dynamo.
 _FORKS.set_forkserver_preload(
-    ["torch", "rsscale.cli", "rsscale.pipeline.training", "rsscale.passes.mapping", "dask.array",
-     "rsscale.prediction.model_source", "stackstac", "geopandas", "matplotlib.figure"]
+    ["torch", "torch._dynamo", "rsscale.cli", "rsscale.pipeline.training", "rsscale.passes.mapping",
+     "dask.array", "rsscale.prediction.model_source", "stackstac", "geopandas", "matplotlib.figure"]
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Training a detector on an image in memory."""
 
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -42,7 +43,7 @@ def placed(scene: AerialScene) -> tuple[xr.DataArray, gpd.GeoDataFrame]:
 
 @pytest.mark.slow
 def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
-    scene: AerialScene, tmp_path: Path
+    scene: AerialScene, tmp_path: Path, drawing: Any
 ) -> None:
     image, objects = placed(scene)
     image = image.rename(time="band").assign_coords(band=[1, 2, 3, 4])  # as rioxarray has it
@@ -57,7 +58,8 @@ def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
     found = rs.detect(image.assign_coords(window="image"), model, score=0.0)
     assert set(found["name"]) <= {"shed", "tree"}
     assert len(found) > 0
-    saved = rs.save_model(model, tmp_path / "model", report=report)
+    with drawing():
+        saved = rs.save_model(model, tmp_path / "model", report=report)
     assert saved.digest
     assert (tmp_path / "model" / "split.png").exists()
     assert "blocks of 38 px" in str(report)

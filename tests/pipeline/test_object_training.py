@@ -33,9 +33,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> AerialArchive:
 
 
 @pytest.fixture(scope="module")
-def trained(archive: AerialArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(archive: AerialArchive, tmp_path_factory: pytest.TempPathFactory, drawing: Any) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train_recipe(archive.recipe(folder), device="cpu")
+    with drawing():
+        train_recipe(archive.recipe(folder), device="cpu")
     return folder / "model"
 
 

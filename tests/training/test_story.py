@@ -34,13 +34,14 @@ def trained(**options: Any) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory, drawing: Any) -> tuple[Path, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     model, report = trained()
     torch.set_num_threads(before)
     path = tmp_path_factory.mktemp("story") / "model"
-    rs.save_model(model, path, report=report)
+    with drawing():
+        rs.save_model(model, path, report=report)
     return path, report
 
 
