@@ -165,7 +165,7 @@ def test_functions(run_folder: Callable[[str], Path]) -> None:
     assert set(np.unique(names["ds"].edge)) == {0, 1, 255}
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_gates_report_and_publication(run_folder: Callable[[str], Path]) -> None:
     run_folder("out")
     shutil.copytree("out", "landcover")
@@ -192,7 +192,7 @@ def test_sample_design(run_folder: Callable[[str], Path]) -> None:
     assert Path("sample.gpkg").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.usefixtures("here")
 def test_models(landscape: Landscape) -> None:
     import yaml

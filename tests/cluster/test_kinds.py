@@ -195,7 +195,7 @@ def test_gpus_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_each_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_gpus", lambda: ["0", "3"])
     with connect("cuda") as client:

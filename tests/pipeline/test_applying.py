@@ -225,7 +225,7 @@ def test_lazy_arrays_give_the_same_for_any_chunks(function: Any, given: Any, chu
     assert lazy.odc.geobox == array().odc.geobox
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_lazy_arrays_are_computed_on_a_cluster(workers: Any) -> None:
     def numbers(inputs: Any) -> xr.Dataset:
         return tile_functions.process(inputs)

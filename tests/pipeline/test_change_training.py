@@ -129,7 +129,7 @@ def test_the_years_are_those_of_the_labels(archive: Path, tmp_path: Path) -> Non
     assert sum(report.trained.values()) > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_estimators_of_single_pixels_learn_the_same_labels(archive: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     train = {"architecture": "random_forest", "hyperparameters": {"n_estimators": 5}}

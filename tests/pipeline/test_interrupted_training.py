@@ -219,6 +219,7 @@ def test_two_trainings_of_one_model_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "m.training").exists()
 
 
+@pytest.mark.extended
 def test_a_cluster_reads_the_same(
     landscape: Landscape,
     tmp_path: Path,

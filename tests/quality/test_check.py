@@ -251,7 +251,7 @@ def test_runs_that_can_t_be_checked_are_refused(sound: Path, tmp_path: Path) -> 
     assert read_gates(RunFolder.at(run)) is None
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_edge_of_a_zone_is_found_as_a_seam(landscape_run: Path, tmp_path: Path) -> None:
     """The two zones of the archive show different land, so that its map has a seam there."""
     run = copy_of(landscape_run, tmp_path / "run")
