@@ -74,7 +74,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "rsscale publish out published",
         "rsscale publish out s3://bucket/map --cogs tile",
     ),
-    "view": ("rsscale view out", "rsscale view out --imagery --browser"),
+    "view": (
+        "rsscale view out",
+        "rsscale view out --imagery --browser",
+        "rsscale view out --imagery --stretch 0 255",
+    ),
 }
 """By the words of the command. Tests read each of them as the command would."""
 

@@ -102,6 +102,14 @@ def view(
             "--imagery", help="First make a pyramid of the imagery, to compare the map with."
         ),
     ] = False,
+    stretch: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="What becomes black and white in the imagery, in the values of the composite; "
+            "from a sample of the product when omitted.",
+        ),
+    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser", help="Also open the page in the browser.")
     ] = False,
@@ -110,7 +118,7 @@ def view(
     from rsscale.cluster.signals import sigterm_interrupts
     from rsscale.viewer.view import view as serve
 
-    viewer = serve(folder, port=port, imagery=imagery)
+    viewer = serve(folder, port=port, imagery=imagery, stretch=stretch)
     # SIGTERM as Ctrl-C, so that what was made for the page is removed.
     with suppress(KeyboardInterrupt), sigterm_interrupts("terminated"), viewer:
         for note in viewer.notes:

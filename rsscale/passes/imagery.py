@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from rsscale.cluster.connection import TILES_AT_ONCE
 from rsscale.cluster.profile import NumericProfile
@@ -17,7 +17,7 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.inputs.windows import window_names
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.memory import PROCESS_BYTES
-from rsscale.recipe import StepRecipe
+from rsscale.recipe import InputRecipe, StepRecipe
 from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source
 from rsscale.steps.options import Options
 
@@ -27,27 +27,41 @@ KIND = "imagery"
 _READING = 450 * 2**20
 
 
+Edge = float | tuple[float, float, float]
+"""A value of all three bands, or of each."""
+
+
 class ImageryOptions(Options):
     """``{kind: imagery, of: INPUT, bands: [red, green, blue], window:, low:, high:}``.
 
-    ``low`` and ``high`` are what becomes black and white, in the values of the composite; the same
-    for all three bands, so that grey stays grey.
+    ``low`` and ``high`` are what becomes black and white, in the values of the composite: one
+    number for all three bands, so that grey stays grey, or one of each, for digital numbers.
     """
 
     bands: tuple[str, str, str] = ("red", "green", "blue")
     """Three bands: red, green and blue of the picture."""
     window: str | None = None
     """The time window; that in the middle of the year when left out."""
-    low: float = 0.0
-    """What becomes black, in the values of the composite."""
-    high: float = Field(default=0.3)
-    """What becomes white; the same for all three bands, so that grey stays grey."""
+    low: Edge = 0.0
+    """What becomes black, in the values of the composite; or `[LOW, LOW, LOW]` of the three
+    bands."""
+    high: Edge = 0.3
+    """What becomes white; one number for all bands keeps grey grey, `[HIGH, HIGH, HIGH]` suits
+    digital numbers."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not self.low < self.high:
-            raise ValueError(f"has low {self.low:g} and high {self.high:g}; high must be above")
+        if not all(low < high for low, high in self.edges):
+            raise ValueError(f"has low {self.low} and high {self.high}; high must be above")
         return self
+
+    @property
+    def edges(self) -> tuple[tuple[float, float], ...]:
+        """What becomes black and white of each band."""
+        lows, highs = (
+            edge if isinstance(edge, tuple) else (edge,) * 3 for edge in (self.low, self.high)
+        )
+        return tuple(zip(lows, highs, strict=True))
 
 
 @dataclass(repr=False, kw_only=True)
@@ -105,7 +119,6 @@ class ImageryPass(Pass):
                 f"has the window {options.window!r}; {reference!r} has {list(windows)}"
                 f"{nearest(options.window, windows)}"
             )
-        middle = len(windows) // 2
         return [
             cls(
                 step=step,
@@ -113,7 +126,11 @@ class ImageryPass(Pass):
                 input=reference,
                 options=options,
                 times=setup.spans(reference),
-                time=middle if options.window is None else list(windows).index(options.window),
+                time=(
+                    middle_window(inputs[reference], setup.recipe.periods[0])
+                    if options.window is None
+                    else list(windows).index(options.window)
+                ),
             )
         ]
 
@@ -140,9 +157,16 @@ class ImageryPass(Pass):
         return Result(layers=block.dataset(self.layers, {"rgb": rgb}))
 
 
+def middle_window(source: InputRecipe, period: int) -> int:
+    """Number of the time window in the middle of the year."""
+    return len(window_names(source, period)) // 2
+
+
 def stretched(values: npt.NDArray[np.float32], options: ImageryOptions) -> npt.NDArray[np.uint8]:
     """Values of three bands from 0 to 254, brightened by the power 0.75; 255 where one is NaN."""
-    share = (values - options.low) / (options.high - options.low)
+    low = np.array([low for low, _ in options.edges], np.float32)[:, None, None]
+    width = np.array([high - low for low, high in options.edges], np.float32)[:, None, None]
+    share = (values - low) / width
     root = np.sqrt(np.clip(np.nan_to_num(share), 0, 1))
     bright = root * np.sqrt(root) * (NODATA - 1)  # roots are rounded alike by every processor
     seen = np.isfinite(values).all(axis=0)

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from rsscale.cluster.profile import NumericProfile
+from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.lattice import WARP_BLOCK, PixelBox
+from rsscale.geo.rasterize import area_mask
 from rsscale.items.bands import natural_colours, natural_colours_of
 from rsscale.items.freeze import read_geoparquet, to_items
-from rsscale.recipe import Recipe
-from rsscale.runs.plan import read_frozen
+from rsscale.layers import TileKey
+from rsscale.passes.imagery import Edge, ImageryOptions, middle_window
+from rsscale.progress.bars import announce, progress
+from rsscale.recipe import Recipe, read_recipe
+from rsscale.runs.plan import RunPlan, read_frozen
 from rsscale.runs.run import Run, run
+from rsscale.steps.base import Resources
+from rsscale.steps.sources import InputSource
 from rsscale.store.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 FOLDER = "viewer/imagery"
 """Run folder of the imagery, in the run that it belongs to."""
 STORE = "imagery.zarr"
 # Pixels of all periods together: of a larger product the imagery is coarser, by powers of two.
 _MOST = 100_000_000
+# The sample that the stretch comes from: boxes of pixels four times as wide as those of the
+# imagery, so that overviews of the scenes are read; at most so many, evenly spread over the area.
+_COARSER, _SIDE, _MOST_BOXES = 2, WARP_BLOCK, 8
+_PERCENTILES = (2.0, 98.0)
+# Values of which nearly all lie here are reflectances.
+_REFLECTANCE = (-0.2, 1.0)
+_WHITEST = 0.6  # of these, so that clouds that a mask left make no picture dark
+
+Stretch = tuple[Edge, Edge]
+"""What becomes black and what white, in the values of the composite."""
 
 
 def imagery_folder(folder: RunFolder) -> RunFolder:
@@ -25,7 +53,7 @@ def imagery_folder(folder: RunFolder) -> RunFolder:
     return RunFolder.at(folder.storage.child(FOLDER))
 
 
-def make_imagery(folder: RunFolder, **how: Any) -> Run:
+def make_imagery(folder: RunFolder, stretch: tuple[float, float] | None = None, **how: Any) -> Run:
     """Compute red, green and blue composites of a run's first input that has them, with overviews.
 
     Bands are known by their names (``red``, ``B04``), else by the common names of the run's items
@@ -39,19 +67,141 @@ def make_imagery(folder: RunFolder, **how: Any) -> Run:
     ----------
     folder : RunFolder
         A run with an input of the bands red, green and blue.
+    stretch : (float, float), optional
+        What becomes black and white, in the values of the composite; imagery that was made with
+        another is made again. When omitted, that of the imagery that is there; else from a sample
+        of the product, see :func:`sampled_stretch`.
     **how
         ``client``, ``device``, ``threads``: as for :func:`rsscale.run`.
 
     Raises
     ------
     RecipeError
-        When no input has these bands.
+        When no input has these bands, or the stretch is not in order.
     """
+    plan = RunPlan.read(folder)
     state = folder.read_state()
-    recipe, _ = read_frozen(folder, state)
     area = str(folder.storage.local(state["area"]))
-    made = imagery_recipe(recipe, area, state["extent"], _natural_of_items(folder, recipe))
-    return run(made, imagery_folder(folder).url, **how)
+    natural = _natural_of_items(folder, plan.recipe)
+    made = imagery_recipe(plan.recipe, area, state["extent"], natural)
+    beside = imagery_folder(folder)
+    kept = _kept_stretch(beside)
+    low, high = _checked(stretch) or kept or sampled_stretch(plan, read_recipe(made))
+    made["steps"]["imagery"] |= {"low": low, "high": high}
+    announce(
+        f"imagery  {_text(low)} is black and {_text(high)} white in the values of the composite; "
+        "another: --stretch LOW HIGH"
+    )
+    return run(made, beside.url, update=kept not in (None, (low, high)), **how)
+
+
+def _checked(stretch: tuple[float, float] | None) -> Stretch | None:
+    if stretch is None:
+        return None
+    low, high = stretch
+    if not (low < high and math.isfinite(high - low)):
+        raise RecipeError(
+            f"the stretch is {low:g} {high:g}; expected what becomes black and, above it, what "
+            "becomes white, in the values of the composite"
+        )
+    return float(low), float(high)
+
+
+def _text(edge: Edge) -> str:
+    return "/".join(f"{value:g}" for value in (edge if isinstance(edge, tuple) else (edge,)))
+
+
+def _kept_stretch(beside: RunFolder) -> Stretch | None:
+    """The stretch of the imagery that was made before; None where there is none."""
+    if not beside.exists:
+        return None
+    recipe, _ = read_frozen(beside, beside.read_state())
+    options = ImageryOptions.model_validate(recipe.steps["imagery"].options)
+    return options.low, options.high
+
+
+def sampled_stretch(plan: RunPlan, made: Recipe) -> Stretch:
+    """What becomes black and white in a run's imagery, from a sample of it.
+
+    Reflectances are drawn from 0 to 0.3, alike in all bands so that grey stays grey; up to their
+    98th percentile where that is brighter, at most 0.6. Other values, such as digital numbers, are
+    drawn from the second to the 98th percentile of each band. It is one stretch for all tiles and
+    periods, so that they join without seams.
+
+    The sample are up to 8 boxes over the area, of periods in turn, in pixels four times as wide as
+    those of the imagery; items are those that the run froze.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        Of the run that the imagery belongs to.
+    made : Recipe
+        Of the imagery.
+
+    Returns
+    -------
+    (low, high)
+        A number each, or three; with three digits. That of reflectances where nothing was seen,
+        which is told.
+    """
+    sample = _without_fill(_sample(plan, made))
+    usual = ImageryOptions()
+    if not sample.size:
+        _log.warning(
+            "nothing was seen in the samples of the imagery; it is drawn from %s to %s: give "
+            "another range with --stretch LOW HIGH", _text(usual.low), _text(usual.high),
+        )  # fmt: skip
+        return usual.low, usual.high
+    lows, highs = np.percentile(sample, _PERCENTILES, axis=1)
+    if _REFLECTANCE[0] <= lows.min() and highs.max() <= _REFLECTANCE[1]:
+        return 0.0, min(max(0.3, _rounded(highs.max())), _WHITEST)
+    highs = np.where(lows < highs, highs, lows + 1)  # a band of one value
+    return tuple(map(_rounded, lows)), tuple(map(_rounded, highs))  # type: ignore[return-value]
+
+
+def _without_fill(sample: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Pixels but those of which all bands are the least or the greatest value: undeclared fill."""
+    edges = (sample.min(), sample.max()) if sample.size else ()
+    fill = np.any([(sample == edge).all(axis=0) for edge in edges], axis=0)
+    return sample if np.all(fill) else sample[:, ~fill]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _sample(plan: RunPlan, made: Recipe) -> npt.NDArray[np.float32]:
+    """Values ``(band, pixel)`` of pixels of the area that all three bands have."""
+    ((name, source),) = made.inputs.items()
+    grid = made.grid.build().at_level(_COARSER)
+    read = InputSource(name, made, grid, plan.setup.lookups)
+    resources = Resources(NumericProfile("cpu", 1))
+    boxes = list(_boxes(plan.setup.shape, grid.box(plan.area), grid))
+    count = max(len(boxes), min(len(made.periods), _MOST_BOXES))
+    seen: list[npt.NDArray[np.float32]] = []
+    with progress("stretch", count, "samples") as bar:
+        for number in range(count):
+            box, period = boxes[number % len(boxes)], made.periods[number % len(made.periods)]
+            composite = read.read(box, TileKey("imagery", str(period), 0, 0), resources)
+            image = composite["composite"].isel(time=middle_window(source, period))
+            (part,) = in_memory([image.sel(band=list(source.bands))], None, resources.meter)
+            where = area_mask(plan.setup.shape, grid, box) & np.isfinite(part.values).all(axis=0)
+            seen.append(part.values[:, where])
+            bar.advance()
+    return np.concatenate(seen, axis=1)
+
+
+def _boxes(shape: shapely.Geometry, extent: PixelBox, grid: Grid) -> Iterator[PixelBox]:
+    """Boxes of a lattice that share some of the area, evenly spread over it."""
+    rows, cols = (
+        np.unique(np.linspace(first // _SIDE, (last - 1) // _SIDE, 64).round().astype(int))
+        for first, last in ((extent.row0, extent.row1), (extent.col0, extent.col1))
+    )
+    corners = [(row * _SIDE, col * _SIDE) for row in rows.tolist() for col in cols.tolist()]
+    boxes = [PixelBox(row, col, row + _SIDE, col + _SIDE) for row, col in corners]
+    inside = [box & extent for box in boxes if grid.overlaps(shape, box & extent)]
+    chosen = np.unique(np.linspace(0, len(inside) - 1, min(len(inside), _MOST_BOXES)).round())
+    yield from (inside[int(number)] for number in chosen)
 
 
 def _natural_of_items(folder: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str, str]]:

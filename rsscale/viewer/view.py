@@ -70,7 +70,13 @@ class Viewer:
         )
 
 
-def view(run: str | os.PathLike[str] | Run, *, port: int = 0, imagery: bool = False) -> Viewer:
+def view(
+    run: str | os.PathLike[str] | Run,
+    *,
+    port: int = 0,
+    imagery: bool = False,
+    stretch: tuple[float, float] | None = None,
+) -> Viewer:
     """Serve a run's product for the browser: layers, years, swipe, values and scenes of a pixel.
 
     The page reads the Zarr stores directly, by ranges of bytes. It is served to this machine only
@@ -86,6 +92,9 @@ def view(run: str | os.PathLike[str] | Run, *, port: int = 0, imagery: bool = Fa
     imagery : bool
         First make a pyramid of the run's imagery to compare the map with, if it is not there; see
         :func:`rsscale.viewer.imagery.make_imagery`.
+    stretch : (float, float), optional
+        What becomes black and white in the imagery, in the values of the composite; from a sample
+        of the product when omitted.
 
     Returns
     -------
@@ -97,7 +106,7 @@ def view(run: str | os.PathLike[str] | Run, *, port: int = 0, imagery: bool = Fa
     RunFolderError
         When the folder is no run and no published product, or has no layers.
     RecipeError
-        When the port is taken, or no input has bands to look at.
+        When the port is taken, no input has bands to look at, or the stretch has no imagery.
 
     Examples
     --------
@@ -105,8 +114,10 @@ def view(run: str | os.PathLike[str] | Run, *, port: int = 0, imagery: bool = Fa
     ...     print(viewer.url)
     """
     folder = run.folder if isinstance(run, Run) else RunFolder.at(run)
+    if stretch is not None and not imagery:
+        raise RecipeError("a stretch is for the imagery; ask for that too (--imagery)")
     if imagery:
-        make_imagery(folder)
+        make_imagery(folder, stretch)
     is_published = not folder.exists and folder.storage.exists("viewer/viewer.json")
     pages = PublishedPages(folder) if is_published else RunPages(folder)
     try:

@@ -1,70 +1,21 @@
 """The page in Chromium: what it paints and says is what the Zarr holds."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from formula_pass import CLASSES
-from PIL import Image
+from viewer_page import CENTRE, PANEL, SIZE, Page
 
 import rsscale as rs
 
 pytestmark = pytest.mark.slow
-SIZE = {"width": 1200, "height": 800}
-PANEL = 320  # pixels of the screen left of the map
-CENTRE = (735_500.0, 4_983_500.0)
 COLORS = {one.value: one.color for one in CLASSES}
 GROUND = "#e9edf0"  # where there is no value
 PLACES = [(k * 61 - 390, j * 53 - 330) for k in range(13) for j in range(13)]
-
-
-class Page:
-    """A tab, with what went wrong in it and which hosts it asked."""
-
-    def __init__(self, chromium: Any, url: str, **size: int) -> None:
-        self.tab = chromium.new_page(viewport=size or SIZE)
-        self.url, self.problems, self.requests = url, [], []
-        self.tab.on("console", lambda line: self.problems.append(line.text))
-        self.tab.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.tab.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, fragment: str = "") -> "Page":
-        self.tab.goto("about:blank")
-        self.tab.goto(f"{self.url}#{fragment}")
-        self.tab.wait_for_selector("body.painted")
-        return self.settled()
-
-    def settled(self) -> "Page":
-        """Wait until all that is to be seen is painted, and what was asked for is read."""
-        self.tab.wait_for_load_state("networkidle")
-        self.tab.wait_for_selector("#map[aria-busy=false]")
-        # Two frames: what was drawn is on the screen.
-        self.tab.evaluate(
-            "new Promise(then => requestAnimationFrame(() => requestAnimationFrame(then)))"
-        )
-        return self
-
-    def state(self) -> dict[str, str]:
-        self.tab.wait_for_timeout(250)  # the address is written a moment after the last change
-        return {k: v[0] for k, v in parse_qs(urlsplit(self.tab.url).fragment).items()}
-
-    def picture(self) -> np.ndarray:
-        image = Image.open(io.BytesIO(self.tab.screenshot()))
-        return np.asarray(image.convert("RGB"))[:, PANEL:]
-
-    def click(self, x: float, y: float, resolution: float) -> None:
-        """Click a place of the map by its coordinates."""
-        width, height = SIZE["width"] - PANEL, SIZE["height"]
-        right = PANEL + width / 2 + (x - CENTRE[0]) / resolution
-        down = height / 2 - (y - CENTRE[1]) / resolution
-        self.tab.keyboard.press("Escape")
-        self.tab.mouse.click(right, down)
-        self.tab.wait_for_selector("#place #years")
-        self.settled()
 
 
 @pytest.fixture(scope="module")
