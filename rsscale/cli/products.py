@@ -72,11 +72,25 @@ def export(
     partial: Annotated[
         bool, typer.Option("--partial", help="Also where tiles are not done; they are nodata.")
     ] = False,
+    whole_tiles: Annotated[
+        bool,
+        typer.Option(
+            "--whole-tiles", help="Files as wide as whole tiles, where they are cut to the area."
+        ),
+    ] = False,
 ) -> None:
     """Write layers as Cloud Optimized GeoTIFFs, with colours, names and overviews."""
     from rsscale.pipeline.exporting import export as write
 
-    paths = write(folder, to, step=step, layers=layer or (), periods=period or (), partial=partial)
+    paths = write(
+        folder,
+        to,
+        step=step,
+        layers=layer or (),
+        periods=period or (),
+        partial=partial,
+        whole_tiles=whole_tiles,
+    )
     for path in paths:
         print(path)
 

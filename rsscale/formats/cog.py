@@ -85,19 +85,23 @@ class Raster:
             shapes.append(tuple(math.ceil(size / 2) for size in shapes[-1]))  # type: ignore[arg-type]
         return shapes if self.layer.overview != "none" else shapes[:1]
 
-    def part(self, rows: slice, cols: slice, where: Callable[[slice, slice], _Array]) -> Raster:
+    def part(
+        self, rows: slice, cols: slice, where: Callable[[slice, slice], _Array] | None = None
+    ) -> Raster:
         """The same raster over some of its rows and columns.
 
         Parameters
         ----------
         rows, cols : slice
             Of this raster, with start and stop.
-        where : callable
+        where : callable, optional
             Takes rows and columns of the part, gives a bool array ``(y, x)``: nodata elsewhere.
         """
 
         def read(part_rows: slice, part_cols: slice) -> _Array:
             values = self.read(_shifted(part_rows, rows), _shifted(part_cols, cols))
+            if where is None:
+                return values
             nodata = self.layer.numpy_dtype.type(self.layer.nodata)
             return np.where(where(part_rows, part_cols), values, nodata)
 

@@ -15,12 +15,16 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 -- gives arrays their .odc
 import xarray as xr
 
+from rsscale.documents import read_json
 from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.formats.cog import Raster, write_cog
+from rsscale.geo.area import read_area
+from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Axis, DataType, Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.passes.overviews import reduce
 from rsscale.progress.bars import progress
+from rsscale.recipe import GridRecipe
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.run_state import check_layers
@@ -69,6 +73,7 @@ def export(
     layers: Sequence[str] = (),
     periods: Sequence[int | str] = (),
     partial: bool = False,
+    whole_tiles: bool = False,
 ) -> list[Path]:
     """Write layers as Cloud Optimized GeoTIFFs, one file for each layer and period.
 
@@ -76,7 +81,9 @@ def export(
     units; classes have their colours, and their names in a ``.aux.xml`` beside the file.
     Overviews follow the rule of the layer as the step ``overviews`` does: the most frequent class,
     the mean of quantities; nodata counts nowhere. A layer with an axis is a file of several bands.
-    Read in windows, so that memory does not grow with the area.
+    Read in windows, so that memory does not grow with the area. Files of a run are cut to its
+    area, as those that :func:`rsscale.publish` writes: pixels of the rows and columns around it,
+    nodata where their centre lies outside.
 
     Parameters
     ----------
@@ -94,6 +101,8 @@ def export(
         As the run calls them: ``2023``, ``"2023-2024"``; all when omitted.
     partial : bool
         Export a step of which tiles are not done, as nodata where they are not.
+    whole_tiles : bool
+        Of a run: files as wide as its arrays, which are whole tiles, with nodata beyond the area.
 
     Returns
     -------
@@ -118,12 +127,23 @@ def export(
     rasters = {
         paths[name, span]: raster_of(product, name, span) for name in chosen for span in spans
     }
+    if isinstance(run, Run) and not whole_tiles:
+        rasters = {path: _cut_to_area(raster, run) for path, raster in rasters.items()}
     total = sum(len(raster.windows()) for raster in rasters.values())
     with progress("export", total, "windows") as bar:
         for path, raster in rasters.items():
             bar.note(path.name)
             write_cog(raster, path, with_first(reduce, raster.layer), bar.advance)
     return list(rasters)
+
+
+def _cut_to_area(raster: Raster, run: Run) -> Raster:
+    """A raster of a run without the rows and columns that its area does not touch."""
+    state = run.state
+    grid = GridRecipe.model_validate(state["grid"]).build()
+    area = read_area(read_json(run.folder.storage.read(state["area"])))
+    inside = grid.box(area) & PixelBox(*state["extent"])
+    return raster.part(*inside.slices(grid.box_of(raster.geobox)))
 
 
 def product_of_run(run: Run, step: str) -> StoredProduct:

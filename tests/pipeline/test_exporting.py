@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(finished: Path) -> Path:
-    rs.export(finished, finished.parent / "cogs")
+    rs.export(finished, finished.parent / "cogs", whole_tiles=True)
     return finished.parent / "cogs"
 
 
@@ -72,6 +72,34 @@ def test_values_of_every_layer_and_period_are_the_stores(finished: Path, exporte
                 np.testing.assert_array_equal(found, values[place])
     assert len(list(exported.glob("*.tif"))) == 2 * len(layers_of(finished))
     assert [path.name for path in exported.iterdir() if "partial" in path.name] == []
+
+
+def test_files_are_cut_to_the_area_as_those_of_a_publication(
+    finished: Path, tmp_path: Path
+) -> None:
+    (path,) = rs.export(finished, tmp_path, layers=["classification"], periods=[2023])
+    published = rs.publish(finished, tmp_path / "published", layers=["classification"])
+    assert published
+    product = rs.Run(finished).open().classification.isel(time=1)
+    inside = np.argwhere(product.values != 255)
+    (north, west), (south, east) = inside.min(axis=0), inside.max(axis=0)
+    with rasterio.open(path) as file:
+        values, place = file.read(1), file.transform
+    row, col = (
+        round((place.f - product.odc.geobox.affine.f) / -10),
+        round((place.c - product.odc.geobox.affine.c) / 10),
+    )
+    height, width = values.shape
+    np.testing.assert_array_equal(values, product.values[row : row + height, col : col + width])
+    # All of the area, and around it less than a pixel.
+    assert 0 <= north - row <= 1
+    assert 0 <= west - col <= 1
+    assert 0 <= row + height - 1 - south <= 1
+    assert 0 <= col + width - 1 - east <= 1
+    assert values.size < product.size
+    with rasterio.open(tmp_path / "published/cogs/classification_2023.tif") as file:
+        assert file.transform == place
+        np.testing.assert_array_equal(file.read(1), values)
 
 
 def test_place_nodata_scale_and_units(finished: Path, exported: Path) -> None:
