@@ -7,6 +7,7 @@ a mistake is told in one line with its place and the nearest name that would hav
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -20,6 +21,8 @@ from rsscale.recipe.schema import Recipe
 from rsscale.recipe.yaml_text import MAX_BYTES, check_value, parse_yaml
 
 _SHOWN = 80
+# A copy that a run keeps, by the digest of its content.
+_KEPT = re.compile(r"(models|files)/[0-9a-f]{16}(/|$)")
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -50,7 +53,8 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{name}: {_one_line(error)}") from None
-    return _absolute(recipe, base)
+    recipe = _absolute(recipe, base)
+    return recipe if isinstance(source, Mapping) else _with_kept_files(recipe, base)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -162,3 +166,21 @@ def _absolute(recipe: Recipe, base: Path) -> Recipe:
             files["within"] = resolve(recipe.train.within)
         update["train"] = recipe.train.model_copy(update=files)
     return recipe.model_copy(update=update)
+
+
+def _with_kept_files(recipe: Recipe, base: Path) -> Recipe:
+    """The recipe of a run with the copies that its steps name, which lie in the run's folder."""
+    if "folder" not in recipe.model_fields_set:  # as only the recipe of a run has it
+        return recipe
+
+    def found(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: found(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [found(inner) for inner in value]
+        return str(base / value) if isinstance(value, str) and _KEPT.match(value) else value
+
+    steps = {
+        name: step.model_copy(update=found(step.options)) for name, step in recipe.steps.items()
+    }
+    return recipe.model_copy(update={"steps": steps})

@@ -14,6 +14,7 @@ from rsscale.errors import RunFolderError
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.recipe.input_recipe import ACCESS
 from rsscale.runs.plan import RunPlan
+from rsscale.steps.attachments import kept_paths
 from rsscale.steps.base import Pass
 from rsscale.steps.setup import RunSetup
 from rsscale.store.run_folder import RunFolder
@@ -119,7 +120,12 @@ def _changed_step(
         {k: v for k, v in step.model_dump(mode="json").items() if k not in skip}
         for step in (old, new)
     )
-    yield from _differences(had, has, place)
+    if had != has:
+        yield from _differences(
+            kept_paths(had, before.attachments[name].values(), before.recipe),
+            kept_paths(has, after.attachments[name].values(), after.recipe),
+            place,
+        )
 
 
 def _plain(model: Any, exclude: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from rsscale.runs.find_items import (
     write_items,
 )
 from rsscale.runs.plan import RunPlan
-from rsscale.steps.attachments import Attachment
+from rsscale.steps.attachments import Attachment, kept_recipe
 from rsscale.steps.base import Pass, Step
 from rsscale.steps.kinds import attachments, open_steps
 from rsscale.steps.setup import RunSetup
@@ -339,9 +339,8 @@ def write_recipe(setup: RunSetup) -> tuple[str, str]:
     is cut short has changed nothing that the run is read from.
     """
     area = json.dumps(as_geojson(setup.area), sort_keys=True).encode()
-    local = setup.recipe.model_copy(
-        update={"area": AREA, "area_layer": None, "bbox": None, "model": _kept_model(setup)}
-    )
+    named = kept_recipe(setup.recipe, setup.attachments)
+    local = named.model_copy(update={"area": AREA, "area_layer": None, "bbox": None})
     recipe = local.to_yaml().encode()
     names = []
     for content, name in ((area, AREA), (recipe, RECIPE)):
@@ -351,18 +350,6 @@ def write_recipe(setup: RunSetup) -> tuple[str, str]:
         setup.run.storage.write(name, content)
         names.append(kept)
     return names[0], names[1]
-
-
-def _kept_model(setup: RunSetup) -> str | dict[int, str] | None:
-    """Where the run keeps the map's models, relative to its folder: those of the recipe may go."""
-    model = setup.recipe.model
-    if model is None:
-        return None
-    files = setup.attachments["map"].items()
-    kept = {p: f"{a.room}/{a.digest}" for p, a in files if a.room == "models"}
-    if isinstance(model, str):
-        return next(iter(kept.values()), model)
-    return {period: kept.get(str(period), path) for period, path in model.items()}
 
 
 def plan_hash(folder: RunFolder, steps: Iterable[Step], kept: Any) -> str:

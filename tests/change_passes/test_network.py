@@ -1,5 +1,6 @@
 """A network of two dates as a pass: the map of its model, and nodata where a date is missing."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def inside(ds: xr.Dataset) -> np.ndarray:
     return known
 
 
-def mapped(recipe: dict[str, Any], out: Path, client: Any = None) -> xr.Dataset:
+def mapped(recipe: dict[str, Any] | Path, out: Path, client: Any = None) -> xr.Dataset:
     return over_the_scene(rs.run(recipe, out, client, **OPTIONS))
 
 
@@ -74,6 +75,21 @@ def test_a_network_of_ones_own_finds_the_change_and_nothing_where_a_date_is_miss
     assert attributes["flag_meanings"].split() == ["unchanged", "changed"]
     share = f"{facts['changed'] / facts['compared']:.2%} of the pixels that both periods have"
     assert share in "".join(run.status()["steps"]["change"]["lines"])
+
+
+@pytest.mark.slow
+def test_the_kept_recipe_runs_again_after_its_model_has_gone(archive: Path, tmp_path: Path) -> None:
+    save_model(two_years.own_model(), tmp_path / "model")
+    recipe = two_years.recipe_of(archive, tmp_path / "model", tile=512)
+    run = rs.run(recipe, tmp_path / "run", **OPTIONS)
+    assert rs.run(recipe, tmp_path / "run", **OPTIONS).state["plan"] == run.state["plan"]
+    shutil.rmtree(tmp_path / "model")
+    moved = Path(shutil.move(tmp_path / "run", tmp_path / "moved"))
+    again = rs.run(moved / "recipe.yaml", moved, **OPTIONS)  # computes nothing
+    tiles = [event for event in again.events() if event["event"] == "tile"]
+    assert len(tiles) == again.state["tiles"]["total"]
+    other = mapped(moved / "recipe.yaml", tmp_path / "other")
+    xr.testing.assert_equal(other, over_the_scene(again))
 
 
 @pytest.mark.parametrize("kind", KINDS)
