@@ -5,11 +5,10 @@ Also tells what that would come to: items that are new or changed, tiles to comp
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rsscale.cluster.connection import Cluster
 from rsscale.cluster.machine import Precision, machine_of
@@ -33,16 +32,20 @@ from rsscale.runs.planning import (
     write_access,
     write_plan,
 )
-from rsscale.runs.replaced_files import Versions, is_outdated, read_replaced, take_back_outdated
+from rsscale.runs.replaced_files import (
+    Versions,
+    by_id,
+    is_outdated,
+    moved,
+    read_replaced,
+    take_back_outdated,
+)
 from rsscale.runs.tile_costs import must_fit
 from rsscale.steps.base import ALL, Gather, NotReadyError
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 from rsscale.text.html_tables import block, table
-
-if TYPE_CHECKING:
-    from rsscale.items.item_store import Lookup
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,31 @@ class ItemChanges:
     ----------
     new, changed, gone, same : int
         Changed are those of which something decides pixels that was different.
+    moved : int
+        Of those that changed, the ones whose files lie elsewhere, and nothing else is different.
+    places : (str, str)
+        Where one of those lay, and where it lies now; empty where none moved.
     """
 
     new: int = 0
     changed: int = 0
     gone: int = 0
     same: int = 0
+    moved: int = 0
+    places: tuple[str, str] = ("", "")
 
     def __str__(self) -> str:
-        return f"{self.new} new, {self.changed} changed, {self.gone} gone, {self.same} as they were"
+        text = f"{self.new} new, {self.changed} changed, {self.gone} gone, {self.same} as they were"
+        if not self.moved:
+            return text
+        before, now = self.places
+        which = "which lie" if self.moved == self.changed else f"of which {self.moved} lie"
+        return text.replace(
+            " changed,",
+            f" changed ({which} elsewhere, in {now} and not in {before}: whether they hold the "
+            "same pixels is not known, so that their tiles are computed anew; to keep these, move "
+            "the files back, or link the former place to the new one),",
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,10 @@ class Changes:
     def to_dict(self) -> dict[str, Any]:
         """The numbers, for run.json."""
         return {
-            "items": {name: asdict(items) for name, items in self.items.items()},
+            "items": {
+                name: {k: v for k, v in asdict(items).items() if k != "places"}
+                for name, items in self.items.items()
+            },
             "tiles": {name: asdict(tiles) for name, tiles in self.tiles.items()},
         }
 
@@ -280,22 +302,17 @@ def _compare_items(
     known = plan.items_frozen() if plan else []
     compared = {}
     for name, index in checked.indexes.items():
-        before = _digests(plan.setup.lookups(name)) if plan and name in known else {}
-        after = _digests(index)
+        before = by_id(plan.setup.lookups(name)) if plan and name in known else {}
+        after = by_id(index)
         new, both = after.keys() - before.keys(), after.keys() & before.keys()
-        changed = 0 if grows else sum(before[item] != after[item] for item in both)
+        changed = [item for item in both if before[item] != after[item]] if not grows else []
         gone = 0 if grows else len(before.keys() - after.keys())
-        same = len(before) if grows else len(both) - changed
-        compared[name] = ItemChanges(len(new), changed, gone, same)
+        same = len(before) if grows else len(both) - len(changed)
+        places = [place for item in changed if (place := moved(before[item], after[item]))]
+        compared[name] = ItemChanges(
+            len(new), len(changed), gone, same, len(places), *([min(places)] if places else [])
+        )
     return compared
-
-
-def _digests(items: Lookup) -> dict[str, list[bytes]]:
-    """What decides the pixels of each item, by its id."""
-    by_id: dict[str, list[bytes]] = defaultdict(list)
-    for record, digest in zip(items.scenes, items.extents.digests, strict=True):
-        by_id[record.id].append(digest.tobytes())
-    return {name: sorted(digests) for name, digests in by_id.items()}
 
 
 def _count_tiles(

@@ -186,3 +186,19 @@ def test_pixels_beyond_the_reach_change_no_bit(depth: int) -> None:
         if depth == 1:
             other[..., 128 - far] += 1
             assert not bool((network(one)[..., 128:] == network(other)[..., 128:]).all())
+
+
+def test_an_archive_that_was_moved_is_told(first: Path, copy: Path) -> None:
+    for item in copy.glob("scene-*.json"):
+        item.write_text(item.read_text().replace(str(first), str(copy)))
+    for scene in first.glob("*.tif"):
+        shutil.copy2(scene, copy)
+    told = rs.changes(recipe(copy), copy / "run", update=True, device="cpu", threads=1)
+    (items,) = told.items.values()
+    assert (items.changed, items.moved, items.places) == (2, 2, (str(first), str(copy)))
+    assert (
+        f"2 changed (which lie elsewhere, in {copy} and not in {first}: whether they hold the same "
+        "pixels is not known" in str(told)
+    )
+    assert "places" not in told.to_dict()["items"]["s2"]
+    assert told.tiles["map"].to_compute == told.tiles["map"].total
