@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rsscale.errors import ModelError
 from rsscale.geo.grid import Grid
@@ -13,6 +13,7 @@ from rsscale.model.files import SELDOM, read_training
 from rsscale.recipe import InputRecipe, Recipe
 
 _LISTED = 6
+_OF_ONE_PERIOD = ("predict", "detect")  # kinds of steps whose model sees the windows of a period
 
 Counts = dict[int, dict[str, int]]
 """Items by period and by name of the time window."""
@@ -131,16 +132,28 @@ def _unseen(recipe: Recipe, name: str, counts: Counts, period: int) -> set[str]:
 
 def _observed(recipe: Recipe, name: str, period: int) -> Mapping[str, float] | None:
     """Shares by window that a model's folder has of its training; None where it has none."""
-    model = recipe.model.get(period) if isinstance(recipe.model, Mapping) else recipe.model
-    if model is None:
-        return None
-    try:
-        training = read_training(recipe.path(model))
-    except ModelError:  # its steps say what is wrong with it
-        return None
-    observed = (training or {}).get("observed")
-    shares = observed.get(name) if isinstance(observed, Mapping) else None
-    return shares if isinstance(shares, Mapping) else None
+    for model in _models(recipe, period):
+        try:
+            training = read_training(recipe.path(model))
+        except ModelError:  # its steps say what is wrong with it
+            continue
+        observed = (training or {}).get("observed")
+        shares = observed.get(name) if isinstance(observed, Mapping) else None
+        if isinstance(shares, Mapping):
+            return shares
+    return None
+
+
+def _models(recipe: Recipe, period: int) -> Iterator[str]:
+    """Folders of the models that map a period, or find objects in it."""
+    for step in recipe.all_steps.values():
+        if step.kind not in _OF_ONE_PERIOD:
+            continue
+        model = step.options.get("model")
+        if isinstance(model, Mapping):
+            model = model.get(period, model.get(str(period)))
+        if isinstance(model, str):
+            yield model
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -89,6 +89,41 @@ class SelectedImages:
         return self.images[(int(self.chosen[number]), *rest)]
 
 
+class ObservedWindows:
+    """Counts the pixels that each time window of each input has values of all bands of.
+
+    Parameters
+    ----------
+    inputs : sequence of InputBands
+    """
+
+    def __init__(self, inputs: Sequence[InputBands]) -> None:
+        self._inputs = tuple(inputs)
+        self._seen = np.zeros(sum(part.length for part in inputs))
+        self._total = 0
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Count pixels ``(C, n)``; NaN is not seen."""
+        first, counts = 0, []
+        for part in self._inputs:
+            last = first + part.channels
+            whole = np.isfinite(values[first:last]).reshape(part.length, len(part.bands), -1)
+            counts.append(whole.all(axis=1).sum(axis=1))
+            first = last
+        self._seen += np.concatenate(counts)
+        self._total += values.shape[1]
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """By input and window, four digits; inputs that are series have no windows."""
+        shares = iter((self._seen / max(self._total, 1)).round(4).tolist())
+        by_input = {part.name: [next(shares) for _ in range(part.length)] for part in self._inputs}
+        return {
+            part.name: dict(zip(part.times, by_input[part.name], strict=True))
+            for part in self._inputs
+            if part.times
+        }
+
+
 @dataclass(frozen=True)
 class Chips:
     """Labelled images.
@@ -160,26 +195,11 @@ class Chips:
         Of many chips some, drawn at random, are looked at; series have no windows, and are left
         out.
         """
-        seen = np.zeros(sum(part.length for part in inputs))
-        total = 0
+        counter = ObservedWindows(inputs)
         for number in some_of(len(self), _MOST_COUNTED).tolist():
             rows, cols = np.nonzero(self.labels[number] != NODATA)
-            total += len(rows)
-            values = np.isfinite(self.images[number][:, rows, cols])
-            first, counts = 0, []
-            for part in inputs:
-                last = first + part.channels
-                whole = values[first:last].reshape(part.length, len(part.bands), -1).all(axis=1)
-                counts.append(whole.sum(axis=1))
-                first = last
-            seen += np.concatenate(counts)
-        shares = iter((seen / max(total, 1)).round(4).tolist())
-        by_input = {part.name: [next(shares) for _ in range(part.length)] for part in inputs}
-        return {
-            part.name: dict(zip(part.times, by_input[part.name], strict=True))
-            for part in inputs
-            if part.times
-        }
+            counter.add(self.images[number][:, rows, cols])
+        return counter.shares()
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Chips:
         """Some of the chips; their images are not copied."""

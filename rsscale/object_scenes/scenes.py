@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsscale.geo.sample_groups import GroupShapes
+from rsscale.geo.sample_groups import GroupShapes, some_of
 from rsscale.learners.base import Task
-from rsscale.learners.chips import Images
+from rsscale.learners.chips import Images, InputBands, ObservedWindows
 from rsscale.reference.unused_labels import UnusedLabels
 
 OUTSIDE = -1
 """The place of a pixel around which not every object is labelled, or nothing was seen."""
+# Scenes that shares of windows are counted of, and pixels along a side of each.
+_MOST_COUNTED, _MOST_ALONG = 500, 512
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
@@ -230,6 +232,19 @@ class ObjectScenes:
         """Objects of each class in each place that has one, or is known to have none."""
         known = {*self.groups.tolist(), *(self.places.shapes if self.places else ())}
         return {place: self.named(task, np.array([place])) for place in sorted(known)}
+
+    def observed(self, inputs: Sequence[InputBands]) -> dict[str, dict[str, float]]:
+        """Share of the labelled pixels that each time window of each input has values of.
+
+        Of many scenes some, drawn at random, are looked at, and of large ones each second, third …
+        pixel; series have no windows, and are left out.
+        """
+        counter = ObservedWindows(inputs)
+        for number in some_of(len(self.scenes), _MOST_COUNTED).tolist():
+            scene = self.scenes[number]
+            rows, cols = (slice(None, None, -(-size // _MOST_ALONG)) for size in scene.shape)
+            counter.add(scene.read(rows, cols)[:, scene.places.window(rows, cols) != OUTSIDE])
+        return counter.shares()
 
 
 def scene_objects(

@@ -72,7 +72,14 @@ def run_object_experiment(
         seconds=time.monotonic() - started,
         notes=(*notes, *scenes.notes, *_advice(learner, scenes)),
         examples=examples_of(model, scenes, places, detections, threshold.score_threshold),
-        background=background_of(learner, learner.task, plan, by_place, scenes),
+        background=background_of(
+            learner,
+            learner.task,
+            plan,
+            by_place,
+            scenes,
+            observed=scenes.observed(learner.inputs),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from rsscale.text.html_tables import block, heading, preformatted, small_lines
 from rsscale.text.wording import counted
 from rsscale.training.background import Background
 from rsscale.training.basis import WHERE, Basis
+from rsscale.training.remarks import seldom_observed
 from rsscale.training.report import FoldReport
 from rsscale.training.split import Split
 from rsscale.training.story import curve_story, library_versions, split_story, write_story
@@ -98,6 +99,7 @@ class ObjectReport:
         background, lines = self.background, list(self.notes)
         if background.places and background.places.remark:
             lines.append(background.places.remark)
+        lines += seldom_observed(background.observed)
         if not len(self.split.validation):
             lines.append(
                 "no place was kept for validation: there are too few, or each holds all that is "
@@ -177,6 +179,7 @@ class ObjectReport:
                 **background.provenance.get("labels", {}),
             },
             **{k: v for k, v in background.provenance.items() if k != "labels"},
+            "observed": {name: dict(shares) for name, shares in background.observed.items()},
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
             "versions": library_versions(),

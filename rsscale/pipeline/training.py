@@ -242,21 +242,15 @@ def _train_images(
     chips = labelled_chips(reading, registered(network.design.architecture).takes)
     network = replace(network, checkpoints=reading.checkpoints(network.design.device))
     learner = wrapped(network, settings.members, applicability=settings.applicability)
-    model, report = run_experiment(
+    return run_experiment(
         learner,
         chips,
         network.task,
         plan,
         conformal=settings.conformal,
         left_out=chips.left_out,
+        observed=chips.observed(network.inputs),
     )
-    return model, _with_observed(report, chips.observed(network.inputs))
-
-
-def _with_observed(
-    report: TrainingReport, observed: Mapping[str, Mapping[str, float]]
-) -> TrainingReport:
-    return replace(report, background=replace(report.background, observed=observed))
 
 
 def _train_points(
@@ -272,10 +266,15 @@ def _train_points(
         kept = replace(learner, checkpoints=reading.checkpoints(learner.design.device))
         trained = wrapped(kept, settings.members, applicability=settings.applicability)
     task, samples = point_samples(table, learner.task.classes)
-    model, report = run_experiment(
-        trained, samples, task, plan, conformal=settings.conformal, left_out=table.notes
+    return run_experiment(
+        trained,
+        samples,
+        task,
+        plan,
+        conformal=settings.conformal,
+        left_out=table.notes,
+        observed=table.observed,
     )
-    return model, _with_observed(report, table.observed)
 
 
 def labelled_chips(reading: Reading, takes: tuple[str, ...]) -> Chips:

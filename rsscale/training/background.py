@@ -15,6 +15,8 @@ from rsscale.reference.unused_labels import UnusedLabels
 from rsscale.training.calibrate import Calibration
 from rsscale.training.split import Split, SplitPlan
 
+Observed = Mapping[str, Mapping[str, float]]
+"""Share of the labelled pixels that a time window has values of, by input and window."""
 _NOT_SETTINGS = ("task", "inputs", "checkpoints")  # told by the contract, or no matter of it
 
 
@@ -48,7 +50,7 @@ class Background:
     places: GroupShapes | None = None
     unused: UnusedLabels = field(default_factory=UnusedLabels)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    observed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    observed: Observed = field(default_factory=dict)
 
 
 class Placed(Protocol):
@@ -69,6 +71,8 @@ def background_of(
     plan: SplitPlan,
     labels: Mapping[int, Mapping[str, int]],
     samples: Placed,
+    *,
+    observed: Observed | None = None,
 ) -> Background:
     """The background of an experiment; settings are the learner's fields."""
     return Background(
@@ -79,6 +83,7 @@ def background_of(
         labels=labels,
         places=samples.places,
         unused=samples.unused,
+        observed=observed or {},
     )
 
 

@@ -13,7 +13,7 @@ from rsscale.learn.model import Model
 from rsscale.learners.base import Learner, S, Samples, Task
 from rsscale.model.outputs import ClassOutput
 from rsscale.progress.bars import part_of_work
-from rsscale.training.background import background_of
+from rsscale.training.background import Observed, background_of
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import Calibration, calibrate
 from rsscale.training.measured import Measured, most_of_place
@@ -36,6 +36,7 @@ def run_experiment(
     *,
     conformal: float = 0.9,
     left_out: Sequence[str] = (),
+    observed: Observed | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a model on a part of the samples, and measure it on places that it did not see.
 
@@ -52,6 +53,8 @@ def run_experiment(
         Level of the conformal sets that the model may map (``set_size``, ``class_set``).
     left_out : sequence of str
         Labels that are in no sample, and why.
+    observed : mapping of input name to mapping of time window to float, optional
+        Share of the labelled pixels that a window has values of, for the report.
 
     Returns
     -------
@@ -91,7 +94,14 @@ def run_experiment(
         seconds=time.monotonic() - started,
         left_out=(*left_out, *lacking(folds)),
         predictions=measured.predictions,
-        background=background_of(learner, task, plan, _labels_by_group(samples, task), samples),
+        background=background_of(
+            learner,
+            task,
+            plan,
+            _labels_by_group(samples, task),
+            samples,
+            observed=observed,
+        ),
     )
 
 

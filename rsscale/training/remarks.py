@@ -8,7 +8,7 @@ import numpy as np
 
 from rsscale.model.files import SELDOM
 from rsscale.text.wording import counted
-from rsscale.training.background import Report
+from rsscale.training.background import Observed, Report
 from rsscale.training.calibrate import FEWEST_PLACES
 
 _LISTED = 6
@@ -18,7 +18,7 @@ def remarks_of(report: Report) -> tuple[str, ...]:
     """Lines on places that are wider than asked for, a part without places, no calibration."""
     background = report.background
     lines = [background.places.remark] if background.places and background.places.remark else []
-    lines += [_seldom(*part) for part in background.observed.items() if _windows(part[1])]
+    lines += seldom_observed(background.observed)
     if report.not_numbers:
         lines.append(
             f"{counted(report.not_numbers, 'prediction')} of the model are no numbers (NaN or "
@@ -38,6 +38,11 @@ def remarks_of(report: Report) -> tuple[str, ...]:
     if background.task.classes and report.calibration is None:
         lines.append(f"probabilities are not calibrated: {_why_not_calibrated(report)}")
     return tuple(lines)
+
+
+def seldom_observed(observed: Observed) -> list[str]:
+    """A line for each input with time windows that next to no labelled pixel was observed in."""
+    return [_seldom(*part) for part in observed.items() if _windows(part[1])]
 
 
 def _windows(shares: Mapping[str, float]) -> list[str]:

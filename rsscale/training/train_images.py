@@ -114,5 +114,11 @@ def train_images(
     learner = wrapped(network, members, applicability=applicability)
     labelled = chips.subset((chips.labels != 255).any(axis=(1, 2)))
     return run_experiment(
-        learner, labelled, network.task, plan, conformal=conformal, left_out=chips.left_out
+        learner,
+        labelled,
+        network.task,
+        plan,
+        conformal=conformal,
+        left_out=chips.left_out,
+        observed=labelled.observed(network.inputs),
     )

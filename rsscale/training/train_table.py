@@ -188,6 +188,7 @@ def train_table(
             without_validation(plan),
             conformal=conformal,
             left_out=table.notes,
+            observed=table.observed,
         )
     return run_experiment(
         wrapped(learner, members, applicability=applicability),
@@ -196,6 +197,7 @@ def train_table(
         plan,
         conformal=conformal,
         left_out=table.notes,
+        observed=table.observed,
     )
 
 

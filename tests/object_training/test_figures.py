@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
+from rsscale.learners.chips import InputBands
 from rsscale.object_scenes.scenes import (
     BlockPlaces,
     ObjectScenes,
@@ -14,6 +15,7 @@ from rsscale.object_scenes.scenes import (
 )
 from rsscale.object_scores.score import score_objects
 from rsscale.object_training.figures import FoundObjects, matched
+from rsscale.training.remarks import seldom_observed
 
 NAMES = ("pond", "shed")
 
@@ -101,6 +103,23 @@ def test_objects_of_chips_are_of_the_place_where_all_are_labelled() -> None:
     some = scene_objects(boxes((0, 0, 10, 10), (60, 0, 70, 10)), [0, 0], range(2))
     scene = Scene(images, 0, (40, 80), OnePlace(7, labelled), *some)
     assert ObjectScenes((scene,)).groups.tolist() == [7]
+
+
+def test_windows_are_observed_where_all_objects_are_labelled() -> None:
+    labelled = np.zeros((40, 80), bool)
+    labelled[:, :40] = True
+    images = np.ones((1, 3, 40, 80), np.float32)
+    images[0, 0, :10] = np.nan  # a quarter of spring, in one of its bands: nothing of it counts
+    images[0, 2, :, 40:] = np.nan  # where nothing is labelled
+    some = scene_objects(boxes((0, 0, 10, 10)), [0], range(1))
+    scene = Scene(images, 0, (40, 80), OnePlace(7, labelled), *some)
+    inputs = [InputBands("s2", ("red", "nir"), ("spring",)), InputBands("dem", ("h",), ("static",))]
+    assert ObjectScenes((scene,)).observed(inputs) == {
+        "s2": {"spring": 0.75}, "dem": {"static": 1.0},
+    }  # fmt: skip
+    assert seldom_observed({"s2": {"spring": 0.75, "summer": 0.001}})[0].startswith(
+        "input 's2': next to no labelled pixel was observed in summer (0.1%)"
+    )
 
 
 def test_figures_of_a_whole_image_are_those_of_score_objects() -> None:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 import rsscale as rs
+from rsscale.geo.lattice import Lattice
 from rsscale.layers import NODATA
 from rsscale.learners.chips import Chips, InputBands
 from rsscale.training.background import Background
 from rsscale.training.story import story_of
+from rsscale.training.train_images import train_images
 
 INPUTS = (
     InputBands("s2", ("red", "nir"), ("spring", "summer")),
@@ -38,6 +40,7 @@ def test_shares_are_of_labelled_pixels_with_all_bands() -> None:
 def test_a_window_that_was_next_to_never_observed_is_told() -> None:
     assert BARE.observed == {"series": {"spring": 1.0, "summer": 1.0}}
     _, report = rs.train_table(BARE, architecture="random_forest", device="cpu")
+    assert report.background.observed == BARE.observed
     shares = {"s2": {"spring": 0.004, "summer": 0.93}, "dem": {"static": 0.0}}
 
     def told(observed: dict) -> list[str]:
@@ -55,3 +58,21 @@ def test_a_window_that_was_next_to_never_observed_is_told() -> None:
     kept = replace(report, background=replace(report.background, observed=shares))
     assert story_of(kept)["observed"] == shares
     assert Background().observed == {}
+
+
+def test_a_network_of_images_keeps_it_too() -> None:
+    rng = np.random.default_rng(2)
+    labels = rng.integers(1, 3, (6, 32, 32)).astype(np.uint8)
+    images = np.stack([labels, labels], axis=1).astype(np.float32)
+    images[:, 1, :16] = np.nan
+    _, report = train_images(
+        Chips(images, labels, np.arange(6)),
+        name="two",
+        inputs=[InputBands("s2", ("red",), ("spring", "summer"))],
+        classes=[rs.LandClass(1, "one", "#111111"), rs.LandClass(2, "two", "#222222")],
+        lattice=Lattice(32, 0),
+        architecture="pixel",
+        steps=2,
+        device="cpu",
+    )
+    assert story_of(report)["observed"] == {"s2": {"spring": 1.0, "summer": 0.5}}
