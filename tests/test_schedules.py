@@ -23,6 +23,7 @@ from rsscale.cli import application
 
 ROOT = Path(__file__).parents[1]
 SCHEDULE, CONTAINER = ROOT / "recipes/schedule", ROOT / "recipes/container"
+BATCH, BATCH_SCHEDULE = (SCHEDULE / f"aws-batch-{n}.json" for n in ("job-definition", "schedule"))
 MANIFESTS = sorted(SCHEDULE.glob("kubernetes-*.yaml"))
 SCRIPTS = sorted(SCHEDULE.glob("*.sh"))
 UNITS = sorted(SCHEDULE.glob("*.service")) + sorted(SCHEDULE.glob("*.timer"))
@@ -47,6 +48,7 @@ def words_of_commands() -> dict[str, list[str]]:
     for manifest in MANIFESTS:
         (container,) = job_of(manifest)["template"]["spec"]["containers"]
         found[manifest.name] = container["args"]
+    found["aws-batch"] = json.loads(BATCH.read_text("utf-8"))["containerProperties"]["command"]
     return found
 
 
@@ -94,6 +96,51 @@ def test_pods_start_again_when_that_helps_and_only_then(manifest: Path) -> None:
     }  # fmt: skip
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def refused(service: str, operation: str, request: dict[str, Any]) -> str:
+    """What botocore finds wrong with a request before it would be sent; empty for nothing."""
+    session = pytest.importorskip("botocore.session").get_session()
+    validate = pytest.importorskip("botocore.validate")
+    shape = session.get_service_model(service).operation_model(operation).input_shape
+    return str(validate.ParamValidator().validate(request, shape).generate_report())
+
+
+def test_requests_to_aws_are_what_its_services_take() -> None:
+    definition = json.loads(BATCH.read_text("utf-8"))
+    schedule = json.loads(BATCH_SCHEDULE.read_text("utf-8"))
+    assert refused("batch", "RegisterJobDefinition", definition) == ""
+    assert "Unknown parameter" in refused("batch", "RegisterJobDefinition", {**definition, "x": 1})
+    assert refused("scheduler", "CreateSchedule", schedule) == ""
+    assert schedule["Target"]["Arn"].endswith("aws-sdk:batch:submitJob")
+    # The scheduler writes the first letters of names in capitals.
+    submitted = {
+        k[0].lower() + k[1:]: v for k, v in json.loads(schedule["Target"]["Input"]).items()
+    }
+    submitted["arrayProperties"] = {"size": submitted["arrayProperties"]["Size"]}
+    assert refused("batch", "SubmitJob", submitted) == ""
+    assert submitted["jobDefinition"] == definition["jobDefinitionName"]
+
+
+def test_a_job_of_aws_is_tried_again_when_that_helps_and_ends_before_it_is_killed() -> None:
+    definition = json.loads(BATCH.read_text("utf-8"))
+    rules = definition["retryStrategy"]["evaluateOnExit"]
+    again = [r["onExitCode"] for r in rules if r["action"] == "RETRY" and "onExitCode" in r]
+    assert again == ["75", "130", "137"]
+    assert rules[-1] == {"onReason": "*", "action": "EXIT"}  # what no rule has is tried again
+    given = dict(
+        w.removeprefix("--").split("=") for w in words_of_commands()["aws-batch"] if "=" in w
+    )
+    hours, minutes, _ = map(int, given["walltime"].split(":"))
+    assert (hours * 60 + minutes) * 60 < definition["timeout"]["attemptDurationSeconds"]
+    assert int(given["grace"]) < 30  # from SIGTERM to SIGKILL
+    cores = {
+        r["type"]: r["value"] for r in definition["containerProperties"]["resourceRequirements"]
+    }
+    assert cores["VCPU"] == given["threads"]
+    (mounted,) = definition["containerProperties"]["mountPoints"]
+    assert definition["containerProperties"]["readonlyRootFilesystem"]
+    assert mounted["containerPath"] == "/" + "tmp"
 
 
 def fake(folder: Path, name: str, text: str) -> None:
