@@ -7,7 +7,7 @@ Matrices have the map's classes in rows and the reference's in columns; see
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.values import (
     check_known,
+    check_names,
     class_values,
     declared_nodata,
     listed,
@@ -40,6 +41,9 @@ from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+# What a layer says its classes by.
+_FLAGS = {"flag_values", "flag_meanings", "flag_colors"}
 
 # Width over height of a pixel on the ground may differ by so much from 1.
 _SQUARE = 0.05
@@ -121,6 +125,7 @@ def assess(
         grid, max(round(block / (grid.resolution * metres)), 1), _parts(exclude, grid), distance
     )
     mapped = _class_reader(classification, extent, "the map")
+    check_names(_names_of(reference), classes, holder="the reference", map_name="the map")
     counts = _BlockCounts(mapped, _reader(reference, grid, extent), extent, lattice, classes)
     pieces = list(lattice.pieces(extent))
     with progress("accuracy", len(pieces), "pieces") as bar:
@@ -271,6 +276,17 @@ class _BlockCounts:
             )
 
 
+def _names_of(reference: Reference) -> Mapping[int, str]:
+    """What a reference calls its values; empty where it does not say."""
+    if isinstance(reference, str | Path):
+        from rsscale.legend.attribute_table import read_legend
+
+        return read_legend(Path(reference)).names
+    if isinstance(reference, xr.DataArray) and reference.attrs.keys() >= _FLAGS:
+        return {c.value: c.name for c in classes_from_attributes(reference.attrs)}
+    return {}
+
+
 def _reader(
     reference: Reference, grid: Grid, extent: PixelBox
 ) -> Callable[[PixelBox], npt.NDArray[np.uint8]]:
@@ -280,6 +296,11 @@ def _reader(
 
         return RasterOnGrid(Path(reference), grid).read
     if not isinstance(reference, xr.DataArray):
+        if not callable(reference):
+            raise ModelError(
+                f"the reference is a {type(reference).__name__}; expected a path, a DataArray on "
+                "the map's pixels such as ds.classification, or a function of a box"
+            )
         return reference
     own = grid.box_of(_geobox(reference))
     if own != extent:

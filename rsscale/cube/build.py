@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
 from rsscale.cube.dtypes import CubeKind, cube_kind
-from rsscale.errors import ReadError, RecipeError, nearest
+from rsscale.errors import ItemError, ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes, is_percentage
 from rsscale.read.placement import OutputGrid
 from rsscale.read.source import Source
@@ -23,6 +23,9 @@ from rsscale.read.warp import METHODS
 
 OUTPUT_CHUNK = 1024
 """Width of a cube's chunks, about, where nothing else is asked for; px."""
+
+# What nanoseconds since 1970 in 64 bits can hold: a cube's times are such.
+_EARLIEST, _LATEST = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
 
 
 def _stackstac_array(layout: Layout, scenes: Scenes, sources: Sources) -> Any:
@@ -80,6 +83,7 @@ def build_cube(
     how = resampling or {}
     check_request(scenes.names, how, chunk, loader)
     _check_names("nodata", nodata or {}, scenes.names)
+    _check_dates(scenes)
     grid, box = OutputGrid.of(geobox)
     codes = [scenes.is_categorical(column) for column in range(len(scenes.names))]
     methods = [
@@ -148,6 +152,15 @@ def _check_names(subject: str, given: Iterable[str], bands: Sequence[str]) -> No
         if band not in bands:
             raise RecipeError(
                 f"{subject} names band {band!r}, which is not loaded{nearest(band, bands)}"
+            )
+
+
+def _check_dates(scenes: Scenes) -> None:
+    for record in scenes:
+        if not _EARLIEST <= record.moment <= _LATEST:
+            raise ItemError(
+                f"item {record.id!r} is dated {record.moment}; expected a date from {_EARLIEST} to "
+                f"{_LATEST}: correct the item, or leave it out (exclude)"
             )
 
 

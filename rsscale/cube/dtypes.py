@@ -94,9 +94,18 @@ def _kinds(
         key = band.dtype, band.nodata, band.assumed, header
         if key not in memo:
             dtype = np.dtype(band.dtype) if band.dtype is not None or header is None else header[0]
+            _check_real(source, dtype)
             memo[key] = dtype, _nodata(source, dtype, header[1] if header else None, skips=skips)
         kinds[memo[key]] = None
     return list(kinds)
+
+
+def _check_real(source: Source, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf":
+        raise ReadError(
+            f"{source} holds {dtype}, and a cube whole or real numbers; of complex radar data take "
+            "a product of intensities, or correct data_type in the item's metadata"
+        )
 
 
 def _nodata(

@@ -96,7 +96,7 @@ def load(
     BandError
         When a band is not there, or not in every item.
     ItemError
-        When an item has no date.
+        When an item has no date, or one before 1678 or after 2261.
     AreaError
         When the GeoBox is not north-up.
     RecipeError

@@ -31,6 +31,8 @@ from rsscale.items.features import Asset, Item, chosen_href, with_usable_assets
 from rsscale.places.raster_bounds import RasterBounds, raster_of, rasters_of, scope_of
 from rsscale.places.stac_crs import crs_text
 
+_MOST_NAMED = 8  # assets in a message
+
 ItemsLike: TypeAlias = Iterable[Item | Mapping[str, Any]] | Item | Mapping[str, Any]
 """Items, one item, or a FeatureCollection."""
 
@@ -165,14 +167,27 @@ def choose_assets(items: ItemsLike, bands: BandsLike) -> Selection:
             raise _no_such_band(request, ordered)
         if lacking:
             asked = " or ".join(map(repr, request.names(lacking[0].collection_id)))
+            having = next((i, r[column]) for i, r in zip(ordered, rows, strict=True) if r[column])
             raise BandError(
                 f"item {lacking[0].id!r} has no asset {asked}, but other items do "
                 f"({len(lacking)} of {len(ordered)} lack it); leave those items out "
-                "(missing_asset: skip), or say what it is called in them (names)"
+                "(missing_asset: skip), or say what it is called in them "
+                f"({_names_for(request.name, lacking[0], *having)})"
             )
         _check_alike(request.name, ordered, [row[column] for row in rows])
     places = tuple(tuple(place for place in row if place is not None) for row in rows)
     return Selection(tuple(ordered), tuple(request.name for request in requests), places)
+
+
+def _names_for(band: str, lacking: Item, having: Item, place: AssetBand | None) -> str:
+    """How to say what a band is called in items that lack it, by what those alone have."""
+    own = [key for key in lacking.assets if key not in having.assets]
+    other = own[0] if len(own) == 1 else "…"
+    here = band if place is None else place.key
+    first, second = lacking.collection_id, having.collection_id
+    pair = f"[{here}, {other}]" if first == second else f"{{{first}: {other}, {second}: {here}}}"
+    there = f"; of their own they have {', '.join(own[:_MOST_NAMED])}" if len(own) > 1 else ""
+    return f"names: {{{band}: {pair}}}{there}"
 
 
 def _is_there(item: Item, place: AssetBand | None, alternate: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from rsscale.decorators.first_argument import CUBE, first_is
+from rsscale.errors import ItemError
 from rsscale.items import assets
 from rsscale.items.features import Item
 from rsscale.items.products import BandSpec, is_sentinel2, specification
@@ -77,6 +78,11 @@ def scaling(
         offset = known.offset
     if scale is None:
         scale = known.scale if known else 1.0
+    if not scale:
+        raise ItemError(
+            f"item {item.id!r}, asset {asset!r}: scale is 0, which makes all values one; correct "
+            "the item, or leave it out (exclude)"
+        )
     return scale, 0.0 if _offset_applied(item) else offset or 0.0
 
 

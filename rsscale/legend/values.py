@@ -176,6 +176,43 @@ def check_same_classes(legends: Mapping[str, Sequence[LandClass]]) -> None:
             )
 
 
+def check_names(
+    names: Mapping[int, str], classes: Sequence[LandClass], *, holder: str, map_name: str
+) -> None:
+    """Refuse a source of values that calls them otherwise than a map does.
+
+    Values that only one of the two knows are no contradiction, nor are capitals and blanks.
+
+    Parameters
+    ----------
+    names : mapping of value to name
+        As the source says them.
+    classes : sequence of LandClass
+        Of the map.
+    holder, map_name : str
+        What holds the names, and the map, for the message.
+
+    Raises
+    ------
+    ModelError
+        With the first value that has two names, or the first name that has two values.
+    """
+    own = {entry.value: entry.name for entry in classes}
+    values = {_plain(name): value for value, name in own.items()}
+    for value, name in sorted(names.items()):
+        same = value not in own or _plain(own[value]) == _plain(name)
+        if not same or values.get(_plain(name), value) != value:
+            raise ModelError(
+                f"{holder} calls {value} {name!r}, and {map_name} has the classes "
+                f"{listed(classes)}; give both the same values for the same classes, or leave the "
+                "names out of one of them"
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
 def class_order(own: Sequence[LandClass], legend: Sequence[LandClass]) -> list[int] | None:
     """Where a model has each class of a legend; ``None`` where in the legend's own order."""
     values = [land_class.value for land_class in own]

@@ -33,6 +33,9 @@ from rsscale.prediction.inputs import geobox_of_input, model_inputs
 from rsscale.prediction.lazy import is_lazy, lazy_layers
 from rsscale.prediction.model_source import ModelSource, opened, source_of
 
+# Layers of torch, which need not be loaded here, that do something else in training.
+_TRAINED_OTHERWISE = {"_DropoutNd", "_BatchNorm"}
+
 
 @first_is(xr.DataArray, Mapping, expected=COMPOSITE)
 def predict(
@@ -210,10 +213,24 @@ def _check_model(model: Any) -> None:
     if not isinstance(spec, ModelSpec):
         raise ModelError(
             f"a {type(model).__name__} does not say what it reads and which classes it maps; "
-            "put a network of torch into rsscale.learn.models.Model(spec, module, device) with an "
-            "rsscale.ModelSpec, or use rsscale.open_model; other estimators run with rsscale.apply"
+            "give it to rsscale.Model.of(model, inputs=..., classes=...), or use "
+            "rsscale.open_model; what neither takes runs with rsscale.apply"
         )
     check_classes_to_map(spec)
+    _check_evaluation(spec, getattr(model, "module", None))
+
+
+def _check_evaluation(spec: ModelSpec, module: Any) -> None:
+    """Refuse a network that drops activations at random, or takes statistics of each batch."""
+    parts = module.modules() if hasattr(module, "modules") else ()
+    for part in parts:
+        kinds = {kind.__name__ for kind in type(part).__mro__}
+        if part.training and kinds & _TRAINED_OTHERWISE:
+            raise ModelError(
+                f"model {spec.name!r} is in the mode of training, in which its "
+                f"{type(part).__name__} would change the map from call to call; set it to "
+                "evaluation: model.module.eval()"
+            )
 
 
 def checked_where(where: Any, kept: PixelBox, place: GeoBox) -> Any:

@@ -11,12 +11,14 @@ own whose item declares one, since it was averaged into their overviews.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
@@ -134,7 +136,7 @@ def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
             )
         return
     # An alpha band is no band of the item's.
-    own = count - int(dataset.colorinterp[-1] == ColorInterp.alpha)
+    own = count - int(_colours(dataset)[-1] == ColorInterp.alpha)
     if source.index > count:
         raise ReadError(f"{source} is not there: the file has {count} bands")
     if source.count is not None and source.count not in (count, own):
@@ -142,6 +144,17 @@ def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
             f"{source} cannot be told: the item lists {source.count} bands, and the file has "
             f"{count}; say which by its number, once the item is corrected"
         )
+
+
+def _colours(dataset: rasterio.DatasetReader) -> Sequence[ColorInterp]:
+    """What each band is, whatever was read in this thread before.
+
+    rasterio takes any answer but 0 for a failure, if GDAL has an error left, of another file too.
+    """
+    try:
+        return dataset.colorinterp
+    except CPLE_BaseError:
+        return dataset.colorinterp  # raising has cleared that error
 
 
 def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenLevel, ...]:

@@ -407,6 +407,47 @@ def test_where_the_reference_is_of_other_classes_it_is_refused_or_said() -> None
         change_accuracy(layer(change), layer(one))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("forest", "water", "built up"), r"calls 3 'forest', and the map has the classes 3 water"),
+        (("water", "forest", "crop"), "calls 9 'crop'"),
+        (("Water", "Forest ", "built_up"), None),
+    ],
+)
+def test_a_reference_that_calls_values_otherwise_is_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str | None
+) -> None:
+    mapped, reference = pair()
+    classes = [LandClass(v, name, "#000000") for v, name in zip(VALUES, names, strict=True)]
+    said = layer(reference).assign_attrs(class_attributes(classes))
+    path = tmp_path / "reference.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=EXTENT.shape[1], height=EXTENT.shape[0], count=1,
+        dtype="uint8", nodata=NODATA, crs=GRID.crs, transform=GRID.geobox_of(EXTENT).affine,
+    ) as file:  # fmt: skip
+        file.write(reference, 1)
+    texts = ["", "", "", names[0], "", "", "", names[1], "", names[2]]
+    categories = "".join(f"<Category>{text}</Category>" for text in texts)
+    path.with_name("reference.tif.aux.xml").write_text(
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'
+        "</PAMRasterBand></PAMDataset>"
+    )
+    for given in (said, path):
+        if message is None:
+            assert assess(layer(mapped), given, grid=GRID).pixels > 0
+            continue
+        with pytest.raises(ModelError, match=f"the reference {message}"):
+            assess(layer(mapped), given, grid=GRID)
+
+
+def test_a_reference_that_is_none_is_refused() -> None:
+    mapped, reference = pair()
+    for wrong in (reference, layer(reference).to_dataset(name="classification")):
+        with pytest.raises(ModelError, match=r"the reference is a .*; expected a path"):
+            assess(layer(mapped), wrong, grid=GRID)
+
+
 def test_a_map_with_values_that_are_no_class_is_refused() -> None:
     mapped, reference = pair()
     mapped[3, 4] = 8

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rsscale.composites.composite import composite
 from rsscale.cube.load import load
 from rsscale.cube.masks import mask
-from rsscale.errors import ReadError, RecipeError
+from rsscale.errors import ItemError, ReadError, RecipeError
 from rsscale.items.item_index import ItemIndex
 
 HEIGHT, WIDTH = 100, 140
@@ -198,6 +198,25 @@ def test_nan_and_what_the_type_cannot_hold_contradict_nothing(tmp_path):
         np.testing.assert_array_equal(np.isfinite(cube.values[0, 0]), data == 1.5)
     path = raster(tmp_path, np.ones((HEIGHT, WIDTH), "uint8"), nodata=0)
     assert load([scene(path, fields=band(-9999))], BOX, ["red"]).values.min() == 1
+
+
+@pytest.mark.parametrize("said", [{}, {"raster:bands": [{"data_type": "complex64"}]}])
+def test_complex_numbers_are_refused_by_name(tmp_path, said):
+    path = raster(tmp_path, RAMP.astype("complex64"))
+    with pytest.raises(ReadError, match=r"item 'i', asset 'red': .*complex64.*intensities"):
+        load([scene(path, fields=said)], BOX, ["red"])
+
+
+@pytest.mark.parametrize("when", ["0001-01-01", "9999-12-31"])
+def test_a_date_that_no_cube_can_hold_is_named(tmp_path, when):
+    with pytest.raises(ItemError, match=f"item 'i' is dated {when}"):
+        load([scene(raster(tmp_path), when=when)], BOX, ["red"])
+
+
+def test_a_scale_of_zero_is_named(tmp_path):
+    said = {"raster:bands": [{"scale": 0, "offset": 3}]}
+    with pytest.raises(ItemError, match="item 'i', asset 'red': scale is 0"):
+        load([scene(raster(tmp_path), fields=said)], BOX, ["red"])
 
 
 def test_nodata_of_a_specification_gives_way_to_the_files(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from fault_cluster import PATIENCE, Command, environment
+from fault_cluster import PATIENCE, Command, Patience, environment
 
 Key = tuple[str, str]
 """Step and span, and the tile's name."""
@@ -68,10 +68,10 @@ class Run:
         self, command: Command, tick: Callable[[], None] = lambda: None, within: float = PATIENCE
     ) -> Ended:
         """Wait for a command's end, with ``tick`` called ten times a second meanwhile."""
-        end = time.monotonic() + within
+        patience = Patience(within)
         while command.alive:
             tick()
-            if time.monotonic() > end:
+            if patience.ends():
                 command.end()
                 found = f"{len(self.entries())} entries; its errors: {command.err[-2000:]}"
                 raise AssertionError(f"a command has not ended after {within:.0f} s; {found}")
@@ -84,9 +84,9 @@ class Run:
 
     def resume(self, tick: Callable[[], None] = lambda: None) -> Ended:
         """Resume; wait for the lease of a client that died without a word."""
-        end = time.monotonic() + PATIENCE
+        patience = Patience(PATIENCE)
         ended = self.do("resume", tick=tick)
-        while ended.code and any(word in ended.err for word in _HELD) and time.monotonic() < end:
+        while ended.code and any(word in ended.err for word in _HELD) and not patience.ends():
             time.sleep(1)
             ended = self.do("resume", tick=tick)
         return ended

@@ -236,6 +236,21 @@ def test_names_by_collection(bands):
     assert keys == {"HLSL30_2.0": ["B04", "B05"], "HLSS30_2.0": ["B04", "B8A"]}
 
 
+def test_a_band_of_another_name_says_how_it_is_named():
+    for other, keys in (("…", ["B05"]), ("SR5", ["SR5"]), ("…", ["SR5", "SR6"])):
+        landsat = of_collection("HLSL30_2.0", "B04", *keys)
+        with pytest.raises(BandError) as caught:
+            assets.choose_assets([landsat, SENTINEL], ["B04", "B8A"])
+        pair = f"names: {{B8A: {{HLSL30_2.0: {other}, HLSS30_2.0: B8A}}}}"
+        assert pair in str(caught.value)
+    assert "of their own they have SR5, SR6" in str(caught.value)
+    named = [{"B8A": {"HLSL30_2.0": "B05", "HLSS30_2.0": "B8A"}}]
+    assert assets.choose_assets([LANDSAT, SENTINEL], named).bands == ("B8A",)
+    whole, part = made({"B04": (TIFF, {}), "nir": (TIFF, {})}), made({"B04": (TIFF, {})})
+    with pytest.raises(BandError, match=r"\(names: \{nir: \[nir, …\]\}\)"):
+        assets.choose_assets([whole, part], ["nir"])
+
+
 def test_one_of_several_names_must_be_the_only_one():
     """Band 5 of Sentinel-2 is red edge, of Landsat near infrared."""
     with pytest.raises(BandError, match=r"has 'B05' and 'B8A'.*say which by collection"):

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from box_model import BOX, BoxModel, composite
 
 from rsscale.errors import AreaError, ModelError
+from rsscale.learn.model import Model
 from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
 from rsscale.prediction.inputs import model_inputs
@@ -135,6 +137,32 @@ def test_rows_that_run_north_are_refused_with_what_to_do() -> None:
         assert len(str(error.value)) < 300
 
 
+def test_pixels_that_are_left_out_are_told() -> None:
+    comp = composite(BOX)
+    for axis in ("y", "x"):
+        for gone in (1, 30, comp.sizes[axis] - 2):
+            with pytest.raises(AreaError, match=f"coordinates {axis} are not evenly spaced: 10 to"):
+                predict(comp.drop_isel({axis: gone}), BoxModel())
+    rounded = comp.assign_coords(x=comp.x.astype("float32"), y=comp.y.astype("float32"))
+    assert np.array_equal(classes(rounded), classes(comp))
+
+
+def test_a_network_in_training_is_refused() -> None:
+    class Dropping(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = torch.nn.Dropout(0.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dropout(x)[:, :2]
+
+    model = Model(BoxModel().spec, Dropping(), torch.device("cpu"))
+    with pytest.raises(ModelError, match=r"in the mode of training, .* its Dropout .*eval\(\)"):
+        predict(composite(BOX), model)
+    model.module.eval()
+    assert predict(composite(BOX), model).sizes["y"] == BOX.shape[0]
+
+
 def test_pixels_beside_the_grid_name_the_origin_that_fits() -> None:
     comp = composite(BOX, gaps=False)
     moved = comp.assign_coords(x=comp.x + 5, y=comp.y + 5)
@@ -184,7 +212,5 @@ def test_counts_that_a_file_gave_back_as_floats() -> None:
 
 
 def test_what_is_no_model_is_refused_by_name() -> None:
-    import torch
-
     with pytest.raises(ModelError, match=r"a Conv2d does not say what it reads.*Model\("):
         predict(composite(BOX), torch.nn.Conv2d(4, 2, 1))

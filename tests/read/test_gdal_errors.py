@@ -114,6 +114,22 @@ def test_a_file_cut_short_gives_no_pixels(tmp_path, monkeypatch, name, driver, o
 
 
 @pytest.mark.parametrize("box", [BOX, OTHER_ZONE], ids=["aligned", "warped"])
+@pytest.mark.parametrize("name", ["b.png", "b.tif", "b.jp2"])
+def test_a_damaged_file_is_no_fault_of_the_next_one(tmp_path, name, box):
+    driver = {"png": "PNG", "tif": "GTiff", "jp2": "JP2OpenJPEG"}[name[2:]]
+    bad = cut(write(tmp_path / name, driver), 0.6)
+    picture = tmp_path / "rgb.tif"
+    with rasterio.open(
+        picture, "w", driver="GTiff", width=SIZE, height=SIZE, count=3, dtype="uint8",
+        crs="EPSG:32632", transform=PLACE, photometric="RGB",
+    ) as file:  # fmt: skip
+        file.write(np.stack([DATA] * 3))
+    for _ in range(2):  # opened, and lent again
+        refused(bad, crs="EPSG:32632", transform=tuple(PLACE)[:6])
+        assert read(picture, box, index=2).max() == DATA.max()
+
+
+@pytest.mark.parametrize("box", [BOX, OTHER_ZONE], ids=["aligned", "warped"])
 def test_a_virtual_raster_without_its_source_is_never_blank(tmp_path, box):
     write(tmp_path / "a.tif")
     good = virtual(tmp_path / "good.vrt", "a.tif")
