@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,11 +30,11 @@ from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.values import (
     check_known,
-    check_names,
     class_values,
     declared_nodata,
     listed,
     named_counts,
+    names_beside,
     unknown_values,
 )
 from rsscale.progress.bars import progress
@@ -125,7 +126,7 @@ def assess(
         grid, max(round(block / (grid.resolution * metres)), 1), _parts(exclude, grid), distance
     )
     mapped = _class_reader(classification, extent, "the map")
-    check_names(_names_of(reference), classes, holder="the reference", map_name="the map")
+    notes = names_beside(_names_of(reference), classes, holder="the reference")
     counts = _BlockCounts(mapped, _reader(reference, grid, extent), extent, lattice, classes)
     pieces = list(lattice.pieces(extent))
     with progress("accuracy", len(pieces), "pieces") as bar:
@@ -133,7 +134,8 @@ def assess(
             counts.add(piece)
             bar.advance()
     counts.check_unknown(unknown)
-    return counts.accuracy(lattice.size * grid.resolution * metres, design)
+    accuracy = counts.accuracy(lattice.size * grid.resolution * metres, design)
+    return replace(accuracy, notes=(*notes, *accuracy.notes))
 
 
 _Reader = Callable[[PixelBox], npt.NDArray[np.uint8]]

@@ -176,10 +176,10 @@ def check_same_classes(legends: Mapping[str, Sequence[LandClass]]) -> None:
             )
 
 
-def check_names(
-    names: Mapping[int, str], classes: Sequence[LandClass], *, holder: str, map_name: str
-) -> None:
-    """Refuse a source of values that calls them otherwise than a map does.
+def names_beside(
+    names: Mapping[int, str], classes: Sequence[LandClass], *, holder: str
+) -> list[str]:
+    """Compare what a source of values calls them with the classes of a map.
 
     Values that only one of the two knows are no contradiction, nor are capitals and blanks.
 
@@ -189,24 +189,36 @@ def check_names(
         As the source says them.
     classes : sequence of LandClass
         Of the map.
-    holder, map_name : str
-        What holds the names, and the map, for the message.
+    holder : str
+        What holds the names, for messages.
+
+    Returns
+    -------
+    list of str
+        A note where a value has two names: those of another language are the same classes.
 
     Raises
     ------
     ModelError
-        With the first value that has two names, or the first name that has two values.
+        Where a name stands for one value here and for another one there.
     """
-    own = {entry.value: entry.name for entry in classes}
-    values = {_plain(name): value for value, name in own.items()}
+    values = {_plain(entry.name): entry.value for entry in classes}
     for value, name in sorted(names.items()):
-        same = value not in own or _plain(own[value]) == _plain(name)
-        if not same or values.get(_plain(name), value) != value:
+        if values.get(_plain(name), value) != value:
             raise ModelError(
-                f"{holder} calls {value} {name!r}, and {map_name} has the classes "
-                f"{listed(classes)}; give both the same values for the same classes, or leave the "
-                "names out of one of them"
+                f"{holder} calls {value} {name!r}, and the map has the classes {listed(classes)}; "
+                "give both the same values for the same classes"
             )
+    own = {entry.value: entry.name for entry in classes}
+    others = [
+        f"{value} {name!r} ({own[value]})"
+        for value, name in sorted(names.items())
+        if value in own and _plain(own[value]) != _plain(name)
+    ]
+    if not others:
+        return []
+    shown = ", ".join(others[:_MOST_NAMED])
+    return [f"{holder} has other names than the map for {counted(len(others), 'value')}: {shown}"]
 
 
 def _plain(name: str) -> str:

@@ -23,7 +23,9 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
 from rsscale.geo.vector_file import split_layer
 from rsscale.layers import NODATA
+from rsscale.legend.attribute_table import read_legend
 from rsscale.legend.classes import LandClass, classes_from_attributes
+from rsscale.legend.values import names_beside
 from rsscale.reference.class_raster import RasterOnGrid
 from rsscale.reference.labels import read_columns, read_frame, read_labels
 from rsscale.runs.plan import RunPlan
@@ -169,9 +171,11 @@ class _ReferenceSource:
     read: _Reference
     record: dict[str, Any]
     total: int | None = None  # labelled pixels, where they are few enough to be counted
+    told: tuple[str, ...] = ()  # of the names of its values
 
     def notes(self, accuracy: Accuracy, distance: float) -> list[str]:
-        notes = [f"reference labels: {reason}" for reason in self.record.get("left_out", [])]
+        left_out = self.record.get("left_out", [])
+        notes = [*self.told, *(f"reference labels: {reason}" for reason in left_out)]
         if self.total is not None and accuracy.pixels < self.total:
             notes.append(
                 f"{accuracy.pixels:,} of {self.total:,} reference pixels are measured; the others "
@@ -194,7 +198,9 @@ def _reference(
         raise RecipeError(f"there is no reference at {path}")
     record: dict[str, Any] = {"path": str(path), "sha256": file_digest(path)}
     if path.suffix.lower() in _RASTERS:
-        return _ReferenceSource(RasterOnGrid(path, plan.grid).read, record | {"kind": "raster"})
+        told = names_beside(read_legend(path).names, classes, holder=path.name)
+        read = RasterOnGrid(path, plan.grid).read
+        return _ReferenceSource(read, record | {"kind": "raster"}, told=tuple(told))
     training = plan.recipe.train
     column = class_column or (training.class_ if training else None)
     if column is None:

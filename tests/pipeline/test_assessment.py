@@ -74,6 +74,25 @@ def labels(run: rs.Run, path: Path, *, column: str = "year") -> Path:
     return path
 
 
+def test_names_of_a_raster_are_compared_with_the_classes(run: rs.Run, tmp_path: Path) -> None:
+    path = raster(run, tmp_path / "r.tif", values(run, 2023))
+    swapped = [CLASSES[1].name, CLASSES[0].name]
+    rows = "".join(
+        f"<Row><F>{c.value}</F><F>{name}</F></Row>"
+        for c, name in zip(CLASSES[:2], swapped, strict=True)
+    )
+    columns = "".join(
+        f"<FieldDefn><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>"
+        for name, kind, usage in (("value", 0, 5), ("name", 2, 2))
+    )
+    path.with_name("r.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><GDALRasterAttributeTable>'
+        f"{columns}{rows}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    with pytest.raises(ModelError, match=r"r\.tif calls .* and the map has the classes"):
+        rs.assess(run, path)
+
+
 def written(run: rs.Run) -> dict:
     return json.loads((run.path / "accuracy.json").read_text())
 
