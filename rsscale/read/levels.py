@@ -11,7 +11,6 @@ own whose item declares one, since it was averaged into their overviews.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,15 +145,15 @@ def check_bands(dataset: rasterio.DatasetReader, source: Source) -> None:
         )
 
 
-def _colours(dataset: rasterio.DatasetReader) -> Sequence[ColorInterp]:
+def _colours(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
     """What each band is, whatever was read in this thread before.
 
     rasterio takes any answer but 0 for a failure, if GDAL has an error left, of another file too.
     """
     try:
-        return dataset.colorinterp
+        return tuple(dataset.colorinterp)
     except CPLE_BaseError:
-        return dataset.colorinterp  # raising has cleared that error
+        return tuple(dataset.colorinterp)  # raising has cleared that error
 
 
 def open_levels(opened: Opened, source: Source, grid: OutputGrid) -> tuple[OpenLevel, ...]:
