@@ -5,27 +5,22 @@ A tile gives rows, one for each zone and class that it holds; a gather sums them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, rows_schema, table_of
+from rsscale.area_passes.area_counts import AreaCounts, rows_schema, table_of
 from rsscale.area_passes.class_layer import class_layer, names_of
-from rsscale.area_passes.zones_file import open_zones, zones_attachment
+from rsscale.area_passes.zone_pass import ZonePass
+from rsscale.area_passes.zones_file import open_zones
 from rsscale.area_passes.zones_total import ZonesTotal
-from rsscale.cluster.connection import TILES_AT_ONCE
-from rsscale.cluster.profile import NumericProfile
 from rsscale.geo.pixel_area import plane_area
 from rsscale.layers import Layer
-from rsscale.memory import PROCESS_BYTES
-from rsscale.recipe import Recipe, StepRecipe
-from rsscale.reference.zones import Zones
-from rsscale.steps.attachments import Attachment
-from rsscale.steps.base import Block, Cost, Pass, Result, Setup, Source, Step
+from rsscale.recipe import StepRecipe
+from rsscale.steps.base import Block, Result, Setup, Step
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 class ZonesOptions(Options):
@@ -50,7 +45,7 @@ class ZonesOptions(Options):
 
 
 @dataclass(repr=False, kw_only=True)
-class ZonesPass(Pass):
+class ZonesPass(ZonePass):
     """Rows of each tile: ``zone``, ``span``, ``class``, ``pixels``, ``hectares``.
 
     A pixel counts where it lies in the area and in a zone; in each of them, where zones overlap.
@@ -59,12 +54,7 @@ class ZonesPass(Pass):
     Attributes
     ----------
     options : ZonesOptions
-    zones : Zones
     layer : Layer
-    file : str
-        Digest of the zones' file.
-    times : tuple of str
-        Spans.
     plane : float, optional
         Square metres of every pixel, where areas are those of the grid's CRS.
     """
@@ -73,20 +63,9 @@ class ZonesPass(Pass):
     version: ClassVar[str] = "1"
     Options: ClassVar[type[Options]] = ZonesOptions
 
-    step: str
-    sources: Mapping[str, Source]
-    schema: pa.Schema
     options: ZonesOptions
-    zones: Zones
     layer: Layer
-    file: str
-    times: tuple[str, ...]
     plane: float | None
-
-    @classmethod
-    def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
-        """The zones' file."""
-        return [zones_attachment(options.zones, recipe)]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
@@ -117,24 +96,6 @@ class ZonesPass(Pass):
             units=tiles.counts.units,
         )
         return [tiles, total]
-
-    def spans(self) -> Sequence[str]:
-        """Those of the step."""
-        return self.times
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Options of the counting; :meth:`digest` has the zones."""
-        return self.options.model_dump(exclude={"zones"}, exclude_none=True)
-
-    def digest(self, span: str) -> str:
-        """Hash of the zones' file."""
-        del span
-        return self.file
-
-    def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of the process, and of tiles side by side: layer, areas, the largest zone."""
-        del profile
-        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * WORKING_BYTES))
 
     def run(self, block: Block) -> Result:
         """Count the pixels of a tile."""

@@ -270,6 +270,21 @@ def _least(machines: Iterable[Machine], workers: Iterable[Mapping[str, Any]]) ->
     )
 
 
+def training_device(device: str | None) -> str:
+    """The kind of device that a model is trained on in this process.
+
+    Parameters
+    ----------
+    device : str, optional
+        ``"cpu"`` or ``"cuda"``; of None and ``"auto"`` the GPU, if there is one.
+    """
+    import torch
+
+    if device not in (None, "auto"):
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def no_bfloat16(device: str) -> str:
     """Error message when bfloat16 is requested on a device without native support."""
     return (

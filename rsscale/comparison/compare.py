@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from rsscale.classical.point_estimator import (
     ESTIMATORS,
     PointEstimator,
     is_estimator,
     is_series,
 )
+from rsscale.cluster.machine import training_device
 from rsscale.comparison.chip_pixels import ChipPixels, OnChips, OnPixels
 from rsscale.comparison.comparison import Comparison
 from rsscale.comparison.trials import Contender, try_all
@@ -187,7 +186,7 @@ def compare_table(
     """
     how = table_settings(training)
     task, samples = point_samples(table, classes, quantities)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device(device)
     plan = SplitPlan(how.validation, test, folds, how.seed)
     contenders, left_out = [], list(table.notes)
     for architecture, hyperparameters in _chosen(learners, _usual_network(table)).items():

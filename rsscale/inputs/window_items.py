@@ -67,12 +67,9 @@ def _counts(
     periods: Iterable[int],
 ) -> Counts:
     geoboxes = [grid.geobox_of(box) for box in boxes]
-    extents = index.extents
     return {
         period: {
-            window.name: len(
-                {int(n) for box in geoboxes for n in extents.rows(box, window.start, window.end)}
-            )
+            window.name: len(index.extents.rows_of_any(geoboxes, window.start, window.end))
             for window in windows(imagery, period)
         }
         for period in periods

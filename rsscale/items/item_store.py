@@ -87,6 +87,10 @@ class Extents:
             hit &= self.generations <= generation
         return np.flatnonzero(hit)
 
+    def rows_of_any(self, geoboxes: Iterable[GeoBox], start: date, end: date) -> set[int]:
+        """Numbers of the records that touch any of some boxes from ``start`` to ``end``."""
+        return {int(row) for geobox in geoboxes for row in self.rows(geobox, start, end)}
+
     def dated(self, start: date, end: date) -> Rows:
         """Numbers of the records of these days, wherever they lie."""
         first, after = np.datetime64(start, "D"), np.datetime64(end, "D") + 1

@@ -27,6 +27,7 @@ from rsscale.model.spec import ModelSpec
 from rsscale.object_passes.placing import detection_steps
 from rsscale.object_passes.windows import WindowsPass, WindowView
 from rsscale.objects.deciding import Rules
+from rsscale.passes.mapping import ModelOptions
 from rsscale.passes.model_checks import check_resolution
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.steps.attachments import Attachment, Kept
@@ -47,7 +48,7 @@ _DROPPED = {
 }
 
 
-class DetectOptions(Options):
+class DetectOptions(ModelOptions):
     """``{kind: detect, of: INPUT, model: FOLDER, score:, iou:, agnostic:}``.
 
     ``score`` is the least score of a detection, and ``iou`` the intersection over union above which
@@ -65,14 +66,6 @@ class DetectOptions(Options):
     left out."""
     agnostic: bool = False
     """One object has one class only."""
-
-    def path(self, period: int) -> str:
-        """Folder of the model of a period."""
-        if isinstance(self.model, str):
-            return self.model
-        if period not in self.model:
-            raise RecipeError(f"'model' names no model for the period {period}")
-        return self.model[period]
 
 
 class DetectStep(PartPass):

@@ -6,7 +6,7 @@ sums them. Objects count by their centre, so that each counts once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,18 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsscale.area_passes.area_counts import WORKING_BYTES, AreaCounts, table_of
-from rsscale.area_passes.zones_file import open_zones, zones_attachment
-from rsscale.cluster.connection import TILES_AT_ONCE
-from rsscale.cluster.profile import NumericProfile
+from rsscale.area_passes.area_counts import AreaCounts, table_of
+from rsscale.area_passes.zone_pass import ZonePass
+from rsscale.area_passes.zones_file import open_zones
 from rsscale.errors import RecipeError
 from rsscale.layers import TileKey
-from rsscale.memory import PROCESS_BYTES
 from rsscale.objects.columns import is_of_objects
-from rsscale.recipe import Recipe, StepRecipe
+from rsscale.recipe import StepRecipe
 from rsscale.reference.zones import Zones
-from rsscale.steps.attachments import Attachment
-from rsscale.steps.base import Block, Cost, Gather, Pass, Result, Setup, Source, Step
+from rsscale.steps.base import Block, Gather, Pass, Result, Setup, Step
 from rsscale.steps.options import Options
 
 if TYPE_CHECKING:
@@ -52,37 +49,17 @@ class ObjectCountsOptions(Options):
 
 
 @dataclass(repr=False, kw_only=True)
-class ObjectCountsPass(Pass):
+class ObjectCountsPass(ZonePass):
     """Rows of each tile: its objects by zone and class, and the ground of each zone.
 
     An object counts in each zone that holds its centre; on the line between zones in the first.
-
-    Attributes
-    ----------
-    options : ObjectCountsOptions
-    zones : Zones
-    file : str
-        Digest of the zones' file.
-    times : tuple of str
-        Spans.
     """
 
     kind: ClassVar[str] = "object-counts"
     version: ClassVar[str] = "1"
     Options: ClassVar[type[Options]] = ObjectCountsOptions
 
-    step: str
-    sources: Mapping[str, Source]
-    schema: pa.Schema
     options: ObjectCountsOptions
-    zones: Zones
-    file: str
-    times: tuple[str, ...]
-
-    @classmethod
-    def attachments(cls, options: Any, recipe: Recipe) -> list[Attachment]:
-        """The zones' file."""
-        return [zones_attachment(options.zones, recipe)]
 
     @classmethod
     def open(cls, step: str, recipe: StepRecipe, options: Any, setup: Setup) -> list[Step]:
@@ -108,24 +85,6 @@ class ObjectCountsPass(Pass):
             units=AreaCounts(zones.grid).units,
         )
         return [tiles, total]
-
-    def spans(self) -> Sequence[str]:
-        """Those of the step."""
-        return self.times
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Options of the counting; :meth:`digest` has the zones."""
-        return self.options.model_dump(exclude={"zones"}, exclude_none=True)
-
-    def digest(self, span: str) -> str:
-        """Hash of the zones' file."""
-        del span
-        return self.file
-
-    def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
-        """Bytes of the process, and of tiles side by side: rows, areas, the largest zone."""
-        del profile
-        return PROCESS_BYTES + int(TILES_AT_ONCE * (cost.bytes + tile**2 * WORKING_BYTES))
 
     def run(self, block: Block) -> Result:
         """Count the objects of a tile, and measure its zones."""

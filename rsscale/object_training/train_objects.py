@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 import xarray as xr
 
+from rsscale.cluster.machine import training_device
 from rsscale.errors import RecipeError
 from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
@@ -149,7 +149,7 @@ def train_objects(
         hyperparameters or {},
         Lattice(stride, halo),
         None if geobox is None else pixel_width(geobox),
-        device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        training_device(device),
     )
     learner = ObjectNetwork(
         design,

@@ -47,13 +47,11 @@ if TYPE_CHECKING:
 _TRIM_EVERY_S = 1.0
 
 
-class MapOptions(Options):
-    """``{kind: predict, model: FOLDER, layers: [...]}``."""
+class ModelOptions(Options):
+    """Keys of a step that computes with a model, which may be another one each period."""
 
     model: str | dict[int, str]
     """Folder of the model, or one a period."""
-    layers: tuple[str, ...] | None = None
-    """Layers that are written; the usual ones when left out."""
 
     def path(self, period: int) -> str:
         """Folder of the model of a period."""
@@ -62,6 +60,13 @@ class MapOptions(Options):
         if period not in self.model:
             raise RecipeError(f"'model' names no model for the period {period}")
         return self.model[period]
+
+
+class MapOptions(ModelOptions):
+    """``{kind: predict, model: FOLDER, layers: [...]}``."""
+
+    layers: tuple[str, ...] | None = None
+    """Layers that are written; the usual ones when left out."""
 
 
 @dataclass(repr=False, kw_only=True)

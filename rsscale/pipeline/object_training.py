@@ -6,17 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import shapely
-import torch
-from odc.geo.geom import Geometry
-
+from rsscale.cluster.machine import training_device
 from rsscale.cluster.versions import versions
 from rsscale.errors import RecipeError
-from rsscale.geo.grid import Grid
-from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import registered
-from rsscale.learn.models import Model, save_model
+from rsscale.learn.models import Model
 from rsscale.learners.base import Design, Loop, Task
 from rsscale.object_scenes.crops import CropRules
 from rsscale.object_scenes.scenes import ObjectScenes
@@ -29,11 +24,10 @@ from rsscale.sampling.label_chips import (
     CONTEXT,
     ChipReader,
     input_bands,
-    label_periods,
     train_settings,
 )
 from rsscale.sampling.object_chips import RecipeObjects, object_scenes, read_recipe_objects
-from rsscale.sampling.provenance import imaged, provenance
+from rsscale.sampling.provenance import label_pixel_width, save_trained
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
 from rsscale.training.split import SplitPlan
 
@@ -98,33 +92,20 @@ def train_recipe_objects(
         scenes = read_scenes(recipe, objects, work, cluster)
         learner = replace(learner, checkpoints=_checkpoints(settings, work, learner.design.device))
         model, report = run_object_experiment(learner, scenes, plan)
-        periods = label_periods(recipe, objects.ground)
-        made_from = provenance(recipe, settings, periods) | {"recipe": recipe.to_yaml()}
-        background = replace(report.background, provenance=made_from)
-        report = replace(report, background=background)
-        save_model(
-            model,
-            target,
-            report=report,
-            geometry=_footprint(objects),
-            **imaged(periods),
-            **({"license": settings.license} if settings.license else {}),
-        )
+        report = save_trained(model, report, target, recipe, objects.ground)
     return model, report
 
 
 def recipe_detector(recipe: Recipe, objects: RecipeObjects, device: str) -> ObjectNetwork:
     """The detector to be."""
     settings = train_settings(recipe)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     design = Design(
         name=recipe.name,
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
         lattice=Lattice(settings.stride, settings.halo),
-        resolution=_pixel_width(recipe.grid.build(), objects),
-        device=device,
+        resolution=label_pixel_width(recipe.grid.build(), objects.ground),
+        device=training_device(device),
     )
     balance = settings.balance or "sampling"
     if balance == "weights":
@@ -178,16 +159,3 @@ def _checkpoints(settings: TrainRecipe, work: WorkFolder, device: str) -> Any:
     plain = {k: v for k, v in plain.items() if "label" not in k and k not in ("license", "within")}
     work.begin_loops({**plain, "device": device, "versions": dict(versions())})
     return work.checkpoints
-
-
-def _pixel_width(grid: Grid, objects: RecipeObjects) -> float:
-    """Width of a pixel amid the labels, metres on the ground or degrees."""
-    frame = objects.ground.frame
-    around = grid.box(Geometry(shapely.box(*frame.total_bounds), frame.crs))
-    return pixel_width(grid.geobox_of(around))
-
-
-def _footprint(objects: RecipeObjects) -> dict[str, Any]:
-    box = objects.ground.frame.to_crs("EPSG:4326").total_bounds
-    geometry: dict[str, Any] = shapely.geometry.mapping(shapely.box(*box))
-    return geometry

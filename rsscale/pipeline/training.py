@@ -7,19 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import shapely
-import torch
-from odc.geo.geom import Geometry
-
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
+from rsscale.cluster.machine import training_device
 from rsscale.cluster.request import chosen
 from rsscale.cluster.versions import versions
 from rsscale.errors import RecipeError, nearest
-from rsscale.geo.grid import Grid
-from rsscale.geo.ground import pixel_width
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.architectures import ARCHITECTURES, complete, registered
-from rsscale.learn.models import Model, save_model
+from rsscale.learn.models import Model
 from rsscale.learners.applicability import check_wrapped, wrapped
 from rsscale.learners.base import Design, Learner, Loop, Task
 from rsscale.learners.checkpoint import Checkpoints
@@ -41,14 +36,13 @@ from rsscale.sampling.chip_task import DAYS_OF
 from rsscale.sampling.label_chips import (
     ChipReader,
     input_bands,
-    label_periods,
     recipe_of_inputs,
     seen_by,
     train_settings,
 )
 from rsscale.sampling.label_pixels import pixel_table
 from rsscale.sampling.pixel_choice import MOST_PIXELS
-from rsscale.sampling.provenance import imaged, model_folder, provenance
+from rsscale.sampling.provenance import label_pixel_width, model_folder, save_trained
 from rsscale.sampling.work_folder import WorkFolder, open_work_folder
 from rsscale.steps.kinds import check_recipe_steps
 from rsscale.training.checks import check_chips, check_classes, check_network
@@ -127,18 +121,7 @@ def train_recipe(
             model, report = _train_images(reading, learner, plan)
         else:
             model, report = _train_points(reading, learner, plan)
-        periods = label_periods(recipe, labels)
-        made_from = provenance(recipe, settings, periods) | {"recipe": original.to_yaml()}
-        background = replace(report.background, provenance=made_from)
-        report = replace(report, background=background)
-        save_model(
-            model,
-            target,
-            report=report,
-            geometry=_footprint(labels),
-            **imaged(periods),
-            **({"license": settings.license} if settings.license else {}),
-        )
+        report = save_trained(model, report, target, recipe, labels, original=original)
     return model, report
 
 
@@ -330,15 +313,13 @@ def read_recipe_labels(recipe: Recipe) -> Labels:
 def recipe_design(recipe: Recipe, labels: Labels, device: str) -> Design:
     """What the model of a recipe is to be."""
     settings = train_settings(recipe)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return Design(
         name=recipe.name,
         architecture=settings.architecture,
         hyperparameters=settings.hyperparameters,
         lattice=Lattice(settings.stride, settings.halo, settings.blend),
-        resolution=_pixel_width(recipe.grid.build(), labels),
-        device=device,
+        resolution=label_pixel_width(recipe.grid.build(), labels),
+        device=training_device(device),
         seen=seen_by(settings),
     )
 
@@ -359,19 +340,7 @@ def _check_series(inputs: Sequence[InputBands], architecture: str, takes: tuple[
             )
 
 
-def _pixel_width(grid: Grid, labels: Labels) -> float:
-    """Width of a pixel amid the labels, metres on the ground or degrees."""
-    around = grid.box(Geometry(shapely.box(*labels.frame.total_bounds), labels.frame.crs))
-    return pixel_width(grid.geobox_of(around))
-
-
 def _classes(settings: TrainRecipe) -> tuple[LandClass, ...] | None:
     if settings.classes is None:
         return None
     return tuple(LandClass(c.value, c.name, c.color) for c in settings.classes)
-
-
-def _footprint(labels: Labels) -> dict[str, Any]:
-    box = labels.frame.to_crs("EPSG:4326").total_bounds
-    geometry: dict[str, Any] = shapely.geometry.mapping(shapely.box(*box))
-    return geometry

@@ -87,7 +87,7 @@ def check_reach(
         notes += [f"{name}: {note}" for note in index.notes]
         for period in periods:
             days = span(imagery, period)
-            there = {int(n) for geobox in geoboxes for n in index.extents.rows(geobox, *days)}
+            there = index.extents.rows_of_any(geoboxes, *days)
             any_place = index.extents.dated(*days)
             if len(any_place) and not there:
                 raise CatalogError(_nowhere(name, period, index, int(any_place[0]), len(any_place)))

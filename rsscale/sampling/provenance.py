@@ -1,20 +1,33 @@
-"""What a training is made from: its labels, imagery and dates, and where its model belongs."""
+"""Where the model of a training belongs, and what it is made from: labels, imagery and dates."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import shapely
+from odc.geo.geom import Geometry
 
 from rsscale.change_passes.network import ChangeNetworkPass
 from rsscale.errors import RecipeError
+from rsscale.geo.grid import Grid
+from rsscale.geo.ground import pixel_width
 from rsscale.geo.vector_file import split_layer
 from rsscale.inputs.windows import span
 from rsscale.layers import Period, YearPair, year_of
+from rsscale.learn.models import Model, save_model
 from rsscale.object_passes.detecting import DetectStep
+from rsscale.object_training.report import ObjectReport
 from rsscale.recipe import InputRecipe, Recipe, TrainRecipe
+from rsscale.reference.labels import Labels
+from rsscale.sampling.label_chips import label_periods, train_settings
 from rsscale.store.run_folder import STATE
+from rsscale.training.report import TrainingReport
+
+AnyReport = TypeVar("AnyReport", TrainingReport, ObjectReport)
 
 
 def model_folder(recipe: Recipe) -> Path:
@@ -54,6 +67,57 @@ def _kind_with_model(recipe: Recipe) -> str | None:
         return ChangeNetworkPass.kind
     kinds = {step.kind for step in recipe.steps.values()}
     return DetectStep.kind if recipe.model is None and DetectStep.kind in kinds else None
+
+
+def save_trained(
+    model: Model,
+    report: AnyReport,
+    folder: Path,
+    recipe: Recipe,
+    labels: Labels,
+    *,
+    original: Recipe | None = None,
+) -> AnyReport:
+    """Save a trained model with its report, which is given what the model is made from.
+
+    Parameters
+    ----------
+    model : Model
+    report : TrainingReport or ObjectReport
+    folder : Path
+    recipe : Recipe
+        As it is trained: its inputs are those of the model.
+    labels : Labels
+        Of a detector the ground on which all objects are labelled.
+    original : Recipe, optional
+        As its writer has it, which the report keeps; when omitted ``recipe``.
+
+    Returns
+    -------
+    TrainingReport or ObjectReport
+        The same with its provenance.
+    """
+    settings = train_settings(recipe)
+    periods = label_periods(recipe, labels)
+    made_from = provenance(recipe, settings, periods)
+    made_from["recipe"] = (original or recipe).to_yaml()
+    report = replace(report, background=replace(report.background, provenance=made_from))
+    bounds = labels.frame.to_crs("EPSG:4326").total_bounds
+    save_model(
+        model,
+        folder,
+        report=report,
+        geometry=shapely.geometry.mapping(shapely.box(*bounds)),
+        **imaged(periods),
+        **({"license": settings.license} if settings.license else {}),
+    )
+    return report
+
+
+def label_pixel_width(grid: Grid, labels: Labels) -> float:
+    """Width of a pixel amid the labels, metres on the ground or degrees."""
+    around = grid.box(Geometry(shapely.box(*labels.frame.total_bounds), labels.frame.crs))
+    return pixel_width(grid.geobox_of(around))
 
 
 def provenance(recipe: Recipe, settings: TrainRecipe, periods: Sequence[Period]) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
+from rsscale.cluster.machine import training_device
 from rsscale.geo.lattice import Lattice
 from rsscale.learn.model import Model
 from rsscale.learners.applicability import wrapped
@@ -103,7 +102,7 @@ def train_images(
     check_chips(chips, inputs, classes)
     chips = chips.seen
     check_classes(chips, classes)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device(device)
     network = ImageNetwork(
         design=Design(name, architecture, hyperparameters or {}, lattice, resolution, device),
         task=Task(classes=tuple(classes)),

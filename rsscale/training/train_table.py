@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from rsscale.classical.point_estimator import PointEstimator, check_not_wrapped, is_estimator
-from rsscale.cluster.machine import Precision
+from rsscale.cluster.machine import Precision, training_device
 from rsscale.decorators.first_argument import TABLE, first_is
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.lattice import Lattice
@@ -175,7 +174,7 @@ def train_table(
         hyperparameters or {},
         lattice or Lattice(256, 0),
         resolution,
-        device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        training_device(device),
     )
     plan = SplitPlan(how.validation, test, folds, how.seed)
     learner = table_learner(design, task, how, samples, plan, observations=observations)
