@@ -10,6 +10,7 @@ Orthogonal, since both dates have noise: an ordinary one would always find too s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,22 +81,42 @@ def relative_radiometry(
         When there are fewer than :data:`FEWEST` pixels, a band is constant, or its two dates
         are not related: then there is nothing to normalise by.
     """
+    reference, other = _checked(before, after)
+    bands = reference.shape[1]
+    labels = names or tuple(f"band {number}" for number in range(bands))
+    first = [_begin(reference[:, b], other[:, b], labels[b]) for b in range(bands)]
+    scale, level = (np.array(values) for values in zip(*first, strict=True))
+    other = scale * other + level  # so that units do not decide what is orthogonal
+    gain, offset, weight = _robust_lines(reference, other)
+    correlation = np.array(
+        [_correlation(reference[:, b], other[:, b], weight) for b in range(bands)]
+    )
+    _check_related(gain, correlation, labels)
+    return Radiometry(gain * scale, gain * level + offset, float(weight.mean()), correlation)
+
+
+def _checked(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> tuple[_Values, _Values]:
+    """Values ``(pixel, band)`` of both dates: of the same pixels, and of enough of them."""
     reference, other = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if reference.shape != other.shape or reference.ndim != 2:
         raise RsscaleError(
             f"values of {reference.shape} and {other.shape} can't be related; expected two of "
             "(pixel, band), of the same pixels"
         )
-    count, bands = reference.shape
-    if count < FEWEST:
+    if len(reference) < FEWEST:
         raise RsscaleError(
-            f"only {count} pixels are seen at both dates, expected are {FEWEST} or more to "
-            "normalise by; leave normalise out, or give it gain and offset of each band"
+            f"only {len(reference)} pixels are seen at both dates, expected are {FEWEST} or more "
+            "to normalise by; leave normalise out, or give it gain and offset of each band"
         )
-    labels = names or tuple(f"band {number}" for number in range(bands))
-    first = [_begin(reference[:, b], other[:, b], labels[b]) for b in range(bands)]
-    scale, level = (np.array(values) for values in zip(*first, strict=True))
-    other = scale * other + level  # so that units do not decide what is orthogonal
+    return reference, other
+
+
+def _robust_lines(reference: _Values, other: _Values) -> tuple[_Values, _Values, _Values]:
+    """Gain and offset ``(band,)``, and how surely each pixel ``(pixel,)`` did not change.
+
+    Lines and weights are found by turns, until the gains stay.
+    """
+    bands = reference.shape[1]
     gain, offset = np.ones(bands), np.zeros(bands)
     weight = _unchanged(reference, other, gain, offset)
     for _ in range(_ROUNDS):
@@ -105,19 +126,19 @@ def relative_radiometry(
         weight = _unchanged(reference, other, gain, offset)
         if np.abs(gain - known).max() <= _SAME:
             break
-    correlation = np.array(
-        [_correlation(reference[:, b], other[:, b], weight) for b in range(bands)]
-    )
-    for band in range(bands):
+    return gain, offset, weight
+
+
+def _check_related(gain: _Values, correlation: _Values, labels: Sequence[str]) -> None:
+    """Refuse a band whose dates say nothing of each other."""
+    for band, label in enumerate(labels):
         # A negative gain would turn bright to dark: no sensor does.
         if not (gain[band] > 0 and correlation[band] > 0.1):
             raise RsscaleError(
-                f"{labels[band]} of the two dates is hardly related (correlation "
+                f"{label} of the two dates is hardly related (correlation "
                 f"{correlation[band]:.2f} over what seems unchanged); expected is the same ground "
                 "at both: leave normalise out, or give it gain and offset of each band"
             )
-    invariant = float(weight.mean())
-    return Radiometry(gain * scale, gain * level + offset, invariant, correlation)
 
 
 def _begin(first: _Values, other: _Values, label: str) -> tuple[float, float]:

@@ -148,14 +148,7 @@ def decide_rest(
     places, classes : int64 array
         Pieces whose class is another one than they have in their part, in order.
     """
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-    part = np.repeat(np.arange(len(parts)), [len(p["kind"]) for p in parts])
-    piece, border, around, pixel = (
-        {name: column[rows["kind"] == kind] for name, column in (rows | {"part": part}).items()}
-        for kind in (PIECE, BORDER, AROUND, PIXEL)
-    )
-    order = np.argsort(piece["place"])
-    piece = {name: column[order] for name, column in piece.items()}
+    piece, border, around, pixel = _by_kind(parts)
 
     def numbers(places: _Ints) -> _Ints:
         return np.searchsorted(piece["place"], places)
@@ -163,6 +156,7 @@ def decide_rest(
     node = np.where(pixel["other"] == _NONE, -1, numbers(pixel["other"]))
     a, b, weight = _across(pixel["place"], pixel["part"], connectivity)
     same = pixel["class"][a] == pixel["class"][b]
+    # Pairs of pixels across a line between parts: of two undecided pieces, or of a single one.
     both, single = (node[a] >= 0) & (node[b] >= 0), (node[a] >= 0) ^ (node[b] >= 0)
     inner, outer = np.where(node[a] >= 0, a, b), np.where(node[a] >= 0, b, a)
     borders = summed(
@@ -177,7 +171,7 @@ def decide_rest(
     )
     small = Small(
         classes=piece["class"].astype(np.int64), pixels=piece["pixels"], units=piece["amount"],
-        places=piece["place"], open=np.zeros(len(order), bool),
+        places=piece["place"], open=np.zeros(len(piece["place"]), bool),
         first=borders.first, second=borders.second, weight=borders.weight,
         piece=piece_of, neighbour=neighbour, length=length,
     )  # fmt: skip
@@ -189,6 +183,22 @@ def decide_rest(
     )
     changed = decided.classes != small.classes
     return small.places[changed], decided.classes[changed]
+
+
+def _by_kind(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Pieces in the order of their places, borders, what is around, and pixels of all parts.
+
+    Beside :data:`COLUMNS` each row has its ``part``, a number.
+    """
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+    rows["part"] = np.repeat(np.arange(len(parts)), [len(part["kind"]) for part in parts])
+    kinds = [
+        {name: column[rows["kind"] == kind] for name, column in rows.items()}
+        for kind in (PIECE, BORDER, AROUND, PIXEL)
+    ]
+    order = np.argsort(kinds[0]["place"])
+    kinds[0] = {name: column[order] for name, column in kinds[0].items()}
+    return kinds
 
 
 def _across(places: _Ints, part: _Ints, connectivity: Connectivity) -> tuple[_Ints, _Ints, _Ints]:

@@ -113,48 +113,23 @@ def find_pieces(
     -------
     Pieces
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    height, width = classes.shape
-    starts = np.ones(classes.shape, bool)
-    starts[:, 1:] = (classes[:, 1:] != classes[:, :-1]) | (valid[:, 1:] != valid[:, :-1])
-    run = (np.cumsum(starts, dtype=np.int32) - np.int32(1)).reshape(classes.shape)
-    first = np.flatnonzero(starts)
+    run, first = _runs(classes, valid)
     run_class, is_valid = classes.ravel()[first].astype(np.int64), valid.ravel()[first]
-    pairs = [(a, b, n * EDGE) for a, b, n in _beside(run, first, width)]
-    if connectivity == 8:
-        pairs += [*_touching(run[:-1, :-1], run[1:, 1:]), *_touching(run[:-1, 1:], run[1:, :-1])]
-    a, b, weight = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    both = is_valid[a] & is_valid[b]
-    a, b, weight = a[both], b[both], weight[both]
+    a, b, weight = _contacts(run, first, is_valid, connectivity)
     same = run_class[a] == run_class[b]
-    graph = coo_array((np.ones(int(same.sum()), np.int8), (a[same], b[same])), (len(first),) * 2)
-    count, label = connected_components(graph, directed=False)
-    # Runs are in raster order: the first of each piece has its first pixel. Written backwards, so
-    # that the first is what stays.
-    first_run = np.empty(count, np.int64)
-    first_run[label[::-1]] = np.arange(len(first))[::-1]
-    first_run = np.sort(first_run[is_valid[first_run]])
-    rank = np.full(count, -1, np.int32)
-    rank[label[first_run]] = np.arange(len(first_run))
-    of_run = rank[label]
-    lengths = np.diff(first, append=height * width)
-    of_pixel = of_run[run]
-    edge = np.concatenate([of_pixel[0], of_pixel[-1], of_pixel[:, 0], of_pixel[:, -1]])
-    on_edge = np.zeros(len(first_run), bool)
-    on_edge[edge[edge >= 0]] = True
-    rows, cols = np.divmod(first[first_run], width)
+    of_run, first_run = _joined(a[same], b[same], is_valid)
+    of_pixel, count = of_run[run], len(first_run)
+    rows, cols = np.divmod(first[first_run], classes.shape[1])
+    lengths = np.diff(first, append=classes.size)
     area = np.add.reduceat(np.broadcast_to(units, classes.shape).ravel(), first)
-    differ = ~same
     return Pieces(
         of_pixel=of_pixel,
         classes=run_class[first_run],
-        pixels=_sums(lengths, of_run, is_valid, len(first_run)),
-        units=_sums(area, of_run, is_valid, len(first_run)),
+        pixels=_sums(lengths, of_run, is_valid, count),
+        units=_sums(area, of_run, is_valid, count),
         places=places_of(rows + box.row0, cols + box.col0),
-        on_edge=on_edge,
-        borders=summed(of_run[a[differ]], of_run[b[differ]], weight[differ]),
+        on_edge=_at_edge(of_pixel, count),
+        borders=summed(of_run[a[~same]], of_run[b[~same]], weight[~same]),
     )
 
 
@@ -175,6 +150,65 @@ def sums_by(key: _Ints, weight: _Ints) -> tuple[_Ints, _Ints]:
     key = key[order]
     begins = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else order
     return key[begins], np.add.reduceat(weight[order], begins) if len(key) else weight
+
+
+def _runs(
+    classes: npt.NDArray[np.integer], valid: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], _Ints]:
+    """Runs of one class along rows: the run of each pixel ``(y, x)``, each one's first pixel."""
+    starts = np.ones(classes.shape, bool)
+    starts[:, 1:] = (classes[:, 1:] != classes[:, :-1]) | (valid[:, 1:] != valid[:, :-1])
+    run = (np.cumsum(starts, dtype=np.int32) - np.int32(1)).reshape(classes.shape)
+    return run, np.flatnonzero(starts)
+
+
+def _contacts(
+    run: npt.NDArray[np.int32],
+    first: _Ints,
+    is_valid: npt.NDArray[np.bool_],
+    connectivity: Connectivity,
+) -> tuple[_Ints, _Ints, _Ints]:
+    """Pairs of runs with a class that touch, and the weight of the border between them."""
+    pairs = [(a, b, count * EDGE) for a, b, count in _beside(run, first, run.shape[1])]
+    if connectivity == 8:
+        pairs += [*_touching(run[:-1, :-1], run[1:, 1:]), *_touching(run[:-1, 1:], run[1:, :-1])]
+    a, b, weight = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    both = is_valid[a] & is_valid[b]
+    return a[both], b[both], weight[both]
+
+
+def _joined(
+    a: _Ints, b: _Ints, is_valid: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], _Ints]:
+    """Runs joined to pieces by pairs of one class that touch.
+
+    Returns
+    -------
+    of_run : int32 array (run,)
+        The piece of each run, -1 where it has no class.
+    first_run : int64 array (piece,)
+        The first run of each piece, which has its first pixel.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), (len(is_valid),) * 2)
+    count, label = connected_components(graph, directed=False)
+    # Runs are in raster order. Written backwards, so that the first is what stays.
+    first_run = np.empty(count, np.int64)
+    first_run[label[::-1]] = np.arange(len(is_valid))[::-1]
+    first_run = np.sort(first_run[is_valid[first_run]])
+    rank = np.full(count, -1, np.int32)
+    rank[label[first_run]] = np.arange(len(first_run))
+    return rank[label], first_run
+
+
+def _at_edge(of_pixel: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.bool_]:
+    """Which of the pieces have a pixel at the edge of the image."""
+    edge = np.concatenate([of_pixel[0], of_pixel[-1], of_pixel[:, 0], of_pixel[:, -1]])
+    on_edge = np.zeros(count, bool)
+    on_edge[edge[edge >= 0]] = True
+    return on_edge
 
 
 def _beside(

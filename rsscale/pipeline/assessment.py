@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import span_versions, step_version
 from rsscale.store.storage import Storage
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _RASTERS = (".tif", ".tiff", ".vrt")
 _COUNTED = 512  # width of the blocks in which labelled pixels are counted
@@ -102,11 +105,7 @@ def assess(
     keep_off = _training_labels(plan, exclude)
     by_period, records = {}, {}
     for year, path in references.items():
-        layer = (
-            product["classification"]
-            .sel(time=span_time(str(year), plan.recipe.periods))
-            .drop_vars("time")
-        )
+        layer = _class_map(product, year, plan)
         classes = classes_from_attributes(layer.attrs)
         source = _reference(
             plan,
@@ -130,25 +129,36 @@ def assess(
         by_period[year] = replace(map_accuracy, notes=tuple(notes))
         records[str(year)] = source.record
     pooled = reduce(add, by_period.values())
-    content = pooled.to_dict() | {
-        "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
-        "step": "map",
-        "version": step_version(folder),
-        "versions": {
-            span: version
-            for span, version in span_versions(folder).items()
-            if span in {str(year) for year in by_period}
-        },
+    kept = keep_other_figures(folder.storage, records)
+    content = pooled.to_dict() | _assessed_maps(folder, by_period)
+    content |= {
         "references": records,
         "training_labels": keep_off.record,
         "distance_m": distance,
         "block_m": block,
         "design": design,
-        "periods": {str(year): accuracy.to_dict() for year, accuracy in by_period.items()},
     }
-    kept = keep_other_figures(folder.storage, records)
     write_json(folder.storage, "accuracy.json", content)
     return replace(pooled, notes=(*pooled.notes, *kept))
+
+
+def _class_map(product: xr.Dataset, year: int, plan: RunPlan) -> xr.DataArray:
+    """The classes ``(y, x)`` of a period, lazy."""
+    time = span_time(str(year), plan.recipe.periods)
+    return product["classification"].sel(time=time).drop_vars("time")
+
+
+def _assessed_maps(folder: RunFolder, by_period: Mapping[int, Accuracy]) -> dict[str, Any]:
+    """What ``accuracy.json`` says of the maps: which versions were measured when, and how."""
+    measured = {str(year) for year in by_period}
+    versions = {span: v for span, v in span_versions(folder).items() if span in measured}
+    return {
+        "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": "map",
+        "version": step_version(folder),
+        "versions": versions,
+        "periods": {str(year): accuracy.to_dict() for year, accuracy in by_period.items()},
+    }
 
 
 def _by_period(

@@ -62,13 +62,7 @@ def work_off(
     from rsscale.runs.tile_costs import worker_memory
 
     plan = RunPlan.read(folder)
-    plan.refuse_other_versions()
-    plan.refuse_lost_files()
-    for name in plan.items_frozen():
-        plan.setup.lookups(name)  # refuses damaged ones before anything is begun
-    for step in plan.steps:
-        if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
-            step.ready()
+    _check_ready(plan, by_value)
     if not isinstance(client, Workers):  # else others of an array may still write what they have
         folder.storage.remove_partial()
     mend_stores(plan.setup, plan.steps)
@@ -79,9 +73,7 @@ def work_off(
         metrics = stack.enter_context(serve_metrics(watch.metrics_port))
         workers = stack.enter_context(connect(client, lambda: worker_memory(plan)))
         if workers is not None and not isinstance(workers, Workers):
-            name = by_value.step if by_value is not None else ""
-            check = partial(check_here, folder.url, plan.hash, versions(), name)
-            check_workers(workers, Sealed(check), stop)
+            check_workers(workers, _worker_check(plan, by_value), stop)
         bar = stack.enter_context(progress("run", total, "tiles"))
         monitor = Monitor(folder, bar, counts, metrics, watch.heartbeat)
         monitor.event("started", epoch=lease.epoch, tiles=total)
@@ -96,9 +88,7 @@ def work_off(
             walltime=walltime,
             by_value=by_value,
         )
-    state = monitor.snapshot() | {"state": ended(monitor, stop), "in_flight": 0}
-    if stop.asked or problem:  # not all were looked at
-        state["tiles"]["done"] = plan.folder.ledger.count()
+    state = _end_state(plan, monitor, stop, problem)
     mend_stores(plan.setup, plan.steps)  # of someone who removed one meanwhile
     if state["state"] == "done":
         folder.storage.remove_partial(keep=("array", "lease"))  # of workers that died
@@ -108,6 +98,31 @@ def work_off(
     monitor.save(state)
     again = f"rsscale resume {folder.url}" if by_value is None else "the same call"
     raise_unless_done(state, problem, f"go on with: {again}", is_late=walltime.was_short)
+
+
+def _check_ready(plan: RunPlan, by_value: ByValue | None) -> None:
+    """Refuse, before anything is begun, what would fail: versions, files, items, steps."""
+    plan.refuse_other_versions()
+    plan.refuse_lost_files()
+    for name in plan.items_frozen():
+        plan.setup.lookups(name)  # refuses damaged ones
+    for step in plan.steps:
+        if isinstance(step, Pass) and (by_value is None or by_value.step != step.step):
+            step.ready()
+
+
+def _worker_check(plan: RunPlan, by_value: ByValue | None) -> Sealed[[], None]:
+    """What each worker is asked: whether it has the folder, the versions and the functions."""
+    name = by_value.step if by_value is not None else ""
+    return Sealed(partial(check_here, plan.folder.url, plan.hash, versions(), name))
+
+
+def _end_state(plan: RunPlan, monitor: Monitor, stop: Stop, problem: str) -> dict[str, Any]:
+    """The state of the run for ``run.json``, now that no tile is in flight."""
+    state = monitor.snapshot() | {"state": ended(monitor, stop), "in_flight": 0}
+    if stop.asked or problem:  # not all were looked at
+        state["tiles"]["done"] = plan.folder.ledger.count()
+    return state
 
 
 def run_steps(
