@@ -46,10 +46,10 @@ def main() -> None:
         with serve(case.path / "scenes") as root:
             write_catalog(case, root)
             for model in options.models:
-                one = Case(**{**asdict(case), "model": model})
-                make_reference(one)
-                standings = compete(one, options.contenders, repeats)
-                report["models"].append(show(one, standings))
+                model_case = Case(**{**asdict(case), "model": model})
+                make_reference(model_case)
+                standings = compete(model_case, options.contenders, repeats)
+                report["models"].append(show(model_case, standings))
         if options.growth:
             print("\nWhat grows with the area")
             report["growth"] = scaling.measure(folder, quick=options.quick, threads=threads)

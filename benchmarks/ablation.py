@@ -90,7 +90,7 @@ def evaluate(scratch: Path, archive: Any, name: str, changes: list[str]) -> dict
     return {
         "variant": name,
         "overall": accuracy.overall,
-        "lowest_f1": min(accuracy.f1(one.name) for one in accuracy.classes),
+        "lowest_f1": min(accuracy.f1(land_class.name) for land_class in accuracy.classes),
         "where_mapped": int(accuracy.matrix.trace()) / mapped,
         "pixels": accuracy.pixels,
     }

@@ -44,8 +44,8 @@ def main() -> None:
         extent = grid.box_of(run.open(network).odc.geobox).snap(100)
         truth = truth_of(case, years, grid, extent)
         none = np.zeros(extent.shape, bool)
-        found = measure(truth, prediction(run, network, grid, extent), Prediction(none, ~none))
-        rows.append({"years": 2, "method": network, **found.to_dict()})
+        figures = measure(truth, prediction(run, network, grid, extent), Prediction(none, ~none))
+        rows.append({"years": 2, "method": network, **figures.to_dict()})
         print(table(rows), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))

@@ -164,8 +164,8 @@ def compare_undisturbed(
     differing = compared = 0
     for box in boxes:
         x, y = (grid.geobox_of(box).coords[axis].values for axis in ("x", "y"))
-        one, other = (ds.classification.sel(x=x, y=y).values for ds in (whole, sample))
-        differing += int(np.count_nonzero(one != other))
+        classes, other = (ds.classification.sel(x=x, y=y).values for ds in (whole, sample))
+        differing += int(np.count_nonzero(classes != other))
         compared += int(np.count_nonzero(other != 255))
     return differing, compared
 

@@ -88,22 +88,22 @@ def coverage(
     rng = np.random.default_rng(len(units) + sum(units))
     held: dict[tuple[str, float], list[tuple[bool, float]]] = {}
     for _ in range(draws):
-        for what, truth, one in figures(matrix, units, rng):
-            if one.low is not None and one.high is not None:
-                covers = one.low - 1e-9 <= truth <= one.high + 1e-9
-                held.setdefault((what, truth), []).append((covers, one.high - one.low))
+        for name, truth, estimate in figures(matrix, units, rng):
+            if estimate.low is not None and estimate.high is not None:
+                covers = estimate.low - 1e-9 <= truth <= estimate.high + 1e-9
+                held.setdefault((name, truth), []).append((covers, estimate.high - estimate.low))
         progress()
-    found = {}
+    summary = {}
     for figure in ("overall", "user's", "producer's", "area"):
-        some = [np.array(rows).mean(axis=0) for (what, _), rows in held.items() if what == figure]
+        some = [np.array(rows).mean(axis=0) for (kind, _), rows in held.items() if kind == figure]
         shares, widths = 100 * np.array(some)[:, 0], np.array(some)[:, 1]
-        found[figure] = {
+        summary[figure] = {
             "least": float(shares.min()),
             "mean": float(shares.mean()),
             "most": float(shares.max()),
             "half_width": float(widths.mean() / 2),
         }
-    return found
+    return summary
 
 
 def main() -> None:

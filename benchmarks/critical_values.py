@@ -47,8 +47,8 @@ def simulate(series: int, frequency: int, seed: int = SEED) -> npt.NDArray[np.fl
             for place, period in enumerate(PERIODS):
                 upto = statistic[:, : round((period - 1) * frequency)]
                 largest[number, place, start : start + count] = upto.max(axis=1)
-    found: npt.NDArray[np.float64] = np.quantile(largest, 1 - np.array(LEVELS), axis=2)
-    return np.moveaxis(found, 0, -1)
+    quantiles: npt.NDArray[np.float64] = np.quantile(largest, 1 - np.array(LEVELS), axis=2)
+    return np.moveaxis(quantiles, 0, -1)
 
 
 def main() -> None:

@@ -142,8 +142,8 @@ def panoptic_quality(model: rs.Model, scene: AerialScene) -> float | None:
     )
     scores = rs.score_objects(rs.detect(placed, model), truth, class_column="kind", resamples=0)
     print(scores, end="\n\n")
-    found = scores.overall.panoptic["PQ"].value
-    return None if found is None else round(found, 3)
+    quality = scores.overall.panoptic["PQ"].value
+    return None if quality is None else round(quality, 3)
 
 
 def main() -> None:

@@ -318,13 +318,13 @@ def lines_of(function: Callable[..., Any]) -> int:
     return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in body)
 
 
-def are_equal(one: xr.Dataset, other: xr.Dataset) -> bool:
+def are_equal(product: xr.Dataset, other: xr.Dataset) -> bool:
     """Whether two maps hold the same values; products of other tiles have another extent."""
-    first, second = xr.align(one, other, join="inner")
+    first, second = xr.align(product, other, join="inner")
     return all(
         np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f")
-        and _known(first[name]) == _known(one[name]) == _known(other[name])
-        for name in one.data_vars
+        and _known(first[name]) == _known(product[name]) == _known(other[name])
+        for name in product.data_vars
     )
 
 

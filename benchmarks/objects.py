@@ -99,7 +99,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
     _tell(report)
-    if not all(one["same_as_truth"] for one in report["runs"]):
+    if not all(run["same_as_truth"] for run in report["runs"]):
         raise SystemExit("the objects of a run differ from those that there are")
 
 
@@ -185,7 +185,7 @@ def run_of(folder: Path, across: int, options: argparse.Namespace) -> dict[str, 
         raise SystemExit(ended.output[-2000:])
     run = rs.Run(out)
     table = run.table("things")
-    found = Counter(_pixels(row) for row in table.select(["bbox"]).to_pylist())
+    objects = Counter(_pixels(row) for row in table.select(["bbox"]).to_pylist())
     wanted = Counter(map(tuple, truth(across).tolist()))
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     peaks = [event["peak_rss_bytes"] for event in events if "peak_rss_bytes" in event]
@@ -202,7 +202,7 @@ def run_of(folder: Path, across: int, options: argparse.Namespace) -> dict[str, 
         "mpx_per_second": pixels / 1e6 / ended.seconds,
         "peak_bytes_of_all_processes": ended.peak_bytes,
         "peak_bytes_of_a_worker": max(peaks, default=0),
-        "same_as_truth": found == wanted,
+        "same_as_truth": objects == wanted,
     }
 
 
@@ -234,10 +234,10 @@ def plain_loop(folder: Path, across: int) -> None:
                 part = mosaic[r0 : top + STRIDE + HALO, c0 : left + STRIDE + HALO]
                 at = (r0 - top + HALO, c0 - left + HALO)
                 window[at[0] : at[0] + part.shape[0], at[1] : at[1] + part.shape[1]] = part
-                (found,) = network(torch.from_numpy(window)[None, None])
+                (detections,) = network(torch.from_numpy(window)[None, None])
                 corner = torch.tensor([left - HALO, top - HALO] * 2, dtype=torch.float32)
-                boxes.append(found["boxes"] + corner)
-                scores.append(found["scores"])
+                boxes.append(detections["boxes"] + corner)
+                scores.append(detections["scores"])
     every = torch.cat(boxes)
     kept = every[nms(every, torch.cat(scores), 0.5)].numpy().astype(int)
     found_here = Counter(map(tuple, kept.tolist()))
@@ -378,11 +378,11 @@ def _tell(report: dict[str, Any]) -> None:
                          ("merged", 0), ("rows_of_the_gather", 0), ("seconds", 1),
                          ("mpx_per_second", 2), ("right", 0), ("cut_or_doubled", 0),
                          ("missing", 0)):  # fmt: skip
-        cells = [f"{one[name]:12.{digits}f}" if name in one else f"{'':12}"
-                 for one in (small, large, plain)]  # fmt: skip
+        cells = [f"{figures[name]:12.{digits}f}" if name in figures else f"{'':12}"
+                 for figures in (small, large, plain)]  # fmt: skip
         print(f"{name.replace('_', ' '):30}{''.join(cells)}")
     for name in ("peak_bytes_of_all_processes", "peak_bytes_of_a_worker"):
-        cells = [f"{one.get(name, 0) / 2**20:12.0f}" for one in (small, large, plain)]
+        cells = [f"{figures.get(name, 0) / 2**20:12.0f}" for figures in (small, large, plain)]
         print(f"{name.replace('_bytes_', ' MiB '):30}{''.join(cells)}")
         print(f"{'':30}{large[name] / max(small[name], 1):24.2f} x")
     of = report["torchvision"]
@@ -390,7 +390,7 @@ def _tell(report: dict[str, Any]) -> None:
         f"a window of a Faster R-CNN {of['seconds_of_the_network']:.2f} s, with all that detecting "
         f"adds {of['seconds_of_detecting']:.2f} s: {of['of_the_limit']:.2f} of the limit"
     )
-    print(f"same as the truth: {[one['same_as_truth'] for one in report['runs']]}")
+    print(f"same as the truth: {[run['same_as_truth'] for run in report['runs']]}")
 
 
 if __name__ == "__main__":

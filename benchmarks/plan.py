@@ -106,11 +106,11 @@ def measure(folder: Path, setting: Setting) -> dict[str, Any]:
     return {**setting._asdict(), "plan": planned, "run": run}
 
 
-def _child(what: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.plan", "--child", what, str(folder)]
+def _child(child: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.plan", "--child", child, str(folder)]
     subprocess.run(command, check=True)  # noqa: S603
-    found: dict[str, Any] = json.loads((folder / f"{what}.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((folder / f"{child}.json").read_text())
+    return result
 
 
 def _plan(folder: Path) -> None:
@@ -119,8 +119,8 @@ def _plan(folder: Path) -> None:
     request = json.loads((folder / "request.json").read_text())
     plan = rs.plan(folder / "case" / "recipe.json", threads=2, **request)
     print(plan, flush=True)
-    found = {"bytes": plan.read_bytes, "memory": plan.memory, "seconds": plan.seconds}
-    (folder / "plan.json").write_text(json.dumps(found))
+    estimate = {"bytes": plan.read_bytes, "memory": plan.memory, "seconds": plan.seconds}
+    (folder / "plan.json").write_text(json.dumps(estimate))
 
 
 def _run(folder: Path) -> None:
@@ -136,18 +136,18 @@ def _run(folder: Path) -> None:
     before = _read_bytes()
     rs.run(recipe, out, request["client"], threads=2)
     seconds = time.perf_counter() - started
-    told = json.loads((out / "run.json").read_text())
-    found = {
+    state = json.loads((out / "run.json").read_text())
+    measured = {
         "bytes": _read_bytes() - before,
-        "memory": told["peak_rss_bytes"],
+        "memory": state["peak_rss_bytes"],
         "seconds": seconds,
     }
-    (folder / "run.json").write_text(json.dumps(found))
+    (folder / "run.json").write_text(json.dumps(measured))
 
 
 def _read_bytes() -> int:
-    found = re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())
-    return int(found[1]) if found else 0
+    counter = re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())
+    return int(counter[1]) if counter else 0
 
 
 _CHILDREN = {"plan": _plan, "run": _run}

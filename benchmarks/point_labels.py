@@ -54,18 +54,18 @@ def main() -> None:
     done = subprocess.run(  # noqa: S603 -- this module
         child, stdout=subprocess.PIPE, text=True, check=True, env=os.environ
     )
-    found = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{found['points']:,} points, {found['channels']} channels: peak "
-        f"{found['peak'] / 2**30:.2f} GiB, {found['before'] / 2**30:.2f} before it began; read in "
-        f"{found['reading']:.0f} s ({found['decoded'] / 2**30:.2f} GiB decoded), all in "
-        f"{found['seconds']:.0f} s; {found['verdict']}"
+        f"{result['points']:,} points, {result['channels']} channels: peak "
+        f"{result['peak'] / 2**30:.2f} GiB, {result['before'] / 2**30:.2f} before it began; read "
+        f"{result['reading']:.0f} s ({result['decoded'] / 2**30:.2f} GiB decoded), all in "
+        f"{result['seconds']:.0f} s; {result['verdict']}"
     )
-    for line in found["left_out"]:
+    for line in result["left_out"]:
         print(f"left out: {line}")
-    print("below 2 GB" if found["peak"] < LIMIT_BYTES else "NOT below 2 GB")
+    print("below 2 GB" if result["peak"] < LIMIT_BYTES else "NOT below 2 GB")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+        options.json.write_text(json.dumps(result, indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -126,9 +126,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     def timed(self: ChipReader, work: WorkFolder, cluster: Any = None) -> Any:
         started = time.perf_counter()
-        found = read(self, work, cluster)
-        reading.update(seconds=time.perf_counter() - started, decoded=found[2].decoded)
-        return found
+        chips = read(self, work, cluster)
+        reading.update(seconds=time.perf_counter() - started, decoded=chips[2].decoded)
+        return chips
 
     ChipReader.read = timed  # type: ignore[method-assign]
     model, report = rs.train(recipe, cluster=options.cluster, device="cpu", fresh=True)

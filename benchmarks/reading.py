@@ -144,13 +144,13 @@ def measure(
 
 def compare(case: Case, outputs: dict[str, list[Array]]) -> dict[str, float]:
     """Stops when the loaders differ, or differ from GDAL by more than an approximation."""
-    gdal, one = outputs["GDAL"], outputs["in a run"]
+    gdal, run = outputs["GDAL"], outputs["in a run"]
     for other in outputs.values():
         if other is not gdal:
-            for a, b in zip(one, other, strict=True):
+            for a, b in zip(run, other, strict=True):
                 np.testing.assert_array_equal(a, b)
     apart = total = differing = 0.0
-    for a, b in zip(gdal, one, strict=True):
+    for a, b in zip(gdal, run, strict=True):
         both = (a != 0) & (b != 0)
         off = np.abs(a.astype("int32") - b)[both]
         apart, differing, total = apart + off.sum(), differing + (off > 0).sum(), total + off.size
@@ -168,8 +168,8 @@ def boxes(case: Case, size: int) -> Iterator[GeoBox]:
         grid = Grid(case.crs, case.resolution, TILE)
         right, bottom = left + 10 * size, top - 10 * size
         project = Transformer.from_crs(NATIVE, case.crs, always_xy=True).transform
-        found = project([left, right, left, right], [top, top, bottom, bottom])
-        xs, ys = (sorted(float(v) / case.resolution for v in values) for values in found)
+        corners = project([left, right, left, right], [top, top, bottom, bottom])
+        xs, ys = (sorted(float(v) / case.resolution for v in values) for values in corners)
         inner = PixelBox(*map(int, (-ys[2], xs[1], -ys[1], xs[2]))).pad(-256).snap(256)
     for row in range(inner.row0, inner.row1, TILE):
         for col in range(inner.col0, inner.col1, TILE):

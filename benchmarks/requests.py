@@ -169,14 +169,14 @@ def blocks_table(server: Server, size: int) -> list[dict[str, Any]]:
 
 def block_offsets(path: Path) -> dict[tuple[int, int], tuple[int, int]]:
     """(offset, size) in bytes of each block of the full resolution."""
-    found = {}
+    offsets = {}
     with rasterio.open(path) as dataset:
         for (row, col), _ in dataset.block_windows(1):
             tag = f"{col}_{row}"
             start = dataset.get_tag_item(f"BLOCK_OFFSET_{tag}", "TIFF", bidx=1)
             length = dataset.get_tag_item(f"BLOCK_SIZE_{tag}", "TIFF", bidx=1)
-            found[row, col] = int(start), int(length)
-    return found
+            offsets[row, col] = int(start), int(length)
+    return offsets
 
 
 # --- files and servers
@@ -203,11 +203,11 @@ def items(urls: list[str], bands: int = 1) -> list[pystac.Item]:
     made = []
     for number in range(0, len(urls), bands):
         when = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=number)
-        one = pystac.Item(f"i{number}", None, None, when, {"proj:code": CRS})
+        item = pystac.Item(f"i{number}", None, None, when, {"proj:code": CRS})
         for band, url in enumerate(urls[number : number + bands]):
             fields = {"raster:bands": [{"data_type": "uint16", "nodata": 0}]}
-            one.add_asset(f"b{band}", pystac.Asset(url, extra_fields=fields))
-        made.append(one)
+            item.add_asset(f"b{band}", pystac.Asset(url, extra_fields=fields))
+        made.append(item)
     return made
 
 
@@ -231,8 +231,8 @@ class Server:
     def lines(self) -> list[tuple[str, int, int]]:
         """(path, first byte, last byte) of each request that was answered."""
         time.sleep(0.2)  # nginx writes its log after the answer
-        found = re.findall(r"^(\S+) bytes=(\d+)-(\d+)$", self.log.read_text(), re.MULTILINE)
-        return [(path, int(first), int(last)) for path, first, last in found]
+        requests = re.findall(r"^(\S+) bytes=(\d+)-(\d+)$", self.log.read_text(), re.MULTILINE)
+        return [(path, int(first), int(last)) for path, first, last in requests]
 
     def count(self) -> int:
         """How many requests came, of any kind."""

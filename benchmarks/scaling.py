@@ -122,25 +122,29 @@ def first_tile(folder: Path, *, tiles: int, repeats: int, times: int = 100) -> l
     for count in results:
         write_country(folder / str(count), count, folder_of_models / "model-two-layer")
     for _ in range(repeats):
-        for count, found in results.items():
+        for count, measured in results.items():
             where = folder / str(count)
             shutil.rmtree(where / "run", ignore_errors=True)
             command = [sys.executable, "-m", "benchmarks.scaling", "--first-tiles", str(where)]
             ended = processes.run(command, where / "log.txt", timeout=_TIMEOUT_S)
             if ended.code != 0:
                 raise SystemExit(f"no tile of {count}: {ended.output[-500:]}")
-            found.append(json.loads((where / "first.json").read_text()))
+            measured.append(json.loads((where / "first.json").read_text()))
     goals = []
-    for what, key in (
+    for quantity, key in (
         ("seconds to the first tile", "seconds"),
         ("client's peak memory at the first tiles", "peak_bytes"),
     ):
-        one, hundred = (median(r[key] for r in found) for found in results.values())
+        single, hundred = (median(r[key] for r in measured) for measured in results.values())
         goals.append(
             _goal(
-                5, f"{what}, {times} x the area, x", hundred / one, "<= 1.1", hundred / one <= 1.1
+                5,
+                f"{quantity}, {times} x the area, x",
+                hundred / single,
+                "<= 1.1",
+                hundred / single <= 1.1,
             )
-            | {"values": [one, hundred], "tiles": list(results)}
+            | {"values": [single, hundred], "tiles": list(results)}
         )
     return goals
 
@@ -236,9 +240,9 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _goal(target: int, what: str, found: float, goal: str, met: bool) -> Goal:
+def _goal(target: int, quantity: str, value: float, goal: str, met: bool) -> Goal:
     return {
-        "target": target, "what": what, "found": f"{found:.3g}", "value": found, "goal": goal,
+        "target": target, "what": quantity, "found": f"{value:.3g}", "value": value, "goal": goal,
         "met": met,
     }  # fmt: skip
 

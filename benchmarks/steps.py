@@ -38,10 +38,10 @@ def main() -> None:
     results = [measured(count) for count in (options.tiles // 8, options.tiles)]
     small, large = results
     print(f"{'':24}{'tiles':>8}{'peak MiB':>10}{'ms a tile':>11}{'wall s':>8}")
-    for one in results:
+    for result in results:
         print(
-            f"{'client, two steps':24}{one['tiles']:8}{one['peak_bytes'] / 2**20:10.0f}"
-            f"{one['cpu_s'] / one['tiles'] * 1e3:11.2f}{one['wall_s']:8.1f}"
+            f"{'client, two steps':24}{result['tiles']:8}{result['peak_bytes'] / 2**20:10.0f}"
+            f"{result['cpu_s'] / result['tiles'] * 1e3:11.2f}{result['wall_s']:8.1f}"
         )
     memory = large["peak_bytes"] / small["peak_bytes"]
     cpu = (large["cpu_s"] / large["tiles"]) / (small["cpu_s"] / small["tiles"])

@@ -91,7 +91,7 @@ def main() -> None:
     try:
         across = 5_000 if options.quick else 20_000
         run = product(scratch / str(across), across)
-        results = look(run)
+        results = measure_views(run)
     finally:
         if options.folder is None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -145,7 +145,7 @@ def product(folder: Path, across: int) -> Path:
     return run
 
 
-def look(run: Path) -> dict[str, list[dict[str, float]]]:
+def measure_views(run: Path) -> dict[str, list[dict[str, float]]]:
     """Seconds, requests and bytes of the first picture, and of zooming to full resolution."""
     from playwright.sync_api import sync_playwright
 
@@ -154,17 +154,17 @@ def look(run: Path) -> dict[str, list[dict[str, float]]]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         raise SystemExit("needs Chromium (apt-get install chromium)")
-    found: dict[str, list[dict[str, float]]] = {"first picture": [], "full resolution": []}
+    seconds: dict[str, list[dict[str, float]]] = {"first picture": [], "full resolution": []}
     with rs.view(run) as viewer, sync_playwright() as playwright:
         options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
         browser = playwright.chromium.launch(executable_path=path, args=options)
         for _ in range(_REPEATS):
             for name, fragment in (("first picture", ""), ("full resolution", _closer(run))):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
-                found[name].append(_visit(page, f"{viewer.url}#{fragment}"))
+                seconds[name].append(_visit(page, f"{viewer.url}#{fragment}"))
                 page.close()
         browser.close()
-    return found
+    return seconds
 
 
 def _closer(run: Path) -> str:

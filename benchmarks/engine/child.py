@@ -21,8 +21,8 @@ def main(case_file: str, name: str, options: str, out: str) -> None:
     result = {"seconds": seconds, **counting.LAST.to_dict()}
     for kept in (folder / "stages.json", folder / "run" / "run.json"):
         if kept.exists():
-            found = json.loads(kept.read_text())
-            result["stages"] = found.get("stages", found)
+            record = json.loads(kept.read_text())
+            result["stages"] = record.get("stages", record)
     (folder / "result.json").write_text(json.dumps(result))
 
 

@@ -91,8 +91,8 @@ def read_classes(out: Path) -> Classes:
     import zarr
 
     if (out / "classes.npy").exists():
-        found: Classes = np.load(out / "classes.npy")
-        return found
+        classes: Classes = np.load(out / "classes.npy")
+        return classes
     path = out / "run" / "product.zarr" / "classification"
     if not path.exists():
         path = out / "classes.zarr" / "classification"

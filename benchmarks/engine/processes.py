@@ -58,7 +58,7 @@ def run(
         while process.poll() is None:
             late = time.monotonic() - started > timeout
             if late or until():
-                peak.look()  # once more: what there was at the end counts
+                peak.measure()  # once more: what there was at the end counts
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 break
@@ -88,14 +88,14 @@ class _Peak:
 
     def _watch(self) -> None:
         while not self._end.wait(_EVERY_S):
-            self.look()
+            self.measure()
 
-    def look(self) -> None:
+    def measure(self) -> None:
         try:
             family = [self._root, *self._root.children(recursive=True)]
         except psutil.Error:
             return
-        self._most = max(self._most, sum(_held(one) for one in family))
+        self._most = max(self._most, sum(_held(process) for process in family))
 
 
 def _held(process: psutil.Process) -> int:

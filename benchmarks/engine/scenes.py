@@ -26,8 +26,8 @@ def write_scenes(case: Case) -> None:
     folder = case.path / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
-    what = [case.rows, case.cols, case.scene]
-    if not (done.exists() and json.loads(done.read_text()) == what):
+    extent = [case.rows, case.cols, case.scene]
+    if not (done.exists() and json.loads(done.read_text()) == extent):
         done.unlink(missing_ok=True)
         pool = ThreadPoolExecutor(case.threads)  # zlib lets go of the interpreter
         for date in range(DATES):
@@ -39,7 +39,7 @@ def write_scenes(case: Case) -> None:
                     path = folder / _name(row, col, date, band)
                     turned = blocks[shift:] + blocks[:shift]
                     write_tiff(path, case.scene, turned, case.transform(row, col), EPSG)
-        done.write_text(json.dumps(what))
+        done.write_text(json.dumps(extent))
     write_area(case.geobox, case.path)
 
 

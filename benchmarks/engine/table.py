@@ -29,7 +29,7 @@ _GOALS = {
 def show(case: Case, standings: Mapping[str, Standing]) -> dict[str, Any]:
     """Print one model's table; the same as numbers."""
     best = fastest_rsscale(standings)
-    rows = [_row(case, one, standings, best) for one in standings.values()]
+    rows = [_row(case, standing, standings, best) for standing in standings.values()]
     print(f"\n{case.model}, {case.shape[0]} x {case.shape[1]} px, {case.threads} threads")
     head = ("contender", "Mpx/s", "x bare torch", "rsscale is x", "same class", "at lines", "seam",
             "tasks", "MiB", "at its best")  # fmt: skip
@@ -39,8 +39,8 @@ def show(case: Case, standings: Mapping[str, Standing]) -> dict[str, Any]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
     shares = stage_shares(standings)
     for name, share in shares.items():
-        told = ", ".join(f"{stage} {value:.0%}" for stage, value in share.items())
-        print(f"  {name}: {told}")
+        text = ", ".join(f"{stage} {value:.0%}" for stage, value in share.items())
+        print(f"  {name}: {text}")
     goals = _goals(case.model, standings, best)
     for goal in goals:
         print("  " + goal_line(goal))
@@ -61,15 +61,15 @@ def fastest_rsscale(standings: Mapping[str, Standing]) -> Standing | None:
 
 def stage_shares(standings: Mapping[str, Standing]) -> dict[str, dict[str, float]]:
     """Shares of the stages of the limit and of rsscale's own runs."""
-    found = {}
+    shares = {}
     for name, standing in standings.items():
         stages = [s for s in standing.stages if s]
         if not stages:
             continue
         middle = {key: median(s[key] for s in stages) for key in stages[0]}
         whole = total(middle) if name == "limit" else median(standing.seconds)
-        found[name] = {key: value / whole for key, value in middle.items()}
-    return found
+        shares[name] = {key: value / whole for key, value in middle.items()}
+    return shares
 
 
 def strict_limit(standings: Mapping[str, Standing]) -> Standing | None:
@@ -81,21 +81,21 @@ def strict_limit(standings: Mapping[str, Standing]) -> Standing | None:
 
 
 def _row(
-    case: Case, one: Standing, standings: Mapping[str, Standing], best: Standing | None
+    case: Case, standing: Standing, standings: Mapping[str, Standing], best: Standing | None
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"contender": one.name, "options": dict(one.options)}
-    row |= {"failure": one.failure, "ranked": one.ranked, "seconds": one.seconds}
-    row |= {"peak_bytes": one.peak_bytes, "tuning": one.tuning, **one.result}
-    row["seconds"] = one.seconds
-    if one.agreement is not None:
-        row["agreement"] = one.agreement.to_dict()
-    if one.seconds:
-        row["mpx_per_s"] = case.pixels / 1e6 / median(one.seconds)
+    row: dict[str, Any] = {"contender": standing.name, "options": dict(standing.options)}
+    row |= {"failure": standing.failure, "ranked": standing.ranked, "seconds": standing.seconds}
+    row |= {"peak_bytes": standing.peak_bytes, "tuning": standing.tuning, **standing.result}
+    row["seconds"] = standing.seconds
+    if standing.agreement is not None:
+        row["agreement"] = standing.agreement.to_dict()
+    if standing.seconds:
+        row["mpx_per_s"] = case.pixels / 1e6 / median(standing.seconds)
         bare = standings.get("bare torch")
         if bare is not None and bare.seconds:
-            row["over_bare"] = ratio(one, bare)
+            row["over_bare"] = ratio(standing, bare)
         if best is not None:
-            row["rsscale_over"] = ratio(best, one)
+            row["rsscale_over"] = ratio(best, standing)
     return row
 
 
@@ -117,8 +117,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _spread(found: tuple[float, float, float] | None) -> str:
-    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})"
+def _spread(seconds: tuple[float, float, float] | None) -> str:
+    return "-" if seconds is None else f"{seconds[0]:.2f} ({seconds[1]:.2f}-{seconds[2]:.2f})"
 
 
 def _goals(
@@ -130,13 +130,13 @@ def _goals(
     if limit is not None:
         against["strict limit"] = limit
         goals += [(n, "strict limit", least) for n, name, least in goals if name == "limit"]
-    found = []
+    results = []
     for number, name, least in goals:
         other = against.get(name)
         if best is None or other is None or not other.seconds:
             continue
         measured = ratio(best, other)
-        found.append(
+        results.append(
             {
                 "target": number,
                 "what": f"{model} against {name}",
@@ -146,4 +146,4 @@ def _goals(
                 "ratio": measured,
             }
         )
-    return found
+    return results

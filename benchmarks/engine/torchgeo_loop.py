@@ -49,8 +49,8 @@ def main(case_file: str, options: str, out: str) -> None:
             for feature in features
             if feature["properties"]["datetime"] == date
         ]
-        one = Scenes(hrefs)
-        dataset = one if dataset is None else dataset & one
+        day = Scenes(hrefs)
+        dataset = day if dataset is None else dataset & day
     sampler = GridGeoSampler(dataset, size=STRIDE + 2 * HALO, stride=STRIDE)
     loader = DataLoader(
         dataset, sampler=sampler, collate_fn=stack_samples, num_workers=chosen["workers"]
@@ -71,8 +71,8 @@ def _classes(scenes: torch.Tensor, module: Any) -> np.ndarray:
     image = (low + high) / 2
     seen = torch.isfinite(image).any(0)
     best = module(((image - MEAN) / STD).nan_to_num(0.0)[None])[0].argmax(0) + 1
-    found: np.ndarray = torch.where(seen, best, NODATA).to(torch.uint8).numpy()
-    return found
+    classes: np.ndarray = torch.where(seen, best, NODATA).to(torch.uint8).numpy()
+    return classes
 
 
 def _write(array: Any, chip: np.ndarray, row: int, col: int) -> None:

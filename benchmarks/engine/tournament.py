@@ -116,7 +116,7 @@ def tune(case: Case, contender: Contender) -> Standing:
         if agreement.passed and result["seconds"] < best:
             best, standing.options = result["seconds"], options
     if best == float("inf"):
-        failures = {str(one.get("failure", "another map")) for one in standing.tuning}
+        failures = {str(trial.get("failure", "another map")) for trial in standing.tuning}
         standing.failure = "; ".join(sorted(failures))
     return standing
 

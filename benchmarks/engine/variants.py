@@ -44,10 +44,12 @@ def step_of(options: Options) -> int:
 
 def _grid(**options: Sequence[Any]) -> list[Options]:
     """All combinations."""
-    found: list[dict[str, Any]] = [{}]
+    combinations: list[dict[str, Any]] = [{}]
     for name, values in options.items():
-        found = [{**one, name: value} for one in found for value in values]
-    return list(found)
+        combinations = [
+            {**combination, name: value} for combination in combinations for value in values
+        ]
+    return list(combinations)
 
 
 _ALL = (

@@ -57,8 +57,8 @@ def main() -> None:
                 rows.append(row)
             print(f"-- {name}: {time.perf_counter() - started:.0f} s", flush=True)
     if options.json:
-        found = {"card": card, "torch": torch.__version__, "rows": [row.values() for row in rows]}
-        options.json.write_text(json.dumps(found, indent=1))
+        report = {"card": card, "torch": torch.__version__, "rows": [row.values() for row in rows]}
+        options.json.write_text(json.dumps(report, indent=1))
     wrong = [row.name for row in rows if not row.is_right]
     if wrong:
         sys.exit(f"error: {len(wrong)} rows differ by more than they may: {', '.join(wrong)}")

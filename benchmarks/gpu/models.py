@@ -114,9 +114,9 @@ def _row(
         "probability": isinstance(model.spec.output, ClassOutput),
     }
     given = ours or on(model, device)
-    found, device_s = timed(lambda: rs.predict(composites, given, **more), device, 1)
+    on_device, device_s = timed(lambda: rs.predict(composites, given, **more), device, 1)
     theirs, cpu_s = timed(lambda: rs.predict(composites, model, **more), "cpu", 0)
-    agreement, largest = compared_maps(found, theirs)
+    agreement, largest = compared_maps(on_device, theirs)
     note = f"{box.shape[0] * box.shape[1] / device_s / 1e6:.2f} million px/s"
     return Row(name, agreement, largest, "", allowed, cpu_s, device_s, note)
 

@@ -72,10 +72,10 @@ def timed(compute: Callable[[], T], device: str, repeats: int = 1) -> tuple[T, f
     for _ in range(1 + repeats):
         _wait(device)
         started = time.perf_counter()
-        found = compute()
+        result = compute()
         _wait(device)
         seconds.append(time.perf_counter() - started)
-    return found, min(seconds[1:] or seconds)
+    return result, min(seconds[1:] or seconds)
 
 
 def _wait(device: str) -> None:
@@ -93,7 +93,9 @@ def compared_arrays(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> tuple[f
 
 def compared_maps(ours: xr.Dataset, theirs: xr.Dataset) -> tuple[float, float]:
     """The least share of equal values of any layer, and the largest difference beside labels."""
-    found = {str(name): compared_arrays(ours[name].values, theirs[name].values) for name in theirs}
-    agreement = found.get("classification", min(found.values()))[0]
-    others = [largest for name, (_, largest) in found.items() if name != "classification"]
+    agreements = {
+        str(name): compared_arrays(ours[name].values, theirs[name].values) for name in theirs
+    }
+    agreement = agreements.get("classification", min(agreements.values()))[0]
+    others = [largest for name, (_, largest) in agreements.items() if name != "classification"]
     return agreement, max(others, default=0.0)

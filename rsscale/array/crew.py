@@ -101,7 +101,7 @@ class Crew:
         versions : mapping of package to version
             Which all members must have.
         """
-        self.roster.look()
+        self.roster.members()
         for old in older_epochs(self.folder, epoch):
             self._count_deaths(Board(self.folder, old))
             remove_epoch(self.folder, old)
@@ -116,7 +116,7 @@ class Crew:
 
     def _count_deaths(self, board: Board) -> None:
         """Tiles that members died with while nobody led."""
-        alive = self.roster.look()
+        alive = self.roster.members()
         for name, member in board.open_claims().items():
             if member not in alive and (tile := board.tile_of(name)):
                 self._deaths.add(tile)
@@ -147,7 +147,7 @@ class CrewPool:
 
     def slots(self) -> int:
         """Of all members that are there now."""
-        return max(sum(member.slots for member in self._crew.roster.look().values()), 1)
+        return max(sum(member.slots for member in self._crew.roster.members().values()), 1)
 
     def submit(
         self, ticket: int, task: Any, avoid: str, replies: queue.SimpleQueue[TaskReply]
@@ -173,7 +173,7 @@ class CrewPool:
                 "tile": str(posted.task.key),
                 "key": asdict(posted.task.key),
                 "fingerprint": posted.task.fingerprint,
-                "avoid": posted.avoid if len(self._crew.roster.look()) > 1 else "",
+                "avoid": posted.avoid if len(self._crew.roster.members()) > 1 else "",
                 "slowest": self._slowest,
             },
         )
@@ -207,8 +207,8 @@ class CrewPool:
     def _check_holder(self, name: str, now: float) -> None:
         posted = self._posted[name]
         posted.seen = posted.seen or now
-        alive = self._crew.roster.look()
-        if self._claims[name] in alive or self._crew.roster.looked <= posted.seen:
+        alive = self._crew.roster.members()
+        if self._claims[name] in alive or self._crew.roster.read_at <= posted.seen:
             return
         del self._posted[name]
         self._board.remove(name)

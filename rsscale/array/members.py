@@ -114,15 +114,15 @@ class Roster:
         self._folder, self._every = folder, every_s
         self._seen: dict[str, tuple[str, float, Member]] = {}
         self._alive: dict[str, Member] = {}
-        self.looked = float("-inf")
+        self.read_at = float("-inf")
 
-    def look(self) -> Mapping[str, Member]:
-        """Members by their id, of the last look."""
-        if time.monotonic() - self.looked >= self._every:
-            self._look()
+    def members(self) -> Mapping[str, Member]:
+        """Members by their id, as of the last time that their files were read."""
+        if time.monotonic() - self.read_at >= self._every:
+            self._read()
         return self._alive
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         began = time.monotonic()
         known, self._seen = self._seen, {}
         for name in self._folder.names(_MEMBERS):
@@ -137,7 +137,7 @@ class Roster:
             for _, since, member in self._seen.values()
             if began - since <= LEASE_S and _may_live(member.holder)
         }
-        self.looked = began
+        self.read_at = began
 
     def sweep(self) -> None:
         """Remove the files of members that are gone."""

@@ -213,7 +213,7 @@ def _is_inside(box: PixelBox, block: Block) -> bool:
 
 
 def _facts(shifts: Sequence[Shift]) -> dict[str, float | None]:
-    good = [shift for shift in shifts if shift.found]
+    good = [shift for shift in shifts if shift.is_found]
     seen = [shift for shift in shifts if np.isfinite(shift.dx)]
     return {
         "blocks": len(seen),

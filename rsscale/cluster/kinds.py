@@ -123,8 +123,9 @@ def _queue(request: ClusterRequest) -> Iterator[Client]:
             "machine; run this where jobs are submitted, or use 'array' inside of a job"
         )
     kinds = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
-    with _started(request, getattr(dask_jobqueue, kinds[request.kind]), job_options(request)) as it:
-        yield it
+    kind = getattr(dask_jobqueue, kinds[request.kind])
+    with _started(request, kind, job_options(request)) as client:
+        yield client
 
 
 def job_options(request: ClusterRequest) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class CommonShift:
     def of(cls, shifts: Sequence[Shift]) -> CommonShift:
         """Of the shifts of blocks, each block once, in an order that is always the same."""
         seen = [shift for shift in shifts if shift != NOT_SEEN and np.isfinite(shift.dx)]
-        good = [shift for shift in seen if shift.found]
+        good = [shift for shift in seen if shift.is_found]
         other = sum(shift.other_place for shift in seen)
         dx, dy, spread, peak = 0.0, 0.0, 0.0, float("nan")
         if good:

@@ -76,7 +76,7 @@ class Shift:
         return float(np.hypot(self.dx, self.dy))
 
     @property
-    def found(self) -> bool:
+    def is_found(self) -> bool:
         """Whether both show the same place: one shift stands out from all others."""
         return self.distinct >= LEAST_DISTINCT and not self.at_border
 
@@ -87,7 +87,7 @@ class Shift:
         Noise is no other place, nor is what is too smooth to tell by how much it is shifted.
         """
         is_alike = abs(self.peak) >= OTHER_PLACE
-        return not self.found and not is_alike and self.texture >= LEAST_TEXTURE
+        return not self.is_found and not is_alike and self.texture >= LEAST_TEXTURE
 
 
 NOT_SEEN = Shift(float("nan"), float("nan"), 0.0, 0.0, 0.0)

@@ -24,8 +24,8 @@ class ShareGate:
 
     Attributes
     ----------
-    name, title, what : str
-        ``what`` names the pixels, in a sentence.
+    name, title, clause : str
+        ``clause`` is what is said of the pixels, in a sentence.
     hits : callable
     limit : float
         Of a period.
@@ -39,7 +39,7 @@ class ShareGate:
 
     name: str
     title: str
-    what: str
+    clause: str
     hits: Hits
     limit: float
     tile_limit: float
@@ -115,7 +115,7 @@ class ShareGate:
         most = max((p.value for p in self._all_worst()), default=0.0)
         worst = f"the worst tile {100 * most:.1f} %" if not count else tiles
         return (
-            f"{100 * share:.2f} % of the pixels of {span} {self.what}, up to "
+            f"{100 * share:.2f} % of the pixels of {span} {self.clause}, up to "
             f"{100 * self.limit:g} % may be; {worst}"
         )
 

@@ -127,10 +127,10 @@ class MemberRows:
             table = store.read(tile)
             wanted = mine["place"][(mine["ix"] == ix) & (mine["iy"] == iy)]
             tables.append((tile, table.filter(np.isin(table["place"].to_numpy(), wanted))))
-        found = rows_dataset(tables, part_schema())
+        parts = rows_dataset(tables, part_schema())
         order = np.argsort(mine["place"])
-        at = np.searchsorted(mine["place"], found["place"].values, sorter=order)
-        return found.assign(polygon=("row", mine["polygon"][order][at]))
+        at = np.searchsorted(mine["place"], parts["place"].values, sorter=order)
+        return parts.assign(polygon=("row", mine["polygon"][order][at]))
 
     def digest(self, box: PixelBox, key: TileKey) -> str:
         """Hash of those rows of the gather, which have one of each part.

@@ -29,13 +29,13 @@ class WindowView:
     ----------
     core : PixelBox
         Of the window.
-    found : Detections
+    detections : Detections
     seen : bool array (row, col), optional
         Which pixels of the window some sensor saw; all where left out.
     """
 
     core: PixelBox
-    found: Detections
+    detections: Detections
     seen: npt.NDArray[np.bool_] | None = None
 
 
@@ -109,14 +109,14 @@ class WindowsPass(PartPass):
         views, done = self.views(block, cores)
         iou, agnostic = self.rules.iou, self.rules.agnostic
         parts = [
-            window_candidates(v.found, v.core, lattice, v.seen, iou=iou, agnostic=agnostic)
+            window_candidates(v.detections, v.core, lattice, v.seen, iou=iou, agnostic=agnostic)
             for v in views
         ]
         candidates = together(parts) if parts else Candidates.none()
         said = decide_tile(candidates, cores, block.core, lattice, self.rules)
         facts = {
             "windows": len(cores),
-            "detections": sum(len(view.found) for view in views),
+            "detections": sum(len(view.detections) for view in views),
             "candidates": len(candidates),
             "shared": len(said.shared),
         }

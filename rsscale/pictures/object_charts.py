@@ -39,7 +39,7 @@ class Example:
     ----------
     title : str
     image : uint8 array (H, W, 3)
-    truth, found : tuple of shapely.Geometry
+    truth, detected : tuple of shapely.Geometry
     scores : tuple of float
         Of the detections.
     are_right : tuple of bool
@@ -51,7 +51,7 @@ class Example:
     title: str
     image: npt.NDArray[np.uint8]
     truth: tuple[shapely.Geometry, ...]
-    found: tuple[shapely.Geometry, ...]
+    detected: tuple[shapely.Geometry, ...]
     scores: tuple[float, ...]
     are_right: tuple[bool, ...]
     place: tuple[int, int, int, int] | None = None
@@ -132,7 +132,7 @@ def _draw_example(axes: Axes, example: Example) -> None:
     for shape in example.truth:
         _outline(axes, shape, color=_TRUE, linewidth=2.4)
     for shape, score, is_right in zip(
-        example.found, example.scores, example.are_right, strict=True
+        example.detected, example.scores, example.are_right, strict=True
     ):
         color = _FOUND if is_right else _FALSE
         _outline(axes, shape, color=color, linewidth=1.3)

@@ -103,7 +103,7 @@ def _preview(
     items = find_items(recipe, asked, reach, inputs=inputs_read(passes))
     indexes = index_items(recipe, setup.grid, items)
     check_reach(recipe, setup.grid, indexes, [box.pad(reach)], recipe.periods)
-    setup.found.update(indexes)
+    setup.indexes.update(indexes)
     by_span_read = {span: Resources(profile) for span in chosen.spans()}
     results = [
         evaluate(

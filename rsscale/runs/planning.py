@@ -111,7 +111,7 @@ def open_recipe(
         attachments=attachments(recipe),
         lookups=lookups.__getitem__,
         ledger=LedgerReader(folder.ledger),
-        found=lookups,
+        indexes=lookups,
         computes=computes,
         device=device,
     )
@@ -150,14 +150,14 @@ def check_plan(
         for layer in step.layers:
             axis_chunk(layer, setup.grid.tile)
     if frozen is not None and set(inputs_read(passes)) <= set(frozen.items_frozen()):
-        setup.found.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
+        setup.indexes.update({name: frozen.setup.lookups(name) for name in inputs_read(passes)})
         return CheckedPlan(setup, steps, {}, {})
     searched = recipe.with_catalogs(search_at or {})
     margin = read_margin(passes, setup.extent())
     with paused_collector():
         imagery_of = find_items(searched, setup.area, margin, inputs=inputs_read(passes))
         indexes = index_items(recipe, setup.grid, imagery_of)  # refuses items without the bands
-    setup.found.update(indexes)
+    setup.indexes.update(indexes)
     boxes = [setup.grid.box(setup.area).pad(margin)]
     notes = item_notes(recipe, setup.grid, indexes, boxes, recipe.periods)
     for note in notes:

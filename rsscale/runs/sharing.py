@@ -196,7 +196,7 @@ class _Part:
             holder = holder_of(self.folder.storage, latest_epoch(self.folder.storage))
             if holder is None or not holder.is_alive():
                 return
-            if any(member.is_process(holder) for member in roster.look().values()):
+            if any(member.is_process(holder) for member in roster.members().values()):
                 return
             if time.monotonic() > until:
                 raise FolderHeldError(
@@ -254,7 +254,7 @@ class _Part:
         """Let others finish what they have in hand, which a new epoch would make worthless."""
         roster = Roster(self.folder.storage, self.poll_s)
         while led.is_lost() and not stop.asked and not self.walltime.is_short():
-            alive = roster.look()
+            alive = roster.members()
             in_hand = board.open_claims().values()
             if not any(member in alive and member != self.me.id for member in in_hand):
                 return

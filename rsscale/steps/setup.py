@@ -58,7 +58,7 @@ class RunSetup:
     ledger : LedgerReader
     steps : dict of name to Step
         Those opened so far.
-    found : dict of input name to Lookup
+    indexes : dict of input name to Lookup
         Items that were found while planning; ``lookups`` may read them from here.
     generation : callable
         Gives the newest generation of items that a tile sees, by its key.
@@ -77,7 +77,7 @@ class RunSetup:
     lookups: Lookups
     ledger: LedgerReader
     steps: dict[str, Step] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
+    indexes: dict[str, Any] = field(default_factory=dict)
     computes: bool = False
     generation: Generations = no_generation
     device: str = "cpu"

@@ -24,8 +24,8 @@ def elsewhere(name: str) -> Member:
 def test_a_member_is_there_while_it_is_joined(anywhere: Storage) -> None:
     roster = Roster(anywhere, 0.0)
     with joined(anywhere, 2) as one, joined(anywhere, 3) as other:
-        assert roster.look() == {one.id: one, other.id: other}
-    assert roster.look() == {}
+        assert roster.members() == {one.id: one, other.id: other}
+    assert roster.members() == {}
     assert list(anywhere.names("array")) == []
 
 
@@ -44,11 +44,11 @@ def test_one_of_another_machine_is_gone_when_its_file_stays_the_same(
 ) -> None:
     _write(anywhere, elsewhere("far"))
     roster, now = Roster(anywhere, 0.0), time.monotonic()
-    assert set(roster.look()) == {"far"}
+    assert set(roster.members()) == {"far"}
     monkeypatch.setattr(members.time, "monotonic", lambda: now + members.LEASE_S + 5)
-    assert roster.look() == {}
+    assert roster.members() == {}
     _write(anywhere, replace(elsewhere("far"), slots=3))  # it was cut off, and is back
-    assert roster.look()["far"].slots == 3
+    assert roster.members()["far"].slots == 3
 
 
 def test_a_dead_process_of_this_machine_is_gone_at_once(anywhere: Storage) -> None:
@@ -57,7 +57,7 @@ def test_a_dead_process_of_this_machine_is_gone_at_once(anywhere: Storage) -> No
     _write(anywhere, Member("dead", older, 2))
     _write(anywhere, elsewhere("far"))
     roster = Roster(anywhere, 0.0)
-    assert set(roster.look()) == {"far"}
+    assert set(roster.members()) == {"far"}
     roster.sweep()
     assert list(anywhere.names("array")) == ["array/members/far.json"]
 
@@ -65,11 +65,11 @@ def test_a_dead_process_of_this_machine_is_gone_at_once(anywhere: Storage) -> No
 def test_files_that_are_no_members_are_passed_over(anywhere: Storage) -> None:
     for name, content in {"a": b"", "b": b"[]", "c": b'{"id": "c"}', "d": b"{"}.items():
         anywhere.write(f"array/members/{name}.json", content)
-    assert Roster(anywhere, 0.0).look() == {}
+    assert Roster(anywhere, 0.0).members() == {}
 
 
 def test_the_folder_is_looked_at_now_and_then(anywhere: Storage) -> None:
     roster = Roster(anywhere, 1000.0)
-    assert roster.look() == {}
+    assert roster.members() == {}
     with joined(anywhere, 2):
-        assert roster.look() == {}
+        assert roster.members() == {}

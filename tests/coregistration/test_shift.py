@@ -28,7 +28,7 @@ def test_a_known_shift_is_found_to_a_tenth_of_a_pixel(
         one = hidden(one, clouds(seed + 1, (SIZE, SIZE), 0.4))
         other = hidden(other, clouds(seed + 2, (SIZE, SIZE), 0.4))
     found = find_shift(one, other, 12)
-    assert found.found
+    assert found.is_found
     assert not found.other_place
     assert found.dx == pytest.approx(dx, abs=0.1)
     assert found.dy == pytest.approx(dy, abs=0.1)
@@ -65,7 +65,7 @@ def test_noise_alone_is_no_other_place() -> None:
     rng = np.random.default_rng(0)
     one, other = np.rint(20 + rng.normal(size=(2, 2, SIZE, SIZE)))
     found = find_shift(one, other, 32)
-    assert not found.found
+    assert not found.is_found
     assert not found.other_place
 
 
@@ -81,7 +81,7 @@ def test_ground_without_edges_is_no_other_place() -> None:
 def test_what_was_dark_and_is_bright_lies_where_it_lay() -> None:
     field = texture(6, (SIZE, SIZE))
     found = find_shift(field, 200 - shifted(field, 2.3, -1.1), 8)
-    assert found.found
+    assert found.is_found
     assert found.peak < -0.9
     assert (found.dx, found.dy) == pytest.approx((2.3, -1.1), abs=0.05)
 
@@ -89,7 +89,7 @@ def test_what_was_dark_and_is_bright_lies_where_it_lay() -> None:
 def test_a_shift_beyond_what_is_looked_for_is_not_made_up() -> None:
     field = texture(9, (300, 300))
     found = find_shift(field[:, :200, :200], field[:, 60:260, 70:270], 16)
-    assert not found.found
+    assert not found.is_found
 
 
 def test_what_is_not_seen_twice_has_no_shift() -> None:

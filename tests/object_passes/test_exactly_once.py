@@ -78,7 +78,7 @@ def of_the_plane() -> dict[str, Any]:
         part = core & around
         if inside[part.slices(around)].any():
             view = look(core, "2023", SceneOptions())
-            views.append(window_candidates(view.found, core, LATTICE, iou=0.3))
+            views.append(window_candidates(view.detections, core, LATTICE, iou=0.3))
     every = decide_all(together(views), LATTICE.stride, Rules(iou=0.3))
     objects = {}
     for number, shape in enumerate(every.shapes):

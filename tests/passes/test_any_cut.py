@@ -97,7 +97,7 @@ def opened(
         setup, (step,) = open_recipe(recipe, RunFolder.at(tmp_path_factory.mktemp(name) / "never"))
         assert isinstance(step, Pass)
         items = find_items(recipe, setup.area, read_margin([step], setup.extent()))
-        setup.found.update(index_items(recipe, setup.grid, items))
+        setup.indexes.update(index_items(recipe, setup.grid, items))
         found[name] = setup, step
     return found
 
