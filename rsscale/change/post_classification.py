@@ -48,7 +48,7 @@ Pixels = TypeVar("Pixels", xr.Dataset, xr.DataArray)
 
 @first_is(xr.Dataset, expected=MAP)
 def detect_change(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
-    """Compare two maps of the same area.
+    """Compare two maps of the same area: which pixels changed, from which class to which.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from rsscale.errors import RecipeError
 def series(
     cube: xr.DataArray, start: str | date | None = None, end: str | date | None = None
 ) -> xr.DataArray:
-    """The observations of a cube as a series, lazily: what models of time series take.
+    """Make a series of the observations of a cube, lazily: what models of time series take.
 
     An observation is what one scene, a slice of the cube along time, holds at a pixel. It counts
     when all its bands are valid, and is missing for all bands when one is nodata, as in a

@@ -12,7 +12,7 @@ from rsscale.decorators.first_argument import COMPOSITE, first_is
 
 @first_is(xr.DataArray, expected=COMPOSITE)
 def to_decibel(power: xr.DataArray) -> xr.DataArray:
-    """Backscatter in decibel: ``10 log10(power)``, lazily.
+    """Convert linear backscatter to decibel, ``10 log10(power)``, lazily.
 
     Of composites, not of observations: a mean of decibels is not the mean backscatter (a median
     or a percentile does not care).

@@ -54,7 +54,7 @@ _ROUNDING = 1e-9
 
 
 def read_area(area: AreaLike, layer: str | None = None) -> Geometry:
-    """Read an area of interest.
+    """Read an area of interest as one valid geometry in degrees.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ def _offset_applied(item: Item) -> bool:
 
 @first_is(xr.DataArray, expected=CUBE)
 def to_reflectance(cube: xr.DataArray) -> xr.DataArray:
-    """Physical values of a cube's scenes, lazily.
+    """Convert the stored numbers of a cube to physical values by its scale and offset, lazily.
 
     Parameters
     ----------

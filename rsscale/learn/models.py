@@ -39,7 +39,7 @@ def open_model(
     precision: Precision = "float32",
     compile: bool = False,  # noqa: A002 -- torch's name for it
 ) -> Model:
-    """Open a model folder.
+    """Open the folder of a model, to map or to find objects with it.
 
     Parameters
     ----------

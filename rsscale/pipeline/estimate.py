@@ -92,6 +92,12 @@ def plan(
     model : Model, ModelFolder, or mapping of period to those, optional
         In place of the recipe's ``model``; as for :func:`rsscale.run`.
 
+    Returns
+    -------
+    Plan
+        Tiles, bytes that are read and stored, memory of a process in bytes; with a pilot also
+        seconds, and with prices the costs. Printed, a table.
+
     Raises
     ------
     RsscaleError

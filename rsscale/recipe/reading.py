@@ -36,6 +36,11 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     overrides : sequence of "key.sub=value"
         Values are YAML: ``grid.tile=1024``, ``periods=[2023]``.
 
+    Returns
+    -------
+    Recipe
+        Frozen; its models have a field for each key.
+
     Raises
     ------
     RecipeError

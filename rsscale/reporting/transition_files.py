@@ -21,7 +21,7 @@ def write_transitions(
     step: str = "transitions",
     zones: Sequence[str] = (),
 ) -> list[Path]:
-    """Write what became what as files for people and for other programs.
+    """Write the hectares from class to class as tables, a matrix and a picture.
 
     ``NAME.csv`` and ``NAME.parquet`` have a row for each zone and pair of classes: ``zone`` (empty
     for the whole area), ``span``, ``from``, ``to``, their names, ``pixels``, ``hectares``, and

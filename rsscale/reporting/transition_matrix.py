@@ -80,7 +80,7 @@ class TransitionMatrix:
 def transition_matrix(
     run: Run | str | Path, step: str = "transitions", zone: str = ""
 ) -> TransitionMatrix:
-    """Hectares from each class to each other, as a step ``transitions`` of a run has counted them.
+    """Read the hectares from each class to each other that a step ``transitions`` has counted.
 
     They are those of the map, with its errors: no reference sample has adjusted them.
 
@@ -90,6 +90,11 @@ def transition_matrix(
     step : str
     zone : str
         The id of a polygon; empty for the whole area.
+
+    Returns
+    -------
+    TransitionMatrix
+        Hectares ``(class before, class after)``, float64.
 
     Raises
     ------

@@ -189,6 +189,11 @@ def changes(
 
     Catalogues are searched as the run would search them.
 
+    Parameters
+    ----------
+    recipe, out, client, device, threads, precision, compile, trust, overrides, search_at, update
+        As for :func:`rsscale.run`.
+
     Returns
     -------
     Changes

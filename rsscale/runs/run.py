@@ -333,6 +333,18 @@ def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | No
         As for :func:`run`.
     watch : RunOptions, optional
         As for :func:`run`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    RunFolderError
+        When it is no run folder, another process works on it, or a file that it is made from is
+        lost.
+    TilesFailedError, MoreToDoError, KeyboardInterrupt
+        As for :func:`run`.
     """
     target, watch = RunFolder.at(folder), watch or RunOptions()
     target.read_state()

@@ -102,6 +102,11 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
         Take back the ledger entries of damaged tiles, so that :func:`rsscale.resume` computes
         them. (It would find them by itself, too; an entry taken back also tells other readers.)
 
+    Returns
+    -------
+    Verification
+        How many tiles are sound and absent, and which are damaged, with the reason.
+
     Raises
     ------
     RunFolderError
