@@ -170,7 +170,7 @@ class _BlockCounts:
         numbers = self.lattice.block_numbers(piece, inside)
         numbers = np.where(far.ravel()[numbers], numbers, -1)
         reference = np.where(numbers >= 0, self.reference(inside), np.uint8(NODATA))
-        self._look_at(reference)
+        self._count_reference(reference)
         if not np.isin(reference, self.values).any():
             return
         mapped = self.mapped(inside)
@@ -183,7 +183,7 @@ class _BlockCounts:
         self.counts.append(counts)
         self.areas.append(sums)
 
-    def _look_at(self, reference: npt.NDArray[np.uint8]) -> None:
+    def _count_reference(self, reference: npt.NDArray[np.uint8]) -> None:
         """Count the reference's values, and its pixels without a neighbour."""
         pixels = np.bincount(reference.ravel(), minlength=256)
         self.by_value.update({int(v): int(pixels[v]) for v in np.flatnonzero(pixels)})

@@ -113,7 +113,7 @@ class CatalogIO(StacApiIO):
         self, url: str, status: int, body: str, sent: Mapping[str, Any]
     ) -> AnswerError:
         said = self._rules.redact(body) if self._rules is not None else body
-        said = _said(said, url, *_credentials(sent))
+        said = _server_message(said, url, *_credentials(sent))
         words = _status(status, said, is_last=status not in self._at_once)
         return AnswerError(f"{shown(url)}: {words}", status, body)
 
@@ -220,7 +220,7 @@ def parse_json(body: bytes, name: str) -> dict[str, Any]:
     try:
         value = read_json(body)
     except DocumentError as error:
-        reason = _looks_like(body) if str(error).startswith("not JSON") else str(error)
+        reason = _content_kind(body) if str(error).startswith("not JSON") else str(error)
         raise CatalogError(f"{shown(name)}: expected STAC JSON, {reason}") from None
     if not isinstance(value, dict):
         raise CatalogError(
@@ -270,7 +270,7 @@ def _credentials(headers: Mapping[str, Any]) -> list[str]:
     return [str(value) for name, value in headers.items() if name.lower() not in usual]
 
 
-def _said(body: str, *sent: str) -> str:
+def _server_message(body: str, *sent: str) -> str:
     """The message of an API's error document, in one line, without what was sent to it."""
     try:
         document = json.loads(body)
@@ -283,7 +283,7 @@ def _said(body: str, *sent: str) -> str:
     return re.sub(r"\?\S*|\s+", " ", scrub_answer(text[:_ANSWER], *sent)).strip()[:_EXCERPT]
 
 
-def _looks_like(body: bytes) -> str:
+def _content_kind(body: bytes) -> str:
     start = body[:512].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "found an HTML page; give the API's own address, not that of its browser"

@@ -126,11 +126,11 @@ class EstimatedMeasure(Gather):
         flat = np.frombuffer(buffers[1], np.float32) if len(sample) else np.zeros(0, np.float32)
         values = np.ascontiguousarray(flat[: len(sample) * 2 * count].reshape(-1, 2 * count).T)
         measure = self.measure.estimate(values[:count], values[count:])
-        self._tell(measure)
+        self._warn_of_bands(measure)
         columns = {name: pa.array(values) for name, values in measure.table().items()}
         return pa.Table.from_pydict(columns, schema=self.schema)
 
-    def _tell(self, measure: Measure) -> None:
+    def _warn_of_bands(self, measure: Measure) -> None:
         """Warn of bands that could not be used, and of an iteration without end."""
         if not isinstance(measure, IrMad):
             return

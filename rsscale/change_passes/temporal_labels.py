@@ -323,10 +323,10 @@ class LabelledTransitions(Gather):
                 of_gap = counts.setdefault(row["years"], np.zeros(shape, np.int64))
                 of_gap[number[row["from"]], number[row["to"]]] += row["pixels"]
         matrix, made = matrix_from_counts(counts, self.matrix, self.pseudocount)
-        self._tell(counts)
+        self._warn_of_labels(counts)
         return matrix_table(self.classes, matrix, made, self.schema)
 
-    def _tell(self, counts: Mapping[int, npt.NDArray[np.int64]]) -> None:
+    def _warn_of_labels(self, counts: Mapping[int, npt.NDArray[np.int64]]) -> None:
         pairs = sum(int(pixels.sum()) for pixels in counts.values())
         differing = pairs - sum(int(np.trace(pixels)) for pixels in counts.values())
         if differing < FEW:

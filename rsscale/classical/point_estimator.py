@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, RecipeError, missing_extra, nearest
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.learn.model import Model, given
 from rsscale.learners.base import Balance, Design, Fitted, Predictions, Task
 from rsscale.learners.network import class_weights
@@ -164,7 +164,7 @@ class PointEstimator:
         try:
             estimator.fit(features, targets, **weighted)
         except Exception as error:
-            reason = said(error)[:200]
+            reason = error_line(error)[:200]
             raise ModelError(
                 f"{self.name} can't be fitted with {dict(self.design.hyperparameters)}: {reason}"
             ) from error

@@ -280,10 +280,10 @@ def _attempt(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
     try:
         return worker | {"result": work(task)}
     except Exception as error:  # noqa: BLE001 -- told, not raised: its class may not be known there
-        return worker | {"error": _told(error)}
+        return worker | {"error": _error_record(error)}
 
 
-def _told(error: BaseException) -> dict[str, Any]:
+def _error_record(error: BaseException) -> dict[str, Any]:
     return {"kind": type(error).__name__, "text": scrub(str(error)), "retry": _may_retry(error)}
 
 
@@ -291,7 +291,7 @@ def reply_as_dict(reply: TaskReply, worker: str) -> dict[str, Any]:
     """A reply in plain types, for another process; :func:`with_ticket` is the inverse."""
     if reply.error is None:
         return {"worker": worker, "result": reply.result}
-    return {"worker": worker, "error": _told(reply.error)}
+    return {"worker": worker, "error": _error_record(reply.error)}
 
 
 def with_ticket(ticket: int, returned: Mapping[str, Any]) -> TaskReply:

@@ -132,7 +132,7 @@ def detect(
         ]  # fmt: skip
     candidates = together(parts) if parts else Candidates.none()
     objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)
-    _tell(counts, spec, far)
+    _log_counts(counts, spec, far)
     digest = str(getattr(network, "digest", ""))
     rows = placed_rows(objects, grid=grid, classes=spec.classes, model=digest)
     shapes = shapely.from_wkb(rows[GEOMETRY].to_numpy(zero_copy_only=False))
@@ -176,7 +176,7 @@ def _stacks(
         yield inside, InputStack(in_memory(part), spec, around)
 
 
-def _tell(counts: Counter[str], spec: ModelSpec, far: FarValues) -> None:
+def _log_counts(counts: Counter[str], spec: ModelSpec, far: FarValues) -> None:
     """Log what was dropped, and what a person should know of the values."""
     for name, reason in _DROPPED.items():
         if counts[name]:

@@ -53,9 +53,9 @@ def load(address: str, place: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
     except Exception as error:
-        raise RecipeError(f"{place}: {address} can't be imported: {said(error)}") from error
+        raise RecipeError(f"{place}: {address} can't be imported: {error_line(error)}") from error
 
 
-def said(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An error of somebody's code on one line, with its type."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -121,7 +121,7 @@ def constant_lines(facts: Mapping[str, float], remedy: str = _OF_RECIPE) -> list
     ]
 
 
-def tell_of_constant(inputs: Iterable[xr.DataArray], *, once: bool = False) -> None:
+def warn_of_constant(inputs: Iterable[xr.DataArray], *, once: bool = False) -> None:
     """Log a warning where composites in memory hold what may be fill.
 
     Parameters

@@ -16,7 +16,7 @@ from rsscale.inference.stack import FarValues, InputStack
 from rsscale.layers import NODATA, Layer
 from rsscale.model.outputs import OBSERVATIONS
 from rsscale.network.batch import Predictor
-from rsscale.network.receptive_field import tell_of_context
+from rsscale.network.receptive_field import warn_of_context
 
 _log = logging.getLogger("rsscale")
 # A look at how far a model looks takes two windows: not beside fewer than these.
@@ -105,7 +105,7 @@ def _blank(values: npt.NDArray[Any], layer: Layer, outside: npt.NDArray[np.bool_
     values[..., outside] = layer.nodata
 
 
-def tell(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) -> None:
+def warn_of_map(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) -> None:
     """Log what a person should know of a map: no numbers, a smaller batch, a halo too small."""
     if result.non_finite:
         _log.warning(
@@ -123,4 +123,4 @@ def tell(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) -> None
             batch,
         )
     if result.windows >= _MANY:
-        tell_of_context(model, result.batch)
+        warn_of_context(model, result.batch)

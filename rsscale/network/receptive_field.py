@@ -97,7 +97,7 @@ class _Seen:
 _SEEN = _Seen()
 
 
-def tell_of_context(model: Predictor, batch: int) -> None:
+def warn_of_context(model: Predictor, batch: int) -> None:
     """Log, once for a model in a process, that it looks beyond its halo, or returns probabilities.
 
     A model that says how far it looks (``reach``, px) is believed; any other is measured.
@@ -163,7 +163,7 @@ def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> in
         # Along the edges there may be no result, which is NaN.
         moved = (scores - other).nan_to_num(0.0).abs().amax(dim=(0, 1)).cpu().float()
         depends = moved > _ROUNDING * float(scores[scores.isfinite()].float().std())
-    _tell_of_probabilities(model, scores)
+    _warn_of_probabilities(model, scores)
     inner = torch.arange(width)
     depth = torch.minimum(inner, inner.flip(0)) - beyond + 1  # of a row: 1 is the first inside
     depth = torch.minimum(depth[:, None], depth[None, :])
@@ -173,7 +173,7 @@ def _depth_of_edges(model: Predictor, width: int, beyond: int, batch: int) -> in
     return None if deepest >= int(depth.max()) else max(deepest, 0)
 
 
-def _tell_of_probabilities(model: Predictor, scores: torch.Tensor) -> None:
+def _warn_of_probabilities(model: Predictor, scores: torch.Tensor) -> None:
     output = model.spec.output
     takes_scores = isinstance(output, ClassOutput) and output.activation == "softmax"
     if takes_scores and are_probabilities(scores):

@@ -38,7 +38,7 @@ def find_in_places(
         Windows whose cores hold none of them are left out.
     """
     parts = [
-        _found(model, scene, number, core, window)
+        _objects_of_window(model, scene, number, core, window)
         for number, scene in enumerate(scenes.scenes)
         for core, window in _windows(scene, places, model)
     ]
@@ -63,7 +63,7 @@ def _windows(
             yield core, core.pad(lattice.halo) & whole
 
 
-def _found(
+def _objects_of_window(
     model: Model, scene: Scene, number: int, core: PixelBox, window: PixelBox
 ) -> tuple[Any, ...]:
     """Outlines, scores, classes, scenes and places of the objects of a window."""

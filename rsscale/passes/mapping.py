@@ -32,7 +32,7 @@ from rsscale.memory import mmap_array
 from rsscale.model.files import is_calibrated, model_files, read_item, read_spec, weights_of
 from rsscale.model.map_layers import with_doubt
 from rsscale.model.spec import ModelSpec
-from rsscale.network.receptive_field import exact_reach, tell_of_context
+from rsscale.network.receptive_field import exact_reach, warn_of_context
 from rsscale.network.scores import check_classes_to_map
 from rsscale.passes.model_checks import check_model, check_same_outputs
 from rsscale.recipe import Recipe, StepRecipe
@@ -179,7 +179,7 @@ class MapPass(Pass):
         for attachment in self._distinct_models():
             model = opened_plain(attachment, "cpu", self.recipe.trust)
             try_window(model, attachment.folder)
-            tell_of_context(model, 1)
+            warn_of_context(model, 1)
 
     def memory(self, tile: int, cost: Cost, profile: NumericProfile) -> int:
         """See :func:`rsscale.passes.map_memory.estimate`; of the model that needs most."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsscale.errors import MissingExtraError, ModelError, nearest
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.pictures.charts import require_matplotlib, save_figure
 from rsscale.pictures.object_charts import precision_recall_chart
 from rsscale.pictures.split_chart import split_chart
@@ -115,7 +115,7 @@ def draw_training_if_possible(training: Mapping[str, Any], folder: Path) -> list
                 "the picture %s can't be drawn (%s); the model is saved without it, and rsscale "
                 "model show FOLDER --plots tries again",
                 path.name,
-                said(error),
+                error_line(error),
             )
     return drawn
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.constant_pixels import tell_of_constant
+from rsscale.inference.constant_pixels import warn_of_constant
 from rsscale.inference.device_lock import device_lock, torch_threads
-from rsscale.inference.predict_box import empty, predict_box, tell
+from rsscale.inference.predict_box import empty, predict_box, warn_of_map
 from rsscale.inference.stack import InputStack
 from rsscale.layers import Layer
 from rsscale.prediction.model_source import ModelSource, opened
@@ -115,8 +115,8 @@ class Block:
                 layers = predict_box(
                     stack, model, self.box, wanted, layers=self.layers, batch=self.batch
                 )
-                tell(layers, model, self.box, self.batch)
-        tell_of_constant(inputs.values(), once=True)
+                warn_of_map(layers, model, self.box, self.batch)
+        warn_of_constant(inputs.values(), once=True)
         return layers.layers
 
     def _join(self, pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -21,8 +21,8 @@ from rsscale.decorators.first_argument import COMPOSITE, first_is
 from rsscale.errors import AreaError, ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
-from rsscale.inference.constant_pixels import tell_of_constant
-from rsscale.inference.predict_box import predict_box, tell
+from rsscale.inference.constant_pixels import warn_of_constant
+from rsscale.inference.predict_box import predict_box, warn_of_map
 from rsscale.inference.stack import InputStack
 from rsscale.inference.staging import HostStaging
 from rsscale.layers import Layer
@@ -142,8 +142,8 @@ def predict(
     wanted = np.ones(kept.shape, bool) if where is None else np.asarray(where, bool)
     network = opened(model) if isinstance(model, ModelSource) else model
     predicted = predict_box(stack, network, kept, wanted, layers=chosen, batch=batch)
-    tell(predicted, network, kept, batch)
-    tell_of_constant(inputs.values())
+    warn_of_map(predicted, network, kept, batch)
+    warn_of_constant(inputs.values())
     counts = {"batch": predicted.batch, "non_finite": predicted.non_finite}
     return _dataset(chosen, predicted.layers, place, **counts)
 

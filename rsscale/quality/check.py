@@ -95,7 +95,7 @@ def check_quality(
         raise RunFolderError(f"{folder.url} was changed while it was checked; check it again")
     opened = next(s for s in RunPlan.read(checked.folder).steps if isinstance(s, QualityCounts))
     pictures = _draw(folder, opened, judged)
-    results = tuple(_told(gate, opened.map.store.grid, pictures) for gate in judged)
+    results = tuple(_gate_document(gate, opened.map.store.grid, pictures) for gate in judged)
     result = Gates(now(), {step: version}, results)
     write_gates(folder, result)
     return result
@@ -182,7 +182,7 @@ def _draw(folder: RunFolder, step: QualityCounts, gates: list[Gate]) -> dict[Pla
     return drawn
 
 
-def _told(gate: Gate, grid: Grid, pictures: Mapping[Place, str]) -> dict[str, Any]:
+def _gate_document(gate: Gate, grid: Grid, pictures: Mapping[Place, str]) -> dict[str, Any]:
     """A gate as gates.json has it."""
     content = gate.to_dict()
     content["places"] = [

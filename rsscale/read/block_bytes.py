@@ -142,7 +142,9 @@ def _stored(opened: Opened, raster: OpenLevel, itemsize: int) -> npt.NDArray[np.
     if dataset is not base:
         level = next(n for n in range(len(base.overviews(1))) if opened.overview(n) is dataset)
     rows, cols = (np.unique(np.linspace(0, n - 1, min(n, _ASKED)).round()) for n in shape)
-    asked_sizes = [[_told(base, level, int(row), int(col)) for col in cols] for row in rows]
+    asked_sizes = [
+        [_recorded_length(base, level, int(row), int(col)) for col in cols] for row in rows
+    ]
     if any(size is None for row in asked_sizes for size in row):
         return sizes
     asked = np.array(asked_sizes, float)
@@ -155,7 +157,7 @@ def _stored(opened: Opened, raster: OpenLevel, itemsize: int) -> npt.NDArray[np.
     return sizes * (1.02 if has_mask(base) else 1.0)
 
 
-def _told(base: Any, level: int | None, row: int, col: int) -> float | None:
+def _recorded_length(base: Any, level: int | None, row: int, col: int) -> float | None:
     """Length of a block by GDAL's metadata of TIFF; none of it for one that is left out."""
     place = f"{col}_{row}"
     try:

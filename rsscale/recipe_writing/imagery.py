@@ -97,7 +97,7 @@ def collections_of(catalog: str, sign: str | None = None) -> list[str]:
     return list(open_catalog(catalog, sign).collections())
 
 
-def look_at(
+def probe_imagery(
     catalog: str,
     collection: str | None,
     area: Geometry,

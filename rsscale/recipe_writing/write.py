@@ -18,7 +18,7 @@ from rsscale.geo.area import read_area
 from rsscale.net.signing import check_name
 from rsscale.recipe import read_recipe
 from rsscale.recipe_writing.answers import Answers, LabelColumns, label_columns
-from rsscale.recipe_writing.imagery import Imagery, look_at
+from rsscale.recipe_writing.imagery import Imagery, probe_imagery
 from rsscale.recipe_writing.label_split import split_lines
 from rsscale.text.wording import counted
 
@@ -62,7 +62,7 @@ def new_recipe(answers: Answers, path: str | Path = "recipe.yaml") -> Path:
         check_name(answers.access)
     area = read_area(answers.box or answers.area)
     columns = label_columns(answers.labels, answers.class_) if answers.labels else LabelColumns()
-    imagery = look_at(
+    imagery = probe_imagery(
         answers.catalog, answers.collection, area, answers.periods,
         bands=answers.bands, sign=answers.access, cloud_cover=answers.cloud_cover,
     )  # fmt: skip

@@ -214,7 +214,7 @@ def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[i
     excluded = len(features) - len(wanted)
     if not wanted:
         raise CatalogError(f"inputs.{name}: all {excluded} items are excluded; name fewer")
-    _tell_unknown(imagery.exclude, features, name)
+    _warn_of_unknown(imagery.exclude, features, name)
     lacking: list[Item] = []
     if imagery.missing_asset == "skip":
         whole, lacking = with_all_bands(wanted, bands_to_read(imagery), imagery.alternate)
@@ -229,7 +229,7 @@ def _find(imagery: InputRecipe, name: str, around: Geometry, periods: Iterable[i
     return InputItems(kept, excluded, len(lacking))
 
 
-def _tell_unknown(
+def _warn_of_unknown(
     exclude: Iterable[str], collections: Iterable[tuple[str | None, str]], input_name: str
 ) -> None:
     known = {text for collection, item in collections for text in (item, f"{collection}/{item}")}

@@ -319,7 +319,7 @@ def carry_out(
             if to_come:
                 folder.write_state(folder.read_state() | {"changes": to_come.to_dict()})
             work_off(folder, client, lease, watch, by_value=by_value)
-            return _told_of(Run(out))
+            return _with_warnings(Run(out))
 
 
 def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | None = None) -> Run:
@@ -357,10 +357,10 @@ def resume(folder: str | Path, client: Cluster = None, *, watch: RunOptions | No
             return Run(folder)
         with acquire(target.storage) as lease:
             work_off(target, client, lease, watch)
-            return _told_of(Run(folder))
+            return _with_warnings(Run(folder))
 
 
-def _told_of(run: Run) -> Run:
+def _with_warnings(run: Run) -> Run:
     """The run, whose pixels that may be fill are logged: who calls from Python reads no summary."""
     for line in remarks_on_constant(run.state.get("steps", {})):
         _log.warning("%s", line)

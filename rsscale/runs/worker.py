@@ -79,7 +79,7 @@ def run_tile(
     known = plan.folder.ledger.read(key)
     if known is not None and (known.epoch, known.fingerprint) == (epoch, task.fingerprint):
         # Done a moment ago by a worker that died before it could say so.
-        return _told(known)
+        return _entry_summary(known)
 
     def still_wanted() -> None:
         if lease.is_superseded(plan.folder.storage, epoch):
@@ -99,7 +99,7 @@ def run_tile(
     still_wanted()
     plan.folder.ledger.commit(entry)
     failpoint("after-ledger", key.tile)
-    return _told(entry)
+    return _entry_summary(entry)
 
 
 def check_here(url: str, plan_hash: str, versions: Mapping[str, str], by_value: str = "") -> None:
@@ -137,7 +137,7 @@ def check_here(url: str, plan_hash: str, versions: Mapping[str, str], by_value: 
             step.check(plan.profile)
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _entry_summary(entry: Entry) -> dict[str, Any]:
     return entry.summary() | {"files": entry.files, "peak_rss_bytes": peak_rss()}
 
 

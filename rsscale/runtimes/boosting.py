@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.model.artifacts import BOOSTING
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
@@ -101,7 +101,8 @@ def open_booster(path: Path, spec: ModelSpec) -> BoosterModule:
         booster = lightgbm.Booster(model_str=text)
     except (lightgbm.basic.LightGBMError, ValueError, OSError) as error:
         raise ModelError(
-            f"{path} is no model that LightGBM wrote by Booster.save_model: {said(error)[:200]}"
+            f"{path} is no model that LightGBM wrote by Booster.save_model: "
+            f"{error_line(error)[:200]}"
         ) from None
     return BoosterModule(spec, booster)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.model.model_input import DAYS, VALID, ModelInput
 from rsscale.model.spec import ModelSpec
 from rsscale.networks.pixels import PixelSeries, pixel_series
@@ -180,7 +180,7 @@ class PixelModule(RuntimeModule):
             hint = "; say missing='mean', or begin with an imputer" if "NaN" in str(error) else ""
             raise ModelError(
                 f"model {self._name!r}: {self.artifact.framework} can't predict its pixels: "
-                f"{said(error)[:200]}{hint}"
+                f"{error_line(error)[:200]}{hint}"
             ) from error
         if numbers.shape != (len(features), self._outputs):
             raise ModelError(

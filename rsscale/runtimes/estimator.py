@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.model.artifacts import ESTIMATOR
 from rsscale.model.outputs import ClassOutput
 from rsscale.model.spec import ModelSpec
@@ -146,7 +146,7 @@ def open_estimator(path: Path, spec: ModelSpec) -> EstimatorModule:
     try:
         unsafe = _unsafe_types(content)
     except Exception as error:  # noqa: BLE001 -- whatever a damaged file makes of a reader
-        reason = said(error)[:200]
+        reason = error_line(error)[:200]
         raise ModelError(
             f"{path} is no file of skops.io.dump, or damaged ({reason}); pickles and joblib files "
             "run code and are not read"
@@ -162,7 +162,7 @@ def open_estimator(path: Path, spec: ModelSpec) -> EstimatorModule:
             estimator = skops.loads(content, trusted=_untrusted(content))
     except Exception as error:  # noqa: BLE001 -- and of another version
         raise ModelError(
-            f"{path} can't be opened by scikit-learn {_version()}: {said(error)[:200]}"
+            f"{path} can't be opened by scikit-learn {_version()}: {error_line(error)[:200]}"
         ) from None
     for warning in caught[:1]:
         _log.warning("%s: %s", path, " ".join(str(warning.message).split())[:300])

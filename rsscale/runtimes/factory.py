@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from rsscale.errors import ModelError, RecipeError, RsscaleError, missing_extra, nearest
-from rsscale.importing.user_code import check_allowed, load, said
+from rsscale.importing.user_code import check_allowed, error_line, load
 
 ALLOWED = "RSSCALE_ARCHITECTURES"
 """The environment variable that lists modules whose functions may make networks."""
@@ -64,7 +64,8 @@ def make(
     except RsscaleError:
         raise
     except Exception as error:  # noqa: BLE001 -- somebody's code
-        raise ModelError(f"{place} with {dict(hyperparameters)}: {said(error)[:300]}") from None
+        reason = error_line(error)[:300]
+        raise ModelError(f"{place} with {dict(hyperparameters)}: {reason}") from None
     if not isinstance(network, nn.Module):
         raise ModelError(f"{place} returned a {type(network).__name__}; expected a torch.nn.Module")
     return network

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from rsscale.errors import ModelError, missing_extra
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.model.artifacts import ONNX
 from rsscale.model.spec import ModelSpec
 from rsscale.runtimes.base import RuntimeModule
@@ -199,7 +199,7 @@ class OnnxModule(RuntimeModule):
                 shapes = {name: array[some].shape for name, array in arrays.items()}
                 raise ModelError(
                     f"{self._name}: ONNX Runtime can't compute windows {shapes}: "
-                    f"{said(error)[:250]}"
+                    f"{error_line(error)[:250]}"
                 ) from error
         if len(parts) == 1:
             return list(parts[0])
@@ -280,5 +280,6 @@ def _open_session(content: bytes, name: str, threads: int, device: str) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # noqa: BLE001 -- ONNX Runtime has many types, all plain exceptions
         raise ModelError(
-            f"{name} can't be opened by ONNX Runtime {onnxruntime.__version__}: {said(error)[:250]}"
+            f"{name} can't be opened by ONNX Runtime {onnxruntime.__version__}: "
+            f"{error_line(error)[:250]}"
         ) from None

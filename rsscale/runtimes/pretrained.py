@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.runtimes.factory import smp_class, smp_encoder
 
 _log = logging.getLogger("rsscale")
@@ -95,8 +95,8 @@ def _from_hub(
         encoder.load_state_dict(made.encoder.state_dict())
     except Exception as error:  # noqa: BLE001 -- of the network, or of an unknown name
         raise ModelError(
-            f"encoder_weights {name!r} can't be had ({said(error)[:200]}); on a machine without "
-            "network give a local .safetensors file of the encoder's weights"
+            f"encoder_weights {name!r} can't be had ({error_line(error)[:200]}); on a machine "
+            "without network give a local .safetensors file of the encoder's weights"
         ) from None
     adapted = (
         "" if channels == 3 else f", its first convolution adapted from 3 to {channels} channels"

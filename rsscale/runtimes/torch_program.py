@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rsscale.errors import ModelError
-from rsscale.importing.user_code import said
+from rsscale.importing.user_code import error_line
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import WindowBatch, blank_batch
 
@@ -140,7 +140,7 @@ def write_program(module: nn.Module, spec: ModelSpec, path: Path) -> None:
         except ModelError:
             raise
         except Exception as error:  # noqa: BLE001 -- torch.export raises anything of anybody's code
-            reason = said(error)[:200]
+            reason = error_line(error)[:200]
         else:
             return
     raise ModelError(

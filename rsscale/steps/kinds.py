@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from rsscale.errors import RecipeError, RsscaleError, nearest
-from rsscale.importing.user_code import check_allowed, load, said
+from rsscale.importing.user_code import check_allowed, error_line, load
 from rsscale.layers import Layer
 from rsscale.recipe import Recipe, StepRecipe, read_recipe
 from rsscale.steps.attachments import Attachment
@@ -103,7 +103,7 @@ def open_step(name: str, recipe: StepRecipe, setup: RunSetup) -> Sequence[Step]:
     except RsscaleError:
         raise
     except Exception as error:
-        message = said(error)
+        message = error_line(error)
         raise RecipeError(
             f"steps.{name}: {recipe.kind} can't be opened: {message}{_about_of(recipe, message)}"
         ) from error
@@ -220,7 +220,8 @@ def _check_spans(place: str, step: Pass) -> None:
     except RsscaleError:
         raise
     except Exception as error:
-        raise RecipeError(f"{place}: spans of {type(step).__name__}: {said(error)}") from error
+        reason = error_line(error)
+        raise RecipeError(f"{place}: spans of {type(step).__name__}: {reason}") from error
     if not is_list or not all(isinstance(s, str) and _SPAN.fullmatch(s) for s in spans):
         raise RecipeError(
             f"{place}: spans of {type(step).__name__} are {_short(spans)}; expected a list of "
@@ -246,7 +247,7 @@ def attachments(recipe: Recipe) -> dict[str, dict[str, Attachment]]:
             raise
         except Exception as error:
             place = f"steps.{name}: attachments of {kind.__name__}"
-            raise RecipeError(f"{place}: {said(error)}") from error
+            raise RecipeError(f"{place}: {error_line(error)}") from error
         by_step[name] = {attachment.name: attachment for attachment in files}
     return by_step
 

@@ -13,7 +13,7 @@ from rsscale.errors import nearest
 _INPUT = "input should be "
 _DATE = "a date such as 2024-06-30"
 # Of pydantic's mistakes those whose words are Python's, in words of a recipe.
-_SAID = {
+_EXPECTATIONS = {
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "names with values",
@@ -97,7 +97,7 @@ def one_line(error: ValidationError, model: type[BaseModel], given: Mapping[str,
     if first["type"] == "value_error":
         return f"{place}{first['ctx']['error']}"
     alike = [problem for other, problem in errors if other == path]
-    said = list(dict.fromkeys(_said(problem) for problem in alike))
+    said = list(dict.fromkeys(_expectation(problem) for problem in alike))
     others = [line.removeprefix(_INPUT) for line in said[1:]]
     value = first["input"]
     words = [
@@ -126,10 +126,10 @@ def _path(error: Any, given: Any) -> tuple[int | str, ...]:
     return tuple(path)
 
 
-def _said(error: Any) -> str:
+def _expectation(error: Any) -> str:
     """What the input should be."""
-    if error["type"] in _SAID:
-        return _INPUT + _SAID[error["type"]].format(**error.get("ctx", {}))
+    if error["type"] in _EXPECTATIONS:
+        return _INPUT + _EXPECTATIONS[error["type"]].format(**error.get("ctx", {}))
     message: str = error["msg"]
     return message[:1].lower() + message[1:]
 

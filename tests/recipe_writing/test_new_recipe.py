@@ -16,7 +16,7 @@ import rsscale as rs
 from rsscale.cli import main
 from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.recipe_writing.answers import Answers, label_columns
-from rsscale.recipe_writing.imagery import look_at
+from rsscale.recipe_writing.imagery import probe_imagery
 from rsscale.recipe_writing.questions import ask_for
 from rsscale.recipe_writing.write import new_recipe
 from rsscale.simulation.simulate import SimulatedArchive
@@ -170,7 +170,7 @@ def scene(name: str, bands: dict[str, list[str]], crs: str, pixel: float, **chan
 def look(tmp_path: Path, *items: dict, collection: str | None = None, bands: tuple = ()):
     path = write_items(list(items), tmp_path / "items.json")
     area = rs.read_area((10.2, 50.2, 10.8, 50.8))
-    return look_at(str(path), collection, area, (2023,), bands=bands)
+    return probe_imagery(str(path), collection, area, (2023,), bands=bands)
 
 
 def test_landsat_has_its_mask_bands_and_origin(tmp_path: Path) -> None:
