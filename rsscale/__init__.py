@@ -31,6 +31,7 @@ from rsscale.errors import (
 from rsscale.importing.when_imported import when_imported
 
 if TYPE_CHECKING:
+    from rsscale.applying.apply import apply
     from rsscale.catalog.search import search
     from rsscale.change.post_classification import detect_change
     from rsscale.comparison.compare import compare, compare_table
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from rsscale.object_training.train_objects import train_objects
     from rsscale.pictures.object_picture import plot_objects
     from rsscale.pictures.quicklook import quicklook, rgb
-    from rsscale.pipeline.applying import apply
     from rsscale.pipeline.assessment import assess
     from rsscale.pipeline.estimate import plan
     from rsscale.pipeline.estimate_table import Plan, Prices
@@ -141,7 +141,7 @@ _WHERE = {
     "compare_table": "rsscale.comparison.compare",
     "Comparison": "rsscale.comparison.comparison",
     "AreaEstimates": "rsscale.estimation.area_estimates",
-    "apply": "rsscale.pipeline.applying",
+    "apply": "rsscale.applying.apply",
     "assess": "rsscale.pipeline.assessment",
     "assess_sample": "rsscale.sample_assessment.assess_sample",
     "estimate": "rsscale.estimation.from_table",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from pydantic import ValidationError
 
+from rsscale.applying.arrays import apply_to_arrays
+from rsscale.applying.runs import RunCall, apply_to_runs
 from rsscale.errors import RecipeError
 from rsscale.functions.call import check_call
 from rsscale.functions.layers import LayerOptions
 from rsscale.layers import Layer
-from rsscale.pipeline.apply_arrays import apply_to_arrays
-from rsscale.pipeline.apply_run import RunCall, apply_to_runs
 from rsscale.runs.run import Run, RunOptions
 from rsscale.steps.options import one_line
 

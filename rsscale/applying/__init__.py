@@ -1,0 +1,1 @@
+"""A function of a user over whole runs, or over arrays."""
