@@ -15,6 +15,8 @@ import rsscale as rs
 from rsscale.cluster.connection import connect
 from rsscale.errors import RecipeError
 
+pytestmark = pytest.mark.extended  # a cluster of its own
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
