@@ -212,5 +212,5 @@ def test_counts_that_a_file_gave_back_as_floats() -> None:
 
 
 def test_what_is_no_model_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match=r"a Conv2d does not say what it reads.*Model\("):
+    with pytest.raises(ModelError, match=r"a Conv2d does not say what it reads.*Model\.of\("):
         predict(composite(BOX), torch.nn.Conv2d(4, 2, 1))
