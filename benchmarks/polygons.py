@@ -5,6 +5,7 @@
 A smooth random field in four classes, some 100,000 components. The contender is
 ``rasterio.features.shapes`` of the whole image in one process, its shapes written as GeoParquet.
 Each is a process of its own, and `peak` is the most that any of its processes ever held (VmHWM).
+`core s` are seconds of the processor, of all its processes: other programs change them less.
 Polygons are compared before times: class and outline of each, without vertices on straight lines.
 """
 
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,7 +140,7 @@ def _line(row: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     peaks = ", ".join(f"{peak / 2**30:.2f}" for peak in row["peaks"])
     return (
         f"{how:12} {where:11} {row['seconds']:7.1f} s  {row['seconds'] / whole['seconds']:5.2f} x  "
-        f"peak {peaks} GiB  {same}"
+        f"{row['core_seconds']:7.1f} core s  peak {peaks} GiB  {same}"
     )
 
 
@@ -182,8 +183,8 @@ def whole_image(options: argparse.Namespace) -> None:
     path = Path(options.folder) / "whole.parquet"
     gpd.GeoDataFrame({"class": values}, geometry=shapes, crs="EPSG:32631").to_parquet(path)
     seconds = time.perf_counter() - started
-    peaks = [_peak(os.getpid())]
-    _tell(seconds, peaks, values, np.array(shapes, object))
+    usage = {os.getpid(): Usage(_peak(os.getpid()), time.process_time())}
+    _tell(seconds, usage, values, np.array(shapes, object))
 
 
 def tiled_run(options: argparse.Namespace) -> None:
@@ -194,13 +195,13 @@ def tiled_run(options: argparse.Namespace) -> None:
     given = {"threads": options.threads, "device": "cpu"}
     rs.run(_recipe(options, folder, {}), folder / "run", None, **given)
     step = {"kind": "polygons", "of": "map", "simplify": options.simplify}
-    with peaks_of_processes() as peaks:
+    with usage_of_processes() as usage:
         started = time.perf_counter()
         run = rs.run(_recipe(options, folder, {"polygons": step}), folder / "run", client, **given)
         seconds = time.perf_counter() - started
     table = run.table("polygons")
     shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
-    _tell(seconds, list(peaks.values()), table["class"].to_pylist(), shapes)
+    _tell(seconds, usage, table["class"].to_pylist(), shapes)
 
 
 _CHILDREN = {"whole": whole_image, "run": tiled_run}
@@ -226,15 +227,24 @@ def _recipe(options: argparse.Namespace, folder: Path, steps: Mapping[str, Any])
     }
 
 
-class peaks_of_processes:  # noqa: N801 -- reads as a function
-    """The most memory that this process and each of its children held meanwhile, by process id."""
+@dataclass(frozen=True)
+class Usage:
+    """The most memory that a process ever held, bytes, and seconds of the processor."""
 
-    def __enter__(self) -> dict[int, int]:
-        self.peaks: dict[int, int] = {}
+    peak: int
+    seconds: float
+
+
+class usage_of_processes:  # noqa: N801 -- reads as a function
+    """What this process and each of its children use meanwhile, by process id."""
+
+    def __enter__(self) -> dict[int, Usage]:
+        self.usage: dict[int, Usage] = {}
+        self._before = time.process_time()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
-        return self.peaks
+        return self.usage
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
@@ -244,15 +254,13 @@ class peaks_of_processes:  # noqa: N801 -- reads as a function
         own = psutil.Process()
         while not self._done.wait(0.2):
             for process in (own, *own.children(recursive=True)):
-                for peak in _peaks(process.pid):
-                    self.peaks[process.pid] = max(peak, self.peaks.get(process.pid, 0))
-
-
-def _peaks(pid: int) -> Iterator[int]:
-    try:
-        yield _peak(pid)
-    except (OSError, StopIteration):
-        return
+                before = self._before if process == own else 0.0
+                try:
+                    times = process.cpu_times()
+                    seconds = times.user + times.system - before
+                    self.usage[process.pid] = Usage(_peak(process.pid), seconds)
+                except (psutil.Error, OSError, StopIteration):
+                    continue  # it has ended
 
 
 def _peak(pid: int) -> int:
@@ -260,7 +268,7 @@ def _peak(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def _tell(seconds: float, peaks: list[int], values: list[int], shapes: Any) -> None:
+def _tell(seconds: float, usage: Mapping[int, Usage], values: list[int], shapes: Any) -> None:
     """One line of JSON; a digest of all classes and outlines in one order."""
     hashes = []
     for at in range(0, len(values), 10_000):
@@ -270,7 +278,13 @@ def _tell(seconds: float, peaks: list[int], values: list[int], shapes: Any) -> N
             for value, wkb in zip(values[at : at + 10_000], part, strict=True)
         ]
     digest = hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
-    found = {"seconds": seconds, "peaks": peaks, "polygons": len(values), "digest": digest}
+    found = {
+        "seconds": seconds,
+        "core_seconds": sum(one.seconds for one in usage.values()),
+        "peaks": [one.peak for one in usage.values()],
+        "polygons": len(values),
+        "digest": digest,
+    }
     print(json.dumps(found))
 
 

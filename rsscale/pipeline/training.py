@@ -106,8 +106,9 @@ def train_recipe(
     if finds_objects(name, settings.objects):
         return train_recipe_objects(recipe, target, cluster=cluster, device=device, fresh=fresh)
     detectors = [other for other, made in ARCHITECTURES.items() if made.finds_objects]
-    meant = "" if name in ARCHITECTURES else nearest(name, detectors)
-    settings.refuse(OF_OBJECTS, f"is of detectors, and {name!r} maps pixels{meant}")
+    meant = "" if name in ARCHITECTURES else nearest(name, detectors).removeprefix("; ")
+    role = f"is none ({meant})" if meant else "maps pixels"
+    settings.refuse(OF_OBJECTS, f"is of detectors, and {name!r} {role}")
     labels = read_recipe_labels(recipe)
     original, recipe = recipe, recipe_of_inputs(recipe)
     task = Task(classes=labels.classes)

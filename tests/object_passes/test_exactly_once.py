@@ -110,6 +110,24 @@ def test_they_are_those_of_the_whole_plane(run: rs.Run) -> None:
         assert row["name"] == {c.value: c.name for c in CLASSES}[row["class"]]
 
 
+def test_they_lie_on_all_lines_and_corners_and_are_wider_than_halo_window_and_tile(
+    run: rs.Run,
+) -> None:
+    """What the other tests are about is there: in the map, and for each size of tile."""
+    table = rows_of(run)
+    bounds = shapely.bounds(shapely.from_wkb(table["geometry"].to_pylist())) / 10
+    (x0, y0), (x1, y1) = bounds[:, :2].T, bounds[:, 2:].T
+    for tile in TILES:
+        across = np.floor(x0 / tile) != np.floor(x1 / tile)
+        along = np.floor(y0 / tile) != np.floor(y1 / tile)
+        assert (across & ~along).sum() > 20, tile
+        assert (along & ~across).sum() > 20, tile
+        assert (across & along).sum() >= 4, tile
+    side, parts = np.maximum(x1 - x0, y1 - y0), table["parts"].to_numpy()
+    for width in (LATTICE.halo, LATTICE.window, min(TILES), 250):
+        assert ((side > width) & (parts > 1)).any(), width
+
+
 def test_lone_objects_on_lines_and_corners_are_there_once(run: rs.Run) -> None:
     """The scene's own objects: of those that overlap no other, each has just one row."""
     boxes, classes = scene(2023)

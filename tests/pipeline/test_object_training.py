@@ -149,7 +149,10 @@ def test_without_within_the_chips_that_hold_an_object_are_labelled(
             {"architecture": "unet", "hyperparameters": {}},
             "is of detectors, and 'unet' maps pixels",
         ),
-        ({"architecture": "fcos-orientd"}, "maps pixels; did you mean 'fcos-oriented'"),
+        (
+            {"architecture": "fcos-orientd"},
+            r"'fcos-orientd' is none \(did you mean 'fcos-oriented'\?\); leave it out",
+        ),
         ({"within": "nowhere.gpkg"}, "there are no polygons at .*nowhere.gpkg"),
         ({"class": "sort"}, "have no column 'sort'"),
     ],
