@@ -23,8 +23,9 @@ CLASSES = (rs.LandClass(1, "bright", "#e31a1c"), rs.LandClass(5, "dark", "#1f78b
 class Bright(nn.Module):
     """Finds pieces of pixels above a threshold of the first channel, and those below another."""
 
-    def __init__(self, threshold: float, *, outlined: bool, broken: bool) -> None:
+    def __init__(self, threshold: float, *, outlined: bool, broken: bool, smooth: int = 1) -> None:
         super().__init__()
+        self.smooth = smooth
         self.threshold = nn.Parameter(torch.tensor([threshold]))
         self.outlined, self.broken = outlined, broken
 
@@ -34,6 +35,7 @@ class Bright(nn.Module):
     def _found(self, band: torch.Tensor) -> dict[str, torch.Tensor]:
         boxes, labels, scores, masks = [], [], [], []
         threshold = float(self.threshold)
+        band = torch.from_numpy(ndimage.uniform_filter(band.numpy(), self.smooth))
         for label, inside in ((1, band > threshold), (2, band < -threshold)):
             pieces, _ = ndimage.label(inside.numpy())
             for number, (rows, cols) in enumerate(ndimage.find_objects(pieces), 1):
@@ -61,10 +63,11 @@ def make(
     threshold: float = 1.0,
     outlined: bool = False,
     broken: bool = False,
+    smooth: int = 1,
 ) -> nn.Module:
     """A factory as a contract names it."""
     del channels, classes
-    return Bright(threshold, outlined=outlined, broken=broken)
+    return Bright(threshold, outlined=outlined, broken=broken, smooth=smooth)
 
 
 def save_detector(
@@ -75,14 +78,16 @@ def save_detector(
     halo: int = 16,
     bands: tuple[str, ...] = ("red", "nir"),
     times: tuple[str, ...] = ("spring", "summer"),
+    mean: float = 0.35,
+    std: float = 0.1,
     **hyperparameters: Any,
 ) -> None:
-    """A folder with the detector, for the archive of :mod:`landscape`."""
+    """A folder with the detector; bands and values are those of :mod:`landscape` if left out."""
     hyperparameters |= {"outlined": True} if kind == "outlines" else {}
     with allowed_detector():
         model = rs.Model.of(
             make(1, 2, **hyperparameters),
-            inputs=[ModelInput("s2", bands, times, (0.35,) * len(bands), (0.1,) * len(bands))],
+            inputs=[ModelInput("s2", bands, times, (mean,) * len(bands), (std,) * len(bands))],
             classes=CLASSES,
             output=rs.ObjectOutput(kind, score_threshold=0.3, iou=0.4),
             name="bright",
