@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from rsscale.cube.order import canonical_order, per_scene
 from rsscale.cube.slices import map_pixels
 from rsscale.decorators.first_argument import CUBE, first_is
 from rsscale.errors import RecipeError
+
+# Reducers whose values no observation need have.
+_IN_BETWEEN = ("median", "mean", "geomedian")
+_warned_of: set[tuple[str, ...]] = set()
 
 
 @first_is(xr.DataArray, expected=CUBE)
@@ -93,6 +98,7 @@ def composite(
     check_reducer(reducer)
     check_fallback(missing)
     _check_device(device)
+    _warn_of_codes(cube, reducer)
     times = cube["time"].values.astype("datetime64[ns]")
     windows = [(y, w) for y in _years(times, by, years) for w in time_windows(by, y)]
     order = canonical_order(cube)
@@ -127,6 +133,21 @@ def composite(
         attrs={"nodata": float("nan"), "reducer": reducer, "missing": missing},
         name="composite",
     )
+
+
+def _warn_of_codes(cube: xr.DataArray, reducer: str) -> None:
+    """Warn, once in a process, where codes would be averaged: 6.5 is none of them."""
+    bands = cube["band"].values.tolist()
+    codes = tuple(str(band) for band in cube.attrs.get("categorical", ()) if band in bands)
+    if not codes or codes in _warned_of or cube.sizes["time"] < 2:
+        return
+    if reducer in _IN_BETWEEN or reducer.startswith("p"):
+        _warned_of.add(codes)
+        logging.getLogger(__name__).warning(
+            "%s holds codes, and where observations differ %s makes numbers between them, which "
+            "are none; leave it out (a mask does), or take the reducer best-pixel or medoid",
+            " and ".join(map(repr, codes)), reducer,
+        )  # fmt: skip
 
 
 def _check_device(device: str) -> None:

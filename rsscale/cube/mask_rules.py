@@ -197,6 +197,8 @@ def _codes(key: str, value: Any) -> tuple[int, ...] | None:
         raise RecipeError(f"mask {key} is {value!r}; expected a list of whole numbers")
     if any(isinstance(v, bool) or not isinstance(v, int | np.integer) for v in value):
         raise RecipeError(f"mask {key} is {list(value)}; expected a list of whole numbers")
+    if key == "keep" and not value:
+        raise RecipeError("mask keep is empty, which keeps nothing; name the codes that are clear")
     return tuple(int(v) for v in value)
 
 

@@ -124,9 +124,9 @@ class Grid:
                 f"grid.resolution is {self.resolution}; it must be a positive number of CRS units, "
                 f"at most {MAX_RESOLUTION:g}"
             )
-        if not 1 <= self.tile <= MAX_TILE:
+        if not 1 <= self.tile <= MAX_TILE or self.tile != int(self.tile):
             raise RecipeError(
-                f"grid.tile is {self.tile}; it must be at least 1 pixel, at most {MAX_TILE}"
+                f"grid.tile is {self.tile}; expected a whole number, at least 1, at most {MAX_TILE}"
             )
         if not all(abs(value) <= _FAR for value in self.origin):
             raise RecipeError(
@@ -153,6 +153,11 @@ class Grid:
         if self._level:
             return
         crs = self._spec.crs.proj
+        if crs.is_geocentric or crs.is_vertical:
+            raise RecipeError(
+                f"grid.crs is {self.crs}, a {crs.type_name}, which has no plane of x and y; use "
+                "degrees, or a projected CRS such as a UTM zone"
+            )
         axis = crs.axis_info[0] if crs.axis_info else None
         if crs.is_geographic and self.resolution > _MOST_DEGREES:
             about = self.resolution / _DEGREE_METRES

@@ -50,6 +50,18 @@ def test_median_of_even_scenes_is_the_mean_of_the_middle_two():
     assert composite(cube_of(data, days(4)), "year").values.item() == 25
 
 
+@pytest.mark.parametrize("reducer", ["median", "p10", "best-pixel"])
+def test_codes_that_are_averaged_are_warned_of_once(reducer, caplog, monkeypatch):
+    monkeypatch.setattr("rsscale.composites.composite._warned_of", set())
+    cube = cube_of(np.array([4, 9], "uint16").reshape(2, 1, 1, 1), days(2))
+    coded = cube.assign_attrs(categorical=cube.band.values.tolist())
+    for some in (cube, coded.isel(time=[0]), coded, coded):
+        composite(some, "year", reducer)
+    assert caplog.text.count(f"holds codes, and where observations differ {reducer}") == (
+        reducer != "best-pixel"
+    )
+
+
 def test_scale_and_offset_belong_to_the_scene():
     data = np.array([2000, 3000], "uint16").reshape(2, 1, 1, 1)
     cube = cube_of(data, days(2), scale=1e-4, offset=np.array([[0.0], [-0.1]]))

@@ -252,6 +252,7 @@ def test_only_blocks_of_the_mask_band_are_overlapped():
         ({"band": "scl", "kepe": [4]}, 0, "did you mean 'keep'"),
         ({"band": "scl", "keep": "4"}, 0, "list of whole numbers"),
         ({"band": "scl", "keep": [4.5]}, 0, "list of whole numbers"),
+        ({"band": "scl", "keep": []}, 0, "keeps nothing"),
         ({"band": "scl", "bits": [64]}, 0, "0 to 63"),
         ({"band": "scl", "keep": [4], "fields": {"6-7": [3]}}, 0, "keep and bits"),
         ({"band": "scl", "fields": {"6-7": [4]}}, 0, "it holds 0 to 3"),

@@ -151,6 +151,8 @@ def test_a_box_between_pixels_is_refused() -> None:
         ({"crs": UTM, "resolution": 0}, "positive"),
         ({"crs": UTM, "resolution": float("nan")}, "positive"),
         ({"crs": UTM, "resolution": 10, "tile": 0}, "at least 1"),
+        ({"crs": UTM, "resolution": 10, "tile": 512.5}, "a whole number"),
+        ({"crs": "EPSG:4978", "resolution": 10}, "Geocentric CRS, which has no plane"),
     ],
 )
 def test_bad_grids_are_refused(arguments: dict, message: str) -> None:
