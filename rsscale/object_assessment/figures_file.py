@@ -21,7 +21,7 @@ FORMAT = 1
 def keep_figures(
     folder: RunFolder, objects: AssessedStep, scores: ObjectScores, files: Mapping[str, Any]
 ) -> None:
-    """Write the figures of a step and span; those of others that the file has are kept.
+    """Write the figures of a step and span; those of other steps of the run are kept.
 
     The file has ``format`` and, by step and span, ``steps``: what
     :meth:`ObjectScores.to_dict` gives, with ``version`` (of what the step has stored) and
@@ -32,7 +32,11 @@ def keep_figures(
     figures = scores.to_dict()
     del figures["format"]
     step = objects.step.step
-    content["steps"].setdefault(step, {})[objects.span] = {
+    steps = {
+        name: kept for name, kept in content["steps"].items() if name in objects.plan.setup.steps
+    }
+    content["steps"] = steps
+    steps.setdefault(step, {})[objects.span] = {
         **figures,
         "version": step_version(folder, step),
         "versions": {objects.span: span_versions(folder, step).get(objects.span)},

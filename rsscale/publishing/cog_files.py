@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 
 from rsscale.documents import read_json
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.formats.cog import write_cog
 from rsscale.formats.qml import legend_of, write_legend_csv, write_legend_svg, write_qml
 from rsscale.layers import Layer
 from rsscale.passes.overviews import reduce
 from rsscale.pipeline.exporting import StoredProduct, product_of_run, raster_of
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.pieces import Piece
 from rsscale.publishing.target import Target, WrittenFile
 from rsscale.publishing.zarr_copy import store_name

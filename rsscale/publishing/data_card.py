@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.legend.flags import flag_classes
 from rsscale.object_files.summary import ObjectSummary
 from rsscale.publishing.about import About
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.provenance import lineage, sources_of
 from rsscale.publishing.stac import citation, version_of
 from rsscale.publishing.zarr_copy import store_name

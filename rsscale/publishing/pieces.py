@@ -17,12 +17,12 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from rsscale.errors import RecipeError
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.geo.antimeridian import on_globe
 from rsscale.geo.area import simpler
 from rsscale.geo.grid import Grid, Tile
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.rasterize import area_mask
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.reference.zones import read_zones
 
 Cut = Literal["whole", "tile", "region", "none"]

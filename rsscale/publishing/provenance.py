@@ -13,12 +13,12 @@ import yaml
 
 from rsscale.documents import read_json
 from rsscale.errors import RunFolderError
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.items import geoparquet
 from rsscale.items.features import Feature
 from rsscale.items.freeze import EXACT, without_secrets
 from rsscale.layers import TileKey
 from rsscale.model.files import REPORT_FILES
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.local_paths import publishable, without_local_paths
 from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
 from rsscale.publishing.target import Target, WrittenFile

@@ -9,6 +9,8 @@ from typing import Any
 
 from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RecipeError, nearest
+from rsscale.finished_runs.finished_run import FinishedRun, read_finished
+from rsscale.finished_runs.publishing_checks import check_gates, without_gates
 from rsscale.progress.bars import progress
 from rsscale.publishing import stac
 from rsscale.publishing.about import About, read_about
@@ -22,15 +24,10 @@ from rsscale.publishing.cog_files import (
     write_legends,
 )
 from rsscale.publishing.data_card import data_card
-from rsscale.publishing.finished_run import (
-    FinishedRun,
-    check_gates,
-    read_finished,
-    without_gates,
-)
 from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces, whole
 from rsscale.publishing.provenance import write_provenance
 from rsscale.publishing.tables import (
+    MEASURED,
     OBJECTS,
     PublishedObjects,
     write_counts,
@@ -203,7 +200,7 @@ def publish(
     )
     files.append(place.put_text("README.md", card))
     finished.check_unchanged()
-    removed += place.remove_others(_OURS)
+    removed += place.remove_others(_OURS, MEASURED)
     document = catalogue.collection(
         drafts,
         _collection_assets(finished, files, objects),

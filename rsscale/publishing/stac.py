@@ -10,11 +10,11 @@ from typing import Any
 
 import pyproj
 
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.layers import Layer
 from rsscale.legend.flags import flag_classes
 from rsscale.publishing.about import About
 from rsscale.publishing.cog_files import CogLayer
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.pieces import Piece, bbox_of, rounded
 from rsscale.publishing.target import COLLECTION, WrittenFile
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from rsscale.errors import RunFolderError
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.formats.qml_polygons import write_polygon_qml
 from rsscale.geo.vector_file import VectorFileError, read_vector
 from rsscale.legend.flags import FlagClass
@@ -22,33 +23,34 @@ from rsscale.object_files.export_objects import export_objects
 from rsscale.object_files.summary import ObjectSummary, summarise_objects
 from rsscale.objects.columns import COLUMN_TEXTS, GEOMETRY, object_schema
 from rsscale.publishing import stac
-from rsscale.publishing.finished_run import (
-    ACCURACY,
-    AREAS,
-    GATES,
-    OBJECTS_ACCURACY,
-    FinishedRun,
-)
 from rsscale.publishing.target import Target, WrittenFile
+from rsscale.run_report.documents import ACCURACY, AREAS, GATES, OBJECTS_ACCURACY, REPORT
 from rsscale.viewer.regions import AREAS as AREAS_OF_ZONES
 from rsscale.viewer.regions import zone_steps
 
 # Of the run folder, where they are there: as they are, but for paths of this machine.
-_DOCUMENTS = (ACCURACY, AREAS, OBJECTS_ACCURACY, GATES, "sample.geojson")
-_TEXTS = ("areas.csv", "report.html")
+_DOCUMENTS = (ACCURACY, AREAS, GATES, "sample.geojson")
+_TEXTS = ("areas.csv", REPORT)
 _BYTES = ("areas.parquet", "provenance.parquet")
+MEASURED = (*_DOCUMENTS, OBJECTS_ACCURACY, *_TEXTS, *_BYTES)
+"""Names of all of these that a publication may hold."""
 OBJECTS, OBJECT_ENDINGS = "objects", (".parquet", ".gpkg")
 _GATE_PICTURE = re.compile(r"gates/[\w.\- ]+\.png")
 
 
 def write_measured(finished: FinishedRun, target: Target) -> list[WrittenFile]:
-    """Accuracy, official areas, gates, sample points and the report: those that there are."""
+    """Accuracy, official areas, gates, sample points and the report: those that there are.
+
+    Scores of objects are those of the steps that are published.
+    """
     storage = finished.folder.storage
-    files = []
-    for name in _DOCUMENTS:
-        document = finished.document(name)
-        if document is not None:
-            files.append(target.put_json(name, document))
+    documents = {name: finished.document(name) for name in _DOCUMENTS}
+    documents[OBJECTS_ACCURACY] = finished.object_scores
+    files = [
+        target.put_json(name, document)
+        for name, document in documents.items()
+        if document is not None
+    ]
     files += [
         target.put_text(name, storage.read(name).decode("utf-8", "replace"))
         for name in _TEXTS
@@ -148,8 +150,7 @@ def write_objects(finished: FinishedRun, target: Target) -> list[PublishedObject
     machine, so that memory does not grow with the area.
     """
     written_files = []
-    accuracy = finished.document(OBJECTS_ACCURACY)
-    measured = accuracy if isinstance(accuracy, Mapping) else None
+    measured = finished.object_scores
     for step in finished.objects:
         files = []
         with tempfile.TemporaryDirectory(prefix="rsscale-") as folder:

@@ -120,14 +120,14 @@ class Target:
         """Take an object that is as it should be as one of the product."""
         self._count(name, is_there=not is_new)
 
-    def remove_others(self, folders: Iterable[str]) -> int:
-        """Remove what earlier publications left in these folders; returns how many objects."""
-        stale = [
-            name
-            for folder in folders
-            for name in self.storage.names(folder)
-            if name not in self._names
-        ]
+    def remove_others(self, folders: Iterable[str], files: Iterable[str] = ()) -> int:
+        """Remove what earlier publications left in these folders, and of these files.
+
+        Returns how many objects.
+        """
+        there = [name for folder in folders for name in self.storage.names(folder)]
+        there += [name for name in files if self.storage.exists(name)]
+        stale = [name for name in there if name not in self._names]
         for name in stale:
             self.storage.delete(name)
         return len(stale)

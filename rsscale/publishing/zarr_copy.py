@@ -17,10 +17,10 @@ import xarray as xr
 
 from rsscale.documents import read_json
 from rsscale.errors import RunFolderError
+from rsscale.finished_runs.finished_run import FinishedRun
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
 from rsscale.passes.overviews import reduce
-from rsscale.publishing.finished_run import FinishedRun
 from rsscale.publishing.target import Target
 from rsscale.store.ledger import Entry, Ledger
 from rsscale.store.storage import Folder, Storage

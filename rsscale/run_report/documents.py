@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from rsscale.documents import DocumentError, kind_of, read_json
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.step_version import step_version
 
+REPORT = "report.html"
 ACCURACY, AREAS, GATES = "accuracy.json", "areas.json", "gates.json"
 OBJECTS_ACCURACY = "objects-accuracy.json"
 _FORMAT = 1
+_MADE_OF = re.compile(rb'<meta name="rsscale:made-of" content="([0-9a-f]+)">')
+_HEAD = 2**16  # bytes of a page that its head lies in
 _T = TypeVar("_T")
 
 
@@ -72,3 +78,30 @@ def parsed(name: str, notes: list[str], make: Callable[[], _T], otherwise: _T) -
             f"{name} has another form than this rsscale writes, and is not all shown ({problem})"
         )
         return otherwise
+
+
+def content_hash(folder: RunFolder, steps: Iterable[str]) -> str:
+    """Hash of what a report shows: what its steps have stored, and what was measured of it.
+
+    A report holds its own, so that it is known when the run has changed since.
+    """
+    total = hashlib.sha256()
+    for step in sorted(steps):
+        total.update(f"{step} {step_version(folder, step)}\n".encode())
+    for name in (ACCURACY, AREAS, GATES, OBJECTS_ACCURACY):
+        try:
+            content = folder.storage.read(name)
+        except FileNotFoundError:
+            continue
+        total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def is_outdated_report(folder: RunFolder, steps: Iterable[str]) -> bool:
+    """Whether the run folder has a report of another state of the run; not of a page of others."""
+    try:
+        head = folder.storage.read(REPORT)[:_HEAD]
+    except FileNotFoundError:
+        return False
+    made_of = _MADE_OF.search(head)
+    return made_of is not None and made_of[1].decode() != content_hash(folder, steps)

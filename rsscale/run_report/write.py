@@ -19,6 +19,8 @@ from rsscale.run_report.documents import (
     AREAS,
     GATES,
     OBJECTS_ACCURACY,
+    REPORT,
+    content_hash,
     is_stale,
     optional_document,
     parsed,
@@ -42,7 +44,7 @@ from rsscale.runs.run import Run
 from rsscale.store.run_folder import RECIPE
 from rsscale.store.step_version import is_same_version, step_version
 
-NAME, PROVENANCE = "report.html", "provenance.parquet"
+PROVENANCE = "provenance.parquet"
 
 
 def report(run: Run | str | Path, out: str | Path | None = None) -> Path:
@@ -92,6 +94,7 @@ def report(run: Run | str | Path, out: str | Path | None = None) -> Path:
             "provenance": provenance,
             "provenance_name": PROVENANCE,
             "recipe": _recipe(run),
+            "made_of": content_hash(run.folder, state["steps"]),
         }
         page = render({**content, "notes": notes})
         replace(path, lambda file: file.write(page.encode()))
@@ -104,11 +107,11 @@ def _path(run: Run, out: str | Path | None) -> Path:
     where = run.folder.url
     if out is None and "://" in where:
         raise RecipeError(f"{where} is in a bucket; say with --out where the report goes")
-    path = Path(where) / NAME if out is None else Path(out)
+    path = Path(where) / REPORT if out is None else Path(out)
     if "://" in os.fspath(path) or (out is not None and "://" in os.fspath(out)):
         raise RecipeError(f"{out} can't be written to; give a local file, and copy it")
     if path.is_dir():
-        raise RecipeError(f"{path} is a folder; give the name of the page: {path / NAME}")
+        raise RecipeError(f"{path} is a folder; give the name of the page: {path / REPORT}")
     return path
 
 

@@ -22,8 +22,9 @@ from rio_cogeo import cog_validate
 import rsscale as rs
 from rsscale.cli import main
 from rsscale.errors import RecipeError, RunFolderError
+from rsscale.finished_runs.finished_run import read_finished
+from rsscale.finished_runs.publishing_checks import without_gates
 from rsscale.publishing import publish as publishing
-from rsscale.publishing.finished_run import read_finished, without_gates
 from rsscale.publishing.target import claim
 from rsscale.store.lease import acquire
 from rsscale.store.storage import open_storage

@@ -1,10 +1,10 @@
-"""A finished run as it is to be published: its layers and objects, their versions, the gates."""
+"""A finished run as it is to be published: its layers and objects, their versions."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,20 +19,10 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
 from rsscale.object_files.step_objects import object_steps, open_objects
+from rsscale.run_report.documents import OBJECTS_ACCURACY
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.step_version import is_same_version, step_version
-
-GATES = "gates.json"
-AREAS = "areas.json"
-ACCURACY = "accuracy.json"
-OBJECTS_ACCURACY = "objects-accuracy.json"
-OUTDATED = "outdated"
-"""Name by which gates that were checked on another version of the map are overridden."""
-OUTDATED_AREAS = "outdated-areas"
-"""Name by which areas and accuracies of another version of the map are published all the same."""
-OUTDATED_ACCURACY = "outdated-accuracy"
-"""The same of a comparison with a reference raster or labels."""
+from rsscale.store.step_version import step_version
 
 _YEAR = re.compile(r"\d{4}")
 
@@ -161,6 +151,32 @@ class FinishedRun:
                 f"{self.folder.url}/{name} is not JSON; make it again, or remove it"
             ) from None
 
+    @cached_property
+    def object_scores(self) -> dict[str, Any] | None:
+        """``objects-accuracy.json`` of the objects that are published; None where none has scores.
+
+        Steps that are left out, or are no part of the run any more, are not in it.
+
+        Raises
+        ------
+        RunFolderError
+            When the file has another form than ``rsscale assess`` writes.
+        """
+        found = self.document(OBJECTS_ACCURACY)
+        if found is None:
+            return None
+        steps = found.get("steps") if isinstance(found, Mapping) else None
+        for scores in steps.values() if isinstance(steps, Mapping) else (None,):
+            if not isinstance(scores, Mapping) or not all(
+                isinstance(of_span, Mapping) for of_span in scores.values()
+            ):
+                raise RunFolderError(
+                    f"{self.folder.url}/{OBJECTS_ACCURACY} has no scores by step and span; measure "
+                    f"again with: rsscale assess {self.folder.url} --objects FILE, or remove it"
+                )
+        published = {step: steps[step] for step in self.objects if steps.get(step)}
+        return {**found, "steps": published} if published else None
+
     def check_unchanged(self) -> None:
         """Refuse to go on where the run was changed meanwhile."""
         for step, version in self.versions.items():
@@ -258,119 +274,3 @@ def _check_done(run: Run, state: Mapping[str, Any], steps: Sequence[str]) -> Non
             f"{url} {state_now}: {how_far} ({state['state']}); wait for it, or go on with: "
             f"{go_on}, or publish what is there with --partial"
         )
-
-
-def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str, Any]]:
-    """Refuse a product whose quality gates failed, unless each of them is overridden by name.
-
-    Parameters
-    ----------
-    finished : FinishedRun
-    override : sequence of str
-        Names of gates; ``"outdated"`` for gates of another version of the product, and
-        ``"outdated-areas"`` and ``"outdated-accuracy"`` for figures of another one.
-
-    Returns
-    -------
-    list of dict
-        The gates that failed and were overridden.
-
-    Raises
-    ------
-    RunFolderError
-        When a gate failed that is not overridden, or figures are of another version of the map.
-    RecipeError
-        When a gate is overridden that did not fail.
-    """
-    document = finished.document(GATES)
-    failed = _failed(finished, document) if isinstance(document, Mapping) else {}
-    failed |= _outdated_figures(finished)
-    for name in override:
-        if name not in failed:
-            raise RecipeError(
-                f"no gate {name!r} failed, so there is nothing to override; failed are "
-                f"{', '.join(failed) or 'none'}{nearest(name, failed)}"
-            )
-    url = finished.folder.url
-    for name, gate in failed.items():
-        if name not in override:
-            remedies = {
-                OUTDATED: f"check them again with: rsscale gates {url}",
-                OUTDATED_AREAS: f"estimate them again with: rsscale assess {url} --sample FILE",
-                OUTDATED_ACCURACY: f"compare again with: rsscale assess {url} --reference FILE, or "
-                "--objects FILE",
-            }
-            remedy = remedies.get(name, f"look at the places in {url}/{GATES}")
-            raise RunFolderError(
-                f"{url} does not pass its quality gate {name!r}: {gate.get('text') or 'failed'}; "
-                f"{remedy}, or publish all the same with --override {name}"
-            )
-    return list(failed.values())
-
-
-def without_gates(finished: FinishedRun) -> list[str]:
-    """Lines on the steps of layers that no quality gate was checked of, if there are some."""
-    document = finished.document(GATES)
-    checked = document.get("version") or {} if isinstance(document, Mapping) else {}
-    if not finished.steps or any(step in checked for step in finished.steps):
-        return []
-    steps = ", ".join(finished.steps)
-    line = (
-        f"no quality gates were checked of {steps}: publish refuses a map where they were checked "
-        f"and failed; check them with: rsscale gates {finished.folder.url}"
-    )
-    return [line]
-
-
-def _failed(finished: FinishedRun, document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    failed = {}
-    checked = document.get("version") or {}
-    other = [
-        step for step in finished.versions
-        if step in checked and checked[step] != finished.versions[step]
-    ]  # fmt: skip
-    if other:
-        failed[OUTDATED] = {
-            "name": OUTDATED,
-            "text": f"{GATES} is of another version of {', '.join(other)} than what is there now",
-        }
-    for gate in document.get("gates") or []:
-        if isinstance(gate, Mapping) and gate.get("status") == "failed":
-            failed[str(gate.get("name"))] = {
-                "name": str(gate.get("name")),
-                "text": str(gate.get("text", "")),
-            }
-    if document.get("passed") is False and not failed:
-        failed["gates"] = {"name": "gates", "text": f"{GATES} says that the product did not pass"}
-    return failed
-
-
-def _outdated_figures(finished: FinishedRun) -> dict[str, dict[str, Any]]:
-    """Figures describe the map that they were estimated for, and no other.
-
-    Those that say which periods they are of still hold when the run has grown by another one.
-    """
-    outdated = {}
-    for file, name in ((AREAS, OUTDATED_AREAS), (ACCURACY, OUTDATED_ACCURACY)):
-        figures = finished.document(file)
-        if not isinstance(figures, Mapping) or figures.get("version") is None:
-            continue
-        step = str(figures.get("step") or "map")
-        if not is_same_version(finished.folder, step, figures):
-            text = f"{file} is of another version of {step} than what is there now"
-            outdated[name] = {"name": name, "text": text}
-    for step, span in _outdated_scores(finished):
-        text = f"{OBJECTS_ACCURACY} has scores of {step} {span} of another version than is there"
-        outdated[OUTDATED_ACCURACY] = {"name": OUTDATED_ACCURACY, "text": text}
-    return outdated
-
-
-def _outdated_scores(finished: FinishedRun) -> Iterator[tuple[str, str]]:
-    """Steps and spans whose objects are others than those that were scored."""
-    found = finished.document(OBJECTS_ACCURACY)
-    steps = found.get("steps") if isinstance(found, Mapping) else None
-    for step in finished.objects:
-        of_step = steps.get(step) if isinstance(steps, Mapping) else None
-        for span, scores in (of_step if isinstance(of_step, Mapping) else {}).items():
-            if "version" in scores and not is_same_version(finished.folder, step, scores):
-                yield step, span

@@ -1,0 +1,1 @@
+"""A finished run: what of it is published, and whether it may be."""
