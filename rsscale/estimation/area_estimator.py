@@ -71,7 +71,7 @@ def _are_strata(direct: Estimator, mapped: Ints) -> bool:
 def _all_known(direct: Estimator, mapped: Ints, hectares: Floats) -> bool:
     """Whether each class of the map has enough units, none of them of clusters."""
     counts = np.bincount(mapped, minlength=len(hectares))
-    return direct.units.cluster is None and bool((counts[hectares > 0] >= _LEAST).all())
+    return not direct.units.is_clustered and bool((counts[hectares > 0] >= _LEAST).all())
 
 
 def _by_difference(direct: Estimator, hectares: Floats, name: str) -> AreaEstimator:
@@ -111,6 +111,11 @@ def _variances(direct: Estimator, mapped: Ints, reference: Ints) -> tuple[float,
 
 
 def _name_of_design(estimator: Estimator) -> str:
+    if estimator.units.design.kind == "systematic" and estimator.units.cluster is not None:
+        starts = int(estimator.units.cluster.max()) + 1
+        return (
+            f"the systematic sample's means, with the variance between its {starts} random starts"
+        )
     return {
         "simple": "the simple random sample's means",
         "stratified": "the stratified estimator: means of strata weighted by their size",

@@ -124,7 +124,7 @@ class Estimator:
         if math.isnan(variance.value):
             return math.nan, math.nan
         degrees = self.units.degrees
-        if self.intervals == "adjusted" and self.units.cluster is not None:
+        if self.intervals == "adjusted" and self.units.is_clustered:
             degrees = min(degrees, variance.degrees)
         return math.sqrt(variance.value), quantile(degrees, self.confidence)
 
@@ -218,12 +218,12 @@ class Estimator:
     @property
     def is_census(self) -> bool:
         """Whether the sample has all units of the population, so that it has no sampling error."""
-        return self.units.cluster is None and not self.units.unsampled.any()
+        return not self.units.is_clustered and not self.units.unsampled.any()
 
     @property
     def _by_units(self) -> bool:
         """Whether intervals are by the third moment: units, not clusters, were drawn."""
-        return self.intervals == "adjusted" and self.units.cluster is None
+        return self.intervals == "adjusted" and not self.units.is_clustered
 
     @property
     def _known_groups(self) -> Ints:
@@ -253,7 +253,9 @@ class Estimator:
         ``ends`` are the least and the most that an influence value may be.
         """
         one = unit_influence(self.units, self._known_groups, influence, ends, inside)
-        return skewed_interval(*center, one, quantile(confidence=self.confidence), most)
+        z = quantile(confidence=self.confidence)
+        value, se = center[0], center[1] * self.z / z  # few random starts know the error less well
+        return skewed_interval(value, se, one, z, most)
 
     def _independent(self, used: npt.NDArray[np.bool_]) -> int:
         """Some units; the clusters that they are of, where these were drawn."""
@@ -312,7 +314,7 @@ class Estimator:
         if by_map:  # all clusters tell of it; what the map omits, the few that have it
             z = self.z
         number = float(self._independent(whole != 0))
-        if self.units.cluster is None or se > _TINY:
+        if not self.units.is_clustered or se > _TINY:
             where = (whole != 0) if by_map else np.ones(len(whole), bool)
             unit = largest_unit(self.units, self._known_groups, where) / divisor
             number = effective_number(_share(value), se**2, unit, z)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PROBABILITY = "inclusion_probability"
 # Units of a stratum of a two-stage sample, below which its size is not used.
 _LEAST = 10
+LEAST_STARTS = 10
+"""Random starts of a systematic sample from which its variance is that between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +264,8 @@ def _strata(frame: pd.DataFrame, design: SampleDesign, ids: npt.NDArray[Any]) ->
 
 
 def _clusters(frame: pd.DataFrame, design: SampleDesign, ids: npt.NDArray[Any]) -> Ints | None:
+    if design.kind == "systematic":
+        return _starts(frame)
     if design.kind != "two-stage":
         return None
     codes = _codes(frame, "cluster")
@@ -271,6 +275,14 @@ def _clusters(frame: pd.DataFrame, design: SampleDesign, ids: npt.NDArray[Any]) 
             "which primary unit each is of; use the file as it was drawn"
         )
     return codes
+
+
+def _starts(frame: pd.DataFrame) -> Ints | None:
+    """Random start of each unit, where there are enough of them to tell a variance."""
+    if "cluster" not in frame.columns or frame["cluster"].isna().any():
+        return None
+    starts = _codes(frame, "cluster")
+    return None if starts is None or len(np.unique(starts)) < LEAST_STARTS else starts
 
 
 def _no_design(frame: pd.DataFrame) -> str:

@@ -116,7 +116,7 @@ class Units:
         that totals are Hájek's (1971), and the usual stratified means where probabilities are
         equal.
     cluster : int64 array (n,), optional
-        Primary unit, counted from 0.
+        Primary unit, counted from 0; of a systematic sample the random start, whose lattice is one.
     place : float64 array (n, 2), optional
         x and y in the grid's CRS, for the local variance of a systematic sample.
     """
@@ -176,6 +176,11 @@ class Units:
     def __len__(self) -> int:
         return len(self.stratum)
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether units lie together in primary units; those of a random start lie everywhere."""
+        return self.cluster is not None and self.design.kind != "systematic"
+
     @cached_property
     def counts(self) -> Ints:
         """Units of each stratum ``(H,)``."""
@@ -196,7 +201,7 @@ class Units:
 
         0 for units that have no sampling error; 1 where clusters were drawn, whatever they hold.
         """
-        if self.cluster is not None:
+        if self.is_clustered:
             return np.ones(len(self))
         return self.unsampled[self.stratum]
 
@@ -220,7 +225,7 @@ class Units:
             Of each unit, from 0.
         count : int
         """
-        if self.cluster is not None:
+        if self.cluster is not None and self.is_clustered:
             group = np.unique(np.stack([self.cluster, group]), axis=1)[1]
         return np.bincount(group, minlength=count)
 
@@ -237,7 +242,7 @@ class Units:
 
     @cached_property
     def degrees(self) -> float:
-        """Degrees of freedom of a variance: infinite for units, clusters less one for these."""
+        """Degrees of freedom of a variance: infinite for units, clusters or starts less one."""
         if self.cluster is None:
             return float("inf")
         return float(max(int(self.cluster.max()), 1))

@@ -11,7 +11,7 @@ skewed depends on what one event is worth, in hectares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,14 +51,18 @@ def variance_of_total(units: Units, influence: Floats) -> Variance:
       drawn without replacement and their number is known, the finite population correction, and
       the variance within them that it leaves (Särndal et al. 1992, result 4.3.1). Strata in them
       are post-strata: deviations are from their means.
-    - Systematic: squared differences to neighbouring units, in place of deviations from one mean,
-      which would be far too large where values are alike nearby (Wolter 2007, "Introduction to
-      Variance Estimation", section 8.2; Dunn and Harrison 1993); without places as simple.
+    - Systematic with many random starts: between the totals of the starts, each of which is a
+      sample by itself; that is unbiased (Gautschi 1957; Wolter 2007, section 8.3).
+    - Systematic with few: squared differences to neighbouring units, in place of deviations from
+      one mean, which would be far too large where values are alike nearby (Wolter 2007,
+      "Introduction to Variance Estimation", section 8.2; Dunn and Harrison 1993); without places
+      as simple.
     """
     means = _means(units.stratum, units.weight, influence)
     values = (influence - means[units.stratum]) * units.weight
     if units.cluster is not None:
-        return _of_clusters(units.cluster, values, units.design.clusters)
+        between = _between(units.cluster, values, units.design.clusters)
+        return _with_inside(between, units, values) if units.is_clustered else between
     squares = values**2
     degrees = _degrees(squares, units.stratum)
     if units.neighbours is not None:
@@ -67,19 +71,29 @@ def variance_of_total(units: Units, influence: Floats) -> Variance:
     return Variance(float((_correction(units) * by_stratum).sum()), degrees)
 
 
-def _of_clusters(cluster: Ints, values: Floats, total: int | None) -> Variance:
-    """Between the clusters of a sample, and within them where they are part of a finite number."""
-    counts, totals = np.bincount(cluster), np.bincount(cluster, values)
+def _between(cluster: Ints, values: Floats, total: int | None) -> Variance:
+    """Between the clusters of a sample, of which there may be a finite number."""
+    totals = np.bincount(cluster, values)
     drawn = len(totals)
     if drawn < 2:
         return Variance(float("nan"), 1.0)
     squares = (totals - totals.mean()) ** 2
-    share = min(drawn / total, 1.0) if total else 0.0
+    value = (1 - _drawn_share(drawn, total)) * squares.sum() * drawn / (drawn - 1)
+    return Variance(float(value), _degrees(squares, np.zeros(drawn, np.int64)))
+
+
+def _with_inside(between: Variance, units: Units, values: Floats) -> Variance:
+    """And within them, where they are part of a finite number and not all of their units drawn."""
+    cluster: Any = units.cluster
+    counts, totals = np.bincount(cluster), np.bincount(cluster, values)
     deviations = (values - (totals / counts)[cluster]) ** 2
     within = np.bincount(cluster, deviations) * counts / np.maximum(counts - 1, 1)
-    between = squares.sum() * drawn / (drawn - 1)
-    value = (1 - share) * between + share * within.sum()
-    return Variance(float(value), _degrees(squares, np.zeros(drawn, np.int64)))
+    share = _drawn_share(len(counts), units.design.clusters)
+    return replace(between, value=between.value + share * float(within.sum()))
+
+
+def _drawn_share(drawn: int, total: int | None) -> float:
+    return min(drawn / total, 1.0) if total else 0.0
 
 
 def _degrees(squares: Floats, group: Ints) -> float:

@@ -71,7 +71,7 @@ def check_covered(table: SampleTable, mapped: float) -> None:
         When 1 / probability, in hectares, adds up to something else. Where primary units were
         drawn it is chance by how much.
     """
-    if table.probability is None or table.size is None or table.cluster is not None:
+    if table.probability is None or table.size is None or table.design.kind == "two-stage":
         return
     covered = float((table.size / table.probability).sum())
     if abs(covered - mapped) > _COVERED * mapped:

@@ -67,10 +67,10 @@ def design_sample(
         Finished.
     to : path
         ``NAME.gpkg`` (layer ``sample``) or ``NAME.parquet`` (GeoParquet), written anew:
-        ``id``, ``stratum``, ``stratum_name``, ``cluster`` (two stages), ``inclusion_probability``
-        and ``reference``, which the interpreter fills with the name or value of a class; of a
-        sample of two periods ``reference_2023`` and ``reference_2024``. The class of the map is
-        not in it. The design lies beside it: ``NAME.gpkg.design.json``.
+        ``id``, ``stratum``, ``stratum_name``, ``cluster`` (two stages, or several starts),
+        ``inclusion_probability`` and ``reference``, which the interpreter fills with the name or
+        value of a class; of a sample of two periods ``reference_2023`` and ``reference_2024``. The
+        class of the map is not in it. The design lies beside it: ``NAME.gpkg.design.json``.
     step : str
         Whose classes are sampled.
     add_to : path, optional

@@ -150,6 +150,8 @@ def units_of(
     columns["stratum_name"] = [stratum.name if is_stratified else "" for stratum in own]
     if options.design == "two-stage":
         columns["cluster"] = _clusters(drawn, options)
+    elif options.design == "systematic" and options.starts > 1:
+        columns["cluster"] = drawn["rank"].to_numpy() + 1  # the number of the random start
     columns["inclusion_probability"] = drawn["probability"].to_numpy()
     columns |= {name: [""] * len(drawn) for name in reference_columns(periods)}
     columns |= {"row": drawn["row"], "col": drawn["col"]}
@@ -194,7 +196,9 @@ def added_to(before: SampleFile, units: gpd.GeoDataFrame, grid: Grid) -> gpd.Geo
     new = new.assign(id=np.arange(first, first + len(new), dtype=np.int64))
     # What decides weights is that of the union; what people wrote stays.
     fresh = units[is_old].set_index(["row", "col"])
-    computed = [name for name in fresh.columns if name in _COMPUTED and name in known.columns]
+    computed = [  # a sample of one random start has no column of starts
+        name for name in _COMPUTED if name in fresh and (name in known or name == "cluster")
+    ]
     known = known.assign(**{name: fresh[name].reindex(known.index) for name in computed})
     joined = pd.concat([known.to_crs(units.crs).reset_index(), new], ignore_index=True)
     return joined.sort_values("id", ignore_index=True)

@@ -50,6 +50,14 @@ def draw(kind: str, mapped: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
         cluster = np.repeat(np.arange(50), 6)
         none = np.zeros(len(chosen), np.int64)
         return chosen, Units.of(design, none, probability, cluster=cluster)
+    if kind == "many starts":
+        step, starts = 48, 12
+        rows, cols = np.divmod(rng.choice(step**2, starts, replace=False), step)
+        along = np.arange(0, WIDTH, step)
+        lattice = (along[:, None] * WIDTH + along).ravel()
+        chosen = ((rows * WIDTH + cols)[:, None] + lattice).ravel()
+        design, none = SampleDesign("systematic", whole), np.zeros(len(chosen), np.int64)
+        return chosen, Units.of(design, none, cluster=np.repeat(np.arange(starts), len(lattice)))
     if kind == "systematic":
         step = 14
         first = rng.integers(0, step, 2)
@@ -62,7 +70,7 @@ def draw(kind: str, mapped: np.ndarray, rng: np.random.Generator) -> tuple[np.nd
     return chosen, Units.of(design, np.zeros(len(chosen), np.int64), place=place)
 
 
-@pytest.mark.parametrize("kind", ["simple", "stratified", "systematic", "two-stage"])
+@pytest.mark.parametrize("kind", ["simple", "stratified", "systematic", "many starts", "two-stage"])
 def test_intervals_of_areas_and_accuracies_cover_the_truth(kind: str, maps) -> None:
     mapped, truth = maps
     rng = np.random.default_rng(1)
@@ -95,5 +103,5 @@ def test_intervals_of_areas_and_accuracies_cover_the_truth(kind: str, maps) -> N
     assert shares[1:].min() >= LOW - 0.02
     if kind == "two-stage":  # few clusters decide what the map omits
         shares = shares[:2]
-    if kind != "systematic":  # whose variance can only be bounded
+    if kind != "systematic":  # of one start, whose variance can only be bounded
         assert shares.max() <= HIGH

@@ -1,5 +1,7 @@
 """Estimators against brute force, and what they say where a sample does not tell."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimator import area_estimator
 from rsscale.estimation.estimator import Estimator
 from rsscale.estimation.interpreters import cohens_kappa
+from rsscale.estimation.intervals import quantile
 from rsscale.estimation.units import SampleDesign, Stratum, Units
 
 
@@ -343,6 +346,52 @@ def test_systematic_neighbours_tell_a_smaller_variance_where_values_are_alike_ne
     assert near.area(field, "").se < 0.3 * random.area(field, "").se
     noise = np.random.default_rng(0).integers(0, 2, 400)
     assert near.area(noise, "").se == pytest.approx(random.area(noise, "").se, rel=0.1)
+
+
+def test_the_variance_between_random_starts_is_unbiased() -> None:
+    """Over all pairs of the 16 lattices of a field in rows, which neighbours mistake by far."""
+    row, col = np.divmod(np.arange(144), 12)
+    field = (row % 4 < 2) + 0.1 * np.random.default_rng(5).random(144)
+    start = row % 4 * 4 + col % 4
+    design = SampleDesign("systematic", (Stratum(0, "all", 144, 144.0),), 16)
+    values, variances, of_neighbours = [], [], []
+    for pair in itertools.combinations(range(16), 2):
+        chosen = np.flatnonzero(np.isin(start, pair))
+        place = np.stack([col, row], axis=1)[chosen].astype(float)
+        none = np.zeros(len(chosen), np.int64)
+        units = Units.of(design, none, cluster=start[chosen], place=place)
+        found = Estimator.direct(units, intervals="normal")
+        values.append(found.sum(field[chosen]))
+        variances.append(found.standard_error(field[chosen])[0] ** 2)
+        near = Estimator.direct(Units.of(design, none, place=place))
+        of_neighbours.append(near.standard_error(field[chosen])[0] ** 2)
+    assert np.mean(variances) == pytest.approx(np.var(values), rel=1e-9)
+    assert np.mean(of_neighbours) < 0.6 * np.var(values)
+
+
+def test_few_random_starts_widen_intervals_and_few_of_them_are_taken_as_one() -> None:
+    rng = np.random.default_rng(2)
+    reference = np.where(rng.random(400) < 0.3, "water", "land")
+    table = pd.DataFrame({"map": "land", "reference": reference, "cluster": np.arange(400) % 40})
+    halves = {}
+    for starts in (10, 40):
+        units = table.assign(cluster=np.arange(400) % starts)
+        found = rs.estimate(units, hectares=1000.0, design="systematic")["map"]
+        assert f"variance between its {starts} random starts" in found.estimator
+        area = found.classes[0].hectares
+        halves[starts] = (area.high - area.low) / 2 / area.se
+    assert halves[10] / halves[40] == pytest.approx(quantile(9) / quantile(39), rel=0.02)
+    # Nine and fewer tell less of a variance than the units do.
+    units = table.assign(cluster=np.arange(400) % 9)
+    found = rs.estimate(units, hectares=1000.0, design="systematic")["map"]
+    assert "variance from neighbouring units" in found.estimator
+    # A class that no unit is mapped wrong of has the width that units give, not that of ten starts.
+    agreed = table.assign(map=table["reference"], cluster=np.arange(400) % 10)
+    hectares = {name: float(n) for name, n in agreed["map"].value_counts().items()}
+    found = rs.estimate(agreed, hectares=400.0, design="systematic", mapped_hectares=hectares)
+    area = found["map"].classes[0].hectares
+    assert area.se is None
+    assert area.high - area.low < 0.03 * 400
 
 
 def test_kappa_is_cohens_and_its_error_that_of_a_jackknife(pair) -> None:

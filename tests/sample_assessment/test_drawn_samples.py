@@ -16,6 +16,7 @@ DESIGNS = {
     "simple": {"design": "simple", "size": 200},
     "stratified": {"size": 200, "minimum": 20},
     "systematic": {"design": "systematic", "size": 200},
+    "starts": {"design": "systematic", "size": 17},  # of one start, to which eleven are added
     "two-stage": {"design": "two-stage", "block": 640.0, "blocks": 30, "per_block": 6},
     "change": {"step": "change", "strata": ("change",), "size": 200, "minimum": 20},
 }
@@ -28,6 +29,10 @@ def test_what_was_drawn_is_assessed(run: rs.Run, tmp_path: Path, name: str) -> N
     given: dict[str, Any] = dict(DESIGNS[name])
     with allowed():
         rs.design_sample(run, path, step=given.pop("step", "map"), threads=1, **given)
+        if name == "starts":
+            before, path = path, tmp_path / "more.gpkg"
+            rs.design_sample(run, path, add_to=before, starts=11, threads=1)
+            assert sorted(gpd.read_file(path)["cluster"].unique()) == list(range(1, 13))
     frame, maps = gpd.read_file(path), run.open().classification
     x, y = maps.x.to_numpy(), maps.y.to_numpy()
     col = np.rint((frame.geometry.x - x[0]) / 10).astype(int)
@@ -41,7 +46,8 @@ def test_what_was_drawn_is_assessed(run: rs.Run, tmp_path: Path, name: str) -> N
     frame.to_file(path, layer="sample")
     with allowed():
         found = rs.assess_sample(run, path)
-    assert found.design == ("stratified" if name == "change" else name)
+    kinds = {"change": "stratified", "starts": "systematic"}
+    assert found.design == kinds.get(name, name)
     assert found.drawn == found.used == len(frame)
     assert not any("areas are those of the strata" in note for note in found.notes)
     for figures in found.periods.values():
@@ -56,3 +62,5 @@ def test_what_was_drawn_is_assessed(run: rs.Run, tmp_path: Path, name: str) -> N
     if name != "change":
         assisted = found["2023"].estimator.startswith("model-assisted")
         assert assisted == (name != "stratified")
+    if name == "starts":
+        assert "between its 12 random starts" in found["2023"].estimator
