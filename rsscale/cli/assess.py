@@ -88,104 +88,119 @@ _MEASURES = {
 }
 
 
+_Sample = Annotated[
+    Path | None,
+    typer.Option(help="An interpreted probability sample: areas and accuracies, with intervals."),
+]
+_Reference = Annotated[
+    Path | None,
+    typer.Option(
+        help="A raster of the true classes, or labelled polygons: agreement where it lies, "
+        "no areas."
+    ),
+]
+_Period = Annotated[int | None, typer.Option(help="Which map; the last when omitted.")]
+_Class = Annotated[
+    str | None, typer.Option("--class", help="Column of the class name, for polygons.")
+]
+_PeriodColumn = Annotated[
+    str | None, typer.Option(help="Column of the year that a label is true for.")
+]
+_Objects = Annotated[
+    Path | None,
+    typer.Option(
+        help="True objects, polygons or points: precision, recall, average precision of the "
+        "objects that a step has found."
+    ),
+]
+_Exclude = Annotated[
+    Path | None, typer.Option(help="With --reference: training labels to keep away from.")
+]
+_Distance = Annotated[float | None, typer.Option(help="With --reference: how far, metres; 1000.")]
+_Block = Annotated[float | None, typer.Option(help="Width of an evaluation block, metres; 1000.")]
+_Span = Annotated[str | None, typer.Option(help="With --objects: whose; the last when omitted.")]
+_Iou = Annotated[
+    list[float] | None,
+    typer.Option(help="With --objects: intersection over union to match; 0.5. May be repeated."),
+]
+_PointDistance = Annotated[
+    float | None,
+    typer.Option(help="With --objects of points: metres; the object must hold the point else."),
+]
+_Within = Annotated[
+    Path | None,
+    typer.Option(help="With --objects: polygons in which the truth is complete."),
+]
+_Trained = Annotated[
+    bool,
+    typer.Option("--trained", help="With --objects: count them also where the model was trained."),
+]
+_Sizes = Annotated[
+    str | None,
+    typer.Option(help="With --objects: borders of sizes in m², such as 100,1000; or coco."),
+]
+_Matching = Annotated[
+    Literal["score", "order"] | None,
+    typer.Option(help="With --objects: score, highest first; order, as they are stored."),
+]
+_MaxDetections = Annotated[
+    int | None, typer.Option(help="With --objects: the so many of highest score of a class.")
+]
+_ObjectsLayer = Annotated[str | None, typer.Option(help="Layer of the --objects file.")]
+_Design = Annotated[
+    Literal["random"] | None,
+    typer.Option(help="With --reference: random, points are a simple random sample."),
+]
+_Regions = Annotated[
+    Path | None,
+    typer.Option(help="With --sample, --objects: polygons that get figures of their own."),
+]
+_RegionId = Annotated[str | None, typer.Option(help="Column of the regions' names.")]
+_RegionsLayer = Annotated[str | None, typer.Option(help="Layer of the regions' file.")]
+_Step = Annotated[
+    str | None,
+    typer.Option(
+        help="With --sample: whose classes; those that it was drawn from. With --objects: "
+        "whose; the only one that has any."
+    ),
+]
+_Confidence = Annotated[
+    float | None, typer.Option(help="With --sample, --objects: of the intervals; 0.95.")
+]
+_MapChanged = Annotated[
+    bool,
+    typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
+]
+
+
 @command
 def assess(
     folder: RunPath,
-    sample: Annotated[
-        Path | None,
-        typer.Option(
-            help="An interpreted probability sample: areas and accuracies, with intervals."
-        ),
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="A raster of the true classes, or labelled polygons: agreement where it lies, "
-            "no areas."
-        ),
-    ] = None,
-    period: Annotated[int | None, typer.Option(help="Which map; the last when omitted.")] = None,
-    class_: Annotated[
-        str | None, typer.Option("--class", help="Column of the class name, for polygons.")
-    ] = None,
-    period_column: Annotated[
-        str | None, typer.Option(help="Column of the year that a label is true for.")
-    ] = None,
-    objects: Annotated[
-        Path | None,
-        typer.Option(
-            help="True objects, polygons or points: precision, recall, average precision of the "
-            "objects that a step has found."
-        ),
-    ] = None,
-    exclude: Annotated[
-        Path | None, typer.Option(help="With --reference: training labels to keep away from.")
-    ] = None,
-    distance: Annotated[
-        float | None, typer.Option(help="With --reference: how far, metres; 1000.")
-    ] = None,
-    block: Annotated[
-        float | None, typer.Option(help="Width of an evaluation block, metres; 1000.")
-    ] = None,
-    span: Annotated[
-        str | None, typer.Option(help="With --objects: whose; the last when omitted.")
-    ] = None,
-    iou: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="With --objects: intersection over union to match; 0.5. May be repeated."
-        ),
-    ] = None,
-    point_distance: Annotated[
-        float | None,
-        typer.Option(help="With --objects of points: metres; the object must hold the point else."),
-    ] = None,
-    within: Annotated[
-        Path | None,
-        typer.Option(help="With --objects: polygons in which the truth is complete."),
-    ] = None,
-    trained: Annotated[
-        bool,
-        typer.Option(
-            "--trained", help="With --objects: count them also where the model was trained."
-        ),
-    ] = False,
-    sizes: Annotated[
-        str | None,
-        typer.Option(help="With --objects: borders of sizes in m², such as 100,1000; or coco."),
-    ] = None,
-    matching: Annotated[
-        Literal["score", "order"] | None,
-        typer.Option(help="With --objects: score, highest first; order, as they are stored."),
-    ] = None,
-    max_detections: Annotated[
-        int | None, typer.Option(help="With --objects: the so many of highest score of a class.")
-    ] = None,
-    objects_layer: Annotated[str | None, typer.Option(help="Layer of the --objects file.")] = None,
-    design: Annotated[
-        Literal["random"] | None,
-        typer.Option(help="With --reference: random, points are a simple random sample."),
-    ] = None,
-    regions: Annotated[
-        Path | None,
-        typer.Option(help="With --sample, --objects: polygons that get figures of their own."),
-    ] = None,
-    region_id: Annotated[str | None, typer.Option(help="Column of the regions' names.")] = None,
-    regions_layer: Annotated[str | None, typer.Option(help="Layer of the regions' file.")] = None,
-    step: Annotated[
-        str | None,
-        typer.Option(
-            help="With --sample: whose classes; those that it was drawn from. With --objects: "
-            "whose; the only one that has any."
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None, typer.Option(help="With --sample, --objects: of the intervals; 0.95.")
-    ] = None,
-    map_changed: Annotated[
-        bool,
-        typer.Option("--map-changed", help="Take a sample of an older map: its strata stay those."),
-    ] = False,
+    sample: _Sample = None,
+    reference: _Reference = None,
+    period: _Period = None,
+    class_: _Class = None,
+    period_column: _PeriodColumn = None,
+    objects: _Objects = None,
+    exclude: _Exclude = None,
+    distance: _Distance = None,
+    block: _Block = None,
+    span: _Span = None,
+    iou: _Iou = None,
+    point_distance: _PointDistance = None,
+    within: _Within = None,
+    trained: _Trained = False,
+    sizes: _Sizes = None,
+    matching: _Matching = None,
+    max_detections: _MaxDetections = None,
+    objects_layer: _ObjectsLayer = None,
+    design: _Design = None,
+    regions: _Regions = None,
+    region_id: _RegionId = None,
+    regions_layer: _RegionsLayer = None,
+    step: _Step = None,
+    confidence: _Confidence = None,
+    map_changed: _MapChanged = False,
 ) -> None:
     """Measure a map by an interpreted sample or against the truth, or objects against true ones."""
     kind, truth = _reference({"--sample": sample, "--reference": reference, "--objects": objects})

@@ -16,79 +16,106 @@ _KINDS = ("class", "transition", "change")
 _RASTERS = (".tif", ".tiff", ".vrt", ".img")
 
 
+_To = Annotated[Path, typer.Option(help="NAME.gpkg or NAME.parquet; must not be there yet.")]
+_Design = Annotated[
+    Literal["simple", "stratified", "systematic", "two-stage"] | None,
+    typer.Option(help="stratified when omitted."),
+]
+_Strata = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="class, transition (each pair of classes), change (what changed as one), a file "
+        "of polygons with --id, or a raster; several are crossed."
+    ),
+]
+_Id = Annotated[str | None, typer.Option("--id", help="Column of the polygons' names.")]
+_Outside = Annotated[
+    Literal["stratum", "leave-out"] | None,
+    typer.Option(help="What becomes of what no polygon or value covers; refused when omitted."),
+]
+_Step = Annotated[str, typer.Option(help="Whose classes.")]
+_Layer = Annotated[str | None, typer.Option(help="Another layer than the classes.")]
+_Period = Annotated[
+    list[int] | None, typer.Option(help="The last when omitted; two for a sample of change.")
+]
+_Size = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N | STRATUM=N", help="Units in all, or of strata by name."),
+]
+_StandardError = Annotated[
+    float | None, typer.Option(help="Target of the overall accuracy, e.g. 0.01.")
+]
+_AreaError = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLASS=HECTARES", help="Target standard error of an area."),
+]
+_Expected = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SHARE | CLASS=SHARE", help="Expected user's accuracy; 0.85 when omitted."
+    ),
+]
+_Allocation = Annotated[
+    Literal["olofsson", "proportional", "equal", "neyman"] | None,
+    typer.Option(help="olofsson when omitted: a minimum for rare strata, then by area."),
+]
+_OptimalFor = Annotated[
+    str | None, typer.Option(help="The class whose area neyman is optimal for.")
+]
+_Minimum = Annotated[int | None, typer.Option(help="Units of a rare stratum; 50.")]
+_LeastHectares = Annotated[float | None, typer.Option(help="Smaller strata become one.")]
+_Spacing = Annotated[float | None, typer.Option(help="Of a systematic sample, metres.")]
+_Starts = Annotated[int | None, typer.Option(help="Of a systematic sample, 1.")]
+_Block = Annotated[float | None, typer.Option(help="Width of a primary unit, metres.")]
+_Blocks = Annotated[int | None, typer.Option(help="Primary units to draw.")]
+_PerBlock = Annotated[int | None, typer.Option(help="Units in each, 10.")]
+_Chosen = Annotated[
+    Literal["equal", "size"] | None,
+    typer.Option(help="Primary units with equal probability, or by their mapped pixels."),
+]
+_Seed = Annotated[int | None, typer.Option(help="Decides the draw; 0.")]
+_AddTo = Annotated[
+    Path | None, typer.Option(help="A sample to draw further; sizes are those to add.")
+]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show strata, units and errors; draw nothing.")
+]
+_Chips = Annotated[
+    Path | None, typer.Option(help="A folder for a picture of each unit, before and after.")
+]
+_Lonlat = Annotated[bool, typer.Option("--lonlat", help="Columns longitude and latitude, too.")]
+
+
 @command
 def design(
     folder: RunPath,
-    to: Annotated[Path, typer.Option(help="NAME.gpkg or NAME.parquet; must not be there yet.")],
-    design: Annotated[
-        Literal["simple", "stratified", "systematic", "two-stage"] | None,
-        typer.Option(help="stratified when omitted."),
-    ] = None,
-    strata: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="class, transition (each pair of classes), change (what changed as one), a file "
-            "of polygons with --id, or a raster; several are crossed."
-        ),
-    ] = None,
-    id_: Annotated[str | None, typer.Option("--id", help="Column of the polygons' names.")] = None,
-    outside: Annotated[
-        Literal["stratum", "leave-out"] | None,
-        typer.Option(help="What becomes of what no polygon or value covers; refused when omitted."),
-    ] = None,
-    step: Annotated[str, typer.Option(help="Whose classes.")] = "map",
-    layer: Annotated[str | None, typer.Option(help="Another layer than the classes.")] = None,
-    period: Annotated[
-        list[int] | None, typer.Option(help="The last when omitted; two for a sample of change.")
-    ] = None,
-    size: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N | STRATUM=N", help="Units in all, or of strata by name."),
-    ] = None,
-    standard_error: Annotated[
-        float | None, typer.Option(help="Target of the overall accuracy, e.g. 0.01.")
-    ] = None,
-    area_error: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CLASS=HECTARES", help="Target standard error of an area."),
-    ] = None,
-    expected: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SHARE | CLASS=SHARE", help="Expected user's accuracy; 0.85 when omitted."
-        ),
-    ] = None,
-    allocation: Annotated[
-        Literal["olofsson", "proportional", "equal", "neyman"] | None,
-        typer.Option(help="olofsson when omitted: a minimum for rare strata, then by area."),
-    ] = None,
-    optimal_for: Annotated[
-        str | None, typer.Option(help="The class whose area neyman is optimal for.")
-    ] = None,
-    minimum: Annotated[int | None, typer.Option(help="Units of a rare stratum; 50.")] = None,
-    least_hectares: Annotated[float | None, typer.Option(help="Smaller strata become one.")] = None,
-    spacing: Annotated[float | None, typer.Option(help="Of a systematic sample, metres.")] = None,
-    starts: Annotated[int | None, typer.Option(help="Of a systematic sample, 1.")] = None,
-    block: Annotated[float | None, typer.Option(help="Width of a primary unit, metres.")] = None,
-    blocks: Annotated[int | None, typer.Option(help="Primary units to draw.")] = None,
-    per_block: Annotated[int | None, typer.Option(help="Units in each, 10.")] = None,
-    chosen: Annotated[
-        Literal["equal", "size"] | None,
-        typer.Option(help="Primary units with equal probability, or by their mapped pixels."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides the draw; 0.")] = None,
-    add_to: Annotated[
-        Path | None, typer.Option(help="A sample to draw further; sizes are those to add.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show strata, units and errors; draw nothing.")
-    ] = False,
-    chips: Annotated[
-        Path | None, typer.Option(help="A folder for a picture of each unit, before and after.")
-    ] = None,
-    lonlat: Annotated[
-        bool, typer.Option("--lonlat", help="Columns longitude and latitude, too.")
-    ] = False,
+    to: _To,
+    design: _Design = None,
+    strata: _Strata = None,
+    id_: _Id = None,
+    outside: _Outside = None,
+    step: _Step = "map",
+    layer: _Layer = None,
+    period: _Period = None,
+    size: _Size = None,
+    standard_error: _StandardError = None,
+    area_error: _AreaError = None,
+    expected: _Expected = None,
+    allocation: _Allocation = None,
+    optimal_for: _OptimalFor = None,
+    minimum: _Minimum = None,
+    least_hectares: _LeastHectares = None,
+    spacing: _Spacing = None,
+    starts: _Starts = None,
+    block: _Block = None,
+    blocks: _Blocks = None,
+    per_block: _PerBlock = None,
+    chosen: _Chosen = None,
+    seed: _Seed = None,
+    add_to: _AddTo = None,
+    dry_run: _DryRun = False,
+    chips: _Chips = None,
+    lonlat: _Lonlat = False,
     cluster: Cluster = None,
 ) -> None:
     """Draw a probability sample of a run's map, or of its change, for people to interpret."""

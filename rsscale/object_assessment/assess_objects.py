@@ -108,14 +108,12 @@ def assess_objects(
     given = _of_span(given, period_column, objects.span, path)
     zones, parts = _regions(objects, regions, region_id, regions_layer)
     area, files = _area(objects, within)
-    grid = objects.plan.grid
-    ground, true = TrainedGround.of(objects), given.to_crs(grid.crs)
+    crs = objects.plan.grid.crs
+    ground, true = TrainedGround.of(objects), given.to_crs(crs)
     remarks = ground.remarks(area, true, counts=trained)
     area = area if trained else ground.left_out(area, true)
-    place = area.representative_point()
-    scale = ground_scale(grid.crs, place.x, place.y)
     scores = score_objects(
-        objects.read(_reach(area, given, grid.crs)),
+        objects.read(_reach(area, given, crs)),
         given,
         iou=iou,
         distance=distance,
@@ -125,7 +123,7 @@ def assess_objects(
         regions=zones,
         region_id=region_id,
         sizes=sizes,
-        resolution=grid.resolution * (scale.x * scale.y) ** 0.5,
+        resolution=_metres_of_a_pixel(objects, area),
         matching=matching,
         max_detections=max_detections,
         block=block,
@@ -133,16 +131,23 @@ def assess_objects(
         confidence=confidence,
         seed=seed,
     )
-    record: dict[str, Any] = {
-        "path": str(path),
-        "sha256": file_digest(path),
-        "class_column": class_column,
-        "period_column": period_column,
-    }
     scores = replace(scores, notes=(*remarks, *scores.notes, *objects.notes))
-    files |= {**parts, **ground.record(counts=trained)}
-    keep_figures(run.folder, objects, scores, {"truth": record, **files})
+    record = {**_file(path), "class_column": class_column, "period_column": period_column}
+    files = {"truth": record, **files, **parts, **ground.record(counts=trained)}
+    keep_figures(run.folder, objects, scores, files)
     return scores
+
+
+def _metres_of_a_pixel(objects: AssessedStep, area: shapely.Geometry) -> float:
+    """On the ground, in the middle of an area."""
+    grid, place = objects.plan.grid, area.representative_point()
+    scale = ground_scale(grid.crs, place.x, place.y)
+    return float(grid.resolution * (scale.x * scale.y) ** 0.5)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """What the figures say of a file that they were made of."""
+    return {"path": str(path), "sha256": file_digest(path)}
 
 
 def _read(path: Path, subject: str, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -202,7 +207,7 @@ def _area(
             f"the areas of truth {path.name} share no area with the run; expected polygons in "
             "which the truth is complete"
         )
-    return shape, {"within": {"path": str(path), "sha256": file_digest(path)}}
+    return shape, {"within": _file(path)}
 
 
 def _reach(area: shapely.Geometry, truth: gpd.GeoDataFrame, crs: str) -> Bounds:
@@ -225,4 +230,4 @@ def _regions(
     if zones is None or path is None or column is None:
         return None, {}
     frame = gpd.GeoDataFrame({column: zones.ids}, geometry=list(zones.shapes), crs=plan.grid.crs)
-    return frame, {"regions": {"path": str(path), "sha256": file_digest(Path(path))}}
+    return frame, {"regions": _file(Path(path))}

@@ -21,6 +21,7 @@ from rsscale.object_scores.object_classes import UNKNOWN, object_classes
 from rsscale.object_scores.object_scores import ObjectScores
 from rsscale.object_scores.places import (
     Groups,
+    SizeRange,
     block_groups,
     image_groups,
     image_numbers,
@@ -127,50 +128,36 @@ def score_objects(
     thresholds = _thresholds(iou)
     _check_options(matching, max_detections, resamples, confidence, distance)
     pair, notes = _pair(predicted, truth, class_column, classes, image=image, score=score)
-    kept = _best(pair.predicted, max_detections)
-    pair = replace(pair, predicted=pair.predicted.take(kept))
-    detections, given = pair.predicted, pair.truth
-    by_distance = detections.are_points or given.are_points
-    if distance is not None and not by_distance:
-        raise RecipeError(
-            "distance is for points, and both tables hold polygons, which are matched by iou"
-        )
-    matcher = _Matcher.of(pair, thresholds, distance if by_distance else None, matching)
-    counts = tuple(inside(some, within, pair.crs) for some in (detections, given))
+    pair = replace(pair, predicted=_best(pair.predicted, max_detections))
+    matcher = _Matcher.of(pair, thresholds, _metres(pair, distance), matching)
+    counts = tuple(inside(some, within, pair.crs) for some in pair.sides)
     blocks = (
-        image_groups(pair.images, detections, given)
+        image_groups(pair.images, *pair.sides)
         if image is not None
-        else block_groups(detections, given, block)
+        else block_groups(*pair.sides, block)
     )
-    zones = (
-        None if regions is None else region_groups(detections, given, regions, region_id, pair.crs)
-    )
-    ranges = size_ranges(sizes, resolution, in_pixels=pair.crs is None)
-    if ranges and given.are_points:
-        raise RecipeError("sizes are areas of true objects, and the truth are points")
+    zones = None if regions is None else region_groups(*pair.sides, regions, region_id, pair.crs)
+    ranges = _ranges(pair, sizes, resolution)
     resampling = Resampling(len(blocks.names), resamples, seed, confidence)
     whole = matcher.tally(counts, blocks, zones, resampling)
-    by_size = {}
-    for size in ranges:
-        in_size = (
-            counts[0] & size.holds(detections.areas),
-            counts[1] & size.holds(given.areas),
-        )
-        by_size[size.name] = matcher.tally(in_size, blocks, None, resampling).scores()
+    by_size = {
+        size.name: matcher.tally(pair.of_size(size, counts), blocks, None, resampling).scores()
+        for size in ranges
+    }
     if within is not None:
         notes.append(_left_out(*counts))
     if zones is not None:
         notes += _no_region(zones, whole)
     return ObjectScores(
-        measure="distance" if by_distance else "iou",
+        measure="distance" if pair.by_distance else "iou",
         rule=matching,
         thresholds=tuple(events.threshold for events in whole.at),
         overall=whole.scores(),
         classes={
             name: part.scores() for name, part in zip(pair.names, whole.by_class, strict=True)
         },
-        predicted=len(detections),
-        truth=len(given),
+        predicted=len(pair.predicted),
+        truth=len(pair.truth),
         blocks=len(blocks.names),
         block=None if image is not None else block,
         confidence=confidence,
@@ -191,6 +178,23 @@ class _Pair:
     names: tuple[str, ...]
     images: tuple[str, ...]
     crs: Any
+
+    @property
+    def sides(self) -> tuple[ScoredObjects, ScoredObjects]:
+        return self.predicted, self.truth
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether objects match by the distance of their centres: one side is points."""
+        return self.predicted.are_points or self.truth.are_points
+
+    def of_size(
+        self, size: SizeRange, counts: Sequence[npt.NDArray[np.bool_]]
+    ) -> tuple[npt.NDArray[np.bool_], ...]:
+        """Those that count and whose area lies in a range, of each side."""
+        return tuple(
+            count & size.holds(side.areas) for count, side in zip(counts, self.sides, strict=True)
+        )
 
 
 def _pair(
@@ -230,8 +234,7 @@ class _Matcher:
     def of(
         cls, pair: _Pair, thresholds: tuple[float, ...], distance: float | None, rule: Rule
     ) -> _Matcher:
-        predicted, truth = pair.predicted, pair.truth
-        by_distance = predicted.are_points or truth.are_points
+        (predicted, truth), by_distance = pair.sides, pair.by_distance
         metres = distance or 0.0
         candidates = (
             within_distance(predicted, truth, metres)
@@ -316,20 +319,39 @@ def _by_region(whole: Tally, zones: Groups) -> Mapping[str, GroupScores]:
     return {name: scores(k) for k, name in enumerate(zones.names)}
 
 
-def _best(predicted: ScoredObjects, most: int | None) -> npt.NDArray[np.bool_]:
+def _metres(pair: _Pair, distance: float | None) -> float | None:
+    """The distance, which polygons do not have."""
+    if distance is not None and not pair.by_distance:
+        raise RecipeError(
+            "distance is for points, and both tables hold polygons, which are matched by iou"
+        )
+    return distance
+
+
+def _ranges(
+    pair: _Pair, sizes: Sequence[float] | Literal["coco"] | None, resolution: float | None
+) -> Sequence[SizeRange]:
+    """The ranges of sizes, which points do not have."""
+    ranges = size_ranges(sizes, resolution, in_pixels=pair.crs is None)
+    if ranges and pair.truth.are_points:
+        raise RecipeError("sizes are areas of true objects, and the truth are points")
+    return ranges
+
+
+def _best(predicted: ScoredObjects, most: int | None) -> ScoredObjects:
     """Of each image and class the objects of highest score."""
-    kept = np.ones(len(predicted), bool)
     if most is None or not len(predicted):
-        return kept
+        return predicted
     if predicted.scores is None:
         raise RecipeError("max_detections takes objects by score, and the predictions have none")
+    kept = np.ones(len(predicted), bool)
     rank = ranks(predicted, "score")
     order = np.lexsort((rank, predicted.classes, predicted.images))
     group = np.stack([predicted.images, predicted.classes], axis=1)[order]
     starts = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]).any(axis=1)])
     place = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
     kept[order] = place < most
-    return kept
+    return predicted.take(kept)
 
 
 def _thresholds(iou: float | Sequence[float]) -> tuple[float, ...]:

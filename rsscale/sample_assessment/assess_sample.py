@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
@@ -12,7 +13,9 @@ from rsscale.estimation.estimate import Region, estimate_areas
 from rsscale.estimation.estimator import Intervals
 from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import PROBABILITY, SampleTable, read_sample_table
+from rsscale.estimation.units import Floats
 from rsscale.pipeline.assessment import file_digest
+from rsscale.reference.zones import Zones
 from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.area_files import write_area_files
@@ -95,49 +98,23 @@ def assess_sample(
     hectares = {
         p: mapped_hectares(maps, file, p, zones, is_same=not map_changed) for p in references
     }
-    counted = float(list(hectares.values())[-1][0, :-1].sum())
-    if counted <= 0:
-        raise RecipeError(
-            f"the map of {list(hectares)[-1]} has no pixel with a class; run it again, or name "
-            "another step"
-        )
+    counted = _counted(hectares)
     if file.record is None:
         check_covered(table, counted)
         table = _table(file, maps, references, counted)
     mapped = mapped_sample(run, maps, file, hectares, table.design.hectares)
-    some = zones_of(file.place, zones) if zones else {}
-    parts = [
-        Region(name, inside, {p: known(table[1 + k]) for p, table in hectares.items()})
-        for k, (name, inside) in enumerate(some.items())
-    ]
     estimates = estimate_areas(
         table,
         mapped,
         maps.classes,
-        regions=parts,
+        regions=_parts(file, zones, hectares),
         confidence=confidence,
         intervals=intervals,
         notes=remarks(file, zones, mapped, map_changed=map_changed),
     )
-    record = {
-        "path": str(file.path),
-        "sha256": file_digest(file.path),
-        "record": file.record is not None,
-    }
-    head = {
-        "version": step_version(run.folder, maps.step.step),
-        "versions": {
-            span: version
-            for span, version in span_versions(run.folder, maps.step.step).items()
-            if not {*span.split("-")}.isdisjoint(references)
-        },
-        "step": maps.step.step,
-        "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
-        "map_changed": map_changed,
-    }
-    write_area_files(
-        run.folder.storage, estimates, head, record, sample_points(file, maps, table, mapped)
-    )
+    points = sample_points(file, maps, table, mapped)
+    head = {**_versions(run, maps, references), "map_changed": map_changed}
+    write_area_files(run.folder.storage, estimates, head, _record(file), points)
     return estimates
 
 
@@ -182,3 +159,47 @@ def _table(
         place=file.place,
         size=unit_areas(maps.plan.grid, file.row, file.col),
     )
+
+
+def _counted(hectares: Mapping[str, Floats]) -> float:
+    """Mapped hectares of all classes in the last period."""
+    period, last = list(hectares.items())[-1]
+    counted = float(last[0, :-1].sum())
+    if counted <= 0:
+        raise RecipeError(
+            f"the map of {period} has no pixel with a class; run it again, or name another step"
+        )
+    return counted
+
+
+def _parts(file: SampleFile, zones: Zones | None, hectares: Mapping[str, Floats]) -> list[Region]:
+    """The units of each region, and what is mapped there."""
+    some = zones_of(file.place, zones) if zones else {}
+    return [
+        Region(name, inside, {p: known(table[1 + k]) for p, table in hectares.items()})
+        for k, (name, inside) in enumerate(some.items())
+    ]
+
+
+def _record(file: SampleFile) -> dict[str, Any]:
+    """What ``areas.json`` says of the sample's file."""
+    return {
+        "path": str(file.path),
+        "sha256": file_digest(file.path),
+        "record": file.record is not None,
+    }
+
+
+def _versions(run: Run, maps: MapLayers, references: Mapping[str, str]) -> dict[str, Any]:
+    """What ``areas.json`` says of the map: its version, and those of the spans that it is of."""
+    step = maps.step.step
+    return {
+        "version": step_version(run.folder, step),
+        "versions": {
+            span: version
+            for span, version in span_versions(run.folder, step).items()
+            if not {*span.split("-")}.isdisjoint(references)
+        },
+        "step": step,
+        "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
