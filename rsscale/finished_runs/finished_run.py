@@ -166,14 +166,11 @@ class FinishedRun:
         if found is None:
             return None
         steps = found.get("steps") if isinstance(found, Mapping) else None
-        for scores in steps.values() if isinstance(steps, Mapping) else (None,):
-            if not isinstance(scores, Mapping) or not all(
-                isinstance(of_span, Mapping) for of_span in scores.values()
-            ):
-                raise RunFolderError(
-                    f"{self.folder.url}/{OBJECTS_ACCURACY} has no scores by step and span; measure "
-                    f"again with: rsscale assess {self.folder.url} --objects FILE, or remove it"
-                )
+        if not isinstance(steps, Mapping) or not all(map(_by_span, steps.values())):
+            raise RunFolderError(
+                f"{self.folder.url}/{OBJECTS_ACCURACY} has no scores by step and span; measure "
+                f"again with: rsscale assess {self.folder.url} --objects FILE, or remove it"
+            )
         published = {step: steps[step] for step in self.objects if steps.get(step)}
         return {**found, "steps": published} if published else None
 
@@ -185,6 +182,13 @@ class FinishedRun:
                     f"step {step!r} of {self.folder.url} changed while it was published; publish "
                     "it again once nothing writes to it"
                 )
+
+
+def _by_span(scores: Any) -> bool:
+    """Whether these are the scores of a step: a mapping of each span."""
+    return isinstance(scores, Mapping) and all(
+        isinstance(of_span, Mapping) for of_span in scores.values()
+    )
 
 
 def read_finished(run: Run, steps: Sequence[str], *, partial: bool) -> FinishedRun:
