@@ -173,11 +173,12 @@ def publish(
     }
     place = claim(open_storage(target), identity, finished.folder.storage)
     is_complete = _begin(place, identity, finished)
+    # Before anything is copied: overviews are made of what lies there.
+    removed = 0 if is_complete else remove_stale(finished, place)
     with progress("publish", chosen.count(finished), "tiles") as bar:
         for step in finished.steps:
             bar.note(store_name(step))
             copy_store(finished, step, place, bar.advance)
-        removed = 0 if is_complete else remove_stale(finished, place)
         of_layers = chosen.layers_of(finished, place)
         provenance, files = write_provenance(finished, place, weights=model, by_tile=cogs == "tile")
         catalogue = stac.Catalogue(finished, said, provenance, collection)
