@@ -120,6 +120,16 @@ class SharedBytes:
         return fits and self._waiting[0] is turn
 
 
+def _take_for_old() -> None:
+    """Move all objects to the oldest generation, which takes no time and looks at none.
+
+    Else the first object that is made after a pause has all those of the pause looked through.
+    """
+    if gc.get_freeze_count() == 0:  # else what others froze would no longer be
+        gc.freeze()
+        gc.unfreeze()
+
+
 class _Pauses:
     """How many threads make objects that stay; the first one stops the collector."""
 
@@ -139,6 +149,7 @@ class _Pauses:
         with self._lock:
             self._count -= 1
             if self._count == 0 and self._was_on:
+                _take_for_old()
                 gc.enable()
 
 

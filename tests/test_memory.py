@@ -99,6 +99,24 @@ def test_the_collector_goes_on_after_an_error_and_stays_off_where_it_was_off() -
         gc.enable()
 
 
+def test_what_was_made_in_a_pause_is_not_looked_through_at_its_end() -> None:
+    looked: list[str] = []
+
+    def told(phase: str, _: dict[str, int]) -> None:
+        looked.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(told)
+    try:
+        with paused_collector():
+            made = [[] for _ in range(10_000)]
+        made.append([])  # the first object after the pause
+        assert looked == []
+    finally:
+        gc.callbacks.remove(told)
+    assert gc.get_freeze_count() == 0
+
+
 def test_threads_wait_for_shared_bytes_in_turn() -> None:
     shared, order, may_go = SharedBytes(10), [], threading.Event()
 

@@ -20,7 +20,8 @@ MAX_BYTES = 2**29
 
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
-_WIDE = re.compile(rb"\d{19}|[eE]\+?\d{3}")
+_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_WIDE = (b"0" * 19, b"e000", b"e+000")
 _ODD_TEXT = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 _CONSTANTS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}  # as STAC writes them
 
@@ -54,7 +55,7 @@ def read_json(body: bytes, most: int = MAX_BYTES) -> Any:
     if _may_be_deep(body):
         raise DocumentError(f"it has groups in more than {MAX_DEPTH} groups")
     numbers: dict[str, Any] = {}
-    if _WIDE.search(body):
+    if _may_be_wide(body):
         numbers = {"parse_int": _whole, "parse_float": _decimal}
     try:
         value = json.loads(body, parse_constant=_CONSTANTS.__getitem__, **numbers)
@@ -62,7 +63,7 @@ def read_json(body: bytes, most: int = MAX_BYTES) -> Any:
         raise DocumentError(f"it has groups in more than {MAX_DEPTH} groups") from None
     except ValueError as error:
         raise DocumentError(f"not JSON: {error}") from None
-    return _clean(value) if _ODD_TEXT.search(body) else value
+    return _clean(value) if b"\\u" in body and _ODD_TEXT.search(body) else value
 
 
 def kind_of(value: Any) -> str:
@@ -87,6 +88,12 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     return [finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _may_be_wide(body: bytes) -> bool:
+    """Whether a number may have more digits than 64 bits hold, or a power of ten of three."""
+    digits = body.translate(_DIGITS)  # a regular expression takes ten times as long
+    return any(number in digits for number in _WIDE)
 
 
 def _may_be_deep(body: bytes) -> bool:

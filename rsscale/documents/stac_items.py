@@ -3,14 +3,14 @@
 An item comes from somebody's server. What all of rsscale relies on (an id, properties, assets by
 name) is checked here and named where it is wrong. A broken field that a run may never read must not
 stop it: links without an address and boxes of text are left out, a broken asset stays with an empty
-address, so that whoever reads it hears of it (:func:`check_asset`, and of its address
+address, so that whoever reads it hears of it (:func:`check_assets`, and of its address
 :func:`rsscale.items.features.location`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rsscale.documents.json_text import kind_of
@@ -78,28 +78,34 @@ def links_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [link for link in links if _is_link(link)] if isinstance(links, list) else []
 
 
-def check_asset(item: Any, key: str, index: int | None = None) -> None:
-    """Refuse an asset that is to be read and whose metadata are of wrong types.
+def check_assets(item: Any, places: Iterable[tuple[str, int | None]]) -> None:
+    """Refuse an item of which assets are to be read whose metadata are of wrong types.
 
     Its address is looked at where it is chosen (:func:`rsscale.items.features.location`).
 
     Parameters
     ----------
     item : pystac.Item or Feature
-    key : str
-        Of the asset.
-    index : int, optional
-        Number of the band that is to be read, from 1; the others may be broken.
+    places : iterable of (key, index)
+        The assets' keys, and the numbers of the bands that are to be read, from 1; the others may
+        be broken.
 
     Raises
     ------
     ItemError
         Which names the item, the asset, the field, what was found and what was expected.
     """
-    asset = item.assets[key]
-    for scope in _scopes(item, asset, index):
-        for name, (is_right, expected) in _READ.items():
-            value = scope.get(name)
+    common = [item.properties]
+    for key, index in places:
+        for scope in (*_scopes(item.assets[key], index), *common):
+            _check_fields(item, key, scope)
+        common = []  # is the same of each
+
+
+def _check_fields(item: Any, key: str, scope: Mapping[str, Any]) -> None:
+    for name in scope:
+        if name in _READ:
+            value, (is_right, expected) = scope[name], _READ[name]
             if value is not None and not is_right(value):
                 raise ItemError(
                     f"item {item.id!r}, asset {key!r}: {name} is {kind_of(value)}; expected "
@@ -107,15 +113,15 @@ def check_asset(item: Any, key: str, index: int | None = None) -> None:
                 )
 
 
-def _scopes(item: Any, asset: Any, index: int | None) -> list[Mapping[str, Any]]:
-    """All objects in which a fact about a band of an asset may stand."""
+def _scopes(asset: Any, index: int | None) -> list[Mapping[str, Any]]:
+    """The objects of an asset in which a fact about a band of it may stand."""
     bands: list[Mapping[str, Any]] = []
     for name in ("raster:bands", "bands"):
         entries = asset.extra_fields.get(name)
         if isinstance(entries, list):
             read = entries if index is None else entries[index - 1 : index]
             bands += [entry for entry in read if isinstance(entry, dict)]
-    return [*bands, asset.extra_fields, item.properties]
+    return [*bands, asset.extra_fields]
 
 
 def _wrong(source: str, name: str, field: str, value: Any, expected: str) -> CatalogError:
@@ -148,6 +154,8 @@ def _is_link(link: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number, also one written as text."""
+    if type(value) is float:
+        return math.isfinite(value)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return False
     try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, Self
 
 from rsscale.errors import BandError, RecipeError
@@ -275,12 +276,12 @@ def described(asset: Asset) -> list[dict[str, Any]]:
 
 def _described(asset: Asset) -> list[dict[str, Any]]:
     merged: list[dict[str, Any]] = []
+    none: dict[str, Any] = {}
     for name in ("eo:bands", "bands", "raster:bands"):
         entries = asset.extra_fields.get(name)
         if isinstance(entries, list):
-            merged += ({} for _ in range(len(entries) - len(merged)))
-            for target, entry in zip(merged, entries, strict=False):
-                target.update(entry if isinstance(entry, dict) else _entry(entry, asset))
+            given = [e if isinstance(e, dict) else _entry(e, asset) for e in entries]
+            merged = [{**m, **g} for m, g in zip_longest(merged, given, fillvalue=none)]
     return merged
 
 

@@ -21,6 +21,7 @@ from rsscale.items.features import Feature, Item, is_plain, newest_features, wit
 from rsscale.items.geoparquet import EXACT
 from rsscale.items.interval import item_range
 from rsscale.text.redaction import strip_document
+from rsscale.text.secret_signs import is_free_of_secrets
 
 __all__ = [
     "EXACT",
@@ -98,7 +99,7 @@ def freeze(items: Iterable[Item], path: str | Path) -> None:
     if not ordered:
         raise ItemError(f"no items to write to {str(path)!r}; a file of items holds at least one")
     try:
-        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, without_secrets))
+        durable.replace(Path(path), lambda file: geoparquet.write(file, ordered, _written))
     except (TypeError, ValueError, OverflowError) as error:
         raise ItemError(f"{_unwritable(ordered)} cannot be written as JSON: {error}") from None
 
@@ -195,6 +196,16 @@ def _read_with_rustac(body: bytes, name: str) -> list[dict[str, Any]]:
 def without_secrets(item: Item) -> dict[str, Any]:
     """An item as JSON, without what is not needed to address its files, credentials and headers."""
     return dict(strip_document(item.to_dict(transform_hrefs=False)))
+
+
+def _written(item: Item) -> tuple[dict[str, Any], str]:
+    """An item without secrets: its JSON object, and the same as text."""
+    feature = item.to_dict(transform_hrefs=False)
+    text = geoparquet.exact(feature)
+    if is_free_of_secrets(text):
+        return feature, text
+    feature = dict(strip_document(feature))
+    return feature, geoparquet.exact(feature)
 
 
 class _Owned(dict[str, Any]):

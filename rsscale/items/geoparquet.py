@@ -33,10 +33,10 @@ _ROWS = 1000
 _ASSETS = 256
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT = pa.string()
-_LINK = pa.struct([("href", _TEXT), ("rel", _TEXT), ("type", _TEXT), ("title", _TEXT)])
-_ASSET = pa.struct([
-    ("href", _TEXT), ("type", _TEXT), ("title", _TEXT), ("roles", pa.list_(_TEXT)),
-])  # fmt: skip
+_LINK_TEXTS = ("href", "rel", "type", "title")
+_ASSET_TEXTS = ("href", "type", "title")
+_LINK = pa.struct([(name, _TEXT) for name in _LINK_TEXTS])
+_ASSET = pa.struct([*((name, _TEXT) for name in _ASSET_TEXTS), ("roles", pa.list_(_TEXT))])
 _BOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
 _CORE = {
     "type": _TEXT, "stac_version": _TEXT, "stac_extensions": pa.list_(_TEXT), "id": _TEXT,
@@ -49,10 +49,11 @@ _GEO = {
     "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}},
 }
 _INT64 = 2**63
+_Written = tuple[dict[str, Any], str]
 
 
 def write(
-    file: IO[bytes], items: Sequence[Item], to_json: Callable[[Item], dict[str, Any]]
+    file: IO[bytes], items: Sequence[Item], to_json: Callable[[Item], tuple[dict[str, Any], str]]
 ) -> None:
     """Write items; memory grows by a thousand of them at most.
 
@@ -62,7 +63,7 @@ def write(
     items : sequence of pystac.Item or Feature
         In the order wanted; the same items give the same bytes.
     to_json : function
-        From an item to the JSON object that is kept.
+        From an item to the JSON object that is kept, and the same as text (:func:`exact`).
 
     Raises
     ------
@@ -71,12 +72,12 @@ def write(
     """
     schema = _schema(items)
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
-        for features in _batches(map(to_json, items)):
-            writer.write_table(_table(features, schema))
+        for batch in _batches(map(to_json, items)):
+            writer.write_table(_table(batch, schema))
 
 
-def _batches(features: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    left = iter(features)
+def _batches(written: Iterable[_Written]) -> Iterator[list[_Written]]:
+    left = iter(written)
     while batch := list(islice(left, _ROWS)):
         yield batch
 
@@ -120,42 +121,65 @@ def _merge(kinds: set[Any]) -> pa.DataType | None:
     return next(iter(kinds)) if len(kinds) == 1 else None
 
 
-def _table(features: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table(batch: Sequence[_Written], schema: pa.Schema) -> pa.Table:
+    features = [feature for feature, _ in batch]
     columns = [
-        pa.array([_value(feature, field) for feature in features], field.type) for field in schema
+        [text for _, text in batch] if field.name == EXACT else _column(features, field)
+        for field in schema
     ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _value(feature: dict[str, Any], field: pa.Field) -> Any:
-    name, properties = field.name, feature["properties"]
-    if name in _CONVERTED:
-        return _CONVERTED[name](feature)
+def _column(features: Sequence[dict[str, Any]], field: pa.Field) -> list[Any]:
+    """The values of a column."""
+    name = field.name
+    if name == "geometry":
+        return _wkb([feature.get("geometry") for feature in features])
     if name == "assets":
-        given = feature["assets"]
-        return {
-            asset.name: _asset(given[asset.name]) for asset in field.type if asset.name in given
-        }
+        return [_assets(feature["assets"], field.type) for feature in features]
+    if name in _CONVERTED:
+        return [_CONVERTED[name](feature.get(name)) for feature in features]
     if field.type == _TIME:
-        return _time(properties.get(name))
-    value = feature.get(name) if name in _CORE else properties.get(name)
-    return float(value) if field.type == pa.float64() and value is not None else value
+        return [_time(feature["properties"].get(name)) for feature in features]
+    if name in _CORE:
+        return [feature.get(name) for feature in features]
+    kind = float if field.type == pa.float64() else _as_it_is
+    values = (feature["properties"].get(name) for feature in features)
+    return [None if value is None else kind(value) for value in values]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _links(links: Any) -> list[dict[str, str | None]]:
+    return [_texts(link, _LINK_TEXTS) for link in links or []]
+
+
+def _assets(assets: dict[str, dict[str, Any]], kind: pa.StructType) -> dict[str, Any]:
+    names = [field.name for field in kind]
+    return {name: _asset(assets[name]) for name in names if name in assets}
 
 
 def _asset(asset: dict[str, Any]) -> dict[str, Any]:
     roles = asset.get("roles")
     known = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
-    return {**_texts(asset, _ASSET), "roles": roles if known else None}
+    return {**_texts(asset, _ASSET_TEXTS), "roles": roles if known else None}
 
 
-def _texts(fields: dict[str, Any], kind: pa.StructType) -> dict[str, Any]:
-    values = {column.name: fields.get(column.name) for column in kind if column.type == _TEXT}
-    return {name: value if isinstance(value, str) else None for name, value in values.items()}
+def _texts(fields: dict[str, Any], names: Iterable[str]) -> dict[str, str | None]:
+    values = map(fields.get, names)
+    return {
+        name: value if isinstance(value, str) else None
+        for name, value in zip(names, values, strict=True)
+    }
 
 
-def _wkb(geometry: Any) -> bytes | None:
-    shape = shapely.from_geojson(json.dumps(geometry), on_invalid="ignore")
-    return None if shape is None else bytes(shapely.to_wkb(shape, flavor="iso"))
+def _wkb(geometries: Sequence[Any]) -> list[bytes | None]:
+    texts = [json.dumps(geometry) for geometry in geometries]
+    shapes = shapely.from_geojson(texts, on_invalid="ignore")
+    return list(shapely.to_wkb(shapes, flavor="iso"))
 
 
 def _box(bbox: Any) -> dict[str, float] | None:
@@ -177,7 +201,7 @@ def _time(text: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _exact(feature: dict[str, Any]) -> str:
+def exact(feature: dict[str, Any]) -> str:
     """The item as JSON; NaN and infinities, which JSON has not, as the texts that STAC has."""
     try:
         return json.dumps(feature, separators=(",", ":"), allow_nan=False)
@@ -185,9 +209,4 @@ def _exact(feature: dict[str, Any]) -> str:
         return json.dumps(finite(feature), separators=(",", ":"), allow_nan=False)
 
 
-_CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "geometry": lambda feature: _wkb(feature.get("geometry")),
-    "bbox": lambda feature: _box(feature.get("bbox")),
-    "links": lambda feature: [_texts(link, _LINK) for link in feature.get("links") or []],
-    EXACT: _exact,
-}
+_CONVERTED: dict[str, Callable[[Any], Any]] = {"bbox": _box, "links": _links}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.documents.stac_items import check_asset
+from rsscale.documents.stac_items import check_assets
 from rsscale.errors import ItemError
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
@@ -251,8 +251,8 @@ def _as_json(item: Item) -> dict[str, Any]:
 
 def _locations_of(item: Item, places: Sequence[AssetBand]) -> list[_Location]:
     locations, common = [], None
+    check_assets(item, [(place.key, place.index) for place in places])
     for place in places:
-        check_asset(item, place.key, place.index)
         asset = item.assets[place.key]
         if any(name.startswith("proj:") for name in asset.extra_fields):
             locations.append(_location(item, asset))

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self, overload
 
 import numpy as np
@@ -28,9 +29,11 @@ PERCENTAGES = frozenset({
     "s2cloudless", "probability",
 })  # fmt: skip
 _SUFFIX = re.compile(r"(\.tiff?|-jp2)$")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 RESOLUTION_SUFFIX = re.compile(r"_(\d+)m$")
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A band's name without what catalogues add to it.
 
@@ -270,4 +273,4 @@ class Scenes:
 
 def _json(value: Any) -> bytes:
     # repr of a float gives its bits back; NaN and infinities are nodata values too.
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(value).encode()

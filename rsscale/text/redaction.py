@@ -16,6 +16,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
+from rsscale.text.secret_signs import SCHEME_AND_VALUE, TOKEN, is_secret_name
+
 KEEP_QUERY = "RSSCALE_KEEP_QUERY"
 """Environment variable with more names of a query that address files, comma-separated."""
 
@@ -48,25 +50,8 @@ _ADDRESSING = frozenset({
     "list_dir", "use_head", "empty_dir", "max_retry", "retry_delay",
 })  # fmt: skip
 
-_JWT = r"eyJ[A-Za-z0-9_=-]{6,}(?:\.[A-Za-z0-9_=-]*){1,4}"
-# Shapes of keys that their services gave a prefix, so that they can be found.
-_KEYS = (
-    r"(?:sk|pk|rk)[-_](?:live[-_]|test[-_])?[A-Za-z0-9_-]{12,}|gh[pousr]_[A-Za-z0-9]{16,}"
-    r"|github_pat_\w{16,}|glpat-[\w-]{12,}|AKIA[A-Z0-9]{12,}|ASIA[A-Z0-9]{12,}|AIza[\w-]{20,}"
-    r"|xox[abprs]-[\w-]{10,}|hf_[A-Za-z0-9]{16,}|PLAK[A-Za-z0-9]{16,}"
-)
-_TOKEN = re.compile(rf"\b(?:{_JWT}|{_KEYS})")
 _FILE = re.compile(r"[^=]*\.[A-Za-z0-9]{1,5}")
 _DROPPED = "…"
-
-# A field of a document that holds a secret, by the words of its name.
-_SECRET_WORDS = frozenset({
-    "token", "tokens", "secret", "secrets", "password", "passwd", "pwd", "passphrase", "apikey",
-    "credential", "credentials", "authorization", "authentication", "auth", "signature", "sig",
-    "sas", "jwt", "bearer", "session", "sessionid", "cookie", "cookies", "headers", "key",
-    "accesskey", "login", "username", "clientid",
-})  # fmt: skip
-_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+")
 _TRAILING = ".,;:!)]}…"
@@ -75,7 +60,6 @@ _LOCAL_PATH = re.compile(
     r"|(?<![A-Za-z0-9])[A-Za-z]:\\[^\s'\"<>|,;:]+"
 )
 _RELATIVE_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
-_SCHEME_AND_VALUE = re.compile(r"\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{6,}")
 _HEADER = re.compile(
     r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:key|token|auth)[\w-]*)"
     # What names a variable of the environment, as a recipe's `headers` do, is no secret.
@@ -134,7 +118,7 @@ def strip_document(value: Any) -> Any:
         return {
             key: inner if isinstance(inner, (int, float)) else strip_document(inner)
             for key, inner in value.items()
-            if not _is_secret_name(key)
+            if not is_secret_name(key)
         }
     if isinstance(value, (list, tuple)):
         if value and isinstance(value[0], (int, float)) and not _nested(value):
@@ -179,9 +163,9 @@ def scrub(text: str) -> str:
         text = _ADDRESS.sub(lambda match: _shown_in_text(match[0]), text)
     if "?" in text:
         text = _RELATIVE_QUERY.sub("", text)
-    text = _SCHEME_AND_VALUE.sub(rf"\1 {_DROPPED}", text)
+    text = SCHEME_AND_VALUE.sub(rf"\1 {_DROPPED}", text)
     text = _HEADER.sub(rf"\1\2{_DROPPED}", text)
-    text = _TOKEN.sub(_DROPPED, text)
+    text = TOKEN.sub(_DROPPED, text)
     for secret in _own_secrets():
         text = text.replace(secret, _DROPPED)
     return text
@@ -284,9 +268,9 @@ def _strip_segment(segment: str, names: list[str], more: str) -> str:
     kept = [parameter for parameter in parameters if _keeps(parameter, more)]
     if len(kept) < len(parameters):
         names.append("parameters after ';'")
-    if _TOKEN.search(name):
+    if TOKEN.search(name):
         names.append("a token in its path")
-        name = _TOKEN.sub(_DROPPED, name)
+        name = TOKEN.sub(_DROPPED, name)
     return ";".join([name, *kept])
 
 
@@ -294,8 +278,8 @@ def _keeps(parameter: str, more: str) -> bool:
     """Whether a parameter behind a semicolon addresses the file, or is the end of its name."""
     name, equals, value = parameter.partition("=")
     if not equals:
-        return bool(_FILE.fullmatch(parameter)) and not _TOKEN.search(parameter)
-    return _addresses(name, more) and not _TOKEN.search(value)
+        return bool(_FILE.fullmatch(parameter)) and not TOKEN.search(parameter)
+    return _addresses(name, more) and not TOKEN.search(value)
 
 
 def _strip_pair(pair: str, names: list[str], more: str) -> str:
@@ -304,10 +288,10 @@ def _strip_pair(pair: str, names: list[str], more: str) -> str:
     if not equals and "://" in name:  # ?https://…, as some services take an address
         return strip_secrets(name)
     if not _addresses(name, more):
-        names.append(name if equals and not _TOKEN.search(name) else "a value without a name")
+        names.append(name if equals and not TOKEN.search(name) else "a value without a name")
         return ""
     plain = unquote_plus(value)
-    if _TOKEN.search(plain):
+    if TOKEN.search(plain):
         names.append(name)
         return ""
     if _is_address(plain):
@@ -320,20 +304,12 @@ def _strip_pair(pair: str, names: list[str], more: str) -> str:
 def _addresses(name: str, more: str) -> bool:
     """Whether a parameter of this name says which file: a known one, or one that a person named."""
     low = name.lower()
-    return low in _ADDRESSING or (low in _more_names(more) and not _is_secret_name(name))
+    return low in _ADDRESSING or (low in _more_names(more) and not is_secret_name(name))
 
 
 @lru_cache(maxsize=8)
 def _more_names(text: str) -> frozenset[str]:
     return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
-
-
-@lru_cache(maxsize=4096)
-def _is_secret_name(name: Any) -> bool:
-    if not isinstance(name, str):
-        return False
-    words = [word.lower() for word in _WORD.findall(name)]
-    return bool(_SECRET_WORDS.intersection(words)) or "".join(words) in _SECRET_WORDS
 
 
 def _strip_text(text: str) -> str:
@@ -344,9 +320,9 @@ def _strip_text(text: str) -> str:
             if not re.search(r"\s", text)
             else _ADDRESS.sub(lambda match: strip_secrets(match[0]), text)
         )
-    if "eyJ" in text or _TOKEN.search(text):
-        text = _TOKEN.sub(_DROPPED, text)
-    return _SCHEME_AND_VALUE.sub(rf"\1 {_DROPPED}", text) if "ea" in text or "as" in text else text
+    if "eyJ" in text or TOKEN.search(text):
+        text = TOKEN.sub(_DROPPED, text)
+    return SCHEME_AND_VALUE.sub(rf"\1 {_DROPPED}", text) if "ea" in text or "as" in text else text
 
 
 def _nested(values: Any) -> bool:

@@ -13,6 +13,7 @@ from stac_factory import make_item
 
 from rsscale.errors import CatalogError, ItemError
 from rsscale.items.freeze import EXACT, freeze, thaw, to_items
+from rsscale.text.redaction import strip_document
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/stac-items"
 
@@ -145,13 +146,28 @@ def test_files_are_written_and_read_some_items_at_a_time(tmp_path, monkeypatch):
         assert sum(ref() is not None for ref in alive) <= 20
         feature = Feature(item.to_dict(transform_hrefs=False))
         alive.append(weakref.ref(feature))
-        return feature
+        return feature, geoparquet.exact(feature)
 
     with (tmp_path / "items.parquet").open("wb") as file:
         geoparquet.write(file, list(made), to_json)
     assert len(alive) == 95
     assert pq.ParquetFile(tmp_path / "items.parquet").num_row_groups == 10
     assert as_dicts(thaw(tmp_path / "items.parquet")) == as_dicts(made)
+
+
+def test_only_items_that_may_hold_a_secret_are_looked_through(tmp_path, monkeypatch):
+    looked_through = []
+
+    def strip(feature):
+        looked_through.append(feature["id"])
+        return strip_document(feature)
+
+    monkeypatch.setattr("rsscale.items.freeze.strip_document", strip)
+    made = to_items([make_item(f"{n}") for n in range(5)])
+    made[3].assets["red"].href = "https://example.org/a.tif?token=abc"
+    freeze(made, tmp_path / "items.parquet")
+    assert looked_through == ["3"]
+    assert not any("?" in item.assets["red"].href for item in thaw(tmp_path / "items.parquet"))
 
 
 def test_rows_that_others_added_are_read_by_their_columns(tmp_path):

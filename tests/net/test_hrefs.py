@@ -2,7 +2,7 @@
 
 import pytest
 
-from rsscale.net.hrefs import absolute, map_hrefs
+from rsscale.net.hrefs import absolute, change_hrefs
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,13 @@ def test_absolute(href, base, result):
     assert absolute(href, base) == result
 
 
-def test_map_hrefs_goes_deep_and_copies():
-    before = {"href": "a", "x": [{"href": "b", "title": "a"}], "href_list": ["a"]}
-    after = map_hrefs(before, str.upper)
-    assert after == {"href": "A", "x": [{"href": "B", "title": "a"}], "href_list": ["a"]}
-    assert before["href"] == "a"
+def test_hrefs_are_changed_at_any_depth_and_nothing_else():
+    value = {
+        "href": "a",
+        "x": [[{"href": "b", "title": "a"}]],
+        "href_list": ["a"],
+        "y": {"href": 1},
+    }
+    change_hrefs(value, str.upper)
+    expected = {"href": "A", "x": [[{"href": "B", "title": "a"}]], "href_list": ["a"]}
+    assert value == {**expected, "y": {"href": 1}}
