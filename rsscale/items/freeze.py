@@ -200,12 +200,10 @@ def without_secrets(item: Item) -> dict[str, Any]:
 
 def _written(item: Item) -> tuple[dict[str, Any], str]:
     """An item without secrets: its JSON object, and the same as text."""
-    feature = item.to_dict(transform_hrefs=False)
-    text = geoparquet.exact(feature)
+    feature, text = geoparquet.with_text(item.to_dict(transform_hrefs=False))
     if is_free_of_secrets(text):
         return feature, text
-    feature = dict(strip_document(feature))
-    return feature, geoparquet.exact(feature)
+    return geoparquet.with_text(dict(strip_document(feature)))
 
 
 class _Owned(dict[str, Any]):

@@ -63,7 +63,7 @@ def write(
     items : sequence of pystac.Item or Feature
         In the order wanted; the same items give the same bytes.
     to_json : function
-        From an item to the JSON object that is kept, and the same as text (:func:`exact`).
+        From an item to the JSON object that is kept, and the same as text: :func:`with_text`.
 
     Raises
     ------
@@ -199,6 +199,11 @@ def _time(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def with_text(feature: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A JSON object, and the same as the text that is kept of it."""
+    return feature, exact(feature)
 
 
 def exact(feature: dict[str, Any]) -> str:

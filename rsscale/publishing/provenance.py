@@ -179,7 +179,7 @@ def _write_items(
                 yield Feature(to_json(item))
 
     plain = _Plain(finished.folder.storage.local(frozen))
-    geoparquet.write(file, plain, lambda item: dict(item.to_dict()))
+    geoparquet.write(file, plain, lambda item: geoparquet.with_text(item.to_dict()))
     return target.put(f"{FOLDER}/{name}.parquet", file.getvalue())
 
 

@@ -146,7 +146,7 @@ def test_files_are_written_and_read_some_items_at_a_time(tmp_path, monkeypatch):
         assert sum(ref() is not None for ref in alive) <= 20
         feature = Feature(item.to_dict(transform_hrefs=False))
         alive.append(weakref.ref(feature))
-        return feature, geoparquet.exact(feature)
+        return geoparquet.with_text(feature)
 
     with (tmp_path / "items.parquet").open("wb") as file:
         geoparquet.write(file, list(made), to_json)
