@@ -1,6 +1,7 @@
 """Objects of a run, each exactly once: however it was cut into tiles, computed, or stopped."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -268,6 +269,25 @@ def test_killed_in_the_last_step_and_resumed(tmp_path: Path, in_part: pa.Table) 
         assert len(list((out / "ledger" / "ponds").rglob("*.json"))) < 26
         run = rs.resume(out)
     assert rows_of(run).equals(in_part)
+
+
+@pytest.mark.slow
+def test_a_worker_of_two_is_killed(tmp_path: Path, in_part: pa.Table) -> None:
+    """While it holds a tile of windows: the other worker goes on."""
+    out, once = tmp_path / "killed", tmp_path / "once"
+    code = KILLED.format(path=sys.path, folder=str(tmp_path), out=str(out))
+    with allowed_scene():
+        ended = run_forked(
+            code.replace("threads=1", "client='local:2', threads=1"),
+            env={
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "RSSCALE_FAILPOINTS": "after-shards@x733_y4983=kill",
+                "RSSCALE_FAILPOINT_ONCE": str(once),
+            },
+        )
+    assert ended.returncode == 0, ended.stderr
+    assert once.exists()
+    assert rows_of(rs.Run(out)).equals(in_part)
 
 
 KILLED = """
