@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _PATH = re.compile(
     r"(?:file://)?(?<![\w:/.<~])/(?P<top>[\w.-]+)(?:/[^\s/'\"<>|:;,()]+)*/?"
     r"|file://[^\s'\"<>]+|(?<![A-Za-z])[A-Za-z]:\\[^\s'\"<>|]+"
 )
+_COPY = re.compile(r"files/[0-9a-f]{16,}/(?P<name>[^/]+)")  # as a run's recipe names its copies
 _ADDRESS = re.compile(r"((?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+)")
 
 
@@ -32,7 +34,16 @@ def without_local_paths(text: str) -> str:
 
 def publishable(value: Any) -> Any:
     """A copy of a JSON value without paths of this machine, tokens, and fields of credentials."""
-    return _each_text(strip_document(value))
+    return _each_text(strip_document(value), without_local_paths)
+
+
+def publishable_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A run's recipe as `publishable` has it, with the names of files that the run keeps."""
+    named = _each_text(
+        recipe, lambda text: match["name"] if (match := _COPY.fullmatch(text)) else text
+    )
+    document: dict[str, Any] = publishable(named)
+    return document
 
 
 def publishable_text(text: str) -> str:
@@ -45,12 +56,14 @@ def publishable_text(text: str) -> str:
     return without_local_paths("".join(clean))
 
 
-def _each_text(value: Any) -> Any:
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return without_local_paths(value)
+        return change(value)
     if isinstance(value, dict):
-        return {key: _each_text(inner) for key, inner in value.items()}
-    return [_each_text(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _each_text(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(inner, change) for inner in value]
+    return value
 
 
 def _last_part(match: re.Match[str]) -> str:

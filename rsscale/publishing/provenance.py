@@ -19,7 +19,7 @@ from rsscale.items.features import Feature
 from rsscale.items.freeze import EXACT, without_secrets
 from rsscale.layers import TileKey
 from rsscale.model.files import REPORT_FILES
-from rsscale.publishing.local_paths import publishable, without_local_paths
+from rsscale.publishing.local_paths import publishable, publishable_recipe, without_local_paths
 from rsscale.publishing.stac import GEOJSON, PARQUET, Provenance, Scenes
 from rsscale.publishing.target import Target, WrittenFile
 from rsscale.store.ledger import Ledger
@@ -45,8 +45,9 @@ def write_provenance(
     by_tile : bool
         Collect the addresses of input items, for items that are tiles and name their scenes.
     """
-    recipe = yaml.safe_dump(publishable(finished.recipe), sort_keys=False, allow_unicode=True)
-    files = [target.put_text(f"{FOLDER}/recipe.yaml", recipe)]
+    recipe = publishable_recipe(finished.recipe)
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    files = [target.put_text(f"{FOLDER}/recipe.yaml", text)]
     links: list[dict[str, Any]] = []
     models = _models(finished)
     for digest in models if weights else ():

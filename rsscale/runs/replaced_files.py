@@ -98,12 +98,15 @@ def moved(before: Scenes, after: Scenes) -> tuple[str, str] | None:
     if len(before) != 1 or len(after) != 1:
         return None
     (old,), (new,) = before.values(), after.values()
-    pairs = list(zip(old.bands, new.bands, strict=True))
-    elsewhere = [(a.url, b.url) for a, b in pairs if a.url != b.url]
-    back = replace(new, bands=tuple(replace(b, url=a.url) for a, b in pairs))
-    if not elsewhere or back.digest() != old.digest():
+    if len(old.bands) != len(new.bands):
         return None
-    former, now = (url.split("/") for url in elsewhere[0])
+    pairs = list(zip(old.bands, new.bands, strict=True))
+    elsewhere = [(a.url.split("/"), b.url.split("/")) for a, b in pairs if a.url != b.url]
+    back = replace(new, bands=tuple(replace(b, url=a.url) for a, b in pairs))
+    renamed = any(former[-1] != now[-1] for former, now in elsewhere)  # another file, not a move
+    if not elsewhere or renamed or back.digest() != old.digest():
+        return None
+    former, now = elsewhere[0]
     while len(former) > 1 and len(now) > 1 and former[-1] == now[-1]:
         del former[-1], now[-1]
     return "/".join(former), "/".join(now)

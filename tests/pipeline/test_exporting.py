@@ -206,7 +206,7 @@ def test_a_step_a_layer_and_a_period_are_chosen(finished: Path, tmp_path: Path) 
     paths = rs.export(finished, tmp_path, step="change", layers=["change", "from"])
     assert [path.name for path in paths] == ["change_2022-2023.tif", "change_from_2022-2023.tif"]
     lone = tmp_path / "deep" / "lone.tif"
-    assert rs.export(finished, lone, layers=["index"], periods=[2022]) == [lone]
+    assert rs.export(finished, lone, layers=["index"], periods=[2022], whole_tiles=True) == [lone]
     with rasterio.open(lone) as file:
         np.testing.assert_array_equal(file.read(1), stored(finished, "index")[0])
 
@@ -238,7 +238,10 @@ def test_an_unfinished_run_is_refused_without_a_word(tmp_path: Path) -> None:
         rs.run(recipe, tmp_path / "run")
     with pytest.raises(RunFolderError, match=r"is not finished.*--partial"):
         rs.export(tmp_path / "run", tmp_path / "cogs")
-    paths = rs.export(tmp_path / "run", tmp_path / "cogs", layers=["classification"], partial=True)
+    paths = rs.export(
+        tmp_path / "run", tmp_path / "cogs", layers=["classification"], partial=True,
+        whole_tiles=True,
+    )  # fmt: skip
     with rasterio.open(paths[0]) as file:
         np.testing.assert_array_equal(file.read(1), stored(tmp_path / "run", "classification")[0])
 

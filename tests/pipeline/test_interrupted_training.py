@@ -116,12 +116,12 @@ def test_one_that_is_killed_while_it_reads_goes_on(
     before = {path.name: path.stat().st_mtime_ns for path in work.glob("chips/part-*")}
     assert len(before) == 1
     seen: dict[str, int] = {}
-    monkeypatch.setattr(
-        "rsscale.pipeline.training.save_model",
-        lambda *_, **__: seen.update(
-            {path.name: path.stat().st_mtime_ns for path in work.glob("chips/part-*")}
-        ),
-    )
+
+    def noted(_: rs.Model, report: Any, *__: Any, **___: Any) -> Any:
+        seen.update({path.name: path.stat().st_mtime_ns for path in work.glob("chips/part-*")})
+        return report
+
+    monkeypatch.setattr("rsscale.pipeline.training.save_trained", noted)
     model, again = rs.train(recipe, device="cpu")
     assert "goes on reading:" in capsys.readouterr().err
     assert before.items() < seen.items()  # those were not read again
