@@ -236,12 +236,20 @@ class FrozenItems(Lookup):
     def __init__(self, index: Path, records: Path) -> None:
         self._records = records
         try:
-            with np.load(index, allow_pickle=False) as arrays:
-                self._take(arrays)
+            try:
+                self._load(index)
+            except SystemError:
+                # CPython 3.11 sometimes miscounts in ast.parse, by which NumPy reads the header of
+                # an array, where other threads run: no fault of the file.
+                self._load(index)
         except FileNotFoundError:
             raise ItemError(f"{index.name} is not there any more") from None
         except Exception as error:  # noqa: BLE001 -- zipfile, zlib, struct, numpy: of noise
             raise ItemError(f"{index.name} is not what was written ({error})") from None
+
+    def _load(self, index: Path) -> None:
+        with np.load(index, allow_pickle=False) as arrays:
+            self._take(arrays)
 
     def _take(self, arrays: Any) -> None:
         """Take the columns of an index, if they are those of one."""

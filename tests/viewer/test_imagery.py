@@ -25,8 +25,8 @@ def recipe(landscape: Landscape) -> dict:
 @pytest.mark.extended
 def test_it_is_made_once_and_served(landscape: Landscape, tmp_path: Path) -> None:
     run = rs.run(recipe(landscape), tmp_path / "run", threads=2, device="cpu")
-    for _ in range(2):
-        with rs.view(run, imagery=True) as viewer:
+    for stretch in ((0.0, 0.3), None):  # as the recipe's picture has it; then as it was made
+        with rs.view(run, imagery=True, stretch=stretch) as viewer:
             answer = requests.get(f"{viewer.url}viewer.json", timeout=30)
             layers = {layer["id"]: layer for layer in answer.json()["layers"]}
             root = requests.get(f"{viewer.url}../imagery.zarr/zarr.json", timeout=30)
