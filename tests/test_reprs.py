@@ -12,8 +12,9 @@ from code_blocks import ROOT, blocks_of
 import rsscale as rs
 from rsscale.accuracy.confusion import Accuracy
 from rsscale.diagnosis.check import Check, Diagnosis
+from rsscale.items.item_store import ItemChanges
 from rsscale.progress.bars import show_progress
-from rsscale.runs.changes import Changes, ItemChanges, TileChanges
+from rsscale.runs.changes import Changes, TileChanges
 
 RECIPES = ROOT / "recipes"
 CLASSES = (rs.LandClass(1, "water", "#2b83ba"), rs.LandClass(4, "a < b", "#1b7837"))

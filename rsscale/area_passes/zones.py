@@ -6,7 +6,7 @@ A tile gives rows, one for each zone and class that it holds; a gather sums them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from rsscale.area_passes.area_counts import AreaCounts, rows_schema, table_of
 from rsscale.area_passes.class_layer import class_layer, names_of
@@ -18,9 +18,6 @@ from rsscale.layers import Layer
 from rsscale.recipe import StepRecipe
 from rsscale.steps.base import Block, Result, Setup, Step
 from rsscale.steps.options import Options
-
-if TYPE_CHECKING:
-    pass
 
 
 class ZonesOptions(Options):

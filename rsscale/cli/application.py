@@ -82,7 +82,7 @@ def run_command_line(arguments: list[str] | None = None) -> None:
 
 
 def _wait_without_spinning() -> None:
-    """Let threads of torch that wait for one another spin shortly, then sleep.
+    """Let waiting threads of torch spin shortly, then sleep.
 
     By default they spin for long, which takes a core from whatever else computes on the machine,
     and from the thread that they wait for. So few turns are as fast on a quiet machine, where

@@ -12,8 +12,9 @@ from odc.geo.geobox import GeoBox
 from rsscale.cube.build import build_cube, check_request
 from rsscale.cube.mask_rules import nodata_rule
 from rsscale.errors import ReadError, RecipeError
-from rsscale.items.assets import ItemsLike, with_all_bands
+from rsscale.items.assets import with_all_bands
 from rsscale.items.bands import BandsLike, band_requests
+from rsscale.items.features import ItemsLike
 from rsscale.items.item_index import resolve
 from rsscale.read.stage_timer import StageTimer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from rsscale.documents.stac_items import BROKEN
 from rsscale.errors import ItemError, nearest
@@ -273,3 +273,87 @@ def _has_date(properties: Mapping[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+ItemsLike: TypeAlias = Iterable[Item | Mapping[str, Any]] | Item | Mapping[str, Any]
+"""Items, one item, or a FeatureCollection."""
+
+
+def canonical(items: ItemsLike) -> list[Item]:
+    """The items as objects, sorted by (datetime, id, collection).
+
+    Parameters
+    ----------
+    items : iterable of items, one item, or a FeatureCollection
+        pystac items, :class:`Feature` or JSON objects.
+
+    Raises
+    ------
+    ItemError
+        When an item has neither ``datetime`` nor ``start_datetime``, or something is no item.
+    """
+    made = [_as_item(item) for item in _listed(items)]
+    return sorted(made, key=item_order)
+
+
+def item_order(item: Item) -> tuple[datetime, str, str]:
+    """Sort key of items: an id is unique in its collection only."""
+    return moment(item), item.id, str(item.collection_id or "")
+
+
+def _listed(items: Any) -> Iterable[Any]:
+    """Items one by one, whatever they came as."""
+    if isinstance(items, Mapping):
+        features = items.get("features") if items.get("type") == "FeatureCollection" else [items]
+        if isinstance(features, (list, tuple)):
+            return features
+    elif not isinstance(items, (str, bytes)):
+        if hasattr(items, "assets") and hasattr(items, "properties"):
+            return [items]
+        if isinstance(items, Iterable):
+            return items
+    raise ItemError(
+        f"items are given as {type(items).__name__}; expected what search returns: an "
+        "ItemCollection, a list of items, one item, or their GeoJSON"
+    )
+
+
+def _as_item(item: Any) -> Item:
+    if hasattr(item, "assets") and hasattr(item, "properties") and hasattr(item, "id"):
+        stac_item: Item = item
+        return stac_item
+    if not isinstance(item, Mapping) or item.get("type") != "Feature":
+        kind = item.get("type") if isinstance(item, Mapping) else None
+        description = f"JSON of type {kind!r}" if isinstance(item, Mapping) else type(item).__name__
+        raise ItemError(f"among the items is {description}; expected STAC items (GeoJSON Features)")
+    return _from_json(item)
+
+
+def _from_json(item: Mapping[str, Any]) -> Item:
+    import pystac
+
+    plain = with_usable_assets(dict(item))
+    try:
+        return pystac.Item.from_dict(plain)
+    except Exception as error:  # noqa: BLE001 -- pystac raises whatever the broken field leads to
+        raise ItemError(f"item {item.get('id')!r} is not valid STAC: {error}") from None
+
+
+def moment(item: Item) -> datetime:
+    """When the item was acquired, in UTC: ``datetime``, else ``start_datetime``."""
+    when = item.datetime
+    if when is None:
+        start = item.properties.get("start_datetime")
+        if start is None:
+            raise ItemError(
+                f"item {item.id!r} has neither datetime nor start_datetime; "
+                "leave it out or give it a date"
+            )
+        when = start if isinstance(start, datetime) else _parsed(start)
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _parsed(text: str) -> datetime:
+    from pystac.utils import str_to_datetime
+
+    return str_to_datetime(text)

@@ -15,7 +15,7 @@ from rsscale.documents.stac_items import check_assets
 from rsscale.errors import ItemError
 from rsscale.items import assets
 from rsscale.items.bands import AssetBand, BandsLike, is_code
-from rsscale.items.features import Asset, Item, location
+from rsscale.items.features import Asset, Item, ItemsLike, location, moment
 from rsscale.items.interval import item_range
 from rsscale.items.item_store import Extents, Lookup, Rows, ScenesInMemory
 from rsscale.items.products import Rule, product_rule, specified
@@ -89,7 +89,7 @@ class ItemIndex(ScenesInMemory):
         super().__init__(scenes, extents, crs)
 
 
-def resolve(items: assets.ItemsLike, bands: BandsLike, alternate: Sequence[str] = ()) -> Scenes:
+def resolve(items: ItemsLike, bands: BandsLike, alternate: Sequence[str] = ()) -> Scenes:
     """Resolve some bands of some items to scene records.
 
     Parameters
@@ -286,7 +286,7 @@ def _scenes(
         records=tuple(
             SceneRecord(
                 id=item.id,
-                microseconds=int((_utc64(assets.moment(item)) - _EPOCH).astype(np.int64)),
+                microseconds=int((_utc64(moment(item)) - _EPOCH).astype(np.int64)),
                 day=int(assets.solar_day(item).astype(np.int64)),
                 sign=item.properties.get(PROPERTY),
                 bands=tuple(
@@ -376,7 +376,7 @@ def _all_bounds(locations: Sequence[Sequence[_Location]], crs: str) -> npt.NDArr
 
 def _moments(item: Item) -> tuple[np.datetime64, np.datetime64]:
     start, end = item_range(item.properties)
-    nominal = assets.moment(item)
+    nominal = moment(item)
     return _utc64(start or nominal), _utc64(end or nominal)
 
 

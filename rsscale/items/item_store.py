@@ -1,5 +1,7 @@
 """Finding scene records by place and time: the tables of an index, in memory or frozen on disk.
 
+Also what differs between the items that a run froze and those of now.
+
 A country has tens of thousands of items and a tile needs a few dozen: so a worker holds where they
 lie, some 70 bytes each, and reads the records that it needs.
 
@@ -14,8 +16,9 @@ import hashlib
 import io
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -286,3 +289,91 @@ def _compress(record: bytes, shared: bytes) -> bytes:
 
 def _expand(record: bytes, shared: bytes) -> bytes:
     return (zlib.decompressobj(zdict=shared) if shared else zlib.decompressobj()).decompress(record)
+
+
+@dataclass(frozen=True)
+class ItemChanges:
+    """Items of an input against those that a run was planned with.
+
+    Attributes
+    ----------
+    new, changed, gone, same : int
+        Changed are those of which something decides pixels that was different.
+    moved : int
+        Of those that changed, the ones whose files lie elsewhere, and nothing else is different.
+    places : (str, str)
+        Where one of those lay, and where it lies now; empty where none moved.
+    """
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    same: int = 0
+    moved: int = 0
+    places: tuple[str, str] = ("", "")
+
+    def __str__(self) -> str:
+        text = f"{self.new} new, {self.changed} changed, {self.gone} gone, {self.same} as they were"
+        if not self.moved:
+            return text
+        before, now = self.places
+        which = "which lie" if self.moved == self.changed else f"of which {self.moved} lie"
+        return text.replace(
+            " changed,",
+            f" changed ({which} elsewhere, in {now} and not in {before}: whether they hold the "
+            "same pixels is not known, so that their tiles are computed anew; to keep these, move "
+            "the files back, or link the former place to the new one),",
+        )
+
+
+def compare_items(before: Lookup | None, after: Lookup, *, grows: bool = False) -> ItemChanges:
+    """Count what is new, changed, gone and moved between the items of a run and those of now.
+
+    Parameters
+    ----------
+    before : Lookup, optional
+        Those that the run froze; when omitted, none.
+    after : Lookup
+    grows : bool
+        The run takes new ones and leaves the others as they are.
+    """
+    known, now = _by_id(before) if before is not None else {}, _by_id(after)
+    new, both = now.keys() - known.keys(), now.keys() & known.keys()
+    changed = [item for item in both if known[item] != now[item]] if not grows else []
+    gone = 0 if grows else len(known.keys() - now.keys())
+    same = len(known) if grows else len(both) - len(changed)
+    places = [place for item in changed if (place := _moved(known[item], now[item]))]
+    return ItemChanges(
+        len(new), len(changed), gone, same, len(places), *([min(places)] if places else [])
+    )
+
+
+ByDigest = Mapping[bytes, SceneRecord]
+"""Records by what decides their pixels."""
+
+
+def _by_id(items: Lookup) -> dict[str, ByDigest]:
+    """The records of each item."""
+    scenes: dict[str, dict[bytes, SceneRecord]] = defaultdict(dict)
+    for record, digest in zip(items.scenes, items.extents.digests, strict=True):
+        scenes[record.id][digest.tobytes()] = record
+    return dict(scenes)
+
+
+def _moved(before: ByDigest, after: ByDigest) -> tuple[str, str] | None:
+    """Where an item's files lay and where they lie now; None if more of it is different."""
+    if len(before) != 1 or len(after) != 1:
+        return None
+    (old,), (new,) = before.values(), after.values()
+    if len(old.bands) != len(new.bands):
+        return None
+    pairs = list(zip(old.bands, new.bands, strict=True))
+    elsewhere = [(a.url.split("/"), b.url.split("/")) for a, b in pairs if a.url != b.url]
+    back = replace(new, bands=tuple(replace(b, url=a.url) for a, b in pairs))
+    renamed = any(former[-1] != now[-1] for former, now in elsewhere)  # another file, not a move
+    if not elsewhere or renamed or back.digest() != old.digest():
+        return None
+    former, now = elsewhere[0]
+    while len(former) > 1 and len(now) > 1 and former[-1] == now[-1]:
+        del former[-1], now[-1]
+    return "/".join(former), "/".join(now)

@@ -19,8 +19,7 @@ import numpy as np
 import shapely
 
 from rsscale.geo.antimeridian import on_globe
-from rsscale.items import assets
-from rsscale.items.features import Item
+from rsscale.items.features import Item, item_order, moment
 from rsscale.items.products import baseline
 from rsscale.text.wording import counted
 
@@ -141,7 +140,7 @@ def keep_newest(items: Iterable[AnyItem]) -> tuple[list[AnyItem], dict[str, str]
             else:
                 older.append((item, newer))
         kept += best
-    kept.sort(key=assets.item_order)
+    kept.sort(key=item_order)
     times = Counter(item.id for item, _ in older)
     left_out = dict(sorted((_name(item, times), newer.id) for item, newer in older))
     if left_out:
@@ -222,7 +221,7 @@ def _same_scene(older: Item, newer: Item) -> bool:
     if named is None and _rank(older)[:-1] == _rank(newer)[:-1]:
         return False  # nothing but the id tells one from the other
     if named is None or _S2_NUMBERED.match(older.id):
-        apart = assets.moment(older) - assets.moment(newer)
+        apart = moment(older) - moment(newer)
         if abs(apart.total_seconds()) > _SAME_PASS_S:
             return False
     return _overlap(older, newer) >= _SAME_PLACE

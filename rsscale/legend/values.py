@@ -200,7 +200,7 @@ def names_beside(
     Raises
     ------
     ModelError
-        Where a name stands for one value here and for another one there.
+        Where a name stands for different values in the two.
     """
     values = {_plain(entry.name): entry.value for entry in classes}
     for value, name in sorted(names.items()):

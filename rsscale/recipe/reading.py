@@ -178,14 +178,14 @@ def _with_kept_files(recipe: Recipe, base: Path) -> Recipe:
     if "folder" not in recipe.model_fields_set:  # as only the recipe of a run has it
         return recipe
 
-    def found(value: Any) -> Any:
+    def in_folder(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: found(inner) for key, inner in value.items()}
+            return {key: in_folder(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [found(inner) for inner in value]
+            return [in_folder(inner) for inner in value]
         return str(base / value) if isinstance(value, str) and _KEPT.match(value) else value
 
     steps = {
-        name: step.model_copy(update=found(step.options)) for name, step in recipe.steps.items()
+        name: step.model_copy(update=in_folder(step.options)) for name, step in recipe.steps.items()
     }
     return recipe.model_copy(update={"steps": steps})

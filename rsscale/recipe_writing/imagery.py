@@ -16,6 +16,7 @@ from rsscale.cube.mask_rules import PRESETS
 from rsscale.errors import BandError, CatalogError, RecipeError, nearest
 from rsscale.items import assets
 from rsscale.items.bands import band_requests, find_bands, is_code
+from rsscale.items.features import canonical
 from rsscale.items.products import product_name
 from rsscale.net.hrefs import shown
 from rsscale.recipe_writing.scene_dates import SeasonCounts, season_counts
@@ -144,12 +145,12 @@ def probe_imagery(
         collection = next(iter(known), None)
     items = _some_items(catalog, collection, area, str(periods[0]), sign)
     collection = collection or _one_collection(catalog, items)
-    first = assets.canonical(items)[0]
+    first = canonical(items)[0]
     product = product_name(first)
     every = _data_bands(first)
     chosen = tuple(bands) or _usual(first, product, every)
     _check(first, chosen, every)
-    codes = Counter(filter(None, (_crs(item) for item in assets.canonical(items))))
+    codes = Counter(filter(None, (_crs(item) for item in canonical(items))))
     find = partial(_some_items, catalog, collection, area, sign=sign)
     return Imagery(
         collection=collection,

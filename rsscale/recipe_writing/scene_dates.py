@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from rsscale.composites.time_windows import time_windows
 from rsscale.errors import CatalogError
-from rsscale.items import assets
-from rsscale.items.features import Item
+from rsscale.items.features import Item, moment
 
 # A median of one scene is that scene with its clouds, and a mask leaves holes in it.
 FEWEST_SCENES = 2
@@ -86,7 +85,7 @@ def _days(
         return np.array([], "datetime64[D]")
     covers = [item.properties.get("eo:cloud_cover") for item in items]
     moments = [
-        np.datetime64(assets.moment(item).date())
+        np.datetime64(moment(item).date())
         for item, cover in zip(items, covers, strict=True)
         if not isinstance(cover, int | float) or cover < cloud_cover
     ]

@@ -17,6 +17,7 @@ from rsscale.cluster.request import chosen
 from rsscale.decorators.first_argument import made_by
 from rsscale.errors import RunFolderError
 from rsscale.geo.area import as_geojson
+from rsscale.items.item_store import ItemChanges, compare_items
 from rsscale.layers import TileKey
 from rsscale.progress.bars import progress
 from rsscale.recipe import Recipe
@@ -32,55 +33,13 @@ from rsscale.runs.planning import (
     write_access,
     write_plan,
 )
-from rsscale.runs.replaced_files import (
-    Versions,
-    by_id,
-    is_outdated,
-    moved,
-    read_replaced,
-    take_back_outdated,
-)
+from rsscale.runs.replaced_files import Versions, is_outdated, read_replaced, take_back_outdated
 from rsscale.runs.tile_costs import must_fit
 from rsscale.steps.base import ALL, Gather, NotReadyError
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json
 from rsscale.store.run_folder import RunFolder
 from rsscale.text.html_tables import block, table
-
-
-@dataclass(frozen=True)
-class ItemChanges:
-    """Items of an input against those that a run was planned with.
-
-    Attributes
-    ----------
-    new, changed, gone, same : int
-        Changed are those of which something decides pixels that was different.
-    moved : int
-        Of those that changed, the ones whose files lie elsewhere, and nothing else is different.
-    places : (str, str)
-        Where one of those lay, and where it lies now; empty where none moved.
-    """
-
-    new: int = 0
-    changed: int = 0
-    gone: int = 0
-    same: int = 0
-    moved: int = 0
-    places: tuple[str, str] = ("", "")
-
-    def __str__(self) -> str:
-        text = f"{self.new} new, {self.changed} changed, {self.gone} gone, {self.same} as they were"
-        if not self.moved:
-            return text
-        before, now = self.places
-        which = "which lie" if self.moved == self.changed else f"of which {self.moved} lie"
-        return text.replace(
-            " changed,",
-            f" changed ({which} elsewhere, in {now} and not in {before}: whether they hold the "
-            "same pixels is not known, so that their tiles are computed anew; to keep these, move "
-            "the files back, or link the former place to the new one),",
-        )
 
 
 @dataclass(frozen=True)
@@ -305,19 +264,12 @@ def _compare_items(
 ) -> dict[str, ItemChanges]:
     """Items by input; a run that grows takes new ones and leaves the others as they are."""
     known = plan.items_frozen() if plan else []
-    compared = {}
-    for name, index in checked.indexes.items():
-        before = by_id(plan.setup.lookups(name)) if plan and name in known else {}
-        after = by_id(index)
-        new, both = after.keys() - before.keys(), after.keys() & before.keys()
-        changed = [item for item in both if before[item] != after[item]] if not grows else []
-        gone = 0 if grows else len(before.keys() - after.keys())
-        same = len(before) if grows else len(both) - len(changed)
-        places = [place for item in changed if (place := moved(before[item], after[item]))]
-        compared[name] = ItemChanges(
-            len(new), len(changed), gone, same, len(places), *([min(places)] if places else [])
+    return {
+        name: compare_items(
+            plan.setup.lookups(name) if plan and name in known else None, index, grows=grows
         )
-    return compared
+        for name, index in checked.indexes.items()
+    }
 
 
 def _count_tiles(

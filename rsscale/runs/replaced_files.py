@@ -1,4 +1,4 @@
-"""Tell when a file that was read is replaced or was moved, so that no map mixes both versions.
+"""Tell when a file that was read is replaced during a run, so that no map mixes both versions.
 
 Each ledger entry has the versions of the files that its tile read. A run compares those of every
 tile that it computes with those of all tiles done before, in this process or an earlier one.
@@ -6,23 +6,19 @@ tile that it computes with those of all tiles done before, in this process or an
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rsscale.documents import read_json
 from rsscale.errors import ReadError
-from rsscale.items.records import SceneRecord
 from rsscale.steps.base import NotReadyError
 from rsscale.store.ahead import AHEAD, ahead_in_order
 from rsscale.store.ledger import Entry, write_json
 from rsscale.store.run_folder import REPLACED, RunFolder
 
 if TYPE_CHECKING:
-    from rsscale.items.item_store import Lookup
     from rsscale.runs.plan import RunPlan
 
 Versions = Mapping[str, Mapping[str, str]]
@@ -79,37 +75,6 @@ class KnownVersions:
             for item, asset, version in _flat(files)
             if self._known.get(item, {}).get(asset, version) != version
         ]
-
-
-Scenes = Mapping[bytes, SceneRecord]
-"""Records by what decides their pixels."""
-
-
-def by_id(items: Lookup) -> dict[str, Scenes]:
-    """The records of each item."""
-    scenes: dict[str, dict[bytes, SceneRecord]] = defaultdict(dict)
-    for record, digest in zip(items.scenes, items.extents.digests, strict=True):
-        scenes[record.id][digest.tobytes()] = record
-    return dict(scenes)
-
-
-def moved(before: Scenes, after: Scenes) -> tuple[str, str] | None:
-    """Where an item's files lay and where they lie now; None if more of it is different."""
-    if len(before) != 1 or len(after) != 1:
-        return None
-    (old,), (new,) = before.values(), after.values()
-    if len(old.bands) != len(new.bands):
-        return None
-    pairs = list(zip(old.bands, new.bands, strict=True))
-    elsewhere = [(a.url.split("/"), b.url.split("/")) for a, b in pairs if a.url != b.url]
-    back = replace(new, bands=tuple(replace(b, url=a.url) for a, b in pairs))
-    renamed = any(former[-1] != now[-1] for former, now in elsewhere)  # another file, not a move
-    if not elsewhere or renamed or back.digest() != old.digest():
-        return None
-    former, now = elsewhere[0]
-    while len(former) > 1 and len(now) > 1 and former[-1] == now[-1]:
-        del former[-1], now[-1]
-    return "/".join(former), "/".join(now)
 
 
 def read_replaced(folder: RunFolder) -> Versions:

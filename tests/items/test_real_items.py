@@ -13,6 +13,7 @@ from rsscale.catalog.search import search
 from rsscale.errors import CatalogError
 from rsscale.items import assets, radiometry
 from rsscale.items.bands import band_requests, find_bands
+from rsscale.items.features import moment
 from rsscale.items.freeze import freeze, thaw
 from rsscale.items.item_index import ItemIndex
 from rsscale.items.versions import newest_versions
@@ -139,7 +140,7 @@ def test_an_item_that_tells_only_its_crs():
 )
 def test_when_an_item_was_taken(name, when, day):
     item = one(name)
-    assert np.datetime64(assets.moment(item).replace(tzinfo=None)) == np.datetime64(when)
+    assert np.datetime64(moment(item).replace(tzinfo=None)) == np.datetime64(when)
     assert assets.solar_day(item) == np.datetime64(day)
 
 
@@ -172,7 +173,7 @@ def check_index(item, area):
     raster = assets.raster(item, item.assets[key])
     crs = assets.crs(item, item.assets[key])
     index = ItemIndex([item], crs, [key])
-    day = assets.moment(item).date()
+    day = moment(item).date()
     here = GeoBox.from_bbox(
         box(*area, "EPSG:4326").to_crs(crs).boundingbox.bbox, crs, shape=(100, 100)
     )
