@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rsscale.store.run_folder import KEPT
 from rsscale.text.redaction import scrub, strip_document, strip_secrets
 
 # Where people and clusters keep files, whether or not this machine has such a folder.
@@ -19,7 +20,6 @@ _PATH = re.compile(
     r"(?:file://)?(?<![\w:/.<~])/(?P<top>[\w.-]+)(?:/[^\s/'\"<>|:;,()]+)*/?"
     r"|file://[^\s'\"<>]+|(?<![A-Za-z])[A-Za-z]:\\[^\s'\"<>|]+"
 )
-_COPY = re.compile(r"files/[0-9a-f]{16,}/(?P<name>[^/]+)")  # as a run's recipe names its copies
 _ADDRESS = re.compile(r"((?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+)")
 
 
@@ -39,11 +39,13 @@ def publishable(value: Any) -> Any:
 
 def publishable_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     """A run's recipe as `publishable` has it, with the names of files that the run keeps."""
-    named = _each_text(
-        recipe, lambda text: match["name"] if (match := _COPY.fullmatch(text)) else text
-    )
-    document: dict[str, Any] = publishable(named)
+    document: dict[str, Any] = publishable(_each_text(recipe, _name_of_copy))
     return document
+
+
+def _name_of_copy(text: str) -> str:
+    copy = KEPT.fullmatch(text)
+    return (copy["name"] if copy else None) or text
 
 
 def publishable_text(text: str) -> str:

@@ -7,7 +7,6 @@ a mistake is told in one line with its place and the nearest name that would hav
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -19,10 +18,9 @@ from rsscale.errors import RecipeError, nearest
 from rsscale.recipe.elsewhere import elsewhere
 from rsscale.recipe.schema import Recipe
 from rsscale.recipe.yaml_text import MAX_BYTES, check_value, parse_yaml
+from rsscale.store.run_folder import KEPT
 
 _SHOWN = 80
-# A copy that a run keeps, by the digest of its content.
-_KEPT = re.compile(r"(models|files)/[0-9a-f]{16}(/|$)")
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -183,7 +181,7 @@ def _with_kept_files(recipe: Recipe, base: Path) -> Recipe:
             return {key: in_folder(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [in_folder(inner) for inner in value]
-        return str(base / value) if isinstance(value, str) and _KEPT.match(value) else value
+        return str(base / value) if isinstance(value, str) and KEPT.match(value) else value
 
     steps = {
         name: step.model_copy(update=in_folder(step.options)) for name, step in recipe.steps.items()

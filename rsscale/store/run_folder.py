@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ REPLACED = "replaced.json"
 # What a planning that was cut short may have left behind; it is planned again.
 _KNOWN = {RECIPE, AREA, EVENTS}
 _KNOWN |= {"areas", "items", "models", "files", "lease", "ledger", "recipes", "tables", "array"}
+
+KEPT = re.compile(r"(?:models|files)/[0-9a-f]{16}(?:/(?P<name>[^/]+))?(?:/|$)")
+"""Where a run keeps a model, or a file that its recipe names: by the digest of the content."""
 
 
 @dataclass(frozen=True)
