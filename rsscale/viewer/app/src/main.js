@@ -147,6 +147,7 @@ function listen(product, state, map, overlays) {
     const at = degrees(product, event.coordinate);
     byId('readout').textContent = at ? `${at[1].toFixed(4)}°, ${at[0].toFixed(4)}°` : '';
   });
+  map.getViewport().addEventListener('pointerleave', () => { byId('readout').textContent = ''; });
   const toggle = byId('toggle');
   const show = (open) => {
     document.body.classList.toggle('closed', !open);

@@ -69,7 +69,11 @@ export function createMap(product, state) {
     const res = view.getResolution();
     // A tenth of a pixel of the screen, in decimals: the same again when a link is opened.
     const digits = Math.max(0, 1 - Math.floor(Math.log10(res)));
-    state.set({x: Number(cx.toFixed(digits)), y: Number(cy.toFixed(digits)), r: Number(res.toPrecision(5))});
+    const place = {x: Number(cx.toFixed(digits)), y: Number(cy.toFixed(digits)), r: Number(res.toPrecision(5))};
+    // The view takes the rounded place too: what is seen here is what the link shows, to the pixel.
+    view.setCenter([place.x, place.y]);
+    view.setResolution(place.r);
+    state.set(place);
   });
   return map;
 }
