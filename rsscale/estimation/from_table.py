@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,58 +88,77 @@ def estimate(
             "unit: read a file first, as pandas.read_csv(path) does"
         )
     legend = _legend(table, periods, classes, mapped_hectares)
-    names = [str(period) for period in periods] or ["map"]
-    suffix = {name: f"_{name}" if periods else "" for name in names}
+    columns = _Columns.of(periods)
     frame = table.copy()
-    for column in _class_columns(table, names, suffix):
+    for column in columns.of_classes(table):
         frame[column] = [_name_of(value) for value in table[column]]
-    made = _design(frame, strata, hectares, pixels, design)
     units = read_sample_table(
         frame,
-        made,
+        _design(frame, strata, hectares, pixels, design),
         legend,
-        references={name: f"reference{suffix[name]}" for name in names},
-        seconds={
-            name: f"reference{suffix[name]}_second"
-            for name in names
-            if f"reference{suffix[name]}_second" in frame.columns
-        },
+        references=columns.references,
+        seconds={n: c for n, c in columns.seconds.items() if c in frame.columns},
         hectares=hectares,
         place=frame[["x", "y"]].to_numpy(float) if {"x", "y"} <= set(frame.columns) else None,
     )
-    mapped = {}
-    for name in names:
-        column = f"map{suffix[name]}"
-        if column not in frame.columns:
-            raise RecipeError(f"the table has no column {column!r}; it has {list(frame.columns)}")
-        positions = class_positions(
-            frame[column].tolist(), legend, column=column, ids=units.ids.tolist()
-        )
-        mapped[name] = np.where(positions < 0, len(legend), positions)
-    regions = []
-    if region is not None:
-        regions = [
-            Region(str(region_name), (frame[region] == region_name).to_numpy())
-            for region_name in sorted(frame[region].dropna().unique())
-        ]
-    sizes = _sizes(mapped_hectares, legend, names, bool(periods))
+    mapped = _mapped_classes(frame, columns, legend, units.ids.tolist())
+    sizes = _sizes(mapped_hectares, legend, tuple(columns.maps), bool(periods))
     _check_whole(sizes, units.design.hectares)
     return estimate_areas(
         units,
         MappedClasses(mapped, sizes),
         legend,
-        regions=regions,
+        regions=_regions(frame, region),
         confidence=confidence,
         intervals=intervals,
     )
 
 
-def _class_columns(
-    table: pd.DataFrame, names: Sequence[str], suffix: Mapping[str, str]
-) -> list[str]:
-    heads = [(f"map{suffix[n]}", f"reference{suffix[n]}") for n in names]
-    columns = [c for mapped, reference in heads for c in (mapped, reference, f"{reference}_second")]
-    return [column for column in columns if column in table.columns]
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of classes, by the name of a period; that of a table without periods is ``map``."""
+
+    maps: Mapping[str, str]
+    references: Mapping[str, str]
+    seconds: Mapping[str, str]
+
+    @classmethod
+    def of(cls, periods: Sequence[int | str]) -> _Columns:
+        """The columns ``map_2023`` and so on; without an ending where there are no periods."""
+        endings = {str(period): f"_{period}" for period in periods} or {"map": ""}
+        references = {name: f"reference{ending}" for name, ending in endings.items()}
+        return cls(
+            {name: f"map{ending}" for name, ending in endings.items()},
+            references,
+            {name: f"{reference}_second" for name, reference in references.items()},
+        )
+
+    def of_classes(self, table: pd.DataFrame) -> list[str]:
+        """All of these columns that a table has."""
+        columns = [*self.maps.values(), *self.references.values(), *self.seconds.values()]
+        return [column for column in columns if column in table.columns]
+
+
+def _mapped_classes(
+    frame: pd.DataFrame, columns: _Columns, legend: Sequence[LandClass], ids: Sequence[Any]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Position of each unit's class by period; K where the map has none."""
+    mapped = {}
+    for name, column in columns.maps.items():
+        if column not in frame.columns:
+            raise RecipeError(f"the table has no column {column!r}; it has {list(frame.columns)}")
+        positions = class_positions(frame[column].tolist(), legend, column=column, ids=ids)
+        mapped[name] = np.where(positions < 0, len(legend), positions)
+    return mapped
+
+
+def _regions(frame: pd.DataFrame, column: str | None) -> list[Region]:
+    if column is None:
+        return []
+    return [
+        Region(str(name), (frame[column] == name).to_numpy())
+        for name in sorted(frame[column].dropna().unique())
+    ]
 
 
 def _legend(
@@ -183,36 +203,44 @@ def _design(
     kind: DesignKind | None,
 ) -> SampleDesign | None:
     """The design of a table; its strata become numbers in the frame. None: by its columns."""
-    if strata is None and hectares is None:
+    if strata is not None:
+        return _stratified_design(frame, strata, pixels, kind)
+    has_probability = "inclusion_probability" in frame.columns
+    if hectares is None or (kind is None and has_probability):
         return None
-    if strata is None:
-        has_probability = "inclusion_probability" in frame.columns
-        if kind is None and has_probability:
-            return None
-        if kind == "stratified":
-            raise RecipeError("a stratified sample needs strata: the hectares of each stratum")
-        if isinstance(pixels, Mapping):
-            raise RecipeError("pixels are given by stratum, and hectares of the whole; give strata")
-        count = np.inf if pixels is None else float(pixels)
-        return SampleDesign(kind or "simple", (Stratum(0, "all", count, float(hectares or 0)),))
+    if kind == "stratified":
+        raise RecipeError("a stratified sample needs strata: the hectares of each stratum")
+    if isinstance(pixels, Mapping):
+        raise RecipeError("pixels are given by stratum, and hectares of the whole; give strata")
+    count = np.inf if pixels is None else float(pixels)
+    return SampleDesign(kind or "simple", (Stratum(0, "all", count, float(hectares)),))
+
+
+def _stratified_design(
+    frame: pd.DataFrame,
+    strata: Mapping[Any, float],
+    pixels: Mapping[Any, float] | float | None,
+    kind: DesignKind | None,
+) -> SampleDesign:
+    """The design by the strata's sizes; they become numbers in the frame."""
     if "stratum" not in frame.columns:
         raise RecipeError("strata are given, and the table has no column 'stratum'")
-    numbers = {name: number for number, name in enumerate(strata, start=1)}
-    unknown = [value for value in frame["stratum"].unique() if value not in numbers]
+    unknown = [value for value in frame["stratum"].unique() if value not in strata]
     if unknown:
         raise RecipeError(
             f"the table has units in the stratum {unknown[0]!r}, of which no size is given; there "
             f"are {list(strata)}"
         )
-    frame["stratum"] = frame["stratum"].map(numbers)
     if pixels is not None and not isinstance(pixels, Mapping):
         raise RecipeError(f"pixels is {pixels:g}, and there are strata; give the number of each")
     counts = pixels or {}
-    strange = [name for name in counts if name not in numbers]
-    if strange:
+    unknown = [name for name in counts if name not in strata]
+    if unknown:
         raise RecipeError(
-            f"pixels are given of the stratum {strange[0]!r}; there are {list(strata)}"
+            f"pixels are given of the stratum {unknown[0]!r}; there are {list(strata)}"
         )
+    numbers = {name: number for number, name in enumerate(strata, start=1)}
+    frame["stratum"] = frame["stratum"].map(numbers)
     return SampleDesign(
         kind or "stratified",
         tuple(

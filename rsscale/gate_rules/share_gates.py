@@ -16,6 +16,7 @@ Hits = Callable[[TileOfSpan], tuple[int, int]]
 """Of a tile: pixels that count against the map, and all that could."""
 # Shares of tiles are kept in bins of a tenth of a point, so that a country's take no memory.
 _BINS = 1000
+_IN_OUTPUT = "add it to output.layers of the recipe"
 
 
 @dataclass
@@ -122,54 +123,67 @@ class ShareGate:
 
 def share_gates(gates: GatesRecipe, layers: tuple[str, ...]) -> list[ShareGate]:
     """The three gates; one whose layer the map lacks is not checked."""
-    confidence, low = gates.confidence, gates.confidence.low
+    return [
+        _confidence_gate(gates, layers),
+        _applicability_gate(gates, layers),
+        _never_seen_gate(gates, layers),
+    ]
+
+
+def _confidence_gate(gates: GatesRecipe, layers: tuple[str, ...]) -> ShareGate:
+    low = gates.confidence.low
 
     def unsure(tile: TileOfSpan) -> tuple[int, int]:
         values = tile.valid(CONFIDENCE, 255)
         return sum(n for v, n in values.items() if v < low), sum(values.values())
 
+    return ShareGate(
+        "confidence",
+        "Confidence has not collapsed",
+        f"are less than {low} % confident",
+        unsure,
+        gates.confidence.share,
+        gates.confidence.tile_points / 100,
+        gates.least_pixels,
+        _lacks(CONFIDENCE, layers, _IN_OUTPUT),
+        is_relative=True,
+    )
+
+
+def _applicability_gate(gates: GatesRecipe, layers: tuple[str, ...]) -> ShareGate:
     def outside(tile: TileOfSpan) -> tuple[int, int]:
         values = tile.valid(APPLICABLE, 255)
         return values.get(0, 0), sum(values.values())
 
+    return ShareGate(
+        "applicability",
+        "The imagery is like the training's",
+        "lie outside the area of applicability",
+        outside,
+        gates.applicability.share,
+        gates.applicability.tile_share,
+        gates.least_pixels,
+        _lacks(APPLICABLE, layers, "it is written by models that were trained with applicability"),
+    )
+
+
+def _never_seen_gate(gates: GatesRecipe, layers: tuple[str, ...]) -> ShareGate:
     def unseen(tile: TileOfSpan) -> tuple[int, int]:
         values = tile.counts.get(OBSERVATIONS, {})
         return tile.pixels - values.get(1, 0), tile.pixels
 
-    def missing(layer: str, remedy: str) -> str:
-        return "" if layer in layers else f"the map has no layer {layer!r}; {remedy}"
+    return ShareGate(
+        "never-seen",
+        "The area was seen",
+        "have no clear observation",
+        unseen,
+        gates.never_seen.share,
+        gates.never_seen.tile_share,
+        gates.least_pixels,
+        _lacks(OBSERVATIONS, layers, _IN_OUTPUT),
+    )
 
-    outputs = "add it to output.layers of the recipe"
-    return [
-        ShareGate(
-            "confidence",
-            "Confidence has not collapsed",
-            f"are less than {low} % confident",
-            unsure,
-            confidence.share,
-            confidence.tile_points / 100,
-            gates.least_pixels,
-            missing(CONFIDENCE, outputs),
-            is_relative=True,
-        ),
-        ShareGate(
-            "applicability",
-            "The imagery is like the training's",
-            "lie outside the area of applicability",
-            outside,
-            gates.applicability.share,
-            gates.applicability.tile_share,
-            gates.least_pixels,
-            missing(APPLICABLE, "it is written by models that were trained with applicability"),
-        ),
-        ShareGate(
-            "never-seen",
-            "The area was seen",
-            "have no clear observation",
-            unseen,
-            gates.never_seen.share,
-            gates.never_seen.tile_share,
-            gates.least_pixels,
-            missing(OBSERVATIONS, outputs),
-        ),
-    ]
+
+def _lacks(layer: str, layers: tuple[str, ...], remedy: str) -> str:
+    """Why a gate can't be checked; empty where the map has its layer."""
+    return "" if layer in layers else f"the map has no layer {layer!r}; {remedy}"

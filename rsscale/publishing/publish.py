@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsscale.decorators.first_argument import made_by
-from rsscale.errors import RecipeError, nearest
 from rsscale.finished_runs.finished_run import FinishedRun, read_finished
 from rsscale.finished_runs.publishing_checks import check_gates, without_gates
 from rsscale.progress.bars import progress
@@ -16,16 +15,15 @@ from rsscale.publishing import stac
 from rsscale.publishing.about import About, read_about
 from rsscale.publishing.cog_files import (
     CogLayer,
-    cog_layers,
     earlier_assets,
     fingerprint,
-    value_ranges,
     write_files,
     write_legends,
 )
 from rsscale.publishing.data_card import data_card
-from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces, whole
+from rsscale.publishing.pieces import Cut, Piece, bbox_of, pieces
 from rsscale.publishing.provenance import write_provenance
+from rsscale.publishing.selection import Selection
 from rsscale.publishing.tables import (
     MEASURED,
     OBJECTS,
@@ -44,7 +42,7 @@ from rsscale.publishing.target import (
     WrittenFile,
     claim,
 )
-from rsscale.publishing.zarr_copy import copy_store, remove_stale, shard_count, store_name
+from rsscale.publishing.zarr_copy import copy_store, remove_stale, store_name
 from rsscale.runs.run import Run
 from rsscale.store.storage import open_storage
 from rsscale.text.wording import counted
@@ -163,9 +161,55 @@ def publish(
     overridden = check_gates(finished, override)
     cut = list(pieces(finished, cogs, regions, region_id, regions_layer))
     has_files = cogs != "none" and bool(finished.steps)
-    chosen = _Chosen(tuple(layers), tuple(map(str, periods)), has_files, cut)
-    chosen.check(finished)
+    selection = Selection(tuple(layers), tuple(map(str, periods)), has_files, cut)
+    selection.check(finished)
     collection = stac.collection_id(finished, said)
+    place, removed = _open_target(target, finished, collection)
+    product = _write_product(
+        finished, said, selection, place, collection, weights=model, by_tile=cogs == "tile"
+    )
+    product.files.append(place.put_text("README.md", _card(finished, said, product, overridden)))
+    finished.check_unchanged()
+    removed += place.remove_others(_OURS, MEASURED)
+    # Last: the mark that all of it is there.
+    place.put_json(COLLECTION, _collection(finished, product, overridden))
+    mark = f"{place.url}/{COLLECTION}"
+    notes = tuple(without_gates(finished))
+    return Publication(
+        place.url, mark, len(product.drafts), place.written, place.kept, removed, notes
+    )
+
+
+@dataclass(frozen=True)
+class _Product:
+    """What was written before the data card and the collection, which tell of it.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+    selection : Selection
+    layers : sequence of CogLayer
+        That are GeoTIFFs; none where the product has no such files.
+    objects : sequence of PublishedObjects
+    drafts : sequence of ItemDraft
+        Of the STAC items.
+    files : list of WrittenFile
+        Beside layers and objects.
+    """
+
+    catalogue: stac.Catalogue
+    selection: Selection
+    layers: Sequence[CogLayer]
+    objects: Sequence[PublishedObjects]
+    drafts: Sequence[stac.ItemDraft]
+    files: list[WrittenFile]
+
+
+def _open_target(target: str | Path, finished: FinishedRun, collection: str) -> tuple[Target, int]:
+    """The place to publish to, and how many objects of an older version went from it.
+
+    They go before anything is copied: overviews are made of what lies there.
+    """
     identity = {
         "id": collection,
         "grid": dict(finished.state["grid"]),
@@ -173,127 +217,34 @@ def publish(
     }
     place = claim(open_storage(target), identity, finished.folder.storage)
     is_complete = _begin(place, identity, finished)
-    # Before anything is copied: overviews are made of what lies there.
-    removed = 0 if is_complete else remove_stale(finished, place)
-    with progress("publish", chosen.count(finished), "tiles") as bar:
+    return place, 0 if is_complete else remove_stale(finished, place)
+
+
+def _write_product(
+    finished: FinishedRun,
+    about: About,
+    selection: Selection,
+    place: Target,
+    collection: str,
+    *,
+    weights: bool,
+    by_tile: bool,
+) -> _Product:
+    """Write stores, provenance, objects, the files of each item, and what lies beside them."""
+    with progress("publish", selection.count(finished), "tiles") as bar:
         for step in finished.steps:
             bar.note(store_name(step))
             copy_store(finished, step, place, bar.advance)
-        of_layers = chosen.layers_of(finished, place)
-        provenance, files = write_provenance(finished, place, weights=model, by_tile=cogs == "tile")
-        catalogue = stac.Catalogue(finished, said, provenance, collection)
+        layers = selection.cog_layers(finished, place)
+        provenance, files = write_provenance(finished, place, weights=weights, by_tile=by_tile)
+        catalogue = stac.Catalogue(finished, about, provenance, collection)
         objects = write_objects(finished, place)
-        drafts = _write_items(
-            catalogue,
-            list(chosen.drafts(catalogue, of_layers, objects)),
-            chosen.by_period(objects),
-            place,
-            bar,
-        )
-    files += _write_beside(finished, of_layers if chosen.has_files else [], place)
-    card = data_card(
-        finished,
-        said,
-        files=[file.name for file in files],
-        objects={step.step: step.summaries for step in objects},
-        overridden=overridden,
-        example=of_layers[0].name(cut[0]) if chosen.has_files and of_layers else "",
-    )
-    files.append(place.put_text("README.md", card))
-    finished.check_unchanged()
-    removed += place.remove_others(_OURS, MEASURED)
-    document = catalogue.collection(
-        drafts,
-        _collection_assets(finished, files, objects),
-        {draft.title: stac.item_asset(draft) for draft in of_layers if chosen.has_files},
-        {"rsscale:versions": dict(finished.versions), "rsscale:gates_overridden": overridden},
-    )
-    place.put_json(COLLECTION, document)  # last: the mark that all of it is there
-    mark = f"{place.url}/{COLLECTION}"
-    notes = tuple(without_gates(finished))
-    return Publication(place.url, mark, len(drafts), place.written, place.kept, removed, notes)
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What is to be files: layers and periods by name, all where none is named; the pieces."""
-
-    layers: tuple[str, ...]
-    periods: tuple[str, ...]
-    has_files: bool
-    cut: Sequence[Piece]
-
-    def check(self, finished: FinishedRun) -> None:
-        """Refuse names that the run does not have."""
-        names = [layer.name for step in finished.steps for layer in finished.layers(step)]
-        spans = finished.all_spans
-        for kind, wanted, known in (("layer", self.layers, names), ("period", self.periods, spans)):
-            for name in wanted:
-                if name not in known:
-                    raise RecipeError(
-                        f"there is no {kind} {name!r}; there are "
-                        f"{', '.join(dict.fromkeys(known)) or 'none'}{nearest(name, known)}"
-                    )
-        of_objects = {span for step in finished.objects for span in finished.spans(step)}
-        has_objects = bool(of_objects.intersection(self.periods) if self.periods else of_objects)
-        if self.has_files and not has_objects and not self._named(finished):
-            raise RecipeError(
-                f"no layer {' or '.join(self.layers) or 'that is published'} has the period "
-                f"{' or '.join(self.periods)}; name a layer and period that belong together"
-            )
-
-    def _named(self, finished: FinishedRun) -> list[tuple[str, str]]:
-        """Layers with each of their periods, of those that are named."""
-        return [
-            (layer.name, span)
-            for step in finished.steps
-            for layer in finished.layers(step)
-            for span in finished.spans(step)
-            if (not self.layers or layer.name in self.layers)
-            and (not self.periods or span in self.periods)
-        ]
-
-    def by_period(self, objects: Sequence[PublishedObjects]) -> dict[str, list[PublishedObjects]]:
-        """Objects by period, of the periods that are named."""
-        by_span: dict[str, list[PublishedObjects]] = {}
-        for step in objects:
-            for summary in step.summaries:
-                if not self.periods or summary.span in self.periods:
-                    by_span.setdefault(summary.span, []).append(step)
-        return by_span
-
-    def layers_of(self, finished: FinishedRun, place: Target) -> list[CogLayer]:
-        """The layers of each period."""
-        return cog_layers(finished, self.layers, self.periods, value_ranges(finished, place))
-
-    def drafts(
-        self,
-        catalogue: stac.Catalogue,
-        of_layers: Sequence[CogLayer],
-        objects: Sequence[PublishedObjects],
-    ) -> Iterator[tuple[stac.ItemDraft, Sequence[CogLayer]]]:
-        """Items, each with the layers that are to be its files: all of a period and piece.
-
-        Periods of objects have an item of the whole product, with its layers where these are whole.
-        """
-        of_periods = self.by_period(objects)
-        by_span: dict[str, list[CogLayer]] = {}
-        for layer in of_layers:
-            by_span.setdefault(layer.span, []).append(layer)
-        every = whole(catalogue.finished)
-        for span in dict.fromkeys((*by_span, *of_periods)):
-            cut = list(self.cut) if span in by_span else []
-            of_span = by_span.get(span, []) if self.has_files else []
-            for piece in cut:
-                tail = f"-{piece.name}" if piece.name else ""
-                yield stac.ItemDraft(f"{catalogue.id}-{span}{tail}", span, piece), of_span
-            if span in of_periods and all(piece.name for piece in cut):
-                yield stac.ItemDraft(f"{catalogue.id}-{span}", span, every), []
-
-    def count(self, finished: FinishedRun) -> int:
-        """Tiles and files, for the progress bar."""
-        tiles = sum(shard_count(finished, step) for step in finished.steps)
-        return tiles + len(self._named(finished)) * len(self.cut) * self.has_files
+        drafts = list(selection.drafts(catalogue, layers, objects))
+        _write_items(catalogue, drafts, selection.by_period(objects), place, bar)
+    as_files = layers if selection.has_files else []
+    files += _write_beside(finished, as_files, place)
+    items = [draft for draft, _ in drafts]
+    return _Product(catalogue, selection, as_files, objects, items, files)
 
 
 def _write_items(
@@ -302,7 +253,7 @@ def _write_items(
     objects: Mapping[str, Sequence[PublishedObjects]],
     place: Target,
     bar: Any,
-) -> list[stac.ItemDraft]:
+) -> None:
     """Write the GeoTIFFs of each period and piece, and then its item.
 
     An item without GeoTIFFs names the stores that have its period.
@@ -321,7 +272,6 @@ def _write_items(
             for step_objects in objects.get(draft.span, ()):
                 assets |= step_objects.assets("../")
         place.put_json(draft.name, catalogue.item(draft, assets))
-    return [draft for draft, _ in drafts]
 
 
 def _write_beside(
@@ -339,6 +289,36 @@ def _write_beside(
     for name in write_viewer(finished.folder, recorded, (*finished.stored, *finished.counts)):
         place.take(name, is_new=name in recorded.written)
     return files
+
+
+def _card(
+    finished: FinishedRun,
+    about: About,
+    product: _Product,
+    overridden: Sequence[Mapping[str, Any]],
+) -> str:
+    """The data card of what was written."""
+    layers, cut = product.layers, product.selection.cut
+    return data_card(
+        finished,
+        about,
+        files=[file.name for file in product.files],
+        objects={step.step: step.summaries for step in product.objects},
+        overridden=overridden,
+        example=layers[0].name(cut[0]) if layers else "",
+    )
+
+
+def _collection(
+    finished: FinishedRun, product: _Product, overridden: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The STAC collection of what was written."""
+    return product.catalogue.collection(
+        product.drafts,
+        _collection_assets(finished, product.files, product.objects),
+        {layer.title: stac.item_asset(layer) for layer in product.layers},
+        {"rsscale:versions": dict(finished.versions), "rsscale:gates_overridden": overridden},
+    )
 
 
 def _begin(place: Target, identity: Mapping[str, Any], finished: FinishedRun) -> bool:
