@@ -42,8 +42,38 @@ _PROVIDER = {
 
 def make_item(scene: Scene, rendered: Rendered) -> dict[str, Any]:
     """The STAC item of a scene, with asset hrefs relative to its own folder."""
+    geometry = to_degrees(_footprint(scene.swath, scene.tile), scene.tile.crs)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": _EXTENSIONS,
+        "id": scene.id,
+        "collection": COLLECTION,
+        "geometry": shapely.geometry.mapping(geometry),
+        "bbox": list(geometry.bounds),
+        "properties": _properties(scene, rendered),
+        "links": [
+            {"rel": "root", "href": "../../catalog.json", "type": "application/json"},
+            {"rel": "parent", "href": "../collection.json", "type": "application/json"},
+            {"rel": "collection", "href": "../collection.json", "type": "application/json"},
+        ],
+        "assets": {
+            **{band[0]: _band_asset(band, scene.processing) for band in _SPECTRAL},
+            "scl": {
+                "href": "./scl.tif",
+                "type": _COG,
+                "title": "Scene classification, at 10 m",
+                "roles": ["data"],
+                "nodata": NODATA,
+                "data_type": "uint8",
+            },
+        },
+    }
+
+
+def _properties(scene: Scene, rendered: Rendered) -> dict[str, Any]:
+    """Item properties as Earth Search writes them."""
     tile = scene.tile
-    geometry = to_degrees(_footprint(scene.swath, tile), tile.crs)
     zone, square = tile.name[:3], tile.name[3:]
     properties: dict[str, Any] = {
         "datetime": f"{scene.when:%Y-%m-%dT%H:%M:%SZ}",
@@ -66,32 +96,7 @@ def make_item(scene: Scene, rendered: Rendered) -> dict[str, Any]:
     }
     if scene.processing.applied is not None:
         properties["earthsearch:boa_offset_applied"] = scene.processing.applied
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": _EXTENSIONS,
-        "id": scene.id,
-        "collection": COLLECTION,
-        "geometry": shapely.geometry.mapping(geometry),
-        "bbox": list(geometry.bounds),
-        "properties": properties,
-        "links": [
-            {"rel": "root", "href": "../../catalog.json", "type": "application/json"},
-            {"rel": "parent", "href": "../collection.json", "type": "application/json"},
-            {"rel": "collection", "href": "../collection.json", "type": "application/json"},
-        ],
-        "assets": {
-            **{band[0]: _band_asset(band, scene.processing) for band in _SPECTRAL},
-            "scl": {
-                "href": "./scl.tif",
-                "type": _COG,
-                "title": "Scene classification, at 10 m",
-                "roles": ["data"],
-                "nodata": NODATA,
-                "data_type": "uint8",
-            },
-        },
-    }
+    return properties
 
 
 def _band_asset(band: tuple[str, str, str, float, float], processing: Processing) -> dict[str, Any]:
