@@ -21,8 +21,8 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.passes.function import NOTEBOOK
 from rsscale.passes.function_by_value import FunctionByValue
+from rsscale.plans.plan import read_frozen
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.plan import read_frozen
 from rsscale.runs.run import Run, RunOptions, carry_out
 from rsscale.steps.base import Resources
 from rsscale.steps.other_run import stored_in

@@ -10,7 +10,7 @@ from rsscale.legend.classes import LandClass
 from rsscale.object_files.read_objects import frame_of
 from rsscale.object_files.step_objects import Bounds, StepObjects
 from rsscale.objects.columns import GEOMETRY, is_of_objects, object_schema
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.layers_of_run import check_done
 from rsscale.steps.base import Pass

@@ -26,9 +26,9 @@ from rsscale.layers import NODATA
 from rsscale.legend.attribute_table import read_legend
 from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.values import names_beside
+from rsscale.plans.plan import RunPlan
 from rsscale.reference.class_raster import RasterOnGrid
 from rsscale.reference.labels import read_columns, read_frame, read_labels
-from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.steps.base import span_time
 from rsscale.store import zarr_store as store

@@ -26,17 +26,17 @@ from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.model.map_layers import LAYERS_OF_TRAINING
 from rsscale.monitoring.totals import in_order
 from rsscale.pipeline.estimate_table import Plan, Prices
-from rsscale.progress.bars import progress
-from rsscale.recipe import Recipe
-from rsscale.recipe.given_model import reading
-from rsscale.runs.plan import RunPlan
-from rsscale.runs.planning import (
+from rsscale.plans.plan import RunPlan
+from rsscale.plans.planning import (
     CheckedPlan,
     check_plan,
     create_stores,
     write_plan,
 )
-from rsscale.runs.tile_costs import estimate_steps, spread_tiles
+from rsscale.plans.tile_costs import estimate_steps, spread_tiles
+from rsscale.progress.bars import progress
+from rsscale.recipe import Recipe
+from rsscale.recipe.given_model import reading
 from rsscale.runs.worker import run_tile
 from rsscale.steps.kinds import check_recipe_steps, recipe_of
 from rsscale.store.lease import acquire

@@ -8,7 +8,7 @@ from typing import Any
 
 from rsscale.decorators.first_argument import made_by
 from rsscale.monitoring.summary import describe_left_out
-from rsscale.runs.tile_costs import StepEstimate
+from rsscale.plans.tile_costs import StepEstimate
 from rsscale.text.html_tables import block, heading, pairs
 from rsscale.text.wording import counted
 

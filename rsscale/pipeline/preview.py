@@ -16,10 +16,10 @@ from rsscale.geo.area import read_area
 from rsscale.inference.constant_pixels import constant_lines, fold_constant
 from rsscale.layers import TileKey
 from rsscale.objects.columns import GEOMETRY, is_of_objects
+from rsscale.plans.find_items import check_reach, find_items, index_items
+from rsscale.plans.planning import inputs_read, open_recipe, read_margin
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
-from rsscale.runs.find_items import check_reach, find_items, index_items
-from rsscale.runs.planning import inputs_read, open_recipe, read_margin
 from rsscale.steps.base import Gather, Pass, Resources, span_time
 from rsscale.steps.evaluate import evaluate
 from rsscale.steps.kinds import recipe_of

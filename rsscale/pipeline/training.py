@@ -28,10 +28,10 @@ from rsscale.network.receptive_field import reach_of
 from rsscale.object_training.detector_kind import finds_objects
 from rsscale.object_training.report import ObjectReport
 from rsscale.pipeline.object_training import OF_OBJECTS, train_recipe_objects
+from rsscale.plans.find_items import recipe_area
 from rsscale.points.series_table import SeriesTable
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
-from rsscale.runs.find_items import recipe_area
 from rsscale.sampling.chip_task import DAYS_OF
 from rsscale.sampling.label_chips import (
     ChipReader,

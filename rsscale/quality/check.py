@@ -16,6 +16,7 @@ from rsscale.errors import MissingExtraError, ModelError, RecipeError, RunFolder
 from rsscale.gate_rules.gate import Gate, Place
 from rsscale.geo.grid import Grid
 from rsscale.model.files import read_spec
+from rsscale.plans.plan import RunPlan, read_frozen
 from rsscale.progress.bars import announce
 from rsscale.quality.counts import QualityCounts
 from rsscale.quality.gates_file import Gates, now, write_gates
@@ -23,7 +24,6 @@ from rsscale.quality.gather import gates_of
 from rsscale.quality.map_source import map_source
 from rsscale.recipe import Recipe, read_recipe
 from rsscale.recipe.gates_recipe import GatesRecipe
-from rsscale.runs.plan import RunPlan, read_frozen
 from rsscale.runs.run import Run, RunOptions, carry_out
 from rsscale.store.run_folder import AREA, RunFolder
 from rsscale.store.step_version import step_version

@@ -25,12 +25,12 @@ from rsscale.gate_rules.rows import (
 )
 from rsscale.gate_rules.seam_counts import REACH, SUMS, Layers, Segments, count_segments
 from rsscale.memory import PROCESS_BYTES
+from rsscale.plans.plan import read_frozen
 from rsscale.quality.gather import QualityGates
 from rsscale.quality.map_source import MapSource, class_layer_of, map_source
 from rsscale.quality.scene_edges import SceneEdges, scene_edges
 from rsscale.recipe import RunReference, StepRecipe
 from rsscale.recipe.gates_recipe import GatesRecipe
-from rsscale.runs.plan import read_frozen
 from rsscale.steps.base import ALL, Block, Cost, Pass, Result, Setup, Source, Step
 from rsscale.steps.options import Options
 from rsscale.store.run_folder import RunFolder

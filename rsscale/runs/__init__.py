@@ -1,1 +1,1 @@
-"""A run from plan to product: folder, loop, worker, monitor. Knows passes, no satellites."""
+"""A run from plan to product: prepared, computed by workers, shared, verified."""

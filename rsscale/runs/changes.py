@@ -19,11 +19,9 @@ from rsscale.errors import RunFolderError
 from rsscale.geo.area import as_geojson
 from rsscale.items.item_store import ItemChanges, compare_items
 from rsscale.layers import TileKey
-from rsscale.progress.bars import progress
-from rsscale.recipe import Recipe
-from rsscale.runs.growth import compare, refuse_other_layout, widen_stores
-from rsscale.runs.plan import RunPlan
-from rsscale.runs.planning import (
+from rsscale.plans.growth import compare, refuse_other_layout, widen_stores
+from rsscale.plans.plan import RunPlan
+from rsscale.plans.planning import (
     CheckedPlan,
     check_plan,
     create_stores,
@@ -33,8 +31,10 @@ from rsscale.runs.planning import (
     write_access,
     write_plan,
 )
+from rsscale.plans.tile_costs import must_fit
+from rsscale.progress.bars import progress
+from rsscale.recipe import Recipe
 from rsscale.runs.replaced_files import Versions, is_outdated, read_replaced, take_back_outdated
-from rsscale.runs.tile_costs import must_fit
 from rsscale.steps.base import ALL, Gather, NotReadyError
 from rsscale.steps.kinds import recipe_of
 from rsscale.store.ledger import write_json

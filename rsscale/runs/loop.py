@@ -27,8 +27,8 @@ from rsscale.monitoring.ending import ended, raise_unless_done
 from rsscale.monitoring.metrics import serve_metrics
 from rsscale.monitoring.monitor import Monitor
 from rsscale.monitoring.run_options import RunOptions
+from rsscale.plans.plan import RunPlan, TileTask
 from rsscale.progress.bars import progress
-from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.replaced_files import KnownVersions
 from rsscale.runs.verification import unfinished
 from rsscale.runs.worker import check_here, run_tile
@@ -58,8 +58,8 @@ def work_off(
     TilesFailedError, MoreToDoError, KeyboardInterrupt
         As for :func:`rsscale.run`.
     """
-    from rsscale.runs.planning import mend_stores  # brings pystac, which status needs not
-    from rsscale.runs.tile_costs import worker_memory
+    from rsscale.plans.planning import mend_stores  # brings pystac, which status needs not
+    from rsscale.plans.tile_costs import worker_memory
 
     plan = RunPlan.read(folder)
     _check_ready(plan, by_value)

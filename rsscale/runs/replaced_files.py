@@ -19,7 +19,7 @@ from rsscale.store.ledger import Entry, write_json
 from rsscale.store.run_folder import REPLACED, RunFolder
 
 if TYPE_CHECKING:
-    from rsscale.runs.plan import RunPlan
+    from rsscale.plans.plan import RunPlan
 
 Versions = Mapping[str, Mapping[str, str]]
 """Item to asset to version, as :attr:`Entry.files` has them."""

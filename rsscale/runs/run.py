@@ -22,11 +22,11 @@ from rsscale.monitoring.run_html import run_html
 from rsscale.monitoring.run_options import RunOptions
 from rsscale.monitoring.summary import remarks_on_constant, summary
 from rsscale.monitoring.webhook import webhook_at_the_end
+from rsscale.plans.plan import CUT_SHORT
 from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe
 from rsscale.recipe.given_model import reading
 from rsscale.runs.loop import work_off
-from rsscale.runs.plan import CUT_SHORT
 from rsscale.runs.sharing import refuse_by_value, share
 from rsscale.steps.base import ByValue
 from rsscale.steps.kinds import recipe_of

@@ -29,10 +29,10 @@ from rsscale.errors import FolderHeldError, MoreToDoError, RecipeError, RunFolde
 from rsscale.layers import TileKey
 from rsscale.monitoring.ending import raise_unless_done
 from rsscale.monitoring.run_options import RunOptions
+from rsscale.plans.growth import compare
+from rsscale.plans.plan import RunPlan, TileTask
 from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe
-from rsscale.runs.growth import compare
-from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.worker import check_here, run_tile
 from rsscale.steps.base import ByValue
 from rsscale.store.lease import Lease, acquire, holder_of, latest_epoch
@@ -136,7 +136,7 @@ class _Part:
 
     def _differing(self, plan: RunPlan) -> list[str]:
         """Keys in which this process's recipe is another one than that of the run."""
-        from rsscale.runs.planning import open_recipe
+        from rsscale.plans.planning import open_recipe
 
         if self.recipe is None:
             return []

@@ -12,8 +12,8 @@ from typing import Any
 
 from rsscale.errors import ReadError
 from rsscale.layers import TileKey
+from rsscale.plans.plan import RunPlan, TileTask
 from rsscale.progress.bars import progress
-from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.replaced_files import KnownVersions
 from rsscale.steps.base import NotReadyError, Step
 from rsscale.store.ahead import AHEAD, ahead_in_order

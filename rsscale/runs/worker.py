@@ -16,7 +16,7 @@ from rsscale.cluster.machine import Machine
 from rsscale.cluster.versions import refuse_other_versions
 from rsscale.errors import ModelError, RsscaleError, RunFolderError, SupersededError
 from rsscale.memory import peak_rss
-from rsscale.runs.plan import RunPlan, TileTask
+from rsscale.plans.plan import RunPlan, TileTask
 from rsscale.steps.base import ByValue, Gather, Pass, Resources
 from rsscale.steps.evaluate import MISTAKES, evaluate, failure_of
 from rsscale.store import lease

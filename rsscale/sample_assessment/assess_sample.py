@@ -15,8 +15,8 @@ from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import PROBABILITY, SampleTable, read_sample_table
 from rsscale.estimation.units import Floats
 from rsscale.pipeline.assessment import file_digest
+from rsscale.plans.plan import RunPlan
 from rsscale.reference.zones import Zones
-from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.area_files import write_area_files
 from rsscale.sample_assessment.layers_of_run import MapLayers

@@ -9,7 +9,7 @@ from rsscale.errors import RecipeError, RunFolderError, nearest
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass, classes_from_attributes
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.mapped_classes import ClassLayer
 from rsscale.steps.base import Pass

@@ -9,7 +9,7 @@ import shapely
 from rsscale.errors import RecipeError
 from rsscale.estimation.sample_table import SampleTable
 from rsscale.estimation.units import Ints
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.text.wording import counted
 
 _TOLD = 5

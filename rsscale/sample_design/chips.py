@@ -18,8 +18,8 @@ from rsscale.items.bands import natural_colours
 from rsscale.layers import TileKey
 from rsscale.pictures.charts import INK, require_matplotlib, style, written
 from rsscale.pictures.fonts import without_remarks
+from rsscale.plans.plan import RunPlan
 from rsscale.progress.bars import progress
-from rsscale.runs.plan import RunPlan
 from rsscale.runs.run import Run
 from rsscale.steps.base import Resources
 

@@ -11,8 +11,8 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, TilesFailedError
 from rsscale.geo.area import read_area
 from rsscale.geo.ground import scale_of
+from rsscale.plans.plan import RunPlan, read_frozen
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.plan import RunPlan, read_frozen
 from rsscale.runs.run import Run, RunOptions, carry_out
 from rsscale.sample_design.sample_file import SampleFile
 from rsscale.sample_passes.sample_options import SampleOptions

@@ -28,10 +28,10 @@ from rsscale.learners.chips import InputBands
 from rsscale.model.model_input import DAYS, Seen
 from rsscale.model.outputs import EmbeddingOutput
 from rsscale.model.spec import ModelSpec
+from rsscale.plans.find_items import check_reach, find_items, index_items
 from rsscale.progress.bars import announce, progress
 from rsscale.recipe import Recipe, TrainRecipe
 from rsscale.reference.labels import Labels
-from rsscale.runs.find_items import check_reach, find_items, index_items
 from rsscale.sampling.carry_out import read_parts
 from rsscale.sampling.chip_parts import ChipParts
 from rsscale.sampling.chip_task import Arrays, ChipPart, ChipReading, ChipTask

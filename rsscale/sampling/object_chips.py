@@ -21,13 +21,13 @@ from rsscale.legend.classes import LandClass
 from rsscale.object_scenes.object_file import PIXELS, read_objects
 from rsscale.object_scenes.object_table import ObjectTable, object_table
 from rsscale.object_scenes.scenes import OUTSIDE, ObjectScenes, OnePlace, Scene
+from rsscale.plans.find_items import recipe_area
 from rsscale.recipe import Recipe
 from rsscale.reference.class_column import years_in
 from rsscale.reference.label_rules import LabelRules
 from rsscale.reference.labels import Labels
 from rsscale.reference.unused_labels import Reason, UnusedLabels
 from rsscale.reference.vector_file import geometry_problem, read_vector_file
-from rsscale.runs.find_items import recipe_area
 from rsscale.sampling.chip_task import DAYS_OF, Arrays
 from rsscale.sampling.label_chips import ChipReader, train_settings
 from rsscale.sampling.stored_images import StoredImages

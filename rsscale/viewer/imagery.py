@@ -21,9 +21,9 @@ from rsscale.items.bands import natural_colours, natural_colours_of
 from rsscale.items.freeze import read_geoparquet, to_items
 from rsscale.layers import TileKey
 from rsscale.passes.imagery import Edge, ImageryOptions, middle_window
+from rsscale.plans.plan import RunPlan, read_frozen
 from rsscale.progress.bars import announce, progress
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.plan import RunPlan, read_frozen
 from rsscale.runs.run import Run, run
 from rsscale.steps.base import Resources
 from rsscale.steps.sources import InputSource

@@ -11,7 +11,7 @@ import shapely
 
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.lattice import PixelBox
-from rsscale.runs.plan import read_frozen
+from rsscale.plans.plan import read_frozen
 from rsscale.store.run_folder import RunFolder
 from rsscale.store.table_store import read_table
 from rsscale.viewer.product_grid import grid_of

@@ -11,8 +11,8 @@ from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inputs.prepare import prepare
 from rsscale.inputs.windows import mask_margin
+from rsscale.plans.find_items import find_items, index_items, recipe_area
 from rsscale.recipe import Recipe, read_recipe
-from rsscale.runs.find_items import find_items, index_items, recipe_area
 
 SIZE = 200
 PLACES = [

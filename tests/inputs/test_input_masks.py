@@ -10,8 +10,8 @@ from odc.geo.geobox import GeoBox
 
 from rsscale.errors import CatalogError, RecipeError
 from rsscale.inputs.prepare import prepare
+from rsscale.plans.find_items import check_reach, find_items, index_items, recipe_area
 from rsscale.recipe import read_recipe
-from rsscale.runs.find_items import check_reach, find_items, index_items, recipe_area
 
 SIZE = 100
 # Half a pixel off the grid, so that bilinear would average.

@@ -36,10 +36,10 @@ from rsscale.memory import SharedBytes
 from rsscale.model.model_input import ModelInput
 from rsscale.model.spec import ModelSpec
 from rsscale.passes import mapping
+from rsscale.plans.find_items import _with_margin, find_items, index_items, recipe_area
 from rsscale.read.reader import Reader
 from rsscale.read.stage_timer import StageTimer
 from rsscale.recipe import read_recipe
-from rsscale.runs.find_items import _with_margin, find_items, index_items, recipe_area
 
 CRS, TRANSFORM = ZONES["w"]
 SAR_NODATA = -9999.0

@@ -10,7 +10,7 @@ from stac_factory import make_item, write_items
 import rsscale as rs
 from rsscale.inputs.window_items import window_notes
 from rsscale.model.files import TRAINING, TRAINING_FORMAT
-from rsscale.runs.find_items import find_items, index_items
+from rsscale.plans.find_items import find_items, index_items
 
 AREA = [0.2, 0.2, 0.3, 0.3]
 NONE_OF_AUTUMN = "input 's2': no item in winter, spring and summer of 1999"

@@ -28,10 +28,10 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.layers import TileKey
 from rsscale.learn.models import open_model, save_model
 from rsscale.model.files import read_spec
+from rsscale.plans.find_items import find_items, index_items
+from rsscale.plans.planning import open_recipe, read_margin
 from rsscale.recipe import read_recipe
 from rsscale.runs import loop
-from rsscale.runs.find_items import find_items, index_items
-from rsscale.runs.planning import open_recipe, read_margin
 from rsscale.steps.base import Pass, Resources
 from rsscale.steps.evaluate import evaluate
 from rsscale.steps.setup import RunSetup

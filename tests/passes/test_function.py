@@ -17,9 +17,9 @@ from rsscale.cluster.connection import connect
 from rsscale.errors import RecipeError, TilesFailedError
 from rsscale.geo.rasterize import area_mask
 from rsscale.layers import TileKey
+from rsscale.plans.plan import RunPlan
+from rsscale.plans.planning import open_recipe
 from rsscale.recipe import read_recipe
-from rsscale.runs.plan import RunPlan
-from rsscale.runs.planning import open_recipe
 from rsscale.runs.verification import verify
 from rsscale.steps.fingerprint import fingerprint
 from rsscale.store.run_folder import RunFolder

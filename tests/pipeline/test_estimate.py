@@ -27,8 +27,8 @@ from rsscale.model.files import is_calibrated, read_item, read_spec
 from rsscale.passes.map_memory import estimate, network_bytes
 from rsscale.pipeline.estimate import _relative_margin, with_untrained
 from rsscale.pipeline.estimate_table import Prices
+from rsscale.plans import tile_costs
 from rsscale.recipe import read_recipe
-from rsscale.runs import tile_costs
 
 
 def test_a_plan_counts_what_is_there(landscape: Landscape) -> None:

@@ -24,9 +24,9 @@ from rsscale.inputs.prepare import prepare
 from rsscale.learners.chips import Chips
 from rsscale.pipeline.model_card import describe_model, draw_model
 from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels, train_recipe
+from rsscale.plans.find_items import find_items, index_items
 from rsscale.recipe import read_recipe
 from rsscale.reference.labels import Labels, read_labels
-from rsscale.runs.find_items import find_items, index_items
 from rsscale.sampling.label_chips import _together
 from rsscale.sampling.work_folder import WorkFolder
 

@@ -13,7 +13,7 @@ from nine_tiles import SETTINGS, TILE, computed, recipe, shards, write_model, wr
 import rsscale as rs
 from rsscale.geo.lattice import PixelBox
 from rsscale.learn.architectures import build
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 
 

@@ -12,7 +12,7 @@ from fault_server import serve
 
 import rsscale as rs
 from rsscale.errors import BandError, CatalogError, RecipeError, RunFolderError, TilesFailedError
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 
 CORNER = Affine(10, 0, 500_000, 0, -10, 5_000_000)

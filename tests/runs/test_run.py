@@ -17,8 +17,8 @@ import rsscale as rs
 from rsscale.errors import RsscaleError, RunFolderError, SupersededError
 from rsscale.memory import peak_rss
 from rsscale.passes.mapping import MapPass
+from rsscale.plans.plan import RunPlan, TileTask
 from rsscale.read.file_pool import POOL
-from rsscale.runs.plan import RunPlan, TileTask
 from rsscale.runs.run import Run, RunOptions, resume, run
 from rsscale.runs.verification import verify
 from rsscale.runs.worker import run_tile

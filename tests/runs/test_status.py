@@ -14,8 +14,8 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RsscaleError
 from rsscale.geo.lattice import PixelBox
 from rsscale.monitoring.summary import summary
+from rsscale.plans.plan import RunPlan
 from rsscale.read.stage_timer import StageTimer
-from rsscale.runs.plan import RunPlan
 from rsscale.steps.base import Block, Resources, Result
 from rsscale.steps.evaluate import evaluate
 from rsscale.store.lease import Holder

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.store.run_folder import RunFolder
 
 PROGRAM = """
 import json, sys
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.runs.worker import run_tile
 from rsscale.store.lease import acquire
 from rsscale.store.run_folder import RunFolder

@@ -21,7 +21,7 @@ from rsscale.estimation.sample_table import PROBABILITY
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.geo.pixel_area import pixel_areas
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.sample_assessment.mapped_classes import ClassLayer
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version

@@ -19,7 +19,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import TileKey
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
 from rsscale.sample_design.chips import write_chips
 from rsscale.sample_design.sample_file import record_path
 from rsscale.steps.base import Resources

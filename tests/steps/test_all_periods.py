@@ -13,8 +13,8 @@ import rsscale as rs
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import TileKey
+from rsscale.plans.plan import RunPlan
 from rsscale.recipe import read_recipe
-from rsscale.runs.plan import RunPlan
 from rsscale.steps.base import ALL, Resources
 from rsscale.steps.sources import InputSource
 from rsscale.store.run_folder import RunFolder

@@ -14,8 +14,8 @@ from index_pass import IndexPass, index_recipe
 import rsscale as rs
 from rsscale.errors import RecipeError, TilesFailedError
 from rsscale.layers import Layer
+from rsscale.plans.planning import open_recipe
 from rsscale.recipe import read_recipe
-from rsscale.runs.planning import open_recipe
 from rsscale.steps.base import Gather, Result
 from rsscale.steps.evaluate import MISTAKES, failure_of
 from rsscale.store.run_folder import RunFolder

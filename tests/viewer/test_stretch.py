@@ -17,7 +17,7 @@ from viewer_page import Page
 
 import rsscale as rs
 from rsscale.errors import RecipeError
-from rsscale.runs.plan import read_frozen
+from rsscale.plans.plan import read_frozen
 from rsscale.viewer.imagery import imagery_folder
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ from typing import Any
 from odc.geo.geom import Geometry
 
 from rsscale.errors import RunFolderError
+from rsscale.plans.plan import RunPlan
 from rsscale.recipe import Recipe, StepRecipe
 from rsscale.recipe.input_recipe import ACCESS
-from rsscale.runs.plan import RunPlan
 from rsscale.steps.attachments import kept_paths
 from rsscale.steps.base import Pass
 from rsscale.steps.setup import RunSetup
@@ -186,7 +186,7 @@ def _stores(
     old: RunPlan, setup: RunSetup
 ) -> Iterator[tuple[ZarrStore | None, ZarrStore, dict[str, Any] | None]]:
     """Each store as it was, if it was there, and as it is to be, with the attributes of a root."""
-    from rsscale.runs.planning import store_attributes
+    from rsscale.plans.planning import store_attributes
 
     for step in setup.steps.values():
         if not isinstance(step, Pass) or not step.layers:

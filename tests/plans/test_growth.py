@@ -323,7 +323,7 @@ def test_items_that_changed_meanwhile_are_not_seen_by_tiles_that_are_done(
 def test_steps_alone_search_no_catalogue(
     archive: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rsscale.runs.planning.find_items", None)
+    monkeypatch.setattr("rsscale.plans.planning.find_items", None)
     steps = {"overviews": {"kind": "overviews", "of": "map", "levels": 1}}
     run = rs.run(small(archive, steps=steps), copy, **SETTINGS)
     assert {key.split("/")[0] for key in computed(copy)} == {"overviews"}

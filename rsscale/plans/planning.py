@@ -23,15 +23,15 @@ from rsscale.items.item_store import INDEX
 from rsscale.layers import TileKey
 from rsscale.memory import paused_collector
 from rsscale.objects.columns import is_of_objects
-from rsscale.recipe import Recipe
-from rsscale.runs.find_items import (
+from rsscale.plans.find_items import (
     find_items,
     index_items,
     item_notes,
     recipe_area,
     write_items,
 )
-from rsscale.runs.plan import RunPlan
+from rsscale.plans.plan import RunPlan
+from rsscale.recipe import Recipe
 from rsscale.steps.attachments import Attachment, kept_recipe
 from rsscale.steps.base import Pass, Step
 from rsscale.steps.kinds import attachments, open_steps

@@ -10,8 +10,8 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
 from rsscale.layers import TileKey
 from rsscale.passes.input_bytes import FILES, InputBytes
-from rsscale.runs.plan import RunPlan
-from rsscale.runs.planning import CheckedPlan
+from rsscale.plans.plan import RunPlan
+from rsscale.plans.planning import CheckedPlan
 from rsscale.steps.base import Cost, Pass
 from rsscale.steps.sources import imagery
 

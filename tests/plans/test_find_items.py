@@ -5,7 +5,7 @@ import shapely
 
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
-from rsscale.runs.find_items import _with_margin
+from rsscale.plans.find_items import _with_margin
 
 
 def test_a_country_and_its_margin_may_be_rounded() -> None:
