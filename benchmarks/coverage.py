@@ -27,9 +27,9 @@ import odc.geo.xr  # noqa: F401 -- .odc of arrays
 import rasterio
 
 import rsscale as rs
-from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.units import SampleDesign, Stratum, Units
+from rsscale.survey_estimators.area_estimator import area_estimator
+from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 Array = npt.NDArray[Any]
 SIZE = 800  # units of a sample

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.units import SampleDesign, Stratum, Units
+from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 Floats = npt.NDArray[np.float64]
 SIZES = (100, 300, 800)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.units import Floats, Ints
 from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.units import Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
-from rsscale.estimation.area_estimator import area_estimator
 from rsscale.estimation.change_figures import ChangeFigures, change_figures
-from rsscale.estimation.estimator import INTERVALS, Estimator, Intervals
 from rsscale.estimation.figures import MapFigures, map_figures
 from rsscale.estimation.interpreters import Interpreters, compare_interpreters
-from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import SampleTable, interpreted
-from rsscale.estimation.units import Floats, Ints, Units
 from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.area_estimator import area_estimator
+from rsscale.survey_estimators.estimator import INTERVALS, Estimator, Intervals
+from rsscale.survey_estimators.intervals import CONFIDENCE
+from rsscale.survey_estimators.units import Floats, Ints, Units
 from rsscale.text.wording import counted
 
 # Both interpreters must have so many units in common.

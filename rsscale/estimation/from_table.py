@@ -11,12 +11,12 @@ import numpy as np
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
 from rsscale.estimation.estimate import MappedClasses, Region, estimate_areas
-from rsscale.estimation.estimator import Intervals
-from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import read_sample_table
-from rsscale.estimation.units import DesignKind, SampleDesign, Stratum
 from rsscale.legend.class_codes import class_positions
 from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.estimator import Intervals
+from rsscale.survey_estimators.intervals import CONFIDENCE
+from rsscale.survey_estimators.units import DesignKind, SampleDesign, Stratum
 
 if TYPE_CHECKING:
     import pandas as pd

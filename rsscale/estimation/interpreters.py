@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rsscale.estimation.estimator import Estimate, Estimator
-from rsscale.estimation.intervals import (
+from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.intervals import (
     CONFIDENCE,
     normal_interval,
     quantile,
     wilson_interval,
 )
-from rsscale.estimation.units import Ints
-from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.units import Ints
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
-from rsscale.estimation.units import DesignKind, Floats, Ints, SampleDesign, Stratum, Units
 from rsscale.legend.class_codes import NOT_INTERPRETED, class_positions
 from rsscale.legend.classes import LandClass
+from rsscale.survey_estimators.units import DesignKind, Floats, Ints, SampleDesign, Stratum, Units
 from rsscale.text.wording import counted
 
 if TYPE_CHECKING:

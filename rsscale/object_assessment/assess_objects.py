@@ -11,7 +11,6 @@ import numpy as np
 import shapely
 
 from rsscale.errors import RecipeError, nearest
-from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.geo.ground import ground_scale
 from rsscale.object_assessment.figures_file import keep_figures
 from rsscale.object_assessment.objects_of_step import AssessedStep
@@ -25,6 +24,7 @@ from rsscale.reference.class_column import years_in
 from rsscale.reference.vector_file import read_vector_file
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.regions import read_regions
+from rsscale.survey_estimators.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rsscale.decorators.first_argument import made_by
-from rsscale.estimation.estimator import Estimate
 from rsscale.object_scores.figures import GroupScores
+from rsscale.survey_estimators.estimator import Estimate
 from rsscale.text.html_tables import block, heading, small_lines, table
 from rsscale.text.wording import counted
 

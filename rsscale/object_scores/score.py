@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale.errors import RecipeError
-from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.legend.classes import LandClass
 from rsscale.object_scores.average_precision import THRESHOLDS
 from rsscale.object_scores.candidates import Candidates, overlapping, within_distance
@@ -33,6 +32,7 @@ from rsscale.object_scores.places import (
 from rsscale.object_scores.resampling import Resampling
 from rsscale.object_scores.scored_objects import ScoredObjects, scored_objects
 from rsscale.object_scores.tallies import Tally
+from rsscale.survey_estimators.intervals import CONFIDENCE
 from rsscale.text.wording import counted
 
 if TYPE_CHECKING:

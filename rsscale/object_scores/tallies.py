@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.estimation.estimator import Estimate
 from rsscale.object_scores.average_precision import (
     THRESHOLDS,
     average_precision,
@@ -18,6 +17,7 @@ from rsscale.object_scores.average_precision import (
 from rsscale.object_scores.events import Events
 from rsscale.object_scores.figures import GroupScores, ThresholdScores
 from rsscale.object_scores.resampling import Resampling
+from rsscale.survey_estimators.estimator import Estimate
 
 _Floats = npt.NDArray[np.float64]
 

@@ -10,10 +10,7 @@ from typing import Any
 from rsscale.errors import RecipeError
 from rsscale.estimation.area_estimates import AreaEstimates
 from rsscale.estimation.estimate import Region, estimate_areas
-from rsscale.estimation.estimator import Intervals
-from rsscale.estimation.intervals import CONFIDENCE
 from rsscale.estimation.sample_table import PROBABILITY, SampleTable, read_sample_table
-from rsscale.estimation.units import Floats
 from rsscale.pipeline.assessment import file_digest
 from rsscale.plans.plan import RunPlan
 from rsscale.reference.zones import Zones
@@ -28,6 +25,9 @@ from rsscale.sample_assessment.sample_file import SampleFile, read_sample_file
 from rsscale.sample_assessment.sample_points import sample_points
 from rsscale.sample_assessment.unit_checks import check_covered, check_units
 from rsscale.store.step_version import is_same_version, span_versions, step_version
+from rsscale.survey_estimators.estimator import Intervals
+from rsscale.survey_estimators.intervals import CONFIDENCE
+from rsscale.survey_estimators.units import Floats
 
 
 def assess_sample(

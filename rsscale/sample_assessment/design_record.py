@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsscale.documents import kind_of, read_json
 from rsscale.errors import RecipeError
-from rsscale.estimation.units import SampleDesign, Stratum
+from rsscale.survey_estimators.units import SampleDesign, Stratum
 
 ENDING = ".design.json"
 FORMAT = 1

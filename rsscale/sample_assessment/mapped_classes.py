@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsscale.estimation.units import Floats, Ints
 from rsscale.geo.coverage import centres, pixel_edges
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
@@ -20,6 +19,7 @@ from rsscale.geo.pixel_area import pixel_areas
 from rsscale.progress.bars import progress
 from rsscale.reference.zones import Zones
 from rsscale.store.zarr_store import ZarrStore, inner_chunk
+from rsscale.survey_estimators.units import Floats, Ints
 
 _SQUARE_METRES = 10_000
 _THREADS = 4

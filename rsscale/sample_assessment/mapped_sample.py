@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from rsscale.estimation.estimate import MappedClasses
-from rsscale.estimation.units import Floats
 from rsscale.reference.zones import Zones
 from rsscale.runs.run import Run
 from rsscale.sample_assessment.layers_of_run import MapLayers, area_tiles, change_layer
 from rsscale.sample_assessment.sample_file import SampleFile
+from rsscale.survey_estimators.units import Floats
 
 # Hectares of the counted map and of the design may differ by rounding alone.
 _SAME = 1e-6

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.errors import RecipeError
-from rsscale.estimation.units import Floats
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.reference.zones import Zones, read_zones
+from rsscale.survey_estimators.units import Floats
 
 # Share of the smaller of two polygons; below it they overlap by how exactly they were drawn.
 _SLIVER = 0.01

@@ -8,8 +8,8 @@ import shapely
 
 from rsscale.errors import RecipeError
 from rsscale.estimation.sample_table import SampleTable
-from rsscale.estimation.units import Ints
 from rsscale.plans.plan import RunPlan
+from rsscale.survey_estimators.units import Ints
 from rsscale.text.wording import counted
 
 _TOLD = 5

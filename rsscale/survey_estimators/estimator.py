@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.estimation.intervals import (
+from rsscale.survey_estimators.intervals import (
     CONFIDENCE,
     effective_number,
     normal_interval,
@@ -17,8 +17,8 @@ from rsscale.estimation.intervals import (
     skewed_interval,
     wilson_interval,
 )
-from rsscale.estimation.units import Floats, Ints, Units
-from rsscale.estimation.variance import largest_unit, unit_influence, variance_of_total
+from rsscale.survey_estimators.units import Floats, Ints, Units
+from rsscale.survey_estimators.variance import largest_unit, unit_influence, variance_of_total
 
 _TINY = 1e-12
 

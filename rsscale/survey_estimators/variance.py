@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.estimation.units import Floats, Ints, Units
+from rsscale.survey_estimators.units import Floats, Ints, Units
 
 # Fewer are not told apart by a sample: with them intervals of simulated samples cover too often.
 _LEAST_DEGREES = 8.0

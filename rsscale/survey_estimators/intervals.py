@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rsscale.estimation.variance import UnitInfluence
+    from rsscale.survey_estimators.variance import UnitInfluence
 
 CONFIDENCE = 0.95
 # Events next to which Wilson's interval has its inner end from a Poisson count.

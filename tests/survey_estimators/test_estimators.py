@@ -9,11 +9,11 @@ from scipy import stats
 
 import rsscale as rs
 from rsscale.errors import RecipeError
-from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.estimator import Estimator
 from rsscale.estimation.interpreters import cohens_kappa
-from rsscale.estimation.intervals import quantile
-from rsscale.estimation.units import SampleDesign, Stratum, Units
+from rsscale.survey_estimators.area_estimator import area_estimator
+from rsscale.survey_estimators.estimator import Estimator
+from rsscale.survey_estimators.intervals import quantile
+from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 
 def simple(count: int, pixels: float = np.inf, **more: object) -> Estimator:

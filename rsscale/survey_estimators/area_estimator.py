@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rsscale.estimation.estimator import Estimator
-from rsscale.estimation.units import Floats, Ints
-from rsscale.estimation.variance import variance_of_total
+from rsscale.survey_estimators.estimator import Estimator
+from rsscale.survey_estimators.units import Floats, Ints
+from rsscale.survey_estimators.variance import variance_of_total
 
 # Units that a mapped class must have before its own mean is taken as known (Cochran 1977, section
 # 5A.9).

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from benchmarks.coverage_accuracies import coverage, populations
-from rsscale.estimation.estimator import Estimator
-from rsscale.estimation.intervals import effective_number, skewed_interval, wilson_interval
-from rsscale.estimation.units import SampleDesign, Stratum, Units
-from rsscale.estimation.variance import UnitInfluence, unit_influence
+from rsscale.survey_estimators.estimator import Estimator
+from rsscale.survey_estimators.intervals import effective_number, skewed_interval, wilson_interval
+from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
+from rsscale.survey_estimators.variance import UnitInfluence, unit_influence
 
 
 def poisson_coverage(mean: float) -> float:

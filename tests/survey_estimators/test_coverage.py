@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rsscale.estimation.area_estimator import area_estimator
-from rsscale.estimation.estimator import Estimator
-from rsscale.estimation.units import SampleDesign, Stratum, Units
+from rsscale.survey_estimators.area_estimator import area_estimator
+from rsscale.survey_estimators.estimator import Estimator
+from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 WIDTH = 240
 DRAWS = 300
