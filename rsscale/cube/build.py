@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from rsscale.cube.chunks import block_origin, cube_chunks
 from rsscale.cube.dask_graph import Layout, Sources, dask_array
 from rsscale.cube.dtypes import CubeKind, cube_kind
+from rsscale.cube.mask_rules import check_nodata
 from rsscale.errors import ItemError, ReadError, RecipeError, nearest
 from rsscale.items.records import SceneRecord, Scenes, is_percentage
 from rsscale.read.placement import OutputGrid
@@ -94,6 +95,8 @@ def build_cube(
     among = [given.get(band) for band in scenes.names]
     sources = [_sources(record, scenes.names, methods, among) for record in scenes]
     kind = cube_kind(scenes, sources, skips=on_error != "raise")
+    for band, holds in zip(scenes.names, kind.types, strict=True):
+        check_nodata(band, given.get(band, ()), holds)
     dtype, fill = kind.dtype, kind.fill
     count = len(scenes)
     chunks = cube_chunks(box, block_origin(scenes, grid), chunk, codes, count * dtype.itemsize)
@@ -210,11 +213,12 @@ def _sources(
 
 
 def _band_coords(methods: Sequence[str], kind: CubeKind) -> dict[str, Any]:
-    """What a mask asks of its band: how it was resampled, and which nodata its files had."""
+    """What a mask asks of its band: how it was resampled, and nodata and type of its files."""
     own = [np.nan if value is None else value for value in kind.nodata]
     return {
         "resampling": ("band", np.array(methods, dtype=str)),
         "file_nodata": ("band", np.array(own, np.float64)),
+        "file_dtype": ("band", np.array([str(known or "") for known in kind.types], dtype=str)),
     }
 
 

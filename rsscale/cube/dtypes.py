@@ -33,11 +33,15 @@ class CubeKind:
         The cube's nodata, of that type.
     nodata : tuple of float or None
         Of each band, in the numbers of its files; the first, where they have several.
+    types : tuple of numpy.dtype or None
+        Of each band: the smallest that holds the numbers of all its files; ``None`` where no
+        file could be read.
     """
 
     dtype: np.dtype[Any]
     fill: np.generic
     nodata: tuple[float | None, ...]
+    types: tuple[np.dtype[Any] | None, ...]
 
 
 def cube_kind(
@@ -64,7 +68,8 @@ def cube_kind(
         next((nodata for _, nodata in kinds if nodata is not None), None) for kinds in by_band
     )
     dtype, fill = common_type(kinds) if kinds else (np.dtype("uint16"), np.uint16(0))
-    return CubeKind(dtype, fill, own)
+    types = tuple(np.result_type(*(k for k, _ in each)) if each else None for each in by_band)
+    return CubeKind(dtype, fill, own, types)
 
 
 def _kinds(

@@ -87,10 +87,10 @@ def load(
         datetime64[ns]), ``band``, ``id(time)``, ``solar_day(time)`` (the day by the sun
         where the item is; whole days, in datetime64[s] as xarray knows none in days),
         ``scale(time, band)`` and ``offset(time, band)`` (float32, not applied), ``y`` and
-        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``, ``resampling(band)``
-        and ``file_nodata(band)`` (NaN where a band's files have none). Attributes:
-        ``nodata`` and ``categorical`` (names of bands with codes); ``left_out`` (ids) if there
-        are any.
+        ``x`` (pixel centres, bitwise those of the GeoBox), ``spatial_ref``, ``resampling(band)``,
+        ``file_nodata(band)`` (NaN where a band's files have none) and ``file_dtype(band)`` (empty
+        where no file is known). Attributes: ``nodata`` and ``categorical`` (names of bands with
+        codes); ``left_out`` (ids) if there are any.
 
     Raises
     ------
@@ -101,7 +101,8 @@ def load(
     AreaError
         When the GeoBox is not north-up.
     RecipeError
-        When ``resampling``, ``nodata``, ``chunk`` or ``loader`` make no sense.
+        When ``resampling``, ``nodata``, ``chunk`` or ``loader`` make no sense, also for the type
+        of a band.
     MissingExtraError
         When the loader is not installed.
     ReadError

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,8 @@ class MaskRule:
         band's files nothing was seen in any case.
 
     Fractions, which no code or bit field has, count with their whole part for bits and are
-    unknown codes.
+    unknown codes. Bits and codes that the type of the band's files does not have are refused
+    (:meth:`check_type`).
     """
 
     band: str
@@ -75,6 +77,38 @@ class MaskRule:
                     f'values of the mask field "{first}-{last}" are {list(values)}; '
                     f"it holds 0 to {2 ** (last - first + 1) - 1}"
                 )
+
+    def check_type(self, kind: np.dtype[Any]) -> None:
+        """Refuse bits and codes that no number of a type has: the rule is of another band.
+
+        Parameters
+        ----------
+        kind : numpy.dtype
+            Of the band's files. Nothing is refused of fractions.
+
+        Raises
+        ------
+        RecipeError
+        """
+        if kind.kind not in "iu":
+            return
+        width, limits = 8 * kind.itemsize, np.iinfo(kind)
+        named = [(f"bits name bit {bit}", bit) for bit in self.bits or ()]
+        named += [(f'fields name "{low}-{high}"', high) for low, high, _ in self.fields or ()]
+        for said, bit in named:
+            if bit >= width:
+                self._refuse(said, f"is {kind}, which has bits 0 to {width - 1}")
+        for key in ("keep", "drop", "unseen"):
+            for code in getattr(self, key) or ():
+                if not limits.min <= code <= limits.max:
+                    holds = f"is {kind}, which holds {limits.min} to {limits.max}"
+                    self._refuse(f"{key} names {code}", holds)
+
+    def _refuse(self, said: str, holds: str) -> NoReturn:
+        raise RecipeError(
+            f"the mask by band {self.band!r}: {said}, and the band {holds}; correct the rule, or "
+            "name the band that it is for"
+        )
 
     def dropped(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Mask of unusable values of the band, which are all finite."""
@@ -233,3 +267,30 @@ def nodata_rule(nodata: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
         else:
             rule[band] = (float(value),)
     return rule
+
+
+def check_nodata(band: str, values: Iterable[float], kind: np.dtype[Any] | None) -> None:
+    """Refuse numbers for nodata of a band that its type does not have: none would be nodata.
+
+    Parameters
+    ----------
+    band : str
+    values : iterable of float
+        Of :func:`nodata_rule`; NaN is no number, and says nothing of whole ones.
+    kind : numpy.dtype or None
+        Of the band's files; nothing is refused where it is not known.
+
+    Raises
+    ------
+    RecipeError
+    """
+    if kind is None or kind.kind not in "iu":
+        return
+    limits = np.iinfo(kind)
+    for value in values:
+        if not math.isnan(value) and not (limits.min <= value <= limits.max and value % 1 == 0):
+            raise RecipeError(
+                f"nodata of {band!r} is {value:g}, and the band is {kind}, which holds whole "
+                f"numbers from {limits.min} to {limits.max}; give one of them, or {NONE!r}, in "
+                "'nodata' or in 'unseen' of its mask"
+            )

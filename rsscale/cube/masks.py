@@ -70,7 +70,8 @@ def mask(
     Raises
     ------
     RecipeError
-        When the preset, the band or the rule is unknown, or the dilation cannot be done.
+        When the preset, the band or the rule is unknown, the rule names bits or codes that the
+        type of the band's files does not have, or the dilation cannot be done.
     """
     rules = mask_rules(by)
     bands = [str(band) for band in cube["band"].values]
@@ -80,7 +81,9 @@ def mask(
                 f"the mask needs band {rule.band!r}, which is not loaded; there are "
                 f"{', '.join(bands)}{nearest(rule.band, bands)}"
             )
-        _warn_of_averages(cube.isel(band=bands.index(rule.band)), rule)
+        band = cube.isel(band=bands.index(rule.band))
+        rule.check_type(_type_of_files(band))
+        _warn_of_averages(band, rule)
     radii, fill, rest = dilation_pixels(cube, dilate), cube_nodata(cube), cube
     by_rule = [_states_of(cube, bands.index(rule.band), rule, fill, radii) for rule in rules]
     for rule in rules:
@@ -169,6 +172,12 @@ def _without(cube: xr.DataArray, at: int) -> xr.DataArray:
     if at == 0:
         return cube.isel(band=slice(1, None))
     return cube.isel(band=[b for b in range(last + 1) if b != at])
+
+
+def _type_of_files(band: xr.DataArray) -> np.dtype[Any]:
+    """Type of a band's files, as the cube says; else its own."""
+    known = str(band.coords["file_dtype"].values) if "file_dtype" in band.coords else ""
+    return np.dtype(known) if known else band.dtype
 
 
 def _warn_of_averages(band: xr.DataArray, rule: MaskRule) -> None:

@@ -175,6 +175,17 @@ class Accessor:
 
         return export(self._ds, to, layers=layers, periods=periods)
 
+    def to_netcdf(self, path: str | Path) -> Path:
+        """Write all layers to netCDF, with what is installed, equal in value.
+
+        Also what xarray's own ``to_netcdf`` can't: a Zarr as ``xr.open_zarr`` opens it, whose
+        attributes hold what is JSON only, and unsigned numbers where neither netCDF4 nor h5netcdf
+        is installed. As :func:`rsscale.to_netcdf`.
+        """
+        from rsscale.formats.netcdf import to_netcdf
+
+        return to_netcdf(self._data, path)
+
     def masked(self) -> xr.Dataset | xr.DataArray:
         """The same layers as floats, NaN where they have no value; lazy as they are.
 

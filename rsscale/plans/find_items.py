@@ -16,6 +16,7 @@ from rsscale.errors import CatalogError
 from rsscale.geo.area import read_area
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
+from rsscale.inputs.band_types import check_band_types
 from rsscale.inputs.window_items import window_notes
 from rsscale.inputs.windows import bands_to_read, mask_bands, span
 from rsscale.items.assets import with_all_bands
@@ -42,13 +43,22 @@ def recipe_area(recipe: Recipe) -> Geometry:
 def index_items(
     recipe: Recipe, grid: Grid, items: Mapping[str, InputItems]
 ) -> dict[str, ItemIndex]:
-    """The items of each input by where they lie; refuses items without the bands."""
+    """The items of each input by where they lie; refuses items without the bands.
+
+    Raises
+    ------
+    BandError
+        When a band is not there, or not in every item.
+    RecipeError
+        When the recipe names bits, codes or nodata that a band's type does not have.
+    """
     indexes = {}
     for name, features in items.items():
         imagery = recipe.inputs[name]
         bands = bands_to_read(imagery)
         codes = mask_bands(imagery)
         indexes[name] = ItemIndex(features.items, grid.crs, bands, imagery.alternate, codes)
+        check_band_types(imagery, indexes[name].scenes)
     return indexes
 
 

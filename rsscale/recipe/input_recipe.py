@@ -221,6 +221,12 @@ class InputRecipe(Strict):
                 raise ValueError(f"names {band!r}, which is none of {known}{nearest(band, known)}")
             if not where:
                 raise ValueError(f"'names' has nothing for {band!r}; give what it is called")
+        for key, of_bands in (("resampling", self.resampling), ("nodata", self.nodata or {})):
+            for band in of_bands:
+                if band not in known:
+                    raise ValueError(
+                        f"{key} has band {band!r}, which is none of {known}{nearest(band, known)}"
+                    )
         return self
 
     @field_validator("sign")

@@ -236,6 +236,18 @@ def test_nodata_is_a_number_or_none(tmp_path, value):
         load([scene(raster(tmp_path))], BOX, ["red"], nodata={"green": 0})
 
 
+@pytest.mark.parametrize("said", [{}, {"raster:bands": [{"data_type": "uint16"}]}])
+@pytest.mark.parametrize("value", [-9999, 65536, 0.5])
+def test_nodata_that_the_band_cannot_hold_is_refused(tmp_path, said, value):
+    items = [scene(raster(tmp_path), fields=said)]
+    with pytest.raises(RecipeError, match=rf"nodata of 'red' is {value}, and the band is uint16"):
+        load(items, BOX, ["red"], nodata={"red": value})
+    load(items, BOX, ["red"], nodata={"red": np.nan})
+    # Where files of another type hold it, it is nodata of those.
+    other = scene(raster(tmp_path, RAMP.astype("int32"), "b.tif"), name="j", when="2023-07-15")
+    assert load([*items, other], BOX, ["red"], nodata={"red": -9999}).dtype == "int32"
+
+
 # Types
 
 
@@ -313,6 +325,22 @@ def test_a_mask_that_is_nodata_nearly_everywhere_is_named(tmp_path, caplog):
         masked(tmp_path, codes_of(0, 0, 0, 1), {"bits": [1]}, key="aerosol_flags")
     assert "'aerosol_flags' is nodata for most pixels" in caplog.text
     assert "unseen: []" in caplog.text
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_bit_above_those_of_its_files_is_refused(tmp_path, declared):
+    """The cube's type is a wider one, by its other band."""
+    files = {
+        "red": raster(tmp_path),
+        "qa": raster(tmp_path, codes_of(0, 4).astype("uint8"), "q.tif"),
+    }
+    made = item("i", "2023-06-15", files)
+    if declared:
+        made.assets["qa"].extra_fields = band(dtype="uint8")
+    cube = load([made], BOX, ["red", "qa"], resampling={"qa": "nearest"})
+    assert cube.dtype == "int32"
+    with pytest.raises(RecipeError, match="'qa': bits name bit 12, and the band is uint8"):
+        mask(cube, {"band": "qa", "bits": [2, 12]})
 
 
 def two_masks(tmp_path, first, second, rules):

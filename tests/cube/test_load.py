@@ -67,7 +67,8 @@ def test_one_slice_an_item_sorted_and_lazy(items):
     assert cube.time.values[0] == np.datetime64("2022-12-24")
     assert cube.attrs == {"nodata": 0, "categorical": ["scl"]}
     names = {"time", "band", "id", "solar_day", "scale", "offset", "y", "x", "spatial_ref"}
-    assert set(cube.coords) == names | {"resampling", "file_nodata"}
+    assert set(cube.coords) == names | {"resampling", "file_nodata", "file_dtype"}
+    assert cube.file_dtype.values.tolist() == ["uint16", "uint16", "uint8"]
     assert cube.resampling.values.tolist() == ["bilinear", "bilinear", "nearest"]
 
 

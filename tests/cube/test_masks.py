@@ -125,8 +125,38 @@ def test_fields_of_several_bits():
     assert kept(codes, {"band": "qa_pixel", "bits": [9]}, "qa_pixel") == [True, False, False]
     medium = {"band": "qa_pixel", "fields": {"8-9": [2]}}
     assert kept(codes, medium, "qa_pixel") == [True, False, True]
-    beyond = {"band": "qa", "bits": [9], "fields": {"8-9": [1], "7-8": [1]}}
-    assert kept([0, 128, 254], beyond, "qa", "uint8") == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rule", "message"),
+    [
+        ("uint8", {"bits": [1, 12]}, "bits name bit 12, and the band is uint8.*bits 0 to 7"),
+        ("int16", {"bits": [16]}, "bits name bit 16, and the band is int16"),
+        ("uint8", {"bits": [1], "fields": {"7-8": [1]}}, 'fields name "7-8".*is uint8'),
+        ("uint16", {"fields": {"20-21": [3]}}, 'fields name "20-21", and the band is uint16'),
+        ("uint8", {"keep": [4, 300]}, "keep names 300, and the band is uint8.*0 to 255"),
+        ("int8", {"drop": [200]}, "drop names 200, and the band is int8, which holds -128 to 127"),
+        ("uint16", {"drop": [1], "unseen": [-9999]}, "unseen names -9999, and the band is uint16"),
+    ],
+)  # fmt: skip
+def test_bits_and_codes_that_the_band_has_not_are_refused(dtype, rule, message):
+    cube = cube_of(np.ones((1, 2, 2), dtype), name="qa")
+    with pytest.raises(RecipeError, match=f"the mask by band 'qa': {message}"):
+        mask(cube, {"band": "qa", **rule})
+    # What the files have counts, not the type that the cube took from other bands.
+    wider = cube.astype("int64").assign_coords(file_dtype=("band", ["uint16", dtype, "int64"]))
+    with pytest.raises(RecipeError, match=message):
+        mask(wider, {"band": "qa", **rule})
+    mask(wider.assign_coords(file_dtype=("band", [""] * 3)), {"band": "qa", **rule})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rule"),
+    [("uint8", {"bits": [7]}), ("int16", {"bits": [15]}), ("float32", {"bits": [30]}),
+     ("uint8", {"fields": {"6-7": [3]}}), ("int8", {"keep": [-128, 127]})],
+)  # fmt: skip
+def test_the_highest_bit_and_code_are_of_the_band(dtype, rule):
+    mask(cube_of(np.ones((1, 2, 2), dtype), name="qa"), {"band": "qa", **rule})
 
 
 def test_unseen_values_do_not_grow():

@@ -1,5 +1,6 @@
 """Whatever rsscale gives can be saved as netCDF, with what is installed, and comes back equal."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,19 @@ def test_a_product_and_a_part_of_it_come_back_equal(product: xr.Dataset, tmp_pat
         classes = classes_from_attributes(found.classification.attrs)
         assert [one.name for one in classes] == ["water", "open forest", "crops", "built"]
         found.close()
+
+
+def test_a_zarr_as_xarray_opens_it_comes_back_equal(finished: Path, tmp_path: Path) -> None:
+    """Its attributes hold lists of objects, which no netCDF file holds: they are JSON there."""
+    ds = xr.open_zarr(finished / "product.zarr").isel(x=slice(100, 300))
+    assert isinstance(ds.attrs["zarr_conventions"], list)
+    with pytest.raises(TypeError, match="Invalid value for attr"):
+        ds.to_netcdf(tmp_path / "plain.nc")
+    with check_same(ds.rs.to_netcdf(tmp_path / "x.nc"), ds) as found:
+        for name in ("zarr_conventions", "rsscale"):
+            assert json.loads(found.attrs[name]) == ds.attrs[name]
+    with check_same(ds.classification.rs.to_netcdf(tmp_path / "y.nc"), ds.classification) as one:
+        assert one.classification.attrs["flag_meanings"] == ds.classification.attrs["flag_meanings"]
 
 
 def attributes_of(ds: xr.Dataset | xr.DataArray) -> list[tuple[str, Any]]:

@@ -20,7 +20,7 @@ BOX = GeoBox((SIZE, SIZE), PLACE, "EPSG:32632")
 FOOTPRINT = BOX.extent.to_crs("EPSG:4326")
 
 
-def catalog(tmp_path, codes, key, nodata=None, **properties):
+def catalog(tmp_path, codes, key, nodata=None, kind=None, **properties):
     red = np.full((SIZE, SIZE), 900, "int16")
     files = {
         "b01": write(tmp_path / "b.tif", red, PLACE, "EPSG:32632", nodata=-1),
@@ -36,8 +36,10 @@ def catalog(tmp_path, codes, key, nodata=None, **properties):
         "properties": {"datetime": "2023-06-15T10:00:00Z", **properties},
         "assets": {name: {"href": path} for name, path in files.items()},
     }
-    if nodata is not None:
-        item["assets"][key]["raster:bands"] = [{"nodata": nodata}]
+    said = {"nodata": nodata, "data_type": kind}
+    said = {name: value for name, value in said.items() if value is not None}
+    if said:
+        item["assets"][key]["raster:bands"] = [said]
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
     return str(path)
@@ -103,6 +105,41 @@ def test_a_mask_that_is_to_be_averaged_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="resampling of 'flags' is 'cubic'"):
         recipe_of(address, {"band": "flags", "bits": [1]}, resampling={"flags": "cubic"})
     recipe_of(address, {"band": "flags", "bits": [1]}, resampling={"flags": "nearest"})
+
+
+@pytest.mark.parametrize(
+    ("mask", "more", "message"),
+    [
+        ({"bits": [1, 12]}, {}, "'flags': bits name bit 12, and the band is uint8"),
+        ({"bits": [1], "fields": {"8-9": [1]}}, {}, "'flags': fields name \"8-9\""),
+        ({"keep": [1], "unseen": [256]}, {}, "'flags': unseen names 256"),
+        (
+            {"bits": [1]},
+            {"nodata": {"flags": -1}},
+            "nodata of 'flags' is -1, and the band is uint8",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["uint8", None])
+def test_what_the_bands_type_does_not_have_is_refused(tmp_path, mask, more, message, kind):
+    """By the items before anything is read; by the files where items say no type."""
+    address = catalog(tmp_path, np.zeros((SIZE, SIZE), "uint8"), "flags", kind=kind)
+    recipe = recipe_of(address, {"band": "flags", **mask}, **more)
+    if kind:
+        with pytest.raises(RecipeError, match=message):
+            found(recipe)
+        return
+    with pytest.raises(
+        RecipeError, match=message.replace("'flags': unseen names", "nodata of 'flags' is")
+    ):
+        observations(recipe)
+
+
+@pytest.mark.parametrize("key", ["nodata", "resampling"])
+def test_bands_that_are_not_read_are_refused_by_name(key):
+    value = {"nodata": 0, "resampling": "nearest"}[key]
+    with pytest.raises(RecipeError, match=rf"{key} has band 'flag'.*did you mean 'flags'"):
+        recipe_of("c", {"band": "flags", "bits": [1]}, **{key: {"flag": value}})
 
 
 @pytest.mark.parametrize(
