@@ -70,7 +70,7 @@ class Estimator:
         Hectares of the population.
     confidence : float
     intervals : str
-        Of areas: ``"adjusted"``, by the third moment, or Student's t between clusters, for few
+        Of areas: ``"adjusted"``, by the third moment, and Student's t between clusters, for few
         units decide them; ``"normal"``, 1.96 standard errors as in the papers, which cover too
         seldom there (docs/areas.md).
     """
@@ -153,8 +153,8 @@ class Estimator:
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
         known = se > _TINY * self.total
-        if self._by_units:
-            low, high = self._skewed((value, se), values, (0.0, 1.0), self.total)
+        if self._has_events(known):
+            low, high = self._skewed((value, se, z), values, (0.0, 1.0), self.total)
         elif known:
             low, high = normal_interval(value, se, z, self.total)
         else:
@@ -190,8 +190,8 @@ class Estimator:
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)
         known = se > _TINY * self.total
-        if self._by_units:
-            low, high = self._skewed((value, se), errors, (-1.0, 1.0), self.total)
+        if self._has_events(known):
+            low, high = self._skewed((value, se, z), errors, (-1.0, 1.0), self.total)
         elif known:
             low, high = normal_interval(value, se, z, self.total)
         else:
@@ -220,10 +220,9 @@ class Estimator:
         """Whether the sample has all units of the population, so that it has no sampling error."""
         return not self.units.is_clustered and not self.units.unsampled.any()
 
-    @property
-    def _by_units(self) -> bool:
-        """Whether intervals are by the third moment: units, not clusters, were drawn."""
-        return self.intervals == "adjusted" and not self.units.is_clustered
+    def _has_events(self, known: bool) -> bool:
+        """Whether an interval is by the third moment; clusters that agree have no event to tell."""
+        return self.intervals == "adjusted" and (known or not self.units.is_clustered)
 
     @property
     def _known_groups(self) -> Ints:
@@ -242,20 +241,20 @@ class Estimator:
 
     def _skewed(
         self,
-        center: tuple[float, float],
+        center: tuple[float, float, float],
         influence: Floats,
         ends: tuple[float, float],
         most: float,
         inside: npt.NDArray[np.bool_] | None = None,
     ) -> tuple[float, float]:
-        """Interval by the third moment, of a value and its standard error.
+        """Interval by the third moment, of a value, its standard error and Student's t.
 
         ``ends`` are the least and the most that an influence value may be.
         """
         one = unit_influence(self.units, self._known_groups, influence, ends, inside)
         z = quantile(confidence=self.confidence)
-        value, se = center[0], center[1] * self.z / z  # few random starts know the error less well
-        return skewed_interval(value, se, one, z, most)
+        value, se, t = center  # few clusters, or random starts, know the error less well
+        return skewed_interval(value, se * t / z, one, z, most)
 
     def _independent(self, used: npt.NDArray[np.bool_]) -> int:
         """Some units; the clusters that they are of, where these were drawn."""
@@ -357,9 +356,9 @@ class Estimator:
         if math.isnan(se):
             return Estimate(share * hectares, why=_TOO_FEW)
         known = se > _TINY
-        if self._by_units:
+        if self._has_events(known):
             ends = (-share / size, (1 - share) / size)
-            low, high = self._skewed((share, se), influence, ends, 1.0, inside)
+            low, high = self._skewed((share, se, z), influence, ends, 1.0, inside)
         elif known:
             low, high = normal_interval(share, se, z, 1.0)
         else:

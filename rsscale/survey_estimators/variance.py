@@ -131,7 +131,7 @@ def _of_neighbours(units: Units, neighbours: Ints, values: Floats) -> float:
 
 @dataclass(frozen=True)
 class UnitInfluence:
-    """What a unit moves an estimate by, upwards and downwards, in the estimate's own unit.
+    """What a unit, or a cluster, moves an estimate by, up and down, in the estimate's own unit.
 
     Each is the third moment over the second of the deviations on one side: the ratio that a Poisson
     count of events of that size has. Both sides have their own, so that omissions and commissions,
@@ -158,7 +158,10 @@ def unit_influence(
     ends: tuple[float, float],
     inside: npt.NDArray[Any] | None = None,
 ) -> UnitInfluence:
-    """Of the units of a sample, each of which is drawn for itself.
+    """Of the units of a sample; of its clusters, where these were drawn.
+
+    What the units of a cluster have is one event, as large as their sum: errors of a map lie
+    together. An event that was not seen is one unit also there.
 
     Parameters
     ----------
@@ -182,6 +185,12 @@ def unit_influence(
     upwards = np.where(used, np.maximum(most - means, 0) * weight, 0.0)
     downwards = np.where(used, np.maximum(means - least, 0) * weight, 0.0)
     count = max(int(used.sum()), 1)
+    if units.cluster is not None and units.is_clustered:
+        sizes = np.bincount(units.cluster)
+        deviations, count = np.bincount(units.cluster, deviations), len(sizes)
+        upwards = np.bincount(units.cluster, upwards) / sizes
+        downwards = np.bincount(units.cluster, downwards) / sizes
+        left = np.ones(count)
     above, below = np.maximum(deviations, 0), np.maximum(-deviations, 0)
     return UnitInfluence(
         up=_size(left, above, upwards, count),

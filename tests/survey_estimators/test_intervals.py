@@ -99,4 +99,32 @@ def test_figures_of_clusters_keep_their_few_degrees_of_freedom() -> None:
     units = Units.of(design, np.zeros(120, np.int64), np.full(120, 0.1), cluster=cluster)
     there = np.isin(np.arange(120), [0, 1, 2, 3, 50])  # one cluster is most of the variance
     found = Estimator.direct(units).area(there, "class")
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 8) * found.se)
+    normal = Estimator.direct(units, intervals="normal").area(there, "class")
+    assert found.se == normal.se
+    assert found.high - found.low > 2 * stats.t.ppf(0.975, 8) * found.se
+    assert found.high - found.value > found.value - found.low  # it is skewed upwards
+
+
+def test_errors_that_lie_together_in_few_clusters_are_missed_on_either_side_alike() -> None:
+    """Of a symmetric interval the truth is above in 5 %, and below in 1 %."""
+    rng = np.random.default_rng(3)
+    number, size, drawn, inside = 1000, 100, 80, 10
+    errors = np.zeros((number, size), bool)
+    for cluster in rng.choice(number, 90, replace=False):
+        errors[cluster, : rng.integers(20, 90)] = True
+    truth = float(errors.sum())
+    design = SampleDesign("two-stage", (Stratum(0, "all", number * size, number * size),), number)
+    probability = np.full(drawn * inside, drawn / number * inside / size)
+    of_cluster = np.repeat(np.arange(drawn), inside)
+    nothing = np.zeros(drawn * inside, np.int64)
+    above, below = 0, 0
+    for _ in range(400):
+        chosen = errors[rng.choice(number, drawn, replace=False)]
+        omitted = np.concatenate([rng.permutation(cluster)[:inside] for cluster in chosen])
+        units = Units.of(design, nothing, probability, cluster=of_cluster)
+        found = Estimator.direct(units).difference(omitted, nothing, 0.0, "class")
+        above += truth > found.high
+        below += truth < found.low
+    # 2.5 % on each side is 10 of 400, give or take 6
+    assert above <= 16
+    assert below <= 16
