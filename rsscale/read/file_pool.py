@@ -324,13 +324,18 @@ def _bucket_path(url: str) -> str:
 
 
 def _open_limit() -> int:
-    """A quarter of the file descriptors that the process may have, and at most 256."""
+    """Half of the file descriptors that the process may have, and at most 2048.
+
+    Every block of a tile asks all scenes of its place, one after the other: with one file more than
+    the pool holds, each of them is opened anew for each block. Two tiles side by side, of two
+    places with 20 dates of seven bands, are 280 files. One that is open takes some 35 kB.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return 128
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 256 if soft < 0 else max(16, min(256, soft // 4))
+    return 2048 if soft < 0 else max(16, min(2048, soft // 2))
 
 
 POOL = FilePool(_open_limit())

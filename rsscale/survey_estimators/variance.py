@@ -187,9 +187,9 @@ def unit_influence(
     count = max(int(used.sum()), 1)
     if units.cluster is not None and units.is_clustered:
         sizes = np.bincount(units.cluster)
-        deviations, count = np.bincount(units.cluster, deviations), len(sizes)
-        upwards = np.bincount(units.cluster, upwards) / sizes
-        downwards = np.bincount(units.cluster, downwards) / sizes
+        deviations, count = _sums(units.cluster, deviations), len(sizes)
+        upwards = _sums(units.cluster, upwards) / sizes
+        downwards = _sums(units.cluster, downwards) / sizes
         left = np.ones(count)
     above, below = np.maximum(deviations, 0), np.maximum(-deviations, 0)
     return UnitInfluence(
@@ -216,6 +216,11 @@ def largest_unit(units: Units, group: Ints, inside: npt.NDArray[Any]) -> float:
     open_ = np.bincount(group, units.unsampled[units.stratum]) > 0
     used = there & open_ if (there & open_).any() else there
     return float((sums / counts)[used].max())
+
+
+def _sums(cluster: Ints, values: Floats) -> Floats:
+    sums: Floats = np.asarray(np.bincount(cluster, values), np.float64)
+    return sums
 
 
 def _size(left: Floats, seen: Floats, unseen: Floats | None = None, count: int = 1) -> float:

@@ -428,6 +428,13 @@ def test_pool_keeps_a_bounded_number_of_files_open(tmp_path):
         assert opened.dataset is lent[-1]
 
 
+@pytest.mark.parametrize(("may", "held"), [(1024, 512), (20_000, 2048), (-1, 2048), (20, 16)])
+def test_pool_holds_the_scenes_of_two_tiles_open(monkeypatch, may, held):
+    """Of 280 files 256 were held, so that each was opened anew for each block of a tile."""
+    monkeypatch.setattr("resource.getrlimit", lambda _limit: (may, may))
+    assert files._open_limit() == held
+
+
 def test_pool_closes_what_nobody_has_used_since(scenes, tmp_path):
     pool = files.FilePool(8)
     used = write(tmp_path / "used.tif", texture((32, 32), 0), WEST, "EPSG:32631")
