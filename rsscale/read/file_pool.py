@@ -210,8 +210,9 @@ class FilePool:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        # With the moment since when each is idle, the longest first.
+        # With the moment since when each is idle, the longest first; and which of them a key has.
         self._idle: OrderedDict[int, tuple[float, Opened]] = OrderedDict()
+        self._numbers: dict[tuple[Any, ...], list[int]] = {}
 
     @contextmanager
     def lend(self, url: str, sign: str | None = None) -> Iterator[Opened]:
@@ -243,7 +244,7 @@ class FilePool:
         with self._lock:
             old = list(itertools.takewhile(lambda idle: idle[0] < since, self._idle.values()))
             for _, opened in old:
-                del self._idle[id(opened)]
+                self._remove(id(opened))
         for _, opened in old:
             opened.close()
 
@@ -251,21 +252,29 @@ class FilePool:
         """Drop all files without closing them: after a fork they are the parent's."""
         self._lock = threading.Lock()
         self._idle = OrderedDict()
+        self._numbers = {}
 
     def _take(self, key: tuple[Any, ...]) -> Opened | None:
         with self._lock:
-            for number, (_, opened) in reversed(self._idle.items()):
-                if opened.key == key:
-                    del self._idle[number]
-                    return opened
-        return None
+            numbers = self._numbers.get(key)
+            return self._remove(numbers[-1]) if numbers else None
 
     def _give(self, opened: Opened) -> None:
         with self._lock:
             self._idle[id(opened)] = time.monotonic(), opened
-            old = self._idle.popitem(last=False)[1] if len(self._idle) > self._limit else None
+            self._numbers.setdefault(opened.key, []).append(id(opened))
+            is_full = len(self._idle) > self._limit
+            old = self._remove(next(iter(self._idle))) if is_full else None
         if old is not None:
-            old[1].close()
+            old.close()
+
+    def _remove(self, number: int) -> Opened:
+        _, opened = self._idle.pop(number)
+        numbers = self._numbers[opened.key]
+        numbers.remove(number)
+        if not numbers:
+            del self._numbers[opened.key]
+        return opened
 
 
 class BlockCache:
@@ -328,7 +337,8 @@ def _open_limit() -> int:
 
     Every block of a tile asks all scenes of its place, one after the other: with one file more than
     the pool holds, each of them is opened anew for each block. Two tiles side by side, of two
-    places with 20 dates of seven bands, are 280 files. One that is open takes some 35 kB.
+    places with 20 dates of seven bands, are 280 files. A TIFF on the disk takes some 35 kB while it
+    is open.
     """
     try:
         import resource

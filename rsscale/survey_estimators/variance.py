@@ -190,7 +190,7 @@ def unit_influence(
         deviations, count = _sums(units.cluster, deviations), len(sizes)
         upwards = _sums(units.cluster, upwards) / sizes
         downwards = _sums(units.cluster, downwards) / sizes
-        left = np.ones(count)
+        left = np.ones(count)  # the same for all, so that it cancels out
     above, below = np.maximum(deviations, 0), np.maximum(-deviations, 0)
     return UnitInfluence(
         up=_size(left, above, upwards, count),

@@ -87,7 +87,8 @@ LANDSAT = {  # OLI/TIRS and TM/ETM+ Collection 2 QA_PIXEL
 
 def kept(codes, by, name, dtype="uint16", **how):
     """Which of some codes are usable; the cube's nodata is none of them."""
-    cube = cube_of(np.array([[codes]], dtype), name=name, fill=np.iinfo(dtype).max)
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
+    cube = cube_of(np.array([[codes]], dtype), name=name, fill=limits.max)
     return (mask(cube, by, **how).values[0, 0, 0] == 1).tolist()
 
 
@@ -151,12 +152,17 @@ def test_bits_and_codes_that_the_band_has_not_are_refused(dtype, rule, message):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "rule"),
-    [("uint8", {"bits": [7]}), ("int16", {"bits": [15]}), ("float32", {"bits": [30]}),
-     ("uint8", {"fields": {"6-7": [3]}}), ("int8", {"keep": [-128, 127]})],
-)  # fmt: skip
-def test_the_highest_bit_and_code_are_of_the_band(dtype, rule):
-    mask(cube_of(np.ones((1, 2, 2), dtype), name="qa"), {"band": "qa", **rule})
+    ("dtype", "rule", "codes", "expected"),
+    [
+        ("uint8", {"bits": [7]}, [1, 128], [True, False]),
+        ("int16", {"bits": [15]}, [1, -32768], [True, False]),
+        ("float32", {"bits": [30]}, [1, 2**30], [True, False]),
+        ("uint8", {"fields": {"6-7": [3]}}, [1, 192], [True, False]),
+        ("int8", {"keep": [-128, 127]}, [1, -128], [False, True]),
+    ],
+)
+def test_the_highest_bit_and_code_are_of_the_band(dtype, rule, codes, expected):
+    assert kept(codes, {"band": "qa", **rule}, "qa", dtype) == expected
 
 
 def test_unseen_values_do_not_grow():
