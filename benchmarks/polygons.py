@@ -1,10 +1,12 @@
 """Polygons of a class map of 100 million pixels, beside GDAL's polygonize of the whole image.
 
-    python -m benchmarks.polygons [--size 10000] [--tiles 1024 2048] [--workers 0 2] [--json FILE]
+    python -m benchmarks.polygons [--size 10000] [--tiles 1024] [--workers 0 2] [--classes water]
 
 A smooth random field in four classes, some 100,000 components. The contender is
 ``rasterio.features.shapes`` of the whole image in one process, its shapes written as GeoParquet.
-Each is a process of its own, and `peak` is the most that any of its processes ever held (VmHWM).
+Two of the classes have a polygon that reaches over the whole image; `--classes water built` leaves
+them out. Each contender is a process of its own, and `peak` is the most that any of its processes
+ever held (VmHWM).
 `core s` are seconds of the processor, of all its processes: other programs change them less.
 Polygons are compared before times: class and outline of each, without vertices on straight lines.
 """
@@ -107,7 +109,10 @@ def main() -> None:
         write_field(options.folder / "field.npy", options.size)
         whole = measured("whole", options, tile=0, workers=0)
         report.append(whole)
-        print(f"{options.size**2 / 1e6:.0f} Mpx, {whole['polygons']:,} polygons")
+        print(
+            f"{options.size**2 / 1e6:.0f} Mpx, {whole['polygons']:,} polygons, the largest has "
+            f"{whole['largest']:,} vertices"
+        )
         print(_line(whole, whole), flush=True)
         for workers in options.workers:
             for tile in options.tiles:
@@ -124,6 +129,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tiles", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="0: in process")
     parser.add_argument("--simplify", type=float, default=0.0, help="metres")
+    parser.add_argument(
+        "--classes", nargs="+", choices=[one.name for one in CLASSES],
+        help="of which: water and built have no polygon that reaches over the whole image",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scratch", type=Path, help="where files are written")
     for name in ("child", "folder"):
@@ -159,7 +168,8 @@ def measured(child: str, options: argparse.Namespace, *, tile: int, workers: int
     command = [sys.executable, "-m", "benchmarks.polygons", "--child", child, "--folder",
                str(options.folder), "--tile", str(tile), "--worker-count", str(workers),
                "--simplify", str(options.simplify), "--threads", str(options.threads),
-               "--size", str(options.size)]  # fmt: skip
+               "--size", str(options.size),
+               *(("--classes", *options.classes) if options.classes else ())]  # fmt: skip
     env = os.environ | {"RSSCALE_PASSES": "benchmarks.polygons"}
     done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)  # noqa: S603
     found = json.loads(done.stdout.splitlines()[-1])
@@ -176,8 +186,10 @@ def whole_image(options: argparse.Namespace) -> None:
     classes = np.load(Path(options.folder) / "field.npy")
     x0, y0 = COL0 * RESOLUTION, -ROW0 * RESOLUTION
     place = Affine(RESOLUTION, 0, x0, 0, -RESOLUTION, y0)
+    names = options.classes or [one.name for one in CLASSES]
+    chosen = np.isin(classes, [one.value for one in CLASSES if one.name in names])
     values, shapes = [], []
-    for shape, value in features.shapes(classes, connectivity=4, transform=place):
+    for shape, value in features.shapes(classes, chosen, connectivity=4, transform=place):
         shapes.append(shapely.Polygon(shape["coordinates"][0], shape["coordinates"][1:]))
         values.append(int(value))
     path = Path(options.folder) / "whole.parquet"
@@ -195,6 +207,8 @@ def tiled_run(options: argparse.Namespace) -> None:
     given = {"threads": options.threads, "device": "cpu"}
     rs.run(_recipe(options, folder, {}), folder / "run", None, **given)
     step = {"kind": "polygons", "of": "map", "simplify": options.simplify}
+    if options.classes:
+        step["classes"] = options.classes
     with usage_of_processes() as usage:
         started = time.perf_counter()
         run = rs.run(_recipe(options, folder, {"polygons": step}), folder / "run", client, **given)
@@ -283,6 +297,7 @@ def _tell(seconds: float, usage: Mapping[int, Usage], values: list[int], shapes:
         "core_seconds": sum(one.seconds for one in usage.values()),
         "peaks": [one.peak for one in usage.values()],
         "polygons": len(values),
+        "largest": int(shapely.get_num_coordinates(shapes).max()),
         "digest": digest,
     }
     print(json.dumps(found))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.polygons.contacts import connected
+from rsscale.polygons.union import union_of_pieces
 
 _Ints = npt.NDArray[np.int64]
 
@@ -83,7 +84,12 @@ class Parts:
 
     def ordered(self) -> Parts:
         """In the order of their first pixels, without contacts."""
-        return self.merged(np.arange(len(self)))
+        order = np.argsort(self.place)
+        return Parts(
+            self.place[order], self.value[order], self.units[order], self.cut[order],
+            self.pieces[order], self.geometry[order],
+            np.empty(0, np.uint64), np.empty(0, np.int64),
+        )  # fmt: skip
 
     def joined(self) -> Parts:
         """Parts that touch as one, in order of their first pixels; contacts that are left open."""
@@ -134,7 +140,6 @@ def _unions(
     out = geometry[starts].copy()
     lengths = _lengths(starts, len(geometry))
     for at in np.flatnonzero(lengths > 1):
-        part = geometry[starts[at] : starts[at] + lengths[at]]
-        out[at] = shapely.coverage_union_all(part)
+        out[at] = union_of_pieces(geometry[starts[at] : starts[at] + lengths[at]])
     normal: npt.NDArray[np.object_] = shapely.normalize(out)
     return normal
