@@ -1,13 +1,14 @@
 """Polygons of a class map of 100 million pixels, beside GDAL's polygonize of the whole image.
 
-    python -m benchmarks.polygons [--size 10000] [--tiles 1024] [--workers 0 2] [--classes water]
+    python -m benchmarks.polygons [--size 10000] [--tiles 1024] [--workers 0 2]
+                                  [--classes water built] [--json FILE]
 
-A smooth random field in four classes, some 100,000 components. The contender is
+A smooth random field in four classes, some 50,000 components. The contender is
 ``rasterio.features.shapes`` of the whole image in one process, its shapes written as GeoParquet.
 Two of the classes have a polygon that reaches over the whole image; `--classes water built` leaves
 them out. Each contender is a process of its own, and `peak` is the most that any of its processes
-ever held (VmHWM).
-`core s` are seconds of the processor, of all its processes: other programs change them less.
+ever held (VmHWM). `core s` are seconds of the processor, of all its processes: other programs
+change them less.
 Polygons are compared before times: class and outline of each, without vertices on straight lines.
 """
 

@@ -6,7 +6,7 @@ import shapely
 from class_images import NODATA, smooth_classes
 from rasterio import features
 
-from rsscale.polygons.union import union_of_pieces
+from rsscale.polygons.union import _untouched_holes, union_of_pieces
 
 
 def box_with_holes(x0: float, *holes: tuple[float, float]) -> shapely.Polygon:
@@ -23,6 +23,12 @@ def assert_union(polygons: list[shapely.Geometry]) -> shapely.Geometry:
     return union
 
 
+def set_aside(polygons: list[shapely.Polygon]) -> list[bool]:
+    """Which rings need not be looked at; where too many are, GEOS is asked for all of them."""
+    _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(polygons)
+    return _untouched_holes(points, ring_ends, polygon_ends).tolist()
+
+
 def test_untouched_holes_stay() -> None:
     """In both boxes, in one alone, and in none."""
     left, right = box_with_holes(0, (2, 2), (5, 7)), box_with_holes(10, (15, 3))
@@ -33,7 +39,9 @@ def test_untouched_holes_stay() -> None:
 
 def test_hole_that_another_piece_fills_is_gone() -> None:
     """The piece in the hole shares its vertices; the other hole goes through untouched."""
-    union = assert_union([box_with_holes(0, (2, 2), (5, 7)), shapely.box(2, 2, 3, 3)])
+    pieces = [box_with_holes(0, (2, 2), (5, 7)), shapely.box(2, 2, 3, 3)]
+    assert set_aside(pieces) == [False, False, True, False]
+    union = assert_union(pieces)
     assert len(union.interiors) == 1
 
 
@@ -42,6 +50,9 @@ def test_island_that_touches_a_hole_at_a_corner() -> None:
     around = box_with_holes(0, (7, 7)) - shapely.box(2, 2, 6, 6)
     island = [shapely.box(2, 2, 3, 3), shapely.box(3, 3, 4, 4)]
     polygons = [shapely.segmentize(polygon, 1) for polygon in (around, *island)]
+    holes = [shapely.Polygon(ring).area for ring in polygons[0].interiors]
+    assert sorted(holes) == [1, 16]
+    assert set_aside(polygons) == [False, *(area == 1 for area in holes), False, False]
     union = assert_union(polygons)
     assert len(shapely.get_parts(union)) == 2
     assert union.area == 100 - 16 - 1 + 2
@@ -54,6 +65,9 @@ def test_hole_that_touches_another_polygons_corner() -> None:
         [(0, 0), (10, 0), (10, 5), (10, 10), (0, 10)], [[(10, 5), (8, 4), (8, 6)]]
     )
     beside = shapely.Polygon([(10, 0), (20, 0), (20, 10), (10, 10), (10, 5)])
+    # In either order, as both rings of the pinched one have the vertex.
+    assert set_aside([pinched, beside]) == [False, False, False]
+    assert set_aside([beside, pinched]) == [False, False, False]
     assert_union([pinched, beside])
 
 
