@@ -151,7 +151,7 @@ def test_arguments_that_do_not_exist(capsys: pytest.CaptureFixture[str]) -> None
     assert out.startswith("rsscale ")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_read_that_fails_fails_its_tiles_and_resume_does_only_those(
     landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_read_that_fails_fails_its_tiles_and_resume_does_only_those(
     assert again == state["tiles"]["failed"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_map(
     landscape: Landscape,
     landscape_run: Path,

@@ -140,7 +140,7 @@ def test_change_networks(here: Path) -> None:
 
 # to_zarr of xarray consolidates metadata and writes names of bands as text: zarr 3 warns of both.
 @pytest.mark.filterwarnings("ignore:Consolidated metadata", "ignore:The data type")
-@pytest.mark.slow
+@pytest.mark.extended
 def test_readme_and_reading(here: Path, landscape: Landscape, two_workers: str) -> None:
     shutil.copy(landscape.folder / "area.gpkg", here / "area.gpkg")
     make_model(here / "model", times=("winter", "spring", "summer", "autumn"))

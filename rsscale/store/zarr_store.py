@@ -12,15 +12,15 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
-from zarr.core.buffer import cpu
-from zarr.storage import MemoryStore
+from zarr import AsyncArray
+from zarr.storage import MemoryStore, StorePath
 
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.grid import Grid
@@ -242,16 +242,6 @@ class ZarrStore:
         root = zarr.open_group(self.storage.zarr(read_only=True), mode="r", path=self.group)
         return {layer.name: root[layer.name] for layer in self.layers}
 
-    @cached_property
-    def _metadata(self) -> dict[str, dict[str, Any]]:
-        """Zarr metadata of each layer's array, made in memory: the same as in the store."""
-        memory: dict[str, Any] = {}
-        group = zarr.create_group(MemoryStore(memory), zarr_format=3)
-        for layer in self.layers:
-            self._create_layer(group, layer)
-        names = [layer.name for layer in self.layers]
-        return {name: json.loads(memory[f"{name}/zarr.json"].to_bytes()) for name in names}
-
     def _path(self, name: str) -> str:
         return f"{self.group}/{name}" if self.group else name
 
@@ -281,26 +271,31 @@ class ZarrStore:
 
     def _encode(self, layer: Layer, values: npt.NDArray[Any]) -> bytes:
         """The bytes of one shard, by the codecs of the array that it belongs to."""
-        metadata = self._metadata[layer.name]
-        lone = {**metadata, "shape": metadata["chunk_grid"]["configuration"]["chunk_shape"]}
-        memory: dict[str, Any] = {"zarr.json": cpu.Buffer.from_bytes(json.dumps(lone).encode())}
-        array = zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3).with_config(_CONFIG)
-        array[...] = values[np.newaxis]
-        (shard,) = (content for path, content in memory.items() if path != "zarr.json")
+        metadata = _shard_metadata(**self._storage_options(layer))
+        memory: dict[str, Any] = {}
+        place = StorePath(MemoryStore(memory))
+        zarr.Array(AsyncArray(metadata, place, _CONFIG))[...] = values[np.newaxis]
+        (shard,) = memory.values()
         content: bytes = shard.to_bytes()
         return content
 
-    def _create_layer(self, group: zarr.Group, layer: Layer) -> None:
+    def _storage_options(self, layer: Layer) -> dict[str, Any]:
+        """What decides the bytes of a layer's shards."""
         tile, chunk = self.grid.tile, inner_chunk(self.grid.tile)
         size = (axis_chunk(layer, tile),) if layer.axis else ()
+        return {
+            "dtype": layer.numpy_dtype,
+            "chunks": (1, *size, chunk, chunk),
+            "shards": (1, *size, tile, tile),
+            "fill_value": layer.numpy_dtype.type(layer.nodata),
+        }
+
+    def _create_layer(self, group: zarr.Group, layer: Layer) -> None:
         depth = (layer.depth,) if layer.axis else ()
         group.create_array(
             layer.name,
             shape=(len(self.spans), *depth, *self.extent.shape),
-            dtype=layer.numpy_dtype,
-            chunks=(1, *size, chunk, chunk),
-            shards=(1, *size, tile, tile),
-            fill_value=layer.numpy_dtype.type(layer.nodata),
+            **self._storage_options(layer),
             dimension_names=("time", *layer.dims()),
             attributes={
                 **layer.cf_attributes(),
@@ -318,6 +313,12 @@ class ZarrStore:
                 chunks=small.shape,
                 dimension_names=(layer.axis.name,),
             )
+
+
+@lru_cache(maxsize=64)
+def _shard_metadata(*, shards: tuple[int, ...], **options: Any) -> Any:
+    """Zarr metadata of an array of one shard."""
+    return zarr.create_array(MemoryStore(), shape=shards, shards=shards, **options).metadata
 
 
 def _chunks(layer: Layer, tile: int) -> int:

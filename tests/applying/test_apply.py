@@ -60,7 +60,7 @@ def computed(out: Path | str, kind: str = "tile") -> set[tuple[str, str]]:
     return {(one["span"], one["tile"]) for one in lines[start:] if one["event"] == kind}
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_over_a_run_on_workers_and_here_and_over_its_arrays(
     finished: rs.Run, workers: Any, tmp_path: Path
 ) -> None:
@@ -85,6 +85,7 @@ def test_over_a_run_on_workers_and_here_and_over_its_arrays(
     )
 
 
+@pytest.mark.extended
 def test_a_later_call_goes_on_and_a_version_computes_anew(finished: rs.Run, tmp_path: Path) -> None:
     out, mark = tmp_path / "out", tmp_path / "mark"
     mark.touch()
@@ -163,6 +164,7 @@ if __name__ == "__main__":
     np.testing.assert_array_equal(values, np.where(original == 255, 255, original * 2))
 
 
+@pytest.mark.extended
 def test_the_functions_of_the_page(finished: rs.Run, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "functions.md").read_text("utf-8")
     space: dict[str, Any] = {"xr": xr}
@@ -179,6 +181,7 @@ def test_the_functions_of_the_page(finished: rs.Run, tmp_path: Path) -> None:
     assert options.layers[0].build().attributes == {"long_name": "edge of a class"}
 
 
+@pytest.mark.extended
 def test_two_steps_and_all_periods(finished: rs.Run, tmp_path: Path) -> None:
     found = rs.apply(tile_functions.years, finished, at="all", out=tmp_path / "all", threads=1)
     every = finished.open()["classification"].values

@@ -94,7 +94,7 @@ def oracle(zones: gpd.GeoDataFrame, *, method: str) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["centre", "coverage"])
+@pytest.mark.parametrize("method", ["centre", pytest.param("coverage", marks=pytest.mark.extended)])
 def test_zones_hold_what_shapely_finds_pixel_by_pixel(
     tmp_path: Path, zones: gpd.GeoDataFrame, method: str
 ) -> None:
@@ -117,8 +117,8 @@ def test_zones_hold_what_shapely_finds_pixel_by_pixel(
     assert names == {1: "water", 2: "open forest", 4: "crops", 9: "built", 255: None}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["centre", pytest.param("coverage", marks=pytest.mark.extended)])
+@pytest.mark.extended
+@pytest.mark.parametrize("method", ["centre", "coverage"])
 def test_every_tile_size_and_worker_count_gives_the_same_table(
     tmp_path: Path, zones: gpd.GeoDataFrame, two_workers: str, method: str
 ) -> None:
@@ -144,6 +144,7 @@ def test_tiles_have_rows_of_their_own_and_their_sum_is_the_table(
     np.testing.assert_allclose(summed["hectares"], wanted["hectares"], rtol=1e-14)
 
 
+@pytest.mark.extended
 def test_zones_in_degrees_and_other_formats_of_files(
     tmp_path: Path, zones: gpd.GeoDataFrame
 ) -> None:
@@ -163,6 +164,7 @@ def test_zones_in_degrees_and_other_formats_of_files(
         np.testing.assert_allclose(found["pixels"], wanted["pixels"], atol=3)
 
 
+@pytest.mark.extended
 def test_areas_in_the_plane_of_an_equal_area_crs_are_those_on_the_ellipsoid(
     tmp_path: Path, zones: gpd.GeoDataFrame
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_shift_is_told_and_nothing_else_changes(
     assert inside(run).equals(inside(plain))
 
 
+@pytest.mark.extended
 def test_it_is_taken_back_and_numbers_are_related(
     tmp_path: Path, shifted_pair: TwoDates, two_workers: str
 ) -> None:
@@ -111,6 +112,7 @@ def test_other_places_are_named(tmp_path: Path) -> None:
         ran(tmp_path, TwoDates(one, other), register="correct")
 
 
+@pytest.mark.extended
 def test_a_date_that_is_all_cloud_gives_nothing(tmp_path: Path) -> None:
     dates = pair_of(2, 0, 0, size=300)
     cloudy = TwoDates(dates.before, np.full_like(dates.after, np.nan))

@@ -52,6 +52,7 @@ def mapped(recipe: dict[str, Any] | Path, out: Path, client: Any = None) -> xr.D
     return over_the_scene(rs.run(recipe, out, client, **OPTIONS))
 
 
+@pytest.mark.extended
 def test_a_network_of_ones_own_finds_the_change_and_nothing_where_a_date_is_missing(
     archive: Path, tmp_path: Path
 ) -> None:
@@ -77,7 +78,7 @@ def test_a_network_of_ones_own_finds_the_change_and_nothing_where_a_date_is_miss
     assert share in "".join(run.status()["steps"]["change"]["lines"])
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_the_kept_recipe_runs_again_after_its_model_has_gone(archive: Path, tmp_path: Path) -> None:
     save_model(two_years.own_model(), tmp_path / "model")
     recipe = two_years.recipe_of(archive, tmp_path / "model", tile=512)
@@ -120,7 +121,7 @@ def test_it_is_the_map_of_its_model(archive: Path, tmp_path: Path, kind: str) ->
 @pytest.mark.parametrize(
     "kind",
     [
-        "fc-siam-diff",
+        pytest.param("fc-siam-diff", marks=pytest.mark.extended),
         pytest.param("fc-ef", marks=pytest.mark.long),
         pytest.param("fc-siam-conc", marks=pytest.mark.long),
     ],
@@ -137,6 +138,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
             np.testing.assert_array_equal(other[name].values, wanted[name].values, f"{name} {tile}")
 
 
+@pytest.mark.extended
 def test_a_run_that_was_interrupted_ends_as_any_other(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_run_that_was_interrupted_ends_as_any_other(
         np.testing.assert_array_equal(found[name].values, wanted[name].values)
 
 
+@pytest.mark.extended
 def test_a_network_that_says_from_which_class_to_which(archive: Path, tmp_path: Path) -> None:
     names = ("unchanged", "forest to built-up", "forest to water")
     classes = [LandClass(k, name, f"#00000{k}") for k, name in enumerate(names)]

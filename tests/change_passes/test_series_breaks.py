@@ -151,6 +151,7 @@ def entries(run: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (run / "ledger/alerts/all").glob("*.json")}
 
 
+@pytest.mark.extended
 def test_new_scenes_touch_their_tiles_and_settle_alerts(tmp_path: Path) -> None:
     """An update is the run from nothing, and computes no more than it must."""
     folder, out = tmp_path / "copy", tmp_path / "run"
@@ -249,6 +250,7 @@ def test_a_box_is_previewed(archive: Path, run: rs.Run) -> None:
     np.testing.assert_array_equal(again.values, first["alert"].fillna(255).values)
 
 
+@pytest.mark.extended
 def test_no_scene_at_all_is_nodata(archive: Path, tmp_path: Path) -> None:
     """Where a tile has no items: of a part of the area that no scene covers."""
     west, south, _, north = alerts_recipe(archive)["bbox"]
@@ -280,6 +282,7 @@ def test_a_run_that_was_killed_goes_on(archive: Path, run: rs.Run, tmp_path: Pat
         np.testing.assert_array_equal(of_layer.values, resumed[name].values)
 
 
+@pytest.mark.extended
 def test_a_year_is_added(archive: Path, tmp_path: Path) -> None:
     """The step stays of all periods: each tile is computed anew, with the history that it had."""
     step = {"history": [2021, 2021], "monitor": 2022}

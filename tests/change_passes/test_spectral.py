@@ -19,7 +19,7 @@ BANDS = ["confidence", "probability", "temperature", "index"]
 METHODS = ("ir-mad", "change-vector", "spectral-angle", "embedding-distance")
 
 
-def recipe_of(folder: Path, tile: int = 192, **step: Any) -> dict[str, Any]:
+def recipe_of(folder: Path, tile: int = 384, **step: Any) -> dict[str, Any]:
     """One method, or all of them; the shift of the dates is looked for by one, alike for all."""
     steps = {
         method: STEP
@@ -31,7 +31,7 @@ def recipe_of(folder: Path, tile: int = 192, **step: Any) -> dict[str, Any]:
     return formula_recipe(folder, tile=tile, periods=[2019, 2020], steps=steps, shape=SMALL)
 
 
-def mapped(folder: Path, tile: int = 192, client: Any = None, **step: Any) -> rs.Run:
+def mapped(folder: Path, tile: int = 384, client: Any = None, **step: Any) -> rs.Run:
     with allowed():
         recipe = recipe_of(folder, tile, **step)
         return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
@@ -99,7 +99,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
 ) -> None:
     wanted = layers(run)
     assert len(wanted) == 13
-    for tile in (256, 512):
+    for tile in (192, 512):
         other = mapped(tmp_path, tile, two_workers)
         for method in METHODS:
             tables = [f"{method}-threshold"]
@@ -219,6 +219,7 @@ def stable_file(folder: Path, bounds: tuple[float, float, float, float]) -> str:
     return str(folder / "stable.gpkg")
 
 
+@pytest.mark.extended
 def test_stable_pixels_bound_the_false_alarms(tmp_path: Path) -> None:
     """Polygons of any CRS; no more than the rate of their pixels is called changed."""
     bounds = (731_000.0, 4_982_000.0, 733_000.0, 4_983_000.0)
@@ -237,6 +238,7 @@ def test_stable_pixels_elsewhere_are_refused(tmp_path: Path) -> None:
         rs.plan(recipe)
 
 
+@pytest.mark.extended
 def test_dates_that_no_pixel_has_both_of_are_refused_by_name(tmp_path: Path) -> None:
     """As where one of them is all cloud: nothing is called changed, or unchanged."""
     nothing = {"kind": "empty_pass:EmptyPass", "of": "map"}

@@ -58,6 +58,7 @@ def test_the_change_is_found_without_labels(
     assert all(found[name] >= value for name, value in least.items()), found
 
 
+@pytest.mark.extended
 def test_in_memory_it_is_as_good() -> None:
     import xarray as xr
 

@@ -34,7 +34,7 @@ STEP = {
 }  # fmt: skip
 
 
-def recipe_of(folder: Path, tile: int = 192, **step: Any) -> dict[str, Any]:
+def recipe_of(folder: Path, tile: int = 384, **step: Any) -> dict[str, Any]:
     return formula_recipe(
         folder,
         tile=tile,
@@ -45,7 +45,7 @@ def recipe_of(folder: Path, tile: int = 192, **step: Any) -> dict[str, Any]:
     )
 
 
-def mapped(folder: Path, tile: int = 192, client: Any = None, **step: Any) -> rs.Run:
+def mapped(folder: Path, tile: int = 384, client: Any = None, **step: Any) -> rs.Run:
     with allowed():
         recipe = recipe_of(folder, tile, **step)
         return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
@@ -102,7 +102,7 @@ def test_it_says_how_much_changed(run: rs.Run) -> None:
     assert facts["changed"] == int((change == 1).sum()) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_transitions_are_estimated_from_a_sample_of_all_tiles(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:
@@ -174,7 +174,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:
     wanted = {step: over_the_area(run.open(step)) for step in ("change", "change-years")}
-    for tile in (256, 512):
+    for tile in (192, 512):
         other = mapped(tmp_path, tile, two_workers)
         for step, first in wanted.items():
             second = over_the_area(other.open(step))

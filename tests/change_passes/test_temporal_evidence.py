@@ -32,7 +32,7 @@ STEP = {
 }  # fmt: skip
 
 
-def recipe_of(folder: Path, tile: int = 192, *, moved: Any = None, **step: Any) -> dict[str, Any]:
+def recipe_of(folder: Path, tile: int = 384, *, moved: Any = None, **step: Any) -> dict[str, Any]:
     return formula_recipe(
         folder,
         tile=tile,
@@ -43,7 +43,7 @@ def recipe_of(folder: Path, tile: int = 192, *, moved: Any = None, **step: Any) 
     )
 
 
-def mapped(folder: Path, tile: int = 192, client: Any = None, **step: Any) -> rs.Run:
+def mapped(folder: Path, tile: int = 384, client: Any = None, **step: Any) -> rs.Run:
     with allowed():
         recipe = recipe_of(folder, tile, **step)
         return rs.run(recipe, folder / f"run-{tile}", client, threads=1, device="cpu")
@@ -127,7 +127,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, run: rs.Run) -> None:
     """Killed after the estimates, amid the change: nothing that has its entry is done again."""
     recipe, out = tmp_path / "recipe.json", tmp_path / "run"
@@ -156,7 +156,7 @@ def stored(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_given_transitions_stay_and_evidence_is_estimated(tmp_path: Path, run: rs.Run) -> None:
     other = mapped(tmp_path, 512, transitions="stay")
     assert other.table("change-evidence").equals(run.table("change-evidence"))

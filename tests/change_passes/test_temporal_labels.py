@@ -112,6 +112,7 @@ def test_the_matrix_is_that_of_the_labels_and_the_prior(run: rs.Run) -> None:
     np.testing.assert_allclose(found, made / made.sum(axis=1, keepdims=True), atol=1e-5)
 
 
+@pytest.mark.extended
 def test_the_same_whatever_the_tiles_and_where_train_says_it(tmp_path: Path, run: rs.Run) -> None:
     """By the labels of the training, which read them by its own keys."""
     labels = write_labels(tmp_path / "labels.gpkg")
@@ -134,6 +135,7 @@ def test_the_same_whatever_the_tiles_and_where_train_says_it(tmp_path: Path, run
     )
 
 
+@pytest.mark.extended
 def test_few_labels_are_told_and_the_prior_decides(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

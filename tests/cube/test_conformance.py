@@ -335,7 +335,13 @@ WORLD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", WORLD)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.extended] if kind == "the world to UTM" else [])
+        for kind in WORLD
+    ],
+)
 def test_antimeridian_and_poles(load, tmp_path, kind):
     transform, shape, crs, size, (*res, left, top), target, least = WORLD[kind]
     box = GeoBox(size, Affine(res[0], 0, left, 0, -res[-1], top), target)

@@ -116,7 +116,7 @@ def test_facts_of_tiles_fold_and_a_little_is_not_told() -> None:
     assert line.startswith("6.0% of the observations are 255 in all bands, up to 60% in one place")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_person_is_told_when_training_planning_and_of_a_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

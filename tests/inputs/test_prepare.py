@@ -180,7 +180,7 @@ print(json.dumps([told, sorted(sys.modules)]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_worker_needs_no_stac(archive: Landscape, tmp_path: Path) -> None:
     """Composites from frozen records alone: equal, and nothing that reads STAC is imported."""
     plain = recipe(archive)
@@ -266,7 +266,7 @@ def test_strips_and_tiles_do_not_show(
         np.testing.assert_array_equal(found[name].values, reference[name].values)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_large_tiles_take_turns(
     archive: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

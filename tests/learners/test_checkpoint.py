@@ -86,7 +86,10 @@ def main(kind: str, folder: str, last: str) -> None:
     NETWORKS[kind](Checkpoints(Path(folder)))
 
 
-@pytest.mark.parametrize(("kind", "last"), [("images", 7), ("points", 5), ("points", 9)])
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [pytest.param("images", 7, marks=pytest.mark.extended), ("points", 5), ("points", 9)],
+)
 def test_a_killed_training_goes_on_to_the_same_bits(
     kind: str, last: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

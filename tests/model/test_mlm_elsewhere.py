@@ -218,7 +218,7 @@ def run_elsewhere(root: Path) -> dict[str, Elsewhere]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_process_without_rsscale_gets_the_same_scores(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     found = run_elsewhere(tmp_path)

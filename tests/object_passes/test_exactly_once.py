@@ -196,7 +196,7 @@ def test_an_area_without_objects_has_an_empty_table(tmp_path: Path) -> None:
     assert "0 objects: pond 0, shed 0" in run.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_that_grows_has_the_objects_of_one_at_once(tmp_path: Path) -> None:
     with allowed_scene():
         small = scene_recipe(tmp_path / "small", tile=192, shape=INSIDE)
@@ -232,13 +232,13 @@ def test_another_recipe_updates_a_run(tmp_path: Path) -> None:
     assert rows_of(updated).equals(wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("point", "done"),
     [
         # The gather is the tile x0_y0, where the area has none.
         ("after-shards@x0_y0=kill", {"ponds-windows": 26}),
-        pytest.param("after-shards@x733_y4983=kill", {}, marks=pytest.mark.extended),
+        ("after-shards@x733_y4983=kill", {}),
     ],
 )
 def test_killed_and_resumed(
@@ -271,7 +271,7 @@ def test_killed_in_the_last_step_and_resumed(tmp_path: Path, in_part: pa.Table) 
     assert rows_of(run).equals(in_part)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_worker_of_two_is_killed(tmp_path: Path, in_part: pa.Table) -> None:
     """While it holds a tile of windows: the other worker goes on."""
     out, once = tmp_path / "killed", tmp_path / "once"

@@ -87,7 +87,7 @@ def rows_of(run: rs.Run) -> pa.Table:
     return run.table("things").sort_by([("span", "ascending"), ("id", "ascending")])
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_it_grows_by_area_then_by_a_period_then_by_a_step(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = rs.run(recipe_of(archive, "part", 2023), out, **SETTINGS)

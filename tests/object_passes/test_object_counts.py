@@ -77,6 +77,7 @@ def test_a_year_without_objects_has_rows_of_zeros(run: rs.Run) -> None:
     assert (none.loc[none["zone"] == "west", "per_km2"] == 0).all()
 
 
+@pytest.mark.extended
 def test_the_rows_are_the_same_for_other_tiles(run: rs.Run, tmp_path: Path) -> None:
     other = counted(tmp_path, 512)
     assert other.table("counts").equals(run.table("counts"))

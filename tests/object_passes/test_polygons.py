@@ -141,7 +141,7 @@ def assert_equal(first: rs.Run, second: rs.Run) -> None:
         pd.testing.assert_frame_equal(rows(first, step), rows(second, step))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_another_tile_size_gives_the_same(tmp_path: Path, run: rs.Run) -> None:
     assert_equal(traced(tmp_path, 256), run)
 
@@ -177,6 +177,7 @@ def test_a_killed_run_goes_on_to_the_same_polygons(tmp_path: Path, run: rs.Run, 
     assert_equal(rs.resume(out), run)
 
 
+@pytest.mark.extended
 def test_years_are_apart(tmp_path: Path) -> None:
     steps = {"exact": EXACT | {"minimum": 1.0}}
     traced(tmp_path, steps=steps, periods=[2023])
@@ -195,6 +196,7 @@ def test_years_are_apart(tmp_path: Path) -> None:
         assert frame.loc[frame["span"] == span, "id"].tolist() == wanted["id"].tolist()
 
 
+@pytest.mark.extended
 def test_a_change_beyond_a_tile_changes_the_polygon_of_its_owner(tmp_path: Path) -> None:
     """A step with other pixels, updated: all its polygons are those of a new run."""
     first = {"sieved": {"kind": "minimum-mapping-unit", "of": "map", "hectares": 0.1},

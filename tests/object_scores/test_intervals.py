@@ -23,6 +23,7 @@ def clustered(seed, blocks=60, each=12, spread=0.25):
     )
 
 
+@pytest.mark.extended
 def test_intervals_cover_the_recall_that_blocks_have():
     """Where blocks differ, single objects as the sample would cover half as often as promised."""
     covered = {1000.0: 0, 60.0: 0}

@@ -181,6 +181,7 @@ def test_the_truth_may_be_in_another_crs():
     assert rs.score_objects(truth, predicted, sizes=[890, 910]).sizes["890 to 910 m²"].truth == 20
 
 
+@pytest.mark.extended
 def test_a_hundred_thousand_of_each_and_thousands_on_one_another():
     random = np.random.default_rng(5)
     low = random.uniform(0, 1e5, (100_000, 2))

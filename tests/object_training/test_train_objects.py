@@ -41,7 +41,7 @@ def placed(scene: AerialScene) -> tuple[xr.DataArray, gpd.GeoDataFrame]:
     return image, scene.objects.set_geometry(shapes, crs="EPSG:32631")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_an_image_with_a_crs_gives_the_model_that_its_pixels_give(
     scene: AerialScene, tmp_path: Path, drawing: Any
 ) -> None:

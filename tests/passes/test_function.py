@@ -120,7 +120,7 @@ def test_tiles_give_what_the_whole_map_gives(
     assert verify(out).sound == run.state["tiles"]["total"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_all_periods_at_once_and_layers_with_an_axis(tmp_path: Path) -> None:
     layers = [
         {"name": "ones", "overview": "mean"},
@@ -142,6 +142,7 @@ def test_all_periods_at_once_and_layers_with_an_axis(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["ones"].values, found["each"].sel(value=1).values)
 
 
+@pytest.mark.extended
 def test_it_reads_another_run_and_one_period(tmp_path: Path) -> None:
     rs.run(index_recipe(tmp_path, tile=128, periods=[2022, 2023]), tmp_path / "one", **OPTIONS)
     other = {"run": str(tmp_path / "one"), "step": "map"}
@@ -154,6 +155,7 @@ def test_it_reads_another_run_and_one_period(tmp_path: Path) -> None:
     assert set(np.unique(found.values)) == {0, 255}
 
 
+@pytest.mark.extended
 def test_it_reads_composites_in_memory(landscape: Landscape, tmp_path: Path) -> None:
     layers = [{"name": "brightness", "dtype": "float32"}, {"name": "observations"}]
     recipe = landscape.recipe(

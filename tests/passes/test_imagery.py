@@ -41,6 +41,7 @@ def test_it_is_the_composite_stretched(landscape: Landscape, tmp_path: Path) -> 
     assert (differs > 0).mean() < 0.001  # a power is rounded otherwise than two roots
 
 
+@pytest.mark.extended
 def test_it_is_the_same_for_every_tile_size(landscape: Landscape, tmp_path: Path) -> None:
     found = []
     for tile in (256, 512):

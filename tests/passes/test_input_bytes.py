@@ -25,7 +25,7 @@ def served(land: Landscape, folder: Path, root: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [512, 1024])
+@pytest.mark.parametrize("tile", [512, pytest.param(1024, marks=pytest.mark.extended)])
 def test_a_plan_of_bytes_covers_what_a_server_sends_and_not_twice_that(
     landscape: Landscape, tmp_path: Path, tile: int
 ) -> None:

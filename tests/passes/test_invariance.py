@@ -16,7 +16,7 @@ LAYERS = ("classification", "confidence", "observations")
 pytestmark = pytest.mark.slow
 # The engine does not see how large a tile is, the tile function not where it is computed.
 CUTS = [
-    (384, ""),
+    pytest.param(384, "", marks=pytest.mark.extended),
     (512, "two_workers"),
     pytest.param(2048, "", marks=pytest.mark.extended),
     pytest.param(1024, "two_workers", marks=pytest.mark.extended),

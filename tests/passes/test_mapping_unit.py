@@ -120,6 +120,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
                 np.testing.assert_array_equal(first[name].values, second[name].values)
 
 
+@pytest.mark.extended
 def test_a_further_year_computes_no_tile_of_the_others(tmp_path: Path, run: rs.Run) -> None:
     """The gather has changed then, and none of its rows of the first year."""
     recipe = formula_recipe(

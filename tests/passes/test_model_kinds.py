@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu", "trust": True}
 CUTS = ((96, False), (160, True))
 MORE_CUTS = ((160, False), (96, True), (256, True))
 # A network of torch, one of series, a classical learner and another layer: each way once.
-QUICK = ("own network", "temporal CNN", "random forest", "int8 embedding")
+QUICK = ("own network",)
 CASES = [
     *(
         pytest.param(name, CUTS, id=name, marks=[] if name in QUICK else pytest.mark.extended)

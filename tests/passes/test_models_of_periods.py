@@ -119,6 +119,7 @@ def test_another_order_of_classes_gives_the_same_map(
     np.testing.assert_array_equal(found, ds.confidence.values[seen])
 
 
+@pytest.mark.extended
 def test_a_run_keeps_the_order_of_its_classes(tmp_path: Path) -> None:
     """A store has one order: an update, or an earlier period, of another order is refused."""
     b = write_model(tmp_path / "b", ("forest", "field", "water"))

@@ -206,6 +206,7 @@ def test_the_root_says_which_levels_there_are(finished: rs.Run) -> None:
         assert own_attributes["spatial:shape"] == level["spatial:shape"]
 
 
+@pytest.mark.extended
 def test_one_way_for_all_layers_is_named_as_the_convention_does(tmp_path: Path) -> None:
     recipe = formula_recipe(
         tmp_path, tile=2048, steps={"pyramid": {"kind": "overviews", "of": "map"}},

@@ -46,6 +46,7 @@ def test_majority_is_that_of_the_whole_map(run: rs.Run) -> None:
     assert after.attrs["flag_meanings"] == before.attrs["flag_meanings"]
 
 
+@pytest.mark.extended
 def test_the_field_is_that_of_the_whole_map(run: rs.Run) -> None:
     before, after = run.open().isel(time=0).load(), run.open("field").isel(time=0).load()
     percents = before["probability"].transpose("class", "y", "x").values

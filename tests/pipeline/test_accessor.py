@@ -123,7 +123,13 @@ def test_a_layer_with_an_axis_is_exported_as_bands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "imports",
-    ["import rsscale, xarray", "import xarray, rsscale", "import rsscale, rioxarray"],
+    [
+        "import rsscale, xarray",
+        *(
+            pytest.param(one, marks=pytest.mark.extended)
+            for one in ("import xarray, rsscale", "import rsscale, rioxarray")
+        ),
+    ],
 )
 def test_the_accessor_is_there_whichever_comes_first(imports: str) -> None:
     program = (

@@ -119,6 +119,7 @@ def test_it_is_refused_before_imagery_is_read(landscape: Landscape, tmp_path: Pa
         train_recipe(content, device="cpu")
 
 
+@pytest.mark.extended
 def test_a_recipe_compares_its_network_with_the_traditional_way(
     landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_plan_notes_items_that_contradict_themselves(
     assert rs.plan(landscape.recipe(), threads=2, device="cpu").notes == ()
 
 
+@pytest.mark.extended
 def test_a_pilot_estimates_time_and_money(landscape: Landscape) -> None:
     prices = Prices(worker_hour=3600.0, gigabyte=1000.0)
     # A worker's own process: the peak of this one is that of all the tests before.

@@ -178,6 +178,7 @@ def test_ctrl_c_says_what_is_kept(
     assert any(Path(f"{recipe['model']}.training").glob("chips/part-*"))
 
 
+@pytest.mark.extended
 def test_other_settings_keep_what_they_do_not_decide(
     landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +201,7 @@ def test_other_settings_keep_what_they_do_not_decide(
     assert "goes on" not in told
 
 
+@pytest.mark.extended
 def test_fresh_begins_anew(
     landscape: Landscape, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_each_polygon_is_a_group_with_its_own_labels(landscape: Landscape, tmp_p
         assert shape.equals_exact(frame.geometry[group], 1e-6)
 
 
+@pytest.mark.extended
 def test_no_polygon_is_in_training_and_test(landscape: Landscape, tmp_path: Path) -> None:
     content = recipe_of(landscape, tmp_path)
     _, report = rs.train(content, device="cpu")

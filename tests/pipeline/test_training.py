@@ -173,6 +173,7 @@ def area(grid: rs.Grid, box: PixelBox) -> Any:
     return grid.geobox_of(box).extent.to_crs("EPSG:4326")
 
 
+@pytest.mark.extended
 def test_a_network_of_series_is_trained_and_maps(landscape: Landscape, tmp_path: Path) -> None:
     recipe = recipe_of(landscape, tmp_path, series=True)
     model, report = train_recipe(recipe, device="cpu")
@@ -202,6 +203,7 @@ def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path:
         read_recipe(replace_inputs(recipe))
 
 
+@pytest.mark.extended
 def test_disagreement_and_applicability_are_mapped(landscape: Landscape, tmp_path: Path) -> None:
     """The same in tiles of any size; the run says how much was never seen in training."""
     wanted = ["classification", "confidence", "disagreement", "dissimilarity", "applicable"]

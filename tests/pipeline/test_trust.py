@@ -54,6 +54,7 @@ def test_what_is_not_trusted_is_refused_everywhere_with_the_way(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.extended
 def test_a_trusted_program_is_planned_run_previewed_and_recorded(
     landscape: Landscape, program: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -199,7 +199,7 @@ def test_growth_that_was_cut_short_is_finished_by_the_same_command(
     assert before & contents(out)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_death_among_moves_loses_no_shard(
     formula: dict[str, Any],
     formula_at_once: rs.Run,
@@ -247,7 +247,7 @@ def test_removing_is_refused_with_what_to_do(
     assert (at_once.folder.storage.path / "run.json").read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_another_version_of_an_algorithm_is_refused_and_an_update_redoes_its_step(
     archive: Path, at_once: rs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +285,7 @@ def test_what_only_reaches_the_items_is_no_other_recipe(
     assert computed(copy) == []
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_items_that_changed_meanwhile_are_not_seen_by_tiles_that_are_done(
     archive: Path, tmp_path: Path
 ) -> None:

@@ -43,7 +43,9 @@ def labelled(classes: np.ndarray, connectivity: int) -> list[tuple[int, int, int
     return sorted(found)
 
 
-@pytest.mark.parametrize(("connectivity", "simplify"), [(4, 0.0), (8, 15.0)])
+@pytest.mark.parametrize(
+    ("connectivity", "simplify"), [(4, 0.0), pytest.param(8, 15.0, marks=pytest.mark.extended)]
+)
 def test_the_same_polygons_for_any_tiles(connectivity: int, simplify: float) -> None:
     rules = PolygonRules(connectivity=connectivity, simplify=simplify, minimum=300)
     wanted = parts_in(CLASSES, box_of(CLASSES), rules)
@@ -106,6 +108,7 @@ def test_drawn_images(classes: np.ndarray, tile: int, connectivity: int, simplif
         )
 
 
+@pytest.mark.extended
 def test_noise_cut_in_tiles() -> None:
     noise = np.random.default_rng(1).integers(1, 4, (120, 120)).astype(np.uint8)
     for connectivity in (4, 8):

@@ -208,7 +208,7 @@ def test_blocks_cover_a_box_once_and_share_few_windows(blend: str, stride: int, 
     lattice = Lattice(stride, halo, blend)  # type: ignore[arg-type]
     width = block_width(lattice, 16)
     assert width % stride == 0
-    box = PixelBox(-5 * stride - 3, stride // 2, 4 * stride, 9 * stride + 1)
+    box = PixelBox(-2 * stride - 3, stride // 2, 2 * stride, 3 * stride + 1)
     seen = np.zeros(box.shape, np.uint8)
     for one in lattice_blocks(box, lattice, width).values():
         seen[one.slices(box)] += 1
@@ -266,6 +266,7 @@ def test_a_graph_holds_the_weights_of_another_model_once() -> None:
     assert 1_000_000 <= heavy - light < 1_000_500
 
 
+@pytest.mark.extended
 def test_a_graph_is_built_without_torch(tmp_path: Path) -> None:
     untrained_unet(tmp_path / "model")
     code = f"""

@@ -147,7 +147,7 @@ def measure(run: Path, folder: Path) -> None:
     rs.report(run)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_publication_of_a_run_that_grew_is_that_of_the_grown_run(
     measured_and_published: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def product(objects_alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
+@pytest.mark.extended
 def test_objects_are_published_beside_layers(object_run: Path, tmp_path: Path) -> None:
     product = tmp_path / "product"
     rs.publish(object_run, product, cogs="none")

@@ -292,7 +292,7 @@ def test_a_run_that_is_not_finished(finished: Path, tmp_path: Path) -> None:
     assert state["state"] == "done"
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_part_is_published_by_name(finished: Path, tmp_path: Path) -> None:
     tile = next((finished / "ledger/map/2023").iterdir()).stem
     with pytest.raises(rs.TilesFailedError):
@@ -495,6 +495,7 @@ def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "error: no gate 'seams' failed" in capsys.readouterr().err
 
 
+@pytest.mark.extended
 def test_what_was_measured_goes_along(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path / "run")
     areas = {

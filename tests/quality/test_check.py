@@ -108,16 +108,21 @@ def blank(arrays: Arrays) -> None:
     ("fault", "where", "failed"),
     [
         (shifted, "one", {"seams-tiles"}),
-        (surer, "every second", {"seams-tiles"}),
+        pytest.param(surer, "every second", {"seams-tiles"}, marks=pytest.mark.extended),
         # A tile of one class has seams around it, too, and other shares.
-        (constant, "one", {"blank-tiles", "seams-tiles", "class-shares"}),
+        pytest.param(
+            constant,
+            "one",
+            {"blank-tiles", "seams-tiles", "class-shares"},
+            marks=pytest.mark.extended,
+        ),
         (constant, "all", {"blank-tiles", "class-shares"}),  # a model that calls all the same
         (blank, "one", {"blank-tiles"}),
-        (other_shares, "all", {"class-shares"}),
-        (unsure, "all", {"confidence"}),
+        pytest.param(other_shares, "all", {"class-shares"}, marks=pytest.mark.extended),
+        pytest.param(unsure, "all", {"confidence"}, marks=pytest.mark.extended),
         (unknown, "one", {"unknown-values"}),
         (unseen, "one", {"never-seen"}),
-        (inapplicable, "all", {"applicability"}),
+        pytest.param(inapplicable, "all", {"applicability"}, marks=pytest.mark.extended),
     ],
 )
 def test_a_fault_fails_the_gates_that_it_should(
@@ -149,7 +154,13 @@ def test_a_fault_fails_the_gates_that_it_should(
                 assert gate["places"][0]["span"] == "2024"
 
 
-@pytest.mark.parametrize("fault", ["entry", "shard", "behind", "noise"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "behind",
+        *(pytest.param(one, marks=pytest.mark.extended) for one in ("entry", "shard", "noise")),
+    ],
+)
 def test_tiles_that_are_not_what_the_ledger_says_are_missing(
     fault: str, sound: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +228,7 @@ def test_thresholds_of_another_recipe_count_and_no_tile_is_looked_at_again(
         rs.read_recipe(tmp_path / "strict.yaml")
 
 
+@pytest.mark.extended
 def test_the_command_ends_with_1_where_a_gate_failed(sound: Path, tmp_path: Path) -> None:
     run = copy_of(sound, tmp_path / "run")
     overwrite(run, unknown, keys_of(run)[4:5])

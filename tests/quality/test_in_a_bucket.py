@@ -8,7 +8,7 @@ from rsscale.quality.gates_file import read_gates
 from rsscale.store.run_folder import RunFolder
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_in_a_bucket(s3_server: str) -> None:
     del s3_server
     with allowed():

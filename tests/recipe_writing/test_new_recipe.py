@@ -301,7 +301,7 @@ def test_questions_are_asked_for_what_is_missing_alone(archive) -> None:
     assert any("Collections there" in line for line in told)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_terminal_is_asked(archive, api: str, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     answers = f"{api}\n\n{archive.area}\n2023\n\n"

@@ -245,6 +245,7 @@ def test_a_page_stays_small_whatever_it_is_about(run: Path) -> None:
     assert "region 12 " not in words
 
 
+@pytest.mark.extended
 def test_large_products_are_read_through_their_overviews(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

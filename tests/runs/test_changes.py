@@ -111,6 +111,7 @@ def test_nothing_changed_is_told_too(copy: Path) -> None:
     )
 
 
+@pytest.mark.extended
 def test_later_steps_are_counted_at_most(copy: Path) -> None:
     periods = {"periods": [2023, 2024], "change": {"from": 2023, "to": 2024}}
     for path in copy.glob("scene*.json"):

@@ -171,6 +171,7 @@ def test_an_unknown_id_among_the_excluded_is_told(tmp_path, caplog):
     assert "exclude names godo, which the search did not find" in caplog.text
 
 
+@pytest.mark.extended
 def test_on_error_may_change_while_a_run_is_not_finished(tmp_path):
     """One damaged file; tiles that are done stay done."""
     good = raster(tmp_path, "good", 100)

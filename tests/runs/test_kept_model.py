@@ -16,6 +16,7 @@ from rsscale.sampling.provenance import model_folder
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.extended
 def test_the_kept_recipe_is_run_again_after_its_model_has_gone(
     landscape: Landscape, tmp_path: Path
 ) -> None:

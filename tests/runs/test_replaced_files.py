@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["on a disk", "on a server"])
+@pytest.fixture(params=["on a disk", pytest.param("on a server", marks=pytest.mark.extended)])
 def archive(request: pytest.FixtureRequest, folder: Path) -> Iterator[Path]:
     if request.param == "on a disk":
         yield folder
@@ -100,6 +100,7 @@ def test_a_file_that_is_replaced_before_a_run_is_resumed(archive: Path) -> None:
     assert nothing.tiles["map"].to_compute == 0
 
 
+@pytest.mark.extended
 def test_a_file_that_is_put_back(folder: Path) -> None:
     run = interrupted(folder)
     path = folder / "scene-b-1.tif"
@@ -181,6 +182,7 @@ def test_entries_of_an_earlier_release_say_nothing(folder: Path) -> None:
     assert rs.verify(run).sound == 9
 
 
+@pytest.mark.extended
 def test_an_update_of_a_model_may_read_other_files(folder: Path) -> None:
     """Tiles that are computed anew anyway: what they read before does not bind them."""
     run = interrupted(folder)

@@ -332,7 +332,7 @@ def test_a_summary_tells_seams_and_failures(copy: Path) -> None:
     assert told.endswith(f"map       {copy}/product.zarr")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_process_does_not_report_the_memory_of_its_parent() -> None:
     code = "from rsscale.memory import peak_rss; import numpy; print(peak_rss())"
     ballast = np.ones(2**26)  # 512 MiB

@@ -64,6 +64,7 @@ def as_array(recipe: Any, out: Path, **options: Any) -> rs.Run:
     return run(recipe, out, "array", **{**SETTINGS, **options})
 
 
+@pytest.mark.extended
 def test_members_of_one_array_make_the_product_of_one_process(
     recipe: Path, reference: Run, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_what_is_added_follows_and_leaves_what_was_written(run: rs.Run, sample: 
     assert set(whole.units.geometry) == set(new.geometry)
 
 
+@pytest.mark.extended
 def test_a_sample_of_change_has_a_reference_for_each_period(run: rs.Run, tmp_path: Path) -> None:
     to = tmp_path / "change.parquet"
     design = rs.design_sample(
@@ -208,6 +209,7 @@ def raster_of(folder: Path, array: np.ndarray, **profile: Any) -> Path:
     return path
 
 
+@pytest.mark.extended
 def test_a_raster_of_any_codes_gives_strata(run: rs.Run, tmp_path: Path) -> None:
     array = np.full((12, 16), 1000, np.int32)
     array[:, 8:] = 7
@@ -262,6 +264,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> list[rs.Run]:
     return [made(folder, tile, YEARS[1:]) for tile in (384, 1024)]
 
 
+@pytest.mark.extended
 def test_two_stages_say_their_primary_units(run: rs.Run, tmp_path: Path) -> None:
     design = rs.design_sample(
         run, tmp_path / "a.gpkg", design="two-stage", block=500, blocks=12, per_block=5, threads=1
@@ -289,6 +292,7 @@ def test_two_stages_say_their_primary_units(run: rs.Run, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.extended
 def test_a_step_of_a_recipe_draws_the_same(run: rs.Run, tmp_path: Path) -> None:
     step = {"kind": "sample", "of": "map", "design": "simple", "size": 40, "seed": 3}
     recipe = formula_recipe(
@@ -455,6 +459,7 @@ def test_a_run_that_is_not_done_is_refused(tmp_path: Path) -> None:
         rs.design_sample(tmp_path / "run-512", tmp_path / "a.gpkg", size=5)
 
 
+@pytest.mark.extended
 def test_pictures_show_what_the_run_saw_and_no_class(landscape_run: Path, tmp_path: Path) -> None:
     from matplotlib.image import imread
 

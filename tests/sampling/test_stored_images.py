@@ -69,6 +69,7 @@ def write_and_learn(folder: Path) -> int:
     return peak_rss() - before
 
 
+@pytest.mark.extended
 def test_memory_does_not_grow_with_the_chips(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, test_stored_images as t\n"

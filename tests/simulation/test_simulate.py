@@ -94,7 +94,7 @@ def truth_at(archive, tile):
 # --- the same arguments, the same bytes ---------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_same_seed_same_bytes_whatever_the_threads(tmp_path):
     one = simulate(tmp_path / "one", **SMALL, seed=5, workers=1)
     three = simulate(tmp_path / "three", **SMALL, seed=5, workers=3)
@@ -161,7 +161,9 @@ def test_noise_keeps_to_its_range_and_is_smooth():
 # --- the landscape ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.extended) for seed in (1, 2))]
+)
 def test_every_class_is_there_and_some_of_it_changes(seed):
     grid = truth_grid(make_tiles(DEFAULT_SIZE))
     x, y = grid.world_xy(Window(0, 0, grid.width, grid.height))

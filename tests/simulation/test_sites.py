@@ -53,6 +53,7 @@ def test_the_ground_of_a_site_is_its_kind_to_the_pixel(world, sites):
         assert not (ground.landcover[year] == WATER)[expected > 0].any()
 
 
+@pytest.mark.extended
 def test_some_lie_on_corners_and_lines_of_tiles_and_some_are_wider_than_a_halo(world):
     area = shapely.box(716_000, 5_260_000, 736_000, 5_272_000)
     boxes = site_boxes(world, area)

@@ -82,6 +82,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
         return rs.run(recipe(folder, tile=384), folder / "run", **SETTINGS)
 
 
+@pytest.mark.extended
 def test_a_step_reads_another_finished_run_with_other_tiles(tmp_path: Path, other: rs.Run) -> None:
     own = rs.run(recipe(tmp_path, change=CHANGE), tmp_path / "own", **SETTINGS)
     elsewhere = CHANGE | {"of": {"run": str(other.path), "step": "map"}}
@@ -132,7 +133,7 @@ def test_a_tile_that_failed_is_waited_for_and_the_rest_goes_on(tmp_path: Path) -
     )
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_tile_that_fails_in_an_update_takes_the_change_with_it(tmp_path: Path) -> None:
     """No change of an older map stays beside the new one."""
     mark = tmp_path / "failing"
@@ -168,6 +169,7 @@ def test_a_preview_of_a_step_computes_what_it_reads(tmp_path: Path) -> None:
         rs.preview(content, (5.93, 44.96, 5.96, 44.98), step="chnge")
 
 
+@pytest.mark.extended
 def test_a_pass_that_lacks_what_the_engine_needs_leaves_a_finished_run_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

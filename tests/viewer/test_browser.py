@@ -66,7 +66,14 @@ def assert_painted(picture: np.ndarray, classes: dict[tuple[int, int], int]) -> 
     assert len(set(classes.values())) >= len(CLASSES)
 
 
-@pytest.mark.parametrize(("resolution", "level"), [(5.0, 0), (10.0, 0), (20.0, 1), (40.0, 2)])
+@pytest.mark.parametrize(
+    ("resolution", "level"),
+    [
+        (5.0, 0),
+        (20.0, 1),
+        *(pytest.param(*one, marks=pytest.mark.extended) for one in ((10.0, 0), (40.0, 2))),
+    ],
+)
 def test_the_map_is_painted_as_the_zarr_has_it(
     page: Page, viewed_run: Path, resolution: float, level: int
 ) -> None:
@@ -111,6 +118,7 @@ def test_the_line_between_two_years_moves(page: Page, viewed_run: Path) -> None:
         assert_painted(page.picture(), sides)
 
 
+@pytest.mark.extended
 def test_a_click_tells_what_the_zarr_holds(page: Page, viewed_run: Path) -> None:
     ds = rs.Run(viewed_run).open()
     names = {one.value: one.name for one in CLASSES}

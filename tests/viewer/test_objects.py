@@ -112,7 +112,7 @@ def drawn(tab: Any) -> str:
     return str(tab.get_attribute("#map", "data-objects"))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_shapes_are_drawn_and_a_click_tells_of_them(
     tab: Any, served: rs.Viewer, ponds: gpd.GeoDataFrame
 ) -> None:

@@ -247,6 +247,7 @@ def test_a_target_without_the_stores(viewed_run: Path, tmp_path: Path) -> None:
         write_viewer(RunFolder.at(viewed_run), open_storage(tmp_path))
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("s3_server")
 def test_a_run_in_a_bucket(viewed_run: Path) -> None:
     target = open_storage("s3://maps/viewed")

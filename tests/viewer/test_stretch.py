@@ -94,6 +94,7 @@ def computed(run: rs.Run) -> int:
     return sum(event["event"] == "tile" for event in events)
 
 
+@pytest.mark.extended
 def test_digital_numbers_are_drawn_by_their_percentiles(chromium: Any, tmp_path: Path) -> None:
     image = pictured(tmp_path / "image", "uint8")
     with rs.view(image.run, imagery=True) as viewer:
