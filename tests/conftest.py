@@ -109,6 +109,14 @@ def no_command_ends_the_process_of_tests() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True)
+def no_command_keeps_others_quiet() -> Iterator[None]:
+    """``--quiet`` of a command that a test calls here ends with the test."""
+    yield
+    if bars := sys.modules.get("rsscale.progress.bars"):
+        bars.show_progress(True)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def drawing(pytestconfig: pytest.Config) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """``with drawing():`` trainings draw their pictures; in the extended suite they always do.

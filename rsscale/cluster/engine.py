@@ -7,10 +7,12 @@ has to do when it returns, and is safe to run twice.
 A task that raises is tried again, on another worker if there is one, after a growing pause;
 then its failure is an outcome, and the others go on. A task whose workers die with it is tried
 once more with nothing else in flight: what still kills its worker then is poison, and is a
-failure too, but what only stood beside it is not blamed. When nothing but failures comes for
-long, the engine pauses, and at last gives up: a bucket that no longer lets anyone in would else
-fail a hundred thousand tiles one after another. It gives up soon where the fault is in no task:
-the run can't be written, or workers die of whatever they are given.
+failure too, but what only stood beside it is not blamed. Where workers have died of as many tasks
+as they have slots, and none has succeeded meanwhile, one is tried so at once.
+
+When nothing but failures comes for long, the engine pauses, and at last gives up: a bucket that no
+longer lets anyone in would else fail a hundred thousand tiles one after another. It gives up soon
+where the fault is in no task: the run can't be written, or workers die of whatever they are given.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rsscale.cluster.pools import (
@@ -64,6 +66,8 @@ class Patience:
         Tasks in a row whose results can't be written.
     deadly_after : int
         Tasks that each kill their workers alone, before any has succeeded.
+    deadly_in_a_row : int
+        The same after some have succeeded, one after another.
     """
 
     attempts: int = 3
@@ -72,6 +76,7 @@ class Patience:
     give_up_after: int = 100
     full_after: int = 5
     deadly_after: int = 3
+    deadly_in_a_row: int = 5
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -186,6 +191,7 @@ class _Attempt(Generic[T]):
     number: int = 1
     avoid: str = ""  # the worker that it failed on
     due: float = 0.0  # not before, monotonic
+    is_probe: bool = False  # whether it is to show that anything works at all
 
 
 class _Stream(Generic[T, R]):
@@ -202,7 +208,8 @@ class _Stream(Generic[T, R]):
         self._again: list[_Attempt[T]] = []
         self._suspects: deque[_Attempt[T]] = deque()
         self._tickets = 0
-        self._in_a_row = self._full = self._deadly = 0
+        # Since a task last succeeded.
+        self._in_a_row = self._full = self._deadly = self._suspected = 0
         self._has_succeeded = False
         self._quiet_until = 0.0
 
@@ -244,9 +251,12 @@ class _Stream(Generic[T, R]):
 
     def _next(self) -> _Attempt[T] | None:
         """Choose the next attempt: a due retry, else a new task, else one suspect alone."""
-        if not self._has_succeeded and len(self._suspects) >= self.pool.slots():
-            # Does anything work here? One alone tells, before more workers die.
-            return None if self._flying else self._suspects.popleft()
+        if self._suspects and self._suspected >= self.pool.slots():
+            # Does anything work here, still? One alone tells, before more workers die.
+            if self._flying:
+                return None
+            self._suspected -= 1
+            return replace(self._suspects.pop(), is_probe=True)
         now = time.monotonic()
         for attempt in self._again:
             if attempt.due <= now:
@@ -271,31 +281,34 @@ class _Stream(Generic[T, R]):
         if is_suspect:
             # With nothing else in flight, so that it can take nothing else with it.
             self._suspects.append(_Attempt(attempt.task, self._patience.attempts))
+            self._suspected += 1
             return None
         if reply.may_retry and number < self._patience.attempts and not self._stop.asked:
             due = time.monotonic() + self._patience.pause(number)
             self._again.append(_Attempt(attempt.task, number + 1, reply.worker, due))
             return None
+        self._deadly += attempt.is_probe and isinstance(error, WorkerDiedError)
         return Outcome(attempt.task, None, error, number, reply.worker, reply.may_retry)
 
     def _count(self, outcome: Outcome[T, R]) -> None:
         """Back off while nothing but failures comes that may pass, and give up at last."""
         error, patience = outcome.error, self._patience
         if error is None:
-            self._in_a_row = self._full = 0
+            self._in_a_row = self._full = self._deadly = self._suspected = 0
             self._has_succeeded = True
             return
         self._in_a_row += 1
         self._full = self._full + 1 if is_about_storage(error) else 0
-        self._deadly += isinstance(error, WorkerDiedError) and not self._has_succeeded
         if self._in_a_row >= patience.give_up_after or self._full >= patience.full_after:
             raise TooManyFailuresError(
                 f"{self._in_a_row} tiles failed one after another: {one_line(error)}"
             )
-        if self._deadly >= patience.deadly_after:
+        deadly = patience.deadly_in_a_row if self._has_succeeded else patience.deadly_after
+        if self._deadly >= deadly:
+            lately = " of late" if self._has_succeeded else ""
             raise TooManyFailuresError(
-                f"no tile was finished, and {self._deadly} were tried alone: {one_line(error)}; "
-                "their memory may be too small"
+                f"no tile was finished{lately}, and {self._deadly} were tried alone: "
+                f"{one_line(error)}; their memory may be too small"
             )
         if outcome.may_pass and self._in_a_row > self.pool.slots():
             failures = self._in_a_row - self.pool.slots()

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -186,10 +186,10 @@ def test_a_full_disk_ends_the_run_soon(client: object) -> None:
 
 
 class KillingPool:
-    """Workers that die of every task, or of all but one; nothing runs here."""
+    """Workers that die of every task that is not good; nothing runs here."""
 
-    def __init__(self, good: int | None = None) -> None:
-        self.good, self.tried = good, []
+    def __init__(self, good: Iterable[int] = ()) -> None:
+        self.good, self.tried = set(good), []
 
     def slots(self) -> int:
         return 2
@@ -198,7 +198,7 @@ class KillingPool:
         self.tried.append(task)
         error = (
             None
-            if task == self.good
+            if task in self.good
             else WorkerDiedError("4 workers died while they had this tile")
         )
         replies.put(TaskReply(ticket, task, error))
@@ -223,12 +223,27 @@ def test_workers_that_die_of_everything_end_the_run_soon(monkeypatch: pytest.Mon
     assert len(pool.tried) < 12
 
 
-def test_one_tile_that_works_shows_that_workers_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = KillingPool(good=0)
+def test_tiles_that_work_show_that_workers_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = KillingPool(good=range(0, 40, 5))
     monkeypatch.setattr(engine, "open_pool", lambda *_: pool)
-    outcomes = list(execute(iter(range(20)), square, patience=QUICK))
-    assert [o.task for o in outcomes if o.error is None] == [0]
-    assert sorted(o.task for o in outcomes) == list(range(20))
+    outcomes = list(execute(iter(range(23)), square, patience=QUICK))
+    assert [o.task for o in outcomes if o.error is None] == [0, 5, 10, 15, 20]
+    assert sorted(o.task for o in outcomes) == list(range(23))
+
+
+def test_workers_that_die_of_everything_later_end_the_run_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the good workers went, and smaller ones came in their place."""
+    pool = KillingPool(good=range(10))
+    monkeypatch.setattr(engine, "open_pool", lambda *_: pool)
+    outcomes: list[Outcome[int, int]] = []
+    with pytest.raises(
+        TooManyFailuresError, match=r"no tile was finished of late, and 5 were tried alone: 4 work"
+    ):
+        outcomes.extend(execute(iter(range(1000)), square, patience=QUICK))
+    assert sum(o.error is None for o in outcomes) == 10
+    assert len(pool.tried) < 30
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
