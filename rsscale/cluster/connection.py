@@ -127,17 +127,24 @@ def _remote(address: str) -> Iterator[Client]:
         client = Client(address, timeout=_ANSWER_WITHIN)
     except Exception as error:  # Dask raises its own where TLS is not set up
         raise RecipeError(_no_answer(address, error)) from error
-    # The run says itself, in one line, when the scheduler is gone.
-    logger = logging.getLogger("distributed.client")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     # Beside the run, which must not wait for a worker that does not answer.
     threading.Thread(target=_hint, args=(client,), daemon=True).start()
+    with _silent_loss(), client:
+        yield client
+
+
+@contextmanager
+def _silent_loss() -> Iterator[None]:
+    """Keep Dask from logging that a scheduler is gone: the run says so itself, in one line."""
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("client", "batched")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
-        with client:
-            yield client
+        yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _shake_hands(address: str) -> None:

@@ -1,11 +1,13 @@
 """The engine: every task once, failures are outcomes, and stopping is orderly."""
 
+import logging
 import os
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -108,6 +110,17 @@ def test_a_second_attempt_goes_to_another_worker(two_workers: str, tmp_path: Pat
     with connect(two_workers) as client:
         run([1], Flaky(tmp_path, 1), client)
     assert len({path.name.split("-")[2] for path in tmp_path.iterdir()}) == 2
+
+
+@pytest.mark.parametrize("name", ["client", "batched"])
+def test_dask_logs_no_traceback_of_a_lost_scheduler(two_workers: str, name: str) -> None:
+    """The run says it in one line; else Dask does by chance, where something is being sent."""
+    logger = import_module(f"distributed.{name}").logger
+    before = logger.level
+    with connect(two_workers):
+        assert not logger.isEnabledFor(logging.ERROR)
+    assert logger.level == before
+    assert logger.isEnabledFor(logging.ERROR)
 
 
 def test_a_mistake_is_not_tried_again(client: object, tmp_path: Path) -> None:
