@@ -271,7 +271,7 @@ class ZarrStore:
 
     def _encode(self, layer: Layer, values: npt.NDArray[Any]) -> bytes:
         """The bytes of one shard, by the codecs of the array that it belongs to."""
-        metadata = _shard_metadata(**self._storage_options(layer))
+        metadata = _shard_metadata(layer.dtype, layer.nodata, *self._chunks_and_shard(layer))
         memory: dict[str, Any] = {}
         place = StorePath(MemoryStore(memory))
         zarr.Array(AsyncArray(metadata, place, _CONFIG))[...] = values[np.newaxis]
@@ -279,23 +279,22 @@ class ZarrStore:
         content: bytes = shard.to_bytes()
         return content
 
-    def _storage_options(self, layer: Layer) -> dict[str, Any]:
-        """What decides the bytes of a layer's shards."""
+    def _chunks_and_shard(self, layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of what readers decode and of what is written whole, with the time axis."""
         tile, chunk = self.grid.tile, inner_chunk(self.grid.tile)
         size = (axis_chunk(layer, tile),) if layer.axis else ()
-        return {
-            "dtype": layer.numpy_dtype,
-            "chunks": (1, *size, chunk, chunk),
-            "shards": (1, *size, tile, tile),
-            "fill_value": layer.numpy_dtype.type(layer.nodata),
-        }
+        return (1, *size, chunk, chunk), (1, *size, tile, tile)
 
     def _create_layer(self, group: zarr.Group, layer: Layer) -> None:
         depth = (layer.depth,) if layer.axis else ()
+        chunks, shard = self._chunks_and_shard(layer)
         group.create_array(
             layer.name,
             shape=(len(self.spans), *depth, *self.extent.shape),
-            **self._storage_options(layer),
+            dtype=layer.dtype,
+            chunks=chunks,
+            shards=shard,
+            fill_value=layer.numpy_dtype.type(layer.nodata),
             dimension_names=("time", *layer.dims()),
             attributes={
                 **layer.cf_attributes(),
@@ -316,9 +315,23 @@ class ZarrStore:
 
 
 @lru_cache(maxsize=64)
-def _shard_metadata(*, shards: tuple[int, ...], **options: Any) -> Any:
-    """Zarr metadata of an array of one shard."""
-    return zarr.create_array(MemoryStore(), shape=shards, shards=shards, **options).metadata
+def _shard_metadata(
+    dtype: str, nodata: float, chunks: tuple[int, ...], shard: tuple[int, ...]
+) -> Any:
+    """Zarr metadata of an array of one shard.
+
+    A NaN is found again as the object that it is, which a layer keeps; one of NumPy's that is made
+    for each call would not be.
+    """
+    array = zarr.create_array(
+        MemoryStore(),
+        shape=shard,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shard,
+        fill_value=np.dtype(dtype).type(nodata),
+    )
+    return array.metadata
 
 
 def _chunks(layer: Layer, tile: int) -> int:

@@ -21,7 +21,7 @@ OPTIONS: dict[str, Any] = {"threads": 1, "device": "cpu", "trust": True}
 # Tile and whether on two workers; each is compared with tiles of 256 px in this process.
 CUTS = ((96, False), (160, True))
 MORE_CUTS = ((160, False), (96, True), (256, True))
-# A network of torch, one of series, a classical learner and another layer: each way once.
+# What differs from kind to kind is the model's, which tests/runtimes and tests/inference try apart.
 QUICK = ("own network",)
 CASES = [
     *(

@@ -1,11 +1,13 @@
 """The layers of a step as other tools see them: plain xarray, warnings as errors."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401 -- registers .rio
 import xarray as xr
+import zarr
 
 from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.grid import Grid
@@ -148,6 +150,37 @@ def test_layers_of_every_type_are_read_back(tmp_path: Path) -> None:
         assert not layer.is_valid(outside).any()
         # Beyond the extent, too.
         assert not layer.is_valid(store.read(layer.name, "2023", EXTENT.pad(3))[:3]).any()
+
+
+@pytest.mark.parametrize("value", [7, "nodata"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer("codes"),
+        Layer("signed", "int8", -128),
+        Layer("values", "float32"),
+        Layer("scores", "float32", axis=Axis("class", (1, 2))),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_a_shard_is_what_zarr_writes_and_its_metadata_are_made_once(
+    tmp_path: Path, layer: Layer, value: Any
+) -> None:
+    ours, theirs = (made(tmp_path / name, (layer,)) for name in ("ours", "theirs"))
+    fill = layer.nodata if value == "nodata" else value
+    values = np.full(layer.shape(*TILE.shape), fill, layer.numpy_dtype)
+    tile = xr.Dataset({layer.name: (layer.dims(), values)})
+    ours.write(key(), tile)
+    known = zarr_store._shard_metadata.cache_info().misses
+    ours.write(key("2024"), tile)
+    assert zarr_store._shard_metadata.cache_info().misses == known  # for a NaN, too
+    array = zarr.open_array(tmp_path / "theirs" / layer.name)
+    array = array.with_config({"write_empty_chunks": True})
+    rows, cols = TILE.slices(EXTENT)
+    array[(slice(None), *[slice(None)] * bool(layer.axis), rows, cols)] = np.stack([values] * 2)
+    for span in ("2023", "2024"):
+        (name,) = ours.shards(key(span))
+        assert ours.storage.read(name) == theirs.storage.read(name)
 
 
 def test_plain_xarray_knows_scale_and_nodata(tmp_path: Path) -> None:
