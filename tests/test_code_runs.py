@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
 from code_blocks import ROOT, CodeBlock, blocks, blocks_of
 from landscape import Landscape, make_model
 from published_runs import make_run
@@ -25,6 +26,7 @@ NOT_RUN = {
     "docs/object-scores.md": "run by tests/object_scores/test_scores_page.py",
     "docs/buckets.md": "needs a bucket and s3fs, which is not installed",
     "docs/notebooks.md": "run by tests/test_reprs.py",
+    "docs/training.md": "a network that is trained by its recipe, below",
     "docs/objects.md": "needs a run with a detector; the same calls run in tests/object_passes",
 }
 # Of pages of which others are run: place, and why this one is not.
@@ -76,7 +78,7 @@ def test_every_block_is_run_or_has_a_reason() -> None:
     for page, starts in SINGLE.items():
         for start in starts:
             assert [b for b in python_blocks(page) if b.text.startswith(start)], (page, start)
-    assert len(NOT_RUN) == 6
+    assert len(NOT_RUN) == 7
     assert sum(map(len, SINGLE.values())) == 5
 
 
@@ -109,6 +111,43 @@ def test_change_guards() -> None:
     after = xr.DataArray(field[:, :256, 3:259], dims=("band", "y", "x"))
     found = run_page("docs/change-guards.md", {"rs": rs, "before": before, "after": after})["found"]
     assert round(found.shift.dx) == -3
+
+
+@pytest.mark.extended
+def test_a_network_of_the_training_page_is_trained_as_it_says(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (network,) = python_blocks("docs/training.md")
+    page = blocks_of(ROOT / "docs/training.md")
+    (said,) = [
+        yaml.safe_load(b.text)["train"]
+        for b in page
+        if "mynets:" in b.text and b.language == "yaml"
+    ]
+    (here / "mynets.py").write_text(network.text, "utf-8")
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.setenv("RSSCALE_ARCHITECTURES", "mynets")
+    archive = rs.simulate(here / "archive", size=256, years=[2023], dates=4)
+    recipe = {
+        "name": "own",
+        "area": str(archive.area),
+        "grid": {"crs": "EPSG:32631", "resolution": 10},
+        "periods": [2023],
+        "inputs": {
+            "s2": {
+                "catalog": str(archive.catalog),
+                "bands": ["red", "nir"],
+                "composite": {"by": "year", "reducer": "median"},
+            }
+        },
+        "model": str(here / "model"),
+        "train": {**said, "labels": str(archive.labels), "steps": 20, "chip": 64},
+    }
+    model, report = rs.train(recipe, device="cpu")
+    assert model.spec.architecture == "mynets:SmallNet"
+    assert model.spec.lattice.halo == said["halo"]
+    assert report.basis == "folds"
+    assert len(report.folds) == said["split"]["folds"]
 
 
 def composite(value: float, times: tuple[str, ...] = ("spring", "summer")) -> xr.DataArray:

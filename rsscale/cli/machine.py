@@ -14,7 +14,7 @@ from rsscale.cli.application import command
 @command
 def doctor(
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="RECIPE", help="Its catalogues are asked, too.")
+        Path | None, typer.Argument(metavar="[RECIPE]", help="Its catalogues are asked, too.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where runs are to be written.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for a report.")] = False,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from rsscale.errors import RecipeError
+from rsscale.errors import RecipeError, nearest
 
 
 def check_allowed(address: str, place: str, variable: str) -> None:
@@ -23,7 +24,8 @@ def check_allowed(address: str, place: str, variable: str) -> None:
     if not any(module == name or module.startswith(f"{name}.") for name in allowed):
         raise RecipeError(
             f"{place}: {address!r} is code that this environment does not allow; if you trust "
-            f"it, set {variable}={','.join([*allowed, module])}, here and on the workers"
+            f"it, set {variable}={','.join([*allowed, module])}, here and on the workers, where "
+            "Python finds it: installed, or its folder in PYTHONPATH"
         )
 
 
@@ -50,7 +52,12 @@ def load(address: str, place: str) -> Any:
             else ("; it must be installed, or its folder be in PYTHONPATH, here and on the workers")
         )
         raise RecipeError(f"{place}: {address} can't be imported: {error}{hint}") from error
-    except (ImportError, AttributeError) as error:
+    except AttributeError as error:
+        names = [key for key in vars(sys.modules.get(module, object)) if not key.startswith("_")]
+        raise RecipeError(
+            f"{place}: {address} can't be imported: {error}{nearest(name, names)}"
+        ) from error
+    except ImportError as error:
         raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
     except Exception as error:
         raise RecipeError(f"{place}: {address} can't be imported: {error_line(error)}") from error

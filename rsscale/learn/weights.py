@@ -16,7 +16,7 @@ from rsscale.learn.model import Model, call, move
 from rsscale.model.artifacts import artifact_of
 from rsscale.model.files import files_digest, read_item, weights_path
 from rsscale.model.spec import ModelSpec
-from rsscale.network.batch import blank_batch
+from rsscale.network.batch import blank_batch, shapes_text
 from rsscale.network.receptive_field import innermost, reach_of
 from rsscale.network.result import place_result
 from rsscale.network.scores import check_classes_to_map, check_scores
@@ -212,7 +212,8 @@ def check_windows(module: nn.Module, spec: ModelSpec, size: int, name: str) -> N
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{name} can't predict a window of {spec.channels} channels and "
-            f"{spec.lattice.window} px (stride + 2 halo): {reason}{_hint_of_time(spec)}"
+            f"{spec.lattice.window} px (stride + 2 halo): {reason}; "
+            f"it was given {shapes_text(window.given)}{_hint_of_time(spec)}"
         ) from None
     if spec.finds_objects:
         window_objects(scores, spec, size, name)

@@ -100,6 +100,13 @@ def blank_batch(
     return WindowBatch(spec, channels.to(memory_format=torch.channels_last))
 
 
+def shapes_text(given: Any) -> str:
+    """Shapes of what a network is called with, for messages: a tensor's, or each by its name."""
+    if isinstance(given, Mapping):
+        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in given.items())
+    return str(tuple(given.shape))
+
+
 def _defaults(spec: ModelSpec, channels: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,9 @@ from rsscale.recipe.elsewhere import elsewhere
 from rsscale.recipe.schema import Recipe
 from rsscale.recipe.yaml_text import MAX_BYTES, check_value, parse_yaml
 from rsscale.store.run_folder import KEPT
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _SHOWN = 80
 
@@ -110,7 +113,7 @@ def _one_line(error: ValidationError) -> str:
         given = first["input"]
         words = repr(given) if isinstance(given, (str, int, float)) else type(given).__name__
         words = words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
-        message = f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, found {words}"
+        message = f"{place}: {_expectation(first)}, found {words}"
         expected = first.get("ctx", {}).get("expected")
         if expected and isinstance(given, str):
             message += nearest(
@@ -118,6 +121,20 @@ def _one_line(error: ValidationError) -> str:
             )
     rest = len(errors) - 1
     return message + (f" (and {rest} more)" if rest else "")
+
+
+def _expectation(error: ErrorDetails) -> str:
+    """What a key wants, in the words of YAML."""
+    match error["type"]:
+        case "tuple_type" | "list_type":
+            given = error["input"]
+            example = f", such as [{given}]" if isinstance(given, (str, int, float)) else ""
+            return f"input should be a list{example}"
+        case "dict_type" | "model_type":
+            return "input should be a group of keys"
+        case _:
+            message = str(error["msg"])
+            return f"{message[:1].lower()}{message[1:]}"
 
 
 def _keys(place: tuple[int | str, ...]) -> list[str]:

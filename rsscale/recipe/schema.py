@@ -149,7 +149,7 @@ class Recipe(Strict):
     @property
     def all_steps(self) -> dict[str, StepRecipe]:
         """Every step, those of the short form too, each after the ones that it reads."""
-        return in_order(self._short_form() | self.steps)
+        return in_order(self._short_form() | self.steps, self.inputs)
 
     def _short_form(self) -> dict[str, StepRecipe]:
         """The steps that ``model``, ``output`` and ``change`` stand for."""

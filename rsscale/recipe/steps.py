@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -85,10 +85,14 @@ class StepRecipe(BaseModel):
         (reference,) = self.references.values()
         return reference
 
-    def within(self, names: Iterable[str]) -> list[str]:
-        """Those of some names that it refers to, or to a part of, such as ``change-years``."""
+    def within(self, names: Iterable[str], inputs: Collection[str] = ()) -> list[str]:
+        """Those of some names that it refers to, or to a part of, such as ``change-years``.
+
+        What is an input is no part of a step, though its name may begin with that of one.
+        """
         known = set(names)
-        owners = (owner(r, known) for r in self.references.values() if isinstance(r, str))
+        references = (r for r in self.references.values() if isinstance(r, str))
+        owners = (owner(r, known) for r in references if r not in inputs)
         return [name for name in owners if name is not None]
 
 
@@ -134,10 +138,10 @@ def check_steps(
                     f"steps.{name}: 'of' names {reference!r}, which is no step and no input; there "
                     f"are {', '.join(others)}{nearest(reference, others)}"
                 )
-    in_order(every)
+    in_order(every, inputs)
 
 
-def in_order(steps: Mapping[str, StepRecipe]) -> dict[str, StepRecipe]:
+def in_order(steps: Mapping[str, StepRecipe], inputs: Collection[str]) -> dict[str, StepRecipe]:
     """Steps sorted so that each stands after those that it reads.
 
     Raises
@@ -145,7 +149,7 @@ def in_order(steps: Mapping[str, StepRecipe]) -> dict[str, StepRecipe]:
     ValueError
         When steps read each other in a circle.
     """
-    graph = {name: step.within(steps) for name, step in steps.items()}
+    graph = {name: step.within(steps, inputs) for name, step in steps.items()}
     try:
         order = tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:

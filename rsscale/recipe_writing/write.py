@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,9 +149,16 @@ def _lines(
 
 def _area_lines(answers: Answers, folder: Path) -> Iterator[str]:
     if answers.box is not None:
-        yield f"bbox: [{', '.join(f'{v:g}' for v in answers.box)}]  # west, south, east, north"
+        yield f"bbox: [{', '.join(_outward(answers.box))}]  # west, south, east, north"
     else:
         yield f"area: {_path(answers.area, folder)}  # polygons in any CRS"
+
+
+def _outward(box: Sequence[float]) -> Iterator[str]:
+    """Edges of a box in degrees with six digits after the point, a tenth of a metre, no less."""
+    for edge, away in zip(box, (math.floor, math.floor, math.ceil, math.ceil), strict=True):
+        is_exact = float(f"{edge:.6f}") == edge
+        yield f"{edge if is_exact else away(edge * 1e6) / 1e6:.6f}".rstrip("0").rstrip(".")
 
 
 def _grid_lines(answers: Answers, imagery: Imagery, area: Geometry) -> Iterator[str]:

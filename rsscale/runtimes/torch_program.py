@@ -13,7 +13,7 @@ from torch import nn
 from rsscale.errors import ModelError
 from rsscale.importing.user_code import error_line
 from rsscale.model.spec import ModelSpec
-from rsscale.network.batch import WindowBatch, blank_batch
+from rsscale.network.batch import WindowBatch, blank_batch, shapes_text
 
 # Operators and which of their arguments says whether they are in the mode of training.
 _TRAINING = {
@@ -126,6 +126,7 @@ def write_program(module: nn.Module, spec: ModelSpec, path: Path) -> None:
     # Windows of objects go in one by one, and how many boxes come out depends on their values.
     by_one = spec.finds_objects
     example = _given(blank_batch(spec, 1 if by_one else 2, spec.lattice.window))
+    _check_takes(module, spec, example)
     reason = ""
     for size in ({},) if by_one else ({2: auto, 3: auto}, {}):
         # Windows of one size do where the network can't say what it does to others.
@@ -149,6 +150,19 @@ def write_program(module: nn.Module, spec: ModelSpec, path: Path) -> None:
         "rs.Model.of(network, architecture='module:function', …), with "
         "RSSCALE_ARCHITECTURES=module where it is opened"
     )
+
+
+def _check_takes(module: nn.Module, spec: ModelSpec, example: Any) -> None:
+    """Refuse a network that does not take windows of its contract: no export would mend that."""
+    try:
+        with torch.inference_mode():
+            module(example)
+    except Exception as error:  # noqa: BLE001 -- a network may raise anything
+        raise ModelError(
+            f"model {spec.name!r}, a {type(module).__name__}, can't predict a window of "
+            f"{spec.channels} channels: {error_line(error)[:200]}; it was given "
+            f"{shapes_text(example)}, as its inputs say"
+        ) from None
 
 
 def _given(batch: WindowBatch) -> Any:

@@ -84,7 +84,9 @@ def check_recipe_steps(recipe: Recipe) -> None:
             continue
         kind = find_kind(step.kind, name)
         options = _options(kind, name, step)
-        maps = {of: steps[of] for of in step.within(steps) if steps[of].kind == "predict"}
+        maps = {
+            of: steps[of] for of in step.within(steps, recipe.inputs) if steps[of].kind == "predict"
+        }
         layers = {of: tuple(each.options.get("layers") or _USUAL) for of, each in maps.items()}
         try:
             kind.check_recipe(options, layers)

@@ -391,7 +391,7 @@ def _share(value: float) -> float:
 def _without_se(value: float, low: float, high: float, subject: str) -> Estimate:
     """Where each stratum is of one value: there is an interval, and no standard error."""
     why = (
-        f"the standard error is not estimable, since all units that are {subject} agree, or "
-        "all of each stratum; the interval is by their number"
+        f"the standard error is not estimable, since of the units that are {subject} all are right "
+        "or none is, or so in each stratum; the interval is by their number"
     )
     return Estimate(value, None, low, high, why)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from rsscale.learn.model import Model
 from rsscale.learners.base import Learner, S, Samples, Task
 from rsscale.model.outputs import ClassOutput
-from rsscale.progress.bars import part_of_work
+from rsscale.progress.bars import announce, part_of_work
 from rsscale.training.background import Observed, background_of
 from rsscale.training.basis import Basis
 from rsscale.training.calibrate import Calibration, calibrate
 from rsscale.training.measured import Measured, most_of_place
-from rsscale.training.report import FoldReport, TrainingReport, lacking
+from rsscale.training.report import FoldReport, TrainingReport
 from rsscale.training.split import (
     Ids,
     Split,
@@ -92,7 +92,7 @@ def run_experiment(
         calibration=calibration,
         seed=plan.seed,
         seconds=time.monotonic() - started,
-        left_out=(*left_out, *lacking(folds)),
+        left_out=tuple(left_out),
         predictions=measured.predictions,
         background=background_of(
             learner,
@@ -111,6 +111,7 @@ def _cross_validate(
     """Reports of the folds, and what was measured of all samples; none without folds."""
     if not plan.folds:
         return (), None
+    announce(f"{plan.folds} folds, and then the model itself: {plan.folds + 1} trainings")
     reports: list[FoldReport] = []
     together = None
     most = most_of_place(len(np.unique(samples.groups)))

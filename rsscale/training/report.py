@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -134,7 +134,8 @@ class TrainingReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What did not go as it was asked for: a line each, such as on what has no place."""
-        return remarks_of(self)
+        lacking = (line for fold in self.folds for line in fold.lacks())
+        return (*remarks_of(self), *lacking)
 
     @property
     def _classes_tested(self) -> int:
@@ -266,8 +267,3 @@ class TrainingReport:
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     """JSON has no NaN."""
     return {k: round(v, 4) if np.isfinite(v) else None for k, v in values.items()}
-
-
-def lacking(folds: Sequence[FoldReport]) -> list[str]:
-    """What folds did not have of classes."""
-    return [line for fold in folds for line in fold.lacks()]

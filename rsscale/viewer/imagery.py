@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 FOLDER = "viewer/imagery"
 """Run folder of the imagery, in the run that it belongs to."""
 STORE = "imagery.zarr"
+_STEP, _OVERVIEWS = "imagery", "imagery-overviews"
 # Pixels of all periods together: of a larger product the imagery is coarser, by powers of two.
 _MOST = 100_000_000
 # The sample that the stretch comes from: boxes of pixels four times as wide as those of the
@@ -87,7 +88,7 @@ def make_imagery(folder: RunFolder, stretch: tuple[float, float] | None = None, 
     beside = imagery_folder(folder)
     kept = _kept_stretch(beside)
     low, high = _checked(stretch) or kept or sampled_stretch(plan, read_recipe(made))
-    made["steps"]["imagery"] |= {"low": low, "high": high}
+    made["steps"][_STEP] |= {"low": low, "high": high}
     announce(
         f"imagery  {_text(low)} is black and {_text(high)} white in the values of the composite; "
         "another: --stretch LOW HIGH"
@@ -116,7 +117,7 @@ def _kept_stretch(beside: RunFolder) -> Stretch | None:
     if not beside.exists:
         return None
     recipe, _ = read_frozen(beside, beside.read_state())
-    options = ImageryOptions.model_validate(recipe.steps["imagery"].options)
+    options = ImageryOptions.model_validate(recipe.steps[_STEP].options)
     return options.low, options.high
 
 
@@ -173,8 +174,9 @@ def _rounded(value: float) -> float:
 def _sample(plan: RunPlan, made: Recipe) -> npt.NDArray[np.float32]:
     """Values ``(band, pixel)`` of pixels of the area that all three bands have."""
     ((name, source),) = made.inputs.items()
+    own = {_input_name(other): other for other in plan.recipe.inputs}
     grid = made.grid.build().at_level(_COARSER)
-    read = InputSource(name, made, grid, plan.setup.lookups)
+    read = InputSource(name, made, grid, lambda _: plan.setup.lookups(own[name]))
     resources = Resources(NumericProfile("cpu", 1))
     boxes = list(_boxes(plan.setup.shape, grid.box(plan.area), grid))
     count = max(len(boxes), min(len(made.periods), _MOST_BOXES))
@@ -182,7 +184,7 @@ def _sample(plan: RunPlan, made: Recipe) -> npt.NDArray[np.float32]:
     with progress("stretch", count, "samples") as bar:
         for number in range(count):
             box, period = boxes[number % len(boxes)], made.periods[number % len(made.periods)]
-            composite = read.read(box, TileKey("imagery", str(period), 0, 0), resources)
+            composite = read.read(box, TileKey(_STEP, str(period), 0, 0), resources)
             image = composite["composite"].isel(time=middle_window(source, period))
             (part,) = in_memory([image.sel(band=list(source.bands))], None, resources.meter)
             where = area_mask(plan.setup.shape, grid, box) & np.isfinite(part.values).all(axis=0)
@@ -218,6 +220,14 @@ def _natural_of_items(folder: RunFolder, recipe: Recipe) -> dict[str, tuple[str,
         if bands := natural_colours_of(to_items([first])[0], named):
             natural[name] = bands
     return natural
+
+
+def _input_name(name: str) -> str:
+    """Of an input in the recipe of the imagery, where no input may be named like a step.
+
+    Nor as a part of one, which begins with its name.
+    """
+    return f"input-{name}" if name == _STEP or name.startswith(f"{_STEP}-") else name
 
 
 def imagery_recipe(
@@ -256,14 +266,15 @@ def imagery_recipe(
         if key in imagery:
             imagery[key] = {band: value for band, value in imagery[key].items() if band in kept}
     grid = recipe.grid.model_dump(mode="json", exclude_defaults=True)
+    source = _input_name(name)
     return {
         "name": f"{recipe.name}-imagery",
         "area": area,
         "grid": {**grid, "resolution": recipe.grid.resolution * zoom},
         "periods": list(recipe.periods),
-        "inputs": {name: {**imagery, "bands": list(natural[name])}},
+        "inputs": {source: {**imagery, "bands": list(natural[name])}},
         "steps": {
-            "imagery": {"kind": "imagery", "of": name, "bands": list(natural[name])},
-            "imagery-overviews": {"kind": "overviews", "of": "imagery"},
+            _STEP: {"kind": "imagery", "of": source, "bands": list(natural[name])},
+            _OVERVIEWS: {"kind": "overviews", "of": _STEP},
         },
     }

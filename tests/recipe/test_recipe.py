@@ -181,3 +181,26 @@ def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(MINIMAL) + "steps:\n  a: {kind: x}\n  a: {kind: y}\n")
     with pytest.raises(RecipeError, match=r"line \d+.*'a' stands twice"):
         read_recipe(path)
+
+
+def test_an_input_named_like_a_part_of_a_step_is_no_part_of_it() -> None:
+    picture = {"kind": "imagery", "of": "picture-s2", "bands": ["red", "red", "nir"]}
+    s2 = {"catalog": "c.json", "bands": ["red", "nir"]}
+    recipe = read_recipe(
+        {
+            "name": "named",
+            "bbox": [6, 49, 7, 50],
+            "grid": {"crs": "EPSG:32632", "resolution": 10},
+            "periods": [2023],
+            "inputs": {"picture-s2": s2},
+            "steps": {"levels": {"kind": "overviews", "of": "picture"}, "picture": picture},
+        }
+    )
+    assert list(recipe.all_steps) == ["picture", "levels"]
+
+
+def test_what_should_be_a_list_is_said_with_an_example() -> None:
+    with pytest.raises(
+        RecipeError, match=r"periods: input should be a list, such as \[2000\], fou"
+    ):
+        read_recipe(changed(periods=2000))

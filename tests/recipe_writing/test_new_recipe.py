@@ -315,3 +315,19 @@ def test_a_terminal_is_asked(archive, api: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Collections there: sentinel-2-l2a" in done.stdout
     assert rs.read_recipe(tmp_path / "a.yaml").periods == (2023,)
+
+
+def test_a_box_is_never_rounded_inward(archive, capsys, tmp_path: Path) -> None:
+    west, south, east, north = box = rs.read_area(archive.area).boundingbox.bbox
+    code, _, _ = run(
+        capsys, "--catalog", archive.catalog, f"--area={','.join(map(repr, box))}",
+        "--periods", "2023", "--to", tmp_path / "recipe.yaml",
+    )  # fmt: skip
+    assert code == 0
+    written = rs.read_recipe(tmp_path / "recipe.yaml").bbox
+    assert written is not None
+    assert written[0] <= west
+    assert written[1] <= south
+    assert written[2] >= east
+    assert written[3] >= north
+    assert written == pytest.approx(box, abs=1.1e-6)

@@ -181,6 +181,17 @@ def test_a_program_in_memory_is_a_model(tmp_path: Path) -> None:
             torch.testing.assert_close(opened(window[:1]), network(window[:1]))
 
 
+@pytest.mark.parametrize("channels", [3, 5])
+def test_a_network_of_other_channels_is_told_from_one_that_has_no_export(
+    channels: int, tmp_path: Path
+) -> None:
+    model = rs.Model.of(nn.Conv2d(channels, 3, 1).eval(), **SAID)
+    told = r"a Conv2d, can't predict a window of 4 channels: .*given \(2, 4, 32, 32\)"
+    with pytest.raises(ModelError, match=told):
+        rs.save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model/item.json").exists()
+
+
 class ByValue(nn.Module):
     """Decides by its values, which no export can keep."""
 

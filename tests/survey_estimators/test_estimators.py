@@ -87,7 +87,7 @@ def test_all_agree_is_no_interval_of_zero_width() -> None:
     right = estimator.ratio(np.ones(30), np.ones(30), "there")
     assert (right.value, right.se, right.high) == (1.0, None, pytest.approx(1.0))
     assert right.low == pytest.approx(30 / (30 + 1.96**2))  # Wilson's
-    assert "all units that are there agree" in right.why
+    assert "of the units that are there all are right or none is" in right.why
     area = estimator.area(np.ones(30), "class 'water'")
     assert (area.value, area.se, area.high) == (pytest.approx(1000), None, pytest.approx(1000))
     # Where p ** 30 = 0.05, within a tenth of the width: no unit of 30 differs in 5 % of samples.

@@ -54,6 +54,17 @@ def test_of_a_large_run_it_is_coarser(landscape: Landscape, across: int, resolut
     assert set(made["steps"]) == {"imagery", "imagery-overviews"}
 
 
+@pytest.mark.parametrize("name", ["imagery", "imagery-overviews", "imagery-2023"])
+def test_an_input_may_be_named_like_its_steps(landscape: Landscape, name: str) -> None:
+    found = recipe(landscape)
+    found["inputs"] = {name: found["inputs"]["s2"]}
+    found["steps"] = {"picture": {"kind": "imagery", "of": name}}
+    made = read_recipe(imagery_recipe(read_recipe(found), "area.geojson", (0, 0, 9, 9)))
+    (source,) = made.inputs
+    assert made.steps["imagery"].options["bands"] == ["red", "green", "blue"]
+    assert made.steps["imagery"].of == source
+
+
 def test_a_run_without_such_bands(landscape: Landscape) -> None:
     read = read_recipe(landscape.part())
     with pytest.raises(RecipeError, match=r"bands red, green and blue; there are .*'s2'.*: add a"):

@@ -70,13 +70,13 @@ def pictured(folder: Path, dtype: str) -> Pictured:
         "grid": {"crs": CRS, "resolution": 10, "tile": 256},
         "periods": [2023],
         "inputs": {
-            "image": {
+            "imagery": {  # as the viewer's own step is named, too
                 "catalog": str(folder / "catalog.json"),
                 "bands": list(BANDS),
                 "composite": {"by": "year", "reducer": "median"},
             }
         },
-        "steps": {"picture": {"kind": "imagery", "of": "image"}},
+        "steps": {"picture": {"kind": "imagery", "of": "imagery"}},
     }
     return Pictured(pixels, rs.run(recipe, folder / "run", threads=1, device="cpu"))
 

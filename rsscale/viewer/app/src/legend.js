@@ -33,11 +33,19 @@ function classes(product, state, layer, span, isOther) {
     h('button', {type: 'button', id: 'none', onclick: () => state.set({off: all})}, 'None'));
   return h('section', {class: 'legend', 'aria-label': `Legend of ${layer.title}`},
     h('h2', {}, layer.title, buttons), h('ul', {}, rows, isOther ? null : h('li', {class: 'empty'}, h('span', {class: 'swatch'}), 'no value')),
-    Object.keys(areas).length ? h('p', {class: 'small'}, 'Hectares estimated from the reference sample, with their 95 % intervals.') : null);
+    Object.keys(areas).length ? h('p', {class: 'small'}, areasNote(Object.values(areas))) : null);
+}
+
+const isEstimated = ({value}) => value !== null && value !== undefined;
+
+function areasNote(areas) {
+  if (!areas.some(isEstimated)) return 'Hectares of the map\u2019s pixels; no sample estimates them.';
+  const rest = areas.every(isEstimated) ? '' : ' \u201cMapped\u201d: of the map\u2019s pixels, not estimable from the sample.';
+  return `Hectares estimated from the reference sample, with their 95 % intervals.${rest}`;
 }
 
 function areaText(area) {
-  if (area.value === null || area.value === undefined) return area.mapped === null ? '' : `${hectares(area.mapped)} mapped`;
+  if (!isEstimated(area)) return area.mapped === null ? '' : `${hectares(area.mapped)} mapped`;
   const below = area.value - area.low, above = area.high - area.value;
   // What is cut at 0, or comes from units that all agree, is wider on one side: no ± is true of it.
   if (Math.abs(above - below) > 0.02 * (above + below)) return `${hectares(area.value)} (${hectares(area.low).slice(0, -3)} to ${hectares(area.high).slice(0, -3)})`;
