@@ -238,6 +238,8 @@ class Loop:
         ``"bfloat16"`` on GPUs and CPUs that have it.
     seed : int
         The same seed gives the same weights on the same machine and threads.
+    crop : int
+        Width of crops, px, a multiple of 32; less where chips are smaller.
     """
 
     steps: int = 350
@@ -249,6 +251,7 @@ class Loop:
     patience: int = 0
     precision: Precision = "float32"
     seed: int = 0
+    crop: int = 96
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.validations < 0 or self.patience < 0:

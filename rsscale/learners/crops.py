@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rsscale.errors import RecipeError
 from rsscale.learn.model import given
 from rsscale.learners.base import Balance, Task
 from rsscale.learners.checkpoint import generator_state
@@ -15,7 +16,6 @@ from rsscale.learners.chips import MULTIPLE, Chips, Days, to_targets
 from rsscale.model.spec import ModelSpec
 from rsscale.network.normalize import window_batch
 
-_CROP = 96
 # How often a crop loses one of its time windows, so that a cloudy season is nothing new.
 _WINDOW_DROPOUT = 0.1
 
@@ -35,14 +35,23 @@ class Crops:
     balance : str
         ``"sampling"``: the probability of a class grows with the square root of its pixels, so
         that rare ones are drawn more often than they occur; else with their number.
+    crop : int
+        Width, px; less where chips are smaller.
     """
 
     def __init__(
-        self, chips: Chips, spec: ModelSpec, seed: int, balance: Balance = "sampling"
+        self,
+        chips: Chips,
+        spec: ModelSpec,
+        seed: int,
+        balance: Balance = "sampling",
+        crop: int = 96,
     ) -> None:
+        if crop < MULTIPLE or crop % MULTIPLE:
+            raise RecipeError(f"crops are {crop} px wide; expected a multiple of {MULTIPLE}")
         self.spec, self.chips = spec, chips
         self.random = np.random.default_rng(seed)
-        self.size = min(_CROP, *chips.images.shape[-2:]) // MULTIPLE * MULTIPLE
+        self.size = min(crop, *chips.images.shape[-2:]) // MULTIPLE * MULTIPLE
         # Numbers of pixels up to each chip, and no list of them: there may be a billion.
         by_chip = chips.counts(Task(classes=spec.classes))
         self.upto = by_chip.cumsum(axis=0)

@@ -87,7 +87,8 @@ class ImageNetwork:
             return (scores.figure, -float(loss(numbers, truth)))
 
         has_validation = bool(validation.counts(self.task).any())
-        batches = Crops(training, spec, loop.seed, loop.balance).batches(loop.batch, device)
+        crops = Crops(training, spec, loop.seed, loop.balance, loop.crop)
+        batches = crops.batches(loop.batch, device)
         schedule = schedule_of(loop)
         settings = repr(replace(self, checkpoints=None))
         done = fit(

@@ -48,7 +48,7 @@ _OF_PIXELS = (
     "conformal",
 )
 """Keys of ``train`` that mean nothing for objects."""
-OF_OBJECTS = ("objects", "within", "crop", "visible", "zoom")
+OF_OBJECTS = ("objects", "within", "visible", "zoom")
 """Keys of ``train`` that are of detectors alone."""
 
 
@@ -124,7 +124,9 @@ def recipe_detector(recipe: Recipe, objects: RecipeObjects, device: str) -> Obje
         tuple(input_bands(recipe)),
         object_output(settings.architecture, settings.objects),
         loop,
-        CropRules(settings.crop, settings.visible, balance, halo=settings.halo, zoom=settings.zoom),
+        CropRules(
+            settings.crop or 256, settings.visible, balance, halo=settings.halo, zoom=settings.zoom
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from rsscale.learn.models import Model
 from rsscale.learners.applicability import check_wrapped, wrapped
 from rsscale.learners.base import Design, Learner, Loop, Task
 from rsscale.learners.checkpoint import Checkpoints
-from rsscale.learners.chips import Chips, InputBands
+from rsscale.learners.chips import MULTIPLE, Chips, InputBands
 from rsscale.learners.image_network import ImageNetwork
 from rsscale.learners.point_network import PointNetwork
 from rsscale.learners.point_samples import PointSamples, point_samples
@@ -183,6 +183,7 @@ def recipe_learner(recipe: Recipe, design: Design, task: Task) -> RecipeLearner:
     loop = Loop(
         steps=settings.steps or (1500 if is_alone else 350),
         batch=settings.batch or (256 if is_alone else 8),
+        crop=_crop(settings),
         learning_rate=settings.learning_rate or 3e-3,
         balance=settings.balance or ("weights" if is_alone else "sampling"),
         patience=settings.patience,
@@ -191,6 +192,14 @@ def recipe_learner(recipe: Recipe, design: Design, task: Task) -> RecipeLearner:
     if is_alone:
         return PointNetwork(design, task, loop, settings.observations)
     return ImageNetwork(design, task, tuple(input_bands(recipe)), loop)
+
+
+def _crop(settings: TrainRecipe) -> int:
+    """Width of crops, refused before anything is read where no network halves it."""
+    crop = settings.crop or 96
+    if crop % MULTIPLE:
+        raise RecipeError(f"train.crop is {crop}; expected a multiple of {MULTIPLE} pixels")
+    return crop
 
 
 def check_learner(

@@ -138,6 +138,9 @@ class TrainRecipe(Strict):
     out."""
     batch: int | None = Field(default=None, ge=1, le=65536)
     """Samples of a step: 8 crops, 256 single pixels, or 4 crops of detectors when left out."""
+    crop: int | None = Field(default=None, ge=32, le=8192)
+    """Width of the crops that networks of images learn from, pixels: 96, a multiple of 32, or 256
+    of detectors when left out. Small ones, and more of them in a step, show more places."""
     balance: Literal["sampling", "weights", "none"] | None = None
     """Rare classes are drawn more often (`sampling`, of crops), or their errors count more
     (`weights`, of pixels)."""
@@ -161,8 +164,6 @@ class TrainRecipe(Strict):
     within: str | None = None
     """Of detectors: polygons in which every object is labelled; the chips that hold one when left
     out."""
-    crop: int = Field(default=256, ge=32, le=8192)
-    """Of detectors: width of the crops that are learnt from, pixels."""
     visible: float = Field(default=0.5, gt=0, le=1)
     """Of detectors: share of an object's area from which on a crop that cuts it keeps it."""
     zoom: float = Field(default=1.0, ge=1, le=8)

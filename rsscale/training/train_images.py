@@ -31,6 +31,7 @@ def train_images(
     hyperparameters: Mapping[str, Any] | None = None,
     steps: int = 350,
     batch: int = 8,
+    crop: int = 96,
     learning_rate: float = 3e-3,
     balance: Balance = "sampling",
     patience: int = 0,
@@ -60,8 +61,8 @@ def train_images(
         Pixel width, metres on the ground or degrees.
     architecture, hyperparameters
         See :mod:`rsscale.learn.architectures`.
-    steps, batch : int
-        Optimiser steps, and crops of 96 px in each.
+    steps, batch, crop : int
+        Optimiser steps, crops in each, and their width, px.
     learning_rate : float
         Peak of the one-cycle schedule of AdamW.
     balance : str
@@ -107,7 +108,7 @@ def train_images(
         design=Design(name, architecture, hyperparameters or {}, lattice, resolution, device),
         task=Task(classes=tuple(classes)),
         inputs=tuple(inputs),
-        loop=Loop(steps, batch, learning_rate, balance, patience=patience, seed=seed),
+        loop=Loop(steps, batch, learning_rate, balance, patience=patience, seed=seed, crop=crop),
     )
     plan = SplitPlan(validation, test, folds, seed)
     learner = wrapped(network, members, applicability=applicability)
