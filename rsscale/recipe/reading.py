@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,9 +19,6 @@ from rsscale.recipe.elsewhere import elsewhere
 from rsscale.recipe.schema import Recipe
 from rsscale.recipe.yaml_text import MAX_BYTES, check_value, parse_yaml
 from rsscale.store.run_folder import KEPT
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 _SHOWN = 80
 
@@ -123,7 +120,7 @@ def _one_line(error: ValidationError) -> str:
     return message + (f" (and {rest} more)" if rest else "")
 
 
-def _expectation(error: ErrorDetails) -> str:
+def _expectation(error: Mapping[str, Any]) -> str:
     """What a key wants, in the words of YAML."""
     match error["type"]:
         case "tuple_type" | "list_type":
