@@ -141,7 +141,7 @@ def test_a_network_of_the_training_page_is_trained_as_it_says(
             }
         },
         "model": str(here / "model"),
-        "train": {**said, "labels": str(archive.labels), "steps": 20, "chip": 64},
+        "train": {**said, "labels": str(archive.labels), "steps": 4, "chip": 64},
     }
     model, report = rs.train(recipe, device="cpu")
     assert model.spec.architecture == "mynets:SmallNet"

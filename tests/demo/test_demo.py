@@ -23,8 +23,8 @@ _HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 @pytest.mark.parametrize(
     ("steps", "dates", "least"),
     [
-        pytest.param(30, 6, 0.8, marks=pytest.mark.extended),
-        pytest.param(450, 14, 0.7, marks=pytest.mark.long),
+        pytest.param(120, 6, 0.8, marks=pytest.mark.extended),
+        pytest.param(900, 14, 0.7, marks=pytest.mark.long),
     ],
 )
 def test_the_whole_demo(
