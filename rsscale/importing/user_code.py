@@ -53,10 +53,8 @@ def load(address: str, place: str) -> Any:
         )
         raise RecipeError(f"{place}: {address} can't be imported: {error}{hint}") from error
     except AttributeError as error:
-        names = [key for key in vars(sys.modules.get(module, object)) if not key.startswith("_")]
-        raise RecipeError(
-            f"{place}: {address} can't be imported: {error}{nearest(name, names)}"
-        ) from error
+        meant = nearest(name, dir(sys.modules.get(module)))
+        raise RecipeError(f"{place}: {address} can't be imported: {error}{meant}") from error
     except ImportError as error:
         raise RecipeError(f"{place}: {address} can't be imported: {error}") from error
     except Exception as error:

@@ -257,15 +257,10 @@ class ModelSpec:
         want = self.input(name)
         missing = [b for b in want.bands if b not in bands]
         if missing:
-            meant = nearest(missing[0], bands).removeprefix("; ")
-            add = (
-                f"{meant} Else add it to the recipe's bands"
-                if meant
-                else "add it to the recipe's bands"
-            )
+            meant = nearest(missing[0], bands)
             raise ModelError(
                 f"model {self.name!r} wants band {missing[0]!r} of input {name!r}, which has "
-                f"{list(bands)}; {add}"
+                f"{list(bands)}{meant}{' Else' if meant else ';'} add it to the recipe's bands"
             )
         if want.series and times is not None:
             raise ModelError(

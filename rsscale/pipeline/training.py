@@ -115,6 +115,8 @@ def train_recipe(
     design = recipe_design(recipe, labels, device)
     learner = recipe_learner(recipe, design, task)
     check_learner(learner, input_bands(recipe), settings)
+    if not isinstance(learner, ImageNetwork):
+        settings.refuse(("crop",), f"is of networks of images, and {name!r} sees single pixels")
     plan = recipe_plan(recipe)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
         reading = Reading(recipe, labels, work, chosen(original.cluster, cluster, may_share=False))

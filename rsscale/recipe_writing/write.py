@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,9 +156,8 @@ def _area_lines(answers: Answers, folder: Path) -> Iterator[str]:
 
 def _outward(box: Sequence[float]) -> Iterator[str]:
     """Edges of a box in degrees with six digits after the point, a tenth of a metre, no less."""
-    for edge, away in zip(box, (math.floor, math.floor, math.ceil, math.ceil), strict=True):
-        is_exact = float(f"{edge:.6f}") == edge
-        yield f"{edge if is_exact else away(edge * 1e6) / 1e6:.6f}".rstrip("0").rstrip(".")
+    for edge, away in zip(box, (ROUND_FLOOR,) * 2 + (ROUND_CEILING,) * 2, strict=True):
+        yield f"{Decimal(str(edge)).quantize(Decimal('0.000001'), away).normalize():f}"
 
 
 def _grid_lines(answers: Answers, imagery: Imagery, area: Geometry) -> Iterator[str]:

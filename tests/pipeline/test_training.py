@@ -192,6 +192,23 @@ def test_a_network_of_series_is_trained_and_maps(landscape: Landscape, tmp_path:
         rs.preview(composites, bbox=[6.02, 44.98, 6.03, 44.985], device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ({"architecture": "pixel", "crop": 64}, "of networks of images, and 'pixel' sees single"),
+        ({"architecture": "unet", "crop": 100}, "train.crop is 100; expected a multiple of 32"),
+    ],
+)
+def test_a_width_of_crops_that_means_nothing_is_refused(
+    landscape: Landscape, tmp_path: Path, train: dict[str, Any], told: str
+) -> None:
+    recipe = recipe_of(landscape, tmp_path, series=False)
+    recipe["train"] = {**unet(recipe)["train"], "hyperparameters": {}, **train}
+    with pytest.raises(RecipeError, match=told):
+        train_recipe(recipe, device="cpu")
+    assert not list(tmp_path.glob("trained*"))
+
+
 def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path: Path) -> None:
     recipe = recipe_of(landscape, tmp_path, series=True)
     recipe["train"]["observations"] = 0

@@ -18,7 +18,7 @@ from rsscale.demo.serve import find_program, serve_catalog
 from rsscale.recipe_writing.answers import Answers, label_columns
 from rsscale.recipe_writing.imagery import probe_imagery
 from rsscale.recipe_writing.questions import ask_for
-from rsscale.recipe_writing.write import new_recipe
+from rsscale.recipe_writing.write import _outward, new_recipe
 from rsscale.simulation.simulate import SimulatedArchive
 from rsscale.steps.kinds import check_recipe_steps
 
@@ -331,3 +331,8 @@ def test_a_box_is_never_rounded_inward(archive, capsys, tmp_path: Path) -> None:
     assert written[2] >= east
     assert written[3] >= north
     assert written == pytest.approx(box, abs=1.1e-6)
+
+
+def test_edges_that_have_six_digits_stay_as_they_are() -> None:
+    edges = (-93.3509556704985, -0.1, 10.0, 54.1234561)
+    assert list(_outward(edges)) == ["-93.350956", "-0.1", "10", "54.123457"]

@@ -181,6 +181,12 @@ def test_a_program_in_memory_is_a_model(tmp_path: Path) -> None:
             torch.testing.assert_close(opened(window[:1]), network(window[:1]))
 
 
+def test_a_misspelt_function_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSSCALE_ARCHITECTURES", "collections")
+    with pytest.raises(ModelError, match=r"no attribute 'OrderdDict'; did you mean 'OrderedDict'"):
+        build("collections:OrderdDict", INPUTS, 3)
+
+
 @pytest.mark.parametrize("channels", [3, 5])
 def test_a_network_of_other_channels_is_told_from_one_that_has_no_export(
     channels: int, tmp_path: Path
