@@ -88,7 +88,8 @@ class TemporalOptions(Options):
     @model_validator(mode="after")
     def _labels_are_counted(self) -> Self:
         """Refuse what says how labels are counted where none are."""
-        given = [key for key in ("labels", "pseudocount") if key in self.model_fields_set]
+        said = [key for key in self.model_fields_set if getattr(self, key) is not None]
+        given = [key for key in ("labels", "pseudocount") if key in said]
         if given and self.transitions != "labels":
             raise ValueError(f"has {given[0]!r}, which is for 'transitions: labels'")
         return self

@@ -341,7 +341,8 @@ def _too_few_magnitudes(sampled: int) -> str:
 def _too_few(sampled: int) -> str:
     return (
         f"transitions are not estimated, as the sample has {counted(sampled, 'pixel')} that two "
-        f"years or more have, and {FEWEST:,} are needed; they stay as 'stay' says"
+        f"years or more have, and {FEWEST:,} are needed; classes stay with the "
+        "probability `stay` of the step"
     )
 
 

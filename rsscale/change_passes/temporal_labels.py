@@ -342,5 +342,5 @@ class LabelledTransitions(Gather):
 def _too_few(pairs: int, differing: int) -> str:
     return (
         f"{counted(pairs, 'pixel')} with labels of two years, {differing:,} of them with another "
-        f"class, and {FEW:,} or more are wanted; transitions are mostly as 'stay' says"
+        f"class, and {FEW:,} or more are wanted; transitions mostly follow `stay` of the step"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +26,9 @@ from rsscale.cli.options import (
 )
 from rsscale.errors import TilesFailedError
 from rsscale.progress.json_log import is_json
+
+if TYPE_CHECKING:
+    from rsscale.runs.run import Run
 
 
 @command
@@ -108,7 +112,7 @@ def run(
     watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
     with _summary_to_come():
         map_run = start(recipe, out, cluster, **options, watch=watch)
-    print(map_run.summary())
+    _print_outcome(map_run)
 
 
 @command
@@ -127,7 +131,15 @@ def resume(
     watch = RunOptions(metrics, heartbeat, grace, _seconds(walltime))
     with _summary_to_come():
         map_run = go_on(folder, cluster, watch=watch)
+    _print_outcome(map_run)
+
+
+def _print_outcome(map_run: Run) -> None:
+    """What the run has made, and of a whole one what to do with it."""
     print(map_run.summary())
+    if map_run.state["state"] == "done":
+        folder = shlex.quote(str(map_run.path))
+        print(f"next      rsscale quicklook {folder} | gates {folder} | view {folder}")
 
 
 @contextmanager

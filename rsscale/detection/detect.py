@@ -20,7 +20,8 @@ from rsscale.errors import ModelError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.device_lock import device_lock
-from rsscale.inference.stack import FarValues, InputStack
+from rsscale.inference.sampled_values import SampledValues
+from rsscale.inference.stack import InputStack
 from rsscale.model.spec import ModelSpec
 from rsscale.network.batch import Predictor
 from rsscale.objects.candidates import Candidates, together, window_candidates
@@ -116,13 +117,13 @@ def detect(
     cores = known_windows(kept, wanted, spec.lattice)
     counts: Counter[str] = Counter()
     rules = Rules(output.iou if iou is None else iou, agnostic)
-    parts, far = [], FarValues()
+    parts, sampled = [], SampledValues()
     for some_cores, stack in _stacks(inputs, spec, read, kept, cores):
         with device_lock(network.device):
             detections = detect_windows(
                 stack, network, some_cores, score_threshold=score, counts=counts
             )
-        far += stack.far_values()
+        sampled += stack.sampled_values()
         parts += [
             window_candidates(
                 some, place, spec.lattice, stack.seen(place.pad(spec.lattice.halo)),
@@ -132,7 +133,7 @@ def detect(
         ]  # fmt: skip
     candidates = together(parts) if parts else Candidates.none()
     objects = inside(decide_all(candidates, spec.lattice.stride, rules), kept, wanted)
-    _log_counts(counts, spec, far)
+    _log_counts(counts, spec, sampled)
     digest = str(getattr(network, "digest", ""))
     rows = placed_rows(objects, grid=grid, classes=spec.classes, model=digest)
     shapes = shapely.from_wkb(rows[GEOMETRY].to_numpy(zero_copy_only=False))
@@ -176,7 +177,7 @@ def _stacks(
         yield inside, InputStack(in_memory(part), spec, around)
 
 
-def _log_counts(counts: Counter[str], spec: ModelSpec, far: FarValues) -> None:
+def _log_counts(counts: Counter[str], spec: ModelSpec, sampled: SampledValues) -> None:
     """Log what was dropped, and what a person should know of the values."""
     for name, reason in _DROPPED.items():
         if counts[name]:
@@ -189,5 +190,5 @@ def _log_counts(counts: Counter[str], spec: ModelSpec, far: FarValues) -> None:
             "of its output, or use a smaller stride",
             spec.name, counts["full"], counts["windows"], spec.objects.most,
         )  # fmt: skip
-    if warning := far.warning:
+    for warning in sampled.warnings():
         _log.warning("%s", warning)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.seams import SEAM_FACTS, Seams, count_seams
-from rsscale.inference.stack import FarValues
 from rsscale.layers import Layer
 from rsscale.model.map_layers import APPLICABLE
 from rsscale.model.outputs import OBSERVATIONS
@@ -68,11 +67,6 @@ def map_facts(
         outside, applicable = np.sum(counts, axis=0).tolist()
         facts |= {"applicable": applicable, "inapplicable": outside}
     return facts
-
-
-def far_values(facts: Mapping[str, float]) -> FarValues:
-    """Of all tiles together: values that are far from those of the training."""
-    return FarValues(int(facts.get("sampled_values", 0)), int(facts.get("far_values", 0)))
 
 
 def share_outside(facts: Mapping[str, float]) -> float | None:

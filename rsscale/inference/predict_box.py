@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from rsscale.geo.lattice import PixelBox
 from rsscale.inference.infer import infer
-from rsscale.inference.stack import FarValues, InputStack
+from rsscale.inference.sampled_values import SampledValues
+from rsscale.inference.stack import InputStack
 from rsscale.layers import NODATA, Layer
 from rsscale.model.outputs import OBSERVATIONS
 from rsscale.network.batch import Predictor
@@ -37,15 +38,15 @@ class BoxLayers:
         Windows that the model saw at once.
     windows : int
         Windows that were predicted.
-    far : FarValues
-        Of a sample of the values.
+    sampled : SampledValues
+        A sample of the input.
     """
 
     layers: dict[str, npt.NDArray[Any]]
     non_finite: int
     batch: int
     windows: int = 0
-    far: FarValues = FarValues()  # noqa: RUF009 -- frozen
+    sampled: SampledValues = field(default_factory=SampledValues)
 
 
 def predict_box(
@@ -88,7 +89,7 @@ def predict_box(
         values[OBSERVATIONS.name] = stack.observations(box)
         _blank(values[OBSERVATIONS.name], OBSERVATIONS, ~to_map)
     written = {layer.name: values[layer.name] for layer in layers}
-    return BoxLayers(written, non_finite, used, windows, stack.far_values())
+    return BoxLayers(written, non_finite, used, windows, stack.sampled_values())
 
 
 def empty(layer: Layer, box: PixelBox) -> npt.NDArray[Any]:
@@ -113,8 +114,8 @@ def warn_of_map(result: BoxLayers, model: Predictor, box: PixelBox, batch: int) 
             result.non_finite,
             box,
         )
-    if result.far.warning:
-        _log.warning("%s: %s", box, result.far.warning)
+    for warning in result.sampled.warnings():
+        _log.warning("%s: %s", box, warning)
     if result.batch != batch:
         _log.warning(
             "%s was predicted with %d windows at once, since memory was too small for %d",

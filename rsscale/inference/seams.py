@@ -20,6 +20,7 @@ from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.layers import NODATA
 
 _CONFIDENCE = 0.95
+_FEWEST_LINES = 5  # of fewer the interval is as wide as all that shares can be
 _LINE, _BETWEEN = "line", "between"
 
 
@@ -140,7 +141,7 @@ class Seams:
             f"neighbours differ at {self.line.share:.2%} along {_lines(self.line.count)}, "
             f"{self.between.share:.2%} along {self.between.count} between"
         )
-        if self.interval is None:
+        if self.interval is None or min(self.line.count, self.between.count) < _FEWEST_LINES:
             return f"{shares}: too few lines to tell them apart"
         low, high = (100 * edge for edge in self.interval)
         verdict = "more than chance" if self.is_visible else "which may be chance"

@@ -13,6 +13,7 @@ import xarray as xr
 
 from rsscale.errors import ModelError
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.sampled_values import SampledValues
 from rsscale.model.model_input import DAYS, ModelInput
 from rsscale.model.spec import ModelSpec
 
@@ -37,8 +38,6 @@ def strips(box: PixelBox, rows: int) -> Iterator[PixelBox]:
         yield PixelBox(top, box.col0, min(top + rows, box.row1), box.col1)
 
 
-FAR = 10
-"""Standard deviations beyond which no value of the training is expected: other units, mostly."""
 _SAMPLED = 16
 
 
@@ -131,11 +130,11 @@ class InputStack:
             out[strip.slices(box)] = np.logical_and.reduce(groups)
         return out
 
-    def far_values(self) -> FarValues:
-        """Of every sixteenth pixel of every sixteenth row: values that the model never saw like."""
-        total = FarValues()
+    def sampled_values(self) -> SampledValues:
+        """Of every sixteenth pixel of every sixteenth row: values beside those of the training."""
+        total = SampledValues()
         for part in self._inputs:
-            total += part.far_values()
+            total += part.sampled_values()
         return total
 
     def observations(self, box: PixelBox) -> npt.NDArray[np.uint8]:
@@ -157,35 +156,6 @@ def _any_known(planes: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
             break
         known |= np.isfinite(plane)
     return known
-
-
-@dataclass(frozen=True)
-class FarValues:
-    """How many values of a sample are far from all that a model was trained on.
-
-    Attributes
-    ----------
-    sampled : int
-        Known values, of inputs that the model scales.
-    far : int
-        Those more than :data:`FAR` standard deviations from the training mean of their band.
-    """
-
-    sampled: int = 0
-    far: int = 0
-
-    def __add__(self, other: FarValues) -> FarValues:
-        return FarValues(self.sampled + other.sampled, self.far + other.far)
-
-    @property
-    def warning(self) -> str | None:
-        """What a person should know, if most values are far."""
-        if 2 * self.far <= self.sampled:
-            return None
-        return (
-            f"{self.far / self.sampled:.0%} of the values lie more than {FAR} standard deviations "
-            "from those that the model was trained on; are the bands in the same units?"
-        )
 
 
 class InputPlanes:
@@ -220,18 +190,16 @@ class InputPlanes:
             return int(np.count_nonzero(self.observations[number][inside]))
         return int(np.isfinite(self.times[number][0][inside]).sum())
 
-    def far_values(self) -> FarValues:
-        """See :meth:`InputStack.far_values`; none of an input that is given as it is."""
-        mean, std = self._input.mean, self._input.std
-        if not any(mean) and all(value == 1 for value in std):
-            return FarValues()
-        total = FarValues()
-        for planes in self.times:
-            for plane, center, spread in zip(planes, mean, std, strict=True):
-                sample = plane[::_SAMPLED, ::_SAMPLED]
-                known = sample[np.isfinite(sample)]
-                far = np.count_nonzero(np.abs(known - center) > FAR * spread)
-                total += FarValues(len(known), int(far))
+    def sampled_values(self) -> SampledValues:
+        """See :meth:`InputStack.sampled_values`; none of an input that is given as it is."""
+        total = SampledValues()
+        if not self._input.is_scaled:
+            return total
+        scaling = zip(self._input.bands, self._input.mean, self._input.std, strict=True)
+        for number, (band, mean, std) in enumerate(scaling):
+            for planes in self.times:
+                sample = planes[number][::_SAMPLED, ::_SAMPLED]
+                total += SampledValues.of_band(f"{self.name}.{band}", sample, mean, std)
         return total
 
     def planes(self, chosen: Sequence[int | None]) -> list[npt.NDArray[Any] | None]:

@@ -60,6 +60,11 @@ class ModelInput:
     takes: tuple[str, ...] = ()
     clip: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values are scaled at all: others are given as they are."""
+        return any(self.mean) or any(std != 1 for std in self.std)
+
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # NumPy's numbers can't be written into an item
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))

@@ -244,4 +244,4 @@ def _lines_on(step: Step, facts: Mapping[str, float]) -> list[str]:
 
 
 def _folds(step: Step) -> dict[str, Any]:
-    return {**COUNTED, **step.facts} if isinstance(step, Pass) else dict(COUNTED)
+    return {**COUNTED, **step.declared_facts()} if isinstance(step, Pass) else dict(COUNTED)

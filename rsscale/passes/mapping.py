@@ -22,10 +22,11 @@ from rsscale.composites.strips import STRIPS, composite_strips, strip_bytes, str
 from rsscale.errors import RecipeError
 from rsscale.geo.lattice import Lattice, PixelBox
 from rsscale.inference.device_lock import device_lock
-from rsscale.inference.map_facts import MAP_FACTS, far_values, map_facts, share_outside
+from rsscale.inference.map_facts import MAP_FACTS, map_facts, share_outside
 from rsscale.inference.predict_box import BoxLayers, predict_box
+from rsscale.inference.sampled_values import SampledValues, band_facts
 from rsscale.inference.seams import Seams
-from rsscale.inference.stack import FarValues, InputStack
+from rsscale.inference.stack import InputStack
 from rsscale.layers import Layer
 from rsscale.legend.values import class_order
 from rsscale.memory import mmap_array
@@ -221,7 +222,7 @@ class MapPass(Pass):
         order = self._order(span)
         seconds = {"infer": 0.0}
         values: dict[str, npt.NDArray[Any]] = {}
-        non_finite, batch, agreement, far = 0, profile.batch, None, FarValues()
+        non_finite, batch, agreement, sampled = 0, profile.batch, None, SampledValues()
         windows = sum(array.sizes["time"] for array in lazy.values())
         room = strip_bytes(core, lattice, channels, windows)
         with STRIPS.lend(room), closing(composites):
@@ -238,7 +239,7 @@ class MapPass(Pass):
                 _place(strip.layers, part, values, core)
                 trim(_TRIM_EVERY_S)  # and what the network took beside the next strip
                 batch, non_finite = strip.batch, non_finite + strip.non_finite
-                far += strip.far
+                sampled += strip.sampled
         facts = map_facts(
             values, self.layers, non_finite, where=block.where, core=block.core, lattice=lattice
         )
@@ -249,11 +250,14 @@ class MapPass(Pass):
                 **facts,
                 "batch": batch,
                 "agreement": agreement,
-                "sampled_values": far.sampled,
-                "far_values": far.far,
+                **sampled.to_facts(span),
             },
             seconds=seconds,
         )
+
+    def declared_facts(self) -> Mapping[str, Fold]:
+        """Those of every map, and the means of the bands of each period."""
+        return {**self.facts, **dict.fromkeys(band_facts(self.specs), "sum")}
 
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Agreement with the plain model, and how visible window lines are."""
@@ -264,8 +268,13 @@ class MapPass(Pass):
                 f"no number {facts['non_finite']} px for which the model returned none; they are "
                 "nodata"
             )
-        if warning := far_values(facts).warning:
-            yield f"units     {warning}"
+        of_periods = {p: SampledValues.from_facts(facts, p, s) for p, s in self.specs.items()}
+        first = next(iter(of_periods.values()))
+        if first.other_units:
+            yield f"units     {first.other_units}"
+        for period, values in of_periods.items():
+            if values.shift and not first.other_units:
+                yield f"unlike    {period}: {values.shift}"
         outside = share_outside(facts)
         if outside is not None:
             yield f"outside   {outside:.1%} of what was mapped is outside the area of applicability"

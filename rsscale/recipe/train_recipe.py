@@ -218,7 +218,8 @@ class TrainRecipe(Strict):
         RecipeError
         """
         given = {field: TrainRecipe.model_fields[field].alias or field for field in keys}
-        wrong = [name for field, name in given.items() if field in self.model_fields_set]
+        said = [f for f in self.model_fields_set if getattr(self, f) is not None]
+        wrong = [name for field, name in given.items() if field in said]
         if wrong:
             raise RecipeError(f"train.{wrong[0]} {why}; leave it out")
 

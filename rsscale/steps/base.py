@@ -256,6 +256,10 @@ class Pass(ABC):
         :class:`ByValue`. ``verify`` and ``status`` need not be ready.
         """
 
+    def declared_facts(self) -> Mapping[str, Fold]:
+        """:attr:`facts`, and others whose names depend on the recipe."""
+        return self.facts
+
     def describe(self, facts: Mapping[str, float]) -> Iterable[str]:
         """Lines on the folded facts of a run, for people: ``"name  text"``."""
         del facts

@@ -204,10 +204,11 @@ def _checked_facts(step: Pass, facts: Mapping[str, Any]) -> dict[str, float | No
     RsscaleError
         Which names the fact.
     """
+    declared = step.declared_facts()
     for name in facts:
-        if name not in step.facts:
+        if name not in declared:
             raise RsscaleError(
-                f"step {step.step!r} gave the fact {name!r}, declared are {list(step.facts)}"
+                f"step {step.step!r} gave the fact {name!r}, declared are {list(declared)}"
             )
     return _numbers(step, "the fact", facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from rsscale.errors import RecipeError
 
 Ids = npt.NDArray[np.int64]
+_KEPT = 0.5  # of the pixels of each class, for the training
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +72,9 @@ def without_validation(plan: SplitPlan) -> SplitPlan:
 def hold_out(groups: Ids, counts: npt.NDArray[np.int64], plan: SplitPlan) -> Split:
     """One split: groups to test on, groups to validate on, the rest to train on.
 
-    A group that holds all that is left of a class stays with the training. The test comes first:
-    of fewer than three groups there is none, and of what it leaves the same holds for validation.
+    A group that holds more than half of what is left of a class stays with the training, as long
+    as there are others to draw, and one that holds all of it always. The test comes first: of
+    fewer than three groups there is none, and of what it leaves the same holds for validation.
 
     Parameters
     ----------
@@ -145,6 +148,9 @@ def _draw(
 ) -> npt.NDArray[np.bool_]:
     """Groups that together have about so many pixels, none of fewer than three.
 
+    Half of the pixels of each class stay, where that can be: of few polygons of a class one alone
+    may hold most of it, and what is not learnt is not on the map.
+
     Parameters
     ----------
     totals : int array (G, K)
@@ -157,22 +163,24 @@ def _draw(
     has_labels = totals.sum(axis=1) > 0
     if wanted <= 0 or (has_labels & ~taken).sum() < 3:
         return drawn
-    left: Ids = totals[~taken].sum(axis=0)
     sizes = totals.sum(axis=1)
     # None that would take more than half again of what is wanted, such as the one large block;
     # where all are larger than that, one that is no larger than most, else any.
     usual = float(np.median(sizes[has_labels & ~taken]))
     order = np.random.default_rng(seed).permutation(len(totals))
-    for most in (max(1.5 * wanted, usual), np.inf):
+    for kept, most in itertools.product((_KEPT, 0.0), (max(1.5 * wanted, usual), np.inf)):
+        left: Ids = totals[~taken].sum(axis=0)
+        needed = kept * left
         for group in order if not drawn.any() else ():
             size = sizes[drawn].sum()
             if taken[group] or not has_labels[group] or size >= wanted:
                 continue
             is_large = size + sizes[group] > (1.5 * wanted if size else most)
-            is_last = (left > 0) & (left == totals[group])
-            if not is_large and not bool(np.any(is_last)):
+            after = left - totals[group]
+            is_needed = (totals[group] > 0) & ((after < needed) | (after == 0))
+            if not is_large and not bool(np.any(is_needed)):
                 drawn[group] = True
-                left = left - totals[group]
+                left = after
     return drawn
 
 

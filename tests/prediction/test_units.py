@@ -22,11 +22,11 @@ def model(mean: float = 0.3, std: float = 0.1) -> rs.Model:
     return rs.Model.of(network, inputs=inputs, classes=CLASSES, stride=32, halo=0)
 
 
-def composite(scale: float, gaps: float = 0.2) -> xr.DataArray:
+def composite(scale: float, gaps: float = 0.2, size: int = 64) -> xr.DataArray:
     random = np.random.default_rng(0)
-    values = random.normal(0.3, 0.1, (1, 2, 64, 64)).astype(np.float32) * scale
-    values[:, :, random.random((64, 64)) < gaps] = np.nan
-    box = GeoBox.from_bbox((0, 0, 640, 640), "EPSG:32633", resolution=10)
+    values = random.normal(0.3, 0.1, (1, 2, size, size)).astype(np.float32) * scale
+    values[:, :, random.random((size, size)) < gaps] = np.nan
+    box = GeoBox.from_bbox((0, 0, size * 10, size * 10), "EPSG:32633", resolution=10)
     return xr.DataArray(
         values,
         dims=("time", "band", "y", "x"),
@@ -43,6 +43,18 @@ def test_values_far_from_the_training_are_told(
     assert ("are the bands in the same units?" in caplog.text) is told
 
 
+def test_values_that_are_shifted_as_a_whole_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Of another season or sensor: each by itself is possible, all together are not."""
+    with caplog.at_level(logging.WARNING, "rsscale"):
+        rs.predict(composite(1.8, size=256), model())
+    assert "the bands lie 2.3 standard deviations from the mean of the training" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "rsscale"):
+        rs.predict(composite(1.3, size=256), model())
+        rs.predict(composite(1.8, gaps=0.9, size=256), model())  # too few to tell
+    assert "the mean of the training" not in caplog.text
+
+
 def test_a_model_without_statistics_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rsscale"):
         rs.predict(composite(10_000.0), model(0.0, 1.0))
@@ -54,4 +66,4 @@ def test_a_few_outliers_are_no_other_units(caplog: pytest.LogCaptureFixture) -> 
     cube[..., :10] = 50.0
     with caplog.at_level(logging.WARNING, "rsscale"):
         rs.predict(cube, model())
-    assert "units" not in caplog.text
+    assert "standard deviations" not in caplog.text

@@ -84,3 +84,9 @@ def test_keys_that_do_not_fit_are_refused(keys: dict[str, Any], message: str) ->
     with pytest.raises(RecipeError, match=message) as caught:
         read(**keys)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_null_counts_as_left_out() -> None:
+    settings(crop=None).refuse(("crop",), "is of others")
+    with pytest.raises(RecipeError, match=r"train\.crop is of others; leave it out"):
+        settings(crop=64).refuse(("crop",), "is of others")

@@ -45,6 +45,24 @@ def test_classes_are_spread_over_folds() -> None:
             assert 0.15 < counts[split.test, 0].sum() / counts[:, 0].sum() < 0.35
 
 
+def test_validation_leaves_half_of_each_class_to_learn_from() -> None:
+    """Of few polygons of a class one may hold nearly all of it."""
+    targets = np.array([0] * 4 + [1] * 6 + [2] * 8)
+    sizes = np.array([36, 1, 1, 1, *[12] * 6, *[20] * 8])
+    counts = one_hot(targets) * sizes[:, None]
+    for seed in range(50):
+        split = hold_out(np.arange(18), counts, SplitPlan(test=0.0, validation=0.2, seed=seed))
+        assert len(split.validation)
+        assert (2 * counts[split.training].sum(axis=0) >= counts.sum(axis=0)).all()
+
+
+def test_a_group_with_most_of_a_class_is_held_out_where_there_is_no_other() -> None:
+    counts = one_hot(np.array([0, 0, 1, 1])) * np.array([60, 40, 60, 40])[:, None]
+    assert len(hold_out(np.arange(4), counts, SplitPlan(test=0.25, validation=0)).test)
+    each = np.array([[6, 4], [1, 1], [4, 6]])
+    assert len(hold_out(np.arange(3), each, SplitPlan(test=0.4, validation=0)).test)
+
+
 def test_a_class_of_one_group_is_never_tested() -> None:
     targets = np.array([0, 1, 0, 1, 0, 1, 0, 1, 2])
     splits = fold_splits(np.arange(9), one_hot(targets), SplitPlan(folds=4, validation=0.2))

@@ -146,6 +146,20 @@ def test_a_click_tells_what_the_zarr_holds(page: Page, viewed_run: Path) -> None
 
 
 @pytest.mark.extended
+def test_the_map_stays_painted_beside_the_panel_of_a_place(page: Page) -> None:
+    """Below the panel too, where Chromium once left it out."""
+    page.open(at(5))
+    before = page.picture()
+    page.click(734_005, 4_982_995, 5)
+    panel = page.tab.locator("#place").bounding_box()
+    below, bottom = int(panel["y"] + panel["height"]) + 20, SIZE["height"] - 60  # the scale's line
+    assert below < bottom - 40
+    right = np.s_[below:bottom, int(panel["x"]) - PANEL + 4 :]
+    assert len(np.unique(before[right].reshape(-1, 3), axis=0)) > 1
+    np.testing.assert_array_equal(page.picture()[right], before[right])
+
+
+@pytest.mark.extended
 def test_classes_are_hidden_and_shown(page: Page, viewed_run: Path) -> None:
     page.open(at(10))
     classes = expected(viewed_run, 2024, 10, 0)
