@@ -28,7 +28,7 @@ from rsscale.change.temporal_layers import (
 )
 from rsscale.change.transitions import matrix_of, pairs_of, shares_of, staying
 from rsscale.change_passes.temporal_base import TemporalPass
-from rsscale.change_passes.temporal_estimate import estimating_steps, open_evidence
+from rsscale.change_passes.temporal_estimate import EVERY, estimating_steps, open_evidence
 from rsscale.change_passes.temporal_labels import LabelFile, LabelOptions, counting_steps
 from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError
@@ -76,6 +76,9 @@ class TemporalOptions(Options):
     """Pixels of each class, beside those of labels, that become what `stay` says."""
     forbidden: tuple[tuple[str, str], ...] = ()
     """Pairs of class names that never follow each other."""
+    sample_every: int = Field(default=EVERY, ge=1, le=64)
+    """Rows and columns between pixels of the sample that is estimated from: less than 8 for areas
+    of less than 64,000 pixels."""
     prior: dict[str, float] | None = None
     """Shares of classes that the model of the maps was trained on; equal when left out."""
     from_: int | None = Field(default=None, alias="from")
@@ -134,7 +137,9 @@ class TemporalChangePass(TemporalPass):
         is_estimated = options.transitions == "estimate"
         opened: list[Step] = []
         if is_estimated or evidence:
-            opened += estimating_steps(step, given, setup, transitions=is_estimated)
+            opened += estimating_steps(
+                step, given, setup, transitions=is_estimated, every=options.sample_every
+            )
         if options.transitions == "labels":
             labels = LabelFile.of(options.labels, setup.recipe)
             opened += counting_steps(step, labels, options.pseudocount, given, setup)

@@ -113,7 +113,12 @@ def _check_no_magnitudes_beside(name: str, reference: Reference, setup: Setup) -
 
 
 def estimating_steps(
-    step: str, given: dict[str, Any], setup: Setup, *, transitions: bool = True
+    step: str,
+    given: dict[str, Any],
+    setup: Setup,
+    *,
+    transitions: bool = True,
+    every: int = EVERY,
 ) -> Iterator[Step]:
     """The steps that estimate transitions, evidence, or both; later steps are given their result.
 
@@ -127,7 +132,9 @@ def estimating_steps(
     evidence = given.get("evidence", ())
     if evidence:
         columns.append(("evidence", pa.binary(len(given["years"]) - 1)))
-    sample = TransitionSample(step=f"{step}-sample", layers=(), schema=pa.schema(columns), **given)
+    sample = TransitionSample(
+        step=f"{step}-sample", layers=(), schema=pa.schema(columns), every=every, **given
+    )
     estimated = {
         "of": sample.step,
         "with_evidence": bool(evidence),
@@ -157,11 +164,21 @@ class TransitionSample(TemporalPass):
     """Rows of every eighth pixel of every eighth row: its probabilities of all years.
 
     A pixel is in it by its place on the grid, so that the sample is that of the whole area.
+
+    Attributes
+    ----------
+    every : int
+        Rows and columns from a pixel to the next.
     """
 
     kind: ClassVar[str] = "temporal-model-sample"
     facts: ClassVar[Mapping[str, Fold]] = {"sampled": "sum"}
     schema: pa.Schema
+    every: int = EVERY
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Those of the model, and how dense the sample is."""
+        return {**super().parameters(), **({"every": self.every} if self.every != EVERY else {})}
 
     def spans(self) -> Sequence[str]:
         """The first to the last year."""
@@ -171,8 +188,9 @@ class TransitionSample(TemporalPass):
         """Take the sample of one tile."""
         import pyarrow as pa
 
-        rows = np.arange(block.core.row0 + -block.core.row0 % EVERY, block.core.row1, EVERY)
-        cols = np.arange(block.core.col0 + -block.core.col0 % EVERY, block.core.col1, EVERY)
+        core, every = block.core, self.every
+        rows = np.arange(core.row0 + -core.row0 % every, core.row1, every)
+        cols = np.arange(core.col0 + -core.col0 % every, core.col1, every)
         where = np.ix_(rows - block.core.row0, cols - block.core.col0)
         values = np.stack([[p[where] for p in self._stored(block, y)] for y in self.years])
         seen = ((values[:, 0] != NODATA).sum(axis=0) > 1) & block.where[where]
@@ -200,7 +218,8 @@ class TransitionSample(TemporalPass):
             return []
         sampled = int(facts["sampled"])
         if sampled < FEWEST:
-            return [f"sample    {_too_few(sampled)}"]
+            finer = "" if self.every == 1 else "; a smaller `sample_every` of the step finds more"
+            return [f"sample    {_too_few(sampled)}{finer}"]
         return [f"sample    transitions are estimated from {min(sampled, MOST):,} pixels"]
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rsscale import durable
+from rsscale.accuracy.place_interval import place_interval
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
-from rsscale.comparison.margin import Margin, interval
+from rsscale.comparison.margin import Margin
 from rsscale.decorators.first_argument import made_by
 from rsscale.text.html_tables import block, small_lines, table
 from rsscale.training.basis import WHERE, Basis
@@ -106,7 +107,7 @@ class Comparison:
         return self._margin(ranked[0], ranked[1]) if len(ranked) > 1 else None
 
     def _margin(self, trial: Trial, other: Trial) -> Margin:
-        figures = interval(trial.gains - other.gains, self.groups)
+        figures = place_interval(trial.gains - other.gains, self.groups)
         is_of_classes = isinstance(trial.scores, ClassScores)
         measure = "overall accuracy" if is_of_classes else "R2"
         places = len(np.unique(self.groups))

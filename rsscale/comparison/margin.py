@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from rsscale.accuracy.place_interval import LEVEL
 from rsscale.learners.base import Predictions, Task
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -72,28 +70,3 @@ def gains(task: Task, predictions: Predictions) -> npt.NDArray[np.float64]:
     squares = (numbers.astype(np.float64) - truth) ** 2
     explained: npt.NDArray[np.float64] = 1 - squares / np.where(spread > 0, spread, np.nan)
     return np.where(predictions.are_numbers, explained.mean(axis=1), 0.0)
-
-
-def interval(
-    differences: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
-) -> tuple[float, float, float]:
-    """Mean of differences of samples, and its interval: places, not samples, are independent.
-
-    The ratio estimator of cluster sampling with Student's t of the places (Cochran 1977, Sampling
-    Techniques, 3rd ed., section 9.3).
-
-    Parameters
-    ----------
-    differences : float array (N,)
-    groups : int array (N,)
-        The place of each.
-    """
-    places, of = np.unique(groups, return_inverse=True)
-    mean = float(differences.mean())
-    if len(places) < 2:
-        return mean, float("nan"), float("nan")
-    counts = np.bincount(of)
-    residuals = np.bincount(of, differences) - mean * counts
-    variance = (residuals**2).sum() * len(places) / (len(places) - 1) / len(differences) ** 2
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(places) - 1) * np.sqrt(variance))
-    return mean, mean - half, mean + half

@@ -70,12 +70,11 @@ class Answers:
         is_planetary = "planetarycomputer.microsoft.com" in self.catalog
         return self.sign or ("planetary-computer" if is_planetary else None)
 
-    @property
-    def title(self) -> str:
-        """A name for the run: as given, or of the area's file."""
+    def title(self, collection: str) -> str:
+        """A name for the run: as given, of the area's file, or of the imagery."""
         if self.name is not None:
             return self.name
-        stem = "map" if self.box is not None else Path(self.area).stem
+        stem = collection if self.box is not None else Path(self.area).stem
         plain = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-") or "map"
         return plain if plain[0].isalpha() and len(plain) > 1 else f"map-{plain}"
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rsscale.places.raster_bounds import RasterBounds
 
 _LISTED = 12
+_DEGREE = 111_195.0  # metres, along a meridian
 _NEAR = 0.02  # degrees: items around one place tell what there is, those of a country are many
 _PICTURES = ("thumbnail", "overview", "visual", "metadata")
 # Bands of a product that land cover is usually told by, mask presets, and where its pixels begin.
@@ -237,20 +238,28 @@ def _crs(item: Any) -> str | None:
 
 
 def _resolution(item: Any, bands: Sequence[str]) -> float | None:
-    """Width of a pixel of the finest band, metres."""
+    """Width of a pixel of the finest band, metres; of degrees to two digits."""
     finest = _finest(item, bands)
     if finest is not None:
         return float(abs(finest.transform[0]))
+    rasters = _rasters(item, bands)
+    if rasters:
+        return float(f"{min(abs(raster.transform[4]) for raster in rasters) * _DEGREE:.2g}")
     gsd = item.properties.get("gsd")
     return float(gsd) if isinstance(gsd, int | float) else None
 
 
 def _finest(item: Any, bands: Sequence[str]) -> RasterBounds | None:
     """The raster of the finest band, where items say how theirs lie in metres."""
+    metric = [r for r in _rasters(item, bands) if not pyproj.CRS(r.crs).is_geographic]
+    return min(metric, key=lambda raster: abs(raster.transform[0]), default=None)
+
+
+def _rasters(item: Any, bands: Sequence[str]) -> list[RasterBounds]:
+    """How the rasters of bands lie, of those whose items say it."""
     places = filter(None, find_bands(item, band_requests(list(bands))))
     rasters = (assets.raster(item, item.assets[place.key]) for place in places)
-    metric = [r for r in rasters if r is not None and not pyproj.CRS(r.crs).is_geographic]
-    return min(metric, key=lambda raster: abs(raster.transform[0]), default=None)
+    return [raster for raster in rasters if raster is not None]
 
 
 def _origin(item: Any, bands: Sequence[str]) -> tuple[float, float] | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rsscale.errors import RecipeError
+import numpy as np
+
+from rsscale.catalog.search import search
+from rsscale.errors import RecipeError, RsscaleError
 from rsscale.recipe_writing.imagery import collections_of
 
 NEEDED = ("catalog", "area", "periods")
@@ -70,5 +73,21 @@ def refuse_missing(given: Mapping[str, Any]) -> None:
     if missing:
         raise RecipeError(
             f"{' and '.join(missing)} must be given where there is no terminal to ask on; see "
-            "rsscale recipe new --help"
+            f"rsscale recipe new --help{_covered(given) if '--area' in missing else ''}"
         )
+
+
+def _covered(given: Mapping[str, Any]) -> str:
+    """What the items of a catalogue of files cover; nothing of an API, which covers the world."""
+    catalog = given.get("catalog")
+    if not catalog or "://" in catalog:
+        return ""
+    try:
+        items = search(catalog, given.get("collection"))
+    except RsscaleError:  # of the catalogue: what is missing comes first
+        return ""
+    boxes = np.array([item.bbox for item in items if item.bbox and len(item.bbox) == 4])
+    if not len(boxes):
+        return ""
+    edges = (*boxes.min(axis=0)[:2], *boxes.max(axis=0)[2:])
+    return f". Its items lie in {','.join(f'{edge:.6f}' for edge in edges)}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from odc.geo.geom import Geometry
 
 _SHOWN = 8
+_SAMPLED = 10_000  # pixels that tell how classes change
 _UTM_LATITUDES = (-80.0, 84.0)
 _MOST_DEGREES = 9.0  # a zone and a half; wider areas are better in another projection
 _COMMENT = "  # "
@@ -117,7 +118,7 @@ def _check(text: str, folder: Path, area: Geometry) -> None:
 def _lines(
     answers: Answers, imagery: Imagery, area: Geometry, columns: LabelColumns, folder: Path
 ) -> Iterator[str]:
-    name = _text(answers.title)
+    name = _text(answers.title(imagery.collection))
     yield "# Made by `rsscale recipe new`: read it, and change what does not fit."
     yield "# What each key means: docs/reference/recipe.md. An unknown key is refused, with the"
     yield "# nearest one that exists; `rsscale recipe schema` lets editors complete them."
@@ -137,14 +138,29 @@ def _lines(
     if is_of_years:
         yield f"output: {{layers: [{layers}, probability]}}  # change is told by probabilities"
         yield ""
-        yield "# What changed between the first year and the last; docs/change.md."
-        first, last = min(answers.periods), max(answers.periods)
-        yield f"change: {{from: {first}, to: {last}, method: temporal-model}}"
+        every = _sample_every(area, answers.resolution or imagery.resolution)
+        if every is None:
+            yield "# What changed between the first year and the last; docs/change.md."
+            first, last = min(answers.periods), max(answers.periods)
+            yield f"change: {{from: {first}, to: {last}, method: temporal-model}}"
+            yield ""
+        yield "steps:"
+        if every is not None:
+            yield "  # What changed between the years, told by all of them; docs/change.md. In a"
+            yield "  # small area how classes change is learnt from more pixels than else."
+            yield f"  change: {{kind: temporal-model, of: map, sample_every: {every}}}"
     else:
         yield f"output: {{layers: [{layers}]}}  # or also probability"
-    yield ""
-    yield "steps:"
+        yield ""
+        yield "steps:"
     yield "  overviews: {kind: overviews, of: map}  # levels in the product, for viewers"
+
+
+def _sample_every(area: Geometry, resolution: float | None) -> int | None:
+    """How dense the sample of a temporal model must be; None where the usual one is enough."""
+    pixels = area.to_crs("EPSG:6933").area / (resolution or 1) ** 2
+    enough = [every for every in (8, 4, 2) if pixels / every**2 >= _SAMPLED]
+    return None if 8 in enough else max(enough, default=1)
 
 
 def _area_lines(answers: Answers, folder: Path) -> Iterator[str]:
@@ -253,7 +269,7 @@ def _train_lines(
     if columns.year is not None:
         yield f"  period_column: {_text(columns.year)}  # of the year that a label is true for"
     elif len(set(answers.periods)) > 1:
-        yield f"  periods: [{min(answers.periods)}]  # the years that the labels are true for"
+        yield f"  periods: [{min(answers.periods)}]  # a guess: the years that labels are true for"
     yield from (f"  {line}" for line in split)
     yield "  architecture: unet  # or pixel, random_forest, tempcnn, … : docs/training.md"
     yield ""

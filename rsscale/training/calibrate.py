@@ -70,7 +70,7 @@ class Calibration:
 
     def __str__(self) -> str:
         scaled = (
-            f"not calibrated, expected calibration error {self.error:.3f}"
+            f"probabilities stay as they are, expected calibration error {self.error:.3f}"
             if self.temperature == 1
             else f"calibrated by temperature {self.temperature:g}: expected calibration error "
             f"{self.error_before:.3f} before, {self.error:.3f} after"

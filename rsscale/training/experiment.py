@@ -113,9 +113,12 @@ def _cross_validate(
         return (), None
     announce(f"{plan.folds} folds, and then the model itself: {plan.folds + 1} trainings")
     reports: list[FoldReport] = []
-    together = None
+    started, together = time.monotonic(), None
     most = most_of_place(len(np.unique(samples.groups)))
     for number, split in enumerate(fold_splits(samples.groups, samples.counts(task), plan), 1):
+        if number == 2:  # the first tells how long all take
+            took = time.monotonic() - started
+            announce(f"a training takes {took:.0f} s: {plan.folds * took / 60:.0f} min are left")
         with part_of_work(f"fold {number} of {plan.folds}"):
             fitted = learner.fit(_of(samples, split.training), _of(samples, split.validation))
         measured = Measured.of(learner.predict(fitted.model, _of(samples, split.test)), task, most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,9 +36,24 @@ def remarks_of(report: Report) -> tuple[str, ...]:
             "no place was kept for the test: there are too few, or each holds all that is left of "
             "a class"
         )
+    lines += _seldom_learnt(report)
     if background.task.classes and report.calibration is None:
         lines.append(f"probabilities are not calibrated: {_why_not_calibrated(report)}")
     return tuple(lines)
+
+
+def _seldom_learnt(report: Report) -> list[str]:
+    """A line for each class of which the model that is kept saw less than a third."""
+    labels: Counter[str] = Counter()
+    for of_place in report.background.labels.values():
+        labels.update(of_place)
+    return [
+        f"class {name!r}: the model learnt from {learnt:,} of {labels[name]:,} labelled pixels, as "
+        "the others lie in places that are kept for the validation or the test; smaller shares of "
+        "split, or labels elsewhere, teach it more"
+        for name, learnt in report.trained.items()
+        if 3 * learnt < labels[name]
+    ]
 
 
 def seldom_observed(observed: Observed) -> list[str]:

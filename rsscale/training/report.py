@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsscale.accuracy.place_interval import place_interval
 from rsscale.accuracy.sample_scores import ClassScores, Scores, ValueScores
 from rsscale.learners.base import Predictions
 from rsscale.learners.fit import Fit
@@ -24,6 +25,8 @@ from rsscale.training.story import story_of, write_story
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_FEWEST_PLACES = 5
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,17 @@ class TrainingReport:
         if isinstance(self.scores, ValueScores):
             return {"rmse": _finite(self.scores.rmse), "r2": _finite(self.scores.r2)}
         total = {"accuracy": self.accuracy, "balanced_accuracy": self.scores.balanced_accuracy}
-        return {**_finite(total), "f1": _finite(self.f1)}
+        interval = self.accuracy_interval
+        known = {"accuracy_interval": [round(e, 4) for e in interval]} if interval else {}
+        return {**_finite(total), **known, "f1": _finite(self.f1)}
 
     def __str__(self) -> str:
-        lines = [self._head(), self.verdict, *(self.scores.lines() if self.scores.count else [])]
+        lines = [
+            self._head(),
+            self.verdict,
+            *self._interval(),
+            *(self.scores.lines() if self.scores.count else []),
+        ]
         lines += [
             f"  fold {fold.number}: {fold.scores.count:,} {self.unit}, {fold.scores.line()}"
             for fold in self.folds
@@ -228,6 +238,28 @@ class TrainingReport:
             f"{head}; {steps}, loss {self.fit.loss:.3f}, the weights of step {self.fit.kept:,} "
             "are kept"
         )
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """Of the overall accuracy, at 95 %, over places; None with fewer than five tested."""
+        tested = self.predictions
+        if tested is None or self.basis not in ("folds", "test") or np.isnan(self.accuracy):
+            return None
+        if len(np.unique(tested.groups)) < _FEWEST_PLACES:
+            return None
+        right = (tested.numbers.argmax(axis=1) == tested.truth).astype(np.float64)
+        mean, low, _ = place_interval(right, tested.groups)
+        half = mean - low
+        return max(self.accuracy - half, 0.0), min(self.accuracy + half, 1.0)
+
+    def _interval(self) -> list[str]:
+        """A line on how well the accuracy is known."""
+        interval = self.accuracy_interval
+        if interval is None or self.predictions is None:
+            return []
+        places = len(np.unique(self.predictions.groups))
+        low, high = interval
+        return [f"  95 % interval of the accuracy {low:.3f} to {high:.3f}, over {places} places"]
 
     def _places(self) -> list[str]:
         """A line on the places, and how many were for what."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rsscale.comparison.margin import LEVEL, Margin, gains, interval
+from rsscale.accuracy.place_interval import LEVEL, place_interval
+from rsscale.comparison.margin import Margin, gains
 from rsscale.layers import Layer
 from rsscale.learners.base import Predictions, Task
 from rsscale.legend.classes import LandClass
@@ -34,14 +35,14 @@ def test_the_interval_is_that_of_students_t_where_places_are_alike_in_size() -> 
     of_places = random.normal(0.1, 0.2, 12)
     differences, groups = np.repeat(of_places, 5), np.repeat(np.arange(12), 5)
     low, high = stats.t.interval(LEVEL, 11, of_places.mean(), stats.sem(of_places))
-    assert interval(differences, groups) == pytest.approx((of_places.mean(), low, high))
+    assert place_interval(differences, groups) == pytest.approx((of_places.mean(), low, high))
 
 
 def test_more_samples_of_the_same_places_say_no_more() -> None:
     random = np.random.default_rng(2)
     differences, groups = random.normal(0, 1, 40), np.arange(40) % 8
-    once = interval(differences, groups)
-    assert interval(np.tile(differences, 9), np.tile(groups, 9)) == pytest.approx(once)
+    once = place_interval(differences, groups)
+    assert place_interval(np.tile(differences, 9), np.tile(groups, 9)) == pytest.approx(once)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -51,13 +52,13 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         sizes = random.integers(1, 30, 15)
         groups = np.repeat(np.arange(15), sizes)
         means = random.normal(0.05, 0.1, 15)
-        _, low, high = interval(means[groups] + random.normal(0, 0.2, len(groups)), groups)
+        _, low, high = place_interval(means[groups] + random.normal(0, 0.2, len(groups)), groups)
         held += low <= 0.05 <= high
     assert 0.9 < held / 400 < 0.99
 
 
 def test_one_place_has_no_interval() -> None:
-    mean, low, high = interval(np.array([1.0, 0.0]), np.array([3, 3]))
+    mean, low, high = place_interval(np.array([1.0, 0.0]), np.array([3, 3]))
     assert mean == 0.5
     assert np.isnan([low, high]).all()
     margin = Margin("a", "b", "R2", mean, low, high, 1)

@@ -1,5 +1,6 @@
 """New recipes: of a STAC API and of files, read as any other, and refused where they can't work."""
 
+import json
 import os
 import pty
 import subprocess
@@ -15,9 +16,10 @@ from stac_factory import make_item, write_items
 import rsscale as rs
 from rsscale.cli import main
 from rsscale.demo.serve import find_program, serve_catalog
+from rsscale.errors import RecipeError
 from rsscale.recipe_writing.answers import Answers, label_columns
 from rsscale.recipe_writing.imagery import probe_imagery
-from rsscale.recipe_writing.questions import ask_for
+from rsscale.recipe_writing.questions import ask_for, refuse_missing
 from rsscale.recipe_writing.write import _outward, new_recipe
 from rsscale.simulation.simulate import SimulatedArchive
 from rsscale.steps.kinds import check_recipe_steps
@@ -84,11 +86,46 @@ def test_paths_count_from_the_recipe_and_comments_stand_in_a_column(archive, tmp
     answers = Answers(str(archive.catalog), str(archive.area), (2023, 2024))
     text = new_recipe(answers, tmp_path / "a.yaml").read_text()
     assert f"area: {archive.area}  #" in text  # elsewhere: as it was given
-    assert "change: {from: 2023, to: 2024, method: temporal-model}" in text
+    assert "change: {kind: temporal-model, of: map, sample_every: 2}" in text  # a small area
     check_recipe_steps(rs.read_recipe(tmp_path / "a.yaml"))  # as training does, before it reads
     assert "# train: {labels: labels.gpkg, class: COLUMN}" in text
     grid = text.split("grid:\n")[1].split("\n\n")[0].splitlines()
     assert len({line.index("  # ") for line in grid}) == 1
+
+
+def test_change_of_an_area_that_is_not_small_has_the_short_form(
+    archive, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("rsscale.recipe_writing.write._SAMPLED", 100)
+    answers = Answers(str(archive.catalog), str(archive.area), (2023, 2024))
+    text = new_recipe(answers, tmp_path / "a.yaml").read_text()
+    assert "change: {from: 2023, to: 2024, method: temporal-model}" in text
+    check_recipe_steps(rs.read_recipe(tmp_path / "a.yaml"))
+
+
+def test_pixels_in_degrees_are_told_in_metres(archive, tmp_path: Path) -> None:
+    document = json.loads(Path(archive.items).read_text())
+    for item in document["features"]:
+        kept = item["properties"].items()
+        item["properties"] = {k: v for k, v in kept if k != "gsd" and not k.startswith("proj:")}
+        for asset in item["assets"].values():
+            asset |= {
+                "proj:code": "EPSG:4326",
+                "proj:shape": [100, 100],
+                "proj:transform": [1.3e-4, 0, 5.9, 0, -9e-5, 47.6],
+            }
+    catalog = tmp_path / "items.json"
+    catalog.write_text(json.dumps(document))
+    answers = Answers(str(catalog), str(archive.area), (2023,), collection=archive.collection)
+    text = new_recipe(answers, tmp_path / "a.yaml").read_text()
+    assert "  resolution: 10 " in text
+
+
+def test_what_items_cover_is_told_where_no_area_was_given(archive) -> None:
+    with pytest.raises(RecipeError, match=r"--area must be given .*\. Its items lie in [-\d.,]+$"):
+        refuse_missing({"catalog": str(archive.catalog), "periods": (2023,)})
+    with pytest.raises(RecipeError, match=r"recipe new --help$"):
+        refuse_missing({"catalog": "https://example.org/stac", "periods": (2023,)})
 
 
 def test_a_file_that_is_there_is_kept(archive, tmp_path: Path, capsys) -> None:

@@ -97,4 +97,4 @@ def test_a_temperature_that_does_not_help_elsewhere_is_left_out() -> None:
     assert found is not None
     assert found.temperature == 1.0
     assert found.error == found.error_before
-    assert "not calibrated, expected calibration error" in str(found)
+    assert "probabilities stay as they are, expected calibration error" in str(found)
