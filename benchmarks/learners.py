@@ -117,7 +117,7 @@ def landsat(folders: Folders) -> rs.Comparison | None:
         "name": "landsat",
         "model": "none",
         "bbox": [-93.36, 15.67, -93.27, 15.76],
-        "grid": {"crs": "EPSG:32615", "resolution": 30, "tile": 512},
+        "grid": {"crs": "EPSG:32615", "resolution": 30, "origin": [15, 15], "tile": 512},
         "periods": [1999],
         "inputs": {
             "landsat": {
@@ -130,10 +130,7 @@ def landsat(folders: Folders) -> rs.Comparison | None:
             "labels": str(data / "labels.parquet"),
             "class": "class",
             "architecture": "pixel",
-            "hyperparameters": {"width": 32},
             "halo": 0,
-            "learning_rate": 0.03,
-            "steps": 800,
         },
     }
     return by_polygon(read_recipe(content), data, folders.work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,16 @@ def change_layers(classes: tuple[LandClass, ...], years: Sequence[int]) -> tuple
         },
     )
     count = Layer("changes", overview="mean", attributes={"long_name": "number of changes"})
-    return (*compared_layers(classes, doubt=True), year, count)
+    compared = tuple(map(_given_all_years, compared_layers(classes, doubt=True)))
+    return (*compared, year, count)
+
+
+def _given_all_years(layer: Layer) -> Layer:
+    """A layer of a class named as what it is: not always the class of that year's own map."""
+    if layer.name not in ("from", "to"):
+        return layer
+    name = f"{layer.attributes['long_name']}, given all years"
+    return replace(layer, attributes={**layer.attributes, "long_name": name})
 
 
 def _colors(count: int) -> list[str]:
