@@ -62,8 +62,8 @@ def check_scores(scores: Any, spec: ModelSpec, windows: WindowBatch, subject: st
     if shape != expected:
         many = "one window" if count == 1 else f"{count} windows"
         raise ModelError(
-            f"{subject} returns {shape} for {many}, expected {expected}: classes and size of its "
-            f"contract; {_remedy(shape, expected)}"
+            f"{subject} returns {shape} for {many}, expected {expected}, as (windows, classes, "
+            f"rows, columns); {_remedy(shape, expected)}"
         )
     if not scores.is_floating_point():
         raise ModelError(
@@ -112,7 +112,7 @@ def _remedy(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if shape[1] == 1 and classes == 2:
         return _SIGMOID
     if shape[1] != classes:
-        return f"its contract has {classes} classes, one channel each, in their order"
+        return f"return {classes} channels, one for each class, in the order of the classes"
     if shape[2:] < (height, width):
         return (
             "pad the convolutions (padding='same'), or upsample to the window's size with "
