@@ -44,7 +44,8 @@ MAX_TILES = 2**24
 
 _FAR = 1e9  # CRS units from the origin of a CRS: beyond it nothing can be projected
 # Tiles that are tested together, in each direction.
-_TOGETHER = 16
+_TOGETHER = 64  # a power of how many parts a block has
+_PARTS = 4
 
 # Pixels of maps: beyond these a resolution is one in metres given for degrees, or the reverse.
 _MOST_DEGREES = 1.0
@@ -367,14 +368,27 @@ class Grid:
         self, shape: shapely.Geometry, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         """Which tiles, by their first rows and columns, share some area with a shape."""
-        # Most of a country lies inside: blocks of tiles are tested before single tiles.
-        starts = cols[::_TOGETHER]
-        ends = np.append(starts[1:], cols[-1] + self.tile)
-        some, whole = self._overlap(shape, rows[0], rows[-1] + self.tile, starts, ends)
-        hit = np.tile(np.repeat(whole, _TOGETHER)[: len(cols)], (len(rows), 1))
-        undecided = np.repeat(some & ~whole, _TOGETHER)[: len(cols)]
-        row, col = rows[:, None], cols[undecided]
-        hit[:, undecided] = self._overlap(shape, row, row + self.tile, col, col + self.tile)[0]
+        # Most of a country lies inside: blocks of tiles are tested before smaller ones, and single
+        # tiles only along its border.
+        hit = np.zeros((len(rows), len(cols)), bool)
+        size = _TOGETHER
+        row, col = (part.ravel() for part in np.mgrid[: len(rows) : size, : len(cols) : size])
+        while len(row):
+            row1, col1 = np.minimum(row + size, len(rows)), np.minimum(col + size, len(cols))
+            some, whole = self._overlap(
+                shape, rows[row], rows[row1 - 1] + self.tile, cols[col], cols[col1 - 1] + self.tile
+            )
+            if size == 1:
+                hit[row[some], col[some]] = True
+                break
+            for place in zip(row[whole], row1[whole], col[whole], col1[whole], strict=True):
+                hit[place[0] : place[1], place[2] : place[3]] = True
+            size //= _PARTS
+            down, right = size * np.mgrid[:_PARTS, :_PARTS].reshape(2, -1, 1)
+            undecided = some & ~whole
+            row, col = (row[undecided] + down).ravel(), (col[undecided] + right).ravel()
+            there = (row < len(rows)) & (col < len(cols))
+            row, col = row[there], col[there]
         return hit
 
     def _overlap(
