@@ -189,6 +189,10 @@ def test_a_link_opens_the_same_view(page: Page, chromium: Any, served: rs.Viewer
     assert {"off": "4", "opacity": "60", "with": "map/confidence"}.items() <= state.items()
     other = Page(chromium, served.url).open(link.split("#")[1])
     assert other.state() == state
+    for _ in range(20):  # a loaded machine paints the last tiles a moment later
+        if np.array_equal(other.picture(), picture):
+            break
+        other.tab.wait_for_timeout(250)
     np.testing.assert_array_equal(other.picture(), picture)
     other.tab.close()
 
