@@ -30,6 +30,7 @@ from rsscale.object_training.report import ObjectReport
 from rsscale.pipeline.object_training import OF_OBJECTS, train_recipe_objects
 from rsscale.plans.find_items import recipe_area
 from rsscale.points.series_table import SeriesTable
+from rsscale.progress.bars import announce
 from rsscale.recipe import Recipe, TrainRecipe, read_recipe
 from rsscale.reference.labels import Labels, read_labels
 from rsscale.sampling.chip_task import DAYS_OF
@@ -118,6 +119,7 @@ def train_recipe(
     if not isinstance(learner, ImageNetwork):
         settings.refuse(("crop",), f"is of networks of images, and {name!r} sees single pixels")
     plan = recipe_plan(recipe)
+    _announce_unlearnt(original)
     with open_work_folder(target.parent / f"{target.name}.training", fresh=fresh) as work:
         reading = Reading(recipe, labels, work, chosen(original.cluster, cluster, may_share=False))
         if isinstance(learner, ImageNetwork):
@@ -126,6 +128,18 @@ def train_recipe(
             model, report = _train_points(reading, learner, plan)
         report = save_trained(model, report, target, recipe, labels, original=original)
     return model, report
+
+
+def _announce_unlearnt(recipe: Recipe) -> None:
+    """Say which years are mapped that no label is true for: imagery of others may be unlike it."""
+    learnt = train_settings(recipe).periods
+    others = [year for year in recipe.periods if learnt and year not in learnt]
+    if others:
+        announce(
+            f"train.periods are {', '.join(map(str, learnt or ()))}: nothing is learnt of "
+            f"{', '.join(map(str, others))}, which the recipe maps too; where the labels are true "
+            "for these years as well, name them there"
+        )
 
 
 @dataclass(frozen=True)

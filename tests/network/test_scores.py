@@ -39,7 +39,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "class numbers": (lambda s: s.argmax(1), "a score for each class"),
     "class numbers, one channel": (lambda s: s.argmax(1, keepdim=True), "activation='sigmoid'"),
     "one logit": (lambda s: s[:, 1:], r"ClassOutput\(activation='sigmoid'\)"),
-    "a third class": (lambda s: torch.cat([s, s[:, :1]], 1), "return 2 channels, one for each class"),
+    "a third class": (lambda s: torch.cat([s, s[:, :1]], 1), "return 2 channels, one for each"),
     "without batch": (lambda s: s[0], "a score for each class"),
     "dict": (lambda s: {"out": s, "aux": s}, r"a dict with the keys \['out', 'aux'\]"),
     "tuple": (lambda s: (s, s), "a tuple of 2"),
