@@ -141,7 +141,8 @@ class Seams:
             f"neighbours differ at {self.line.share:.2%} along {_lines(self.line.count)}, "
             f"{self.between.share:.2%} along {self.between.count} between"
         )
-        if self.interval is None or min(self.line.count, self.between.count) < _FEWEST_LINES:
+        few = min(self.line.count, self.between.count) < _FEWEST_LINES
+        if self.interval is None or (few and not self.is_visible):
             return f"{shares}: too few lines to tell them apart"
         low, high = (100 * edge for edge in self.interval)
         verdict = "more than chance" if self.is_visible else "which may be chance"

@@ -148,8 +148,8 @@ def _draw(
 ) -> npt.NDArray[np.bool_]:
     """Groups that together have about so many pixels, none of fewer than three.
 
-    Half of the pixels of each class stay, where that can be: of few polygons of a class one alone
-    may hold most of it, and what is not learnt is not on the map.
+    Half of the pixels of each class stay, where that can be: of few polygons of a class a single
+    polygon may hold most of it, and what is not learnt is not on the map.
 
     Parameters
     ----------

@@ -103,6 +103,24 @@ def test_it_says_how_much_changed(run: rs.Run) -> None:
 
 
 @pytest.mark.extended
+def test_the_sample_is_as_dense_as_the_step_says(
+    tmp_path: Path, run: rs.Run, two_workers: str
+) -> None:
+    percents = run.open()["probability"].transpose("time", "class", "y", "x").load()
+    rows, cols = ((v.values // 10).round().astype(int) for v in (-percents.y, percents.x))
+    dense = percents.values[:, 0, rows % 4 == 0][..., cols % 4 == 0]
+    wanted = int(((dense != 255).sum(axis=0) > 1).sum())
+    done = [
+        mapped(tmp_path / str(tile), tile, client, transitions="estimate", sample_every=4)
+        for tile, client in ((192, None), (512, two_workers))
+    ]
+    for made in done:
+        assert made.state["steps"]["change-sample"]["facts"]["sampled"] == wanted
+    first, second = (made.table("change-transitions") for made in done)
+    assert first.equals(second)
+
+
+@pytest.mark.extended
 def test_transitions_are_estimated_from_a_sample_of_all_tiles(
     tmp_path: Path, run: rs.Run, two_workers: str
 ) -> None:

@@ -90,6 +90,10 @@ def test_one_line_tells_nothing() -> None:
     # One row line and one column line; within one of them labels change at five pixels.
     assert seams.line.count == 2
     assert not seams.is_visible
+    clear = Seams(LineSums(3, 90, 60, 2700, 1800, 1200), LineSums(3, 90, 0, 2700, 0, 0))
+    assert "more than chance" in str(clear)  # however few lines there are
+    unclear = Seams(LineSums(3, 90, 6, 2700, 180, 36), LineSums(3, 90, 9, 2700, 270, 81))
+    assert "too few lines to tell them apart" in str(unclear)
     lone = Seams(LineSums(1, 32, 5, 32**2, 5 * 32, 25), LineSums(1, 32, 0, 32**2, 0, 0))
     assert lone.interval is None
     assert not lone.is_visible

@@ -23,7 +23,13 @@ from rsscale.inference.staging import HostStaging
 from rsscale.inputs.prepare import prepare
 from rsscale.learners.chips import Chips
 from rsscale.pipeline.model_card import describe_model, draw_model
-from rsscale.pipeline.training import Reading, make_chips, read_recipe_labels, train_recipe
+from rsscale.pipeline.training import (
+    Reading,
+    _announce_unlearnt,
+    make_chips,
+    read_recipe_labels,
+    train_recipe,
+)
 from rsscale.plans.find_items import find_items, index_items
 from rsscale.recipe import read_recipe
 from rsscale.reference.labels import Labels, read_labels
@@ -207,6 +213,23 @@ def test_a_width_of_crops_that_means_nothing_is_refused(
     with pytest.raises(RecipeError, match=told):
         train_recipe(recipe, device="cpu")
     assert not list(tmp_path.glob("trained*"))
+
+
+def test_years_that_are_mapped_and_not_learnt_from_are_told(
+    landscape: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("rsscale.pipeline.training.announce", said.append)
+    recipe = recipe_of(landscape, tmp_path, series=False) | {"periods": [2021, 2022, 2023]}
+    recipe["train"] |= {"periods": [2023]}
+    _announce_unlearnt(read_recipe(recipe))
+    (line,) = said
+    assert line.startswith(
+        "train.periods are 2023: nothing is learnt of 2021, 2022, which the recipe maps too"
+    )
+    recipe["train"]["periods"] = [2021, 2022, 2023]
+    _announce_unlearnt(read_recipe(recipe))
+    assert len(said) == 1
 
 
 def test_a_series_needs_a_network_that_takes_one(landscape: Landscape, tmp_path: Path) -> None:

@@ -76,3 +76,35 @@ def test_a_network_of_images_keeps_it_too() -> None:
         device="cpu",
     )
     assert story_of(report)["observed"] == {"s2": {"spring": 1.0, "summer": 0.5}}
+
+
+def test_a_class_that_is_mostly_held_back_is_told() -> None:
+    _, report = rs.train_table(BARE, architecture="random_forest", device="cpu")
+    labels: dict[str, int] = {}
+    for of_place in report.background.labels.values():
+        for name, count in of_place.items():
+            labels[name] = labels.get(name, 0) + count
+    name, other = report.trained
+    starved = replace(report, trained={name: labels[name] // 4, other: labels[other] // 2})
+    (line,) = [remark for remark in starved.remarks if "learnt from" in remark]
+    assert line.startswith(
+        f"class {name!r}: the model learnt from {labels[name] // 4} of {labels[name]} labelled"
+    )
+    assert not [remark for remark in report.remarks if "learnt from" in remark]
+
+
+def test_the_accuracy_has_an_interval_over_places_that_were_tested() -> None:
+    _, report = rs.train_table(BARE, architecture="random_forest", device="cpu", folds=5)
+    assert report.predictions is not None
+    tested = report.predictions
+    right = np.arange(len(tested.truth)) % 3 > 0  # two of three, alike in all ten places
+    wrong_of = np.where(right, tested.truth, 1 - tested.truth)
+    predictions = replace(tested, numbers=np.eye(2)[wrong_of])
+    known = replace(report, predictions=predictions).accuracy_interval
+    assert known is not None
+    low, high = known
+    assert 0 <= low <= report.accuracy <= high <= 1
+    assert "95 % interval of the accuracy" in str(report)
+    few = replace(tested, groups=tested.groups % 4)
+    assert replace(report, predictions=few).accuracy_interval is None
+    assert replace(report, basis="validation").accuracy_interval is None
