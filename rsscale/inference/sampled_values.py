@@ -99,10 +99,11 @@ class SampledValues:
         """What a person should know of a map of these values."""
         return [line for line in (self.other_units or self.shift,) if line]
 
-    def to_facts(self, span: str) -> dict[str, float]:
-        """As facts of a tile of a period."""
+    def to_facts(self, span: str, spec: ModelSpec) -> dict[str, float]:
+        """As facts of a tile: of all bands together, and those of :func:`band_facts`."""
         facts: dict[str, float] = {"sampled_values": self.sampled, "far_values": self.far}
-        for name, band in self.bands.items():
+        for name in compared_bands(spec):
+            band = self.bands.get(name, BandSum())
             facts |= {_fact(_COUNT, span, name): band.count, _fact(_SUM, span, name): band.total}
         return facts
 

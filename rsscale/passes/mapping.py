@@ -250,7 +250,7 @@ class MapPass(Pass):
                 **facts,
                 "batch": batch,
                 "agreement": agreement,
-                **sampled.to_facts(span),
+                **sampled.to_facts(span, spec),
             },
             seconds=seconds,
         )
