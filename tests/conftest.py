@@ -1,6 +1,7 @@
 """For all tests: no network but this machine."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Where nothing may be compiled ahead, each process of pytest-xdist rewrites the assertions of all
 # tests anew, four seconds, and each process that a test starts compiles rsscale.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell that starts the tests in its background ignores Ctrl-C in them, and in what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test is about time: examples take longer where others compute too.
 settings.register_profile("tests", deadline=None)

@@ -30,7 +30,7 @@ def quicklook(
     """Draw a run's maps with a legend, or another layer."""
     from rsscale.pictures.layer_look import quicklook_layer
     from rsscale.pictures.quicklook import quicklook as draw
-    from rsscale.reporting.named_times import open_named
+    from rsscale.reporting.named_times import open_named, source_step
     from rsscale.runs.run import Run
 
     if out is None and "://" in folder:
@@ -45,8 +45,12 @@ def quicklook(
         return
     change = open_named(run, "change") if _is_done(steps.get("change"), "change") else None
     # Beside the temporal model's change its own maps: those of single years differ without change.
-    years = "change-years" if _is_done(steps.get("change-years"), "classification") else "map"
-    print(draw(open_named(run, years), path, change=change))
+    if _is_done(steps.get("change-years"), "classification"):
+        source = source_step(run, "change")
+        observed = open_named(run, source) if source else None
+        print(draw(open_named(run, "change-years"), path, change=change, observed=observed))
+    else:
+        print(draw(open_named(run, "map"), path, change=change))
 
 
 def _last_step(steps: dict[str, Any]) -> str:

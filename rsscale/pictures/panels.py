@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.legend.classes import classes_from_attributes
 from rsscale.legend.values import class_values, declared_nodata
-from rsscale.pictures.sheet import Ground, Panel
+from rsscale.pictures.sheet import Ground, Inferred, Panel
 
 # A picture as much finer is worth a second look at the map.
 _WORTH_READING_AGAIN = 0.8
@@ -29,26 +29,59 @@ _TURNED = 0.5  # degrees to true north from which on the picture says so
 _Flags = npt.NDArray[np.bool_]
 
 
-def layers_of(ds: xr.Dataset, change: xr.Dataset | None) -> list[tuple[str, xr.DataArray]]:
-    """Title and layer ``(y, x)``, north up, of each panel."""
+class PanelLayer(NamedTuple):
+    """What a panel is read from.
+
+    Attributes
+    ----------
+    title : str
+    layer : DataArray
+        Class values ``(y, x)``, north up.
+    observed : DataArray or None
+        A map of the same pixels whose nodata says where nothing was observed.
+    """
+
+    title: str
+    layer: xr.DataArray
+    observed: xr.DataArray | None = None
+
+    def part(self, rows: slice, cols: slice) -> PanelLayer:
+        """Some rows and columns of it."""
+        observed = None if self.observed is None else self.observed.isel(y=rows, x=cols)
+        return PanelLayer(self.title, self.layer.isel(y=rows, x=cols), observed)
+
+
+def layers_of(
+    ds: xr.Dataset, change: xr.Dataset | None, observed: xr.Dataset | None
+) -> list[PanelLayer]:
+    """What each panel is read from."""
     layer = _north_up(ds["classification"])
+    seen = None if observed is None else _north_up(observed["classification"])
+    if seen is not None and seen.sizes != layer.sizes:
+        raise AreaError(
+            f"the map of what was observed has {dict(seen.sizes)} pixels, the map "
+            f"{dict(layer.sizes)}; draw both of the same area and times"
+        )
     if "time" in layer.dims:
         names = _dates(layer["time"].values)
         if "span" in layer.coords:  # as the run calls them: "2023-2024" of two years
             names = [_dashed(span) for span in layer["span"].values]
-        layers = [(name, layer.isel(time=k)) for k, name in enumerate(names)]
+        layers = [
+            PanelLayer(name, layer.isel(time=k), None if seen is None else seen.isel(time=k))
+            for k, name in enumerate(names)
+        ]
     else:
-        layers = [("", layer)]
+        layers = [PanelLayer("", layer, seen)]
     if change is not None:
         changed = _north_up(change["change"])
         changed = changed.isel(time=-1) if "time" in changed.dims else changed
-        if changed.shape != layers[0][1].shape:
+        if changed.shape != layers[0].layer.shape:
             raise AreaError(
-                f"the change has {changed.shape} pixels, the map {layers[0][1].shape}; draw both "
-                "of the same area"
+                f"the change has {changed.shape} pixels, the map {layers[0].layer.shape}; draw "
+                "both of the same area"
             )
         span = f" {_dashed(changed['span'].item())}" if "span" in changed.coords else ""
-        layers.append((f"change{span}", changed))
+        layers.append(PanelLayer(f"change{span}", changed))
     return layers
 
 
@@ -113,40 +146,40 @@ def _pixel_size(crs: Any, size: tuple[float, float], scale: GroundScale) -> str:
 
 
 def read_panels(
-    layers: list[tuple[str, xr.DataArray]], ground: Ground, max_px: int
+    layers: list[PanelLayer], ground: Ground, max_px: int
 ) -> tuple[list[Panel], int, float]:
     """The panels, in how many columns they stand, and pixels of the map for each of theirs.
 
     A product reaches to the edges of its tiles. Where an area takes a small part of that, the
     picture is made of this part, read again: thinned with the rest it would be coarse.
     """
-    shape = layers[0][1].shape
+    shape = layers[0].layer.shape
     columns = ground.columns(len(layers), shape)
     factor = ground.factor(len(layers), shape, columns, max_px)
     filled = np.zeros(shape[0], bool), np.zeros(shape[1], bool)
-    panels = [_panel(name, layer, factor, filled) for name, layer in layers]
+    panels = [_panel(layer, factor, filled) for layer in layers]
     if factor > 1 and filled[0].any():
         rows, cols = (slice(int(k.argmax()), k.size - int(k[::-1].argmax())) for k in filled)
-        inner = [(name, layer.isel(y=rows, x=cols)) for name, layer in layers]
-        closer = inner[0][1].shape
+        inner = [layer.part(rows, cols) for layer in layers]
+        closer = inner[0].layer.shape
         finer = ground.factor(len(layers), closer, ground.columns(len(layers), closer), max_px)
         if finer < _WORTH_READING_AGAIN * factor:
             return read_panels(inner, ground, max_px)
     return _cropped(panels), columns, factor
 
 
-def _panel(name: str, layer: xr.DataArray, factor: float, filled: tuple[_Flags, _Flags]) -> Panel:
+def _panel(source: PanelLayer, factor: float, filled: tuple[_Flags, _Flags]) -> Panel:
     """Thin a layer to evenly spaced pixels and count all its values, in strips of rows.
 
     Rows and columns with a value are marked in ``filled``.
     """
+    layer = source.layer
     rows, cols = (_spaced(size, factor) for size in layer.shape)
-    counts, nodata = np.zeros(256, np.int64), declared_nodata(layer)
+    counts, inferred = np.zeros(256, np.int64), np.zeros(256, np.int64)
     hectares: npt.NDArray[np.float64] | None = np.zeros(256)
-    thinned = []
+    thinned, unobserved = [], []
     for top in range(0, layer.shape[0], _STRIP):
-        strip = layer.isel(y=slice(top, top + _STRIP)).values
-        strip = class_values(strip, nodata, holder=f"the layer {layer.name!r}")
+        strip = _strip(layer, top)
         count = np.bincount(strip.ravel(), minlength=256)
         counts += count
         size = _hectares_of_a_pixel(layer, top, top + strip.shape[0])
@@ -156,8 +189,21 @@ def _panel(name: str, layer: xr.DataArray, factor: float, filled: tuple[_Flags, 
         filled[1][:] |= holds.any(axis=0)
         inside = rows[(rows >= top) & (rows < top + _STRIP)] - top
         thinned.append(strip[np.ix_(inside, cols)])
-    classes = classes_from_attributes(layer.attrs)
-    return Panel(name, np.concatenate(thinned), counts, hectares, classes)
+        if source.observed is not None:
+            unseen = holds & (_strip(source.observed, top) == NODATA)
+            inferred += np.bincount(strip[unseen], minlength=256)
+            unobserved.append(unseen[np.ix_(inside, cols)])
+    return Panel(
+        source.title, np.concatenate(thinned), counts, hectares,
+        classes_from_attributes(layer.attrs),
+        Inferred(np.concatenate(unobserved), inferred) if unobserved else None,
+    )  # fmt: skip
+
+
+def _strip(layer: xr.DataArray, top: int) -> npt.NDArray[np.uint8]:
+    """Class values of some rows, 255 where there is none."""
+    values = layer.isel(y=slice(top, top + _STRIP)).values
+    return class_values(values, declared_nodata(layer), holder=f"the layer {layer.name!r}")
 
 
 def _hectares_of_a_pixel(layer: xr.DataArray, top: int, bottom: int) -> float | None:
@@ -191,4 +237,10 @@ def _cropped(panels: list[Panel]) -> list[Panel]:
         return panels
     rows, cols = (np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0))
     window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    return [replace(panel, values=panel.values[window]) for panel in panels]
+    return [
+        replace(
+            panel, values=panel.values[window],
+            inferred=panel.inferred and replace(panel.inferred, where=panel.inferred.where[window]),
+        )
+        for panel in panels
+    ]  # fmt: skip

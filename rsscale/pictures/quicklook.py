@@ -34,6 +34,7 @@ def quicklook(
     *,
     title: str | None = None,
     change: xr.Dataset | None = None,
+    observed: xr.Dataset | None = None,
     credit: str | None = None,
     max_px: int = 1600,
     by_area: bool = True,
@@ -57,6 +58,10 @@ def quicklook(
         Above the maps; the product's own title when omitted.
     change : Dataset, optional
         ``change`` layer of :func:`rsscale.detect_change`, drawn as a last panel.
+    observed : Dataset, optional
+        A product of the same pixels and times whose ``classification`` is nodata where nothing was
+        observed, such as the map that a temporal model fills the holes of. What ``ds`` has there
+        is drawn paler, with its share in the legend.
     credit : str, optional
         Whose data it is, in small type; the product's ``attribution`` when omitted.
     max_px : int
@@ -77,13 +82,13 @@ def quicklook(
     ModelError
         When the layer has no flag attributes, so that its classes are not known.
     AreaError
-        When the change does not lie on the map's pixels.
+        When the change, or what was observed, does not lie on the map's pixels.
     MissingExtraError
         When matplotlib is not installed: the extra ``rsscale[pictures]``.
     """
     require_matplotlib()
-    layers = layers_of(ds, change)
-    ground = ground_of(layers[0][1], credit or str(ds.attrs.get("attribution", "")))
+    layers = layers_of(ds, change, observed)
+    ground = ground_of(layers[0].layer, credit or str(ds.attrs.get("attribution", "")))
     panels, columns, factor = read_panels(layers, ground, max_px)
     heading = title if title is not None else str(ds.attrs.get("title", ""))
     names = [land_class.name for panel in panels for land_class in panel.classes]

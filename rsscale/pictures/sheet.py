@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAPER = "#ffffff"
+_PALER = 0.45  # of a colour is left where its class is inferred
 UNNAMED = "#ff00ff"
 """What values are drawn in that are no class."""
 # A point is a pixel, so that all sizes are in pixels.
@@ -34,6 +35,22 @@ _NAME_CHARACTERS = 30
 _MOST_SHARES, _MOST_VALUES = 3, 4
 _NONE = "–"  # noqa: RUF001 -- a dash as in tables
 _PLEASANT = 2.0  # width over height of all panels together, as wide as screens are
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """Pixels of a map in which nothing was observed, whose class other times tell.
+
+    Attributes
+    ----------
+    where : bool array (rows, cols)
+        Thinned, as the values of the panel.
+    counts : int64 array (256,)
+        How often each value is inferred in the whole map.
+    """
+
+    where: npt.NDArray[np.bool_]
+    counts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,8 @@ class Panel:
     hectares : float64 array (256,) or None
         Of each value; None where pixels have no size on the ground.
     classes : tuple of LandClass
+    inferred : Inferred or None
+        Drawn paler.
     """
 
     title: str
@@ -58,6 +77,7 @@ class Panel:
     counts: npt.NDArray[np.int64]
     hectares: npt.NDArray[np.float64] | None
     classes: tuple[LandClass, ...]
+    inferred: Inferred | None = None
 
     @property
     def unnamed(self) -> tuple[int, ...]:
@@ -68,6 +88,18 @@ class Panel:
         """Share of values in the pixels that are mapped."""
         mapped = self.counts.sum() - self.counts[NODATA]
         return float(self.counts[list(values)].sum() / mapped) if mapped else 0.0
+
+    def inferred_share(self) -> float:
+        """Share of what is inferred in the pixels that are mapped."""
+        mapped = self.counts.sum() - self.counts[NODATA]
+        return float(self.inferred.counts.sum() / mapped) if self.inferred and mapped else 0.0
+
+    def inferred_hectares(self) -> float | None:
+        """Area of what is inferred; None where pixels have no size on the ground."""
+        if self.hectares is None:
+            return None
+        counts = 0 if self.inferred is None else self.inferred.counts
+        return float((self.hectares * counts / np.maximum(self.counts, 1)).sum())
 
 
 @dataclass(frozen=True)
@@ -197,8 +229,11 @@ class _Page:
             **{land_class.value: land_class.color for land_class in panel.classes},
         }
         painted = paint(panel.values, colors, (height, width))
+        if panel.inferred is not None:
+            where = panel.inferred.where[np.ix_(*_nearest(panel.values.shape, (height, width)))]
+            painted[where] = _paler(painted[where])
         framed = np.empty((height + 2, width + 2, 3), np.uint8)
-        framed[:] = [int(LINE[k : k + 2], 16) for k in (1, 3, 5)]
+        framed[:] = _rgb(LINE)
         framed[1:-1, 1:-1] = painted
         across, down = self.size
         place = ((x - 1) / across, 1 - (y + height + 1) / down, (width + 2) / across,
@@ -252,6 +287,12 @@ def _legend_rows(
             land_class.color,
             _cells([land_class.value], maps),
         )
+    if any(panel.inferred_share() for panel in maps):
+        most = max(last.classes, key=lambda land_class: int(last.counts[land_class.value]))
+        red, green, blue = _paler(_rgb(most.color))
+        name = "paler: not observed then, told by other times"
+        shares = [panel.inferred_share() for panel in maps]
+        yield name, f"#{red:02x}{green:02x}{blue:02x}", _shares(shares, last.inferred_hectares())
     unnamed = sorted({value for panel in maps for value in panel.unnamed})
     if unnamed:
         more = f" and {len(unnamed) - _MOST_VALUES} more" * (len(unnamed) > _MOST_VALUES)
@@ -268,11 +309,15 @@ def _legend_rows(
 
 def _cells(values: list[int], maps: list[Panel]) -> list[str]:
     """Shares in each map, and hectares in the last where they are known; a dash for none."""
-    cells = [percent(share) if share else _NONE for share in (m.share(values) for m in maps)]
-    if maps[-1].hectares is not None:
-        area = float(maps[-1].hectares[values].sum())
-        cells.append(hectares(area) if area else _NONE)
-    return cells
+    sizes = maps[-1].hectares
+    area = None if sizes is None else float(sizes[values].sum())
+    return _shares([panel.share(values) for panel in maps], area)
+
+
+def _shares(shares: Sequence[float], area: float | None) -> list[str]:
+    """Shares, and an area where it is known; a dash for none."""
+    cells = [percent(share) if share else _NONE for share in shares]
+    return cells if area is None else [*cells, hectares(area) if area else _NONE]
 
 
 def _same_color(land_class: LandClass, classes: tuple[LandClass, ...]) -> str:
@@ -322,9 +367,21 @@ def paint(
     Values without a colour are painted in :data:`UNNAMED`.
     """
     named = [colors.get(value, UNNAMED) for value in range(256)]
-    table = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in named], np.uint8)
-    rows, cols = (
-        np.arange(wide) * have // wide for wide, have in zip(shape, values.shape, strict=True)
-    )
-    painted: npt.NDArray[np.uint8] = table[values[np.ix_(rows, cols)]]
+    table = np.array([_rgb(color) for color in named])
+    painted: npt.NDArray[np.uint8] = table[values[np.ix_(*_nearest(values.shape, shape))]]
     return painted
+
+
+def _rgb(color: str) -> npt.NDArray[np.uint8]:
+    """Of ``#rrggbb``."""
+    return np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)], np.uint8)
+
+
+def _nearest(have: tuple[int, ...], wanted: tuple[int, int]) -> list[npt.NDArray[np.int64]]:
+    """Rows and columns to take, for a picture of another shape by the nearest pixel."""
+    return [np.arange(wide) * size // wide for wide, size in zip(wanted, have, strict=True)]
+
+
+def _paler(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Colours mixed with that of the paper."""
+    return (255 - (255 - colors.astype(np.float32)) * _PALER).round().astype(np.uint8)

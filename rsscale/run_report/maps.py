@@ -20,8 +20,10 @@ from rsscale.legend.color_vision import alike
 from rsscale.legend.values import class_values, declared_nodata
 from rsscale.pictures.panels import ground_of
 from rsscale.pictures.sheet import UNNAMED, Ground, scale_bar
-from rsscale.reporting.pixels import COUNTED, check_has, count_classes, open_level
+from rsscale.reporting.named_times import source_step
+from rsscale.reporting.pixels import COUNTED, Product, check_has, count_classes, open_level
 from rsscale.runs.run import Run
+from rsscale.text.wording import percent
 
 _MOST_PAIRS = 6
 _WIDEST = 900  # pixels of a picture in its longer direction
@@ -119,6 +121,8 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
     note = ground.note
     if counted.level:
         note += f"; hectares are those of overview {counted.level}, near those of all pixels"
+    source = source_step(run, "change") if step == "change-years" else None
+    observed = open_level(run, state, source, most=COUNTED) if source else None
     figures = []
     for number in range(values.sizes["time"]):
         title = spans[number] if number < len(spans) else str(values["time"].values[number])[:10]
@@ -134,7 +138,7 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
                 width=picture.shape[1],
                 height=max(round(picture.shape[0] * ground.aspect), 1),
                 bar=_bar(picture.shape[1], ground.thinned(factor * 2**shown.level)),
-                note=note,
+                note=note + _not_observed(pixels, observed, number),
                 north=ground.north,
             )
         )
@@ -172,6 +176,16 @@ def _legend(
         for value in values
     ]
     return tuple(sorted(rows, key=lambda row: (-row.hectares, row.value)))
+
+
+def _not_observed(pixels: npt.NDArray[np.int64], observed: Product | None, number: int) -> str:
+    """How much of a map was not observed at its time, for the note; empty where nothing was not."""
+    if observed is None:
+        return ""
+    layer = check_has(observed.ds, "classification", "map")[number]
+    seen, _ = count_classes(observed, layer)
+    share = 1 - seen[:NODATA].sum() / max(int(pixels[:NODATA].sum()), 1)
+    return f"; {percent(share)} not observed then, told by other times" if share > 0 else ""
 
 
 def _filled(layer: xr.DataArray) -> tuple[slice, slice]:

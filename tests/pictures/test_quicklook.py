@@ -195,6 +195,34 @@ def test_panels_of_years_and_change_are_aligned(
         assert 0 < row - y < 20
 
 
+def test_what_was_not_observed_is_paler_and_counted(
+    tmp_path: Path, texts: list[tuple[int, int, str]]
+) -> None:
+    values = random_values(2, 12, 10)
+    values[:, 0, 0] = NODATA
+    observed = values.copy()
+    observed[1, 3:6, 2:8] = NODATA  # 18 of the 119 pixels
+    picture = read(
+        quicklook(product(values), tmp_path / "map.png", observed=product(observed), max_px=20)
+    )
+    paler = painted(values[1]).astype(float)
+    paler[3:6, 2:8] = 255 - (255 - paler[3:6, 2:8]) * 0.45
+    assert len(holds(picture, painted(values[0]))) == 1
+    assert len(holds(picture, paler.round().astype(np.uint8))) == 1
+    words = [line for _, _, line in texts]
+    at = words.index("paler: not observed then, told")
+    row = {line for _, y, line in texts if y == texts[at][1]}
+    assert row == {words[at], "–", "15.1 %", hectares(0.18)}  # noqa: RUF001 -- a dash for none
+
+
+def test_another_map_of_what_was_observed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AreaError, match=r"observed has .* the same area and times"):
+        quicklook(
+            product(random_values(2, 9, 9)), tmp_path / "map.png",
+            observed=product(random_values(1, 9, 9)),
+        )  # fmt: skip
+
+
 def test_shares_are_of_all_pixels_though_the_map_is_thinned(
     tmp_path: Path, texts: list[tuple[int, int, str]]
 ) -> None:
