@@ -92,6 +92,7 @@ def test_the_slider_shows_another_year(page: Page, viewed_run: Path) -> None:
     page.settled()
     assert page.state()["span"] == "2023"
     assert page.tab.text_content("label[for=span] output") == "2023"
+    assert page.tab.text_content("#legend p") == "Areas with their 95 % intervals: 2024."
     assert_painted(page.picture(), expected(viewed_run, 2023, 10, 0))
 
 

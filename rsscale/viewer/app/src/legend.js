@@ -33,7 +33,18 @@ function classes(product, state, layer, span, isOther) {
     h('button', {type: 'button', id: 'none', onclick: () => state.set({off: all})}, 'None'));
   return h('section', {class: 'legend', 'aria-label': `Legend of ${layer.title}`},
     h('h2', {}, layer.title, buttons), h('ul', {}, rows, isOther ? null : h('li', {class: 'empty'}, h('span', {class: 'swatch'}), 'no value')),
-    Object.keys(areas).length ? h('p', {class: 'small'}, areasNote(Object.values(areas))) : null);
+    notes(product, layer, areas).map((note) => h('p', {class: 'small'}, note)));
+}
+
+/** What the areas beside the classes are, and which other times have estimates where these are none. */
+function notes(product, layer, areas) {
+  const own = Object.values(areas);
+  const estimated = layer.id === product.map.id && !own.some(isEstimated)
+    ? Object.keys(product.areas).filter((span) => Object.values(product.areas[span]).some(isEstimated)) : [];
+  return [
+    ...(own.length ? [areasNote(own)] : []),
+    ...(estimated.length ? [`Areas with their 95 % intervals: ${estimated.join(', ')}.`] : []),
+  ];
 }
 
 const isEstimated = ({value}) => value !== null && value !== undefined;
