@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +22,19 @@ _FIRST = (
     "#44aa99",
     "#882255",
 )
+# Parts of names, and of the colours above those in which such land is usually drawn, best first.
+_USUAL = (
+    (("water", "river", "lake", "sea", "ocean", "pond"), ("#332288", "#88ccee")),
+    (("wetland", "marsh", "swamp", "mangrove", "bog"), ("#44aa99",)),
+    (("snow", "ice", "glacier"), ("#88ccee",)),
+    (("forest", "tree", "wood"), ("#117733", "#999933")),
+    (("urban", "built", "settlement", "artificial", "town", "city"), ("#cc6677", "#882255")),
+    (("barren", "bare", "sand", "desert", "soil", "rock"), ("#ddcc77",)),
+    (("grass", "herb", "pasture", "meadow", "shrub"), ("#44aa99", "#999933")),
+    (("crop", "agricultur", "farm", "arable", "field"), ("#999933", "#ddcc77")),
+)
 _STEPS = 12  # of red, green and blue each, to choose from: 1,728 colours for 254 classes
+_WORD, _NOT = re.compile(r"[^\W\d_]+"), ("no", "non", "not", "other")
 _PAPER, _INK = "#ffffff", "#000000"  # of nodata, and of lines and letters
 
 
@@ -34,6 +48,36 @@ def palette(count: int) -> tuple[str, ...]:
     if count <= len(_FIRST):
         return _FIRST[:count]
     return _FIRST + _further()[: count - len(_FIRST)]
+
+
+def class_palette(names: Sequence[str]) -> tuple[str, ...]:
+    """Colours of classes: those of :func:`palette`, each where land of its name is drawn so.
+
+    Water is blue and forest green where their names say what they are, in English; each colour goes
+    to the first class that it fits, and the others have what is left, in their order.
+    """
+    left = list(palette(max(len(names), len(_FIRST))))
+    usual: dict[int, str] = {}
+    for number, name in enumerate(names):
+        color = next((color for color in _usual(name) if color in left), None)
+        if color is not None:
+            usual[number] = color
+            left.remove(color)
+    if usual:  # the blues last, as they would be read as water
+        left.sort(key=lambda color: color in _USUAL[0][1])
+    others = iter(left)
+    return tuple(usual[n] if n in usual else next(others) for n in range(len(names)))
+
+
+def _usual(name: str) -> tuple[str, ...]:
+    """Colours that land of a name is usually drawn in."""
+    words = _WORD.findall(name.lower())
+    if words and words[0] in _NOT:
+        return ()
+    for beginnings, colors in _USUAL:
+        if any(word.startswith(beginnings) for word in words):
+            return colors
+    return ()
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rsscale.errors import RsscaleError
 from rsscale.layers import Layer
 from rsscale.legend.classes import LandClass
-from rsscale.legend.palette import palette
+from rsscale.legend.palette import class_palette
 from rsscale.model.artifacts import expected_framework
 from rsscale.model.mlm_inputs import check_inputs, read_inputs, read_layout, window_of
 from rsscale.model.mlm_item import tasks_of
@@ -264,7 +264,7 @@ class _OutputReader(MlmReader):
                     "true",
                     "255 is nodata in a map, and no output of the network",
                 )
-        colors = palette(len(declared.classes))
+        colors = class_palette([c.name for c in declared.classes])
         return tuple(
             LandClass(c.value, c.name, f"#{c.color_hint.lower()}" if c.color_hint else color)
             for c, color in zip(declared.classes, colors, strict=True)

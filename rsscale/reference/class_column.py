@@ -17,7 +17,7 @@ from typing import Any
 from rsscale.errors import RecipeError, nearest
 from rsscale.layers import NODATA
 from rsscale.legend.classes import LandClass
-from rsscale.legend.palette import palette
+from rsscale.legend.palette import class_palette, palette
 from rsscale.text.wording import counted
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
@@ -117,7 +117,7 @@ def _of_codes(counts: Counter[str], source: str) -> tuple[LandClass, ...]:
 
 
 def _numbered(names: Sequence[str]) -> tuple[LandClass, ...]:
-    colors = palette(len(names))
+    colors = class_palette(names)
     return tuple(
         LandClass(value, name, color)
         for value, (name, color) in enumerate(zip(names, colors, strict=True), start=1)

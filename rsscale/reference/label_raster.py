@@ -23,7 +23,7 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.layers import NODATA
 from rsscale.legend.attribute_table import read_legend
 from rsscale.legend.classes import LandClass
-from rsscale.legend.palette import palette
+from rsscale.legend.palette import class_palette
 from rsscale.reference.class_column import class_text
 from rsscale.reference.class_raster import RasterOnGrid, check_raster, lent_raster
 from rsscale.reference.grid_labels import GridLabels, Values
@@ -341,7 +341,7 @@ def _own_classes(
     # Those of the file where each class has one of its own: a colour table that says nothing of a
     # value has it black.
     own = {color for code in shown if (color := colors.get(code))}
-    drawn = [colors[c] for c in shown] if len(own) == len(members) else palette(len(members))
+    drawn = [colors[c] for c in shown] if len(own) == len(members) else class_palette(list(members))
     classes = tuple(
         LandClass(value, name, color)
         for value, name, color in zip(values, members, drawn, strict=True)
