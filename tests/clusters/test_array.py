@@ -69,8 +69,11 @@ def test_walltimes_that_end_one_after_another(array: Array, reference: Run) -> N
                 check_clear(end)
         if 0 in codes[-1]:
             break
-    assert codes[-1] == {0}
+    # The other may have come to the end of its time just before: one that starts now says so, too.
+    assert 0 in codes[-1]
     assert len(codes) > 1
+    (last,) = array.wait(array.start("--walltime", "600"))
+    assert last.code == 0, last.err
     check_same(array.run, reference)
 
 
