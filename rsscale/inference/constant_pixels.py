@@ -23,8 +23,8 @@ _LEAST = 4
 # Of one band, such as a height, 0 is a value like any other.
 _BANDS = 2
 _NAME = "all_bands_{}"
-_OF_RECIPE = "say nodata: {{BAND: {}}} for the bands of the input"
-_OF_CUBE = "load it with nodata={{BAND: {}}} for its bands, or write NaN there"
+_OF_RECIPE = "say nodata: {{BAND: {0}}} for one band of the input without true {0}"
+_OF_CUBE = "load it with nodata={{BAND: {0}}} for a band without true {0}, or write NaN there"
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()

@@ -22,9 +22,9 @@ _FIRST = (
     "#44aa99",
     "#882255",
 )
-# Parts of names, and of the colours above those in which such land is usually drawn, best first.
+# Words of names, and of the colours above those in which such land is usually drawn, best first.
 _USUAL = (
-    (("water", "river", "lake", "sea", "ocean", "pond"), ("#332288", "#88ccee")),
+    (("water", "river", "lake", "sea", "ocean"), ("#332288", "#88ccee")),
     (("wetland", "marsh", "swamp", "mangrove", "bog"), ("#44aa99",)),
     (("snow", "ice", "glacier"), ("#88ccee",)),
     (("forest", "tree", "wood"), ("#117733", "#999933")),
@@ -33,6 +33,7 @@ _USUAL = (
     (("grass", "herb", "pasture", "meadow", "shrub"), ("#44aa99", "#999933")),
     (("crop", "agricultur", "farm", "arable", "field"), ("#999933", "#ddcc77")),
 )
+_SHORT = 3  # a word of so many letters begins others that mean something else: "sea", "seasonal"
 _STEPS = 12  # of red, green and blue each, to choose from: 1,728 colours for 254 classes
 _WORD, _NOT = re.compile(r"[^\W\d_]+"), ("no", "non", "not", "other")
 _PAPER, _INK = "#ffffff", "#000000"  # of nodata, and of lines and letters
@@ -74,10 +75,15 @@ def _usual(name: str) -> tuple[str, ...]:
     words = _WORD.findall(name.lower())
     if words and words[0] in _NOT:
         return ()
-    for beginnings, colors in _USUAL:
-        if any(word.startswith(beginnings) for word in words):
+    for parts, colors in _USUAL:
+        if any(_says(word, part) for word in words for part in parts):
             return colors
     return ()
+
+
+def _says(word: str, part: str) -> bool:
+    """Whether a word is another one, its plural, or a compound that begins with it."""
+    return word.removesuffix("s") == part or (len(part) > _SHORT and word.startswith(part))
 
 
 @lru_cache(maxsize=1)

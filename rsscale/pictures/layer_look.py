@@ -36,9 +36,9 @@ def quicklook_layer(
     path : path
         The PNG.
     layer : str
-        Its name; the first one that has two dimensions in space alone when empty. One with CF flag
-        attributes is drawn by its classes; another in eight equal steps between its 2nd and 98th
-        percentile, whose shares the legend has.
+        Its name; when empty the classes, or else the first one that has two dimensions in space
+        alone. One with CF flag attributes is drawn by its classes; another in eight equal steps
+        between its 2nd and 98th percentile, whose shares the legend has.
     max_px : int
         As of :func:`rsscale.quicklook`.
 
@@ -48,7 +48,7 @@ def quicklook_layer(
         When there is no such layer, it has a further axis, or no value.
     """
     flat = [str(name) for name, each in ds.data_vars.items() if set(each.dims) <= _DIMS]
-    layer = layer or next(iter(flat), "")
+    layer = layer or ("classification" if "classification" in flat else next(iter(flat), ""))
     if layer not in flat:
         with_axis = "; it has a further axis" if layer in ds.data_vars else nearest(layer, flat)
         raise ModelError(

@@ -56,12 +56,7 @@ def layers_of(
 ) -> list[PanelLayer]:
     """What each panel is read from."""
     layer = _north_up(ds["classification"])
-    seen = None if observed is None else _north_up(observed["classification"])
-    if seen is not None and seen.sizes != layer.sizes:
-        raise AreaError(
-            f"the map of what was observed has {dict(seen.sizes)} pixels, the map "
-            f"{dict(layer.sizes)}; draw both of the same area and times"
-        )
+    seen = None if observed is None else _at_times_of(layer, _north_up(observed["classification"]))
     if "time" in layer.dims:
         names = _dates(layer["time"].values)
         if "span" in layer.coords:  # as the run calls them: "2023-2024" of two years
@@ -83,6 +78,20 @@ def layers_of(
         span = f" {_dashed(changed['span'].item())}" if "span" in changed.coords else ""
         layers.append(PanelLayer(f"change{span}", changed))
     return layers
+
+
+def _at_times_of(layer: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
+    """What was observed at the times of a layer, of which it may have more."""
+    if "time" in layer.dims and "time" in observed.dims:
+        there = np.isin(layer["time"].values, observed["time"].values)
+        if there.all():
+            observed = observed.sel(time=layer["time"].values)
+    if observed.sizes != layer.sizes:
+        raise AreaError(
+            f"the map of what was observed has {dict(observed.sizes)} pixels, the map "
+            f"{dict(layer.sizes)}; draw both of the same area and times"
+        )
+    return observed
 
 
 def _dashed(span: object) -> str:

@@ -26,6 +26,7 @@ from rsscale.runs.run import Run
 from rsscale.text.wording import percent
 
 _MOST_PAIRS = 6
+_LEAST_SHARE = 1e-6  # of the area: less is the rounding of sums
 _WIDEST = 900  # pixels of a picture in its longer direction
 _STEPS = ("change-years", "map")  # the temporal model's own maps are those that go with its change
 
@@ -138,7 +139,7 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
                 width=picture.shape[1],
                 height=max(round(picture.shape[0] * ground.aspect), 1),
                 bar=_bar(picture.shape[1], ground.thinned(factor * 2**shown.level)),
-                note=note + _not_observed(pixels, observed, number),
+                note=note + _not_observed(hectares, observed, values["time"].values[number]),
                 north=ground.north,
             )
         )
@@ -178,14 +179,22 @@ def _legend(
     return tuple(sorted(rows, key=lambda row: (-row.hectares, row.value)))
 
 
-def _not_observed(pixels: npt.NDArray[np.int64], observed: Product | None, number: int) -> str:
-    """How much of a map was not observed at its time, for the note; empty where nothing was not."""
-    if observed is None:
+def _not_observed(
+    hectares: npt.NDArray[np.float64], observed: Product | None, time: np.datetime64
+) -> str:
+    """How much of a map was not observed at its time, for the note; empty where all was.
+
+    By area: the two may be counted at different levels of overviews.
+    """
+    mapped = hectares[:NODATA].sum()
+    if observed is None or not mapped:
         return ""
-    layer = check_has(observed.ds, "classification", "map")[number]
-    seen, _ = count_classes(observed, layer)
-    share = 1 - seen[:NODATA].sum() / max(int(pixels[:NODATA].sum()), 1)
-    return f"; {percent(share)} not observed then, told by other times" if share > 0 else ""
+    layer = check_has(observed.ds, "classification", "map").sel(time=time)
+    _, seen = count_classes(observed, layer)
+    share = 1 - float(seen[:NODATA].sum() / mapped)
+    return (
+        f"; {percent(share)} not observed then, told by other times" if share > _LEAST_SHARE else ""
+    )
 
 
 def _filled(layer: xr.DataArray) -> tuple[slice, slice]:

@@ -25,6 +25,13 @@ def test_a_colour_goes_to_the_first_that_it_fits_and_blue_to_none_but_water() ->
     )  # fmt: skip
 
 
+def test_a_short_word_is_not_the_beginning_of_another() -> None:
+    names = ["seasonal crops", "seas", "iceberg lettuce", "ice", "bogus", "bogs"]
+    colors = class_palette(names)
+    assert colors[::2] == ("#999933", "#117733", "#ddcc77")  # olive, and what is left in its order
+    assert colors[1::2] == ("#332288", "#88ccee", "#44aa99")
+
+
 def test_names_that_say_nothing_have_the_palette() -> None:
     for count in (0, 3, 9, 30):
         assert class_palette([f"class {k}" for k in range(count)]) == palette(count)

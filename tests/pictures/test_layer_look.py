@@ -54,6 +54,19 @@ def test_flags_of_any_size_are_classes() -> None:
     assert shown.values[0].tolist() == [0] * 30 + [2] * 10 + [255] * 60
 
 
+def test_classes_are_drawn_where_no_layer_is_named(tmp_path: Path) -> None:
+    classes = product()["change_year"].copy()
+    classes.values[:] = 2021
+    ds = product().assign(classification=classes)
+    assert next(iter(ds)) != "classification"
+    unnamed, named = (
+        quicklook_layer(ds, tmp_path / f"{name}.png", name) for name in ("", "classification")
+    )
+    assert unnamed.read_bytes() == named.read_bytes()
+    first = quicklook_layer(ds, tmp_path / "confidence.png", "confidence")
+    assert unnamed.read_bytes() != first.read_bytes()
+
+
 def test_a_layer_is_drawn_or_those_that_there_are_are_named(tmp_path: Path) -> None:
     for name in ("", "confidence", "change_year"):
         path = quicklook_layer(product(), tmp_path / f"{name}.png", name)

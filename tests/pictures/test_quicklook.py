@@ -215,6 +215,18 @@ def test_what_was_not_observed_is_paler_and_counted(
     assert row == {words[at], "–", "15.1 %", hectares(0.18)}  # noqa: RUF001 -- a dash for none
 
 
+def test_what_was_observed_is_that_of_the_same_times(tmp_path: Path) -> None:
+    values = random_values(3, 9, 9)
+    observed = values.copy()
+    observed[0] = NODATA
+    later = product(values).isel(time=slice(1, None))
+    paths = [
+        quicklook(later, tmp_path / f"{given is None}.png", observed=given)
+        for given in (None, product(observed))
+    ]
+    assert (read(paths[0]) == read(paths[1])).all()  # 2020 alone was not observed
+
+
 def test_another_map_of_what_was_observed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AreaError, match=r"observed has .* the same area and times"):
         quicklook(
