@@ -35,14 +35,15 @@ def change_layers(classes: tuple[LandClass, ...], years: Sequence[int]) -> tuple
         },
     )
     count = Layer("changes", overview="mean", attributes={"long_name": "number of changes"})
-    compared = tuple(map(_given_all_years, compared_layers(classes, doubt=True)))
+    compared = (
+        _given_all_years(layer) if layer.name in ("from", "to") else layer
+        for layer in compared_layers(classes, doubt=True)
+    )
     return (*compared, year, count)
 
 
 def _given_all_years(layer: Layer) -> Layer:
     """A layer of a class named as what it is: not always the class of that year's own map."""
-    if layer.name not in ("from", "to"):
-        return layer
     name = f"{layer.attributes['long_name']}, given all years"
     return replace(layer, attributes={**layer.attributes, "long_name": name})
 
@@ -58,7 +59,7 @@ def _colors(count: int) -> list[str]:
 def year_layers(classes: tuple[LandClass, ...]) -> tuple[Layer, ...]:
     """``classification`` and ``confidence``, as a map has them."""
     label, confidence, *_ = ClassOutput().layers(classes)
-    return (label, confidence)
+    return (_given_all_years(label), _given_all_years(confidence))
 
 
 def path_names(year: int) -> tuple[str, str]:

@@ -15,7 +15,13 @@ from rsscale.errors import RecipeError
 @command
 def quicklook(
     folder: RunPath,
-    out: Annotated[Path | None, typer.Option(help="PNG; in the run folder when omitted.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="PNG; quicklook.png in the run folder when omitted, of a step or layer with its "
+            "name."
+        ),
+    ] = None,
     step: Annotated[
         str | None,
         typer.Option(
@@ -36,8 +42,9 @@ def quicklook(
     if out is None and "://" in folder:
         raise RecipeError(f"{folder} is in a bucket; say with --out where the picture goes")
     run = Run(folder)
-    path = out or Path(folder) / "quicklook.png"
     steps = run.state["steps"]
+    named = "-".join(["quicklook", *(name for name in (step, layer) if name)])
+    path = out or Path(folder) / f"{named}.png"
     if step is None and not steps.get("map", {}).get("layers"):
         step = _last_step(steps)  # its maps lie in another run
     if layer is not None or step is not None:
@@ -47,8 +54,9 @@ def quicklook(
     # Beside the temporal model's change its own maps: those of single years differ without change.
     if _is_done(steps.get("change-years"), "classification"):
         source = source_step(run, "change")
-        observed = open_named(run, source) if source else None
-        print(draw(open_named(run, "change-years"), path, change=change, observed=observed))
+        years, observed = open_named(run, "change-years"), open_named(run, source or "map")
+        title = str(observed.attrs.get("title", ""))  # the run's own, without the step
+        print(draw(years, path, title=title, change=change, observed=observed if source else None))
     else:
         print(draw(open_named(run, "map"), path, change=change))
 

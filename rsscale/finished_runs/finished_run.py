@@ -22,6 +22,7 @@ from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.run_report.documents import OBJECTS_ACCURACY
 from rsscale.runs.run import Run
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_state import run_grid
 from rsscale.store.step_version import step_version
 
 _YEAR = re.compile(r"\d{4}")
@@ -72,8 +73,7 @@ class FinishedRun:
     @cached_property
     def grid(self) -> Grid:
         """Of the full resolution."""
-        given = self.state["grid"]
-        return Grid(given["crs"], given["resolution"], given["tile"], tuple(given["origin"]))
+        return run_grid(self.state)
 
     @cached_property
     def extent(self) -> PixelBox:

@@ -9,7 +9,6 @@ import shapely
 
 from rsscale.errors import RecipeError, nearest
 from rsscale.geo.area import read_area
-from rsscale.geo.grid import Grid
 from rsscale.object_files.step_objects import (
     Bounds,
     RunLike,
@@ -18,6 +17,7 @@ from rsscale.object_files.step_objects import (
     open_objects,
 )
 from rsscale.objects.columns import GEOMETRY
+from rsscale.store.run_state import run_grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -130,9 +130,7 @@ def _frames(
 
 def _area(objects: StepObjects, bbox: Any) -> shapely.Geometry:
     """A box in degrees, or an area, in the grid's CRS."""
-    state = objects.folder.read_state()["grid"]
-    grid = Grid(state["crs"], state["resolution"], state["tile"], tuple(state["origin"]))
-    return grid.project(read_area(bbox)).geom
+    return run_grid(objects.folder.read_state()).project(read_area(bbox)).geom
 
 
 def _columns(objects: StepObjects, columns: Sequence[str] | None) -> list[str] | None:

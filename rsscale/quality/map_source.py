@@ -21,13 +21,12 @@ import xarray as xr
 from rsscale.errors import RunFolderError
 from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS, Condition
 from rsscale.geo.area import read_area
-from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import PixelBox
 from rsscale.layers import Layer, TileKey
 from rsscale.steps.base import Cost, Resources
 from rsscale.store.ledger import Ledger, LedgerReader
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.run_state import check_layers
+from rsscale.store.run_state import check_layers, run_grid
 from rsscale.store.storage import Folder
 from rsscale.store.zarr_store import ZarrStore
 
@@ -186,7 +185,7 @@ def map_source(folder: RunFolder, step: str) -> MapSource:
     """
     state = folder.read_state()
     check_layers(state, step, folder.url)
-    grid = Grid(**{**state["grid"], "origin": tuple(state["grid"]["origin"])})
+    grid = run_grid(state)
     described = state["steps"][step]
     layers = tuple(map(Layer.parse, described["layers"]))
     classes = class_layer_of(layers)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geom import Geometry
 
 from rsscale.errors import RunFolderError
 from rsscale.gate_rules.gate import Gate, Place
@@ -42,7 +43,7 @@ def draw_place(step: QualityCounts, gate: Gate, place: Place) -> bytes:
         When matplotlib is not installed.
     """
     require_matplotlib("a picture of the worst places")
-    box = place.box.pad(round(_AROUND * max(place.box.shape)))
+    box = _shown_box(step, place)
     spans = _spans(step, gate, place)
     layer = class_layer_of(step.map.store.layers)
     named = () if layer is None else _with_colors(flag_classes(layer.attributes))
@@ -56,10 +57,15 @@ def draw_place(step: QualityCounts, gate: Gate, place: Place) -> bytes:
             thinned = _read(step, name, span, box)
             image = _percent(thinned) if name == CONFIDENCE else _painted(thinned, named)
             extent = (box.col0, box.col1, box.row1, box.row0)
-            axis.imshow(image, extent=extent, interpolation="nearest")
+            shown = axis.imshow(
+                image, extent=extent, interpolation="nearest", cmap="viridis", vmin=0, vmax=100
+            )
             _draw_lines(axis, step, gate, span, box)
             _draw_box(axis, place.box)
-            title = "confidence, 0 to 100 %" if name == CONFIDENCE else "classes"
+            if name == CONFIDENCE:
+                scale = figure.colorbar(shown, ax=axis, shrink=0.6, ticks=[0, 25, 50, 75, 100])
+                scale.ax.set_ylabel("%", rotation=0)
+            title = CONFIDENCE if name == CONFIDENCE else "classes"
             axis.set_title(**_text(f"{title}, {span}", "label"))
             axis.set_xticks([])
             axis.set_yticks([])
@@ -67,6 +73,14 @@ def draw_place(step: QualityCounts, gate: Gate, place: Place) -> bytes:
         heading = f"{gate.title} ({gate.status}). Worst place: tile {place.tile}, {place.span}"
         figure.suptitle(**_text(heading, "t"), x=0.01, ha="left", color=INK)
         return _png(figure)
+
+
+def _shown_box(step: QualityCounts, place: Place) -> PixelBox:
+    """A place with what is around it; of a tile that reaches beyond the map what the map has."""
+    grid = step.map.store.grid
+    area = grid.box(Geometry(step.map.shape, grid.crs))
+    mapped = place.box & area
+    return mapped.pad(round(_AROUND * max(mapped.shape))) & area
 
 
 def _spans(step: QualityCounts, gate: Gate, place: Place) -> list[str]:

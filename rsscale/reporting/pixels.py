@@ -19,6 +19,7 @@ from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.legend.values import class_values, declared_nodata
 from rsscale.runs.run import Run
+from rsscale.store.run_state import run_grid
 
 _BLOCK = 2048  # pixels: memory of a block is some 100 MB with its areas, whatever the product
 # Up to so many pixels are counted one by one; of more, those of an overview.
@@ -70,12 +71,6 @@ class Product:
         )  # fmt: skip
         areas = pixel_areas(self.grid, part) / 10_000
         return np.broadcast_to(areas, part.shape)
-
-
-def run_grid(state: Mapping[str, Any]) -> Grid:
-    """The grid of a run."""
-    said = state["grid"]
-    return Grid(said["crs"], said["resolution"], said["tile"], tuple(said["origin"]))
 
 
 def open_level(run: Run, state: Mapping[str, Any], step: str, *, most: float) -> Product:

@@ -20,7 +20,7 @@ from rsscale.sample_assessment.layers_of_run import MapLayers
 from rsscale.sample_assessment.mapped_classes import unit_areas
 from rsscale.sample_assessment.mapped_sample import known, mapped_hectares, mapped_sample
 from rsscale.sample_assessment.regions import read_regions, zones_of
-from rsscale.sample_assessment.remarks import no_probability_sample, remarks
+from rsscale.sample_assessment.remarks import no_probability_sample, not_sampled, remarks
 from rsscale.sample_assessment.sample_file import SampleFile, read_sample_file
 from rsscale.sample_assessment.sample_points import sample_points
 from rsscale.sample_assessment.unit_checks import check_covered, check_units
@@ -187,6 +187,7 @@ def _record(file: SampleFile) -> dict[str, Any]:
         "path": str(file.path),
         "sha256": file_digest(file.path),
         "record": file.record is not None,
+        "not_sampled": [] if file.record is None else list(not_sampled(file.record)),
     }
 
 
@@ -201,5 +202,6 @@ def _versions(run: Run, maps: MapLayers, references: Mapping[str, str]) -> dict[
             if not {*span.split("-")}.isdisjoint(references)
         },
         "step": step,
+        "layer": maps.layer.name,
         "assessed": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -44,6 +44,8 @@ class _Record(_Part):
     clusters: _Clusters | None = None
     span: str = ""
     periods: list[int | str] = Field(default_factory=list)
+    unmapped_hectares: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    left_out_hectares: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class DesignRecord:
         Period, or two of them, of the classes that it was drawn from.
     periods : tuple of str
         That are to be interpreted; none where it does not say.
+    unmapped, left_out : float
+        Hectares of the area that had no class, and that were in no stratum: neither was sampled.
     """
 
     design: SampleDesign
@@ -72,6 +76,8 @@ class DesignRecord:
     versions: Mapping[str, str]
     span: str
     periods: tuple[str, ...]
+    unmapped: float = 0.0
+    left_out: float = 0.0
 
     @classmethod
     def beside(cls, sample: Path) -> DesignRecord | None:
@@ -120,4 +126,6 @@ class DesignRecord:
             record.versions,
             record.span,
             tuple(map(str, record.periods)),
+            record.unmapped_hectares,
+            record.left_out_hectares,
         )

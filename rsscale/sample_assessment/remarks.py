@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from rsscale.estimation.estimate import MappedClasses
 from rsscale.estimation.sample_table import PROBABILITY, interpreted
 from rsscale.legend.class_codes import class_positions
 from rsscale.reference.zones import Zones
+from rsscale.sample_assessment.design_record import DesignRecord
 from rsscale.sample_assessment.layers_of_run import MapLayers
 from rsscale.sample_assessment.regions import zones_of
 from rsscale.sample_assessment.sample_file import SampleFile
@@ -41,6 +42,7 @@ def remarks(
             f"sample's columns, and sizes are sums of 1 / {PROBABILITY}"
         )
     if file.record is not None:
+        notes += not_sampled(file.record)
         sampled = file.record.design.hectares
         for period, hectares in mapped.hectares.items():
             with_class = float(hectares[:-1].sum())
@@ -60,6 +62,21 @@ def remarks(
         if outside:
             notes.append(f"{outside:,} of {len(file.frame):,} units lie in no region")
     return notes
+
+
+def not_sampled(record: DesignRecord) -> Iterator[str]:
+    """A line for land that no unit could be drawn from: no figure is of it."""
+    sampled = record.design.hectares
+    area = sampled + record.unmapped + record.left_out
+    for hectares, why in (
+        (record.unmapped, "had no class in the map that the sample was drawn from"),
+        (record.left_out, "were left out of the sample"),
+    ):
+        if hectares > _NOTED * area:
+            yield (
+                f"{hectares:,.0f} of the area's {area:,.0f} ha ({hectares / area:.1%}) {why}: "
+                f"areas and accuracies are of the {sampled:,.0f} ha that were sampled"
+            )
 
 
 def no_probability_sample(file: SampleFile, maps: MapLayers, references: Mapping[str, str]) -> str:

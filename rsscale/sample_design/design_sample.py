@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from rsscale.sample_design.sample_file import (
     write_sample,
 )
 from rsscale.sample_passes.cells import with_lattice
+from rsscale.sample_passes.counting_pass import CountingPass
 from rsscale.sample_passes.drawing_pass import columns_of
 from rsscale.sample_passes.sample_options import SampleOptions
 from rsscale.sample_passes.sample_size import Expectation, allocate, needed_size, sizes_of
@@ -168,7 +169,24 @@ def _plan(job: DrawRun, options: SampleOptions) -> SampleDesign:
         size = _size_of_design(expected, strata, options)
         options = options.model_copy(update={"size": size})
         sizes = allocate(expected, size, "proportional", options)
-    return SampleDesign(options, strata, expected, sizes)
+    notes = tuple(_told_of_change(job, tiles, options))
+    return SampleDesign(options, strata, expected, sizes, notes=notes)
+
+
+def _told_of_change(job: DrawRun, tiles: CountingPass, options: SampleOptions) -> Iterator[str]:
+    """A line where change is the difference of two maps, and the run has a step that tells it."""
+    if not tiles.population.is_pair or not set(options.strata) & {"transition", "change"}:
+        return
+    steps: dict[str, Any] = job.run.state["steps"]
+    for name, step in steps.items():
+        layers = {layer["name"] for layer in step.get("layers") or ()}
+        tells = {"from", "to"} <= layers and tiles.span in step.get("spans", ())
+        if tells and name != job.step:
+            yield (
+                f"change is here the difference of the maps of {tiles.span.replace('-', ' and ')} "
+                f"of {job.step!r}, with the errors of both; the run tells change in step {name!r}: "
+                f"--step {name} stratifies by that"
+            )
 
 
 def _size_of_design(expected: Expectation, strata: Strata, options: SampleOptions) -> int:

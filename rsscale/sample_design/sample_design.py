@@ -46,6 +46,8 @@ class SampleDesign:
         The units as they are in the file, with the pixel's ``row`` and ``col``.
     chips : int
         Pictures that were written.
+    notes : tuple of str
+        What else to know before it is drawn.
     """
 
     options: SampleOptions
@@ -55,6 +57,7 @@ class SampleDesign:
     path: Path | None = None
     units: gpd.GeoDataFrame | None = None
     chips: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -113,7 +116,7 @@ class SampleDesign:
             table(rows, head),
             heading("expected standard errors"),
             table(errors, error_head),
-            small_lines([*self._not_sampled(), *place]),
+            small_lines([*self._not_sampled(), *self.notes, *place]),
         )
 
     def __str__(self) -> str:
@@ -122,7 +125,7 @@ class SampleDesign:
             *_aligned(self._rows()),
         ]
         texts += ["", "expected standard errors", *_aligned(self._error_rows())]
-        texts += self._not_sampled()
+        texts += [*self._not_sampled(), *self.notes]
         if self.path is not None:
             texts += ["", str(self.path)]
         return "\n".join(texts)

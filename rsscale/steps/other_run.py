@@ -12,6 +12,7 @@ from rsscale.layers import Layer
 from rsscale.steps.sources import StoredLayers
 from rsscale.store.ledger import LedgerReader
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_state import run_grid
 from rsscale.store.zarr_store import ZarrStore
 
 
@@ -47,7 +48,7 @@ def stored_in(path: str, step: str, grid: Grid) -> StoredLayers:
             f"the run {path} has no step {step!r} with layers; it has {', '.join(names)}"
             f"{nearest(step, names)}"
         )
-    other = Grid(**{**state["grid"], "origin": tuple(state["grid"]["origin"])})
+    other = run_grid(state)
     if (other.crs, other.resolution, other.origin) != (grid.crs, grid.resolution, grid.origin):
         raise RecipeError(f"the run {path} lies on the grid {other}, this one on {grid}")
     described = known[step]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rsscale.documents import kind_of
 from rsscale.errors import RunFolderError, nearest
+from rsscale.geo.grid import Grid
 
 
 def _inside(name: str) -> str:
@@ -132,3 +133,10 @@ def check_layers(state: Mapping[str, Any], step: str, url: str) -> None:
             f"step {step!r} of {url} has no layers; there are {', '.join(own) or 'none'}"
             f"{nearest(step, own)}"
         )
+
+
+def run_grid(state: Mapping[str, Any]) -> Grid:
+    """The grid of a run, from its ``run.json``, without its recipe."""
+    grid = state["grid"]
+    west, north = grid["origin"]
+    return Grid(grid["crs"], grid["resolution"], grid["tile"], (west, north))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyproj
@@ -18,11 +17,11 @@ from rsscale.geo.lattice import PixelBox
 from rsscale.object_files.class_colors import class_colors
 from rsscale.object_files.step_objects import object_steps, open_objects
 from rsscale.store.run_folder import RunFolder
-from rsscale.store.step_version import is_same_version
+from rsscale.store.run_state import run_grid
 from rsscale.store.storage import Storage
+from rsscale.viewer.areas import area_notes, legend_areas, not_sampled
 from rsscale.viewer.imagery import imagery_folder
 from rsscale.viewer.layer_entries import layer_entries
-from rsscale.viewer.product_grid import grid_of
 from rsscale.viewer.regions import COUNTS, zone_steps
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of ``viewer.json``."""
 SAMPLE = "sample.geojson"
-AREAS = "areas.json"
 # An outline is drawn, not measured: this part of the product's width may be lost.
 _OUTLINE = 2000
 
@@ -55,8 +53,9 @@ def viewer_document(
     dict
         For JSON: ``title``, ``crs``, ``extent`` and ``area`` in the grid's CRS, ``grid``,
         ``tiles``, ``layers`` (see :func:`~rsscale.viewer.layer_entries.layer_entries`),
-        ``regions``, ``objects``, ``sample``, ``areas``, ``notes``. Stores are named relative to
-        the product's folder.
+        ``regions``, ``objects``, ``sample``, ``areas`` (see
+        :func:`~rsscale.viewer.areas.legend_areas`), ``not_sampled``, ``notes``. Stores are named
+        relative to the product's folder.
 
     Raises
     ------
@@ -73,7 +72,7 @@ def viewer_document(
             f"{', '.join(state['steps']) or 'none'}: "
             + ("run a recipe with a map" if place is None else "publish the stores first")
         )
-    grid = grid_of(state)
+    grid = run_grid(state)
     area = read_area(read_json(folder.storage.read(state["area"]))["features"][0])
     box = PixelBox(*state["extent"])
     extent = grid.geobox_of(box).boundingbox
@@ -105,7 +104,8 @@ def viewer_document(
         ],
         "objects": objects,
         "sample": folder.storage.exists(SAMPLE),
-        "areas": mapped_areas(folder),
+        "areas": legend_areas(folder, layers),
+        "not_sampled": not_sampled(folder),
         "notes": [*_notes(folder, state, layers), *_without_layers(folder, layers, place)],
     }
 
@@ -136,33 +136,6 @@ def _without_layers(
     yield "there are objects alone, without a map" + (
         f"; to see them over imagery: rsscale view {folder.url} --imagery" if place is None else ""
     )
-
-
-def mapped_areas(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """Hectares of the map's classes by period, from ``areas.json``; empty without a sample.
-
-    Returns
-    -------
-    dict of period to dict of class value to dict
-        ``mapped``, and ``value``, ``low``, ``high`` of the estimate, null where there is none.
-    """
-    try:
-        document = read_json(folder.storage.read(AREAS))
-        periods = document["periods"]
-        return {
-            period: {str(entry["value"]): _area(entry) for entry in content["classes"]}
-            for period, content in periods.items()
-        }
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # not estimated, or by another version: the page goes without
-
-
-def _area(entry: Mapping[str, Any]) -> dict[str, Any]:
-    estimate = entry.get("hectares") or {}
-    return {
-        "mapped": entry.get("mapped_hectares"),
-        **{name: estimate.get(name) for name in ("value", "low", "high")},
-    }
 
 
 def _imagery(
@@ -237,7 +210,7 @@ def _notes(folder: RunFolder, state: Mapping[str, Any], layers: Sequence[Mapping
                 f"{step}: {tiles['done']:,} of {tiles['total']:,} tiles are done; the others are "
                 "empty here"
             )
-    yield from _outdated_areas(folder, state)
+    yield from area_notes(folder, state)
     flat = [
         step
         for step in dict.fromkeys(layer["step"] for layer in layers)
@@ -251,22 +224,6 @@ def _notes(folder: RunFolder, state: Mapping[str, Any], layers: Sequence[Mapping
             "when zoomed in; add "
             + ", ".join(f"{step}-overviews: {{kind: overviews, of: {step}}}" for step in flat)
             + f" to the recipe's steps and run it again into {folder.url.rpartition('/')[2]}"
-        )
-
-
-def _outdated_areas(folder: RunFolder, state: Mapping[str, Any]) -> Iterator[str]:
-    """A line where areas were estimated of another version of the map."""
-    try:
-        document = read_json(folder.storage.read(AREAS))
-        assessed, step, _ = (document[key] for key in ("assessed", "step", "version"))
-        # The version is hashed from the entries of all tiles: only where it can have changed.
-        may_differ = datetime.fromisoformat(assessed) < datetime.fromisoformat(state["updated"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return
-    if may_differ and not is_same_version(folder, step, document):
-        yield (
-            f"the areas were estimated on {assessed[:10]}, of another version of the map than is "
-            "shown; interpret and assess a sample of this one"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,18 @@ def layer_entries(place: Storage, state: Mapping[str, Any]) -> list[dict[str, An
             if entry["kind"] == "quantity":
                 entry["range"] = _range(storage, layer, levels[-1])
             entries.append(entry)
-    return entries
+    return _told_apart(entries)
+
+
+def _told_apart(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of which no two have the same title: those that had get the name of their step."""
+    counts = Counter(entry["title"] for entry in entries)
+    return [
+        entry | {"title": f"{entry['title']} ({entry['step']})"}
+        if counts[entry["title"]] > 1 and entry["step"] != "map"
+        else entry
+        for entry in entries
+    ]
 
 
 def layered_steps(

@@ -13,8 +13,8 @@ from rsscale.errors import RecipeError, RunFolderError
 from rsscale.geo.lattice import PixelBox
 from rsscale.plans.plan import read_frozen
 from rsscale.store.run_folder import RunFolder
+from rsscale.store.run_state import run_grid
 from rsscale.store.table_store import read_table
-from rsscale.viewer.product_grid import grid_of
 
 if TYPE_CHECKING:
     from rsscale.reference.zones import Zones
@@ -68,7 +68,7 @@ def regions_geojson(folder: RunFolder, step: str) -> dict[str, Any]:
         When the step's zones are not in the folder any more, or can't be read.
     """
     state = folder.read_state()
-    grid = grid_of(state)
+    grid = run_grid(state)
     zones = _zones(folder, state, step)
     extent = grid.geobox_of(PixelBox(*state["extent"])).boundingbox
     tolerance = max((extent.right - extent.left) / _LINES, grid.resolution)
@@ -100,7 +100,7 @@ def _zones(folder: RunFolder, state: Mapping[str, Any], step: str) -> Zones:
     name = f"{room}/{digest}/{Path(options['zones']).name}"
     try:
         path = folder.storage.local(name)
-        return read_zones(path, options["id"], grid_of(state), options.get("zones_layer"))
+        return read_zones(path, options["id"], run_grid(state), options.get("zones_layer"))
     except (FileNotFoundError, RecipeError) as error:
         raise RunFolderError(f"{folder.url}: zones of {step!r} can't be read: {error}") from None
 

@@ -14,7 +14,7 @@ from rsscale.geo.grid import Grid
 from rsscale.layers import TileKey
 from rsscale.store.ledger import Entry, Ledger
 from rsscale.store.run_folder import RunFolder
-from rsscale.viewer.product_grid import grid_of
+from rsscale.store.run_state import run_grid
 
 TILE = re.compile(r"x(-?\d{1,9})_y(-?\d{1,9})")
 """The name of a tile of level 0."""
@@ -32,7 +32,7 @@ class TileScenes:
     """
 
     def __init__(self, folder: RunFolder, state: Mapping[str, Any]) -> None:
-        self._folder, self._grid = folder, grid_of(state)
+        self._folder, self._grid = folder, run_grid(state)
         self._inputs = list(state.get("items", ()))
         self._opened: dict[str, Any] = {}
 

@@ -29,9 +29,10 @@ from rsscale.errors import RecipeError, RunFolderError, StorageError
 from rsscale.geo.pixel_area import pixel_areas
 from rsscale.layers import NODATA
 from rsscale.reporting import pixels
-from rsscale.reporting.pixels import open_level, run_grid
+from rsscale.reporting.pixels import open_level
 from rsscale.sample_assessment.assess_sample import assess_sample
 from rsscale.store.ledger import Ledger
+from rsscale.store.run_state import run_grid
 from rsscale.store.step_version import step_version
 from rsscale.store.zarr_store import consolidate
 from rsscale.text.wording import hectares, percent

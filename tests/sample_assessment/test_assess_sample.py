@@ -26,6 +26,8 @@ from rsscale.sample_assessment.mapped_classes import ClassLayer
 from rsscale.store.ledger import Ledger
 from rsscale.store.step_version import step_version
 from rsscale.store.zarr_store import ZarrStore
+from rsscale.viewer.areas import legend_areas
+from rsscale.viewer.layer_entries import layer_entries
 
 NAMES = {one.value: one.name for one in CLASSES}
 
@@ -208,6 +210,39 @@ def test_a_sample_of_change_takes_the_maps_and_hectares_of_the_change_step(
     assert sum(sizes) == pytest.approx(sum(one.mapped_hectares for one in found["2023"].classes))
     # Strata are not the classes, whose hectares are counted: that helps.
     assert found["2023"].estimator.startswith("model-assisted")
+
+
+def test_areas_of_change_stand_at_each_layer_that_they_are_of(
+    run: rs.Run, maps: np.ndarray, tmp_path: Path
+) -> None:
+    found = rs.assess_sample(run, change_sample(run, maps, tmp_path / "change.gpkg"))
+    folder = run.folder
+    shown = legend_areas(folder, layer_entries(folder.storage, folder.read_state()))
+    assert list(shown) == ["map/classification", "change/from", "change/to", "change/change"]
+    for period, of_step in (("2022", "change/from"), ("2023", "change/to")):
+        at_change, at_map = shown[of_step]["2022-2023"], shown["map/classification"][period]
+        for figures in found[period].classes:
+            key = str(figures.land_class.value)
+            assert at_change[key]["value"] == pytest.approx(figures.hectares.value)
+            assert at_change[key]["mapped"] == pytest.approx(figures.mapped_hectares)
+            # The ground is the same; what is mapped is not this map's.
+            assert at_map[key] == at_change[key] | {"mapped": None}
+    changed = found.change["2022-2023"].changed
+    at_layer = shown["change/change"]["2022-2023"]["1"]
+    assert (at_layer["low"], at_layer["high"]) == pytest.approx((changed.low, changed.high))
+
+
+def test_land_that_was_not_sampled_is_told(run: rs.Run, maps: np.ndarray, tmp_path: Path) -> None:
+    record = {"unmapped_hectares": 2000.0, "left_out_hectares": 0.0}
+    found = rs.assess_sample(run, write(run, maps, tmp_path / "sample.gpkg", record=record))
+    (line,) = [note for note in found.notes if "had no class" in note]
+    sampled = sum(figures.hectares.value for figures in found["2023"].classes)
+    share = 2000 / (2000 + sampled)
+    assert line.startswith(
+        f"2,000 of the area's {2000 + sampled:,.0f} ha ({share:.1%}) had no class"
+    )
+    assert line in str(found)
+    assert json.loads((run.path / "areas.json").read_text())["sample"]["not_sampled"] == [line]
 
 
 def test_regions_add_up_and_know_their_size(run: rs.Run, sample: Path, tmp_path: Path) -> None:

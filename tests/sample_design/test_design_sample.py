@@ -176,6 +176,8 @@ def test_a_sample_of_change_has_a_reference_for_each_period(run: rs.Run, tmp_pat
     places = units.to_crs("EPSG:4326").geometry
     assert units["longitude"].to_numpy() == pytest.approx(places.x, abs=1e-6)
     assert all(one.hectares >= 60 for one in design.strata.all[:-1])
+    assert "difference of the maps of 2020 and 2022" in str(design)
+    assert "--step change" in str(design)  # the run tells it in a step of its own
     of_step = rs.design_sample(
         run, tmp_path / "step.gpkg", step="change", strata=["change"], size=100, threads=1
     )
@@ -183,6 +185,7 @@ def test_a_sample_of_change_has_a_reference_for_each_period(run: rs.Run, tmp_pat
     changed = units["stratum_name"] == "changed"
     assert ((class_at(units, 2020) != class_at(units, 2022)) == changed).all()
     assert 0 < changed.sum() < 100
+    assert "--step" not in str(of_step)
 
 
 def test_strata_of_classes_and_regions_are_crossed(run: rs.Run, tmp_path: Path) -> None:

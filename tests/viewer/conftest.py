@@ -108,4 +108,5 @@ def _areas() -> dict[str, Any]:
     ]
     # An interval that is wider above, as where all units of the class agree.
     classes[1]["hectares"] = {"value": 900.0, "se": None, "low": 880.0, "high": 1400.0}
-    return {"format": 1, "periods": {"2024": {"classes": classes}}}
+    sample = {"not_sampled": ["12 of the area's 4,012 ha (0.3%) had no class"]}
+    return {"format": 1, "sample": sample, "periods": {"2024": {"classes": classes}}}

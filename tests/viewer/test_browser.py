@@ -222,6 +222,7 @@ def test_areas_regions_and_the_sample(page: Page) -> None:
     assert page.tab.text_content("#legend li:first-child .area") == "900 ha ± 40 ha"
     assert page.tab.text_content("#legend li:nth-child(2) .area") == "900 ha (880 to 1,400)"
     assert page.tab.text_content("#legend li:nth-child(4) .area") == "1,000 ha mapped"
+    assert "12 of the area's 4,012 ha (0.3%) had no class" in page.tab.text_content("#legend")
     picture = page.picture()
     height, width = picture.shape[:2]
     # The second unit, at which map and reference differ.

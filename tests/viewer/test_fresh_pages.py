@@ -26,13 +26,13 @@ def test_areas_and_a_sample_that_came_later(viewed_run: Path, tmp_path: Path) ->
         for name in ("areas.json", "sample.geojson"):
             shutil.copy(tmp_path / name, run / name)
         after = document(viewer)
-        assert after["areas"]["2024"]["1"]["value"] == 900.0
+        assert after["areas"]["map/classification"]["2024"]["1"]["value"] == 900.0
         assert after["sample"]
         assert requests.get(f"{viewer.url}sample.json", timeout=30).status_code == 200
         areas = json.loads((run / "areas.json").read_text())
         areas["periods"]["2024"]["classes"][0]["hectares"]["value"] = 901.0
         (run / "areas.json").write_text(json.dumps(areas))
-        assert document(viewer)["areas"]["2024"]["1"]["value"] == 901.0
+        assert document(viewer)["areas"]["map/classification"]["2024"]["1"]["value"] == 901.0
 
 
 def test_objects_that_came_later(object_run: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_what_the_page_is_told(viewer: rs.Viewer) -> None:
         {"step": "communes", "title": "communes", "of": "map", "kind": "zones"}
     ]
     assert document["notes"] == []
-    area = document["areas"]["2024"]
+    area = document["areas"]["map/classification"]["2024"]
     assert area["1"] == {"mapped": 1000.0, "value": 900.0, "low": 860.0, "high": 940.0}
     assert area["9"]["value"] is None
 

@@ -15,7 +15,7 @@ export function legend(product, state, layer, span, isOther = false) {
 
 function classes(product, state, layer, span, isOther) {
   const {off} = state.get();
-  const areas = layer.id === product.map.id ? product.areas[span] ?? {} : {};
+  const areas = product.areas[layer.id]?.[span] ?? {};
   const rows = layer.classes.map((one) => {
     const area = areas[String(one.value)];
     const id = `class-${isOther ? 'other-' : ''}${one.value}`;
@@ -39,11 +39,13 @@ function classes(product, state, layer, span, isOther) {
 /** What the areas beside the classes are, and which other times have estimates where these are none. */
 function notes(product, layer, areas) {
   const own = Object.values(areas);
-  const estimated = layer.id === product.map.id && !own.some(isEstimated)
-    ? Object.keys(product.areas).filter((span) => Object.values(product.areas[span]).some(isEstimated)) : [];
+  const spans = product.areas[layer.id] ?? {};
+  const estimated = own.some(isEstimated) ? []
+    : Object.keys(spans).filter((span) => Object.values(spans[span]).some(isEstimated));
   return [
     ...(own.length ? [areasNote(own)] : []),
     ...(estimated.length ? [`Areas with their 95 % intervals: ${estimated.join(', ')}.`] : []),
+    ...(own.some(isEstimated) ? product.not_sampled : []),
   ];
 }
 

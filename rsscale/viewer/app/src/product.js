@@ -12,7 +12,7 @@ function blank(objects) {
 
 export class Product {
   constructor(document, base) {
-    Object.assign(this, {objects: []}, document);
+    Object.assign(this, {objects: [], areas: {}, not_sampled: []}, document);
     this.base = base;
     if (!document.layers.length) this.layers = [blank(this.objects)];
     this.byId = new Map(this.layers.map((layer) => [layer.id, layer]));
