@@ -217,22 +217,21 @@ def _rings(shape: Any) -> list[Any]:
 
 
 def _write_folds(axes: Axes, places: Sequence[Any], shapes: Sequence[Any], width: float) -> None:
-    """The number of its fold at the corner of each place that has room for it."""
+    """The number of its fold in each place that has room for it, over its labels."""
     from matplotlib.patheffects import withStroke
 
-    halo = [withStroke(linewidth=2.5, foreground="white")]
+    halo = [withStroke(linewidth=3.5, foreground="white")]
     for place, shape in zip(places, shapes, strict=True):
         tested = shape is not None and place["fold"] is not None
         if not tested or math.sqrt(max(shape.area, 0.0)) < 2.5 * _DOTTED * width:
             continue
-        west, _, _, north = shape.bounds
+        inside = shape.representative_point()
         axes.annotate(
             str(place["fold"]),
-            (west, north),
-            xytext=(3, -3),
-            textcoords="offset points",
-            fontsize=9,
-            va="top",
+            (inside.x, inside.y),
+            fontsize=12,
+            ha="center",
+            va="center",
             fontweight="bold",
             zorder=5,
             path_effects=halo,

@@ -49,7 +49,11 @@ def confusion_chart(training: Mapping[str, Any]) -> Figure:
         figure = new_figure(1000, 330 + (100 if is_crowded else 0) + max(count, 3) * row)
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        users = [_percent(v) for v in scores["users_accuracy"].values()]
+        # Of a class that nobody tested, none of what is mapped as it could be right.
+        users = [
+            _percent(v if tested else None)
+            for v, tested in zip(scores["users_accuracy"].values(), there.tolist(), strict=True)
+        ]
         producers = [_percent(v) for v in scores["producers_accuracy"].values()]
         if is_crowded:
             short = [shortened(name) for name in names]
@@ -146,7 +150,7 @@ def reliability_chart(training: Mapping[str, Any]) -> Figure:
         label = f"after, temperature {calibration['temperature']:.3g}: {error}"
         _draw_bins(top, after, color=BLUE, marker="o", label=label)
         top.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
-        top.legend(loc="lower right", framealpha=0.9, edgecolor="white")
+        top.legend(loc="best", framealpha=0.9, edgecolor="white")
         below.bar(edges[:-1], after["weight"], width=np.diff(edges), align="edge", color=BLUE,
                   edgecolor="white")  # fmt: skip
         note = (
@@ -218,7 +222,7 @@ def _write_margins(
                   rotation=90 if crowded else 0)  # fmt: skip
     right = axes.secondary_yaxis("right")
     right.set_yticks([])
-    right.set_ylabel("user's accuracy (precision)", labelpad=52)
+    right.set_ylabel("user's accuracy (precision)", labelpad=62)
     above = axes.secondary_xaxis("top")
     above.set_xticks([])
     above.set_xlabel("producer's accuracy (recall)", labelpad=24 if not crowded else 44)

@@ -1,4 +1,4 @@
-"""How wide the places of a new recipe's split are: by how the labels lie."""
+"""How the labels of a new recipe are split, and what learns of them: by how many there are."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 FEWEST_PLACES = 10
 """Places with labels that training, validation and test are shared out of."""
+_FEW = 50  # labels: a fifth of fewer tells little, and teaches a network little
 _USUAL = 5000.0  # metres: neighbours that are alike for being near are not parted
 _NARROWEST = 100.0
+_SHARES, _FOLDS = "validation: 0.2, test: 0.2", "folds: 5"
 _CHIPS = (256, 128, 64, 32)  # pixels; the first is the default of train.chip, the last its least
 
 
-def split_lines(labels: str, area: Geometry, resolution: float) -> list[str]:
-    """The lines ``split`` and, where it must be smaller than usual, ``chip`` of a recipe.
+def learning_lines(labels: str, area: Geometry, resolution: float) -> list[str]:
+    """The lines ``split``, ``architecture`` and, where it must be small, ``chip`` of a recipe.
 
     Parameters
     ----------
@@ -35,28 +37,41 @@ def split_lines(labels: str, area: Geometry, resolution: float) -> list[str]:
     """
     widths = _widths(resolution)
     if is_raster(Path(labels)):
-        return _squares(widths[0], resolution, "whole squares, metres, kept back")
+        return [*_squares(widths[0], resolution, "whole squares, metres, kept back"), _NETWORK]
     frame = read_frame(labels)
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     if frame.crs is not None:
         frame = frame[frame.to_crs("EPSG:4326").intersects(area.geom)]
     if frame.crs is None or frame.empty:  # told with its reason by plan and train
-        return _squares(widths[0], resolution, "whole squares, metres, kept back")
+        return [*_squares(widths[0], resolution, "whole squares, metres, kept back"), _NETWORK]
+    learner = _NETWORK if len(frame) >= _FEW else _FOREST
+    return [*_split_lines(frame, widths, resolution), learner]
+
+
+_NETWORK = "architecture: unet  # or pixel, random_forest, tempcnn, … : docs/training.md"
+_FOREST = (
+    "architecture: random_forest  # networks (unet, tempcnn, …) need more labels: docs/training.md"
+)
+
+
+def _split_lines(frame: gpd.GeoDataFrame, widths: list[float], resolution: float) -> list[str]:
+    """Squares where enough of them hold labels, else polygons; all tested in turn where few are."""
+    shares = _SHARES if len(frame) >= _FEW else _FOLDS
     for width in widths:
         count = _squares_with_labels(frame, width)
         if count >= FEWEST_PLACES:
             why = f"whole squares, metres, kept back; {count} hold labels"
-            return _squares(width, resolution, why)
+            return _squares(width, resolution, why, shares)
     if len(frame) >= FEWEST_PLACES:
         why = "whole polygons are kept back, as they lie too near for squares"
-        return [f"split: {{by: polygon, validation: 0.2, test: 0.2}}  # {why}"]
+        return [f"split: {{by: polygon, {shares}}}  # {why}"]
     few = f"only {len(frame)} labels: too few to measure an accuracy by"
     return _squares(widths[-1], resolution, few)
 
 
-def _squares(width: float, resolution: float, why: str) -> list[str]:
+def _squares(width: float, resolution: float, why: str, shares: str = _SHARES) -> list[str]:
     chip = next((size for size in _CHIPS if size * resolution <= width), _CHIPS[-1])
-    lines = [f"split: {{blocks: {width:.10g}, validation: 0.2, test: 0.2}}  # {why}"]
+    lines = [f"split: {{blocks: {width:.10g}, {shares}}}  # {why}"]
     if chip != _CHIPS[0]:
         lines.append(f"chip: {chip}  # pixels read around labels; never wider than such a square")
     return lines

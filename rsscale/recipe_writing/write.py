@@ -20,7 +20,7 @@ from rsscale.net.signing import check_name
 from rsscale.recipe import read_recipe
 from rsscale.recipe_writing.answers import Answers, LabelColumns, label_columns
 from rsscale.recipe_writing.imagery import Imagery, probe_imagery
-from rsscale.recipe_writing.label_split import split_lines
+from rsscale.recipe_writing.label_split import learning_lines
 from rsscale.text.wording import counted
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 8
 _SAMPLED = 10_000  # pixels that tell how classes change
+_TILES = (256, 512, 1024, 2048)
 _UTM_LATITUDES = (-80.0, 84.0)
 _MOST_DEGREES = 9.0  # a zone and a half; wider areas are better in another projection
 _COMMENT = "  # "
@@ -132,7 +133,7 @@ def _lines(
     yield from _input_lines(answers, imagery, folder)
     yield "model: model  # a folder; rsscale train writes it"
     yield ""
-    yield from _train_lines(answers, columns, folder, _split(answers, imagery, area))
+    yield from _train_lines(answers, columns, folder, _learning(answers, imagery, area))
     is_of_years = len(set(answers.periods)) > 1
     layers = "classification, confidence, observations"
     if is_of_years:
@@ -149,6 +150,7 @@ def _lines(
             yield "  # What changed between the years, told by all of them; docs/change.md. In a"
             yield "  # small area how classes change is learnt from more pixels than else."
             yield f"  change: {{kind: temporal-model, of: map, sample_every: {every}}}"
+        yield "  transitions: {kind: transitions, of: change}  # hectares of each from and to"
     else:
         yield f"output: {{layers: [{layers}]}}  # or also probability"
         yield ""
@@ -196,8 +198,18 @@ def _grid_lines(answers: Answers, imagery: Imagery, area: Geometry) -> Iterator[
     yield f"  resolution: {resolution:g}  # metres, {finest}"
     if origin != (0, 0):
         yield f"  origin: [{origin[0]:g}, {origin[1]:g}]  # where pixels of this imagery begin"
-    yield "  tile: 2048  # pixels; one task each. Smaller where memory is short"
+    tile = _tile(area, crs, resolution)
+    yield f"  tile: {tile}  # pixels; one task each. " + (
+        "Smaller where memory is short" if tile == _TILES[-1] else "Wide enough for this area"
+    )
     yield ""
+
+
+def _tile(area: Geometry, crs: str, resolution: float) -> int:
+    """Pixels of a tile: the usual ones, fewer where the area would fill a part of one."""
+    left, bottom, right, top = area.to_crs(crs).boundingbox.bbox
+    pixels = max(right - left, top - bottom) / resolution
+    return next((size for size in _TILES if size >= pixels), _TILES[-1])
 
 
 def _crs(imagery: Imagery, area: Geometry) -> tuple[str, str]:
@@ -249,13 +261,13 @@ def _input_lines(answers: Answers, imagery: Imagery, folder: Path) -> Iterator[s
     yield ""
 
 
-def _split(answers: Answers, imagery: Imagery, area: Geometry) -> list[str]:
+def _learning(answers: Answers, imagery: Imagery, area: Geometry) -> list[str]:
     resolution = answers.resolution or imagery.resolution
-    return split_lines(answers.labels, area, resolution) if answers.labels and resolution else []
+    return learning_lines(answers.labels, area, resolution) if answers.labels and resolution else []
 
 
 def _train_lines(
-    answers: Answers, columns: LabelColumns, folder: Path, split: list[str]
+    answers: Answers, columns: LabelColumns, folder: Path, learning: list[str]
 ) -> Iterator[str]:
     if answers.labels is None:
         yield "# No labels were given; with them, rsscale train makes the model:"
@@ -270,8 +282,7 @@ def _train_lines(
         yield f"  period_column: {_text(columns.year)}  # of the year that a label is true for"
     elif len(set(answers.periods)) > 1:
         yield f"  periods: [{min(answers.periods)}]  # a guess: the years that labels are true for"
-    yield from (f"  {line}" for line in split)
-    yield "  architecture: unet  # or pixel, random_forest, tempcnn, … : docs/training.md"
+    yield from (f"  {line}" for line in learning)
     yield ""
 
 

@@ -291,25 +291,30 @@ def test_pixels_begin_where_those_of_the_imagery_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("apart", "said"),
+    ("apart", "count", "said"),
     [
-        (8_000, "split: {blocks: 5000, validation"),
-        (1_100, "split: {blocks: 1000, validation"),
-        (40, "split: {by: polygon, validation"),
+        (8_000, 12, "split: {blocks: 5000, folds: 5}"),
+        (1_100, 12, "split: {blocks: 1000, folds: 5}"),
+        (1_100, 60, "split: {blocks: 5000, validation: 0.2, test: 0.2}"),
+        (40, 12, "split: {by: polygon, folds: 5}"),
+        (5, 60, "split: {by: polygon, validation: 0.2, test: 0.2}"),
     ],
 )
-def test_the_places_of_the_split_are_as_near_as_the_labels(tmp_path, apart, said) -> None:
+def test_the_split_and_the_learner_go_by_the_labels(tmp_path, apart, count, said) -> None:
     shapes = [
         shapely.box(x, 5_600_000, x + 30, 5_600_030)
-        for x in range(600_000, 600_000 + 12 * apart, apart)
+        for x in range(600_000, 600_000 + count * apart, apart)
     ]
     path = tmp_path / "labels.gpkg"
-    kinds = {"kind": ["a", "b"] * 6}
+    kinds = {"kind": ["a", "b"] * (count // 2)}
     gpd.GeoDataFrame(kinds, geometry=shapes, crs="EPSG:32632").to_file(path)
     item = scene("a", {"b1": ["data"]}, "EPSG:32632", 10.0)
     text = written(tmp_path, item, labels=str(path), area="10,50,12.5,51")
     assert said in text
-    assert ("chip: 64 " in text) == (apart == 1_100)
+    assert ("chip: 64 " in text) == ("blocks: 1000" in said)
+    # Few labels teach a network little.
+    assert ("architecture: unet " in text) == (count == 60)
+    assert ("architecture: random_forest " in text) == (count == 12)
     assert f"labels: {path.name}\n" in text  # beside the recipe
 
 
