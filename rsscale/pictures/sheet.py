@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAPER = "#ffffff"
-_PALER = 0.45  # of a colour is left where its class is inferred
+PALER = 0.45
+"""Part of a colour that is left where its class is inferred."""
 UNNAMED = "#ff00ff"
 """What values are drawn in that are no class."""
 # A point is a pixel, so that all sizes are in pixels.
@@ -384,4 +385,4 @@ def _nearest(have: tuple[int, ...], wanted: tuple[int, int]) -> list[npt.NDArray
 
 def _paler(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Colours mixed with that of the paper."""
-    return (255 - (255 - colors.astype(np.float32)) * _PALER).round().astype(np.uint8)
+    return (255 - (255 - colors.astype(np.float32)) * PALER).round().astype(np.uint8)

@@ -19,7 +19,7 @@ from rsscale.legend.classes import LandClass, classes_from_attributes
 from rsscale.legend.color_vision import alike
 from rsscale.legend.values import class_values, declared_nodata
 from rsscale.pictures.panels import ground_of
-from rsscale.pictures.sheet import UNNAMED, Ground, scale_bar
+from rsscale.pictures.sheet import PALER, UNNAMED, Ground, scale_bar
 from rsscale.reporting.named_times import source_step
 from rsscale.reporting.pixels import COUNTED, Product, check_has, count_classes, open_level
 from rsscale.runs.run import Run
@@ -28,6 +28,7 @@ from rsscale.text.wording import percent
 _MOST_PAIRS = 6
 _LEAST_SHARE = 1e-6  # of the area: less is the rounding of sums
 _WIDEST = 900  # pixels of a picture in its longer direction
+_SHOWN = (2 * _WIDEST) ** 2  # pixels that a picture is thinned from
 _STEPS = ("change-years", "map")  # the temporal model's own maps are those that go with its change
 
 
@@ -113,7 +114,7 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
         When Pillow is not installed: the extra ``rsscale[pictures]``.
     """
     counted = open_level(run, state, step, most=COUNTED)
-    shown = open_level(run, state, step, most=(2 * _WIDEST) ** 2)
+    shown = open_level(run, state, step, most=_SHOWN)
     spans = state["steps"][step].get("spans") or []
     values = check_has(counted.ds, layer, step)
     small = check_has(shown.ds, layer, step)
@@ -124,22 +125,27 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
         note += f"; hectares are those of overview {counted.level}, near those of all pixels"
     source = source_step(run, "change") if step == "change-years" else None
     observed = open_level(run, state, source, most=COUNTED) if source else None
+    seen = open_level(run, state, source, most=_SHOWN) if source else None
     figures = []
     for number in range(values.sizes["time"]):
         title = spans[number] if number < len(spans) else str(values["time"].values[number])[:10]
         pixels, hectares = count_classes(counted, values[number])
         classes = classes_from_attributes(values.attrs)
         picture, factor = _thinned(small[number], window)
+        is_paler = _is_inferred(small[number], seen, window)
         figures.append(
             MapFigure(
                 # A span of two years with a dash, as it is written.
                 title=title.replace("-", "–") if "-" in title else title,  # noqa: RUF001
-                picture=_png(picture, classes),
+                picture=_png(picture, classes, is_paler),
                 legend=_legend(pixels, hectares, classes),
                 width=picture.shape[1],
                 height=max(round(picture.shape[0] * ground.aspect), 1),
                 bar=_bar(picture.shape[1], ground.thinned(factor * 2**shown.level)),
-                note=note + _not_observed(hectares, observed, values["time"].values[number]),
+                note=note
+                + _not_observed(
+                    hectares, observed, values["time"].values[number], is_paler=bool(is_paler.any())
+                ),
                 north=ground.north,
             )
         )
@@ -180,7 +186,11 @@ def _legend(
 
 
 def _not_observed(
-    hectares: npt.NDArray[np.float64], observed: Product | None, time: np.datetime64
+    hectares: npt.NDArray[np.float64],
+    observed: Product | None,
+    time: np.datetime64,
+    *,
+    is_paler: bool = False,
 ) -> str:
     """How much of a map was not observed at its time, for the note; empty where all was.
 
@@ -192,9 +202,26 @@ def _not_observed(
     layer = check_has(observed.ds, "classification", "map").sel(time=time)
     _, seen = count_classes(observed, layer)
     share = 1 - float(seen[:NODATA].sum() / mapped)
-    return (
-        f"; {percent(share)} not observed then, told by other times" if share > _LEAST_SHARE else ""
-    )
+    if share <= _LEAST_SHARE:
+        return ""
+    drawn = " (paler)" if is_paler else ""
+    return f"; {percent(share)}{drawn} not observed then, told by other times"
+
+
+def _is_inferred(
+    layer: xr.DataArray, observed: Product | None, window: tuple[slice, slice]
+) -> npt.NDArray[np.bool_]:
+    """Where a picture has a class that was not observed at its time.
+
+    Nowhere where what was observed has no overview as coarse as the picture.
+    """
+    there = None if observed is None else observed.ds.get("classification")
+    picture, _ = _thinned(layer, window)
+    if there is None or there.shape[1:] != layer.shape:
+        return np.zeros(picture.shape, bool)
+    known, _ = _thinned(there.sel(time=layer["time"]), window)
+    inferred: npt.NDArray[np.bool_] = (picture != NODATA) & (known == NODATA)
+    return inferred
 
 
 def _filled(layer: xr.DataArray) -> tuple[slice, slice]:
@@ -236,8 +263,12 @@ def _thinned(
     return np.concatenate(strips), factor
 
 
-def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
-    """A data URI: a palette of the classes' own colours; nodata is transparent."""
+def _png(
+    values: npt.NDArray[np.uint8],
+    classes: tuple[LandClass, ...],
+    is_paler: npt.NDArray[np.bool_],
+) -> str:
+    """A data URI: the classes' own colours, some pixels paler; nodata is transparent."""
     try:
         from PIL import Image
     except ImportError:
@@ -246,7 +277,13 @@ def _png(values: npt.NDArray[np.uint8], classes: tuple[LandClass, ...]) -> str:
     picture = Image.fromarray(values, "P") if values.ndim == 2 else Image.fromarray(values)
     picture.putpalette(b"".join(bytes.fromhex(colors[k][1:]) for k in range(256)))
     file = io.BytesIO()
-    picture.save(file, format="png", optimize=True, transparency=NODATA)
+    if is_paler.any():  # a palette has no room for each class twice
+        opaque = np.where(is_paler, round(255 * PALER), 255) * (values != NODATA)
+        picture = picture.convert("RGB")
+        picture.putalpha(Image.fromarray(opaque.astype(np.uint8)))
+        picture.save(file, format="png", optimize=True)
+    else:
+        picture.save(file, format="png", optimize=True, transparency=NODATA)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
