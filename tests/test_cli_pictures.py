@@ -1,5 +1,6 @@
 """``rsscale quicklook`` draws what a run holds, whichever steps it has."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from formula_pass import SMALL, allowed, formula_recipe
 
 import rsscale as rs
 from rsscale.cli import main
+from rsscale.store.run_folder import RunFolder
+from rsscale.viewer.layer_entries import layer_entries
 
 SETTINGS: dict[str, Any] = {"threads": 1, "device": "cpu"}
 MAP = {"layers": ["classification", "confidence"]}
@@ -56,3 +59,28 @@ def test_a_picture_of_what_a_run_holds(
     assert not ended.value.code, err
     assert out.strip() == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_a_layer_lies_beside_that_of_the_maps(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(runs["whole"], tmp_path / "run")
+    for words in ((), ("--layer", "confidence"), ("--step", "change", "--layer", "from")):
+        with pytest.raises(SystemExit):
+            main(["quicklook", str(run), *words])
+    said = [Path(line).name for line in capsys.readouterr().out.split()]
+    assert said == ["quicklook.png", "quicklook-confidence.png", "quicklook-change-from.png"]
+    assert all((run / name).exists() for name in said)
+
+
+def test_layers_of_a_viewer_are_told_apart_by_their_titles(runs: dict[str, Path]) -> None:
+    folder = RunFolder.at(runs["whole"])
+    state = folder.read_state()
+    titles = [entry["title"] for entry in layer_entries(folder.storage, state)]
+    assert len(set(titles)) == len(titles)
+    # A second step with the same layer: a copy of the map's.
+    steps = state["steps"] | {"again": state["steps"]["map"] | {"store": "again"}}
+    shutil.copytree(runs["whole"] / "product.zarr", runs["whole"] / "again.zarr")
+    entries = layer_entries(folder.storage, state | {"steps": steps, "order": [*steps]})
+    by_step = {e["step"]: e["title"] for e in entries if e["name"] == "classification"}
+    assert by_step == {"map": "Classification", "again": "Classification (again)"}
