@@ -288,7 +288,7 @@ def _train_lines(
 
 def _input_name(imagery: Imagery) -> str:
     names = {"sentinel-2": "s2", "landsat": "landsat", "hls": "hls", "dea": "dea"}
-    return names.get(imagery.product or "", "imagery")
+    return names.get(imagery.product or "", "scenes")  # steps may be called imagery
 
 
 def _of_mask(imagery: Imagery) -> str:
