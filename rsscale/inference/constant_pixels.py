@@ -145,6 +145,23 @@ def warn_of_constant(inputs: Iterable[xr.DataArray], *, once: bool = False) -> N
         _told.add(number)
 
 
+def without_fill(sample: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Pixels but those of which all bands are the least or the greatest value: undeclared fill.
+
+    A picture that is stretched by a sample is stretched by what else there is.
+
+    Parameters
+    ----------
+    sample : float32 array (band, n)
+        Without NaN.
+    """
+    if not sample.size:
+        return sample
+    edges = (sample.min(), sample.max())
+    fill = np.any([(sample == edge).all(axis=0) for edge in edges], axis=0)
+    return sample if fill.all() else sample[:, ~fill]
+
+
 def noted_constant(cube: xr.DataArray, constant: ConstantPixels) -> xr.DataArray:
     """The same cube, lazily; what is computed of it is counted.
 

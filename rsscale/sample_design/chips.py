@@ -14,6 +14,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.errors import RecipeError, StorageError
 from rsscale.geo.ground import scale_of
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.constant_pixels import without_fill
 from rsscale.items.bands import natural_colours
 from rsscale.layers import TileKey
 from rsscale.pictures.charts import INK, require_matplotlib, style, written
@@ -48,7 +49,7 @@ def write_chips(run: Run, units: gpd.GeoDataFrame, folder: Path, span: str) -> i
     The composites are those that the run's map was made from, read again around the unit alone.
     All pictures have one stretch, so that before and after compare, and water looks alike in each:
     from the second to the 98th percentile of what was seen around up to 24 of the units, evenly
-    spread over their table.
+    spread over their table; fill that nobody declared does not count.
 
     Parameters
     ----------
@@ -152,13 +153,13 @@ def _panels(
 
 
 def _limits(units: Sequence[_Panels]) -> tuple[float, float]:
-    """What becomes black and white in all pictures: percentiles of what was seen."""
+    """What becomes black and white in all pictures: percentiles of what was seen, without fill."""
     seen = []
     for panels in units:
         for _, composite in (panel for row in panels for panel in row):
             values = composite.values.reshape(composite.sizes["band"], -1)
-            seen.append(values[:, np.isfinite(values).all(axis=0)].ravel())
-    values = np.concatenate(seen)
+            seen.append(values[:, np.isfinite(values).all(axis=0)])
+    values = without_fill(np.concatenate(seen, axis=1))
     low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
     return float(low), float(high)
 

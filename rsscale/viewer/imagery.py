@@ -17,6 +17,7 @@ from rsscale.errors import RecipeError
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
 from rsscale.geo.rasterize import area_mask
+from rsscale.inference.constant_pixels import without_fill
 from rsscale.items.bands import natural_colours, natural_colours_of
 from rsscale.items.freeze import read_geoparquet, to_items
 from rsscale.layers import TileKey
@@ -145,7 +146,7 @@ def sampled_stretch(plan: RunPlan, made: Recipe) -> Stretch:
         A number each, or three; with three digits. That of reflectances where nothing was seen,
         which is told.
     """
-    sample = _without_fill(_sample(plan, made))
+    sample = without_fill(_sample(plan, made))
     usual = ImageryOptions()
     if not sample.size:
         _log.warning(
@@ -158,13 +159,6 @@ def sampled_stretch(plan: RunPlan, made: Recipe) -> Stretch:
         return 0.0, min(max(0.3, _rounded(highs.max())), _WHITEST)
     highs = np.where(lows < highs, highs, lows + 1)  # a band of one value
     return tuple(map(_rounded, lows)), tuple(map(_rounded, highs))  # type: ignore[return-value]
-
-
-def _without_fill(sample: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Pixels but those of which all bands are the least or the greatest value: undeclared fill."""
-    edges = (sample.min(), sample.max()) if sample.size else ()
-    fill = np.any([(sample == edge).all(axis=0) for edge in edges], axis=0)
-    return sample if np.all(fill) else sample[:, ~fill]
 
 
 def _rounded(value: float) -> float:

@@ -226,3 +226,12 @@ def test_a_composite_that_holds_fill_is_told_when_it_is_predicted(
     assert line.startswith("25.0% of the observations are 255 in all bands, up to 25%")
     assert "load it with nodata={BAND: 255}" in line
     assert len(said(255)) == (0 if lazy else 1)  # of tasks each number once
+
+
+def test_a_stretch_leaves_out_what_is_one_edge_in_all_bands() -> None:
+    seen = np.array([[40, 90, 255, 0, 0], [50, 255, 255, 0, 7]], np.float32)
+    # 255 in one band alone, or 0, is seen; both bands at an edge are fill.
+    np.testing.assert_array_equal(constant_pixels.without_fill(seen), seen[:, [0, 1, 4]])
+    fill = np.full((2, 3), 255, np.float32)
+    np.testing.assert_array_equal(constant_pixels.without_fill(fill), fill)  # nothing else is there
+    assert constant_pixels.without_fill(np.empty((3, 0), np.float32)).shape == (3, 0)
