@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import xarray as xr
 import yaml
 from code_blocks import ROOT, CodeBlock, blocks, blocks_of
 from landscape import Landscape, make_model
 from published_runs import make_run
+from rasterio.warp import transform_bounds
 
 import rsscale as rs
 
@@ -64,7 +66,8 @@ def run_page(page: str, names: dict[str, Any], changes: Mapping[str, str] = {}) 
 
 
 RUN = (
-    "README.md", "docs/change-guards.md", "docs/change-networks.md", "docs/functions.md",
+    "README.md", "docs/catalogues.md", "docs/change-guards.md", "docs/change-networks.md",
+    "docs/functions.md",
     "docs/models.md", "docs/publishing.md", "docs/quality-gates.md", "docs/reading.md",
     "docs/report.md", "docs/sample-design.md",
 )  # fmt: skip
@@ -111,6 +114,26 @@ def test_change_guards() -> None:
     after = xr.DataArray(field[:, :256, 3:259], dims=("band", "y", "x"))
     found = run_page("docs/change-guards.md", {"rs": rs, "before": before, "after": after})["found"]
     assert round(found.shift.dx) == -3
+
+
+def test_files_of_ones_own_become_a_catalogue(here: Path) -> None:
+    (here / "images").mkdir()
+    values = np.arange(4 * 40 * 50, dtype=np.uint16).reshape(4, 40, 50) + 1
+    about = {
+        "driver": "GTiff", "count": 4, "height": 40, "width": 50, "dtype": "uint16", "nodata": 0,
+        "crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
+    }  # fmt: skip
+    for day in ("2023-07-14", "2024-07-11"):
+        with rasterio.open(here / f"images/{day}.tif", "w", **about) as file:
+            file.write(values)
+    run_page("docs/catalogues.md", {})
+    inside = (500_050, 4_999_650, 500_450, 4_999_950)
+    area = transform_bounds("EPSG:32631", "EPSG:4326", *inside)
+    grid = rs.Grid("EPSG:32631", resolution=10)
+    items = rs.search(str(here / "catalog/catalog.json"), area=area, datetime="2023/2024")
+    cube = rs.load(items, grid.geobox(area), bands=["nir", "red"]).compute()
+    assert [str(time)[:10] for time in cube.time.values] == ["2023-07-14", "2024-07-11"]
+    assert (cube.sel(band="nir") - cube.sel(band="red") == 2000).all()
 
 
 @pytest.mark.extended

@@ -55,7 +55,8 @@ def quicklook(
     if _is_done(steps.get("change-years"), "classification"):
         source = source_step(run, "change")
         years, observed = open_named(run, "change-years"), open_named(run, source or "map")
-        title = str(observed.attrs.get("title", ""))  # the run's own, without the step
+        name = years.classification.attrs.get("long_name", "change-years")
+        title = f"{observed.attrs.get('title', '')}: {name}"
         print(draw(years, path, title=title, change=change, observed=observed if source else None))
     else:
         print(draw(open_named(run, "map"), path, change=change))

@@ -136,7 +136,9 @@ def change_figures(
     users = producers = None
     if mapped_change is not None:
         said = mapped_change == 1
-        users = estimator.ratio(said & changed, said, "mapped as changed", by_map=True)
+        users = estimator.ratio(
+            said & changed, said, "mapped as changed", by_map=True, mapped=mapped_hectares
+        )
         producers = estimator.ratio(said & changed, changed, "changed in the reference")
     return ChangeFigures(
         transitions=tuple(transitions),

@@ -150,7 +150,11 @@ def map_figures(
                 mapped_hectares=None if mapped_hectares is None else float(mapped_hectares[k]),
                 hectares=area,
                 users=estimator.ratio(
-                    is_mapped & is_there, is_mapped, f"mapped as {land_class.name!r}", by_map=True
+                    is_mapped & is_there,
+                    is_mapped,
+                    f"mapped as {land_class.name!r}",
+                    by_map=True,
+                    mapped=None if mapped_hectares is None else float(mapped_hectares[k]),
                 ),
                 producers=estimator.ratio(
                     is_mapped & is_there, is_there, f"{subject} in the reference"

@@ -59,22 +59,29 @@ def check_gates(finished: FinishedRun, override: Sequence[str]) -> list[dict[str
                 f"no gate {name!r} failed, so there is nothing to override; failed are "
                 f"{', '.join(failed) or 'none'}{nearest(name, failed)}"
             )
-    url = finished.folder.url
-    for name, gate in failed.items():
-        if name not in override:
-            remedies = {
-                OUTDATED: f"check them again with: rsscale gates {url}",
-                OUTDATED_AREAS: f"estimate them again with: rsscale assess {url} --sample FILE",
-                OUTDATED_ACCURACY: f"compare again with: rsscale assess {url} --reference FILE, or "
-                "--objects FILE",
-                OUTDATED_REPORT: f"write it again with: rsscale report {url}",
-            }
-            remedy = remedies.get(name, f"look at the places in {url}/{GATES}")
-            raise RunFolderError(
-                f"{url} does not pass its quality gate {name!r}: {gate.get('text') or 'failed'}; "
-                f"{remedy}, or publish all the same with --override {name}"
-            )
+    open_ = [name for name in failed if name not in override]
+    if open_:
+        raise RunFolderError(_refusal(finished.folder.url, open_, failed[open_[0]]))
     return list(failed.values())
+
+
+def _refusal(url: str, names: Sequence[str], first: Mapping[str, Any]) -> str:
+    """What is said of gates that failed: the first with its remedy, the others by name."""
+    remedies = {
+        OUTDATED: f"check them again with: rsscale gates {url}",
+        OUTDATED_AREAS: f"estimate them again with: rsscale assess {url} --sample FILE",
+        OUTDATED_ACCURACY: f"compare again with: rsscale assess {url} --reference FILE, or "
+        "--objects FILE",
+        OUTDATED_REPORT: f"write it again with: rsscale report {url}",
+    }
+    name, *others = names
+    remedy = remedies.get(name, f"look at the places in {url}/{GATES}")
+    more = f" (nor {', '.join(map(repr, others))})" if others else ""
+    flags = " ".join(f"--override {each}" for each in names)
+    return (
+        f"{url} does not pass its quality gate {name!r}{more}: {first.get('text') or 'failed'}; "
+        f"{remedy}, or publish all the same with {flags}"
+    )
 
 
 def without_gates(finished: FinishedRun) -> list[str]:

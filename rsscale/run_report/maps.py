@@ -121,6 +121,8 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
     window = _filled(small)
     ground = ground_of(check_has(run.open(step), layer, step)[0], "")
     note = ground.note
+    if step != "map":  # there may be others, and gates and samples name the one that they are of
+        note = f"{values.attrs.get('long_name', layer)} (step {step}); {note}"
     if counted.level:
         note += f"; hectares are those of overview {counted.level}, near those of all pixels"
     source = source_step(run, "change") if step == "change-years" else None

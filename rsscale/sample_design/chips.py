@@ -147,7 +147,9 @@ def _panels(
                 if "window" in moment.coords
                 else str(moment.time.values)
             )
-            row.append((f"{period} {label[:24]}".removesuffix(f" {period}"), moment))
+            row.append(
+                (f"{period} {label[:24]}".removesuffix(f" {period}").removesuffix(" year"), moment)
+            )
         panels.append(row)
     return panels
 

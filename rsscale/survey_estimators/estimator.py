@@ -21,6 +21,7 @@ from rsscale.survey_estimators.units import Floats, Ints, Units
 from rsscale.survey_estimators.variance import largest_unit, unit_influence, variance_of_total
 
 _TINY = 1e-12
+_ROUNDING = 1e-3  # by which sums of pixels and of a stratum's mean weights may differ
 
 Intervals = Literal["adjusted", "normal"]
 INTERVALS: tuple[str, ...] = get_args(Intervals)
@@ -280,7 +281,13 @@ class Estimator:
         return max(value - down, 0.0), min(value + up, self.total)
 
     def ratio(
-        self, y: npt.NDArray[Any], x: npt.NDArray[Any], category: str, *, by_map: bool = False
+        self,
+        y: npt.NDArray[Any],
+        x: npt.NDArray[Any],
+        category: str,
+        *,
+        by_map: bool = False,
+        mapped: float | None = None,
     ) -> Estimate:
         """Ratio of two totals, such as an accuracy: what is right of what there is.
 
@@ -297,14 +304,21 @@ class Estimator:
         by_map : bool
             The map tells the whole. Else it may also lie in strata where no unit shows it: what
             the map has left out of a class.
+        mapped : float, optional
+            Hectares of the whole by the map. Where strata of which the sample has all units hold
+            less, the rest lies where no unit shows it: nothing is known then.
         """
         part, whole = np.asarray(y, float), np.asarray(x, float)
         divisor = self.sum(whole)
         if not whole.any() or divisor <= 0:
             return Estimate(None, why=f"no unit of the sample is {category}")
         value = self.sum(part) / divisor
-        if self.is_census or (by_map and self.units.has_whole_strata(whole != 0)):
+        if self.is_census:
             return _exact(value)
+        if by_map and self.units.has_whole_strata(whole != 0):
+            if mapped is None or mapped <= divisor * (1 + _ROUNDING):
+                return _exact(value)
+            by_map = False
         se, z = self.standard_error((part - value * whole) / divisor)
         if math.isnan(se):
             return Estimate(value, why=_TOO_FEW)

@@ -532,3 +532,20 @@ def test_options_are_checked() -> None:
         rs.estimate(table, hectares=10.0, design="lottery")
     with pytest.raises(RecipeError, match="two-stage sample has no column"):
         rs.estimate(table.assign(cluster=1), hectares=1.0, design="two-stage")
+
+
+def test_a_class_whose_other_pixels_no_unit_shows_is_not_known() -> None:
+    # All 34 pixels of "water unchanged", 100 of 10,000 that changed: none is mapped as water.
+    strata = (Stratum(0, "water unchanged", 34, 3.4), Stratum(1, "changed", 10_000, 1000.0))
+    stratum = np.repeat([0, 1], [34, 100])
+    estimator = Estimator.direct(Units.of(SampleDesign("stratified", strata), stratum))
+    is_water = stratum == 0
+    right = is_water & (np.arange(134) < 13)
+    known = estimator.ratio(right, is_water, "water", by_map=True, mapped=3.4)
+    assert (known.se, known.low, known.high) == (0.0, known.value, known.value)
+    # The map has 100 pixels more, among those that changed.
+    found = estimator.ratio(right, is_water, "water", by_map=True, mapped=13.4)
+    assert found.value == pytest.approx(13 / 34)
+    assert found.se is None
+    assert found.low < 13 / 134  # as if none of the others were right
+    assert found.high > 113 / 134  # or all
