@@ -366,6 +366,9 @@ def test_gates_that_failed(finished: Path, tmp_path: Path) -> None:
         RunFolderError, match=r"quality gate 'seams': seams are bad.*--override sea"
     ):
         rs.publish(run, tmp_path / "out", override=["blank-tiles"])
+    both = r"'seams' \(nor 'blank-tiles'\): .*--override seams --override blank-tiles$"
+    with pytest.raises(RunFolderError, match=both):  # all at once, not one after the other
+        rs.publish(run, tmp_path / "out")
     with pytest.raises(RecipeError, match=r"no gate 'seems' failed.*did you mean 'seams'"):
         rs.publish(run, tmp_path / "out", override=["seems"])
     assert not (tmp_path / "out").exists()
