@@ -28,7 +28,8 @@ import rasterio
 
 import rsscale as rs
 from rsscale.survey_estimators.area_estimator import area_estimator
-from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.estimates import Estimate
+from rsscale.survey_estimators.estimator import Estimator
 from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 Array = npt.NDArray[Any]

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.estimates import Estimate
+from rsscale.survey_estimators.estimator import Estimator
 from rsscale.survey_estimators.units import SampleDesign, Stratum, Units
 
 Floats = npt.NDArray[np.float64]

@@ -56,7 +56,7 @@ def quicklook(
         source = source_step(run, "change")
         years, observed = open_named(run, "change-years"), open_named(run, source or "map")
         name = years.classification.attrs.get("long_name", "change-years")
-        title = f"{observed.attrs.get('title', '')}: {name}"
+        title = ": ".join(part for part in (observed.attrs.get("title"), name) if part)
         print(draw(years, path, title=title, change=change, observed=observed if source else None))
     else:
         print(draw(open_named(run, "map"), path, change=change))

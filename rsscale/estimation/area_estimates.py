@@ -10,7 +10,7 @@ from rsscale.decorators.first_argument import made_by
 from rsscale.estimation.change_figures import ChangeFigures
 from rsscale.estimation.figures import MapFigures
 from rsscale.estimation.interpreters import Interpreters
-from rsscale.survey_estimators.estimator import Estimate
+from rsscale.survey_estimators.estimates import Estimate
 from rsscale.text.html_tables import AnyCell, Cell, block, heading, small_lines, table
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rsscale.legend.classes import LandClass
-from rsscale.survey_estimators.estimator import Estimate, Estimator
+from rsscale.survey_estimators.estimates import Estimate
+from rsscale.survey_estimators.estimator import Estimator
 from rsscale.survey_estimators.units import Floats, Ints
 
 

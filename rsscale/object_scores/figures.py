@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rsscale.survey_estimators.estimator import Estimate
+from rsscale.survey_estimators.estimates import Estimate
 
 
 @dataclass(frozen=True)

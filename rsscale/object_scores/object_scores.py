@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsscale.decorators.first_argument import made_by
 from rsscale.object_scores.figures import GroupScores
-from rsscale.survey_estimators.estimator import Estimate
+from rsscale.survey_estimators.estimates import Estimate
 from rsscale.text.html_tables import block, heading, small_lines, table
 from rsscale.text.wording import counted
 

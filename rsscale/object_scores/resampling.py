@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.survey_estimators.estimator import Estimate
+from rsscale.survey_estimators.estimates import Estimate
 
 _Floats = npt.NDArray[np.float64]
 

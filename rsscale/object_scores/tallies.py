@@ -17,7 +17,7 @@ from rsscale.object_scores.average_precision import (
 from rsscale.object_scores.events import Events
 from rsscale.object_scores.figures import GroupScores, ThresholdScores
 from rsscale.object_scores.resampling import Resampling
-from rsscale.survey_estimators.estimator import Estimate
+from rsscale.survey_estimators.estimates import Estimate
 
 _Floats = npt.NDArray[np.float64]
 

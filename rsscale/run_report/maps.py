@@ -134,7 +134,7 @@ def draw_maps(run: Run, state: Mapping[str, Any], step: str, layer: str) -> list
         pixels, hectares = count_classes(counted, values[number])
         classes = classes_from_attributes(values.attrs)
         picture, factor = _thinned(small[number], window)
-        is_paler = _is_inferred(small[number], seen, window)
+        is_paler = _is_inferred(picture, small[number], seen, window)
         figures.append(
             MapFigure(
                 # A span of two years with a dash, as it is written.
@@ -211,14 +211,16 @@ def _not_observed(
 
 
 def _is_inferred(
-    layer: xr.DataArray, observed: Product | None, window: tuple[slice, slice]
+    picture: npt.NDArray[np.uint8],
+    layer: xr.DataArray,
+    observed: Product | None,
+    window: tuple[slice, slice],
 ) -> npt.NDArray[np.bool_]:
-    """Where a picture has a class that was not observed at its time.
+    """Where the picture of a layer has a class that was not observed at its time.
 
     Nowhere where what was observed has no overview as coarse as the picture.
     """
     there = None if observed is None else observed.ds.get("classification")
-    picture, _ = _thinned(layer, window)
     if there is None or there.shape[1:] != layer.shape:
         return np.zeros(picture.shape, bool)
     known, _ = _thinned(there.sel(time=layer["time"]), window)

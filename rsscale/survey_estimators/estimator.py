@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rsscale.survey_estimators.estimates import Estimate
 from rsscale.survey_estimators.intervals import (
     CONFIDENCE,
     effective_number,
@@ -25,34 +26,6 @@ _ROUNDING = 1e-3  # by which sums of pixels and of a stratum's mean weights may 
 
 Intervals = Literal["adjusted", "normal"]
 INTERVALS: tuple[str, ...] = get_args(Intervals)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate, its standard error and its interval; what is not estimable is None.
-
-    Attributes
-    ----------
-    value, se, low, high : float, optional
-    why : str
-        Where one of them is None, the reason.
-    """
-
-    value: float | None
-    se: float | None = None
-    low: float | None = None
-    high: float | None = None
-    why: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As ``areas.json`` holds it: figures, or ``value`` None and ``why``."""
-        if self.value is None:
-            return {"value": None, "why": self.why}
-        figures: dict[str, Any] = {
-            name: None if (value := getattr(self, name)) is None else round(value, 8)
-            for name in ("value", "se", "low", "high")
-        }
-        return figures | ({"why": self.why} if self.why else {})
 
 
 @dataclass(frozen=True, eq=False)

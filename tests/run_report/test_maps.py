@@ -51,12 +51,12 @@ def test_what_was_not_observed_is_drawn_paler() -> None:
     seen = values.copy()
     seen[1, :5, :4] = NODATA
     everywhere = (slice(None), slice(None))
-    is_paler = _is_inferred(layer, product(seen), everywhere)
+    is_paler = _is_inferred(layer.values, layer, product(seen), everywhere)
     assert is_paler[:5, :4].all()
     assert is_paler.sum() == 20
     # Of an overview of another level it is not known.
-    assert not _is_inferred(layer, product(seen[:, ::2]), everywhere).any()
-    assert not _is_inferred(layer, None, everywhere).any()
+    assert not _is_inferred(layer.values, layer, product(seen[:, ::2]), everywhere).any()
+    assert not _is_inferred(layer.values, layer, None, everywhere).any()
     classes = (LandClass(1, "water", "#0000ff"),)
     uri = _png(values[1], classes, is_paler)
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
