@@ -132,7 +132,8 @@ def first_tile(folder: Path, *, tiles: int, repeats: int, times: int = 100) -> l
             measured.append(json.loads((where / "first.json").read_text()))
     goals = []
     for quantity, key in (
-        ("seconds to the first tile", "seconds"),
+        ("seconds to the first tile, imports done", "seconds"),
+        ("seconds to the first tile from the start of the process", "process_seconds"),
         ("client's peak memory at the first tiles", "peak_bytes"),
     ):
         single, hundred = (median(r[key] for r in measured) for measured in results.values())
@@ -179,10 +180,16 @@ def stop_at_first_tiles(folder: Path) -> NoReturn:
 
 
 def _tell(folder: Path, seconds: float) -> NoReturn:
+    import psutil
+
     from rsscale.memory import peak_rss
 
-    peak = peak_rss()
-    (folder / "first.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+    measured = {
+        "seconds": seconds,
+        "process_seconds": time.time() - psutil.Process().create_time(),
+        "peak_bytes": peak_rss(),
+    }
+    (folder / "first.json").write_text(json.dumps(measured))
     os._exit(0)
 
 
