@@ -44,14 +44,18 @@ def run(
     *,
     timeout: float,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     until: Callable[[], bool] = lambda: False,
 ) -> Ended:
-    """Run a command to its end, or kill it and its process group once ``until()`` is true."""
+    """Run a command to its end, or kill it and its process group once ``until()`` is true.
+
+    ``folder`` is where it runs, by default where this process does.
+    """
     started = time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(  # noqa: S603 -- the benchmark's own commands
             command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **(environment or {})}, cwd=folder,
         )  # fmt: skip
     peak = _Peak(process.pid)
     try:
