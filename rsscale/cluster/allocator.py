@@ -27,6 +27,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from rsscale.memory import current_rss
+
 _KEEP, _LARGE, _ARENAS = 1 << 30, 512 << 20, 1
 
 ENVIRONMENT = {
@@ -47,7 +49,9 @@ _STARTED_WITH = Path("/proc/self/environ")
 # Numbers of <malloc.h>.
 _MALLOPT = {-1: _KEEP, -3: _LARGE, -8: _ARENAS}
 _TRIM_EVERY_S = 10.0
-_trimming, _trimmed = threading.Lock(), -math.inf
+# Share of the time that filling the heap anew may take where it is trimmed more often, and what
+# that takes: 1 million pages of 4 KiB, written for the first time, cost a second and more.
+_TRIM_SHARE, _REFILL_S_PER_BYTE = 0.01, 0.3 / 2**30
 # As many arenas as glibc makes on 16 cores; and a size that it never keeps for a thread.
 _TRIES, _UNCACHED = 128, 1 << 14
 
@@ -111,26 +115,47 @@ def trim(every_s: float = _TRIM_EVERY_S) -> bool:
     """Give the holes of the heap back to the kernel, at most every few seconds.
 
     Buffers of tens of megabytes leave holes that the next ones don't fit into: a worker grew by
-    half in a hundred tiles. To fill the holes anew costs a tenth of a second.
+    half in a hundred tiles. To fill the holes anew costs 0.3 s a gigabyte: a network whose strips
+    take two seconds was a tenth slower when each of them found the heap empty.
 
     Parameters
     ----------
     every_s : float
-        Nothing is done within so many seconds of the last time.
+        Nothing is done within so many seconds of the last time; nor within ten, where filling the
+        holes anew has taken more than a hundredth of the time so far.
 
     Returns
     -------
     bool
         Whether it was done.
     """
-    global _trimmed  # noqa: PLW0603 -- one heap, one clock
-    with _trimming:
-        now = time.monotonic()
-        if not has_glibc() or now - _trimmed < every_s:
-            return False
-        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
-        _trimmed = time.monotonic()
-        return True
+    return _TRIMMER.trim(every_s) if has_glibc() else False
+
+
+class _Trimmer:
+    """One heap, one clock: when it was trimmed last, and what that has cost so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._first = time.monotonic()
+        self._last = -math.inf
+        self._cost_s = 0.0
+
+    def trim(self, every_s: float) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            is_cheap = self._cost_s <= _TRIM_SHARE * (now - self._first)
+            if now - self._last < (every_s if is_cheap else max(every_s, _TRIM_EVERY_S)):
+                return False
+            before = current_rss()
+            ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+            self._last = time.monotonic()
+            released = max(before - current_rss(), 0)
+            self._cost_s += self._last - now + released * _REFILL_S_PER_BYTE
+            return True
+
+
+_TRIMMER = _Trimmer()
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:

@@ -44,7 +44,7 @@ from rsscale.steps.options import Options
 if TYPE_CHECKING:
     from rsscale.learn.model import Model
 
-# A strip takes ten seconds or more, and giving back the holes of the heap a tenth.
+# Around each strip, where these are long: see there what it may cost.
 _TRIM_EVERY_S = 1.0
 
 

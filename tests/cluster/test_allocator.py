@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,25 @@ def test_slow_workers_are_told_of_once_for_each_cluster(
     told = [r.getMessage() for r in caplog.records if "freed memory" in r.getMessage()]
     assert len(told) == 2
     assert all(message.startswith("1 of 1 workers") for message in told)
+
+
+@pytest.mark.skipif(not allocator.has_glibc(), reason="there is no glibc to trim")
+def test_filling_the_heap_anew_takes_a_small_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, sizes = [0.0], cycle([2 << 30, 1 << 30])  # a gigabyte is given back each time
+    monkeypatch.setattr(allocator.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(allocator, "current_rss", lambda: next(sizes))
+    trimmer, trimmed = allocator._Trimmer(), []
+    for second in range(100):  # as of strips of two seconds
+        clock[0] = float(second)
+        if trimmer.trim(every_s=1.0):
+            trimmed.append(second)
+    assert trimmed == list(range(0, 100, 10))
+    sizes = cycle([2 << 30, (2 << 30) - (10 << 20)])  # ten megabytes
+    trimmer, trimmed = allocator._Trimmer(), []
+    for second in range(100, 200):
+        clock[0] = float(second)
+        if trimmer.trim(every_s=1.0):
+            trimmed.append(second)
+    assert len(trimmed) == 100
