@@ -10,7 +10,7 @@ from rsscale.gate_rules.seam_counts import SUMS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TILE, COUNT, SEGMENT = "tile", "count", "segment"
+TILE, COUNT, FACT, SEGMENT = "tile", "count", "fact", "segment"
 """What a row is: see :func:`rows_schema`."""
 
 RING = "ring"
@@ -39,7 +39,8 @@ def rows_schema() -> pa.Schema:
     """Columns of the rows of a tile.
 
     ``tile``: ``key`` is its condition, ``pixels`` those in the area. ``count``: ``pixels`` of the
-    layer ``name`` that hold the value ``key``. ``segment``: of a line of the family ``name``,
+    layer ``name`` that hold the value ``key``. ``fact``: ``pixels`` is what was counted as ``name``
+    when the imagery of the tile was read. ``segment``: of a line of the family ``name``,
     horizontal where ``key`` is 1; ``row``, ``col``, ``owned`` and sums as
     :class:`rsscale.gate_rules.seam_counts.Segments` has them.
     """

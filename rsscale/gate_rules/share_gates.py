@@ -36,6 +36,8 @@ class ShareGate:
     missing : str
         Why it can't be checked; empty where it can.
     is_relative : bool
+    units : str
+        What is counted.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ShareGate:
     least_pixels: int
     missing: str = ""
     is_relative: bool = False
+    units: str = "pixels"
     _totals: defaultdict[str, list[int]] = field(
         default_factory=lambda: defaultdict(lambda: [0, 0])
     )
@@ -116,7 +119,7 @@ class ShareGate:
         most = max((p.value for p in self._all_worst()), default=0.0)
         worst = f"the worst tile {100 * most:.1f} %" if not count else tiles
         return (
-            f"{100 * share:.2f} % of the pixels of {span} {self.clause}, up to "
+            f"{100 * share:.2f} % of the {self.units} of {span} {self.clause}, up to "
             f"{100 * self.limit:g} % may be; {worst}"
         )
 

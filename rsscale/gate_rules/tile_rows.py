@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rsscale.gate_rules.rows import COUNT, READABLE, SEGMENT, TILE, Condition
+from rsscale.gate_rules.rows import COUNT, FACT, READABLE, SEGMENT, TILE, Condition
 from rsscale.gate_rules.seam_counts import SUMS
 from rsscale.geo.lattice import PixelBox
 
@@ -34,6 +34,8 @@ class TileOfSpan:
         In the area.
     counts : mapping of layer to mapping of value to int
         Pixels of the area.
+    facts : mapping of str to int
+        What was counted when the imagery of the tile was read, as far as gates look at it.
     segments : mapping of family to mapping of column to array
     """
 
@@ -43,6 +45,7 @@ class TileOfSpan:
     condition: Condition
     pixels: int
     counts: dict[str, dict[int, int]] = field(default_factory=dict)
+    facts: dict[str, int] = field(default_factory=dict)
     segments: dict[str, dict[str, npt.NDArray[np.int64]]] = field(default_factory=dict)
 
     @property
@@ -70,6 +73,9 @@ def tile_of_spans(tile: str, box: PixelBox, table: pa.Table) -> list[TileOfSpan]
         counts[place][int(numbers["key"][row])] = int(numbers["pixels"][row])
     for (span, name), values in counts.items():
         tiles[span].counts[name] = values
+    for row in np.flatnonzero(columns["what"] == FACT):
+        facts = tiles[str(columns["span"][row])].facts
+        facts[str(columns["name"][row])] = int(numbers["pixels"][row])
     is_segment = columns["what"] == SEGMENT
     for span, tile_of_span in tiles.items():
         of_span = is_segment & (columns["span"] == span)

@@ -16,7 +16,6 @@ from rsscale.cluster.sealed import Sealed
 
 # Numbers that files are filled with: nothing, what is saturated, and usual nodata.
 _NUMBERS = (0, 255, 65535, 32767, -32768, -9999)
-_STEP = 16  # every so many rows and columns
 _FEW = 0.02
 # Fewer in a tile say nothing of it: in one that sees little a bright cloud is a third of all.
 _LEAST = 4
@@ -25,6 +24,9 @@ _BANDS = 2
 _NAME = "all_bands_{}"
 _OF_RECIPE = "say nodata: {{BAND: {0}}} for one band of the input without true {0}"
 _OF_CUBE = "load it with nodata={{BAND: {0}}} for a band without true {0}, or write NaN there"
+
+SAMPLED_EVERY = 16
+"""Rows and columns from one pixel that is looked at to the next."""
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -61,7 +63,7 @@ class ConstantPixels:
 
     def count(self, block: npt.NDArray[Any], fill: float) -> None:
         """Count a block ``(time, band, y, x)`` in the numbers of its files; ``fill`` is nodata."""
-        sample = block[:, :, ::_STEP, ::_STEP]
+        sample = block[:, :, ::SAMPLED_EVERY, ::SAMPLED_EVERY]
         lowest, highest = sample.min(axis=1), sample.max(axis=1)  # NaN where a band is
         valid = np.isfinite(lowest) if np.isnan(fill) else (sample != fill).all(axis=1)
         same = lowest[valid & (lowest == highest)]
@@ -101,6 +103,12 @@ def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return folded
 
 
+def constant_counts(facts: Mapping[str, float]) -> dict[int, int]:
+    """Observations of each number that some hold in all bands, of facts."""
+    counts = {number: int(facts.get(_NAME.format(number), 0)) for number in _NUMBERS}
+    return {number: count for number, count in counts.items() if count}
+
+
 def constant_lines(facts: Mapping[str, float], remedy: str = _OF_RECIPE) -> list[str]:
     """What a person should know of the folded facts of tiles: a line for each number.
 
@@ -108,7 +116,7 @@ def constant_lines(facts: Mapping[str, float], remedy: str = _OF_RECIPE) -> list
     ``remedy`` says what to do, with a place for the number.
     """
     most = facts.get("most_constant", 0.0)
-    counts = {number: facts.get(_NAME.format(number), 0) for number in _NUMBERS}
+    counts = constant_counts(facts)
     total = sum(counts.values())
     if not total or most <= _FEW:
         return []

@@ -15,6 +15,7 @@ from rsscale.cluster.profile import NumericProfile
 from rsscale.composites.strips import in_memory
 from rsscale.errors import RecipeError, nearest
 from rsscale.inputs.windows import window_names
+from rsscale.items.bands import natural_colours
 from rsscale.layers import NODATA, Axis, Layer
 from rsscale.memory import PROCESS_BYTES
 from rsscale.recipe import InputRecipe, StepRecipe
@@ -86,14 +87,7 @@ class ImageryPass(Pass):
 
     step: str
     sources: Mapping[str, Source]
-    layers: tuple[Layer, ...] = (
-        Layer(
-            "rgb",
-            axis=Axis("rgb_band", (1, 2, 3)),
-            overview="mean",
-            attributes={"long_name": "imagery in red, green and blue", "rsscale_kind": KIND},
-        ),
-    )
+    layers: tuple[Layer, ...]
     input: str
     options: ImageryOptions
     times: tuple[str, ...]
@@ -122,6 +116,7 @@ class ImageryPass(Pass):
         return [
             cls(
                 step=step,
+                layers=(_layer(options.bands),),
                 sources={"image": setup.source(reference)},
                 input=reference,
                 options=options,
@@ -155,6 +150,15 @@ class ImageryPass(Pass):
         (composite,) = in_memory([picked], profile.threads or None, meter)
         rgb = stretched(composite.values[(slice(None), *block.inside)], self.options)
         return Result(layers=block.dataset(self.layers, {"rgb": rgb}))
+
+
+def _layer(bands: tuple[str, str, str]) -> Layer:
+    """The layer that is written; its name says of which bands, where colours are not natural."""
+    title = "imagery in red, green and blue"
+    if natural_colours(bands) != bands:
+        title = f"{bands[0]}, {bands[1]} and {bands[2]} as red, green and blue"
+    attributes = {"long_name": title, "rsscale_kind": KIND}
+    return Layer("rgb", axis=Axis("rgb_band", (1, 2, 3)), overview="mean", attributes=attributes)
 
 
 def middle_window(source: InputRecipe, period: int) -> int:

@@ -16,6 +16,7 @@ from rsscale.errors import RecipeError
 from rsscale.gate_rules.rows import (
     CONFIDENCE,
     COUNT,
+    FACT,
     OBSERVATIONS,
     READABLE,
     RING,
@@ -24,6 +25,7 @@ from rsscale.gate_rules.rows import (
     rows_schema,
 )
 from rsscale.gate_rules.seam_counts import REACH, SUMS, Layers, Segments, count_segments
+from rsscale.inference.constant_pixels import CONSTANT_FACTS
 from rsscale.memory import PROCESS_BYTES
 from rsscale.plans.plan import read_frozen
 from rsscale.quality.gather import QualityGates
@@ -57,7 +59,7 @@ class QualityOptions(Options):
 
 @dataclass(repr=False, kw_only=True)
 class QualityCounts(Pass):
-    """Rows of a tile: condition, pixels by value, and segments of lines; see :mod:`.rows`.
+    """Rows of a tile: condition, pixels by value, facts, segments of lines; see :mod:`.rows`.
 
     Attributes
     ----------
@@ -68,7 +70,7 @@ class QualityCounts(Pass):
     """
 
     kind: ClassVar[str] = "quality-counts"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Options: ClassVar[type[Options]] = QualityOptions
 
     step: str
@@ -135,6 +137,7 @@ class QualityCounts(Pass):
             condition = self.map.condition(block.key, span)
             inside = int(block.where.sum())
             rows.append({"what": TILE, "span": span, "key": int(condition), "pixels": inside})
+            rows += _fact_rows(self.map.imagery_facts(block.key, span), span)
             if condition not in READABLE:
                 continue
             arrays = {name: block.inputs["map"][name].to_numpy()[number] for name in self.map.names}
@@ -201,6 +204,12 @@ def _segment_rows(segments: Segments, span: str) -> Iterator[dict[str, Any]]:
             "owned": bool(segments.owned[number]),
             **{name: int(segments.sums[name][number]) for name in SUMS},
         }
+
+
+def _fact_rows(facts: Mapping[str, float], span: str) -> Iterator[dict[str, Any]]:
+    for name, value in facts.items():
+        if CONSTANT_FACTS[name] == "sum":
+            yield {"what": FACT, "span": span, "name": name, "pixels": int(value)}
 
 
 def _ring(

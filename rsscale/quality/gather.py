@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rsscale.gate_rules.class_share_gate import ClassShares
+from rsscale.gate_rules.fill_gate import UndeclaredFill
 from rsscale.gate_rules.gate import Gate
 from rsscale.gate_rules.rows import CONFIDENCE
 from rsscale.gate_rules.seam_counts import FAMILIES
@@ -61,7 +62,7 @@ class QualityGates(Gather):
     """
 
     kind: ClassVar[str] = "quality-gates"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     step: str
     of: str
@@ -97,6 +98,7 @@ class QualityGates(Gather):
             UnknownValues(classes),
             *self._seams(names, has_classes=classes is not None),
             *share_gates(self.gates, names),
+            UndeclaredFill(self.gates),
         ]
         for key, table in parts:
             box = self.grid.tile_at(key.ix, key.iy).box

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rsscale.errors import RunFolderError
 from rsscale.gate_rules.rows import APPLICABLE, CONFIDENCE, OBSERVATIONS, Condition
 from rsscale.geo.area import read_area
 from rsscale.geo.lattice import PixelBox
+from rsscale.inference.constant_pixels import fold_constant
 from rsscale.layers import Layer, TileKey
 from rsscale.steps.base import Cost, Resources
 from rsscale.store.ledger import Ledger, LedgerReader
@@ -48,6 +49,8 @@ class MapSource:
         The same, read anew each time: a worker keeps this source for longer than one check.
     shape : shapely geometry
         The area of the run in the grid's CRS.
+    imagery : mapping of step to spans
+        Steps of the run that read imagery.
     """
 
     step: str
@@ -56,6 +59,7 @@ class MapSource:
     ledger: LedgerReader
     entries: Ledger
     shape: shapely.Geometry
+    imagery: Mapping[str, tuple[str, ...]]
 
     @property
     def spans(self) -> tuple[str, ...]:
@@ -84,6 +88,24 @@ class MapSource:
         except RunFolderError:
             return Condition.UNREADABLE
         return Condition.CHANGED
+
+    def imagery_facts(self, key: TileKey, span: str) -> dict[str, float]:
+        """What was counted when imagery of a tile was read, of the step or those before it.
+
+        Of the span; of all spans where a step has others, such as years that are compared.
+        """
+        return self._imagery_facts(self.entries, key, span)
+
+    def _imagery_facts(
+        self, ledger: Ledger | LedgerReader, key: TileKey, span: str
+    ) -> dict[str, float]:
+        keys = [
+            TileKey(step, own, key.ix, key.iy)
+            for step, spans in self.imagery.items()
+            for own in ([span] if span in spans else spans)
+        ]
+        entries = map(ledger.read, keys)
+        return fold_constant(entry.facts for entry in entries if entry is not None)
 
     def read(self, box: PixelBox, key: TileKey, resources: Resources) -> xr.Dataset:
         """Stored values over a box, in memory; nodata where a tile is not done or can't be read."""
@@ -125,6 +147,9 @@ class MapSource:
             entry = self.ledger.read(at)
             digests = {} if entry is None else entry.digests
             total.update(f"{at} {sorted(digests.items())} {self._files(at, key)}\n".encode())
+        for span in self.spans:
+            facts = self._imagery_facts(self.ledger, key, span)
+            total.update(f"{sorted(facts.items())}\n".encode())
         return total.hexdigest()[:16]
 
     def inputs(self, box: PixelBox, key: TileKey) -> Sequence[str]:
@@ -208,4 +233,9 @@ def map_source(folder: RunFolder, step: str) -> MapSource:
         LedgerReader(folder.ledger),
         folder.ledger,
         grid.project(area).geom,
+        {
+            name: tuple(other.get("spans", ()))
+            for name, other in state["steps"].items()
+            if other.get("facts", {}).get("sampled_observations")
+        },
     )

@@ -67,6 +67,15 @@ class NeverSeenRecipe(Strict):
     """Of a tile."""
 
 
+class UndeclaredFillRecipe(Strict):
+    """The largest share of observations of one number in all bands, of a period and of a tile."""
+
+    share: Share = 0.02
+    """Of a period."""
+    tile_share: Share = 0.25
+    """Of a tile."""
+
+
 class GatesRecipe(Strict):
     """Thresholds of ``rsscale gates``: they decide no pixel, and may be changed at any time."""
 
@@ -80,5 +89,7 @@ class GatesRecipe(Strict):
     """How much may lie outside the model's area of applicability."""
     never_seen: NeverSeenRecipe = NeverSeenRecipe()
     """How much may lack a clear observation."""
+    undeclared_fill: UndeclaredFillRecipe = UndeclaredFillRecipe()
+    """How much of the imagery may be 0, 255 or another extreme number in all bands."""
     least_pixels: StrictInt = Field(default=2500, ge=1)
     """Tiles with fewer pixels in the area are not judged by themselves."""

@@ -169,6 +169,7 @@ def _sample(plan: RunPlan, made: Recipe) -> npt.NDArray[np.float32]:
     """Values ``(band, pixel)`` of pixels of the area that all three bands have."""
     ((name, source),) = made.inputs.items()
     own = {_input_name(other): other for other in plan.recipe.inputs}
+    bands = list(ImageryOptions.model_validate(made.steps[_STEP].options).bands)
     grid = made.grid.build().at_level(_COARSER)
     read = InputSource(name, made, grid, lambda _: plan.setup.lookups(own[name]))
     resources = Resources(NumericProfile("cpu", 1))
@@ -180,7 +181,7 @@ def _sample(plan: RunPlan, made: Recipe) -> npt.NDArray[np.float32]:
             box, period = boxes[number % len(boxes)], made.periods[number % len(made.periods)]
             composite = read.read(box, TileKey(_STEP, str(period), 0, 0), resources)
             image = composite["composite"].isel(time=middle_window(source, period))
-            (part,) = in_memory([image.sel(band=list(source.bands))], None, resources.meter)
+            (part,) = in_memory([image.sel(band=bands)], None, resources.meter)
             where = area_mask(plan.setup.shape, grid, box) & np.isfinite(part.values).all(axis=0)
             seen.append(part.values[:, where])
             bar.advance()
@@ -255,7 +256,10 @@ def imagery_recipe(
         mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
     )
     mask = recipe.inputs[name].mask
-    kept = {*natural[name], *(mask.bands if mask else ())}
+    # A pixel that is nodata in one band is left out in all: bands that are told by are read, too.
+    told_by = [band for band in imagery.get("nodata", ()) if band in recipe.inputs[name].bands]
+    read = list(dict.fromkeys([*natural[name], *told_by]))
+    kept = {*read, *(mask.bands if mask else ())}
     for key in ("names", "resampling", "nodata"):  # by band, of bands that are there
         if key in imagery:
             imagery[key] = {band: value for band, value in imagery[key].items() if band in kept}
@@ -266,7 +270,7 @@ def imagery_recipe(
         "area": area,
         "grid": {**grid, "resolution": recipe.grid.resolution * zoom},
         "periods": list(recipe.periods),
-        "inputs": {source: {**imagery, "bands": list(natural[name])}},
+        "inputs": {source: {**imagery, "bands": read}},
         "steps": {
             _STEP: {"kind": "imagery", "of": source, "bands": list(natural[name])},
             _OVERVIEWS: {"kind": "overviews", "of": _STEP},

@@ -146,9 +146,15 @@ def test_a_person_is_told_when_training_planning_and_of_a_run(
     told = summary(run.status(), str(run.path)).splitlines()
     (line,) = [line for line in told if "255 in all bands" in line]
     assert line.startswith("constant  25.0% of the observations")
+    gates = rs.check_quality(run)
+    assert "undeclared-fill" in gates.failed
+    assert "25.00 % of the observations of 2023" in str(gates)
+    assert "the number is 255" in str(gates)
     said = {"inputs": {"s2": {**recipe["inputs"]["s2"], "nodata": {"red": 255}}}}
     other = rs.run({**recipe, **said}, tmp_path / "other", device="cpu")
     assert "in all bands" not in summary(other.status(), "")
+    (gate,) = [g for g in rs.check_quality(other).gates if g["name"] == "undeclared-fill"]
+    assert (gate["status"], gate["value"]) == ("passed", 0)
     assert (other.open().classification.values[0, :, : EDGE - 8] == 255).all()
 
 

@@ -23,6 +23,7 @@ def test_it_is_the_composite_stretched(landscape: Landscape, tmp_path: Path) -> 
     run = rs.run(recipe(landscape, window="spring", high=0.5), tmp_path / "run", **OPTIONS)
     found = run.open("imagery").rgb.isel(time=0)
     assert found.dtype == np.uint8
+    assert found.attrs["long_name"] == "nir, red and red as red, green and blue"
     assert found.dims == ("rgb_band", "y", "x")
     box = found.odc.geobox[90:240, 140:310]
     items = rs.search(str(landscape.folder / "catalog.json"), area=box)

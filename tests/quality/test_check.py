@@ -24,7 +24,8 @@ from rsscale.store.run_folder import RunFolder
 from rsscale.store.step_version import step_version
 
 Arrays = dict[str, np.ndarray]
-LINES = {"seams-windows", "seams-zones", "seams-scenes"}  # which the map has none of
+# Lines that the map has none of, and imagery that it was not made from.
+NONE = {"seams-windows", "seams-zones", "seams-scenes", "undeclared-fill"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_sound_map_passes_all_that_it_has_layers_for(sound: Path) -> None:
     gates = read_gates(RunFolder.at(sound))
     assert gates is not None
     assert gates.passed
-    assert set(gates.not_checked) == LINES
+    assert set(gates.not_checked) == NONE
     assert gates.version == {"map": step_version(RunFolder.at(sound))}
     content = json.loads((sound / "gates.json").read_text())
     assert content["format"] == 1
@@ -155,6 +156,30 @@ def test_a_fault_fails_the_gates_that_it_should(
 
 
 @pytest.mark.parametrize(
+    ("constant", "is_failed"),
+    [({"all_bands_0": 26}, True), ({"all_bands_0": 24}, False), ({}, False)],
+)
+def test_undeclared_fill_is_known_from_what_was_counted_when_imagery_was_read(
+    constant: dict[str, int], is_failed: bool, sound: Path, tmp_path: Path
+) -> None:
+    run = copy_of(sound, tmp_path / "run")
+    ledger, keys = RunFolder.at(run).ledger, keys_of(run)
+    for key in keys:
+        entry = ledger.read(key)
+        assert entry is not None
+        facts = {"sampled_observations": 100, **(constant if key == keys[4] else {})}
+        ledger.commit(replace(entry, facts={**entry.facts, **facts}))
+    state = json.loads((run / "run.json").read_text())
+    state["steps"]["map"]["facts"]["sampled_observations"] = 100 * len(keys)
+    (run / "run.json").write_text(json.dumps(state))
+    gates = rs.check_quality(run, threads=2)
+    assert gates.failed == (("undeclared-fill",) if is_failed else ())
+    gate = next(g for g in gates.gates if g["name"] == "undeclared-fill")
+    assert [place["tile"] for place in gate["places"]] == [keys[4].tile] * bool(constant)
+    assert ("say nodata: {BAND: 0}" in gate["text"]) == is_failed
+
+
+@pytest.mark.parametrize(
     "fault",
     [
         "behind",
@@ -234,8 +259,8 @@ def test_the_command_ends_with_1_where_a_gate_failed(sound: Path, tmp_path: Path
     overwrite(run, unknown, keys_of(run)[4:5])
     done = CliRunner().invoke(app, ["gates", str(run), "--threads", "2"], catch_exceptions=False)
     assert done.exit_code == 1
-    assert "failed       unknown-values  9 pixels hold values that are no class" in done.output
-    assert "1 of 8 gates failed, 3 not checked" in done.output
+    assert "failed       unknown-values   9 pixels hold values that are no class" in done.output
+    assert "1 of 8 gates failed, 4 not checked" in done.output
 
 
 def test_two_workers_say_the_same(sound: Path, tmp_path: Path, two_workers: str) -> None:

@@ -82,3 +82,12 @@ def test_bands_are_opened_by_their_own_names(landscape: Landscape) -> None:
     found["inputs"]["s2"] |= {"bands": ["SR_B1", "SR_B2", "SR_B3"], "names": {}}
     made = imagery_recipe(read_recipe(found), "area.geojson", (0, 0, 1, 1), by_items)
     assert made["steps"]["imagery"]["bands"] == ["SR_B3", "SR_B2", "SR_B1"]
+
+
+def test_nodata_that_another_band_tells_is_nodata_in_the_imagery(landscape: Landscape) -> None:
+    found = recipe(landscape)
+    found["inputs"]["s2"] |= {"nodata": {"nir": 0}}
+    made = read_recipe(imagery_recipe(read_recipe(found), "area.geojson", (0, 0, 1, 1)))
+    assert made.inputs["s2"].bands == ("red", "green", "blue", "nir")
+    assert made.inputs["s2"].nodata == {"nir": 0}
+    assert made.steps["imagery"].options["bands"] == ["red", "green", "blue"]

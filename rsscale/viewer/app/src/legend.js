@@ -4,7 +4,10 @@ import {MOST} from './objects.js';
 import {RAMP} from './style.js';
 
 export function legend(product, state, layer, span, isOther = false) {
-  if (layer.kind === 'imagery') return h('p', {class: 'small'}, 'Composite of the input in natural colours.');
+  if (layer.kind === 'imagery') {
+    const isNatural = layer.title.startsWith('Imagery in red, green and blue');
+    return h('p', {class: 'small'}, `Composite of the input${isNatural ? ' in natural colours' : `: ${layer.title}`}.`);
+  }
   if (layer.kind === 'classes') return classes(product, state, layer, span, isOther);
   const [low, high] = layer.range;
   const units = layer.units && layer.units !== '1' ? ` ${layer.units === 'percent' ? '%' : layer.units}` : '';
