@@ -262,7 +262,9 @@ def test_assess_takes_the_arguments_of_its_functions() -> None:
         assert set(measure.arguments.values()) <= set(arguments)
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "10000"), ("7", "7")])
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, "10000"), pytest.param("7", "7", marks=pytest.mark.extended)]
+)
 def test_threads_of_torch_spin_shortly_while_they_wait_unless_told_otherwise(
     before: str | None, after: str
 ) -> None:

@@ -101,7 +101,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     picture = Image.fromarray(pixels)
     few = picture.quantize(_COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     away = np.abs(np.asarray(few.convert("RGB"), np.int16) - pixels).max()
-    (few if away <= _UNSEEN else picture).save(path, format="png", optimize=True)
+    (few if away <= _UNSEEN else picture).save(path, format="png")
     return path
 
 

@@ -285,9 +285,9 @@ def _png(
         opaque = np.where(is_paler, round(255 * PALER), 255) * (values != NODATA)
         picture = picture.convert("RGB")
         picture.putalpha(Image.fromarray(opaque.astype(np.uint8)))
-        picture.save(file, format="png", optimize=True)
+        picture.save(file, format="png")
     else:
-        picture.save(file, format="png", optimize=True, transparency=NODATA)
+        picture.save(file, format="png", transparency=NODATA)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

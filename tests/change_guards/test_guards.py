@@ -94,6 +94,7 @@ def test_it_is_taken_back_and_numbers_are_related(
     assert "taken back" in run.summary()
 
 
+@pytest.mark.extended
 def test_a_large_shift_is_refused_or_corrected_as_asked(tmp_path: Path) -> None:
     dates = pair_of(5, 20, -3.5, size=300)
     for register in ("warn", "correct"):

@@ -55,6 +55,7 @@ def test_it_is_the_comparison_of_the_whole_maps(tmp_path: Path, layers: list[str
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_every_tile_size_and_worker_count_gives_the_same_change(
     tmp_path: Path, two_workers: str
 ) -> None:

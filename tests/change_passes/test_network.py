@@ -93,7 +93,9 @@ def test_the_kept_recipe_runs_again_after_its_model_has_gone(archive: Path, tmp_
     xr.testing.assert_equal(other, over_the_scene(again))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [KINDS[0], *(pytest.param(k, marks=pytest.mark.extended) for k in KINDS[1:])]
+)
 def test_it_is_the_map_of_its_model(archive: Path, tmp_path: Path, kind: str) -> None:
     model = two_years.untrained(tmp_path / "model", kind)
     recipe = two_years.recipe_of(archive, tmp_path / "model", tile=512)

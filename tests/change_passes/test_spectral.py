@@ -74,6 +74,7 @@ def both(run: rs.Run) -> xr.DataArray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.extended
 def test_it_is_the_change_of_the_whole_images(run: rs.Run, method: str) -> None:
     dates = both(run)
     seen = dates.notnull().all(("time", "band")).values

@@ -55,6 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_it_is_the_model_of_the_whole_layers(run: rs.Run) -> None:
     maps = run.open().sel(time=["2019", "2020"])["probability"]
     percents = maps.transpose("time", "class", "y", "x").load()

@@ -79,6 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
     return mapped(folder, labels=labels_of(labels), pseudocount=50, stay=0.9)
 
 
+@pytest.mark.extended
 def test_labels_of_the_same_pixels_are_counted(run: rs.Run) -> None:
     rows = run.table("change-labels").to_pandas()
     value = {one.name: one.value for one in CLASSES}

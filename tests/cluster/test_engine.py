@@ -237,6 +237,7 @@ def test_workers_that_die_of_everything_end_the_run_soon(monkeypatch: pytest.Mon
     assert len(pool.tried) < 12
 
 
+@pytest.mark.extended
 def test_tiles_that_work_show_that_workers_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = KillingPool(good=range(0, 40, 5))
     monkeypatch.setattr(engine, "open_pool", lambda *_: pool)

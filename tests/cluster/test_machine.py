@@ -47,7 +47,7 @@ def test_a_local_cluster_shares_this_machine() -> None:
         machine_of("locl")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_workers_tell_of_themselves(cluster: SpecCluster) -> None:
     found = machine_of(cluster.scheduler_address)
     assert found == Machine(
@@ -72,7 +72,7 @@ def _until(name: str) -> bool:
     return Event(name).wait(timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_worker_that_does_not_answer_is_not_waited_for(
     cluster: SpecCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,7 +109,7 @@ def test_one_that_does_not_answer_is_told_beside_one_that_does(
     assert line.endswith("taken to be like the others")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_tile_that_does_not_fit_into_a_worker_is_refused(
     cluster: SpecCluster, landscape: Landscape, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_it_is_printed_and_saved(comparison: rs.Comparison, tmp_path: Path) -> N
     assert "random_forest" in html
 
 
+@pytest.mark.extended
 def test_a_class_that_is_not_tested_says_so() -> None:
     """Of two groups that hold a class, one stays with the training; the other may be in no test."""
     table = windows(60)

@@ -220,8 +220,8 @@ def p_value(layers: Layers) -> float:
     return sums.p_value()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sigma", [3, pytest.param(12, marks=pytest.mark.extended)])
+@pytest.mark.extended
+@pytest.mark.parametrize("sigma", [3, 12])
 def test_without_seams_p_values_are_uniform_and_with_one_small(sigma: float) -> None:
     """200 random fields of patches, small and as large as a fifth of a segment or more."""
     found = np.array([p_value(field(seed, sigma)) for seed in range(200)])

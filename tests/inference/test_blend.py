@@ -152,6 +152,7 @@ def tiles(box: PixelBox, size: int) -> Iterator[PixelBox]:
     st.sampled_from([5, 11, 16, 23, 32, 48]),
     st.integers(1, 3),
 )
+@pytest.mark.extended
 def test_no_cut_changes_a_bit(blend: Blend, window: tuple[int, int], tile: int, batch: int) -> None:
     lattice = Lattice(*window, blend)
     everything = lattice.read_box(WHOLE)

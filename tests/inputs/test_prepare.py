@@ -252,6 +252,7 @@ def test_a_pixel_that_only_the_static_layer_knows_is_nodata(reference: xr.Datase
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [384, pytest.param(1024, marks=pytest.mark.extended)])
+@pytest.mark.extended
 def test_strips_and_tiles_do_not_show(
     archive: Landscape,
     reference: xr.Dataset,
@@ -407,6 +408,7 @@ def test_a_read_that_fails_fails_its_tiles(archive: Landscape, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_read_may_be_skipped_and_is_on_record(
     archive: Landscape, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

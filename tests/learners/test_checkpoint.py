@@ -88,7 +88,11 @@ def main(kind: str, folder: str, last: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "last"),
-    [pytest.param("images", 7, marks=pytest.mark.extended), ("points", 5), ("points", 9)],
+    [
+        pytest.param("images", 7, marks=pytest.mark.extended),
+        pytest.param("points", 5, marks=pytest.mark.extended),
+        ("points", 9),
+    ],
 )
 def test_a_killed_training_goes_on_to_the_same_bits(
     kind: str, last: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

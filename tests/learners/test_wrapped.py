@@ -49,6 +49,7 @@ def trained() -> tuple:
     return run(members=3, applicability=True)
 
 
+@pytest.mark.extended
 def test_members_are_those_of_their_seeds(trained: tuple) -> None:
     ensemble = trained[0].module.network
     for number, member in enumerate(ensemble.members):

@@ -93,6 +93,7 @@ def test_rows_say_where_they_come_from(run: rs.Run, detectors: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_any_tiles_and_workers_give_the_same(
     run: rs.Run, landscape: Landscape, detectors: Path, tmp_path: Path, two_workers: str
 ) -> None:

@@ -171,6 +171,7 @@ def test_status_and_facts(run: rs.Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_any_tile_size_gives_the_same(tmp_path: Path, run: rs.Run, two_workers: str) -> None:
     wanted = rows_of(run)
     for tile in TILES:

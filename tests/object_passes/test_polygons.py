@@ -62,6 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rs.Run:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_ten_thousand_are_those_of_rasterio_over_the_whole_map(run: rs.Run) -> None:
     layer = run.open()["classification"][0].load()
     values = layer.to_numpy()
@@ -115,6 +116,7 @@ def test_a_polygon_lies_with_the_tile_of_its_first_pixel(run: rs.Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_they_are_those_in_memory(run: rs.Run) -> None:
     layer = run.open()["classification"][0].load()
     for step, given in (("simple", SIMPLE), ("fields", FIELDS)):

@@ -146,6 +146,7 @@ def check(seed: int, count: int, *, outlined: bool = False, tilings: int = 4) ->
 
 @given(seed=st.integers(0, 2**31), count=st.integers(0, 120))
 @settings(max_examples=40, deadline=None)
+@pytest.mark.extended
 def test_any_tiling_gives_the_objects_of_the_plane(seed: int, count: int) -> None:
     check(seed, count)
 

@@ -6,7 +6,7 @@ whole runs in a drawn order say so.
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,18 @@ AREAS = st.lists(st.tuples(*[st.integers(0, 8)] * 4).filter(any), min_size=3, ma
 )
 
 
+class MadeWhenWanted(dict[str, Any]):
+    """What ``make(name)`` gives, made once for each name that is asked for."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self._make(name)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def references(
     once: Once, landscape: Landscape, landscape_run: Path
@@ -76,12 +88,14 @@ def references(
         rs.run(landscape.recipe(model=str(folder / "model")), folder / "run", **OPTIONS)
         return folder
 
-    hann = once("landscape-hann", make)
-    assert read_spec(landscape.folder / "model").lattice == LATTICES["trim"]
-    return {
-        "trim": (landscape.folder / "model", rs.Run(landscape_run).open().load()),
-        "hann": (hann / "model", rs.Run(hann / "run").open().load()),
-    }
+    def reference(name: str) -> tuple[Path, xr.Dataset]:
+        if name == "hann":
+            hann = once("landscape-hann", make)
+            return hann / "model", rs.Run(hann / "run").open().load()
+        assert read_spec(landscape.folder / "model").lattice == LATTICES["trim"]
+        return landscape.folder / "model", rs.Run(landscape_run).open().load()
+
+    return MadeWhenWanted(reference)
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +103,18 @@ def opened(
     landscape: Landscape,
     references: dict[str, tuple[Path, xr.Dataset]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, tuple[RunSetup, Pass]]]:
+) -> dict[str, tuple[RunSetup, Pass]]:
     """The map as a pass, its items in memory, for each way of blending."""
-    found = {}
-    for name, (model, _) in references.items():
-        recipe = read_recipe(landscape.recipe(model=str(model)))
+
+    def open_map(name: str) -> tuple[RunSetup, Pass]:
+        recipe = read_recipe(landscape.recipe(model=str(references[name][0])))
         setup, (step,) = open_recipe(recipe, RunFolder.at(tmp_path_factory.mktemp(name) / "never"))
         assert isinstance(step, Pass)
         items = find_items(recipe, setup.area, read_margin([step], setup.extent()))
         setup.indexes.update(index_items(recipe, setup.grid, items))
-        found[name] = setup, step
-    return found
+        return setup, step
+
+    return MadeWhenWanted(open_map)
 
 
 def drawn_differing(

@@ -90,7 +90,7 @@ DISTANCE = step(
 @pytest.mark.parametrize(
     ("where", "tile"),
     [
-        ("here", 64),
+        pytest.param("here", 64, marks=pytest.mark.extended),
         ("here", 160),
         ("on two workers", 100),
         pytest.param("here", 100, marks=pytest.mark.extended),

@@ -59,6 +59,7 @@ def whole(classes: xr.DataArray, hectares: dict[int, float], connectivity: int =
     return np.append(part.classes(*rest), 255)[part.pieces.of_pixel]
 
 
+@pytest.mark.extended
 def test_it_is_the_sieve_of_the_whole_map(run: rs.Run) -> None:
     before, after = run.open()["classification"].load(), run.open("sieved")["classification"].load()
     for number in range(2):

@@ -100,7 +100,9 @@ def mapped(
 ORDERS = [("forest", "field", "water"), ("water", "forest", "field"), ("field", "water", "forest")]
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order", [ORDERS[0], *(pytest.param(order, marks=pytest.mark.extended) for order in ORDERS[1:])]
+)
 def test_another_order_of_classes_gives_the_same_map(
     tmp_path: Path, order: tuple[str, ...]
 ) -> None:

@@ -36,6 +36,7 @@ def over_the_area(ds: xr.Dataset) -> xr.Dataset:
     return ds.sel(x=slice(729_005, 742_001), y=slice(4_989_003, 4_980_000)).load()
 
 
+@pytest.mark.extended
 def test_majority_is_that_of_the_whole_map(run: rs.Run) -> None:
     before = run.open()["classification"][0].load()
     after = run.open("modal")["classification"][0].load()

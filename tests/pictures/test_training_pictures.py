@@ -225,7 +225,14 @@ def test_without_matplotlib_the_log_says_what_draws_them(
         draw_training(story(), tmp_path)
 
 
-@pytest.mark.parametrize("error", [ValueError("no\nfont"), OSError(28, "disk full"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no\nfont"),
+        pytest.param(OSError(28, "disk full"), marks=pytest.mark.extended),
+        pytest.param(MemoryError(), marks=pytest.mark.extended),
+    ],
+)
 def test_a_picture_that_fails_costs_no_model_and_no_other_picture(
     error: BaseException,
     tmp_path: Path,

@@ -97,6 +97,7 @@ def written(run: rs.Run) -> dict:
     return json.loads((run.path / "accuracy.json").read_text())
 
 
+@pytest.mark.extended
 def test_labels_of_several_years_count_in_their_own(run: rs.Run, tmp_path: Path) -> None:
     path = labels(run, tmp_path / "l.gpkg")
     count = len(gpd.read_file(path)) // 2

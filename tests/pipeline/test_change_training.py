@@ -94,6 +94,7 @@ def test_chips_are_of_both_years_and_labelled_where_both_saw_something(
 @pytest.mark.parametrize(
     "kind", ["fc-siam-diff", pytest.param("fc-ef", marks=pytest.mark.extended)]
 )
+@pytest.mark.extended
 def test_it_learns_change_of_labels_with_gaps(archive: Path, tmp_path: Path, kind: str) -> None:
     recipe = recipe_of(archive, tmp_path, gaps(tmp_path), architecture=kind)
     model, report = train_recipe(recipe, device="cpu")

@@ -74,6 +74,7 @@ def test_values_of_every_layer_and_period_are_the_stores(finished: Path, exporte
     assert [path.name for path in exported.iterdir() if "partial" in path.name] == []
 
 
+@pytest.mark.extended
 def test_files_are_cut_to_the_area_as_those_of_a_publication(
     finished: Path, tmp_path: Path
 ) -> None:

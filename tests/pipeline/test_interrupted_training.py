@@ -90,7 +90,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=["unet", "pixel"])
+@pytest.fixture(scope="module", params=[pytest.param("unet", marks=pytest.mark.extended), "pixel"])
 def uninterrupted(
     landscape: Landscape, tmp_path_factory: pytest.TempPathFactory, request: Any
 ) -> tuple[str, rs.Model, Any]:
@@ -238,6 +238,7 @@ def test_a_cluster_reads_the_same(
     assert found.left_out == report.left_out
 
 
+@pytest.mark.extended
 def test_what_a_worker_could_not_read_is_told_in_one_line(
     landscape: Landscape, tmp_path: Path, two_workers: str
 ) -> None:

@@ -100,6 +100,7 @@ def covered(raster, crs, n=60):
         ["EPSG:4326", "EPSG:3857", "EPSG:6933", "next", "EPSG:3035", "EPSG:3413", "EPSG:3031"]
     ),
 )  # fmt: skip
+@pytest.mark.extended
 def test_bounds_hold_every_pixel(zone, south, east, north, target):
     code = f"EPSG:{(32700 if south else 32600) + zone}"
     top = (10_000_000 - north * 100_000) if south else north * 100_000 + 109_800

@@ -170,6 +170,7 @@ def test_the_same_recipe_again_computes_nothing(archive: Path, copy: Path) -> No
     "phase",
     [2, *(pytest.param(phase, marks=pytest.mark.extended) for phase in (1, 3))],
 )
+@pytest.mark.extended
 def test_growth_that_was_cut_short_is_finished_by_the_same_command(
     formula: dict[str, Any],
     formula_at_once: rs.Run,

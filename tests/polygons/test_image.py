@@ -54,6 +54,7 @@ def test_the_same_polygons_for_any_tiles(connectivity: int, simplify: float) -> 
         assert_same(cut_and_joined(CLASSES, tile, rules), wanted)
 
 
+@pytest.mark.extended
 def test_pixel_edges_are_those_of_the_whole_image_in_rasterio() -> None:
     parts = cut_and_joined(CLASSES, 300, PolygonRules())
     found = sorted(zip(plain(parts.geometry), parts.value.tolist(), strict=True))
@@ -70,6 +71,7 @@ def test_components_are_those_of_scipy(connectivity: int) -> None:
     assert sorted(zip(*columns, strict=True)) == labelled(CLASSES, connectivity)
 
 
+@pytest.mark.extended
 def test_neighbours_share_their_borders_across_cells() -> None:
     """Without slivers: no overlaps, and gaps only where nothing was seen."""
     seen = np.where(CLASSES == NODATA, 9, CLASSES).astype(np.uint8)
@@ -94,6 +96,7 @@ def test_neighbours_share_their_borders_across_cells() -> None:
     connectivity=st.sampled_from([4, 8]),
     simplify=st.sampled_from([0.0, 1.5, 40.0]),
 )
+@pytest.mark.extended
 def test_drawn_images(classes: np.ndarray, tile: int, connectivity: int, simplify: float) -> None:
     rules = PolygonRules(connectivity=connectivity, simplify=simplify, cell=32)
     wanted = parts_in(classes, box_of(classes), rules)

@@ -54,7 +54,7 @@ def grown_pixel_by_pixel(classes: np.ndarray, grow: int) -> dict[int, int]:
     return pixels
 
 
-@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("connectivity", [4, pytest.param(8, marks=pytest.mark.extended)])
 @pytest.mark.parametrize("simplify", [0.0, 12.0])
 def test_the_same_instances_for_any_tiles(connectivity: int, simplify: float) -> None:
     classes = fields(330, 200)

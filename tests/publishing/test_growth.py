@@ -57,6 +57,7 @@ def interpret(run: rs.Run, path: Path) -> None:
     frame.to_file(path)
 
 
+@pytest.mark.extended
 def test_only_the_gates_are_to_be_checked_again(grown: Path, tmp_path: Path) -> None:
     run = shutil.copytree(grown / "run", tmp_path / "run")
     with allowed():
@@ -70,6 +71,7 @@ def test_only_the_gates_are_to_be_checked_again(grown: Path, tmp_path: Path) -> 
     assert len([link for link in found["links"] if link["rel"] == "item"]) == 2
 
 
+@pytest.mark.extended
 def test_a_sample_of_a_period_that_did_not_change_is_taken_and_added_to(
     grown: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.extended
 def test_of_steps_that_are_left_out_no_score_is_left(object_run: Path, tmp_path: Path) -> None:
     run, product = shutil.copytree(object_run, tmp_path / "run"), tmp_path / "product"
     with known_allowed("formula_pass"):

@@ -72,6 +72,7 @@ def run(*words: str, **env: str) -> str:
     return done.stdout
 
 
+@pytest.mark.extended
 def test_xarray_and_rioxarray(published: Path) -> None:
     product = xr.open_zarr(published / "product.zarr")
     assert product.classification.dtype == np.uint8

@@ -431,6 +431,7 @@ def test_a_run_that_changes_meanwhile(
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_new_version_replaces_the_old_one(
     finished: Path, published: Path, tmp_path: Path
 ) -> None:

@@ -117,11 +117,12 @@ def blank(arrays: Arrays) -> None:
             {"blank-tiles", "seams-tiles", "class-shares"},
             marks=pytest.mark.extended,
         ),
-        (constant, "all", {"blank-tiles", "class-shares"}),  # a model that calls all the same
-        (blank, "one", {"blank-tiles"}),
+        # A model that calls all the same.
+        pytest.param(constant, "all", {"blank-tiles", "class-shares"}, marks=pytest.mark.extended),
+        pytest.param(blank, "one", {"blank-tiles"}, marks=pytest.mark.extended),
         pytest.param(other_shares, "all", {"class-shares"}, marks=pytest.mark.extended),
         pytest.param(unsure, "all", {"confidence"}, marks=pytest.mark.extended),
-        (unknown, "one", {"unknown-values"}),
+        pytest.param(unknown, "one", {"unknown-values"}, marks=pytest.mark.extended),
         (unseen, "one", {"never-seen"}),
         pytest.param(inapplicable, "all", {"applicability"}, marks=pytest.mark.extended),
     ],
@@ -157,7 +158,11 @@ def test_a_fault_fails_the_gates_that_it_should(
 
 @pytest.mark.parametrize(
     ("constant", "is_failed"),
-    [({"all_bands_0": 26}, True), ({"all_bands_0": 24}, False), ({}, False)],
+    [
+        ({"all_bands_0": 26}, True),
+        pytest.param({"all_bands_0": 24}, False, marks=pytest.mark.extended),
+        pytest.param({}, False, marks=pytest.mark.extended),
+    ],
 )
 def test_undeclared_fill_is_known_from_what_was_counted_when_imagery_was_read(
     constant: dict[str, int], is_failed: bool, sound: Path, tmp_path: Path

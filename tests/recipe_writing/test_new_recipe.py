@@ -50,6 +50,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_recipe_of_an_api_is_planned(archive, api: str, tmp_path: Path, capsys) -> None:
     (tmp_path / "work").mkdir()
     target = tmp_path / "work" / "recipe.yaml"

@@ -329,8 +329,12 @@ def test_what_assess_writes_is_what_the_report_reads(run: Path, tmp_path: Path) 
     ("name", "content"),
     [
         ("areas.json", {"format": 1, "periods": {"2020": {"classes": "water"}}}),
-        ("areas.json", {"format": 1, "periods": ["2020"], "change": 3, "sample": [1]}),
-        ("areas.json", {"format": 1, "notes": 7}),
+        pytest.param(
+            "areas.json",
+            {"format": 1, "periods": ["2020"], "change": 3, "sample": [1]},
+            marks=pytest.mark.extended,
+        ),
+        pytest.param("areas.json", {"format": 1, "notes": 7}, marks=pytest.mark.extended),
         ("accuracy.json", {"references": [], "classes": {"water": 1}}),
         ("gates.json", {"format": 1, "gates": [7], "passed": "?"}),
     ],

@@ -81,6 +81,7 @@ REPLACED = re.compile(
 )
 
 
+@pytest.mark.extended
 def test_a_file_that_is_replaced_before_a_run_is_resumed(archive: Path) -> None:
     run = interrupted(archive)
     before = shards(run)

@@ -109,6 +109,7 @@ def test_when_who_leads_is_killed_the_others_go_on(
     assert sum(kept[key] != before[key] for key in before) <= 6  # what was in flight, at most
 
 
+@pytest.mark.extended
 def test_who_comes_when_all_is_done_has_nothing_to_do(tmp_path: Path) -> None:
     out, recipe = tmp_path / "run", small(tmp_path)
     as_array(recipe, out)

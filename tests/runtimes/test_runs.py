@@ -30,7 +30,7 @@ def mapped(landscape: Landscape, model: rs.Model, out: Path, tile: int) -> xr.Da
     "kind",
     [
         "network",
-        "forest",
+        pytest.param("forest", marks=pytest.mark.extended),
         pytest.param("factory", marks=pytest.mark.extended),
         pytest.param("pipeline", marks=pytest.mark.extended),
     ],

@@ -23,7 +23,15 @@ DESIGNS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize(
+    "name",
+    ["stratified", "change"]
+    + [
+        pytest.param(n, marks=pytest.mark.extended)
+        for n in DESIGNS
+        if n not in ("stratified", "change")
+    ],
+)
 def test_what_was_drawn_is_assessed(run: rs.Run, tmp_path: Path, name: str) -> None:
     path = tmp_path / "sample.gpkg"
     given: dict[str, Any] = dict(DESIGNS[name])

@@ -127,6 +127,7 @@ def test_the_file_has_units_of_each_stratum_and_no_class_of_the_map(
     assert record["classes"] == [{"value": c.value, "name": c.name} for c in CLASSES]
 
 
+@pytest.mark.extended
 def test_what_is_added_follows_and_leaves_what_was_written(run: rs.Run, sample: Path) -> None:
     counted = (sample.with_suffix(".draw") / "ledger/sample-tiles").stat().st_mtime_ns
     to = sample.with_name("more.parquet")

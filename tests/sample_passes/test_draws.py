@@ -87,7 +87,7 @@ def test_a_systematic_sample_draws_each_pixel_once_in_all_starts() -> None:
 
 
 @pytest.mark.parametrize("chosen", ["equal", "size"])
-@pytest.mark.parametrize("strata", [[], ["class"]])
+@pytest.mark.parametrize("strata", [[], pytest.param(["class"], marks=pytest.mark.extended)])
 def test_two_stages_draw_as_often_as_the_probabilities_say(chosen: str, strata: list[str]) -> None:
     draws = Draws(
         classes(), design="two-stage", block=90, lattice=(9, 9), blocks=7, per_block=9,

@@ -84,6 +84,7 @@ def test_sites_do_not_depend_on_the_box_that_is_asked_for(world, sites):
     assert {f"{a}/{b}" for a, b in near.node} == set(expected.site)
 
 
+@pytest.mark.extended
 def test_labels_are_all_sites_of_the_training_area(tmp_path):
     archive = simulate(tmp_path / "archive", size=256, dates=4, workers=1)
     truth, labels = (gpd.read_file(p) for p in (archive.sites, archive.site_labels))

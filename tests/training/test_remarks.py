@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import rsscale as rs
 from rsscale.geo.lattice import Lattice
@@ -93,6 +94,7 @@ def test_a_class_that_is_mostly_held_back_is_told() -> None:
     assert not [remark for remark in report.remarks if "learnt from" in remark]
 
 
+@pytest.mark.extended
 def test_the_accuracy_has_an_interval_over_places_that_were_tested() -> None:
     _, report = rs.train_table(BARE, architecture="random_forest", device="cpu", folds=5)
     assert report.predictions is not None

@@ -209,6 +209,7 @@ def test_what_is_wrong_is_said() -> None:
         run(table, learning_rate=1e30, epochs=3)
 
 
+@pytest.mark.extended
 def test_a_classical_learner_is_tested_in_the_folds_of_the_networks() -> None:
     pytest.importorskip("skops", reason="the extra 'classical' is not installed")
     table = table_of(long_form())

@@ -70,8 +70,10 @@ def assert_painted(picture: np.ndarray, classes: dict[tuple[int, int], int]) -> 
     ("resolution", "level"),
     [
         (5.0, 0),
-        (20.0, 1),
-        *(pytest.param(*one, marks=pytest.mark.extended) for one in ((10.0, 0), (40.0, 2))),
+        *(
+            pytest.param(*one, marks=pytest.mark.extended)
+            for one in ((20.0, 1), (10.0, 0), (40.0, 2))
+        ),
     ],
 )
 def test_the_map_is_painted_as_the_zarr_has_it(
