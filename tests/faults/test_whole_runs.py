@@ -178,6 +178,7 @@ def test_two_runs_race_for_a_new_folder(reference: Run, tmp_path: Path) -> None:
     assert len(first.tiles_in_events()) == len(reference.entries())
 
 
+@pytest.mark.extended
 def test_a_run_that_was_checked_while_another_took_the_folder(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=[pytest.param("unet", marks=pytest.mark.extended), "pixel"])
+@pytest.fixture(scope="module", params=["unet", "pixel"])
 def uninterrupted(
     landscape: Landscape, tmp_path_factory: pytest.TempPathFactory, request: Any
 ) -> tuple[str, rs.Model, Any]:
@@ -102,6 +102,7 @@ def uninterrupted(
     return request.param, model, report
 
 
+@pytest.mark.extended
 def test_one_that_is_killed_while_it_reads_goes_on(
     landscape: Landscape,
     tmp_path: Path,

@@ -121,6 +121,7 @@ def same(one: xr.Dataset, other: xr.Dataset) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_run_grows_by_a_period_then_area_then_a_step(
     archive: Path, copy: Path, at_once: rs.Run
 ) -> None:

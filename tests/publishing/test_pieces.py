@@ -16,6 +16,7 @@ from rsscale.errors import RecipeError
 from rsscale.publishing.pieces import _file_names, bbox_of
 
 
+@pytest.mark.extended
 def test_tiles_join_to_the_whole(finished: Path, published: Path, tmp_path: Path) -> None:
     rs.publish(
         finished, tmp_path / "out", cogs="tile", steps=["map"], layers=["classification"],
