@@ -1,11 +1,13 @@
 """For all tests: no network but this machine."""
 
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,12 @@ settings.load_profile("tests")
 _LOOPBACK = ("127.", "::1", "localhost")
 # Suites that take long; each has a script of its name in .ci.
 _LEFT_OUT = ("clusters", "extended", "faults", "long")
-# Fixtures that take more than five seconds of a core, by whichever test wants one first.
+# What whole runs and trainings are made by, and processes are started: modules of tests in which
+# that stands are slow, as is who wants what such tests share.
+_WHOLE_RUNS = re.compile(
+    r"\brs\.(?:run|train|publish|report|resume|check_quality|design_sample|simulate)\("
+    r"|\b(?:CliRunner|LocalCluster|landscape|once|subprocess|two_workers)\b"
+)
 _COSTLY = {"landscape_run", "published", "two_workers", "viewed_run"}
 
 
@@ -55,10 +62,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if suites[item]:
             item.add_marker(pytest.mark.timeout(3600))  # minutes by themselves, more beside others
-        if item.path.parent.name == "faults" or _COSTLY & set(item.fixturenames):
+        if _makes_whole_runs(item.path) or _COSTLY & set(item.fixturenames):
             item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # a file's own order stays
+
+
+@cache
+def _makes_whole_runs(module: Path) -> bool:
+    return module.parent.name == "faults" or bool(_WHOLE_RUNS.search(module.read_text("utf-8")))
 
 
 def _suites(item: pytest.Item) -> set[str]:

@@ -91,7 +91,7 @@ def main(kind: str, folder: str, last: str) -> None:
     [
         pytest.param("images", 7, marks=pytest.mark.extended),
         pytest.param("points", 5, marks=pytest.mark.extended),
-        ("points", 9),
+        pytest.param("points", 9, marks=pytest.mark.extended),
     ],
 )
 def test_a_killed_training_goes_on_to_the_same_bits(

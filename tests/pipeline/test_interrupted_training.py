@@ -165,7 +165,11 @@ def test_one_that_is_killed_while_it_learns_goes_on(
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        (IN_READING, r"interrupted with \d+ of \d+ chips read, which are kept; the same command"),
+        pytest.param(
+            IN_READING,
+            r"interrupted with \d+ of \d+ chips read, which are kept; the same command",
+            marks=pytest.mark.extended,
+        ),
         (IN_LOOP.replace("6", "2"), "interrupted after step 2 of 4, which is kept; the same com"),
     ],
 )
