@@ -122,7 +122,8 @@ def test_hectares_of_each_state_and_what_was_seen_too_rarely(run: rs.Run) -> Non
     assert "of the pixels have too few observations" in said
 
 
-@pytest.mark.parametrize("tile", [pytest.param(96, marks=pytest.mark.extended), 256])
+@pytest.mark.extended
+@pytest.mark.parametrize("tile", [96, 256])
 def test_every_tile_size_and_worker_count_gives_the_same(
     archive: Path, run: rs.Run, two_workers: str, tmp_path: Path, tile: int
 ) -> None:

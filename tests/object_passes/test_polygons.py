@@ -83,6 +83,7 @@ def test_ten_thousand_are_those_of_rasterio_over_the_whole_map(run: rs.Run) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_columns_say_what_a_polygon_is(run: rs.Run) -> None:
     table = run.table("exact")
     assert table.schema.metadata[b"geo"]
@@ -103,6 +104,7 @@ def test_columns_say_what_a_polygon_is(run: rs.Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_polygon_lies_with_the_tile_of_its_first_pixel(run: rs.Run) -> None:
     several = 0
     for path in (run.path / "tables/exact/2023").glob("*.parquet"):
@@ -132,6 +134,7 @@ def test_they_are_those_in_memory(run: rs.Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_rows_of_the_gather_grow_with_the_edges_of_tiles(run: rs.Run) -> None:
     """And no step that all tiles' rows are read of has a geometry."""
     assert run.table("exact-contacts").column_names == ["place", "contact", "hash"]
@@ -158,6 +161,7 @@ def test_every_tile_size_and_worker_count_gives_the_same(
 
 @pytest.mark.long
 @pytest.mark.parametrize("step", ["exact-parts", "exact-joined", "exact"])
+@pytest.mark.extended
 def test_a_killed_run_goes_on_to_the_same_polygons(tmp_path: Path, run: rs.Run, step: str) -> None:
     """Killed as a tile of a step is to be entered; the first time, so that resume goes on."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path)))

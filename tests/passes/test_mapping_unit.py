@@ -73,6 +73,7 @@ def test_it_is_the_sieve_of_the_whole_map(run: rs.Run) -> None:
     assert "of the pixels were in pieces below the mapping unit" in run.summary()
 
 
+@pytest.mark.extended
 def test_rows_of_tiles_grow_with_their_edges(run: rs.Run) -> None:
     pieces = run.table("sieved-pieces").to_pandas()
     assert set(run.table("sieved-decided").column_names) == {"span", "x", "y", "place", "class"}
@@ -93,6 +94,7 @@ def test_classes_have_units_of_their_own_and_others_are_kept(tmp_path: Path) -> 
     assert (after[0].values[kept] == before[0].values[kept]).all()
 
 
+@pytest.mark.extended
 def test_small_changes_are_dropped_and_their_layers_agree(run: rs.Run) -> None:
     before, after = run.open("change").load(), run.open("stable").load()
     assert set(after.data_vars) == {"change", "from", "to"}
@@ -136,6 +138,7 @@ def test_a_further_year_computes_no_tile_of_the_others(tmp_path: Path, run: rs.R
 
 
 @pytest.mark.long
+@pytest.mark.extended
 def test_a_killed_run_goes_on_to_the_same_map(tmp_path: Path, run: rs.Run) -> None:
     """Killed between the steps: all pieces are there, what they decide together is not entered."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path)))
@@ -234,6 +237,7 @@ def test_hectares_are_those_on_the_ground(
     assert smallest < least + 1
 
 
+@pytest.mark.extended
 def test_names_of_classes_are_kept(run: rs.Run) -> None:
     names = run.open("sieved")["classification"].attrs["flag_meanings"].split()
     assert names == [one.name.replace(" ", "_") for one in CLASSES]

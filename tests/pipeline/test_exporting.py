@@ -62,6 +62,7 @@ def offsets(path: Path) -> list[int]:
         return [int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", 1, level)) for level in levels]
 
 
+@pytest.mark.extended
 def test_values_of_every_layer_and_period_are_the_stores(finished: Path, exported: Path) -> None:
     for name in layers_of(finished):
         values = stored(finished, name)
@@ -103,6 +104,7 @@ def test_files_are_cut_to_the_area_as_those_of_a_publication(
         np.testing.assert_array_equal(file.read(1), values)
 
 
+@pytest.mark.extended
 def test_place_nodata_scale_and_units(finished: Path, exported: Path) -> None:
     product = rs.Run(finished).open()
     geobox = product.odc.geobox
@@ -125,6 +127,7 @@ def test_place_nodata_scale_and_units(finished: Path, exported: Path) -> None:
         )
 
 
+@pytest.mark.extended
 def test_every_file_is_a_cog(exported: Path) -> None:
     for path in exported.glob("*.tif"):
         assert layout(path) == "COG"
@@ -136,6 +139,7 @@ def test_every_file_is_a_cog(exported: Path) -> None:
         assert len(offsets(path)) >= 3
 
 
+@pytest.mark.extended
 def test_overviews_are_those_of_rsscale(finished: Path, exported: Path) -> None:
     for name, layer in layers_of(finished).items():
         whole = stored(finished, name)[1]
@@ -150,6 +154,7 @@ def test_overviews_are_those_of_rsscale(finished: Path, exported: Path) -> None:
                 np.testing.assert_array_equal(file.read().reshape(whole.shape), whole)
 
 
+@pytest.mark.extended
 def test_overviews_of_files_are_those_of_the_step(finished: Path, exported: Path) -> None:
     """Where they lie on the same lines: the extent begins at an even pixel."""
     of_step = stored(finished, "classification", level="1")[1]
@@ -162,6 +167,7 @@ def test_overviews_of_files_are_those_of_the_step(finished: Path, exported: Path
     np.testing.assert_array_equal(part, found)
 
 
+@pytest.mark.extended
 def test_no_overview_of_classes_holds_a_class_that_none_of_its_pixels_has(
     exported: Path,
 ) -> None:
@@ -175,6 +181,7 @@ def test_no_overview_of_classes_holds_a_class_that_none_of_its_pixels_has(
     np.testing.assert_array_equal(coarse == 255, np.all([one == 255 for one in four], axis=0))
 
 
+@pytest.mark.extended
 def test_classes_have_colours_and_names(exported: Path) -> None:
     path = exported / "classification_2023.tif"
     with rasterio.open(path) as file:

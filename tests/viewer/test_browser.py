@@ -12,7 +12,7 @@ from viewer_page import CENTRE, PANEL, SIZE, Page
 
 import rsscale as rs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.extended
 COLORS = {one.value: one.color for one in CLASSES}
 GROUND = "#e9edf0"  # where there is no value
 PLACES = [(k * 61 - 390, j * 53 - 330) for k in range(13) for j in range(13)]
@@ -70,10 +70,9 @@ def assert_painted(picture: np.ndarray, classes: dict[tuple[int, int], int]) -> 
     ("resolution", "level"),
     [
         (5.0, 0),
-        *(
-            pytest.param(*one, marks=pytest.mark.extended)
-            for one in ((20.0, 1), (10.0, 0), (40.0, 2))
-        ),
+        (20.0, 1),
+        (10.0, 0),
+        (40.0, 2),
     ],
 )
 def test_the_map_is_painted_as_the_zarr_has_it(
@@ -84,7 +83,6 @@ def test_the_map_is_painted_as_the_zarr_has_it(
     assert_painted(page.picture(), expected(viewed_run, 2023, resolution, level))
 
 
-@pytest.mark.extended
 def test_the_slider_shows_another_year(page: Page, viewed_run: Path) -> None:
     page.open(at(10))
     assert page.state()["span"] == "2024"
@@ -98,7 +96,6 @@ def test_the_slider_shows_another_year(page: Page, viewed_run: Path) -> None:
     assert_painted(page.picture(), expected(viewed_run, 2023, 10, 0))
 
 
-@pytest.mark.extended
 def test_the_line_between_two_years_moves(page: Page, viewed_run: Path) -> None:
     page.open(at(10))
     page.tab.select_option("#with", "map/classification")
@@ -121,7 +118,6 @@ def test_the_line_between_two_years_moves(page: Page, viewed_run: Path) -> None:
         assert_painted(page.picture(), sides)
 
 
-@pytest.mark.extended
 def test_a_click_tells_what_the_zarr_holds(page: Page, viewed_run: Path) -> None:
     ds = rs.Run(viewed_run).open()
     names = {one.value: one.name for one in CLASSES}
@@ -148,7 +144,6 @@ def test_a_click_tells_what_the_zarr_holds(page: Page, viewed_run: Path) -> None
     assert "Ölberg, mapped 2024" in page.tab.text_content("#place")
 
 
-@pytest.mark.extended
 def test_the_map_stays_painted_beside_the_panel_of_a_place(page: Page) -> None:
     """Below the panel too, where Chromium once left it out."""
     page.open(at(5))
@@ -162,7 +157,6 @@ def test_the_map_stays_painted_beside_the_panel_of_a_place(page: Page) -> None:
     np.testing.assert_array_equal(page.picture()[right], before[right])
 
 
-@pytest.mark.extended
 def test_classes_are_hidden_and_shown(page: Page, viewed_run: Path) -> None:
     page.open(at(10))
     classes = expected(viewed_run, 2024, 10, 0)
@@ -179,7 +173,6 @@ def test_classes_are_hidden_and_shown(page: Page, viewed_run: Path) -> None:
     assert_painted(page.picture(), classes)
 
 
-@pytest.mark.extended
 def test_a_link_opens_the_same_view(page: Page, chromium: Any, served: rs.Viewer) -> None:
     page.open(at(10, off="4", opacity=60, regions="communes", sample=1))
     page.tab.select_option("#with", "map/confidence")
@@ -200,7 +193,6 @@ def test_a_link_opens_the_same_view(page: Page, chromium: Any, served: rs.Viewer
     other.tab.close()
 
 
-@pytest.mark.extended
 def test_other_layers_have_their_ramp(page: Page) -> None:
     page.open(at(10))
     for layer, low in (("map/confidence", "0 %"), ("map/temperature", None), ("map/index", None)):
@@ -218,7 +210,6 @@ def test_other_layers_have_their_ramp(page: Page) -> None:
     assert (first != page.picture()).any()
 
 
-@pytest.mark.extended
 def test_areas_regions_and_the_sample(page: Page) -> None:
     page.open(at(10, sample=1))
     assert page.tab.text_content("#legend li:first-child .area") == "900 ha ± 40 ha"
@@ -236,7 +227,6 @@ def test_areas_regions_and_the_sample(page: Page) -> None:
     assert "map: crops; reference: water (they differ)" in said
 
 
-@pytest.mark.extended
 def test_on_a_phone(chromium: Any, served: rs.Viewer) -> None:
     page = Page(chromium, served.url, width=390, height=780).open()
     assert page.tab.is_hidden("#panel")
@@ -248,7 +238,6 @@ def test_on_a_phone(chromium: Any, served: rs.Viewer) -> None:
     page.tab.close()
 
 
-@pytest.mark.extended
 def test_all_is_reached_by_the_keyboard(page: Page) -> None:
     page.open(at(10, **{"with": "map/confidence"}))
     reached = set()
@@ -287,7 +276,6 @@ def test_a_store_that_is_gone_is_told_in_a_line(
     assert said == "product.zarr can't be read; verify the run, or publish it again"
 
 
-@pytest.mark.extended
 def test_the_page_works_from_a_static_host(chromium: Any, viewed_run: Path, tmp_path: Path) -> None:
     import shutil
 
