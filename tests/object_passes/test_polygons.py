@@ -161,7 +161,6 @@ def test_every_tile_size_and_worker_count_gives_the_same(
 
 @pytest.mark.long
 @pytest.mark.parametrize("step", ["exact-parts", "exact-joined", "exact"])
-@pytest.mark.extended
 def test_a_killed_run_goes_on_to_the_same_polygons(tmp_path: Path, run: rs.Run, step: str) -> None:
     """Killed as a tile of a step is to be entered; the first time, so that resume goes on."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path)))

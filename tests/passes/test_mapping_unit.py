@@ -138,7 +138,6 @@ def test_a_further_year_computes_no_tile_of_the_others(tmp_path: Path, run: rs.R
 
 
 @pytest.mark.long
-@pytest.mark.extended
 def test_a_killed_run_goes_on_to_the_same_map(tmp_path: Path, run: rs.Run) -> None:
     """Killed between the steps: all pieces are there, what they decide together is not entered."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path)))
