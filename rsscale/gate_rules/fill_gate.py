@@ -8,7 +8,11 @@ from dataclasses import dataclass, field, replace
 from rsscale.gate_rules.gate import Gate, not_checked
 from rsscale.gate_rules.share_gates import ShareGate
 from rsscale.gate_rules.tile_rows import TileOfSpan
-from rsscale.inference.constant_pixels import SAMPLED_EVERY, constant_counts
+from rsscale.inference.constant_pixels import (
+    LEAST_CONSTANT,
+    SAMPLED_EVERY,
+    constant_counts,
+)
 from rsscale.recipe.gates_recipe import GatesRecipe
 
 _NAME, _TITLE = "undeclared-fill", "The imagery has no undeclared fill"
@@ -66,4 +70,5 @@ class UndeclaredFill:
 
 
 def _constant(tile: TileOfSpan) -> tuple[int, int]:
-    return sum(constant_counts(tile.facts).values()), tile.facts.get("sampled_observations", 0)
+    count = sum(constant_counts(tile.facts).values())
+    return (count if count >= LEAST_CONSTANT else 0), tile.facts.get("sampled_observations", 0)

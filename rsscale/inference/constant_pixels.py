@@ -17,8 +17,8 @@ from rsscale.cluster.sealed import Sealed
 # Numbers that files are filled with: nothing, what is saturated, and usual nodata.
 _NUMBERS = (0, 255, 65535, 32767, -32768, -9999)
 _FEW = 0.02
-# Fewer in a tile say nothing of it: in one that sees little a bright cloud is a third of all.
-_LEAST = 4
+LEAST_CONSTANT = 4
+"""Fewer in a tile say nothing of it: in one that sees little a bright cloud is a third of all."""
 # Of one band, such as a height, 0 is a value like any other.
 _BANDS = 2
 _NAME = "all_bands_{}"
@@ -88,7 +88,7 @@ class ConstantPixels:
     def _most(self) -> int:
         """Observations of the number that most hold; none where these are too few to tell."""
         most = max(self.constant.values(), default=0)
-        return most if most >= _LEAST else 0
+        return most if most >= LEAST_CONSTANT else 0
 
 
 def fold_constant(tiles: Iterable[Mapping[str, float]]) -> dict[str, float]:
