@@ -71,7 +71,7 @@ def test_areas_have_intervals_and_the_colours_of_classes() -> None:
                           + ["a < b"] * 32, "stratum": ["w"] * 20 + ["f"] * 30})  # fmt: skip
     found = rs.estimate(table, strata={"w": 100.0, "f": 300.0}, classes=list(CLASSES))
     (areas,) = Tables(found).tables
-    assert areas[0][:3] == ["class", "area ha", "± ha"]
+    assert areas[0][:3] == ["class", "area ha", "interval ha"]
     assert areas[1][:2] == ["water", "90.0"]  # 18 of 20 of 100 ha, 0 of 30 of 300 ha
     assert areas[1][2] in str(found)
     assert "#1b7837" in found._repr_html_()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-_HEADINGS = ("area ha", "± ha", "mapped ha", "user's", "producer's", "F1", "units")
+_HEADINGS = ("area ha", "interval ha", "mapped ha", "user's", "producer's", "F1", "units")
 
 
 @made_by("rs.assess_sample(run, sample) or rs.estimate(table)")
@@ -166,8 +166,8 @@ class AreaEstimates:
 
     def _head(self) -> str:
         return (
-            f"{self.design} sample: {self.used:,} of {self.drawn:,} units interpreted; ± and in "
-            f"brackets: {self.confidence:.0%} intervals"
+            f"{self.design} sample: {self.used:,} of {self.drawn:,} units interpreted; "
+            f"{self.confidence:.0%} intervals"
         )
 
     def _tables(self) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -178,20 +178,19 @@ class AreaEstimates:
                 title = f"{region}, {period}: overall accuracy {shown_share(figures.overall)}"
                 yield title, _map_table(figures)
         for span, change in self.change.items():
-            changed = f"{_hectares(change.changed.value)} ± {_half(change.changed)} ha changed"
-            rows: list[tuple[str, ...]] = [("from", "to", "area ha", "± ha", "units")]
+            rows: list[tuple[str, ...]] = [("from", "to", "area ha", "interval ha", "units")]
             rows += [
                 (
                     pair.before.name,
                     pair.after.name,
                     _hectares(pair.hectares.value),
-                    _half(pair.hectares),
+                    _interval(pair.hectares),
                     str(pair.units),
                 )
                 for pair in change.transitions
                 if pair.before != pair.after
             ]
-            yield f"{span}: {changed}", rows
+            yield f"{span}: {_changed(change.changed)}", rows
 
     def _ends(self) -> list[str]:
         lines = [f"{period}: {figures.estimator}" for period, figures in self.periods.items()]
@@ -219,7 +218,7 @@ def _map_table(figures: MapFigures) -> list[tuple[str, ...]]:
         (
             class_figures.land_class.name,
             _hectares(class_figures.hectares.value),
-            _half(class_figures.hectares),
+            _interval(class_figures.hectares),
             "-"
             if class_figures.mapped_hectares is None
             else _hectares(class_figures.mapped_hectares),
@@ -274,16 +273,19 @@ def _hectares(value: float | None) -> str:
     return "not estimable" if value is None else f"{value:,.1f}"
 
 
-def _half(estimate: Estimate) -> str:
-    """Half the width of an interval; its ends where it is not symmetric."""
+def _changed(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "hectares of change are not estimable"
+    return f"{_hectares(estimate.value)} ha changed ({_interval(estimate)})"
+
+
+def _interval(estimate: Estimate) -> str:
+    """``"4,107.2-4,408.6"``, or ``"?"`` where the sample is too small for an interval."""
     if estimate.value is None:
         return ""
     if estimate.low is None or estimate.high is None:
         return "?"
-    down, up = estimate.value - estimate.low, estimate.high - estimate.value
-    if abs(down - up) <= 0.01 * max(down, up):
-        return f"{up:,.1f}"
-    return f"-{down:,.1f} +{up:,.1f}"
+    return f"{estimate.low:,.1f}-{estimate.high:,.1f}"
 
 
 def _decimals(value: float | None) -> str:
