@@ -10,6 +10,7 @@ import numpy.typing as npt
 import shapely
 
 from rsscale.errors import ModelError
+from rsscale.geo.rasterize import raster_features
 from rsscale.model.spec import ModelSpec
 from rsscale.network.window_objects import WindowObjects
 
@@ -121,15 +122,14 @@ def mask_outlines(
 
 
 def _largest_piece(mask: npt.NDArray[np.bool_]) -> shapely.Polygon | None:
-    from rasterio.features import shapes
-    from rasterio.transform import Affine
+    from affine import Affine
 
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
     crop = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].astype(np.uint8)
     place = Affine.translation(int(cols[0]), int(rows[0]))
-    traced = shapes(crop, mask=crop > 0, connectivity=4, transform=place)
+    traced = raster_features().shapes(crop, mask=crop > 0, connectivity=4, transform=place)
     pieces = [shapely.geometry.shape(geometry) for geometry, _ in traced]
     return _polygon(max(pieces, key=lambda piece: piece.area))
 

@@ -8,7 +8,9 @@ blocks that are anchored to the grid, and cropped.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,22 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
     return out
 
 
+@cache
+def raster_features() -> Any:
+    """The module ``rasterio.features``, whose images in memory do not warn of having no transform.
+
+    rasterio keeps that warning back by the process's filters of warnings, while it works. Another
+    thread that changes the filters meanwhile, as a median of xarray does, brings it to light.
+    """
+    from rasterio import features
+    from rasterio.errors import NotGeoreferencedWarning
+
+    warnings.filterwarnings(
+        "ignore", category=NotGeoreferencedWarning, module=features.__name__.replace(".", r"\.")
+    )
+    return features
+
+
 def _cut(area: shapely.Geometry, extent: shapely.Geometry) -> list[shapely.Polygon]:
     """Polygons of the intersection; lines and points, where the two only touch, are left out."""
     parts = shapely.get_parts(shapely.get_parts(shapely.intersection(area, extent)))
@@ -122,10 +140,9 @@ def _burn(
     all_touched: bool = False,
     dtype: str = "uint8",
 ) -> npt.NDArray[Any]:
-    from rasterio.features import rasterize as burn
-
+    features = raster_features()
     with _BURNING:
-        burnt: npt.NDArray[Any] = burn(
+        burnt: npt.NDArray[Any] = features.rasterize(
             shapes,
             out_shape=block.shape,
             fill=fill,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from rsscale.geo.rasterize import raster_features
 from rsscale.polygons.regions import Regions
 
 _Ints = npt.NDArray[np.int64]
@@ -33,9 +34,8 @@ def trace(piece: npt.NDArray[np.int32], vertices: _Bools) -> tuple[npt.NDArray[n
     numbers : int64 array
         The number of each.
     """
-    from rasterio import features
-
-    outlines = [(shape["coordinates"], number) for shape, number in features.shapes(piece)]
+    shapes = raster_features().shapes(piece)
+    outlines = [(shape["coordinates"], number) for shape, number in shapes]
     rings = [ring for polygon, _ in outlines for ring in polygon]
     lengths = np.array([len(ring) for ring in rings], np.int64)
     points = np.fromiter(

@@ -1,17 +1,20 @@
 """Burning shapes: the pixel-centre rule, and no pixel that depends on the box asked for."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.features
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geom import Geometry
+from rasterio.errors import NotGeoreferencedWarning
 
 from rsscale.geo.grid import Grid
 from rsscale.geo.lattice import WARP_BLOCK, PixelBox
-from rsscale.geo.rasterize import area_mask, rasterize
+from rsscale.geo.rasterize import area_mask, raster_features, rasterize
 
 GRID = Grid("EPSG:32631", 10.0, tile=1024)
 # Around a corner of four blocks far from the origin, where floats have few bits to spare.
@@ -125,3 +128,21 @@ def test_a_real_country() -> None:
     projected = grid.project(Geometry(shape, "EPSG:4326"))
     mask = area_mask(projected.geom, grid, grid.box(Geometry(shape, "EPSG:4326")))
     assert mask.sum() * 100.0**2 == pytest.approx(projected.area, rel=2e-3)
+
+
+def test_images_in_memory_do_not_warn_where_another_thread_undoes_the_filters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = np.ones((2, 2), np.uint8)
+    shapes = [(polygon((0, 0), (0, 9), (9, 9)), 1)]
+    # As if another thread restored its own filters just after rasterio had added to them.
+    monkeypatch.setattr(warnings, "simplefilter", lambda *_, **__: None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        list(rasterio.features.shapes(image))
+        assert {warning.category for warning in caught} == {NotGeoreferencedWarning}
+        caught.clear()
+        raster_features.cache_clear()
+        list(raster_features().shapes(image))
+        assert rasterize(shapes, GRID, WHOLE, fill=0).any()
+    assert not caught
