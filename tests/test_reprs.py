@@ -12,9 +12,12 @@ from code_blocks import ROOT, blocks_of
 import rsscale as rs
 from rsscale.accuracy.confusion import Accuracy
 from rsscale.diagnosis.check import Check, Diagnosis
+from rsscale.estimation.area_estimates import AreaEstimates
+from rsscale.estimation.change_figures import ChangeFigures
 from rsscale.items.item_store import ItemChanges
 from rsscale.progress.bars import show_progress
 from rsscale.runs.changes import Changes, TileChanges
+from rsscale.survey_estimators.estimates import Estimate
 
 RECIPES = ROOT / "recipes"
 CLASSES = (rs.LandClass(1, "water", "#2b83ba"), rs.LandClass(4, "a < b", "#1b7837"))
@@ -73,8 +76,24 @@ def test_areas_have_intervals_and_the_colours_of_classes() -> None:
     (areas,) = Tables(found).tables
     assert areas[0][:3] == ["class", "area ha", "interval ha"]
     assert areas[1][:2] == ["water", "90.0"]  # 18 of 20 of 100 ha, 0 of 30 of 300 ha
+    hectares = found.periods[next(iter(found.periods))].classes[0].hectares
+    assert areas[1][2] == f"{hectares.low:.1f}-{hectares.high:.1f}"
     assert areas[1][2] in str(found)
     assert "#1b7837" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (Estimate(1619.26, 60.0, 1519.46, 1757.84), "1,619.3 ha changed (1,519.5-1,757.8)"),
+        (Estimate(1619.26, why="one unit only"), "1,619.3 ha changed"),
+        (Estimate(None, why="no unit"), "hectares of change are not estimable"),
+    ],
+)
+def test_hectares_of_change_have_their_interval(changed: Estimate, expected: str) -> None:
+    figures = ChangeFigures((), changed, (), np.zeros((2, 2)), None, None, None, "")
+    found = AreaEstimates("simple", 0.95, {}, {"2023-2024": figures})
+    assert f"2023-2024: {expected}" in str(found).splitlines()
 
 
 def test_a_diagnosis_says_what_to_do() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
+from affine import Affine
 
 from rsscale.errors import ModelError
 from rsscale.geo.rasterize import raster_features
@@ -122,8 +123,6 @@ def mask_outlines(
 
 
 def _largest_piece(mask: npt.NDArray[np.bool_]) -> shapely.Polygon | None:
-    from affine import Affine
-
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

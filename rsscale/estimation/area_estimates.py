@@ -261,7 +261,7 @@ def _numbers(estimate: Estimate) -> dict[str, Any]:
 
 
 def shown_share(estimate: Estimate) -> str:
-    """``"0.880 (0.787 to 0.936)"``, or that it is not estimable."""
+    """``"0.880 (0.787-0.936)"``, or that it is not estimable."""
     if estimate.value is None:
         return "not estimable"
     if estimate.low is None or estimate.high is None:
@@ -276,7 +276,8 @@ def _hectares(value: float | None) -> str:
 def _changed(estimate: Estimate) -> str:
     if estimate.value is None:
         return "hectares of change are not estimable"
-    return f"{_hectares(estimate.value)} ha changed ({_interval(estimate)})"
+    changed = f"{_hectares(estimate.value)} ha changed"
+    return changed if estimate.low is None else f"{changed} ({_interval(estimate)})"
 
 
 def _interval(estimate: Estimate) -> str:

@@ -7,10 +7,10 @@ blocks that are anchored to the grid, and cropped.
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -105,19 +105,20 @@ def area_mask(area: shapely.Geometry, grid: Grid, box: PixelBox) -> npt.NDArray[
     return out
 
 
-@cache
 def raster_features() -> Any:
     """The module ``rasterio.features``, whose images in memory do not warn of having no transform.
 
     rasterio keeps that warning back by the process's filters of warnings, while it works. Another
-    thread that changes the filters meanwhile, as a median of xarray does, brings it to light.
+    thread that changes the filters meanwhile, as a median of xarray does, brings it to light. It
+    may also undo the filter that is set here, so this is asked for again at each use.
     """
     from rasterio import features
     from rasterio.errors import NotGeoreferencedWarning
 
-    warnings.filterwarnings(
-        "ignore", category=NotGeoreferencedWarning, module=features.__name__.replace(".", r"\.")
-    )
+    module = r"rasterio\.features"
+    ignored = ("ignore", None, NotGeoreferencedWarning, re.compile(module), 0)
+    if ignored not in warnings.filters:
+        warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=module)
     return features
 
 
@@ -140,9 +141,8 @@ def _burn(
     all_touched: bool = False,
     dtype: str = "uint8",
 ) -> npt.NDArray[Any]:
-    features = raster_features()
     with _BURNING:
-        burnt: npt.NDArray[Any] = features.rasterize(
+        burnt: npt.NDArray[Any] = raster_features().rasterize(
             shapes,
             out_shape=block.shape,
             fill=fill,

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyogrio
 import pyproj
 import rasterio
-import rasterio.features
 import shapely
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from rsscale.errors import RecipeError
+from rsscale.geo.rasterize import raster_features
 from rsscale.legend.classes import LandClass
 from rsscale.simulation.render import cog_writer, grid_profile
 from rsscale.simulation.tiles import RESOLUTION, WORLD_CRS, TileGrid, covered, truth_grid
@@ -127,7 +127,7 @@ def write_labels(path: Path, world: World, grid: TileGrid, training: shapely.Pol
     for number, window in enumerate(_squares(world, grid, training)):
         corner = grid.transform * Affine.translation(window.col_off, window.row_off)
         for year, cover in world.landcover(*grid.world_xy(window)).items():
-            for geometry, value in rasterio.features.shapes(cover, transform=corner):
+            for geometry, value in raster_features().shapes(cover, transform=corner):
                 polygon = shapely.geometry.shape(geometry)
                 rows.append(
                     {"landcover": names[int(value)], "year": year, "square": number,
